@@ -1,0 +1,64 @@
+# Localbench. `make help` lists the targets.
+GO          ?= go
+BIN         := bin/benchctl
+NATIVE      := $(wildcard core/engine/native/*.h core/engine/native/*.cc)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+CLANGFORMAT ?= clang-format
+
+# Flags of `make test`, of `make run` and of `make bench`.
+TESTFLAGS ?=
+RUNFLAGS  ?= --methods bp,auglocal --networks resnet32 --datasets synthetic --batch 128 --epochs 4
+BENCH     ?= .
+PEERFLAGS ?=
+
+.DEFAULT_GOAL := build
+.PHONY: help deps build run test lint fmt bench bench-peer size clean
+
+## help: print this list
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk '{i = index($$0, ":"); printf "  %-12s%s\n", substr($$0, 1, i - 1), substr($$0, i + 1)}'
+
+## deps: install what is missing: compiler, oneDNN, formatter; check the version of Go
+deps:
+	@./scripts/deps.sh
+
+## build: build the command into bin/benchctl
+build:
+	$(GO) build -o $(BIN) ./cmd/benchctl
+
+## run: train bp and AugLocal on the synthetic data set, print the tables, draw the plots
+run: deps build
+	./$(BIN) run $(RUNFLAGS)
+
+## test: run all tests
+test: deps
+	$(GO) test $(TESTFLAGS) ./...
+
+## lint: check format and common faults of Go and C++
+lint:
+	@unformatted=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); \
+	  if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	@[ -z "$(NATIVE)" ] || $(CLANGFORMAT) --dry-run -Werror $(NATIVE)
+
+## fmt: format Go and C++
+fmt:
+	gofmt -w $$($(GO) list -f '{{.Dir}}' ./...)
+	@[ -z "$(NATIVE)" ] || $(CLANGFORMAT) -i $(NATIVE)
+
+## bench: run the Go benchmarks; BENCH=regexp chooses
+bench:
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+## bench-peer: time our training step against the same step in PyTorch, which must be installed
+bench-peer:
+	$(GO) run ./scripts/benchpeer $(PEERFLAGS)
+
+## size: print the lines of code and of tests, by package
+size:
+	@./scripts/size.sh
+
+## clean: remove what was built; records and data stay
+clean:
+	rm -rf bin build

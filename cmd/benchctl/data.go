@@ -1,0 +1,83 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/suite/datasets"
+)
+
+func dataCommand(env Env) *cobra.Command {
+	c := &cobra.Command{Use: "data", Short: "the data sets: list them, or verify what lies on this machine", Args: noArguments}
+	c.RunE = func(*cobra.Command, []string) error {
+		return &usageError{errors.New("data: got no command, want list or verify"), "benchctl data --help says what they do"}
+	}
+	c.AddCommand(dataListCommand(env), dataVerifyCommand(env))
+	return c
+}
+
+func dataListCommand(env Env) *cobra.Command {
+	c := &cobra.Command{Use: "list", Short: "every data set with its size, licence and origin", Args: noArguments}
+	name := "table"
+	define(c.Flags(), "format", "name", name, "of the results: table, markdown, csv, latex or json", word(&name))
+	c.RunE = func(*cobra.Command, []string) error {
+		format, err := table.Lookup(name)
+		if err != nil {
+			return usage(err)
+		}
+		return env.emit(format, answer{tables: []table.Table{dataTable()}}, nil)
+	}
+	return c
+}
+
+func dataTable() table.Table {
+	t := table.Table{Title: "Data sets", Columns: []table.Column{textColumn("dataset", "data set"), numberColumn("classes", "classes"),
+		textColumn("image", "image"), numberColumn("train_samples", "train"), numberColumn("test_samples", "test"),
+		numberColumn("archive_bytes", "download"), textColumn("licence", "licence"), textColumn("origin", "origin")}}
+	for _, e := range datasets.List {
+		classes, train, test := int64(e.Classes), int64(e.TrainSamples), int64(e.TestSamples)
+		archive := table.Cell{}
+		if e.Archive != nil {
+			archive = bytesCell(&e.Archive.Bytes)
+		}
+		t.Rows = append(t.Rows, []table.Cell{table.Text(e.Name), wholeCell(&classes),
+			table.Text(fmt.Sprintf("%dx%dx%d", e.Height, e.Width, e.Channels)), wholeCell(&train), wholeCell(&test),
+			archive, table.Text(e.Licence), table.Text(e.Origin)})
+	}
+	return t
+}
+
+// dataVerifyCommand reads whole sets, which checks every size and every label.
+func dataVerifyCommand(env Env) *cobra.Command {
+	c := &cobra.Command{Use: "verify", Short: "read data sets to the end and check sizes and labels", Args: noArguments}
+	dir := env.Getenv("BENCHCTL_DATA")
+	if dir == "" {
+		dir = "data"
+	}
+	names := []string{"cifar10"}
+	define(c.Flags(), "datasets", "names", "cifar10", "data sets, comma separated", words(&names))
+	define(c.Flags(), "data-dir", "folder", dir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&dir))
+	c.RunE = func(*cobra.Command, []string) error {
+		for _, name := range names {
+			entry, err := datasets.Find(name)
+			if err != nil {
+				return usage(err)
+			}
+			set, err := entry.Open(dir, datasets.Options{})
+			if err != nil {
+				return usage(err)
+			}
+			where := "made, not read"
+			if entry.Archive != nil {
+				where = filepath.Join(dir, entry.Archive.Folder)
+			}
+			fmt.Fprintf(env.Stdout, "%s: %d training and %d test samples are sound (%s)\n", name, set.Train.N, set.Test.N, where)
+		}
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite"
+)
+
+// executeCommand is the process of one run: a suite.Job as JSON on standard
+// input, suite.Events as JSON lines on standard output. `run` starts it, so that
+// the peak memory of a run is its own; a cluster's launcher may start it too.
+func executeCommand(env Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:    "execute",
+		Short:  "do one run in this process: a job as JSON in, events as JSON lines out",
+		Hidden: true,
+		Args:   noArguments,
+	}
+	c.RunE = func(*cobra.Command, []string) error {
+		job, err := readJob(env.Stdin)
+		if err != nil {
+			return usage(err)
+		}
+		return execute(env, job)
+	}
+	return c
+}
+
+func readJob(r io.Reader) (suite.Job, error) {
+	var job suite.Job
+	decoder := json.NewDecoder(r)
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&job)
+	if errors.Is(err, io.EOF) {
+		err = errors.New("standard input is empty, want a job as JSON")
+	}
+	if err != nil {
+		return job, fmt.Errorf("job: %w", err)
+	}
+	if job.Out == "" {
+		return job, errors.New("job: out: got an empty path, want a folder for the record")
+	}
+	return job, nil
+}
+
+func execute(env Env, job suite.Job) error {
+	quiet := env
+	quiet.Stderr = io.Discard // the sweep says it
+	ctx, stop := interrupts(quiet)
+	defer stop()
+	events := json.NewEncoder(env.Stdout)
+	record, err := suite.Execute(ctx, job, env.Now, func(e suite.Event) {
+		_ = events.Encode(e) // nobody listens any more: the record still tells all
+	})
+	if err == nil {
+		return nil
+	}
+	ended := &runError{status: results.StatusFailed, cause: err}
+	if record != nil && record.Status != "" && record.Status != results.StatusDone {
+		ended.status = record.Status
+	}
+	return ended
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/localbench/localbench/results"
+)
+
+// exitCode is what the process ends with.
+type exitCode int
+
+// The exit codes: a contract with scripts.
+const (
+	exitDone         exitCode = 0
+	exitFailed       exitCode = 1
+	exitUsage        exitCode = 2
+	exitSweep        exitCode = 3
+	exitNoBaseline   exitCode = 4
+	exitIncomparable exitCode = 5
+	exitOutOfMemory  exitCode = 20
+	exitDiverged     exitCode = 21
+	exitInterrupted  exitCode = 130
+)
+
+// exitMeaning is a row of the help and of the README.
+type exitMeaning struct {
+	code     exitCode
+	sentence string
+}
+
+func exitMeanings() []exitMeaning {
+	return []exitMeaning{
+		{exitDone, "all well"},
+		{exitFailed, "a verdict failed"},
+		{exitUsage, "wrong usage or bad input; one line says what is wrong and what would be right"},
+		{exitSweep, "the sweep ended with failed runs; the others are recorded"},
+		{exitNoBaseline, "no baseline to compare with"},
+		{exitIncomparable, "records that cannot be compared or read: other machine, precision or schema"},
+		{exitOutOfMemory, "a run's own process: out of memory"},
+		{exitDiverged, "a run's own process: the loss was not finite"},
+		{exitInterrupted, "interrupted; what was done is kept and --resume goes on"},
+	}
+}
+
+// usageError is wrong usage or bad input.
+type usageError struct {
+	error
+	hint string
+}
+
+func (e *usageError) Unwrap() error { return e.error }
+
+// Hint says what would be right, if the error does not.
+func (e *usageError) Hint() string { return e.hint }
+
+// usage marks an error as the user's, if it is one.
+func usage(err error) error {
+	if err == nil {
+		return nil
+	}
+	marked := &usageError{error: err}
+	var remedy interface{ Hint() string }
+	if errors.As(err, &remedy) {
+		marked.hint = remedy.Hint()
+	}
+	return marked
+}
+
+// sweepError says that runs failed.
+type sweepError struct {
+	failed, total int
+	cause         error // what could not even be recorded; or nil
+}
+
+func (e *sweepError) Error() string {
+	if e.cause != nil {
+		return fmt.Sprintf("the sweep stopped: %v", e.cause)
+	}
+	return fmt.Sprintf("%d of %d runs failed: their records say why", e.failed, e.total)
+}
+
+// interruptedError says that the user stopped the sweep.
+type interruptedError struct{ done, total int }
+
+func (e *interruptedError) Error() string {
+	return fmt.Sprintf("interrupted: %d of %d runs are done, what the others had is saved", e.done, e.total)
+}
+
+// Hint says how to go on.
+func (e *interruptedError) Hint() string { return "the same command with --resume goes on" }
+
+// runError is how a run ended, seen from its own process.
+type runError struct {
+	status results.Status
+	cause  error
+}
+
+func (e *runError) Error() string { return fmt.Sprintf("%s: %v", e.status, e.cause) }
+
+// codeOf is the one table from error to exit code.
+func codeOf(err error) exitCode {
+	var (
+		wrong       *usageError
+		newer       *results.NewerSchemaError
+		sweep       *sweepError
+		interrupted *interruptedError
+		ended       *runError
+	)
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &interrupted):
+		return exitInterrupted
+	case errors.As(err, &newer):
+		return exitIncomparable
+	case errors.As(err, &sweep):
+		return exitSweep
+	case errors.As(err, &ended):
+		return ended.code()
+	case errors.As(err, &wrong):
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func (e *runError) code() exitCode {
+	switch e.status {
+	case results.StatusOutOfMemory:
+		return exitOutOfMemory
+	case results.StatusDiverged:
+		return exitDiverged
+	case results.StatusInterrupted:
+		return exitInterrupted
+	}
+	return exitFailed
+}
+
+// printError writes an error as one line, and one more if it has a remedy.
+func printError(w io.Writer, err error) {
+	fmt.Fprintf(w, "benchctl: %s\n", oneLine(err.Error()))
+	var remedy interface{ Hint() string }
+	if errors.As(err, &remedy) && remedy.Hint() != "" {
+		fmt.Fprintf(w, "hint: %s\n", oneLine(remedy.Hint()))
+	}
+}
+
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}

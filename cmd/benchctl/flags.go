@@ -1,0 +1,204 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/suite"
+)
+
+// shared are the flags of every command that expands a request into runs.
+type shared struct {
+	request suite.Request
+	config  string
+	format  string
+}
+
+// flagValue is a flag whose text goes to one function.
+type flagValue struct {
+	kind, text string
+	set        func(string) error
+}
+
+// Set implements pflag.Value.
+func (v *flagValue) Set(s string) error {
+	if err := v.set(s); err != nil {
+		return err
+	}
+	v.text = s
+	return nil
+}
+
+// String implements pflag.Value: the text as the user gave it, else the default.
+func (v *flagValue) String() string { return v.text }
+
+// Type implements pflag.Value: the word in the help.
+func (v *flagValue) Type() string { return v.kind }
+
+func define(f *pflag.FlagSet, name, kind, def, help string, set func(string) error) {
+	f.Var(&flagValue{kind, def, set}, name, help)
+}
+
+// addShared defines the flags that describe runs.
+func addShared(c *cobra.Command) *shared {
+	s := &shared{request: suite.Defaults()}
+	r, f := &s.request, c.Flags()
+	f.SortFlags = false
+	define(f, "methods", "names", strings.Join(r.Methods, ","), "ways of training, comma separated", words(&r.Methods))
+	define(f, "networks", "names", strings.Join(r.Networks, ","), "networks, comma separated", words(&r.Networks))
+	define(f, "datasets", "names", strings.Join(r.Datasets, ","), "data sets, comma separated", words(&r.Datasets))
+	define(f, "batch", "samples", "", "samples a step, comma separated (default: the data set's recipe)", list(&r.Batches, batch))
+	define(f, "aux-depths", "units", "2", "units of AugLocal's auxiliary networks (d), comma separated", list(&r.AuxDepths, number(1, math.MaxInt32)))
+	define(f, "modules", "count", "0", "local modules (K), comma separated; 0: one a unit", list(&r.Modules, number(0, math.MaxInt32)))
+	define(f, "precision", "name", r.Precision, "element type of activations: f32", word(&r.Precision))
+	define(f, "backend", "name", r.Backend, "auto, cpu, cuda or reference", word(&r.Backend))
+	define(f, "device", "number", "0", "which device of the backend, from 0", one(&r.Device, number(0, math.MaxInt32)))
+	define(f, "threads", "count", "0", "threads of the cpu backend; 0: all cores", one(&r.Threads, number(0, math.MaxInt32)))
+	define(f, "selection", "name", "uniform", "which units AugLocal's auxiliary networks copy", word(&r.Selection))
+	define(f, "pyramid-coefficient", "fraction", "0.5", "how fast AugLocal's auxiliary depth falls, in (0, 1]", one(&r.PyramidCoefficient, real))
+	f.BoolVar(&r.NoPyramid, "no-pyramid", false, "give every auxiliary network the full depth")
+	define(f, "config", "file", "", "YAML file with flags by name; flags on the command line win", word(&s.config))
+	define(f, "format", "name", "table", "of the results: table, markdown, csv, latex or json", word(&s.format))
+	s.format = "table"
+	return s
+}
+
+// addTraining defines the flags that only matter to a run that trains.
+func addTraining(c *cobra.Command, r *suite.Request) {
+	f := c.Flags()
+	define(f, "seeds", "count or list", "1", "3: the seeds 1 to 3; 1,2,5: these seeds; 5,: the seed 5", seeds(&r.Seeds))
+	define(f, "epochs", "count", "", "passes over the training set (default: the data set's recipe)", one(&r.Epochs, number(1, math.MaxInt32)))
+	define(f, "train-limit", "samples", "0", "train on the first samples only; 0: all", one(&r.TrainLimit, number(0, math.MaxInt32)))
+	define(f, "test-limit", "samples", "0", "test on the first samples only; 0: all", one(&r.TestLimit, number(0, math.MaxInt32)))
+	define(f, "lr", "rate", "", "base learning rate (default: the data set's recipe)", optional(&r.LearningRate))
+	define(f, "momentum", "fraction", "", "of SGD (default: the data set's recipe)", optional(&r.Momentum))
+	define(f, "weight-decay", "rate", "", "of SGD (default: the data set's recipe)", optional(&r.WeightDecay))
+	f.BoolVar(&r.NoAugment, "no-augment", false, "train on the images as they are")
+}
+
+// expand turns flags and configuration into a checked request, and looks up the
+// format of the results.
+func (s *shared) expand(c *cobra.Command) (suite.Request, table.Format, error) {
+	if s.config != "" {
+		if err := readConfig(c, s.config); err != nil {
+			return s.request, nil, err
+		}
+	}
+	format, err := table.Lookup(s.format)
+	return s.request, format, usage(err)
+}
+
+func word(p *string) func(string) error {
+	return func(s string) error {
+		*p = strings.TrimSpace(s)
+		return nil
+	}
+}
+
+func words(p *[]string) func(string) error {
+	return list(p, func(s string) (string, error) { return s, nil })
+}
+
+func one[T any](p *T, parse func(string) (T, error)) func(string) error {
+	return func(s string) (err error) {
+		*p, err = parse(strings.TrimSpace(s))
+		return err
+	}
+}
+
+func optional(p **float64) func(string) error {
+	return func(s string) error {
+		x, err := real(strings.TrimSpace(s))
+		*p = &x
+		return err
+	}
+}
+
+// list parses comma separated entries; the flag replaces the default as a whole.
+func list[T any](p *[]T, parse func(string) (T, error)) func(string) error {
+	return func(s string) error {
+		var all []T
+		for _, entry := range strings.Split(s, ",") {
+			entry = strings.TrimSpace(entry)
+			if entry == "" {
+				return fmt.Errorf("got %q, want entries separated by single commas", s)
+			}
+			x, err := parse(entry)
+			if err != nil {
+				return err
+			}
+			all = append(all, x)
+		}
+		*p = all
+		return nil
+	}
+}
+
+// number parses a whole number of the range.
+func number(low, high int) func(string) (int, error) {
+	return func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		switch {
+		case err != nil || n > high:
+			return 0, fmt.Errorf("got %q, want a whole number of %d to %d", s, low, high)
+		case n < low:
+			return 0, fmt.Errorf("got %d, want %d or more", n, low)
+		}
+		return n, nil
+	}
+}
+
+func batch(s string) (int64, error) {
+	n, err := number(1, math.MaxInt32)(s)
+	return int64(n), err
+}
+
+func real(s string) (float64, error) {
+	x, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0, fmt.Errorf("got %q, want a number", s)
+	}
+	return x, nil
+}
+
+// maxSeeds bounds a count of seeds, so that a typing error is not a sweep of years.
+const maxSeeds = 1000
+
+func seeds(p *[]uint64) func(string) error {
+	one := func(s string) (uint64, error) {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("got %q, want a whole number of 0 or more", s)
+		}
+		return n, nil
+	}
+	return func(s string) error {
+		s = strings.TrimSpace(s)
+		if strings.Contains(s, ",") {
+			return list(p, one)(strings.TrimSuffix(s, ","))
+		}
+		count, err := number(1, maxSeeds)(s)
+		*p = nil
+		for seed := range count {
+			*p = append(*p, uint64(seed)+1)
+		}
+		return err
+	}
+}
+
+// size parses a number of bytes with its unit.
+func size(s string) (int64, error) {
+	s = strings.TrimSpace(s)
+	n, err := humanize.ParseBytes(s)
+	if err != nil || n == 0 || n > math.MaxInt64 || !strings.HasSuffix(strings.ToLower(s), "b") {
+		return 0, fmt.Errorf("got %q, want a size with its unit: 512MiB, 8GiB", s)
+	}
+	return int64(n), nil
+}

@@ -1,0 +1,13 @@
+// Command benchctl measures what training a deep network costs in memory and
+// time, for back-propagation and for methods that train locally.
+//
+// This package is flags, streams and exit codes. What is done is decided in
+// package suite, how it is shown in the packages below reports.
+package main
+
+import "os"
+
+func main() {
+	env := processEnv()
+	os.Exit(int(run(env)))
+}

@@ -1,0 +1,319 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite"
+)
+
+func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"benchctl": main}) }
+
+// TestScripts runs testdata/*.txtar: a command, its output, its exit code, the
+// files it leaves.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exit":    exitCommand,
+			"cifar10": cifar10Command,
+			"onejson": oneJSONCommand,
+		},
+	})
+}
+
+// exitCommand is `exit CODE command...`: the command has to end with that code.
+func exitCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exit CODE command...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	var ended *exec.ExitError
+	got := 0
+	if errors.As(err, &ended) {
+		got = ended.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code: got %d, want %d", got, want)
+	}
+}
+
+// cifar10Command is `cifar10 DIR [fault]`: the six files of CIFAR-10, made up,
+// with a planted fault: truncated, label.
+func cifar10Command(ts *testscript.TestScript, _ bool, args []string) {
+	const records, record = 10000, 1 + 3*32*32
+	dir := ts.MkAbs(filepath.Join(args[0], "cifar-10-batches-bin"))
+	ts.Check(os.MkdirAll(dir, 0o777))
+	for _, name := range []string{"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"} {
+		text := make([]byte, records*record)
+		for i := range records {
+			text[i*record] = byte(i % 10)
+		}
+		if name == "data_batch_2" && len(args) > 1 {
+			switch args[1] {
+			case "truncated":
+				text = text[:len(text)-1]
+			case "label":
+				text[7*record] = 10
+			}
+		}
+		ts.Check(os.WriteFile(filepath.Join(dir, name+".bin"), text, 0o666))
+	}
+}
+
+// oneJSONCommand holds that a file is one JSON document and nothing else, and
+// that its exit_code is the one named.
+func oneJSONCommand(ts *testscript.TestScript, _ bool, args []string) {
+	var document struct {
+		ExitCode *int `json:"exit_code"`
+	}
+	if err := json.Unmarshal([]byte(ts.ReadFile(args[0])), &document); err != nil {
+		ts.Fatalf("%s: %v", args[0], err)
+	}
+	if document.ExitCode == nil || fmt.Sprint(*document.ExitCode) != args[1] {
+		ts.Fatalf("%s: exit_code: got %v, want %s", args[0], document.ExitCode, args[1])
+	}
+}
+
+// smallRun is a run of some seconds.
+func smallRun(dir string, more ...string) *exec.Cmd {
+	args := append([]string{"run", "--methods", "auglocal", "--networks", "resnet20", "--batch", "32", "--train-limit", "512",
+		"--test-limit", "64", "--epochs", "3", "--threads", "1", "--out", filepath.Join(dir, "runs")}, more...)
+	return exec.Command("benchctl", args...)
+}
+
+func onlyRecord(t *testing.T, dir string) results.Record {
+	t.Helper()
+	records, warnings, err := results.ReadDir(filepath.Join(dir, "runs"))
+	if err != nil || len(warnings) > 0 || len(records) != 1 {
+		t.Fatalf("got %d records, %v, %v, want one", len(records), warnings, err)
+	}
+	return records[0]
+}
+
+func TestInterruptAndResumeReachTheSameBits(t *testing.T) {
+	whole, cut := t.TempDir(), t.TempDir()
+	if out, err := smallRun(whole).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	code, said := interruptAfter(t, smallRun(cut), "epoch 1/3", 1)
+	if code != int(exitInterrupted) || !strings.Contains(said, "--resume goes on") {
+		t.Fatalf("got exit code %d, want %d and a hint: %s", code, exitInterrupted, said)
+	}
+	if r := onlyRecord(t, cut); r.Status != results.StatusInterrupted {
+		t.Fatalf("got status %s, want interrupted", r.Status)
+	}
+	if out, err := smallRun(cut, "--resume").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	want, got := onlyRecord(t, whole).Accuracy, onlyRecord(t, cut).Accuracy
+	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(results.Epoch{}, "Seconds")); d != "" {
+		t.Errorf("resumed run differs from the run in one go (-one go +resumed):\n%s", d)
+	}
+	if left, _ := filepath.Glob(filepath.Join(cut, "runs", "*.state.*")); len(left) > 0 {
+		t.Errorf("got %v left behind, want no state of a run that is done", left)
+	}
+}
+
+// interruptAfter starts a command and sends it interrupts, a tenth of a second
+// apart, once its standard error has the text. It returns the exit code.
+func interruptAfter(t *testing.T, c *exec.Cmd, text string, times int) (int, string) {
+	t.Helper()
+	pipe, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	sent := false
+	for buffer := make([]byte, 4096); ; {
+		n, err := pipe.Read(buffer)
+		said.Write(buffer[:n])
+		for i := 0; !sent && i < times && strings.Contains(said.String(), text); i++ {
+			time.Sleep(100 * time.Millisecond) // into the epoch
+			_ = c.Process.Signal(syscall.SIGINT)
+			sent = i == times-1
+		}
+		if err != nil {
+			break
+		}
+	}
+	_ = c.Wait()
+	return c.ProcessState.ExitCode(), said.String()
+}
+
+func TestSecondInterruptKills(t *testing.T) {
+	signals, said, killed := make(chan os.Signal), make(chan bool, 1), make(chan bool, 1)
+	ctx, stop := watch(signals, func() { said <- true }, func() { killed <- true })
+	defer stop()
+	signals <- os.Interrupt
+	<-said
+	<-ctx.Done()
+	select {
+	case <-killed:
+		t.Fatal("the first signal killed, want a chance to save")
+	default:
+	}
+	signals <- os.Interrupt
+	<-killed
+}
+
+func TestExitCodesOfErrors(t *testing.T) {
+	for _, row := range []struct {
+		err  error
+		want exitCode
+	}{
+		{nil, 0},
+		{errors.New("anything"), 1},
+		{usage(errors.New("batch: got 0, want 1 or more")), 2},
+		{fmt.Errorf("wrapped: %w", usage(errors.New("x"))), 2},
+		{&sweepError{failed: 1, total: 2}, 3},
+		{&sweepError{cause: errors.New("no space left on device")}, 3},
+		{&results.NewerSchemaError{Got: 9, Want: 1}, 5},
+		{&runError{status: results.StatusOutOfMemory, cause: errors.New("x")}, 20},
+		{&runError{status: results.StatusDiverged, cause: errors.New("x")}, 21},
+		{&runError{status: results.StatusFailed, cause: errors.New("x")}, 1},
+		{&runError{status: results.StatusInterrupted, cause: errors.New("x")}, 130},
+		{&interruptedError{1, 2}, 130},
+	} {
+		if got := codeOf(row.err); got != row.want {
+			t.Errorf("%v: got %d, want %d", row.err, got, row.want)
+		}
+	}
+}
+
+func TestREADMEHasTheExitCodes(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range exitMeanings() {
+		if row := fmt.Sprintf("| %d | %s |", m.code, m.sentence); !strings.Contains(string(text), row) {
+			t.Errorf("README.md: want the row %q", row)
+		}
+	}
+}
+
+func TestErrorIsOneLine(t *testing.T) {
+	var b bytes.Buffer
+	printError(&b, &usageError{errors.New("config: two\nlines"), "do\nthis"})
+	if want := "benchctl: config: two; lines\nhint: do; this\n"; b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	spec := results.Spec{Network: "resnet20", Method: "bp"}
+	events := []suite.Event{
+		{Kind: suite.EventStep, Epoch: 1, Epochs: 2, Step: 3, Steps: 4, SamplesPerSecond: 512, SecondsLeft: 61},
+		{Kind: suite.EventEpoch, Epoch: 1, Epochs: 2, Loss: 1.25, TestTop1: 0.5},
+		{Kind: suite.EventDone, Text: "diverged"},
+	}
+	for _, row := range []struct {
+		name               string
+		tty, quiet         bool
+		noColor            string
+		want, absent, from string
+	}{
+		{name: "a line an epoch", want: "[1/1] resnet20 bp: epoch 1/2: loss 1.2500, test top-1 50.00 %, 512 samples/s\n[1/1] resnet20 bp: diverged\n", absent: "\r"},
+		{name: "nothing when quiet", quiet: true, tty: true, absent: "epoch"},
+		{name: "a bar on a terminal", tty: true, want: "512 samples/s, 61.0 s left", absent: "nothing of the kind"},
+		{name: "a bar without colours", tty: true, noColor: "1", want: "61.0 s left", absent: "\x1b[32m"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var b bytes.Buffer
+			env := Env{Stderr: &b, IsTTY: row.tty, Getenv: func(name string) string {
+				if name == "NO_COLOR" {
+					return row.noColor
+				}
+				return ""
+			}}
+			p := newProgress(env, 1, row.quiet, false)
+			for _, e := range events {
+				p.on(0, spec, e)
+			}
+			p.finish()
+			if got := b.String(); !strings.Contains(got, row.want) || strings.Contains(got, row.absent) {
+				t.Errorf("got %q, want %q in it and %q not", got, row.want, row.absent)
+			}
+		})
+	}
+}
+
+// The answer is compared with a search over all batches.
+func TestFit(t *testing.T) {
+	size := func(batch int64) int64 { return 1000 + 37*batch + batch*batch/7 }
+	for _, limit := range []int64{1, 2, 63, 64, 65, 300} {
+		for _, budget := range []int64{500, 1036, 1037, 1100, 5000, 1 << 20} {
+			want := int64(0)
+			for b := int64(1); b <= limit && size(b) <= budget; b++ {
+				want = b
+			}
+			asked := 0
+			found, next, err := fit(limit, budget, func(batch int64) (results.Memory, error) {
+				asked++
+				bytes := size(batch)
+				return results.Memory{ArenaBytes: &bytes}, nil
+			})
+			if err != nil || found.batch != want {
+				t.Errorf("limit %d, budget %d: got %d, %v, want %d", limit, budget, found.batch, err, want)
+			}
+			if want < limit && next.batch != want+1 {
+				t.Errorf("limit %d, budget %d: got %d as the next batch, want %d", limit, budget, next.batch, want+1)
+			}
+			if asked > 20 {
+				t.Errorf("limit %d, budget %d: planned %d times, want at most 20", limit, budget, asked)
+			}
+		}
+	}
+}
+
+// The README's runs are accepted, with its configuration beside them.
+func TestREADMECommandsAreAccepted(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, tried := t.TempDir(), 0
+	_, config, _ := strings.Cut(string(text), "    # sweep.yaml\n")
+	config, _, _ = strings.Cut(config, "\n\n")
+	if err := os.WriteFile(filepath.Join(dir, "sweep.yaml"), []byte(strings.ReplaceAll(config, "    ", "")), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
+		if !strings.HasPrefix(line, "    benchctl run ") {
+			continue
+		}
+		tried++
+		command := exec.Command("benchctl", append(words[1:], "--dry-run")...)
+		command.Dir = dir
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", strings.TrimSpace(line), err, out)
+		}
+	}
+	if tried < 3 {
+		t.Errorf("got %d commands, want at least 3", tried)
+	}
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"encoding/json"
+
+	"github.com/localbench/localbench/reports/table"
+)
+
+// answer is what a command prints on standard output.
+type answer struct {
+	tables []table.Table
+	plots  []string // files that were drawn
+}
+
+// emit prints an answer. As JSON it also holds the verdict, so that no wrapper
+// can swallow the exit code.
+func (e Env) emit(f table.Format, a answer, verdict error) error {
+	if f.Name() != "json" {
+		return f.Write(e.Stdout, a.tables...)
+	}
+	out := struct {
+		ExitCode exitCode      `json:"exit_code"`
+		Verdict  string        `json:"verdict"`
+		Tables   []table.Table `json:"tables"`
+		Plots    []string      `json:"plots,omitempty"`
+	}{codeOf(verdict), "all well", a.tables, a.plots}
+	if verdict != nil {
+		out.Verdict = oneLine(verdict.Error())
+	}
+	encoder := json.NewEncoder(e.Stdout)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(out)
+}
+
+// textColumn and numberColumn are columns of names and of quantities.
+func textColumn(key, name string) table.Column { return table.Column{Key: key, Name: name} }
+func numberColumn(key, name string) table.Column {
+	return table.Column{Key: key, Name: name, Align: table.AlignRight}
+}
+
+// bytesCell is a size; empty where it is not known.
+func bytesCell(n *int64) table.Cell {
+	if n == nil {
+		return table.Cell{}
+	}
+	return table.Number(float64(*n), table.Bytes(*n))
+}
+
+// over relates a cell to a baseline.
+func over(c table.Cell, baseline *int64) table.Cell {
+	if c.Number != nil && baseline != nil && *baseline > 0 {
+		ratio := *c.Number / float64(*baseline)
+		c.Ratio = &ratio
+	}
+	return c
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite"
+)
+
+// progress shows a sweep on standard error: a bar on a terminal, else a line an
+// epoch. It is the writer of the runs' own messages too, so that they do not run
+// into the bar.
+type progress struct {
+	mu    sync.Mutex
+	env   Env
+	total int
+	quiet bool
+	bar   *progressbar.ProgressBar // of the run that is shown; nil without a terminal
+	bars  bool
+	rates map[int]float64 // samples a second, by run
+}
+
+func newProgress(env Env, total int, quiet, many bool) *progress {
+	return &progress{env: env, total: total, quiet: quiet, bars: env.IsTTY && !quiet && !many, rates: map[int]float64{}}
+}
+
+// on shows one event of one run.
+func (p *progress) on(run int, spec results.Spec, e suite.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.SamplesPerSecond > 0 {
+		p.rates[run] = e.SamplesPerSecond
+	}
+	if p.quiet {
+		return
+	}
+	name := fmt.Sprintf("[%d/%d] %s %s", run+1, p.total, spec.Network, spec.Method)
+	switch e.Kind {
+	case suite.EventStep:
+		if p.bars {
+			p.show(name, e)
+		}
+	case suite.EventEpoch:
+		p.clear()
+		rate := ""
+		if r := p.rates[run]; r > 0 {
+			rate = fmt.Sprintf(", %.4g samples/s", r)
+		}
+		fmt.Fprintf(p.env.Stderr, "%s: epoch %d/%d: loss %.4f, test top-1 %s %%%s\n",
+			name, e.Epoch, e.Epochs, e.Loss, table.Percent(e.TestTop1), rate)
+	case suite.EventDone:
+		p.clear()
+		p.bar = nil
+		if e.Text != string(results.StatusDone) {
+			fmt.Fprintf(p.env.Stderr, "%s: %s\n", name, e.Text)
+		}
+	}
+}
+
+// show moves the bar of a run.
+func (p *progress) show(name string, e suite.Event) {
+	if p.bar == nil {
+		p.bar = newBar(p.env, e.Epochs*e.Steps)
+	}
+	p.bar.Describe(fmt.Sprintf("%s: epoch %d/%d, %.4g samples/s, %s left", name, e.Epoch, e.Epochs,
+		e.SamplesPerSecond, table.Seconds(e.SecondsLeft)))
+	_ = p.bar.Set((e.Epoch-1)*e.Steps + e.Step) // a bar that cannot be drawn is no reason to stop
+}
+
+func newBar(env Env, steps int) *progressbar.ProgressBar {
+	saucer := "="
+	if env.color() {
+		saucer = "[green]=[reset]"
+	}
+	return progressbar.NewOptions(steps, progressbar.OptionSetWriter(env.Stderr), progressbar.OptionSetWidth(20),
+		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false), progressbar.OptionThrottle(100_000_000),
+		progressbar.OptionEnableColorCodes(env.color()), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetTheme(progressbar.Theme{Saucer: saucer, SaucerHead: saucer, SaucerPadding: " ", BarStart: "[", BarEnd: "]"}))
+}
+
+func (p *progress) clear() {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+}
+
+// Write passes on what a run's process says.
+func (p *progress) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	return p.env.Stderr.Write(text)
+}
+
+// finish leaves no bar behind.
+func (p *progress) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+}

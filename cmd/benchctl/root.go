@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// run is the whole command: arguments in, exit code out.
+func run(env Env) exitCode {
+	root := newRoot(env)
+	root.SetArgs(env.Args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.Execute()
+	var ended *runError
+	if err != nil && !(errors.As(err, &ended) && ended.code() == exitInterrupted) {
+		printError(env.Stderr, err)
+	}
+	return codeOf(err)
+}
+
+func newRoot(env Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "benchctl",
+		Short:         "what training a deep network costs in memory and time",
+		Long:          longHelp(),
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return &usageError{errors.New("command: got none, want one"), "benchctl --help lists the commands"}
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		var invalid *pflag.InvalidValueError
+		if errors.As(err, &invalid) {
+			err = fmt.Errorf("%s: %w", invalid.GetFlag().Name, invalid.Unwrap())
+		}
+		return &usageError{err, c.CommandPath() + " --help lists the flags"}
+	})
+	root.AddCommand(runCommand(env), planCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), executeCommand(env))
+	return root
+}
+
+func longHelp() string {
+	var b strings.Builder
+	b.WriteString("benchctl measures what training a deep network costs in memory and time, for\n" +
+		"back-propagation and for methods that train locally.\n\nExit codes:\n")
+	for _, m := range exitMeanings() {
+		fmt.Fprintf(&b, "  %3d  %s\n", m.code, m.sentence)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// noArguments refuses words that are neither commands nor flags.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	what := "argument"
+	if c.HasSubCommands() {
+		what = "command"
+	}
+	return &usageError{fmt.Errorf("%s: got %q, want none such", what, args[0]), c.CommandPath() + " --help lists what there is"}
+}
+
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/reports/figure"
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite"
+	"github.com/localbench/localbench/suite/datasets"
+)
+
+// runFlags are those of `run` alone.
+type runFlags struct {
+	*shared
+	dataDir, out                    string
+	resume, dryRun, failFast, quiet bool
+	jobs                            int
+}
+
+func runCommand(env Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "train every run that the lists make, write a record a run, print the tables",
+		Long: "run crosses methods, networks, data sets, batches, depths, modules and seeds into\n" +
+			"runs, trains each in a process of its own, writes a record a run, and prints the\n" +
+			"summary table. Two plots of the records are drawn beside the folder of records.",
+		Example: "  benchctl run\n  benchctl run --methods bp,auglocal --datasets cifar10 --data-dir data --epochs 10",
+		Args:    noArguments,
+	}
+	f := &runFlags{shared: addShared(c)}
+	addTraining(c, &f.request)
+	flags := c.Flags()
+	f.dataDir = env.Getenv("BENCHCTL_DATA")
+	if f.dataDir == "" {
+		f.dataDir = "data"
+	}
+	define(flags, "data-dir", "folder", f.dataDir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
+	f.out = filepath.Join("results", "runs")
+	define(flags, "out", "folder", f.out, "of the records", word(&f.out))
+	define(flags, "jobs", "count", "1", "runs at a time; more than one makes their times meaningless", one(&f.jobs, number(1, 1024)))
+	flags.BoolVar(&f.resume, "resume", false, "skip runs that are done and go on with those that were interrupted")
+	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first run that fails")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "print the runs and stop")
+	flags.BoolVar(&f.quiet, "quiet", false, "no progress on standard error")
+	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c) }
+	return c
+}
+
+func (f *runFlags) run(env Env, c *cobra.Command) error {
+	request, format, err := f.expand(c)
+	if err != nil {
+		return err
+	}
+	specs, err := request.Expand()
+	if err != nil {
+		return usage(err)
+	}
+	if f.dryRun {
+		return env.emit(format, answer{tables: []table.Table{dryRun(specs)}}, nil)
+	}
+	if err := f.preflight(specs); err != nil {
+		return err
+	}
+	records, verdict := f.sweep(env, specs)
+	a := answer{tables: []table.Table{table.Summary(records)}}
+	if len(records) > 0 {
+		if a.plots, err = f.draw(env, records); err != nil && verdict == nil {
+			verdict = err
+		}
+	}
+	if err := env.emit(format, a, verdict); err != nil {
+		return err
+	}
+	return verdict
+}
+
+// preflight finds what would stop every run, before the first one starts.
+func (f *runFlags) preflight(specs []results.Spec) error {
+	if err := writable(f.out); err != nil {
+		return usage(fmt.Errorf("out: %w", err))
+	}
+	backends, sets := map[string]bool{}, map[string]bool{}
+	for _, s := range specs {
+		var newer *results.NewerSchemaError
+		if _, err := results.Read(results.Path(f.out, results.SpecID(s))); errors.As(err, &newer) {
+			return newer
+		}
+		if !backends[s.Backend] {
+			d, err := engine.Open(s.Backend, engine.Options{Threads: int(s.Threads)})
+			if err != nil {
+				return usage(fmt.Errorf("backend: %w", err))
+			}
+			d.Close()
+		}
+		if !sets[s.Dataset] {
+			if err := openable(s.Dataset, f.dataDir); err != nil {
+				return usage(err)
+			}
+		}
+		backends[s.Backend], sets[s.Dataset] = true, true
+	}
+	return nil
+}
+
+// writable makes the folder and a file in it.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	probe, err := os.CreateTemp(dir, ".benchctl-*")
+	if err != nil {
+		return err
+	}
+	probe.Close()
+	return os.Remove(probe.Name())
+}
+
+// openable opens the first sample of a set, which checks that its files are there.
+func openable(name, dir string) error {
+	entry, err := datasets.Find(name)
+	if err != nil || entry.Archive == nil {
+		return err
+	}
+	_, err = entry.Open(dir, datasets.Options{TrainLimit: 1, TestLimit: 1})
+	return err
+}
+
+// sweep runs the specs; a first signal lets them save their state, a second ends
+// everything at once.
+func (f *runFlags) sweep(env Env, specs []results.Spec) ([]results.Record, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := interrupts(env)
+	defer stop()
+	p := newProgress(env, len(specs), f.quiet, f.jobs > 1)
+	records, err := suite.Sweep(ctx, specs, suite.SweepOptions{
+		Command: []string{self, "execute"}, Out: f.out, DataDir: f.dataDir, Resume: f.resume,
+		FailFast: f.failFast, Jobs: f.jobs, Now: env.Now, On: p.on, Stderr: p,
+	})
+	p.finish()
+	return records, verdictOf(ctx, records, len(specs), err)
+}
+
+// verdictOf turns the end of a sweep into an error for the exit code.
+func verdictOf(ctx context.Context, records []results.Record, total int, err error) error {
+	done := 0
+	for _, r := range records {
+		if r.Status == results.StatusDone {
+			done++
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return &interruptedError{done, total}
+	case len(records) > done: // with --fail-fast Sweep's error says no more
+		return &sweepError{failed: len(records) - done, total: total}
+	case err != nil:
+		return &sweepError{total: total, cause: err}
+	}
+	return nil
+}
+
+// interrupts returns a context that the first SIGINT or SIGTERM cancels. The
+// second ends the process at once; the kernel ends the runs with it.
+func interrupts(env Env) (context.Context, func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := watch(signals, func() {
+		fmt.Fprintln(env.Stderr, "benchctl: interrupted: the runs save their state; once more ends them at once")
+	}, func() { os.Exit(int(exitInterrupted)) })
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel()
+	}
+}
+
+// watch cancels at the first signal and kills at the second.
+func watch(signals <-chan os.Signal, say, kill func()) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		for first := true; ; first = false {
+			select {
+			case <-done:
+				return
+			case <-signals:
+			}
+			if !first {
+				kill()
+				return
+			}
+			say()
+			cancel()
+		}
+	}()
+	return ctx, func() {
+		close(done)
+		cancel()
+	}
+}
+
+// draw writes the plots beside the folder of records. A figure that the records
+// have nothing for is left out.
+func (f *runFlags) draw(env Env, records []results.Record) ([]string, error) {
+	dir := filepath.Join(filepath.Dir(filepath.Clean(f.out)), "plots")
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("plots: %w", err)
+	}
+	var files []string
+	for _, one := range []struct {
+		name string
+		draw func([]results.Record) (figure.Figure, error)
+	}{{"accuracy", figure.AccuracyByEpoch}, {"peak-memory", figure.PeakMemory}} {
+		drawn, err := one.draw(records)
+		if err != nil {
+			continue
+		}
+		base := filepath.Join(dir, one.name)
+		if err := figure.Save(drawn, base); err != nil {
+			return files, fmt.Errorf("plots: %w", err)
+		}
+		files = append(files, base+".png", base+".svg")
+		if !f.quiet {
+			fmt.Fprintf(env.Stderr, "plot: %s.png, %s.svg\n", base, base)
+		}
+	}
+	return files, nil
+}
+
+// dryRun is the table of what would be run.
+func dryRun(specs []results.Spec) table.Table {
+	t := table.Table{Title: fmt.Sprintf("%d runs", len(specs)), Columns: append(specColumns(),
+		numberColumn("seed", "seed"), numberColumn("epochs", "epochs"), textColumn("id", "id"))}
+	for _, s := range specs {
+		t.Rows = append(t.Rows, append(specCells(s),
+			table.Number(float64(s.Seed), fmt.Sprint(s.Seed)), table.Number(float64(s.Epochs), fmt.Sprint(s.Epochs)), table.Text(results.SpecID(s))))
+	}
+	return t
+}
+
+// specColumns and specCells are what tells runs apart in most tables.
+func specColumns() []table.Column {
+	return []table.Column{textColumn("method", "method"), textColumn("network", "network"), textColumn("dataset", "data set"),
+		numberColumn("batch", "batch"), numberColumn("aux_depth", "d"), numberColumn("modules", "K")}
+}
+
+func specCells(s results.Spec) []table.Cell {
+	whole := func(n int64, none string) table.Cell {
+		if n == 0 {
+			return table.Text(none)
+		}
+		return table.Number(float64(n), fmt.Sprint(n))
+	}
+	every := ""
+	if s.AuxDepth > 0 {
+		every = "all"
+	}
+	return []table.Cell{table.Text(s.Method), table.Text(s.Network), table.Text(s.Dataset),
+		whole(s.Batch, ""), whole(s.AuxDepth, ""), whole(s.Modules, every)}
+}

@@ -1,0 +1,75 @@
+// Package core is the way of the data from stages to a program that runs: one
+// function, one line a stage. What goes in is what a method made of a network
+// (model.Stage); what comes out has every byte placed and every kernel chosen,
+// and has allocated nothing yet.
+package core
+
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/plan"
+)
+
+// Program is a step program that is ready to be bound to an arena.
+type Program struct {
+	*Step
+	engine.Program
+	Layout  *plan.Layout
+	Profile *plan.Profile
+}
+
+// Compile chooses kernels on the device, gives every value and every scratch
+// buffer an offset, and measures the profile. Programs of one model share an
+// arena: pass the training program as base, and parameters, running
+// statistics and optimizer state lie where base has them.
+func Compile(d engine.Device, s *Step, base *Program) (*Program, error) {
+	prepared, err := d.Prepare(s.Graph)
+	if err != nil {
+		return nil, err
+	}
+	p := &Program{Step: s, Program: prepared}
+	if err := p.place(base); err != nil {
+		prepared.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// place plans the arena and checks the plan with code that is not the planner's.
+func (p *Program) place(base *Program) error {
+	var o plan.Options
+	if base != nil {
+		o.Persistent = base.Layout.Persistent()
+	}
+	scratch := p.Scratch()
+	layout, err := plan.New(p.Graph, scratch, o)
+	if err != nil {
+		return err
+	}
+	if err := layout.Check(p.Graph, scratch); err != nil {
+		return err
+	}
+	p.Layout, p.Profile = layout, plan.Measure(p.Graph, scratch, layout)
+	return nil
+}
+
+// Arena allocates one arena that is large enough for each of the programs and
+// binds them all to it.
+func Arena(d engine.Device, programs ...*Program) (engine.Arena, error) {
+	var need int64
+	for _, p := range programs {
+		need = max(need, p.Layout.ArenaBytes())
+	}
+	arena, err := d.NewArena(need)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range programs {
+		if err := p.Bind(arena, p.Layout.Offset, p.Layout.ScratchOffset); err != nil {
+			arena.Close()
+			return nil, fmt.Errorf("compile: %w", err)
+		}
+	}
+	return arena, nil
+}

@@ -1,0 +1,247 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"unsafe"
+
+	"github.com/localbench/localbench/core/engine/native"
+	"github.com/localbench/localbench/core/graph"
+)
+
+// cpuDevice is a native backend whose calls all come from one goroutine that is
+// locked to its thread: OpenMP keeps a pool of workers for every thread that
+// enters a parallel region, so a second caller would mean a second pool.
+type cpuDevice struct {
+	name    string
+	backend native.Backend
+	handle  native.Device
+	calls   chan func()
+	facts   map[string]string
+}
+
+func openCPU(o Options) (Device, error) {
+	b, err := native.CPU()
+	if err != nil {
+		return nil, err
+	}
+	d := &cpuDevice{name: "cpu", backend: b, calls: make(chan func())}
+	go d.own()
+	err = d.do(func() error {
+		var err error
+		if d.handle, err = b.Open(int32(o.Device), int32(o.Threads)); err != nil {
+			return err
+		}
+		text, err := b.Describe(d.handle)
+		d.facts = map[string]string{}
+		for line := range strings.Lines(text) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			d.facts[key] = value
+		}
+		return err
+	})
+	if err != nil {
+		close(d.calls)
+		return nil, fmt.Errorf("backend cpu: %w", err)
+	}
+	return d, nil
+}
+
+// own executes calls until the channel is closed. The thread is not unlocked:
+// it ends with the goroutine, and its OpenMP workers with it.
+func (d *cpuDevice) own() {
+	runtime.LockOSThread()
+	for call := range d.calls {
+		call()
+	}
+}
+
+// do executes f on the owner and returns its error.
+func (d *cpuDevice) do(f func() error) error {
+	done := make(chan error, 1)
+	d.calls <- func() { done <- f() }
+	return <-done
+}
+
+// Name is the backend's name.
+func (d *cpuDevice) Name() string { return d.name }
+
+// Facts are the library's version and the number of threads.
+func (d *cpuDevice) Facts() map[string]string { return d.facts }
+
+// Close ends the owner. Programs and arenas must be closed before.
+func (d *cpuDevice) Close() error {
+	err := d.do(func() error { d.backend.Close(d.handle); return nil })
+	close(d.calls)
+	return err
+}
+
+// Prepare chooses the kernels of g.
+func (d *cpuDevice) Prepare(g *graph.Graph) (Program, error) {
+	p := &cpuProgram{device: d, graph: g, scratch: make([]int64, len(g.Ops))}
+	return p, d.do(func() (err error) {
+		if p.handle, err = d.backend.Prepare(d.handle, encode(g)); err != nil {
+			return p.explain("prepare", err)
+		}
+		scratch := make([]uint64, len(g.Ops))
+		if err := d.backend.Scratch(p.handle, scratch); err != nil {
+			return p.explain("prepare", err)
+		}
+		for i, n := range scratch {
+			p.scratch[i] = int64(n)
+		}
+		return nil
+	})
+}
+
+// NewArena reserves memory; pages that no program writes cost nothing.
+func (d *cpuDevice) NewArena(bytes int64) (Arena, error) {
+	a := &cpuArena{device: d, bytes: bytes}
+	err := d.do(func() (err error) {
+		a.handle, err = d.backend.NewArena(d.handle, uint64(bytes))
+		return err
+	})
+	var failure *native.Error
+	if errors.As(err, &failure) && failure.Code == native.OutOfMemory {
+		return nil, &OutOfMemory{NeedBytes: bytes, What: "an arena"}
+	}
+	return a, err
+}
+
+type cpuArena struct {
+	device *cpuDevice
+	handle native.Arena
+	bytes  int64
+}
+
+// Bytes is the size asked for.
+func (a *cpuArena) Bytes() int64 { return a.bytes }
+
+// Fill writes the pattern to every byte.
+func (a *cpuArena) Fill(pattern byte) error {
+	return a.device.do(func() error { return a.device.backend.FillArena(a.handle, pattern) })
+}
+
+// ReadAt copies len(to) bytes from offset on.
+func (a *cpuArena) ReadAt(to []byte, offset int64) error {
+	return a.device.do(func() error { return a.device.backend.ReadArena(a.handle, uint64(offset), to) })
+}
+
+// Close gives the memory back.
+func (a *cpuArena) Close() error {
+	return a.device.do(func() error { a.device.backend.FreeArena(a.handle); return nil })
+}
+
+type cpuProgram struct {
+	device  *cpuDevice
+	graph   *graph.Graph
+	handle  native.Program
+	scratch []int64
+}
+
+// explain names the op that a native error speaks of.
+func (p *cpuProgram) explain(doing string, err error) error {
+	var e *native.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	where := ""
+	if i := int(e.Op); i >= 0 && i < len(p.graph.Ops) {
+		where = fmt.Sprintf(" op %d %s at %s:", i, p.graph.Ops[i].Kind, p.graph.Ops[i].Scope)
+	}
+	if e.Code == native.OutOfMemory {
+		return &OutOfMemory{What: doing + where}
+	}
+	return fmt.Errorf("engine: %s:%s %s", doing, where, e.Text)
+}
+
+// Scratch is the scratch memory of each op in bytes.
+func (p *cpuProgram) Scratch() []int64 { return p.scratch }
+
+// Bind places the program in the arena.
+func (p *cpuProgram) Bind(a Arena, offsets, scratchOffsets []int64) error {
+	arena, ok := a.(*cpuArena)
+	if !ok || arena.device != p.device {
+		return fmt.Errorf("engine: bind: the arena is not of this device")
+	}
+	convert := func(in []int64) []uint64 {
+		out := make([]uint64, len(in))
+		for i, n := range in {
+			out[i] = uint64(max(n, 0))
+		}
+		return out
+	}
+	return p.device.do(func() error {
+		return p.explain("bind", p.device.backend.Bind(p.handle, arena.handle, convert(offsets), convert(scratchOffsets)))
+	})
+}
+
+// Write copies src to v.
+func (p *cpuProgram) Write(v *graph.Value, src any) error {
+	data, err := raw(v, src)
+	if err != nil {
+		return err
+	}
+	return p.device.do(func() error {
+		return p.explain("write "+v.Name, p.device.backend.Write(p.handle, uint64(v.ID), data))
+	})
+}
+
+// Read copies v to dst.
+func (p *cpuProgram) Read(v *graph.Value, dst any) error {
+	data, err := raw(v, dst)
+	if err != nil {
+		return err
+	}
+	return p.device.do(func() error {
+		return p.explain("read "+v.Name, p.device.backend.Read(p.handle, uint64(v.ID), data))
+	})
+}
+
+// Run runs the ops first, ..., last-1 in one call.
+func (p *cpuProgram) Run(first, last int) error {
+	if first < 0 || last < first {
+		return fmt.Errorf("engine: run: ops %d to %d, want a range", first, last)
+	}
+	return p.device.do(func() error {
+		return p.explain("run", p.device.backend.Run(p.handle, uint64(first), uint64(last)))
+	})
+}
+
+// Trace returns the seconds spent in each op.
+func (p *cpuProgram) Trace(reset bool) []float64 {
+	seconds := make([]float64, len(p.graph.Ops))
+	_ = p.device.do(func() error { return p.device.backend.Trace(p.handle, seconds, reset) }) // the lengths agree: it cannot fail
+	return seconds
+}
+
+// Close frees the program.
+func (p *cpuProgram) Close() error {
+	return p.device.do(func() error { p.device.backend.Free(p.handle); return nil })
+}
+
+// raw views a slice of the value's element type as bytes.
+func raw(v *graph.Value, data any) ([]byte, error) {
+	var b []byte
+	var t graph.ElementType
+	switch d := data.(type) {
+	case []float32:
+		b, t = view(d), graph.TypeF32
+	case []int32:
+		b, t = view(d), graph.TypeS32
+	case []byte:
+		b, t = d, graph.TypeU8
+	default:
+		return nil, fmt.Errorf("engine: %s: got %T, want []float32, []int32 or []byte", v.Name, data)
+	}
+	if t != v.Type || int64(len(b)) != v.Bytes() {
+		return nil, fmt.Errorf("engine: %s: got %d bytes of %s, want %d of %s", v.Name, len(b), t, v.Bytes(), v.Type)
+	}
+	return b, nil
+}
+
+func view[T float32 | int32](d []T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(d))), 4*len(d))
+}

@@ -1,0 +1,116 @@
+// Package engine gives compute backends their meaning: a device prepares a graph
+// into a program, tells the scratch memory of each op, binds it to an arena that
+// the planner has laid out, and runs it, one call a step.
+//
+// A backend knows no method and no network; what runs is a blob of ops and
+// offsets. Where a backend that was asked for is not there, that is an error;
+// nothing falls back.
+package engine
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
+// Device is a place where programs run. Its methods may be called from any
+// goroutine; calls are executed one at a time.
+type Device interface {
+	Name() string             // "cpu", "reference", "null"
+	Facts() map[string]string // versions of libraries, number of threads
+	Prepare(g *graph.Graph) (Program, error)
+	NewArena(bytes int64) (Arena, error)
+	Close() error
+}
+
+// Arena is the one allocation that programs of a model share.
+type Arena interface {
+	Bytes() int64
+	Fill(pattern byte) error
+	ReadAt(to []byte, offset int64) error
+	Close() error
+}
+
+// Program is a graph with kernels chosen.
+type Program interface {
+	// Scratch is the scratch memory of each op in bytes.
+	Scratch() []int64
+	// Bind places values and scratch memory in the arena, in bytes from its
+	// start; a value with offset -1 is used by no op.
+	Bind(a Arena, offsets, scratchOffsets []int64) error
+	// Write and Read copy a value of a bound program, in the program's order of
+	// elements. The slice is []float32, []int32 or []byte, as the value's type.
+	Write(v *graph.Value, src any) error
+	Read(v *graph.Value, dst any) error
+	// Run runs the ops first, ..., last-1.
+	Run(first, last int) error
+	// Trace returns the seconds spent in each op since the last reset.
+	Trace(reset bool) []float64
+	Close() error
+}
+
+// Options open a device.
+type Options struct {
+	Device  int // index among equal devices
+	Threads int // 0: one a core
+}
+
+// Unavailable says that a backend that was asked for is not there.
+type Unavailable struct {
+	Backend, Why, Remedy string
+}
+
+// Error says what is not there and why.
+func (e *Unavailable) Error() string { return fmt.Sprintf("backend %s: %s", e.Backend, e.Why) }
+
+// Hint says what to do.
+func (e *Unavailable) Hint() string { return e.Remedy }
+
+// OutOfMemory says that a device has too little memory.
+type OutOfMemory struct {
+	NeedBytes int64
+	What      string
+}
+
+// Error names the need.
+func (e *OutOfMemory) Error() string {
+	return fmt.Sprintf("out of memory: %s of %d bytes cannot be had", e.What, e.NeedBytes)
+}
+
+// Hint says what to try.
+func (e *OutOfMemory) Hint() string {
+	return "a smaller --batch needs less; `benchctl plan --fit SIZE` finds the largest that fits"
+}
+
+// backend is one that can be asked for by name.
+type backend struct {
+	name string
+	open func(Options) (Device, error)
+}
+
+func backends() []backend {
+	return []backend{
+		{"cpu", openCPU},
+		{"reference", openReference},
+		{"null", openNull},
+		{"cuda", func(Options) (Device, error) {
+			return nil, &Unavailable{Backend: "cuda", Why: "this version has no CUDA backend", Remedy: "use --backend cpu"}
+		}},
+	}
+}
+
+// Open opens a device of the backend of that name. "auto" is cpu.
+func Open(name string, o Options) (Device, error) {
+	if name == "auto" {
+		name = "cpu"
+	}
+	var known []string
+	for _, b := range backends() {
+		if b.name == name {
+			return b.open(o)
+		}
+		known = append(known, b.name)
+	}
+	return nil, fmt.Errorf("backend: got %q, want auto or one of %s", name, strings.Join(known, ", "))
+}

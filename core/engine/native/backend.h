@@ -1,0 +1,79 @@
+// The C ABI of a compute backend: what Go calls, and all that it calls.
+//
+//   const lb_backend *b = lb_backend_get(LB_ABI);
+//   lb_error e;
+//   lb_device *d;    b->open(0, threads, &d, &e);
+//   lb_program *p;   b->prepare(d, blob, blob_bytes, &p, &e);    kernels are chosen
+//                    b->scratch(p, bytes_by_op, op_count, &e);    so that Go can plan
+//   lb_arena *a;     b->arena_new(d, arena_bytes, &a, &e);
+//                    b->bind(p, a, value_offsets, values, scratch_offsets, ops, &e);
+//                    b->write(p, images, data, bytes, &e);
+//                    b->run(p, 0, op_count, &e);                  one call a step
+//                    b->read(p, loss, &x, 4, &e);
+//                    b->program_free(p);  b->arena_free(a);  b->close(d);
+//
+// Rules. Every function returns a status and, unless it is LB_OK, fills the
+// error. No C++ exception leaves a function. What C allocates C frees. Calls on one
+// device come from one thread at a time. Counts, sizes and offsets are 64 bits wide.
+#pragma once
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LB_ABI 1u           // of the table below
+#define LB_BLOB_VERSION 1u  // of the program that prepare reads
+
+enum {
+  LB_OK = 0,
+  LB_INVALID = 1,        // the caller's arguments or program are wrong
+  LB_UNSUPPORTED = 2,    // right, but this backend cannot do it
+  LB_OUT_OF_MEMORY = 3,  // of the device
+  LB_DEVICE_LOST = 4,    // the device has to be opened again
+  LB_INTERNAL = 5        // a fault of the backend or of a library below it
+};
+
+typedef struct lb_error {
+  int32_t code;
+  int32_t op;  // index of the op it happened at, -1 if none
+  char text[512];
+} lb_error;
+
+typedef struct lb_device lb_device;
+typedef struct lb_program lb_program;
+typedef struct lb_arena lb_arena;
+
+typedef struct lb_backend {
+  uint32_t abi;
+  uint32_t struct_size;
+  const char *name;
+  // Life of a device. describe writes "key=value" lines about libraries and threads.
+  int32_t (*open)(int32_t device, int32_t threads, lb_device **out, lb_error *);
+  int32_t (*describe)(lb_device *, char *text, uint64_t capacity, lb_error *);
+  void (*close)(lb_device *);
+  // Life of a program.
+  int32_t (*prepare)(lb_device *, const uint8_t *blob, uint64_t bytes, lb_program **out, lb_error *);
+  int32_t (*scratch)(lb_program *, uint64_t *bytes, uint64_t ops, lb_error *);
+  int32_t (*bind)(lb_program *, lb_arena *, const uint64_t *value_offsets, uint64_t values,
+                  const uint64_t *scratch_offsets, uint64_t ops, lb_error *);
+  void (*program_free)(lb_program *);
+  // Life of an arena. Its pages are not touched before a program writes them.
+  int32_t (*arena_new)(lb_device *, uint64_t bytes, lb_arena **out, lb_error *);
+  int32_t (*arena_fill)(lb_arena *, uint8_t pattern, lb_error *);
+  int32_t (*arena_read)(lb_arena *, uint64_t offset, void *to, uint64_t bytes, lb_error *);
+  void (*arena_free)(lb_arena *);
+  // Running a bound program.
+  int32_t (*write)(lb_program *, uint64_t value, const void *from, uint64_t bytes, lb_error *);
+  int32_t (*read)(lb_program *, uint64_t value, void *to, uint64_t bytes, lb_error *);
+  int32_t (*run)(lb_program *, uint64_t first, uint64_t last, lb_error *);
+  // Seconds by op since the last reset.
+  int32_t (*trace)(lb_program *, double *seconds, uint64_t ops, int32_t reset, lb_error *);
+} lb_backend;
+
+// lb_backend_get returns the table, or NULL if the backend does not speak that ABI.
+const lb_backend *lb_backend_get(uint32_t abi);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,55 @@
+// Trampolines: Go cannot call a function pointer.
+#pragma once
+#include "backend.h"
+
+static inline int32_t call_open(const lb_backend *b, int32_t device, int32_t threads, lb_device **out,
+                                lb_error *x3) {
+  return b->open(device, threads, out, x3);
+}
+static inline int32_t call_describe(const lb_backend *b, lb_device *x0, char *text, uint64_t capacity,
+                                    lb_error *x3) {
+  return b->describe(x0, text, capacity, x3);
+}
+static inline void call_close(const lb_backend *b, lb_device *x0) { b->close(x0); }
+static inline int32_t call_prepare(const lb_backend *b, lb_device *x0, const uint8_t *blob, uint64_t bytes,
+                                   lb_program **out, lb_error *x4) {
+  return b->prepare(x0, blob, bytes, out, x4);
+}
+static inline int32_t call_scratch(const lb_backend *b, lb_program *x0, uint64_t *bytes, uint64_t ops,
+                                   lb_error *x3) {
+  return b->scratch(x0, bytes, ops, x3);
+}
+static inline int32_t call_bind(const lb_backend *b, lb_program *x0, lb_arena *x1,
+                                const uint64_t *value_offsets, uint64_t values,
+                                const uint64_t *scratch_offsets, uint64_t ops, lb_error *x6) {
+  return b->bind(x0, x1, value_offsets, values, scratch_offsets, ops, x6);
+}
+static inline void call_program_free(const lb_backend *b, lb_program *x0) { b->program_free(x0); }
+static inline int32_t call_arena_new(const lb_backend *b, lb_device *x0, uint64_t bytes, lb_arena **out,
+                                     lb_error *x3) {
+  return b->arena_new(x0, bytes, out, x3);
+}
+static inline int32_t call_arena_fill(const lb_backend *b, lb_arena *x0, uint8_t pattern, lb_error *x2) {
+  return b->arena_fill(x0, pattern, x2);
+}
+static inline int32_t call_arena_read(const lb_backend *b, lb_arena *x0, uint64_t offset, void *to,
+                                      uint64_t bytes, lb_error *x4) {
+  return b->arena_read(x0, offset, to, bytes, x4);
+}
+static inline void call_arena_free(const lb_backend *b, lb_arena *x0) { b->arena_free(x0); }
+static inline int32_t call_write(const lb_backend *b, lb_program *x0, uint64_t value, const void *from,
+                                 uint64_t bytes, lb_error *x4) {
+  return b->write(x0, value, from, bytes, x4);
+}
+static inline int32_t call_read(const lb_backend *b, lb_program *x0, uint64_t value, void *to, uint64_t bytes,
+                                lb_error *x4) {
+  return b->read(x0, value, to, bytes, x4);
+}
+static inline int32_t call_run(const lb_backend *b, lb_program *x0, uint64_t first, uint64_t last,
+                               lb_error *x3) {
+  return b->run(x0, first, last, x3);
+}
+static inline int32_t call_trace(const lb_backend *b, lb_program *x0, double *seconds, uint64_t ops,
+                                 int32_t reset, lb_error *x4) {
+  return b->trace(x0, seconds, ops, reset, x4);
+}

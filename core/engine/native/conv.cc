@@ -1,0 +1,308 @@
+// Convolutions and linear layers, by oneDNN: the only file that sees its headers.
+//
+//   y[n,p,q,o]  = bias[o] + sum x[n, p*s-pad+r, q*s-pad+t, i] * w[o,r,t,i]
+//   dx, dw, dbias: its gradients
+//
+// Activations are NHWC, weights are [O R S I/groups]. A primitive may want its
+// weights in blocks: then they are reordered into scratch memory before it runs
+// (or, for dw, out of scratch after it): they are small beside the activations.
+// Scratchpads are the op's scratch memory, so the plan knows them. Primitives
+// are kept by signature: a network has few shapes and many layers.
+#include <cstring>
+#include <functional>
+#include <map>
+#include <unordered_map>
+
+#include "onednn_compat.h"
+#include "program.h"
+
+namespace lb {
+namespace {
+
+constexpr uint64_t align(uint64_t n) { return (n + 63) / 64 * 64; }
+
+dnnl::primitive_attr user_scratchpad() {
+  dnnl::primitive_attr a;
+  a.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return a;
+}
+
+// prepared is a primitive of one signature: the one to run, and the one that
+// brings its weights from the program's layout or back to it.
+struct prepared {
+  std::function<dnnl::primitive()> make, make_reorder;
+  dnnl::primitive run, reorder;
+  desc weights, stored, x, y, bias, scratchpad, reorder_scratchpad;
+  bool reordered = false;
+  uint64_t weights_bytes() const { return reordered ? align(weights.get_size()) : 0; }
+  uint64_t scratch() const {
+    return weights_bytes() +
+           align(std::max(scratchpad.get_size(), reordered ? reorder_scratchpad.get_size() : 0));
+  }
+  void generate() {
+    if (!run) run = make();
+    if (reordered && !reorder) reorder = make_reorder();
+  }
+};
+
+}  // namespace
+
+struct convolutions {
+  dnnl::engine engine{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream{engine};
+  std::map<std::vector<int64_t>, std::shared_ptr<prepared>> known;
+};
+
+namespace {
+
+convolutions &cache(device &d) {
+  if (!d.cache) d.cache = std::make_shared<convolutions>();
+  return *d.cache;
+}
+
+// reorder plans the way from one layout of the weights to another.
+void plan_reorder(prepared &p, const dnnl::engine &e, bool backwards) {
+  p.reordered = p.weights != p.stored;
+  if (!p.reordered) return;
+  dnnl::reorder::primitive_desc r(e, backwards ? p.weights : p.stored, e, backwards ? p.stored : p.weights,
+                                  user_scratchpad());
+  p.reorder_scratchpad = r.scratchpad_desc();
+  p.make_reorder = [r] { return dnnl::reorder(r); };
+}
+
+// geometry is what a signature is made of.
+struct geometry {
+  dims x, w, y, stride, pad, pad_end;
+  desc stored;
+  int64_t groups;
+  bool bias;
+};
+
+geometry conv_geometry(const op &o, const value &x, const value &w_shape, const value &y, bool bias) {
+  geometry g;
+  const attributes &a = o.attr;
+  g.groups = a.groups, g.bias = bias;
+  int64_t out = w_shape.dims[0], r = w_shape.dims[1], s = w_shape.dims[2], in = w_shape.dims[3];
+  g.x = {x.dims[0], x.dims[3], x.dims[1], x.dims[2]};
+  g.y = {y.dims[0], y.dims[3], y.dims[1], y.dims[2]};
+  g.stride = {a.stride[0], a.stride[1]};
+  g.pad = {a.padding[0], a.padding[1]};
+  // The right and lower padding is what the output's size asks for.
+  g.pad_end = {(g.y[2] - 1) * a.stride[0] + r - g.x[2] - a.padding[0],
+               (g.y[3] - 1) * a.stride[1] + s - g.x[3] - a.padding[1]};
+  if (a.groups == 1) {
+    g.w = {out, in, r, s};
+    g.stored = desc(g.w, dnnl::memory::data_type::f32, {r * s * in, 1, s * in, in});
+  } else {
+    g.w = {a.groups, out / a.groups, in, r, s};
+    g.stored =
+        desc(g.w, dnnl::memory::data_type::f32, {out / a.groups * r * s * in, r * s * in, 1, s * in, in});
+  }
+  return g;
+}
+
+std::vector<int64_t> key_of(int32_t kind, const geometry &g) {
+  std::vector<int64_t> key{kind, g.groups, g.bias};
+  for (const dims *d : {&g.x, &g.w, &g.y, &g.stride, &g.pad}) key.insert(key.end(), d->begin(), d->end());
+  return key;
+}
+
+std::shared_ptr<prepared> prepare_conv(int32_t kind, const geometry &g, convolutions &c) {
+  auto &known = c.known[key_of(kind, g)];
+  if (known) return known;
+  auto p = std::make_shared<prepared>();
+  auto f32 = dnnl::memory::data_type::f32;
+  auto nhwc = dnnl::memory::format_tag::nhwc;
+  desc any(g.w, f32, dnnl::memory::format_tag::any), none;
+  p->stored = g.stored;
+  p->x = desc(g.x, f32, nhwc), p->y = desc(g.y, f32, nhwc);
+  if (g.bias) p->bias = desc({g.y[1]}, f32, dnnl::memory::format_tag::x);
+  auto attr = user_scratchpad();
+  auto forward = conv_forward_desc(c.engine, p->x, any, kind == kind_conv ? p->bias : none, p->y, g.stride,
+                                   g.pad, g.pad_end, attr);
+  if (kind == kind_conv) {
+    p->weights = forward.weights_desc(), p->scratchpad = forward.scratchpad_desc();
+    p->make = [forward] { return dnnl::convolution_forward(forward); };
+  } else if (kind == kind_conv_backward_data) {
+    auto d = conv_backward_data_desc(c.engine, p->x, any, p->y, g.stride, g.pad, g.pad_end, forward, attr);
+    p->weights = d.weights_desc(), p->scratchpad = d.scratchpad_desc();
+    p->make = [d] { return dnnl::convolution_backward_data(d); };
+  } else {
+    auto d = conv_backward_weights_desc(c.engine, p->x, any, p->bias, p->y, g.stride, g.pad, g.pad_end,
+                                        forward, attr);
+    p->weights = d.diff_weights_desc(), p->scratchpad = d.scratchpad_desc();
+    p->make = [d] { return dnnl::convolution_backward_weights(d); };
+  }
+  plan_reorder(*p, c.engine, kind == kind_conv_backward_weights);
+  return known = p;
+}
+
+// onednn_kernel runs a prepared primitive for one op. Arguments are bound to
+// memory at the first run: places never change after bind.
+struct onednn_kernel : kernel {
+  std::shared_ptr<prepared> p;
+  std::shared_ptr<convolutions> c;
+  std::unordered_map<int, dnnl::memory> arguments, reorder_arguments;
+  onednn_kernel(std::shared_ptr<prepared> q, device &d) : p(std::move(q)), c(d.cache) {
+    scratch = p->scratch();
+  }
+  void bind(device &) override {
+    p->generate();
+    arguments.clear();
+    reorder_arguments.clear();
+  }
+  dnnl::memory at(const desc &d, const void *place) const {
+    return dnnl::memory(d, c->engine, const_cast<void *>(place));
+  }
+  // weights binds the weights at `stored` as argument `name`, by way of scratch
+  // where the layouts differ.
+  void weights(const op &o, int name, const void *stored, bool backwards) {
+    if (p->scratchpad.get_size() > 0)
+      arguments.insert({DNNL_ARG_SCRATCHPAD, at(p->scratchpad, o.scratch + p->weights_bytes())});
+    if (!p->reordered) {
+      arguments.insert({name, at(p->weights, stored)});
+      return;
+    }
+    auto ours = at(p->stored, stored), theirs = at(p->weights, o.scratch);
+    arguments.insert({name, theirs});
+    reorder_arguments.insert({DNNL_ARG_FROM, backwards ? theirs : ours});
+    reorder_arguments.insert({DNNL_ARG_TO, backwards ? ours : theirs});
+    if (p->reorder_scratchpad.get_size() > 0)
+      reorder_arguments.insert(
+          {DNNL_ARG_SCRATCHPAD, at(p->reorder_scratchpad, o.scratch + p->weights_bytes())});
+  }
+  void reorder() {
+    if (p->reordered) p->reorder.execute(c->stream, reorder_arguments);
+  }
+};
+
+struct conv_forward : onednn_kernel {
+  using onednn_kernel::onednn_kernel;
+  void run(const op &o) override {
+    if (arguments.empty()) {
+      arguments.insert({DNNL_ARG_SRC, at(p->x, o.in(0))});
+      arguments.insert({DNNL_ARG_DST, at(p->y, o.out(0))});
+      if (o.in(2)) arguments.insert({DNNL_ARG_BIAS, at(p->bias, o.in(2))});
+      weights(o, DNNL_ARG_WEIGHTS, o.in(1), false);
+    }
+    reorder();
+    p->run.execute(c->stream, arguments);
+  }
+};
+
+struct conv_backward_data : onednn_kernel {
+  using onednn_kernel::onednn_kernel;
+  void run(const op &o) override {
+    if (arguments.empty()) {
+      arguments.insert({DNNL_ARG_DIFF_DST, at(p->y, o.in(0))});
+      arguments.insert({DNNL_ARG_DIFF_SRC, at(p->x, o.out(0))});
+      weights(o, DNNL_ARG_WEIGHTS, o.in(1), false);
+    }
+    reorder();
+    p->run.execute(c->stream, arguments);
+  }
+};
+
+struct conv_backward_weights : onednn_kernel {
+  using onednn_kernel::onednn_kernel;
+  void run(const op &o) override {
+    if (arguments.empty()) {
+      arguments.insert({DNNL_ARG_SRC, at(p->x, o.in(0))});
+      arguments.insert({DNNL_ARG_DIFF_DST, at(p->y, o.in(1))});
+      if (o.results.size() > 1) arguments.insert({DNNL_ARG_DIFF_BIAS, at(p->bias, o.out(1))});
+      weights(o, DNNL_ARG_DIFF_WEIGHTS, o.out(0), true);
+    }
+    p->run.execute(c->stream, arguments);
+    reorder();
+  }
+};
+
+// A linear layer is a product of matrices: C [rows, columns] = A * B (+ bias),
+// each operand as it lies in the arena or transposed.
+struct linear_kernel : onednn_kernel {
+  int a, b;
+  int32_t kind;
+  int threads;
+  linear_kernel(std::shared_ptr<prepared> q, device &d, int32_t k, int a_, int b_)
+      : onednn_kernel(std::move(q), d), a(a_), b(b_), kind(k), threads(d.threads) {}
+  void run(const op &o) override {
+    if (arguments.empty()) {
+      arguments.insert({DNNL_ARG_SRC, at(p->x, o.in(static_cast<size_t>(a)))});
+      arguments.insert({DNNL_ARG_WEIGHTS, at(p->weights, o.in(static_cast<size_t>(b)))});
+      arguments.insert({DNNL_ARG_DST, at(p->y, o.out(0))});
+      if (!p->bias.is_zero()) arguments.insert({DNNL_ARG_BIAS, at(p->bias, o.in(2))});
+      if (p->scratchpad.get_size() > 0) arguments.insert({DNNL_ARG_SCRATCHPAD, at(p->scratchpad, o.scratch)});
+    }
+    p->run.execute(c->stream, arguments);
+    if (kind == kind_linear_backward_weights && o.results.size() > 1) sum_columns(o);
+  }
+  // dbias[o] = sum over n of dy[n,o], in the order of n.
+  static void sum_columns(const op &o) {
+    int64_t n = o.operands[1]->dims[0], out = o.operands[1]->dims[1];
+    const float *dy = o.in(1);
+    std::vector<double> sum(static_cast<size_t>(out));
+    for (int64_t i = 0; i < n; i++)
+      for (int64_t j = 0; j < out; j++) sum[static_cast<size_t>(j)] += dy[i * out + j];
+    for (int64_t j = 0; j < out; j++) o.out(1)[j] = static_cast<float>(sum[static_cast<size_t>(j)]);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<kernel> make_conv(const op &o, device &d) {
+  convolutions &c = cache(d);
+  switch (o.kind) {
+    case kind_conv:
+      return std::make_unique<conv_forward>(
+          prepare_conv(o.kind, conv_geometry(o, *o.operands[0], *o.operands[1], *o.results[0], o.operands[2]),
+                       c),
+          d);
+    case kind_conv_backward_data:
+      return std::make_unique<conv_backward_data>(
+          prepare_conv(o.kind, conv_geometry(o, *o.results[0], *o.operands[1], *o.operands[0], false), c), d);
+    default:
+      return std::make_unique<conv_backward_weights>(
+          prepare_conv(o.kind,
+                       conv_geometry(o, *o.operands[0], *o.results[0], *o.operands[1], o.results.size() > 1),
+                       c),
+          d);
+  }
+}
+
+std::unique_ptr<kernel> make_linear(const op &o, device &d) {
+  convolutions &c = cache(d);
+  auto f32 = dnnl::memory::data_type::f32;
+  // forward: y[n,out] = x[n,in] * w[out,in]^T; data: dx = dy * w; weights: dw = dy^T * x.
+  int64_t rows, inner, columns;
+  bool ta = false, tb = false, bias = false;
+  int a = 0, b = 1;
+  if (o.kind == kind_linear) {
+    rows = o.results[0]->dims[0], columns = o.results[0]->dims[1], inner = o.operands[1]->dims[1];
+    tb = true, bias = o.operands[2] != nullptr;
+  } else if (o.kind == kind_linear_backward_data) {
+    rows = o.operands[0]->dims[0], inner = o.operands[0]->dims[1], columns = o.operands[1]->dims[1];
+  } else {
+    rows = o.results[0]->dims[0], columns = o.results[0]->dims[1], inner = o.operands[1]->dims[0];
+    ta = true, a = 1, b = 0;
+  }
+  auto &known = c.known[{o.kind, rows, inner, columns, bias}];
+  if (!known) {
+    auto p = std::make_shared<prepared>();
+    p->x = desc({rows, inner}, f32, ta ? dims{1, rows} : dims{inner, 1});
+    p->weights = p->stored = desc({inner, columns}, f32, tb ? dims{1, inner} : dims{columns, 1});
+    p->y = desc({rows, columns}, f32, dims{columns, 1});
+    if (bias) p->bias = desc({1, columns}, f32, dims{columns, 1});
+    auto m = matmul_desc(c.engine, p->x, p->weights, p->bias, p->y, user_scratchpad());
+    p->scratchpad = m.scratchpad_desc();
+    p->make = [m] { return dnnl::matmul(m); };
+    known = p;
+  }
+  return std::make_unique<linear_kernel>(known, d, o.kind, a, b);
+}
+
+std::string onednn_version() {
+  const dnnl_version_t *v = dnnl_version();
+  return std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
+}
+
+}  // namespace lb

@@ -1,0 +1,75 @@
+// Elementwise ops. One pass each: r operands read, one result written. Every
+// result may lie in an operand of its size: element i is read before it is written.
+#include <cstring>
+
+#include "program.h"
+
+namespace lb {
+namespace {
+
+LB_CLONES void relu_part(const float *x, float *y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : 0;
+}
+
+LB_CLONES void relu_backward_part(const float *dy, const float *y, float *dx, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
+}
+
+LB_CLONES void add_part(const float *x, const float *y, float *z, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) z[i] = x[i] + y[i];
+}
+
+void relu(const op &o, int threads) {
+  int64_t n = o.results[0]->elements;
+  parallel(n, 16, threads, n,
+           [&](int64_t a, int64_t b, int) { relu_part(o.in(0) + a, o.out(0) + a, b - a); });
+}
+
+void relu_backward(const op &o, int threads) {
+  int64_t n = o.results[0]->elements;
+  parallel(n, 16, threads, n, [&](int64_t a, int64_t b, int) {
+    relu_backward_part(o.in(0) + a, o.in(1) + a, o.out(0) + a, b - a);
+  });
+}
+
+void add(const op &o, int threads) {
+  int64_t n = o.results[0]->elements;
+  parallel(n, 16, threads, n,
+           [&](int64_t a, int64_t b, int) { add_part(o.in(0) + a, o.in(1) + a, o.out(0) + a, b - a); });
+}
+
+void detach(const op &o, int) {
+  if (o.in(0) != o.out(0)) std::memcpy(o.out(0), o.in(0), static_cast<size_t>(o.results[0]->bytes));
+}
+
+// normalize_image: y = (x - mean[c]) / deviation[c], from bytes.
+void normalize_image(const op &o, int threads) {
+  int64_t n = o.results[0]->elements, c = o.results[0]->dims[3];
+  const uint8_t *x = o.operands[0]->data;
+  float *y = o.out(0);
+  // There are 256 bytes and at most four channels: the quotients are a table.
+  float table[4][256];
+  for (int64_t k = 0; k < c; k++)
+    for (int b = 0; b < 256; b++)
+      table[k][b] = static_cast<float>((b - o.attr.mean[k]) / o.attr.deviation[k]);
+  parallel(n, c, threads, n, [&](int64_t from, int64_t to, int) {
+    for (int64_t i = from; i < to; i += c)
+      for (int64_t k = 0; k < c; k++) y[i + k] = table[k][x[i + k]];
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<kernel> make_elementwise(const op &o, device &d) {
+  void (*f)(const op &, int) = o.kind == kind_relu            ? relu
+                               : o.kind == kind_relu_backward ? relu_backward
+                               : o.kind == kind_add           ? add
+                               : o.kind == kind_detach        ? detach
+                                                              : normalize_image;
+  return std::make_unique<function>(f, d.threads);
+}
+
+}  // namespace lb

@@ -1,0 +1,169 @@
+// Package native binds compute backends behind the C ABI of backend.h: the cpu
+// backend, which is compiled here. It knows blobs and numbers and no other
+// package of ours; core/engine gives them meaning. It is the only package that
+// imports "C", and its C++ lies in this very folder because cgo compiles, and the
+// build cache watches, no other.
+package native
+
+/*
+#cgo CXXFLAGS: -std=c++17 -O3 -fopenmp -fvisibility=hidden -Wall -Wextra
+#cgo CFLAGS: -O2
+#cgo LDFLAGS: -ldnnl -fopenmp -lm
+#include "call.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// Codes of Error, as in backend.h.
+const (
+	Invalid     = C.LB_INVALID
+	Unsupported = C.LB_UNSUPPORTED
+	OutOfMemory = C.LB_OUT_OF_MEMORY
+	DeviceLost  = C.LB_DEVICE_LOST
+	Internal    = C.LB_INTERNAL
+)
+
+// BlobVersion is the version of the program format that Prepare reads.
+const BlobVersion = C.LB_BLOB_VERSION
+
+// Error is what a backend says of a failure.
+type Error struct {
+	Code int32
+	Op   int32 // index of the op it happened at, -1 if none
+	Text string
+}
+
+// Error returns the sentence.
+func (e *Error) Error() string {
+	if e.Op >= 0 {
+		return fmt.Sprintf("op %d: %s", e.Op, e.Text)
+	}
+	return e.Text
+}
+
+// Backend is a table of functions.
+type Backend struct{ table *C.lb_backend }
+
+// CPU returns the cpu backend.
+func CPU() (Backend, error) {
+	t := C.lb_backend_get(C.LB_ABI)
+	if t == nil {
+		return Backend{}, fmt.Errorf("native: the cpu backend does not speak ABI %d", C.LB_ABI)
+	}
+	return Backend{t}, nil
+}
+
+// Device, Program and Arena are handles of a backend's own objects.
+type (
+	Device  struct{ p *C.lb_device }
+	Program struct{ p *C.lb_program }
+	Arena   struct{ p *C.lb_arena }
+)
+
+func check(status C.int32_t, e *C.lb_error) error {
+	if status == C.LB_OK {
+		return nil
+	}
+	return &Error{Code: int32(e.code), Op: int32(e.op), Text: C.GoString(&e.text[0])}
+}
+
+// Open opens a device with a number of threads; 0 for one a core.
+func (b Backend) Open(device, threads int32) (Device, error) {
+	var e C.lb_error
+	var d Device
+	err := check(C.call_open(b.table, C.int32_t(device), C.int32_t(threads), &d.p, &e), &e)
+	return d, err
+}
+
+// Describe returns "key=value" lines about libraries and threads.
+func (b Backend) Describe(d Device) (string, error) {
+	var e C.lb_error
+	text := make([]byte, 4096)
+	err := check(C.call_describe(b.table, d.p, (*C.char)(unsafe.Pointer(&text[0])), C.uint64_t(len(text)), &e), &e)
+	return C.GoString((*C.char)(unsafe.Pointer(&text[0]))), err
+}
+
+// Close closes the device; its programs and arenas must be freed before.
+func (b Backend) Close(d Device) { C.call_close(b.table, d.p) }
+
+// Prepare reads a program and chooses kernels.
+func (b Backend) Prepare(d Device, blob []byte) (Program, error) {
+	var e C.lb_error
+	var p Program
+	err := check(C.call_prepare(b.table, d.p, bytes(blob), C.uint64_t(len(blob)), &p.p, &e), &e)
+	return p, err
+}
+
+// Scratch fills the scratch bytes of each op.
+func (b Backend) Scratch(p Program, scratch []uint64) error {
+	var e C.lb_error
+	return check(C.call_scratch(b.table, p.p, numbers(scratch), C.uint64_t(len(scratch)), &e), &e)
+}
+
+// Bind places the program in the arena and generates its kernels.
+func (b Backend) Bind(p Program, a Arena, values, scratch []uint64) error {
+	var e C.lb_error
+	return check(C.call_bind(b.table, p.p, a.p, numbers(values), C.uint64_t(len(values)), numbers(scratch), C.uint64_t(len(scratch)), &e), &e)
+}
+
+// Free frees the program.
+func (b Backend) Free(p Program) { C.call_program_free(b.table, p.p) }
+
+// NewArena reserves memory without touching it.
+func (b Backend) NewArena(d Device, size uint64) (Arena, error) {
+	var e C.lb_error
+	var a Arena
+	err := check(C.call_arena_new(b.table, d.p, C.uint64_t(size), &a.p, &e), &e)
+	return a, err
+}
+
+// FillArena writes the pattern to every byte.
+func (b Backend) FillArena(a Arena, pattern byte) error {
+	var e C.lb_error
+	return check(C.call_arena_fill(b.table, a.p, C.uint8_t(pattern), &e), &e)
+}
+
+// ReadArena copies bytes of the arena from offset on.
+func (b Backend) ReadArena(a Arena, offset uint64, to []byte) error {
+	var e C.lb_error
+	return check(C.call_arena_read(b.table, a.p, C.uint64_t(offset), unsafe.Pointer(unsafe.SliceData(to)), C.uint64_t(len(to)), &e), &e)
+}
+
+// FreeArena gives the memory back.
+func (b Backend) FreeArena(a Arena) { C.call_arena_free(b.table, a.p) }
+
+// Write copies data, whose size must be the value's, to a value of a bound program.
+func (b Backend) Write(p Program, value uint64, data []byte) error {
+	var e C.lb_error
+	return check(C.call_write(b.table, p.p, C.uint64_t(value), unsafe.Pointer(unsafe.SliceData(data)), C.uint64_t(len(data)), &e), &e)
+}
+
+// Read copies a value to data, whose size must be the value's.
+func (b Backend) Read(p Program, value uint64, data []byte) error {
+	var e C.lb_error
+	return check(C.call_read(b.table, p.p, C.uint64_t(value), unsafe.Pointer(unsafe.SliceData(data)), C.uint64_t(len(data)), &e), &e)
+}
+
+// Run runs the ops first, ..., last-1: one call a step.
+func (b Backend) Run(p Program, first, last uint64) error {
+	var e C.lb_error
+	return check(C.call_run(b.table, p.p, C.uint64_t(first), C.uint64_t(last), &e), &e)
+}
+
+// Trace fills the seconds spent in each op since the last reset.
+func (b Backend) Trace(p Program, seconds []float64, reset bool) error {
+	var e C.lb_error
+	var r C.int32_t
+	if reset {
+		r = 1
+	}
+	return check(C.call_trace(b.table, p.p, (*C.double)(unsafe.SliceData(seconds)), C.uint64_t(len(seconds)), r, &e), &e)
+}
+
+func bytes(b []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(b))) }
+
+func numbers(n []uint64) *C.uint64_t { return (*C.uint64_t)(unsafe.Pointer(unsafe.SliceData(n))) }

@@ -1,0 +1,338 @@
+// Batch normalisation over all dimensions but the last.
+//
+//   norm_stats     mean, variance (biased); running = (1-m)*running + m*batch (unbiased variance)
+//   norm_apply     y = x*scale + shift [+ residual] [max 0],  scale = gamma/sqrt(variance+eps), shift = beta
+//   - mean*scale norm_backward  g = (dy [+ dy2]) where the result is positive
+//                  dbeta = sum g;  dgamma = sum g*(x-mean) / sigma
+//                  dx = scale * (g - dbeta/n - (x-mean)/sigma * dgamma/n);  dresidual = g
+//
+// Passes over memory, in tensors read (r) and written (w):
+//   stats 1r;  apply 1r 1w, with residual 2r 1w
+//   backward, plain or ReLU: 2r | 2r 1w;  with dy2: 3r | 3r 1w
+//   backward, ReLU over a residual: 3r 1w (4r 1w with dy2) | 2r 1w: the first pass leaves
+//   g in dresidual, and the second reads it there.
+//
+// In place: apply may write over x or residual, dresidual over dy or dy2, dx over
+// x, dy or dy2: every element is read before it is written, and no element is read
+// at another place.
+//
+// Order of summation: each thread takes a fixed part of the rows; in it blocks
+// of 64 periods are summed in float, blocks and threads in double, in order. So
+// the same number of threads gives the same bits. Sums are of differences from
+// the first row (stats) or from the mean (backward), so nothing large cancels.
+#include <cmath>
+#include <cstring>
+
+#include "program.h"
+
+namespace lb {
+namespace {
+
+// A tensor is walked in periods: a whole number of rows, 64 elements where the
+// channels divide 64, so that the inner loop has no remainder and channel
+// constants sit in registers.
+constexpr int64_t block = 64;  // periods summed in float
+
+int64_t period_of(int64_t c) { return c * ((63 + c) / c); }
+
+#define LB_INLINE static inline __attribute__((always_inline))
+
+LB_INLINE void stats_body(const float *__restrict x, int64_t n, int64_t p, const float *__restrict first,
+                          float *__restrict a, float *__restrict b, double *__restrict sums, int64_t c) {
+  for (int64_t from = 0; from < n; from += block * p) {
+    int64_t to = from + block * p < n ? from + block * p : n;
+    for (int64_t j = 0; j < p; j++) a[j] = b[j] = 0;
+    int64_t i = from;
+    for (; i + p <= to; i += p)
+      for (int64_t j = 0; j < p; j++) {
+        float d = x[i + j] - first[j];
+        a[j] += d;
+        b[j] += d * d;
+      }
+    for (int64_t j = 0; i + j < to; j++) {
+      float d = x[i + j] - first[j];
+      a[j] += d;
+      b[j] += d * d;
+    }
+    for (int64_t j = 0, k = 0; j < p; j++) {
+      sums[k] += a[j];
+      sums[c + k] += b[j];
+      if (++k == c) k = 0;
+    }
+  }
+}
+
+LB_CLONES void stats_64(const float *x, int64_t n, const float *first, double *sums, int64_t c) {
+  float a[64], b[64];
+  stats_body(x, n, 64, first, a, b, sums, c);
+}
+LB_CLONES void stats_any(const float *x, int64_t n, int64_t p, const float *first, float *a, float *b,
+                         double *sums, int64_t c) {
+  stats_body(x, n, p, first, a, b, sums, c);
+}
+
+enum class residual { none, some };
+enum class rectify { no, yes };
+
+template <residual R, rectify Z>
+LB_INLINE void apply_body(const float *x, const float *r, float *y, int64_t n, int64_t p,
+                          const float *__restrict scale, const float *__restrict shift) {
+  int64_t i = 0;
+  auto one = [&](int64_t at, int64_t j) {
+    float v = x[at] * scale[j] + shift[j];
+    if (R == residual::some) v += r[at];
+    y[at] = Z == rectify::yes ? (v > 0 ? v : 0) : v;
+  };
+  for (; i + p <= n; i += p) {
+#pragma omp simd
+    for (int64_t j = 0; j < p; j++) one(i + j, j);
+  }
+  for (int64_t j = 0; i + j < n; j++) one(i + j, j);
+}
+
+using apply_function = void(const float *x, const float *r, float *y, int64_t n, int64_t p,
+                            const float *scale, const float *shift);
+#define LB_APPLY(name, R, Z)                                                                              \
+  LB_CLONES void name(const float *x, const float *r, float *y, int64_t n, int64_t p, const float *scale, \
+                      const float *shift) {                                                               \
+    if (p == 64)                                                                                          \
+      apply_body<R, Z>(x, r, y, n, 64, scale, shift);                                                     \
+    else                                                                                                  \
+      apply_body<R, Z>(x, r, y, n, p, scale, shift);                                                      \
+  }
+LB_APPLY(apply_plain, residual::none, rectify::no)
+LB_APPLY(apply_relu, residual::none, rectify::yes)
+LB_APPLY(apply_add, residual::some, rectify::no)
+LB_APPLY(apply_add_relu, residual::some, rectify::yes)
+
+// The ways of the backward pass: where the mask comes from, and whether a second
+// gradient is added.
+enum class mask { none, from_x, from_z };
+enum class second { none, some };
+
+struct backward_args {
+  const float *dy, *dy2, *x, *z;
+  float *residual, *dx;  // residual: where g is left, or nullptr
+  const float *scale, *shift, *mean, *a, *b, *d;
+};
+
+template <mask M, second S>
+LB_INLINE float incoming(const backward_args &t, int64_t at, int64_t j) {
+  float g = t.dy[at];
+  if (S == second::some) g += t.dy2[at];
+  if (M == mask::from_x) g = t.x[at] * t.scale[j] + t.shift[j] > 0 ? g : 0;
+  if (M == mask::from_z) g = t.z[at] > 0 ? g : 0;
+  return g;
+}
+
+template <mask M, second S>
+LB_INLINE void reduce_body(const backward_args &t, int64_t from, int64_t end, int64_t p, float *__restrict a,
+                           float *__restrict b, double *__restrict sums, int64_t c) {
+  for (; from < end; from += block * p) {
+    int64_t to = from + block * p < end ? from + block * p : end;
+    for (int64_t j = 0; j < p; j++) a[j] = b[j] = 0;
+    int64_t i = from;
+    auto one = [&](int64_t at, int64_t j) {
+      float g = incoming<M, S>(t, at, j);
+      if (M == mask::from_z) t.residual[at] = g;
+      a[j] += g;
+      b[j] += g * (t.x[at] - t.mean[j]);
+    };
+    for (; i + p <= to; i += p) {
+#pragma omp simd
+      for (int64_t j = 0; j < p; j++) one(i + j, j);
+    }
+    for (int64_t j = 0; i + j < to; j++) one(i + j, j);
+    for (int64_t j = 0, k = 0; j < p; j++) {
+      sums[k] += a[j];
+      sums[c + k] += b[j];
+      if (++k == c) k = 0;
+    }
+  }
+}
+
+template <mask M, second S>
+LB_INLINE void dx_body(const backward_args &t, int64_t from, int64_t end, int64_t p) {
+  int64_t i = from;
+  auto one = [&](int64_t at, int64_t j) {
+    float g = M == mask::from_z ? t.residual[at] : incoming<M, S>(t, at, j);
+    t.dx[at] = t.a[j] * g + (t.b[j] * (t.x[at] - t.mean[j]) + t.d[j]);
+  };
+  for (; i + p <= end; i += p) {
+#pragma omp simd
+    for (int64_t j = 0; j < p; j++) one(i + j, j);
+  }
+  for (int64_t j = 0; i + j < end; j++) one(i + j, j);
+}
+
+using reduce_function = void(const backward_args &, int64_t, int64_t, int64_t, float *, float *, double *,
+                             int64_t);
+using dx_function = void(const backward_args &, int64_t, int64_t, int64_t);
+#define LB_BACKWARD(name, M, S)                                                                        \
+  LB_CLONES void reduce_##name(const backward_args &t, int64_t from, int64_t end, int64_t p, float *a, \
+                               float *b, double *sums, int64_t c) {                                    \
+    float fa[64], fb[64];                                                                              \
+    if (p == 64)                                                                                       \
+      reduce_body<M, S>(t, from, end, 64, fa, fb, sums, c);                                            \
+    else                                                                                               \
+      reduce_body<M, S>(t, from, end, p, a, b, sums, c);                                               \
+  }                                                                                                    \
+  LB_CLONES void dx_##name(const backward_args &t, int64_t from, int64_t end, int64_t p) {             \
+    if (p == 64)                                                                                       \
+      dx_body<M, S>(t, from, end, 64);                                                                 \
+    else                                                                                               \
+      dx_body<M, S>(t, from, end, p);                                                                  \
+  }
+LB_BACKWARD(plain, mask::none, second::none)
+LB_BACKWARD(plain_sum, mask::none, second::some)
+LB_BACKWARD(relu, mask::from_x, second::none)
+LB_BACKWARD(relu_sum, mask::from_x, second::some)
+LB_BACKWARD(residual, mask::from_z, second::none)
+LB_BACKWARD(residual_sum, mask::from_z, second::some)
+
+// norm_kernel carves its scratch memory: sums by thread, float accumulators by
+// thread, and channel constants repeated over a period.
+struct norm_kernel : kernel {
+  int threads;
+  int64_t n, c, rows, p;
+  norm_kernel(const op &o, device &d, const value &x) : threads(d.threads) {
+    n = x.elements, c = x.channels(), rows = n / c, p = period_of(c);
+    scratch = static_cast<uint64_t>(threads) * static_cast<uint64_t>(16 * c + 8 * p) +
+              static_cast<uint64_t>(6 * 4 * p);
+    (void)o;
+  }
+  double *sums(const op &o, int t) const { return reinterpret_cast<double *>(o.scratch) + 2 * c * t; }
+  float *accumulators(const op &o, int t) const {
+    return reinterpret_cast<float *>(o.scratch + 16 * c * threads) + 2 * p * t;
+  }
+  float *constant(const op &o, int i) const {
+    return reinterpret_cast<float *>(o.scratch + (16 * c + 8 * p) * threads) + p * i;
+  }
+  // repeat copies the first row of constant i over the period.
+  void repeat(float *k) const {
+    for (int64_t j = c; j < p; j++) k[j] = k[j - c];
+  }
+  void scale_shift(const op &o, const float *mean, const float *variance, const float *gamma,
+                   const float *beta) const {
+    float *scale = constant(o, 0), *shift = constant(o, 1);
+    for (int64_t j = 0; j < c; j++) {
+      double s = gamma[j] / std::sqrt(static_cast<double>(variance[j]) + o.attr.epsilon);
+      scale[j] = static_cast<float>(s);
+      shift[j] = static_cast<float>(beta[j] - mean[j] * s);
+    }
+    repeat(scale), repeat(shift);
+  }
+  // total adds the threads' sums into those of thread 0.
+  double *total(const op &o) const {
+    double *all = sums(o, 0);
+    for (int t = 1; t < threads; t++)
+      for (int64_t j = 0; j < 2 * c; j++) all[j] += sums(o, t)[j];
+    return all;
+  }
+};
+
+struct norm_stats : norm_kernel {
+  norm_stats(const op &o, device &d) : norm_kernel(o, d, *o.operands[0]) {}
+  void run(const op &o) override {
+    const float *x = o.in(0);
+    float *first = constant(o, 0);
+    std::memcpy(first, x, static_cast<size_t>(4 * c));
+    repeat(first);
+    std::memset(o.scratch, 0, static_cast<size_t>(16 * c * threads));
+    parallel(n, p, threads, n, [&](int64_t from, int64_t to, int t) {
+      if (p == 64)
+        stats_64(x + from, to - from, first, sums(o, t), c);
+      else
+        stats_any(x + from, to - from, p, first, accumulators(o, t), accumulators(o, t) + p, sums(o, t), c);
+    });
+    const double *all = total(o);
+    double m = o.attr.momentum, r = static_cast<double>(rows);
+    for (int64_t j = 0; j < c; j++) {
+      double d = all[j] / r, variance = all[c + j] / r - d * d;
+      if (variance < 0) variance = 0;
+      double mean = first[j] + d;
+      o.out(0)[j] = static_cast<float>(mean);
+      o.out(1)[j] = static_cast<float>(variance);
+      if (o.operands[1]) {
+        o.mutate(1)[j] = static_cast<float>((1 - m) * o.mutate(1)[j] + m * mean);
+        o.mutate(2)[j] = static_cast<float>((1 - m) * o.mutate(2)[j] + m * variance * r / (r - 1));
+      }
+    }
+  }
+};
+
+struct norm_apply : norm_kernel {
+  apply_function *f;
+  norm_apply(const op &o, device &d) : norm_kernel(o, d, *o.operands[0]) {
+    bool r = o.operands[5] != nullptr, z = o.attr.relu != 0;
+    f = r ? (z ? apply_add_relu : apply_add) : (z ? apply_relu : apply_plain);
+  }
+  void run(const op &o) override {
+    scale_shift(o, o.in(1), o.in(2), o.in(3), o.in(4));
+    const float *x = o.in(0), *r = o.in(5), *scale = constant(o, 0), *shift = constant(o, 1);
+    float *y = o.out(0);
+    parallel(n, p, threads, n, [&](int64_t from, int64_t to, int) {
+      f(x + from, r ? r + from : nullptr, y + from, to - from, p, scale, shift);
+    });
+  }
+};
+
+struct norm_backward : norm_kernel {
+  reduce_function *reduce;
+  dx_function *write;
+  norm_backward(const op &o, device &d) : norm_kernel(o, d, *o.operands[1]) {
+    bool sum = o.operands[7] != nullptr;
+    if (o.operands[6])
+      reduce = sum ? reduce_residual_sum : reduce_residual, write = sum ? dx_residual_sum : dx_residual;
+    else if (o.attr.relu)
+      reduce = sum ? reduce_relu_sum : reduce_relu, write = sum ? dx_relu_sum : dx_relu;
+    else
+      reduce = sum ? reduce_plain_sum : reduce_plain, write = sum ? dx_plain_sum : dx_plain;
+  }
+  void run(const op &o) override {
+    const float *mean = o.in(2), *variance = o.in(3), *gamma = o.in(4);
+    scale_shift(o, mean, variance, gamma, o.in(5));
+    float *means = constant(o, 2), *a = constant(o, 3), *b = constant(o, 4), *d = constant(o, 5);
+    std::memcpy(means, mean, static_cast<size_t>(4 * c));
+    repeat(means);
+    backward_args t{o.in(0),
+                    o.in(7),
+                    o.in(1),
+                    o.in(6),
+                    o.results.size() > 3 ? o.out(3) : nullptr,
+                    o.out(0),
+                    constant(o, 0),
+                    constant(o, 1),
+                    means,
+                    a,
+                    b,
+                    d};
+    std::memset(o.scratch, 0, static_cast<size_t>(16 * c * threads));
+    parallel(n, p, threads, n, [&](int64_t from, int64_t to, int i) {
+      reduce(t, from, to, p, accumulators(o, i), accumulators(o, i) + p, sums(o, i), c);
+    });
+    const double *all = total(o);
+    double r = static_cast<double>(rows);
+    for (int64_t j = 0; j < c; j++) {
+      double inverse = 1 / std::sqrt(static_cast<double>(variance[j]) + o.attr.epsilon);
+      double scale = gamma[j] * inverse;
+      o.out(1)[j] = static_cast<float>(all[c + j] * inverse);
+      o.out(2)[j] = static_cast<float>(all[j]);
+      a[j] = static_cast<float>(scale);
+      b[j] = static_cast<float>(-scale * inverse * inverse * all[c + j] / r);
+      d[j] = static_cast<float>(-scale * all[j] / r);
+    }
+    repeat(a), repeat(b), repeat(d);
+    parallel(n, p, threads, n, [&](int64_t from, int64_t to, int) { write(t, from, to, p); });
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<kernel> make_norm(const op &o, device &d) {
+  if (o.kind == kind_norm_stats) return std::make_unique<norm_stats>(o, d);
+  if (o.kind == kind_norm_apply) return std::make_unique<norm_apply>(o, d);
+  return std::make_unique<norm_backward>(o, d);
+}
+
+}  // namespace lb

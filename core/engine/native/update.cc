@@ -1,0 +1,34 @@
+// Updates of parameters, in place, one pass: 3r 2w.
+//   sgd  g += wd*w;  v = m*v + g;  w -= lr * (nesterov ? g + m*v : v)
+#include "program.h"
+
+namespace lb {
+namespace {
+
+LB_CLONES void sgd_part(float *__restrict w, const float *__restrict g, float *__restrict v, int64_t n,
+                        float lr, float m, float wd, bool nesterov) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) {
+    float d = g[i] + wd * w[i];
+    float u = m * v[i] + d;
+    v[i] = u;
+    w[i] -= lr * (nesterov ? d + m * u : u);
+  }
+}
+
+void sgd(const op &o, int threads) {
+  int64_t n = o.operands[0]->elements;
+  parallel(n, 16, threads, n, [&](int64_t a, int64_t b, int) {
+    sgd_part(o.mutate(0) + a, o.in(1) + a, o.mutate(2) + a, b - a, o.in(3)[0],
+             static_cast<float>(o.attr.momentum), static_cast<float>(o.attr.weight_decay),
+             o.attr.nesterov != 0);
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<kernel> make_update(const op &, device &d) {
+  return std::make_unique<function>(sgd, d.threads);
+}
+
+}  // namespace lb

@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
+// nullDevice plans and holds nothing: its ops need no scratch memory and cannot
+// run. For looking at programs of any size on any machine.
+type nullDevice struct{}
+
+func openNull(Options) (Device, error) { return nullDevice{}, nil }
+
+// Name is "null".
+func (nullDevice) Name() string { return "null" }
+
+// Facts are none.
+func (nullDevice) Facts() map[string]string { return map[string]string{} }
+
+// Close does nothing.
+func (nullDevice) Close() error { return nil }
+
+// Prepare accepts every graph.
+func (nullDevice) Prepare(g *graph.Graph) (Program, error) { return nullProgram{len(g.Ops)}, nil }
+
+// NewArena fails: there is no memory here.
+func (nullDevice) NewArena(bytes int64) (Arena, error) { return nil, errNull("hold an arena") }
+
+type nullProgram struct{ ops int }
+
+func errNull(what string) error {
+	return fmt.Errorf("engine: the null backend plans and cannot %s", what)
+}
+
+// Scratch is zero for every op.
+func (p nullProgram) Scratch() []int64 { return make([]int64, p.ops) }
+
+// Bind fails.
+func (nullProgram) Bind(Arena, []int64, []int64) error { return errNull("bind a program") }
+
+// Write fails.
+func (nullProgram) Write(*graph.Value, any) error { return errNull("hold values") }
+
+// Read fails.
+func (nullProgram) Read(*graph.Value, any) error { return errNull("hold values") }
+
+// Run fails.
+func (nullProgram) Run(int, int) error { return errNull("run") }
+
+// Trace is zero for every op.
+func (p nullProgram) Trace(bool) []float64 { return make([]float64, p.ops) }
+
+// Close does nothing.
+func (nullProgram) Close() error { return nil }

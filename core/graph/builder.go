@@ -1,0 +1,243 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Builder writes a graph op by op. It keeps its first error and makes every
+// later call a no-op, so forward code needs no error checks: Graph returns it.
+type Builder struct {
+	graph    Graph
+	err      error
+	path     []string
+	module   int
+	phase    Phase
+	training bool
+	names    map[string]int
+}
+
+// NewBuilder returns an empty builder. Training says whether normalisation
+// uses the batch's statistics (and saves what backward needs) or the running
+// ones.
+func NewBuilder(training bool) *Builder {
+	return &Builder{module: NoModule, training: training, names: map[string]int{}}
+}
+
+// Training reports whether the program being written is a training step.
+func (b *Builder) Training() bool { return b.training }
+
+// Graph returns the finished graph, or the first error of the building.
+func (b *Builder) Graph() (*Graph, error) {
+	if b.err != nil {
+		return nil, b.err
+	}
+	return &b.graph, nil
+}
+
+// Err returns the first error of the building so far.
+func (b *Builder) Err() error { return b.err }
+
+// Ops returns the ops written so far. The slice must not be changed.
+func (b *Builder) Ops() []*Op { return b.graph.Ops }
+
+// Rewrite replaces the ops from position from on by what pass makes of them:
+// how forward ops are fused before reverse mode reads them.
+func (b *Builder) Rewrite(from int, pass func([]*Op) []*Op) {
+	if b.err == nil {
+		b.graph.Ops = append(b.graph.Ops[:from:from], pass(b.graph.Ops[from:])...)
+	}
+}
+
+// In writes what f writes in the inner scope name. Scopes name parameters
+// ("layer1.0" and "conv1" give "layer1.0.conv1.weight") and attribute memory.
+// An empty name adds no scope.
+func (b *Builder) In(name string, f func()) {
+	if name == "" {
+		f()
+		return
+	}
+	b.path = append(b.path, name)
+	f()
+	b.path = b.path[:len(b.path)-1]
+}
+
+// InModule writes what f writes for local module m in the given phase.
+func (b *Builder) InModule(m int, p Phase, f func()) {
+	module, phase := b.module, b.phase
+	b.module, b.phase = m, p
+	f()
+	b.module, b.phase = module, phase
+}
+
+// At writes what f writes with the scope, the module and the given phase of op:
+// how backward ops come to stand where their forward op stands.
+func (b *Builder) At(op *Op, p Phase, f func()) {
+	path := b.path
+	b.path = nil
+	if _, inner, ok := strings.Cut(op.Scope, "/"); ok {
+		b.path = strings.Split(inner, "/")
+	}
+	b.InModule(op.Module, p, f)
+	b.path = path
+}
+
+// Scope returns the current scope: "module3/layer2.1/bn1".
+func (b *Builder) Scope() string {
+	head := "step"
+	if b.module != NoModule {
+		head = fmt.Sprintf("module%d", b.module)
+	}
+	return strings.Join(append([]string{head}, b.path...), "/")
+}
+
+// Fail records err with the current scope, unless an error stands already. For
+// units and methods that meet something they cannot build.
+func (b *Builder) Fail(err error) {
+	if b.err == nil {
+		b.err = fmt.Errorf("graph: %s: %w", b.Scope(), err)
+	}
+}
+
+// Input declares a value that is written before every run.
+func (b *Builder) Input(name string, shape Shape, t ElementType) *Value {
+	v := b.value(name, shape, t, CategoryInput)
+	v.Module, v.Scope = NoModule, "step"
+	b.graph.Inputs = append(b.graph.Inputs, v)
+	return v
+}
+
+// Output keeps v readable after a run.
+func (b *Builder) Output(v *Value) {
+	b.graph.Outputs = append(b.graph.Outputs, v)
+}
+
+// Parameter declares a trained weight, named by the scope and role: in scope
+// "layer1.0/conv1" the role "weight" gives "layer1.0.conv1.weight". In the
+// auxiliary phase it belongs to the auxiliary network.
+func (b *Builder) Parameter(role string, shape Shape, w Weight) *Value {
+	category := CategoryParameter
+	if b.phase == PhaseAuxiliary {
+		category = CategoryAuxiliaryParameter
+	}
+	return b.persistent(role, shape, w, category)
+}
+
+// Buffer declares state that is not trained: running statistics.
+func (b *Builder) Buffer(role string, shape Shape, w Weight) *Value {
+	return b.persistent(role, shape, w, CategoryBuffer)
+}
+
+// Momentum declares the optimizer state of parameter p, zero at the start.
+func (b *Builder) Momentum(p *Value) *Value {
+	v := b.value(p.Name+".momentum", p.Shape, TypeF32, CategoryOptimizer)
+	v.Module, v.Scope = p.Module, p.Scope
+	v.Weight = &Weight{Init: InitConstant, Layout: p.Weight.Layout, Source: p.Weight.Source}
+	return v
+}
+
+func (b *Builder) persistent(role string, shape Shape, w Weight, c Category) *Value {
+	v := b.value(strings.Join(append(b.path[:len(b.path):len(b.path)], role), "."), shape, TypeF32, c)
+	v.Weight = &w
+	return v
+}
+
+// value appends a value; its name must be new.
+func (b *Builder) value(name string, shape Shape, t ElementType, c Category) *Value {
+	v := &Value{ID: len(b.graph.Values), Name: name, Scope: b.Scope(), Module: b.module, Shape: shape, Type: t, Category: c}
+	if err := checkExtent(shape, t); err != nil {
+		b.Fail(fmt.Errorf("%s: %w", name, err))
+	}
+	if b.names[name]++; b.names[name] > 1 {
+		b.Fail(fmt.Errorf("a second value is named %q: names must be unique", name))
+	}
+	if b.err == nil {
+		b.graph.Values = append(b.graph.Values, v)
+	}
+	return v
+}
+
+// checkExtent rejects empty shapes and those whose bytes do not fit an int64.
+func checkExtent(s Shape, t ElementType) error {
+	n := t.Bytes()
+	for _, d := range s {
+		if d < 1 {
+			return fmt.Errorf("shape %s has an extent of %d, want at least 1", s, d)
+		}
+		if n > math.MaxInt64/d {
+			return fmt.Errorf("shape %s holds more than 2^63 bytes", s)
+		}
+		n *= d
+	}
+	return nil
+}
+
+// first adds an op and returns its first result.
+func (b *Builder) first(k Kind, a Attributes, operands ...*Value) *Value {
+	return b.add(k, a, operands...)[0]
+}
+
+// add appends an op of kind k and returns its results. After an error it
+// returns placeholders, enough of them for any kind.
+func (b *Builder) add(k Kind, a Attributes, operands ...*Value) []*Value {
+	placeholder := &Value{}
+	failed := []*Value{placeholder, placeholder, placeholder, placeholder}
+	if b.err != nil {
+		return failed
+	}
+	op := &Op{Kind: k, Operands: operands, Attr: a, Scope: b.Scope(), Module: b.module, Phase: b.phase}
+	types, err := op.infer()
+	if err != nil {
+		b.Fail(err)
+		return failed
+	}
+	for _, t := range types {
+		op.Results = append(op.Results, b.value(b.freshName(op, t.role), t.shape, t.element, t.category))
+	}
+	if b.err != nil {
+		return failed
+	}
+	b.graph.Ops = append(b.graph.Ops, op)
+	return op.Results
+}
+
+// freshName names a result by its scope and role: "layer2.1/conv1:y". Where a
+// scope makes several of a role, they are numbered from the second: "...:y#2".
+func (b *Builder) freshName(op *Op, role string) string {
+	name := op.Scope + ":" + role
+	if b.names[name] == 0 {
+		return name
+	}
+	for i := 2; ; i++ {
+		if numbered := fmt.Sprintf("%s#%d", name, i); b.names[numbered] == 0 {
+			return numbered
+		}
+	}
+}
+
+// infer checks the operands against the roles of the kind and returns the
+// types of the results.
+func (op *Op) infer() ([]resultType, error) {
+	r := op.Kind.rule()
+	if len(op.Operands) != len(r.operands) {
+		if r.operands == nil {
+			_, err := r.results(op)
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s: %d operands, want %d: %s", r.name, len(op.Operands), len(r.operands), strings.Join(r.operands, ", "))
+	}
+	for i, role := range r.operands {
+		if op.Operands[i] == nil && !strings.HasSuffix(role, "?") {
+			return nil, fmt.Errorf("%s: operand %s is missing", r.name, role)
+		}
+		if v := op.Operands[i]; v != nil && v.Type != op.Kind.operandType(role) {
+			return nil, fmt.Errorf("%s: operand %s is %s, want %s", r.name, role, v, op.Kind.operandType(role))
+		}
+	}
+	types, err := r.results(op)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.name, err)
+	}
+	return types, nil
+}

@@ -1,0 +1,153 @@
+package graph
+
+import "fmt"
+
+// Convolution, two-dimensional, any kernel, stride, padding and number of
+// groups:
+//
+//	y[n,p,q,o] = bias[o] + sum over r,s,i of x[n, p*stride-pad+r, q*stride-pad+s, i] * w[o,r,s,i]
+//
+// x is [N H W C], w is [O R S C/groups], y is [N P Q O].
+
+// ConvOptions are the constants of a convolution. The zero value is stride 1,
+// no padding, one group.
+type ConvOptions struct {
+	Stride  int64 // both directions; 0 means 1
+	Padding int64 // zeros on every side
+	Groups  int64 // 0 means 1; C and O must be multiples
+}
+
+// Conv adds a convolution of x [N H W C] with weight [O R S C/groups] and an
+// optional bias [O] (nil for none). The result is [N P Q O].
+func (b *Builder) Conv(x, weight, bias *Value, o ConvOptions) *Value {
+	o.Stride, o.Groups = max(o.Stride, 1), max(o.Groups, 1)
+	return b.first(KindConv, Attributes{
+		Stride:  [2]int64{o.Stride, o.Stride},
+		Padding: [2]int64{o.Padding, o.Padding},
+		Groups:  o.Groups,
+	}, x, weight, bias)
+}
+
+// ConvBackwardData adds the gradient with respect to the input of conv, from
+// dy [N P Q O]. The result has the shape of the input.
+func (b *Builder) ConvBackwardData(conv *Op, dy *Value) *Value {
+	a := conv.Attr
+	a.Input = dims4(conv.Operands[0].Shape)
+	return b.first(KindConvBackwardData, a, dy, conv.Operands[1])
+}
+
+// ConvBackwardWeights adds the gradients with respect to the weight and, if
+// conv has one, the bias (else nil), from dy [N P Q O].
+func (b *Builder) ConvBackwardWeights(conv *Op, dy *Value) (weight, bias *Value) {
+	a := conv.Attr
+	w := conv.Operands[1].Shape
+	a.Kernel, a.Bias = [2]int64{w[1], w[2]}, conv.Operands[2] != nil
+	r := b.add(KindConvBackwardWeights, a, conv.Operands[0], dy)
+	if a.Bias {
+		return r[0], r[1]
+	}
+	return r[0], nil
+}
+
+func convRule(k Kind) rule {
+	switch k {
+	case KindConv:
+		return rule{name: "conv", operands: []string{"x", "weight", "bias?"}, results: convShape,
+			flops: func(op *Op) int64 { return convFLOPs(op.Results[0].Shape, op.Operands[1].Shape) }}
+	case KindConvBackwardData:
+		return rule{name: "conv_backward_data", operands: []string{"dy", "weight"}, results: convBackwardDataShape,
+			flops: func(op *Op) int64 { return convFLOPs(op.Operands[0].Shape, op.Operands[1].Shape) }}
+	default:
+		return rule{name: "conv_backward_weights", operands: []string{"x", "dy"}, results: convBackwardWeightsShape,
+			flops: func(op *Op) int64 { return convFLOPs(op.Operands[1].Shape, op.Results[0].Shape) }}
+	}
+}
+
+// convFLOPs counts two operations for each product of the convolution.
+func convFLOPs(y, w Shape) int64 { return 2 * y.Elements() * w[1] * w[2] * w[3] }
+
+func convShape(op *Op) ([]resultType, error) {
+	x, w, bias := op.Operands[0], op.Operands[1], op.Operands[2]
+	if err := wantRank(4, x, w); err != nil {
+		return nil, err
+	}
+	g := op.Attr.Groups
+	if g < 1 || x.Shape[3] != w.Shape[3]*g || w.Shape[0]%g != 0 {
+		return nil, fmt.Errorf("input %s and weight %s do not fit with %d groups: want [N H W C] and [O R S C/groups] with O a multiple of the groups", x.Shape, w.Shape, g)
+	}
+	if bias != nil && !bias.Shape.Equal(Shape{w.Shape[0]}) {
+		return nil, fmt.Errorf("bias %s, want %d elements", bias.Shape, w.Shape[0])
+	}
+	y := Shape{x.Shape[0], 0, 0, w.Shape[0]}
+	for i := range 2 {
+		n, err := windows(x.Shape[1+i], w.Shape[1+i], op.Attr.Stride[i], op.Attr.Padding[i])
+		if err != nil {
+			return nil, fmt.Errorf("input %s, weight %s: %w", x.Shape, w.Shape, err)
+		}
+		y[1+i] = n
+	}
+	return []resultType{{"y", y, TypeF32, CategoryActivation}}, nil
+}
+
+func convBackwardDataShape(op *Op) ([]resultType, error) {
+	dy, w := op.Operands[0], op.Operands[1]
+	if err := wantRank(4, dy, w); err != nil {
+		return nil, err
+	}
+	x := Shape(op.Attr.Input[:])
+	forward, err := convShape(&Op{Attr: op.Attr, Operands: []*Value{{Shape: x}, w, nil}})
+	if err != nil {
+		return nil, err
+	}
+	if !forward[0].shape.Equal(dy.Shape) {
+		return nil, fmt.Errorf("gradient %s, want %s", dy.Shape, forward[0].shape)
+	}
+	return []resultType{{"dx", x, TypeF32, CategoryGradient}}, nil
+}
+
+func convBackwardWeightsShape(op *Op) ([]resultType, error) {
+	x, dy := op.Operands[0], op.Operands[1]
+	if err := wantRank(4, x, dy); err != nil {
+		return nil, err
+	}
+	a := op.Attr
+	w := Shape{dy.Shape[3], a.Kernel[0], a.Kernel[1], x.Shape[3] / max(a.Groups, 1)}
+	forward, err := convShape(&Op{Attr: a, Operands: []*Value{x, {Shape: w}, nil}})
+	if err != nil {
+		return nil, err
+	}
+	if !forward[0].shape.Equal(dy.Shape) {
+		return nil, fmt.Errorf("gradient %s, want %s", dy.Shape, forward[0].shape)
+	}
+	out := []resultType{{"dweight", w, TypeF32, CategoryGradient}}
+	if a.Bias {
+		out = append(out, resultType{"dbias", Shape{w[0]}, TypeF32, CategoryGradient})
+	}
+	return out, nil
+}
+
+// windows returns how many windows of the given kernel fit into size extents
+// padded on both sides.
+func windows(size, kernel, stride, padding int64) (int64, error) {
+	if kernel < 1 || stride < 1 || padding < 0 {
+		return 0, fmt.Errorf("kernel %d, stride %d, padding %d: want at least 1, 1, 0", kernel, stride, padding)
+	}
+	if size+2*padding < kernel {
+		return 0, fmt.Errorf("window of %d is larger than the padded input of %d", kernel, size+2*padding)
+	}
+	return (size+2*padding-kernel)/stride + 1, nil
+}
+
+func wantRank(rank int, values ...*Value) error {
+	for _, v := range values {
+		if len(v.Shape) != rank {
+			return fmt.Errorf("shape %s has %d dimensions, want %d", v.Shape, len(v.Shape), rank)
+		}
+	}
+	return nil
+}
+
+func dims4(s Shape) (d [4]int64) {
+	copy(d[:], s)
+	return d
+}

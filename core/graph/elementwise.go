@@ -1,0 +1,64 @@
+package graph
+
+import "fmt"
+
+// ReLU adds y = max(x, 0).
+func (b *Builder) ReLU(x *Value) *Value { return b.first(KindReLU, Attributes{}, x) }
+
+// ReLUBackward adds dx = dy where y > 0, else 0; y is the result of ReLU.
+func (b *Builder) ReLUBackward(dy, y *Value) *Value {
+	return b.first(KindReLUBackward, Attributes{}, dy, y)
+}
+
+// Add adds the elementwise sum of two values of one shape.
+func (b *Builder) Add(x, y *Value) *Value { return b.first(KindAdd, Attributes{}, x, y) }
+
+// Detach marks a module border: the result is x, and no gradient passes. Once
+// gradients exist it is dropped (passes.DropDetach); it costs nothing.
+func (b *Builder) Detach(x *Value) *Value { return b.first(KindDetach, Attributes{}, x) }
+
+// NormalizeImage adds y = (x - mean) / deviation by channel, from bytes
+// [N H W C] with C at most 4 to f32. Mean and deviation are in 0..255.
+func (b *Builder) NormalizeImage(x *Value, mean, deviation [4]float64) *Value {
+	return b.first(KindNormalizeImage, Attributes{Mean: mean, Deviation: deviation}, x)
+}
+
+func elementwiseRule(k Kind) rule {
+	same := func(op *Op) ([]resultType, error) {
+		x := op.Operands[0]
+		category := CategoryActivation
+		if op.Phase == PhaseBackward {
+			category = CategoryGradient
+		}
+		return []resultType{{"y", x.Shape, TypeF32, category}}, wantShape(x.Shape, op.Operands[1:]...)
+	}
+	switch k {
+	case KindReLU:
+		return rule{name: "relu", operands: []string{"x"}, results: same, inPlace: []Pair{{0, 0}}}
+	case KindReLUBackward:
+		return rule{name: "relu_backward", operands: []string{"dy", "y"}, results: same, inPlace: []Pair{{0, 0}, {0, 1}}}
+	case KindAdd:
+		return rule{name: "add", operands: []string{"x", "y"}, results: same, inPlace: []Pair{{0, 0}, {0, 1}}}
+	case KindDetach:
+		return rule{name: "detach", operands: []string{"x"}, results: same, inPlace: []Pair{{0, 0}}}
+	default:
+		return rule{name: "normalize_image", operands: []string{"x"}, results: normalizeImageShape}
+	}
+}
+
+func normalizeImageShape(op *Op) ([]resultType, error) {
+	x := op.Operands[0]
+	if err := wantRank(4, x); err != nil {
+		return nil, err
+	}
+	c := x.Shape[3]
+	if x.Type != TypeU8 || c > 4 {
+		return nil, fmt.Errorf("image %s, want u8 with at most 4 channels", x)
+	}
+	for i := range c {
+		if !(op.Attr.Deviation[i] > 0) {
+			return nil, fmt.Errorf("deviation of channel %d is %g, want more than 0", i, op.Attr.Deviation[i])
+		}
+	}
+	return []resultType{{"y", x.Shape, TypeF32, CategoryActivation}}, nil
+}

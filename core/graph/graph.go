@@ -1,0 +1,253 @@
+// Package graph is the step program before it is planned: values with fixed
+// shapes, and ops in the order in which they run.
+//
+// A training step is known before it runs. Batch size, network and method fix
+// every shape, so a graph holds no symbolic dimension, no control flow and no
+// hidden state: what is not an op does not happen, and what is not a value
+// takes no memory. Everything downstream (reverse mode, fusion, planning,
+// execution, the memory profile) reads this one type and nothing else.
+//
+// Opinions:
+//   - Activations are NHWC. A value's size is the product of its shape times
+//     the size of its element; there are no strides and no padding.
+//   - A value is written once, by one op (static single assignment). Parameters,
+//     buffers and optimizer state are the exception: ops that update them say so
+//     (Op.Mutates).
+//   - Every value knows its category, its scope and the local module that owns
+//     it, so every byte of a plan can be attributed.
+//   - Building checks shapes at once and never panics; the first error stays in
+//     the Builder and names the scope and the shapes.
+package graph
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ElementType is the type of one element of a value.
+type ElementType uint8
+
+// The element types of the step program.
+const (
+	TypeF32 ElementType = iota // IEEE 754 binary32
+	TypeS32                    // 32-bit signed integer: class labels
+	TypeU8                     // byte: images in 0..255, window indices
+)
+
+// Bytes returns the size of one element.
+func (t ElementType) Bytes() int64 {
+	if t == TypeU8 {
+		return 1
+	}
+	return 4
+}
+
+// String returns the short name used in dumps: f32, s32, u8.
+func (t ElementType) String() string { return [...]string{"f32", "s32", "u8"}[t] }
+
+// Category says what a value is for. Every value has exactly one; the memory
+// profile sums bytes by it.
+type Category uint8
+
+// The categories, in the order in which tables print them.
+const (
+	CategoryParameter          Category = iota // weights of the network
+	CategoryAuxiliaryParameter                 // weights of auxiliary networks
+	CategoryBuffer                             // running statistics
+	CategoryOptimizer                          // momentum
+	CategoryGradient                           // of parameters and of activations
+	CategorySaved                              // activations read again by the backward pass
+	CategoryActivation                         // activations that die in the forward pass
+	CategoryWorkspace                          // scratch memory of one kernel
+	CategoryInput                              // the batch and the run-time scalars
+	categoryCount
+)
+
+// Categories lists all categories in table order.
+func Categories() []Category {
+	all := make([]Category, categoryCount)
+	for i := range all {
+		all[i] = Category(i)
+	}
+	return all
+}
+
+// String returns the name that records and tables use.
+func (c Category) String() string {
+	return [...]string{"parameters", "auxiliary parameters", "buffers", "optimizer state", "gradients",
+		"saved activations", "transient activations", "workspace", "input batch"}[c]
+}
+
+// Persistent reports whether values of the category live from step to step.
+func (c Category) Persistent() bool { return c <= CategoryOptimizer }
+
+// Phase is the part of a training step an op belongs to.
+type Phase uint8
+
+// The phases of a step, in table order.
+const (
+	PhaseForward Phase = iota
+	PhaseAuxiliary
+	PhaseBackward
+	PhaseUpdate
+	PhaseCount = iota
+)
+
+// String returns the name that records use.
+func (p Phase) String() string {
+	return [...]string{"forward", "auxiliary", "backward", "update"}[p]
+}
+
+// Shape is the extent of each dimension, outermost first: [N H W C] for
+// activations, [O H W I] for convolution weights, [out in] for linear weights.
+// Shapes are shared between values and must not be changed after creation.
+type Shape []int64
+
+// Elements returns the product of the extents; 1 for the empty shape.
+func (s Shape) Elements() int64 {
+	n := int64(1)
+	for _, d := range s {
+		n *= d
+	}
+	return n
+}
+
+// Equal reports whether both shapes have the same extents.
+func (s Shape) Equal(t Shape) bool {
+	if len(s) != len(t) {
+		return false
+	}
+	for i := range s {
+		if s[i] != t[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// String prints the shape as 128x32x32x16.
+func (s Shape) String() string {
+	if len(s) == 0 {
+		return "scalar"
+	}
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint([]int64(s)), " ", "x"), "[]")
+}
+
+// Value is one tensor of the program.
+type Value struct {
+	ID       int         // position in Graph.Values
+	Name     string      // unique in the graph: "layer2.1.conv1.weight", "layer2.1/conv1:y"
+	Scope    string      // where it was made: "module3/layer2.1/bn1"
+	Module   int         // the local module that owns it; NoModule for inputs
+	Shape    Shape       // NHWC, OHWI, [out in] or [C]
+	Type     ElementType // of one element
+	Category Category    // what it is for
+	// Shares is the value whose storage this one takes over, nil if it has its
+	// own. Set by the in-place pass; the sharer is an operand of the op that
+	// makes this value and is read by no later op.
+	Shares *Value
+	// Weight says how a parameter or buffer starts and travels; nil for others.
+	Weight *Weight
+}
+
+// NoModule is the module of values that belong to no local module.
+const NoModule = -1
+
+// Bytes is the exact size of the value.
+func (v *Value) Bytes() int64 { return v.Shape.Elements() * v.Type.Bytes() }
+
+// Storage returns the value at the root of the chain of Shares: the one whose
+// bytes this value lies in.
+func (v *Value) Storage() *Value {
+	for v.Shares != nil {
+		v = v.Shares
+	}
+	return v
+}
+
+// String prints name, type and shape.
+func (v *Value) String() string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%s %s[%s]", v.Name, v.Type, v.Shape)
+}
+
+// Op is one call of a kernel.
+type Op struct {
+	Kind     Kind
+	Operands []*Value // by role, see Kind.Roles; an absent optional operand is nil
+	Results  []*Value
+	Attr     Attributes
+	Scope    string // "module3/layer2.1/bn1"
+	Module   int    // the local module it works for
+	Phase    Phase
+}
+
+// Attributes are the compile-time constants of an op. Each kind reads the
+// fields its builder method documents and leaves the rest zero.
+type Attributes struct {
+	Kernel       [2]int64   // window height and width: pooling
+	Stride       [2]int64   // vertical and horizontal: convolution, pooling
+	Padding      [2]int64   // rows above and below, columns left and right
+	Output       [2]int64   // height and width of the result, where not implied
+	Input        [4]int64   // shape of the forward op's input, for its backward op
+	Groups       int64      // convolution groups
+	ReLU         bool       // norm_apply and its backward: rectify the result
+	Bias         bool       // the backward op also gives the bias gradient
+	CountPadding bool       // average pooling divides by the full window
+	Nesterov     bool       // sgd
+	Epsilon      float64    // added to the variance
+	Momentum     float64    // of running statistics; of sgd
+	WeightDecay  float64    // sgd
+	Scale        float64    // weight of a loss in the sum of its module
+	Mean         [4]float64 // normalize_image, by channel, in 0..255
+	Deviation    [4]float64 // normalize_image, by channel, in 0..255
+}
+
+// Graph is a step program. The zero value is not useful; see Builder.
+type Graph struct {
+	Values  []*Value
+	Ops     []*Op
+	Inputs  []*Value // written before every run, in the order they were declared
+	Outputs []*Value // readable after a run: nothing may take over their storage
+}
+
+// Parameter returns the persistent value of that name, nil if there is none.
+func (g *Graph) Parameter(name string) *Value {
+	for _, v := range g.Values {
+		if v.Name == name && v.Category.Persistent() {
+			return v
+		}
+	}
+	return nil
+}
+
+// Input returns the input of that name, nil if there is none.
+func (g *Graph) Input(name string) *Value {
+	for _, v := range g.Inputs {
+		if v.Name == name {
+			return v
+		}
+	}
+	return nil
+}
+
+// FLOPs sums the floating-point operations of the convolutions and linear
+// layers of the given phases (all, if none is named), a multiply-add counted
+// as two. Normalisation, pooling and losses are not counted, as is the custom
+// of the field.
+func (g *Graph) FLOPs(phases ...Phase) int64 {
+	var sum int64
+	for _, op := range g.Ops {
+		if len(phases) == 0 {
+			sum += op.FLOPs()
+		}
+		for _, p := range phases {
+			if op.Phase == p {
+				sum += op.FLOPs()
+			}
+		}
+	}
+	return sum
+}

@@ -1,0 +1,151 @@
+package graph
+
+import "fmt"
+
+// Batch normalisation over N, H and W, by channel. It is three ops, so that the
+// normalised tensor can be made again in the backward pass without a second
+// update of the running statistics, and so that inference uses the same kernel:
+//
+//	norm_stats     mean[c], variance[c] (biased) of x; running statistics move
+//	norm_apply     y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], [rectified]
+//	norm_backward  dx, dgamma, dbeta [, dresidual] from dy [+ dy2]
+//
+// x is [N H W C] or [N C]; every other operand is [C], but residual, z and the
+// gradients, which have the shape of x.
+
+// NormStats adds the batch statistics of x and moves the running ones:
+// running = (1-momentum)*running + momentum*batch, with the unbiased variance.
+// Both running operands may be nil: then nothing moves.
+func (b *Builder) NormStats(x, runningMean, runningVariance *Value, momentum float64) (mean, variance *Value) {
+	r := b.add(KindNormStats, Attributes{Momentum: momentum}, x, runningMean, runningVariance)
+	return r[0], r[1]
+}
+
+// NormApply adds the normalisation of x with the given statistics.
+func (b *Builder) NormApply(x, mean, variance, gamma, beta *Value, epsilon float64) *Value {
+	return b.first(KindNormApply, Attributes{Epsilon: epsilon}, x, mean, variance, gamma, beta, nil)
+}
+
+// NormGradients are the results of NormBackward.
+type NormGradients struct {
+	X, Gamma, Beta *Value
+	Residual       *Value // nil if apply has no residual or does not rectify: then it is the incoming gradient itself
+}
+
+// NormBackward adds the gradient of apply and of the batch statistics it used.
+// The mask of the rectifier is found again from x where there is no residual,
+// and from the result where there is one: so a plain normalisation does not
+// keep its result alive.
+func (b *Builder) NormBackward(apply *Op, dy *Value) NormGradients {
+	x, mean, variance, gamma, beta, residual := apply.Operands[0], apply.Operands[1], apply.Operands[2], apply.Operands[3], apply.Operands[4], apply.Operands[5]
+	var z *Value
+	if residual != nil && apply.Attr.ReLU {
+		z = apply.Results[0]
+	}
+	r := b.add(KindNormBackward, Attributes{Epsilon: apply.Attr.Epsilon, ReLU: apply.Attr.ReLU}, dy, x, mean, variance, gamma, beta, z, nil)
+	out := NormGradients{X: r[0], Gamma: r[1], Beta: r[2]}
+	if z != nil {
+		out.Residual = r[3]
+	}
+	return out
+}
+
+// Roles of norm_backward that passes need to know.
+const (
+	NormBackwardGradient       = 0 // operand dy
+	NormBackwardResult         = 6 // operand z
+	NormBackwardSecondGradient = 7 // operand dy2, added to dy
+)
+
+func normRule(k Kind) rule {
+	switch k {
+	case KindNormStats:
+		return rule{name: "norm_stats", operands: []string{"x", "running_mean?", "running_variance?"},
+			results: normStatsShape, mutates: []int{1, 2}}
+	case KindNormApply:
+		return rule{name: "norm_apply", operands: []string{"x", "mean", "variance", "gamma", "beta", "residual?"},
+			results: normApplyShape, inPlace: []Pair{{0, 0}, {0, 5}}}
+	default:
+		// Both gradients may lie in what they are made from: the second pass
+		// reads element i of all of them before it writes element i of any.
+		return rule{name: "norm_backward", operands: []string{"dy", "x", "mean", "variance", "gamma", "beta", "z?", "dy2?"},
+			results: normBackwardShape, inPlace: []Pair{{3, 0}, {0, 1}, {3, 7}, {0, 0}, {0, 7}}}
+	}
+}
+
+func channels(x *Value) (int64, error) {
+	if len(x.Shape) != 4 && len(x.Shape) != 2 {
+		return 0, fmt.Errorf("shape %s, want [N H W C] or [N C]", x.Shape)
+	}
+	return x.Shape[len(x.Shape)-1], nil
+}
+
+func wantVectors(c int64, values ...*Value) error {
+	for _, v := range values {
+		if v != nil && !v.Shape.Equal(Shape{c}) {
+			return fmt.Errorf("%s has shape %s, want one element for each of %d channels", v.Name, v.Shape, c)
+		}
+	}
+	return nil
+}
+
+func wantShape(s Shape, values ...*Value) error {
+	for _, v := range values {
+		if v != nil && !v.Shape.Equal(s) {
+			return fmt.Errorf("%s has shape %s, want %s", v.Name, v.Shape, s)
+		}
+	}
+	return nil
+}
+
+func normStatsShape(op *Op) ([]resultType, error) {
+	c, err := channels(op.Operands[0])
+	if err != nil {
+		return nil, err
+	}
+	if n := op.Operands[0].Shape.Elements() / c; n < 2 {
+		return nil, fmt.Errorf("input %s has %d value a channel, want at least 2 for batch statistics", op.Operands[0].Shape, n)
+	}
+	if (op.Operands[1] == nil) != (op.Operands[2] == nil) {
+		return nil, fmt.Errorf("one running statistic is missing: want both or none")
+	}
+	return []resultType{
+		{"mean", Shape{c}, TypeF32, CategoryActivation},
+		{"variance", Shape{c}, TypeF32, CategoryActivation},
+	}, wantVectors(c, op.Operands[1:]...)
+}
+
+func normApplyShape(op *Op) ([]resultType, error) {
+	x := op.Operands[0]
+	c, err := channels(x)
+	if err != nil {
+		return nil, err
+	}
+	if err := wantVectors(c, op.Operands[1:5]...); err != nil {
+		return nil, err
+	}
+	return []resultType{{"y", x.Shape, TypeF32, CategoryActivation}}, wantShape(x.Shape, op.Operands[5])
+}
+
+func normBackwardShape(op *Op) ([]resultType, error) {
+	dy, x, z, dy2 := op.Operands[0], op.Operands[1], op.Operands[6], op.Operands[7]
+	c, err := channels(x)
+	if err != nil {
+		return nil, err
+	}
+	if err := wantVectors(c, op.Operands[2:6]...); err != nil {
+		return nil, err
+	}
+	if err := wantShape(x.Shape, dy, z, dy2); err != nil {
+		return nil, err
+	}
+	out := []resultType{
+		{"dx", x.Shape, TypeF32, CategoryGradient},
+		{"dgamma", Shape{c}, TypeF32, CategoryGradient},
+		{"dbeta", Shape{c}, TypeF32, CategoryGradient},
+	}
+	if z != nil {
+		out = append(out, resultType{"dresidual", x.Shape, TypeF32, CategoryGradient})
+	}
+	return out, nil
+}

@@ -1,0 +1,149 @@
+package optest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
+// Mismatch is the worst element of a comparison that failed.
+type Mismatch struct {
+	Index     int     // place in the value
+	Got, Want float64 // of that element
+	Limit     float64 // the largest difference allowed there
+	Count     int     // elements beyond their limit
+	Elements  int     // of the value
+}
+
+// Error names the worst element and how many there are.
+func (m *Mismatch) Error() string {
+	return fmt.Sprintf("element %d: got %.9g, want %.9g, differs by %.3g, allowed %.3g (%d of %d elements differ by more than allowed)",
+		m.Index, m.Got, m.Want, math.Abs(m.Got-m.Want), m.Limit, m.Count, m.Elements)
+}
+
+// Compare holds a float32 result against the reference. Element i may differ by
+//
+//	tolerance * max(|want[i]|, root mean square of want)
+//
+// The root mean square is there because a sum that happens to be small has the
+// rounding errors of its terms, not of its value. Tolerance 0 asks for the same
+// numbers. What is not a number never agrees. The error is a *Mismatch, unless
+// the lengths differ.
+func Compare(got []float32, want []float64, tolerance float64) error {
+	if len(got) != len(want) {
+		return fmt.Errorf("got %d elements, want %d", len(got), len(want))
+	}
+	scale := rootMeanSquare(want)
+	worst, excess := Mismatch{Elements: len(want)}, 0.0
+	for i := range want {
+		limit := tolerance * max(math.Abs(want[i]), scale)
+		difference := math.Abs(float64(got[i]) - want[i])
+		if difference <= limit {
+			continue
+		}
+		worst.Count++
+		by := difference - limit
+		if math.IsNaN(by) {
+			by = math.Inf(1)
+		}
+		if worst.Count == 1 || by > excess {
+			excess = by
+			worst.Index, worst.Got, worst.Want, worst.Limit = i, float64(got[i]), want[i], limit
+		}
+	}
+	if worst.Count > 0 {
+		return &worst
+	}
+	return nil
+}
+
+func rootMeanSquare(x []float64) float64 {
+	sum := 0.0
+	for _, v := range x {
+		sum += v * v
+	}
+	return math.Sqrt(sum / float64(max(len(x), 1)))
+}
+
+// unitRoundoff is half the distance of 1 to the next float32.
+const unitRoundoff = 1.0 / (1 << 24)
+
+// Tolerance is what a float32 kernel may differ by in v, a result of op or an
+// operand it updates: 0 where it only chooses or copies, else
+//
+//	8 * unitRoundoff * sqrt(length)
+//
+// with the number of terms that are added for one element. Reason: adding k
+// terms of random sign one after the other gives a sum of about sqrt(k) terms
+// and k roundings of partial sums of up to that size, so the error grows as
+// sqrt(k) relative to the sum; a tree or blocks do better. Terms of one sign
+// give the same rate. The factor is for the largest of many elements, the
+// rounding of products, and functions of the math library. Cases keep means and
+// deviations of one size, so nothing cancels by more than that.
+//
+// It does not hold for kernels that round operands to fewer bits (TF32, bf16)
+// or change the algorithm (Winograd): their tests say by how much more.
+func Tolerance(op *graph.Op, v *graph.Value) float64 {
+	return 8 * unitRoundoff * math.Sqrt(float64(terms(op, slices.Index(op.Results, v))))
+}
+
+// terms counts the terms of one element of a result, 0 if it is exact. Result
+// -1 is an operand that the op updates.
+func terms(op *graph.Op, result int) int64 {
+	operand := func(i int) graph.Shape { return op.Operands[i].Shape }
+	switch op.Kind {
+	case graph.KindReLU, graph.KindReLUBackward, graph.KindDetach, graph.KindMaxPool:
+		return 0
+	case graph.KindAdd:
+		return 1
+	case graph.KindNormalizeImage, graph.KindCrossEntropyBackward, graph.KindSGD:
+		return 4 // a few roundings, no sum
+	case graph.KindNormApply:
+		return 8 // the same
+	case graph.KindConv:
+		w := operand(1)
+		return w[1]*w[2]*w[3] + 1
+	case graph.KindConvBackwardData:
+		w := operand(1)
+		return w[0] / op.Attr.Groups * w[1] * w[2]
+	case graph.KindConvBackwardWeights:
+		return operand(1).Elements() / operand(1)[3]
+	case graph.KindLinear:
+		return operand(1)[1] + 1
+	case graph.KindLinearBackwardData:
+		return operand(1)[0]
+	case graph.KindLinearBackwardWeights:
+		return operand(1)[0]
+	case graph.KindNormStats:
+		return operand(0).Elements()/op.Results[0].Shape.Elements() + 4
+	case graph.KindNormBackward:
+		if result == 3 {
+			return 1 // dy + dy2
+		}
+		return operand(1).Elements()/op.Results[1].Shape.Elements() + 8
+	case graph.KindMaxPoolBackward, graph.KindAveragePoolBackward:
+		return overlap(op.Attr, 0) * overlap(op.Attr, 1)
+	case graph.KindAveragePool:
+		return op.Attr.Kernel[0] * op.Attr.Kernel[1]
+	case graph.KindAdaptiveAveragePool:
+		return operand(0)[1] * operand(0)[2]
+	case graph.KindAdaptiveAveragePoolBackward:
+		return operand(0)[1] * operand(0)[2]
+	case graph.KindCrossEntropy:
+		switch result {
+		case 0: // the loss: a sum over classes, then one over the batch
+			return operand(0)[0] + operand(0)[1] + 8
+		case 1: // a count
+			return 0
+		}
+		return operand(0)[1] + 8
+	}
+	return 0
+}
+
+// overlap bounds the windows that see one row (0) or column (1) of the input.
+func overlap(a graph.Attributes, direction int) int64 {
+	return (a.Kernel[direction] + a.Stride[direction] - 1) / a.Stride[direction]
+}

@@ -1,0 +1,129 @@
+package optest
+
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/rng"
+)
+
+// convolution is the shapes of one convolution: x [n h w c], weight
+// [o r s c/groups].
+type convolution struct {
+	name       string
+	n, h, w, c int64
+	o, r, s    int64
+	stride     int64
+	padding    int64
+	groups     int64
+	bias       bool
+}
+
+// convolutions are the shapes that all three kinds run on.
+var convolutions = []convolution{
+	{"one element", 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, true},
+	{"3 channels, 3x3", 2, 9, 7, 3, 16, 3, 3, 1, 1, 1, false},
+	{"3 channels, 7x7 with stride 2", 1, 23, 19, 3, 64, 7, 7, 2, 3, 1, false},
+	{"3 channels to 10, 5x5, bias", 3, 8, 11, 3, 10, 5, 5, 1, 1, 1, true},
+	{"10 channels, 5x5 with padding 2", 3, 6, 5, 10, 10, 5, 5, 1, 2, 1, false},
+	{"16 channels, 3x3", 5, 10, 6, 16, 16, 3, 3, 1, 1, 1, false},
+	{"16 channels, 3x3, a whole image", 4, 32, 32, 16, 16, 3, 3, 1, 1, 1, false},
+	{"16 channels, 3x3, bias, no padding", 2, 7, 9, 16, 16, 3, 3, 1, 0, 1, true},
+	{"16 to 32 channels, stride 2, even sides", 3, 8, 10, 16, 32, 3, 3, 2, 1, 1, false},
+	{"32 to 64 channels, stride 2, odd sides", 2, 9, 11, 32, 64, 3, 3, 2, 1, 1, false},
+	{"64 channels, 3x3", 3, 8, 7, 64, 64, 3, 3, 1, 1, 1, true},
+	{"17 to 33 channels, 3x3", 1, 5, 8, 17, 33, 3, 3, 1, 1, 1, true},
+	{"17 to 33 channels, 1x1", 3, 5, 4, 17, 33, 1, 1, 1, 0, 1, false},
+	{"64 to 16 channels, 1x1, bias", 1, 13, 6, 64, 16, 1, 1, 1, 0, 1, true},
+	{"1x1 with stride 2, odd sides", 2, 7, 9, 16, 32, 1, 1, 2, 0, 1, false},
+	{"1x1 with stride 2, even sides: the last row and column are never read", 1, 8, 6, 10, 16, 1, 1, 2, 0, 1, true},
+	{"1x1 with padding: the border is the bias", 2, 4, 3, 10, 16, 1, 1, 1, 1, 1, true},
+	{"3x3 with stride 3", 2, 11, 10, 10, 17, 3, 3, 3, 0, 1, false},
+	{"2x2 with stride 2", 3, 7, 6, 16, 10, 2, 2, 2, 0, 1, false},
+	{"1x3 with padding 1", 2, 4, 9, 10, 16, 1, 3, 1, 1, 1, false},
+	{"5x3", 1, 9, 6, 16, 3, 5, 3, 1, 0, 1, true},
+	{"a kernel as large as the input", 5, 4, 6, 10, 32, 4, 6, 1, 0, 1, true},
+	{"a kernel larger than the input", 1, 3, 2, 3, 10, 7, 7, 1, 3, 1, false},
+	{"one pixel an image, batch 7", 7, 1, 1, 64, 10, 1, 1, 1, 0, 1, true},
+	{"two groups", 3, 6, 7, 16, 32, 3, 3, 1, 1, 2, false},
+	{"four groups of 3 channels in and 5 out, bias", 1, 5, 7, 12, 20, 3, 3, 2, 1, 4, true},
+	{"32 groups of two channels", 2, 5, 6, 64, 64, 3, 3, 1, 1, 32, false},
+	{"depthwise, 10 channels, stride 2", 3, 9, 8, 10, 10, 3, 3, 2, 1, 10, false},
+	{"depthwise, 32 channels, 5x5, bias", 1, 7, 6, 32, 32, 5, 5, 1, 1, 32, true},
+	{"depthwise, two results a channel", 2, 5, 5, 16, 32, 3, 3, 1, 1, 16, false},
+}
+
+// convCases returns the three kinds on every shape, random shapes included.
+func convCases() []Case {
+	var out []Case
+	for _, s := range append(randomConvolutions(10), convolutions...) {
+		out = append(out,
+			Case{Name: s.name, Kind: graph.KindConv, build: func(p *program) { s.forward(p) }},
+			Case{Name: s.name, Kind: graph.KindConvBackwardWeights, build: func(p *program) {
+				p.ConvBackwardWeights(s.made(p), p.input("dy", normal(0, 1), s.result()...))
+			}},
+			Case{Name: s.name, Kind: graph.KindConvBackwardData, build: func(p *program) {
+				p.ConvBackwardData(s.made(p), p.input("dy", normal(0, 1), s.result()...))
+			}})
+	}
+	return out
+}
+
+// operands declares x, weight and, if there is one, the bias.
+func (s convolution) operands(p *program) (x, weight, bias *graph.Value) {
+	x = p.input("x", normal(0.5, 1), s.n, s.h, s.w, s.c)
+	weight = p.weight("weight", normal(0, 1), s.o, s.r, s.s, s.c/s.groups)
+	if s.bias {
+		bias = p.weight("bias", normal(0, 1), s.o)
+	}
+	return x, weight, bias
+}
+
+func (s convolution) forward(p *program) *graph.Value {
+	x, weight, bias := s.operands(p)
+	return p.Conv(x, weight, bias, graph.ConvOptions{Stride: s.stride, Padding: s.padding, Groups: s.groups})
+}
+
+// made returns the forward op without writing it to the program: what the
+// backward builders need to know of it.
+func (s convolution) made(p *program) *graph.Op {
+	x, weight, bias := s.operands(p)
+	return &graph.Op{Kind: graph.KindConv, Operands: []*graph.Value{x, weight, bias}, Attr: graph.Attributes{
+		Stride: [2]int64{s.stride, s.stride}, Padding: [2]int64{s.padding, s.padding}, Groups: s.groups,
+	}}
+}
+
+// result returns the shape of y.
+func (s convolution) result() []int64 {
+	return []int64{s.n, (s.h+2*s.padding-s.r)/s.stride + 1, (s.w+2*s.padding-s.s)/s.stride + 1, s.o}
+}
+
+// randomConvolutions draws shapes, the same ones each time.
+func randomConvolutions(count int) []convolution {
+	out := make([]convolution, count)
+	for i := range out {
+		d := dice{rng.Stream{Seed: uint64(i), Purpose: rng.PurposeSynthetic, Epoch: rng.NameKey("convolution")}, 0}
+		s := convolution{
+			r: d.roll(1, 5), s: d.roll(1, 5), stride: d.roll(1, 3), padding: d.roll(0, 2),
+			groups: d.roll(1, 3), n: d.roll(1, 5), bias: d.roll(0, 1) == 1,
+		}
+		s.h, s.w = s.r+d.roll(0, 9), s.s+d.roll(0, 9)
+		s.c, s.o = s.groups*d.roll(1, 21), s.groups*d.roll(1, 21)
+		s.name = fmt.Sprintf("random: %dx%dx%dx%d to %d channels, %dx%d, stride %d, padding %d, %d groups, bias %t",
+			s.n, s.h, s.w, s.c, s.o, s.r, s.s, s.stride, s.padding, s.groups, s.bias)
+		out[i] = s
+	}
+	return out
+}
+
+// dice draws whole numbers one after the other.
+type dice struct {
+	stream rng.Stream
+	next   uint64
+}
+
+// roll returns the next number in low..high.
+func (d *dice) roll(low, high int64) int64 {
+	d.next++
+	return low + int64(d.stream.Uniform(d.next-1)*float64(high-low+1))
+}

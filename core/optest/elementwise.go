@@ -1,0 +1,53 @@
+package optest
+
+import "github.com/localbench/localbench/core/graph"
+
+// shapes for ops that look at each element alone: one, odd tails, rank 2, many.
+var elementwiseShapes = []graph.Shape{
+	{1, 1, 1, 1}, {3, 10}, {2, 5, 7, 3}, {1, 3, 5, 17}, {5, 4, 4, 16}, {3, 9, 8, 64}, {129, 33}, {4, 32, 32, 16},
+}
+
+func elementwiseCases() []Case {
+	var out []Case
+	for _, s := range elementwiseShapes {
+		for _, c := range []Case{
+			{Kind: graph.KindReLU, build: func(p *program) { p.ReLU(p.input("x", away(0.1, 2), s...)) }},
+			{Kind: graph.KindReLUBackward, build: func(p *program) {
+				p.ReLUBackward(p.input("dy", normal(0, 1), s...), p.input("y", rectified(0.1, 2), s...))
+			}},
+			{Kind: graph.KindAdd, build: func(p *program) {
+				p.Add(p.input("x", normal(0, 1), s...), p.input("y", normal(0, 1), s...))
+			}},
+			{Kind: graph.KindDetach, build: func(p *program) { p.Detach(p.input("x", normal(0, 1), s...)) }},
+		} {
+			c.Name = s.String()
+			out = append(out, c.inPlace()...)
+		}
+	}
+	twice := Case{Name: "a value with itself", Kind: graph.KindAdd, build: func(p *program) {
+		x := p.input("x", normal(0, 1), 3, 5, 7)
+		p.Add(x, x)
+	}}
+	out = append(out, twice.inPlace()...)
+	return append(out, imageCases()...)
+}
+
+func imageCases() []Case {
+	var out []Case
+	for _, s := range []struct {
+		name  string
+		shape []int64
+	}{
+		{"grey", []int64{3, 5, 7, 1}},
+		{"two channels", []int64{1, 9, 4, 2}},
+		{"colours", []int64{2, 9, 7, 3}},
+		{"colours, a whole batch", []int64{5, 32, 32, 3}},
+		{"four channels", []int64{1, 1, 5, 4}},
+	} {
+		out = append(out, Case{Name: s.name, Kind: graph.KindNormalizeImage, build: func(p *program) {
+			x := p.typed("x", graph.TypeU8, whole(256), s.shape...)
+			p.NormalizeImage(x, [4]float64{125.3, 123, 113.9, 7}, [4]float64{63, 62.1, 66.7, 1.5})
+		}})
+	}
+	return out
+}

@@ -1,0 +1,136 @@
+package optest
+
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
+// normalisation is the shape and the variant of norm_apply and norm_backward.
+type normalisation struct {
+	shape     graph.Shape
+	relu      bool
+	residual  bool
+	second    bool // backward: dy2 is there
+	epsilon   float64
+	estimated bool // apply: running statistics instead of the batch's
+}
+
+// normShapes are rank 4 and rank 2, from two values a channel to many.
+var normShapes = []graph.Shape{
+	{2, 1, 1, 3}, {2, 10}, {2, 9, 7, 3}, {1, 5, 3, 10}, {5, 4, 4, 16}, {3, 6, 5, 17}, {3, 8, 7, 64}, {7, 33}, {129, 64}, {8, 32, 32, 16},
+}
+
+func (s normalisation) String() string {
+	name := s.shape.String()
+	for _, part := range []struct {
+		there bool
+		name  string
+	}{
+		{s.residual, "residual"}, {s.relu, "rectified"}, {s.second, "second gradient"},
+		{s.estimated, "running statistics"}, {s.epsilon != usualEpsilon, fmt.Sprintf("epsilon %g", s.epsilon)},
+	} {
+		if part.there {
+			name += ", " + part.name
+		}
+	}
+	return name
+}
+
+const usualEpsilon = 1e-5
+
+func normCases() []Case {
+	var out []Case
+	for i, shape := range normShapes {
+		out = append(out, normStatsCases(shape)...)
+		var variants []normalisation
+		for v := range 8 {
+			variants = append(variants, normalisation{shape: shape, relu: v&1 != 0, residual: v&2 != 0, second: v&4 != 0, epsilon: usualEpsilon})
+		}
+		variants = append(variants, normalisation{shape: shape, estimated: true, epsilon: usualEpsilon}, normalisation{shape: shape, relu: true, epsilon: 0.1})
+		for _, s := range variants {
+			var both []Case
+			if !s.second {
+				both = append(both, Case{Name: s.String(), Kind: graph.KindNormApply, build: s.apply})
+			}
+			if !s.estimated && (s.relu || !s.residual) { // a residual that is not rectified is not seen by backward
+				both = append(both, Case{Name: s.String(), Kind: graph.KindNormBackward, build: s.backward})
+			}
+			for _, c := range both {
+				if i%3 == 2 { // some shapes are enough for the many ways to lie in place
+					out = append(out, c.inPlace()...)
+				} else {
+					out = append(out, c)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func normStatsCases(shape graph.Shape) []Case {
+	channels := shape[len(shape)-1]
+	x := func(p *program) *graph.Value {
+		return p.input("x", channelwise(channels, normal(0.5, 1)), shape...)
+	}
+	return []Case{
+		{Name: shape.String(), Kind: graph.KindNormStats, build: func(p *program) {
+			p.NormStats(x(p), nil, nil, 0.1)
+		}},
+		{Name: shape.String() + ", running statistics", Kind: graph.KindNormStats, build: func(p *program) {
+			mean := p.buffer("running_mean", normal(0, 1), channels)
+			variance := p.buffer("running_variance", uniform(0.5, 2), channels)
+			p.NormStats(x(p), mean, variance, 0.1)
+		}},
+	}
+}
+
+// apply writes norm_apply with residual and rectifier as the fusion pass does.
+func (s normalisation) apply(p *program) {
+	x, mean, variance, gamma, beta := s.operands(p)
+	p.NormApply(x, mean, variance, gamma, beta, s.epsilon)
+	op := p.last()
+	op.Attr.ReLU = s.relu
+	if s.residual {
+		op.Operands[5] = p.input("residual", normal(0, 1), s.shape...)
+	}
+}
+
+// backward writes norm_backward of an apply that is not in the program. The
+// mask is well away from its kink: see operands.
+func (s normalisation) backward(p *program) {
+	x, mean, variance, gamma, beta := s.operands(p)
+	apply := &graph.Op{
+		Kind:     graph.KindNormApply,
+		Operands: []*graph.Value{x, mean, variance, gamma, beta, nil},
+		Results:  []*graph.Value{nil},
+		Attr:     graph.Attributes{ReLU: s.relu, Epsilon: s.epsilon},
+	}
+	if s.residual {
+		apply.Operands[5] = x // any value: only its presence is asked
+		apply.Results[0] = p.input("z", rectified(0.1, 2), s.shape...)
+	}
+	dy := p.input("dy", normal(0, 1), s.shape...)
+	var second *graph.Value
+	if s.second {
+		second = p.input("dy2", normal(0, 1), s.shape...)
+	}
+	p.NormBackward(apply, dy)
+	p.last().Operands[graph.NormBackwardSecondGradient] = second
+}
+
+// operands declares x, its statistics, gamma and beta such that
+//
+//	|gamma * (x - mean) / sqrt(variance + epsilon) + beta| > 0.75*(0.6-0.2)/sqrt(1.5+0.1) - 0.1 = 0.13
+//
+// The statistics are not those of x: an op takes what it is given.
+func (s normalisation) operands(p *program) (x, mean, variance, gamma, beta *graph.Value) {
+	c := s.shape[len(s.shape)-1]
+	x = p.input("x", away(0.6, 2), s.shape...)
+	if s.estimated {
+		mean, variance = p.buffer("mean", normal(0, 1), c), p.buffer("variance", uniform(0.5, 1.5), c)
+	} else {
+		mean, variance = p.input("mean", uniform(-0.2, 0.2), c), p.input("variance", uniform(0.5, 1.5), c)
+	}
+	return x, mean, variance, p.weight("gamma", away(0.75, 1.25), c), p.weight("beta", uniform(-0.1, 0.1), c)
+}

@@ -1,0 +1,204 @@
+// Package passes rewrites step programs into cheaper ones that compute the same:
+// fewer passes over memory, fewer bytes alive. Each pass is one function over a
+// list of ops or a graph, knows no method and no device, and leaves a program
+// that graph.Verify accepts.
+package passes
+
+import (
+	"slices"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
+// FuseNorm rewrites, in a run of forward ops, normalisation + add + ReLU and
+// normalisation + ReLU into the normalisation itself: one pass over memory
+// instead of three, and one tensor instead of three. It runs before reverse
+// mode, so what it removes is never saved.
+func FuseNorm(ops []*graph.Op) []*graph.Op {
+	users := countUsers(ops)
+	maker := map[*graph.Value]*graph.Op{}
+	dead := map[*graph.Op]bool{}
+	for _, op := range ops {
+		switch op.Kind {
+		case graph.KindAdd:
+			// The later of two normalisations takes the other side as residual:
+			// only then is that side made before it.
+			norm, residual := fusableSum(op, maker, users)
+			if norm == nil {
+				break
+			}
+			norm.Operands[normResidual] = residual
+			norm.Results = op.Results
+			dead[op] = true
+			op = norm
+		case graph.KindReLU:
+			norm := maker[op.Operands[0]]
+			if norm == nil || norm.Kind != graph.KindNormApply || norm.Attr.ReLU || users[op.Operands[0]] != 1 {
+				break
+			}
+			norm.Attr.ReLU = true
+			norm.Results = op.Results
+			dead[op] = true
+			op = norm
+		}
+		for _, r := range op.Results {
+			maker[r] = op
+		}
+	}
+	return moveFusedDown(slices.DeleteFunc(slices.Clone(ops), func(op *graph.Op) bool { return dead[op] }))
+}
+
+// normResidual is the operand of norm_apply that is added.
+const normResidual = 5
+
+// fusableSum returns the normalisation that can do the addition, and what it
+// has to add.
+func fusableSum(sum *graph.Op, maker map[*graph.Value]*graph.Op, users map[*graph.Value]int) (*graph.Op, *graph.Value) {
+	for side := range 2 {
+		v := sum.Operands[side]
+		norm := maker[v]
+		if norm != nil && norm.Kind == graph.KindNormApply && !norm.Attr.ReLU && norm.Operands[normResidual] == nil && users[v] == 1 {
+			return norm, sum.Operands[1-side]
+		}
+	}
+	return nil, nil
+}
+
+// moveFusedDown restores program order: a normalisation that got a residual
+// made after it moves to just behind the maker of that residual.
+func moveFusedDown(ops []*graph.Op) []*graph.Op {
+	made := map[*graph.Value]bool{}
+	for _, op := range ops {
+		for _, r := range op.Results {
+			made[r] = false
+		}
+	}
+	out := make([]*graph.Op, 0, len(ops))
+	waiting := map[*graph.Value][]*graph.Op{}
+	var emit func(op *graph.Op)
+	emit = func(op *graph.Op) {
+		for _, v := range op.Operands {
+			if done, inside := made[v]; inside && !done {
+				waiting[v] = append(waiting[v], op)
+				return
+			}
+		}
+		out = append(out, op)
+		for _, r := range op.Results {
+			made[r] = true
+			for _, w := range waiting[r] {
+				emit(w)
+			}
+		}
+	}
+	for _, op := range ops {
+		emit(op)
+	}
+	return out
+}
+
+// DropDetach removes the detach ops once gradients exist: what read the
+// detached value reads the value itself.
+func DropDetach(g *graph.Graph) {
+	source := map[*graph.Value]*graph.Value{}
+	g.Ops = slices.DeleteFunc(g.Ops, func(op *graph.Op) bool {
+		for i, v := range op.Operands {
+			if s := source[v]; s != nil {
+				op.Operands[i] = s
+			}
+		}
+		if op.Kind == graph.KindDetach {
+			source[op.Results[0]] = op.Operands[0]
+			return true
+		}
+		return false
+	})
+}
+
+// FuseGradientSum rewrites add + norm_backward into a norm_backward that reads
+// both gradients: at a residual block's border the sum of the two branches is
+// formed while it is read, which saves a write and two reads of it.
+func FuseGradientSum(g *graph.Graph) {
+	users := countUsers(g.Ops)
+	sums := map[*graph.Value]*graph.Op{}
+	dead := map[*graph.Op]bool{}
+	for _, op := range g.Ops {
+		if op.Kind == graph.KindAdd && op.Phase == graph.PhaseBackward && users[op.Results[0]] == 1 {
+			sums[op.Results[0]] = op
+		}
+		if op.Kind != graph.KindNormBackward {
+			continue
+		}
+		if sum := sums[op.Operands[graph.NormBackwardGradient]]; sum != nil {
+			op.Operands[graph.NormBackwardGradient] = sum.Operands[0]
+			op.Operands[graph.NormBackwardSecondGradient] = sum.Operands[1]
+			dead[sum] = true
+		}
+	}
+	g.Ops = slices.DeleteFunc(g.Ops, func(op *graph.Op) bool { return dead[op] })
+}
+
+// DropUnused removes values that no op makes or reads any more and numbers the
+// rest afresh. Outputs and inputs stay.
+func DropUnused(g *graph.Graph) {
+	used := map[*graph.Value]bool{}
+	for _, op := range g.Ops {
+		for _, v := range op.Operands {
+			used[v] = true
+		}
+		for _, v := range op.Results {
+			used[v] = true
+		}
+	}
+	for _, v := range g.Outputs {
+		used[v] = true
+	}
+	for _, v := range g.Inputs {
+		used[v] = true
+	}
+	g.Values = slices.DeleteFunc(g.Values, func(v *graph.Value) bool { return !used[v] })
+	for i, v := range g.Values {
+		v.ID = i
+	}
+}
+
+// MarkSaved gives activations that a backward op reads the category
+// CategorySaved: what the forward pass leaves behind for the backward pass.
+func MarkSaved(g *graph.Graph) {
+	for _, op := range g.Ops {
+		if op.Phase != graph.PhaseBackward {
+			continue
+		}
+		for _, v := range op.Operands {
+			if v != nil && v.Category == graph.CategoryActivation {
+				v.Category = graph.CategorySaved
+			}
+		}
+	}
+}
+
+// InPlace lets results take over the storage of operands that die at their op,
+// wherever the kind of op allows it. The first permitted pair of the kind wins.
+func InPlace(g *graph.Graph) {
+	last := g.LastUse()
+	for i, op := range g.Ops {
+		taken := map[*graph.Value]bool{}
+		for _, p := range op.InPlace() {
+			r, o := op.Results[p.Result], op.Operands[p.Operand]
+			if r.Shares != nil || taken[o] || last[o.ID] != i || o.Category.Persistent() || o.Category == graph.CategoryInput {
+				continue
+			}
+			r.Shares, taken[o] = o, true
+		}
+	}
+}
+
+func countUsers(ops []*graph.Op) map[*graph.Value]int {
+	users := map[*graph.Value]int{}
+	for _, op := range ops {
+		for _, v := range op.Operands {
+			users[v]++
+		}
+	}
+	return users
+}

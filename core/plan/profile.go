@@ -1,0 +1,185 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
+// CategoryCount is the number of categories, the length of a Sample.
+const CategoryCount = int(graph.CategoryInput) + 1
+
+// Sample is the bytes alive at one op, by category.
+type Sample [CategoryCount]int64
+
+// Total is the sum over the categories.
+func (s Sample) Total() (sum int64) {
+	for _, bytes := range s {
+		sum += bytes
+	}
+	return sum
+}
+
+// Profile is the memory of one program: exact, known before a byte is
+// allocated. Bytes are the exact sizes of values and scratch memory; rounding
+// and gaps are fragmentation.
+type Profile struct {
+	PlannedPeakBytes int64 // the largest sum alive at any op
+	PeakOp           OpPlace
+
+	// What is alive at the peak. Each of the three sums to PlannedPeakBytes.
+	ByCategory Sample
+	ByModule   []ModuleBytes // by module, from graph.NoModule on
+	ByScope    []ScopeBytes  // the largest first
+	Top        []ValueBytes  // the ten largest, the largest first
+
+	// Timeline is the bytes alive at each op; one sample for a program without
+	// ops.
+	Timeline []Sample
+
+	// Of the layout. ArenaBytes is the sum of PlannedPeakBytes, ReservedBytes and
+	// FragmentationBytes.
+	ArenaBytes         int64
+	LowerBoundBytes    int64
+	ReservedBytes      int64 // persistent values of another program in the same arena
+	FragmentationBytes int64
+}
+
+// OpPlace says where in the program something happens.
+type OpPlace struct {
+	Index  int // position in Graph.Ops
+	Kind   graph.Kind
+	Scope  string
+	Module int
+	Phase  graph.Phase
+}
+
+// String prints kind, scope, phase and index: "conv at module0/layer1.0/conv1
+// (forward, op 12)".
+func (p OpPlace) String() string {
+	if p.Kind == graph.KindNone {
+		return "before the first op"
+	}
+	return fmt.Sprintf("%s at %s (%s, op %d)", p.Kind, p.Scope, p.Phase, p.Index)
+}
+
+// ModuleBytes is the share of a local module; graph.NoModule is what belongs to
+// none: the inputs.
+type ModuleBytes struct {
+	Module int
+	Bytes  int64
+}
+
+// ScopeBytes is the share of a scope.
+type ScopeBytes struct {
+	Scope string
+	Bytes int64
+}
+
+// ValueBytes is one value, or the scratch memory of one op.
+type ValueBytes struct {
+	Name     string
+	Scope    string
+	Category graph.Category
+	Module   int
+	Bytes    int64
+}
+
+// topCount is the length of Profile.Top.
+const topCount = 10
+
+// Measure makes the profile of the program that l is the layout of. Scratch is
+// what New was given.
+func Measure(g *graph.Graph, scratch []int64, l *Layout) *Profile {
+	p := &Profile{
+		ArenaBytes:         l.ArenaBytes(),
+		LowerBoundBytes:    l.LowerBoundBytes,
+		ReservedBytes:      l.ReservedBytes,
+		FragmentationBytes: l.FragmentationBytes(),
+	}
+	occupied := occupancies(g, scratch)
+	for _, v := range persistentValues(g) {
+		occupied = append(occupied, occupancy{value: v, bytes: v.Bytes(), to: opCount(g) - 1})
+	}
+	p.Timeline = timeline(g, occupied)
+	peak := 0
+	for i, s := range p.Timeline {
+		if total := s.Total(); total > p.PlannedPeakBytes {
+			p.PlannedPeakBytes, peak = total, i
+		}
+	}
+	p.ByCategory = p.Timeline[peak]
+	if peak < len(g.Ops) {
+		op := g.Ops[peak]
+		p.PeakOp = OpPlace{peak, op.Kind, op.Scope, op.Module, op.Phase}
+	}
+	p.attribute(aliveAt(peak, g, occupied))
+	return p
+}
+
+// timeline sums, op by op, what is alive by category.
+func timeline(g *graph.Graph, occupied []occupancy) []Sample {
+	samples := make([]Sample, opCount(g)+1)
+	for _, o := range occupied {
+		c := o.category()
+		samples[o.from][c] += o.bytes
+		samples[o.to+1][c] -= o.bytes
+	}
+	samples = samples[:opCount(g)]
+	for i := 1; i < len(samples); i++ {
+		for c := range samples[i] {
+			samples[i][c] += samples[i-1][c]
+		}
+	}
+	return samples
+}
+
+func (o occupancy) category() graph.Category {
+	if o.value == nil {
+		return graph.CategoryWorkspace
+	}
+	return o.value.Category
+}
+
+// owner says whose bytes these are.
+func (o occupancy) owner(g *graph.Graph) ValueBytes {
+	if v := o.value; v != nil {
+		return ValueBytes{v.Name, v.Scope, v.Category, v.Module, o.bytes}
+	}
+	op := g.Ops[o.op]
+	return ValueBytes{op.Scope + ":workspace", op.Scope, o.category(), op.Module, o.bytes}
+}
+
+// aliveAt lists the owners of the bytes alive at op, the largest first.
+func aliveAt(op int, g *graph.Graph, occupied []occupancy) []ValueBytes {
+	var alive []ValueBytes
+	for _, o := range occupied {
+		if o.from <= op && op <= o.to {
+			alive = append(alive, o.owner(g))
+		}
+	}
+	slices.SortStableFunc(alive, func(a, b ValueBytes) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	return alive
+}
+
+// attribute sums what is alive at the peak by module and by scope.
+func (p *Profile) attribute(alive []ValueBytes) {
+	modules, scopes := map[int]int64{}, map[string]int64{}
+	for _, v := range alive {
+		modules[v.Module] += v.Bytes
+		scopes[v.Scope] += v.Bytes
+	}
+	for m, bytes := range modules {
+		p.ByModule = append(p.ByModule, ModuleBytes{m, bytes})
+	}
+	slices.SortFunc(p.ByModule, func(a, b ModuleBytes) int { return cmp.Compare(a.Module, b.Module) })
+	for s, bytes := range scopes {
+		p.ByScope = append(p.ByScope, ScopeBytes{s, bytes})
+	}
+	slices.SortFunc(p.ByScope, func(a, b ScopeBytes) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Scope, b.Scope))
+	})
+	p.Top = alive[:min(topCount, len(alive))]
+}

@@ -1,0 +1,142 @@
+package reference
+
+import (
+	"math"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
+// normStats computes the mean and the biased variance of each channel, and
+// moves the running statistics, the variance by the unbiased one:
+//
+//	running = (1-momentum)*running + momentum*batch
+func normStats(m *Machine, op *graph.Op) error {
+	x, runningMean, runningVariance := m.operand(op, 0), m.operand(op, 1), m.operand(op, 2)
+	mean, variance := m.result(op, 0), m.result(op, 1)
+	channels := len(mean)
+	count := float64(len(x) / channels)
+	clear(mean)
+	clear(variance)
+	for i := range x {
+		mean[i%channels] += x[i] / count
+	}
+	for i := range x {
+		d := x[i] - mean[i%channels]
+		variance[i%channels] += d * d / count
+	}
+	if runningMean == nil {
+		return nil
+	}
+	rate := op.Attr.Momentum
+	for c := range channels {
+		runningMean[c] = (1-rate)*runningMean[c] + rate*mean[c]
+		runningVariance[c] = (1-rate)*runningVariance[c] + rate*variance[c]*count/(count-1)
+	}
+	return nil
+}
+
+// normApply computes
+//
+//	y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], [rectified]
+func normApply(m *Machine, op *graph.Op) error {
+	x, residual, y := m.operand(op, 0), m.operand(op, 5), m.result(op, 0)
+	n := normOf(m, op)
+	for i := range y {
+		y[i] = n.affine(i, x[i])
+		if residual != nil {
+			y[i] += residual[i]
+		}
+		if op.Attr.ReLU {
+			y[i] = max(y[i], 0)
+		}
+	}
+	return nil
+}
+
+// normBackward computes the gradient of norm_apply, through the statistics of
+// the batch as well. With g = dy [+ dy2] where the rectifier passed, h the
+// normalised x and the means taken over a channel:
+//
+//	dgamma = sum g*h;  dbeta = sum g;  dresidual = g
+//	dx = gamma / sqrt(variance + epsilon) * (g - mean(g) - h * mean(g*h))
+//
+// The rectifier passed where the result z > 0; without z, where the normalised
+// and scaled x is.
+func normBackward(m *Machine, op *graph.Op) error {
+	x := m.operand(op, 1)
+	dx, dgamma, dbeta := m.result(op, 0), m.result(op, 1), m.result(op, 2)
+	n := normOf(m, op)
+	g := normMasked(m, op, n)
+	channels := len(dgamma)
+	count := float64(len(x) / channels)
+	clear(dgamma)
+	clear(dbeta)
+	for i := range g {
+		dgamma[i%channels] += g[i] * n.normalised(i, x[i])
+		dbeta[i%channels] += g[i]
+	}
+	for i := range g {
+		c := i % channels
+		h := n.normalised(i, x[i])
+		dx[i] = n.gamma[c] * n.inverse[c] * (g[i] - dbeta[c]/count - h*dgamma[c]/count)
+	}
+	if len(op.Results) == 4 {
+		copy(m.result(op, 3), g)
+	}
+	return nil
+}
+
+// normMasked returns dy + dy2 where the rectifier passed, else 0.
+func normMasked(m *Machine, op *graph.Op, n norm) []float64 {
+	dy, x, z, dy2 := m.operand(op, 0), m.operand(op, 1), m.operand(op, 6), m.operand(op, 7)
+	g := make([]float64, len(dy))
+	for i := range g {
+		g[i] = dy[i]
+		if dy2 != nil {
+			g[i] += dy2[i]
+		}
+		if !op.Attr.ReLU {
+			continue
+		}
+		result := n.affine(i, x[i])
+		if z != nil {
+			result = z[i]
+		}
+		if !(result > 0) {
+			g[i] = 0
+		}
+	}
+	return g
+}
+
+// norm is the normalisation by channel that norm_apply and norm_backward share.
+type norm struct {
+	mean, gamma, beta []float64
+	inverse           []float64 // 1 / sqrt(variance + epsilon)
+}
+
+// normOf reads the operands 1 to 4 of norm_apply, 2 to 5 of norm_backward.
+func normOf(m *Machine, op *graph.Op) norm {
+	first := 1
+	if op.Kind == graph.KindNormBackward {
+		first = 2
+	}
+	variance := m.operand(op, first+1)
+	n := norm{mean: m.operand(op, first), gamma: m.operand(op, first+2), beta: m.operand(op, first+3)}
+	for _, v := range variance {
+		n.inverse = append(n.inverse, 1/math.Sqrt(v+op.Attr.Epsilon))
+	}
+	return n
+}
+
+// normalised returns element i of the normalised x.
+func (n norm) normalised(i int, x float64) float64 {
+	c := i % len(n.mean)
+	return (x - n.mean[c]) * n.inverse[c]
+}
+
+// affine returns element i of the normalised x, scaled and shifted.
+func (n norm) affine(i int, x float64) float64 {
+	c := i % len(n.mean)
+	return n.gamma[c]*n.normalised(i, x) + n.beta[c]
+}

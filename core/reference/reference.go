@@ -1,0 +1,132 @@
+// Package reference runs a step program in float64 with plain loops: the answer
+// that every other backend is held against.
+//
+// In goes a graph and the contents of its inputs and persistent values, out
+// comes the content of any value. Opinions:
+//   - Obviously right beats fast. One function a kind, in the file of its
+//     family, written from the formula in core/graph; no fusion, no threads.
+//   - Every value has storage of its own, Value.Shares is not looked at. So a
+//     backend that takes storage over too early differs from the reference.
+//   - Everything is float64, labels and bytes too. Nothing is rounded to
+//     float32, so finite differences work on it.
+package reference
+
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
+// Machine holds the content of every value of one graph and runs its ops.
+type Machine struct {
+	graph  *graph.Graph
+	values [][]float64 // by value id
+	err    error       // the first wrong Set
+}
+
+// New returns a machine for g with all values zero. It takes 8 bytes an element
+// of every value of g.
+func New(g *graph.Graph) *Machine {
+	m := &Machine{graph: g, values: make([][]float64, len(g.Values))}
+	for i, v := range g.Values {
+		m.values[i] = make([]float64, v.Shape.Elements())
+	}
+	return m
+}
+
+// Set copies content to v, in the program's order of elements. A content of the
+// wrong length changes nothing and is the error of the next Run.
+func (m *Machine) Set(v *graph.Value, content []float64) {
+	dst := m.values[v.ID]
+	if len(content) != len(dst) {
+		if m.err == nil {
+			m.err = fmt.Errorf("reference: content of %s: got %d elements, want %d", v, len(content), len(dst))
+		}
+		return
+	}
+	copy(dst, content)
+}
+
+// Get returns the content of v. The slice is the machine's own: ops that run
+// later change it.
+func (m *Machine) Get(v *graph.Value) []float64 { return m.values[v.ID] }
+
+// Run runs the ops first, ..., last-1.
+func (m *Machine) Run(first, last int) error {
+	if m.err != nil {
+		return m.err
+	}
+	if first < 0 || last > len(m.graph.Ops) || first > last {
+		return fmt.Errorf("reference: ops %d to %d: want a range within 0 to %d", first, last, len(m.graph.Ops))
+	}
+	for i, op := range m.graph.Ops[first:last] {
+		run, ok := kernel(op.Kind)
+		if !ok {
+			return fmt.Errorf("reference: op %d %s at %s: no such kind here", first+i, op.Kind, op.Scope)
+		}
+		if err := run(m, op); err != nil {
+			return fmt.Errorf("reference: op %d %s at %s: %w", first+i, op.Kind, op.Scope, err)
+		}
+	}
+	return nil
+}
+
+// kernel returns the function of a kind.
+func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
+	switch k {
+	case graph.KindConv:
+		return conv, true
+	case graph.KindConvBackwardData:
+		return convBackwardData, true
+	case graph.KindConvBackwardWeights:
+		return convBackwardWeights, true
+	case graph.KindNormStats:
+		return normStats, true
+	case graph.KindNormApply:
+		return normApply, true
+	case graph.KindNormBackward:
+		return normBackward, true
+	case graph.KindReLU:
+		return relu, true
+	case graph.KindReLUBackward:
+		return reluBackward, true
+	case graph.KindAdd:
+		return add, true
+	case graph.KindDetach:
+		return detach, true
+	case graph.KindNormalizeImage:
+		return normalizeImage, true
+	case graph.KindMaxPool:
+		return maxPool, true
+	case graph.KindMaxPoolBackward:
+		return maxPoolBackward, true
+	case graph.KindAveragePool, graph.KindAdaptiveAveragePool:
+		return averagePool, true
+	case graph.KindAveragePoolBackward, graph.KindAdaptiveAveragePoolBackward:
+		return averagePoolBackward, true
+	case graph.KindLinear:
+		return linear, true
+	case graph.KindLinearBackwardData:
+		return linearBackwardData, true
+	case graph.KindLinearBackwardWeights:
+		return linearBackwardWeights, true
+	case graph.KindCrossEntropy:
+		return crossEntropy, true
+	case graph.KindCrossEntropyBackward:
+		return crossEntropyBackward, true
+	case graph.KindSGD:
+		return sgd, true
+	}
+	return nil, false
+}
+
+// operand returns the content of operand i, nil if it is absent.
+func (m *Machine) operand(op *graph.Op, i int) []float64 {
+	if op.Operands[i] == nil {
+		return nil
+	}
+	return m.values[op.Operands[i].ID]
+}
+
+// result returns the content of result i.
+func (m *Machine) result(op *graph.Op, i int) []float64 { return m.values[op.Results[i].ID] }

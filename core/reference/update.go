@@ -1,0 +1,22 @@
+package reference
+
+import "github.com/localbench/localbench/core/graph"
+
+// sgd updates w and v in place:
+//
+//	d = g + weightDecay*w;  v = momentum*v + d
+//	w -= lr * (d + momentum*v)   with Nesterov, lr * v without
+func sgd(m *Machine, op *graph.Op) error {
+	w, g, v, rate := m.operand(op, 0), m.operand(op, 1), m.operand(op, 2), m.operand(op, 3)[0]
+	a := op.Attr
+	for i := range w {
+		d := g[i] + a.WeightDecay*w[i]
+		v[i] = a.Momentum*v[i] + d
+		step := v[i]
+		if a.Nesterov {
+			step = d + a.Momentum*v[i]
+		}
+		w[i] -= rate * step
+	}
+	return nil
+}

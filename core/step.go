@@ -1,0 +1,145 @@
+package core
+
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/core/autodiff"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
+	"github.com/localbench/localbench/core/passes"
+)
+
+// StepOptions are the constants of a step program.
+type StepOptions struct {
+	Batch     int64       // samples of one run
+	Image     graph.Shape // height, width, channels of one sample
+	Mean      [4]float64  // by channel, in 0..255
+	Deviation [4]float64  // by channel, in 0..255
+	SGD       graph.SGDOptions
+}
+
+// Step is a step program with names for what goes in and what comes out.
+type Step struct {
+	Graph        *graph.Graph
+	Images       *graph.Value // input, u8 [N H W C]
+	Labels       *graph.Value // input, s32 [N]
+	LearningRate *graph.Value // input, f32 [1]; nil in an evaluation
+	Losses       []ModuleLoss // in program order
+}
+
+// ModuleLoss is one loss term of one local module.
+type ModuleLoss struct {
+	Module     int
+	Classifier bool // the network's own head: the loss and top-1 of the tables
+	model.Term
+}
+
+// Head returns the term of the network's own head.
+func (s *Step) Head() ModuleLoss {
+	for _, l := range s.Losses {
+		if l.Classifier {
+			return l
+		}
+	}
+	return ModuleLoss{}
+}
+
+// TrainingStep writes one training step: stage by stage the forward ops, the
+// auxiliary network and losses, the backward ops, and each parameter's update as soon as
+// its gradient is complete. What a module saved is dead before the next module
+// begins.
+func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
+	b := graph.NewBuilder(true)
+	s, x := begin(b, o)
+	s.LearningRate = b.Input("learning_rate", graph.Shape{1}, graph.TypeF32)
+	for m, stage := range stages {
+		from := len(b.Ops())
+		if m > 0 {
+			b.InModule(m, graph.PhaseForward, func() { x = b.Detach(x) })
+		}
+		losses := s.forward(b, m, stage, &x)
+		b.Rewrite(from, passes.FuseNorm)
+		err := autodiff.Backward(b, b.Ops()[from:], losses, func(p, g *graph.Value) {
+			b.SGD(p, g, b.Momentum(p), s.LearningRate, o.SGD)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s.finish(b)
+}
+
+// EvaluationStep writes the forward pass of the network with running
+// statistics, up to the loss and top-1 of its head.
+func EvaluationStep(stages []model.Stage, o StepOptions) (*Step, error) {
+	b := graph.NewBuilder(false)
+	s, x := begin(b, o)
+	for m, stage := range stages {
+		from := len(b.Ops())
+		if !stage.Classifier {
+			stage.Losses = nil
+		}
+		s.forward(b, m, stage, &x)
+		b.Rewrite(from, passes.FuseNorm)
+	}
+	return s.finish(b)
+}
+
+// begin declares the inputs and normalises the images.
+func begin(b *graph.Builder, o StepOptions) (*Step, *graph.Value) {
+	if len(o.Image) != 3 {
+		b.Fail(fmt.Errorf("image shape %s, want height, width and channels", o.Image))
+		o.Image = graph.Shape{1, 1, 1}
+	}
+	s := &Step{
+		Images: b.Input("images", graph.Shape{o.Batch, o.Image[0], o.Image[1], o.Image[2]}, graph.TypeU8),
+		Labels: b.Input("labels", graph.Shape{o.Batch}, graph.TypeS32),
+	}
+	var x *graph.Value
+	b.InModule(0, graph.PhaseForward, func() { x = b.NormalizeImage(s.Images, o.Mean, o.Deviation) })
+	return s, x
+}
+
+// forward writes units and losses of stage m, moves x to the stage's result and
+// returns what to differentiate.
+func (s *Step) forward(b *graph.Builder, m int, stage model.Stage, x **graph.Value) []autodiff.Loss {
+	b.InModule(m, graph.PhaseForward, func() {
+		for _, u := range stage.Units {
+			b.In(u.Name, func() { *x = u.Forward(b, *x) })
+		}
+	})
+	if stage.Losses == nil {
+		return nil
+	}
+	phase := graph.PhaseAuxiliary
+	if stage.Classifier {
+		phase = graph.PhaseForward
+	}
+	var losses []autodiff.Loss
+	b.InModule(m, phase, func() {
+		for i, t := range stage.Losses(b, *x, model.Batch{Images: s.Images, Labels: s.Labels}) {
+			s.Losses = append(s.Losses, ModuleLoss{Module: m, Classifier: stage.Classifier && i == 0, Term: t})
+			losses = append(losses, autodiff.Loss{Value: t.Value, Weight: t.Weight})
+			b.Output(t.Value)
+			if t.Correct != nil {
+				b.Output(t.Correct)
+			}
+		}
+	})
+	return losses
+}
+
+// finish runs the passes over the whole program and verifies it.
+func (s *Step) finish(b *graph.Builder) (*Step, error) {
+	g, err := b.Graph()
+	if err != nil {
+		return nil, err
+	}
+	passes.DropDetach(g)
+	passes.FuseGradientSum(g)
+	passes.MarkSaved(g)
+	passes.DropUnused(g)
+	passes.InPlace(g)
+	s.Graph = g
+	return s, g.Verify()
+}

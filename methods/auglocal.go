@@ -1,0 +1,141 @@
+package methods
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
+)
+
+// Selection is AugLocal's rule for the units that an auxiliary network copies.
+type Selection string
+
+// The selections of the paper's ablation.
+const (
+	SelectionUniform    Selection = "uniform"    // spread evenly over the units that follow
+	SelectionSequential Selection = "sequential" // the units that follow directly
+	SelectionRepetitive Selection = "repetitive" // the unit's own width, repeated
+)
+
+// augLocal is AugLocal (Ma, Wu, Si, Tan, ICLR 2024). The last d units are joined
+// with the head, which leaves K' = K-d modules; the one at position l of the
+// first K'-1 is trained by an auxiliary network of d_l fresh blocks, shaped
+// like d_l of the units that follow, chosen uniformly.
+func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
+	units := len(n.Units)
+	k, err := o.modules(units)
+	if err != nil {
+		return nil, fmt.Errorf("auglocal: %w", err)
+	}
+	d, err := o.augLocalDepth(units, k)
+	if err != nil {
+		return nil, fmt.Errorf("auglocal: %w", err)
+	}
+	t := o.PyramidCoefficient
+	if t == 0 {
+		t = 0.5
+	}
+	if t < 0 || t > 1 || math.IsNaN(t) {
+		return nil, fmt.Errorf("auglocal: pyramid-coefficient: got %g, want more than 0 and at most 1", t)
+	}
+	local := k - d - 1 // modules with an auxiliary network
+	depths := pyramid(d, local, t, o.NoPyramid)
+	var stages []model.Stage
+	first := 0
+	for m := range local {
+		end := (m + 1) * (units - d - 1) / local
+		chosen, err := selectUnits(o.Selection, end-1, depths[m], units)
+		if err != nil {
+			return nil, fmt.Errorf("auglocal: %w", err)
+		}
+		stages = append(stages, model.Stage{
+			Units:    n.Units[first:end],
+			AuxDepth: len(chosen),
+			Losses:   augLocalAuxiliary(n, m, end-1, depths[m], chosen),
+		})
+		first = end
+	}
+	return append(stages, model.Stage{Units: n.Units[first:], Losses: model.HeadLosses(n.Classes), Classifier: true}), nil
+}
+
+// augLocalDepth returns d, checked against the number of units and modules.
+func (o Options) augLocalDepth(units, modules int) (int, error) {
+	d := o.AuxDepth
+	if d == 0 {
+		d = 2
+	}
+	if d < 1 || d >= units {
+		return 0, fmt.Errorf("aux-depths: got %d, want 1 to %d: the network has %d units", d, units-1, units)
+	}
+	if d >= modules {
+		return 0, fmt.Errorf("aux-depths: got %d with %d modules, want less than the modules: the last %d are joined with the head", d, modules, d)
+	}
+	return d, nil
+}
+
+// pyramid returns the depths of the auxiliary networks: from d at the first
+// falling linearly to (1-t)d + t at the last, rounded half to even.
+func pyramid(d, modules int, t float64, flat bool) []int {
+	depths := make([]int, modules)
+	for l := range depths {
+		depths[l] = d
+		if !flat && modules > 1 {
+			fall := float64(l) * t / float64(modules-1)
+			depths[l] = max(1, int(math.RoundToEven(float64(d)*(1-fall)+fall)))
+		}
+	}
+	return depths
+}
+
+// selectUnits returns the positions of the units that the auxiliary network of
+// the given depth behind unit l copies, of n units in all.
+func selectUnits(s Selection, l, depth, n int) ([]int, error) {
+	var chosen []int
+	left := n - 1 - l
+	for i := 1; i <= min(depth, left); i++ {
+		switch s {
+		case SelectionUniform, "":
+			if depth >= left {
+				chosen = append(chosen, l+i)
+				continue
+			}
+			chosen = append(chosen, int(math.RoundToEven(float64(l)+float64(left)/float64(depth)*float64(i))))
+		case SelectionSequential:
+			chosen = append(chosen, l+i)
+		case SelectionRepetitive:
+			chosen = append(chosen, l)
+		default:
+			return nil, fmt.Errorf("selection: got %q, want %s, %s or %s", s, SelectionUniform, SelectionSequential, SelectionRepetitive)
+		}
+	}
+	return chosen, nil
+}
+
+// augLocalAuxiliary writes the auxiliary network of module m behind unit l: a
+// fresh block for each chosen unit, of its width, then global average pool,
+// normalisation of the features if the planned depth is at most one, and a
+// linear classifier. A block takes stride 2 while halvings are owed: each
+// doubling of the width from one block to the next owes one.
+func augLocalAuxiliary(n *model.Network, m, l, depth int, chosen []int) func(*graph.Builder, *graph.Value, model.Batch) []model.Term {
+	return func(b *graph.Builder, x *graph.Value, batch model.Batch) (terms []model.Term) {
+		b.In(fmt.Sprintf("aux.%d", m), func() {
+			width, debt := n.Units[l].Width, 0.0
+			for i, c := range chosen {
+				next, stride := n.Units[c].Width, int64(1)
+				if debt += math.Log2(float64(next) / float64(width)); debt >= 1 {
+					stride, debt = 2, debt-1
+				}
+				block := n.Block(fmt.Sprintf("layers.%d", i), width, next, stride)
+				b.In(block.Name, func() { x = block.Forward(b, x) })
+				width = next
+			}
+			x = b.AdaptiveAveragePool(x, 1, 1)
+			if depth <= 1 {
+				x = model.Norm(b, "bn", x)
+			}
+			terms = []model.Term{model.CrossEntropy(b, model.Linear(b, "fc", x, n.Classes), batch)}
+		})
+		return terms
+	}
+}

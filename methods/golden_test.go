@@ -1,0 +1,234 @@
+package methods_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/rng"
+	"github.com/localbench/localbench/methods"
+	"github.com/localbench/localbench/suite/networks"
+	"github.com/localbench/localbench/suite/train"
+)
+
+// golden is a trace made by testdata/make_golden.py with PyTorch: the same
+// weights, the same batches, every loss term of every module at every step.
+type golden struct {
+	Case struct {
+		Network, Method string
+		Modules         int
+		AuxDepth        int `json:"aux_depth"`
+		Pyramid         float64
+		Batch, Steps    int
+		Seed            uint64
+		LearningRate    float64 `json:"learning_rate"`
+		Momentum        float64
+		Nesterov        bool
+		WeightDecay     float64 `json:"weight_decay"`
+	}
+	ParameterCount int64 `json:"parameter_count"`
+	Steps          [][]struct {
+		Terms   map[string]float64
+		Terms64 map[string]float64
+	}
+	Parameters []struct {
+		Name    string
+		Initial [2]float64 // sum, and sum of absolute values
+		Final   [2]float64
+		Final64 [2]float64
+	}
+	Running []struct {
+		Name                               string
+		Mean, Variance, Mean64, Variance64 float64
+	}
+}
+
+// knownCases are the golden traces of the methods that exist; a trace of a
+// method that does not is left alone until it does.
+func goldenFiles(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/golden_*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden traces in testdata: %v", err)
+	}
+	return files
+}
+
+// TestGoldenTraces follows PyTorch step by step: the loss of every module
+// within 1e-4 at the first step and 1e-2 at the tenth. Rounding alone, the
+// trace in float32 against the same in float64, is far below both.
+func TestGoldenTraces(t *testing.T) {
+	for _, file := range goldenFiles(t) {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+			g := readGolden(t, file)
+			if _, err := methods.Find(g.Case.Method); err != nil {
+				t.Skipf("method %s is not there yet; nothing of it was tested", g.Case.Method)
+			}
+			follow(t, g)
+		})
+	}
+}
+
+func readGolden(t *testing.T, file string) (g golden) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &g); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return g
+}
+
+func follow(t *testing.T, g golden) {
+	s := goldenSession(t, g)
+	defer s.Close()
+	compareParameters(t, s, g, true)
+	for i, want := range g.Steps {
+		images, labels := goldenBatch(g.Case.Seed, i, g.Case.Batch)
+		got, err := s.Train(images, labels, g.Case.LearningRate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compareLosses(t, i, s.Training.Losses, got.Losses, want)
+	}
+	compareParameters(t, s, g, false)
+}
+
+func goldenSession(t *testing.T, g golden) *train.Session {
+	t.Helper()
+	n, err := networks.New(g.Case.Network, graph.Shape{32, 32, 3}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := methods.Find(g.Case.Method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, err := m.Stages(n, methods.Options{Modules: g.Case.Modules, AuxDepth: g.Case.AuxDepth, PyramidCoefficient: g.Case.Pyramid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := engine.Open("cpu", engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: core.StepOptions{
+		Batch: int64(g.Case.Batch), Image: n.Input, Mean: [4]float64{125.3, 123.0, 113.9}, Deviation: [4]float64{63.0, 62.1, 66.7},
+		SGD: graph.SGDOptions{Momentum: g.Case.Momentum, WeightDecay: g.Case.WeightDecay, Nesterov: g.Case.Nesterov}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Initialise(g.Case.Seed); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// goldenBatch makes batch i as the script does: half noise, half a pattern of
+// the class, so that there is something to learn.
+func goldenBatch(seed uint64, step, n int) ([]byte, []int32) {
+	const size, label, noise, pattern = 32 * 32 * 3, rng.PurposeGolden, rng.PurposeGolden + 1, rng.PurposeGolden + 2
+	octet := func(p rng.Purpose, epoch uint32, j int) byte {
+		word := rng.Stream{Seed: seed, Purpose: p, Epoch: epoch}.Uint32(uint64(j / 4))
+		return byte(word >> (8 * (j % 4)))
+	}
+	images, labels := make([]byte, n*size), make([]int32, n)
+	for i := range labels {
+		labels[i] = int32(rng.Stream{Seed: seed, Purpose: label, Epoch: uint32(step)}.Uint32(uint64(i)) % 10)
+		for j := range size {
+			images[i*size+j] = octet(noise, uint32(step), i*size+j)/2 + octet(pattern, uint32(labels[i]), j)/2
+		}
+	}
+	return images, labels
+}
+
+func compareLosses(t *testing.T, step int, losses []core.ModuleLoss, got []float32, want []struct{ Terms, Terms64 map[string]float64 }) {
+	t.Helper()
+	limit := 1e-4 + (1e-2-1e-4)*float64(step)/9
+	seen := 0
+	for i, l := range losses {
+		w, ok := want[l.Module].Terms[l.Name]
+		if !ok {
+			t.Fatalf("step %d, module %d: the trace has no term %q", step+1, l.Module, l.Name)
+		}
+		seen++
+		if off := math.Abs(float64(got[i])-w) / math.Abs(w); !(off <= limit) {
+			t.Errorf("step %d, module %d, %s: loss %g, want %g: off by %.1e, at most %.1e", step+1, l.Module, l.Name, got[i], w, off, limit)
+		}
+	}
+	for m := range want {
+		seen -= len(want[m].Terms)
+	}
+	if seen != 0 {
+		t.Errorf("step %d: %d loss terms too many", step+1, seen)
+	}
+}
+
+// compareParameters holds the sums of every parameter against the trace: the
+// initial ones must agree but for the order of summation, the final ones within
+// 1e-3. Biases of normalisations begin at zero and are the sum of ten small
+// gradients of both signs, which rounding reaches first: within 30% they say
+// that they were updated with the right sign, rate and decay.
+func compareParameters(t *testing.T, s *train.Session, g golden, initial bool) {
+	t.Helper()
+	values := map[string]*graph.Value{}
+	var count int64
+	for _, v := range s.Persistent() {
+		values[v.Name] = v
+		if v.Category <= graph.CategoryAuxiliaryParameter {
+			count += v.Shape.Elements()
+		}
+	}
+	if count != g.ParameterCount {
+		t.Errorf("%d parameters, want %d", count, g.ParameterCount)
+	}
+	for _, want := range g.Parameters {
+		v := values[want.Name]
+		if v == nil {
+			t.Fatalf("no parameter is named %q", want.Name)
+		}
+		got, tolerance, expected := sums(t, s, v), 1e-6, want.Initial
+		if !initial {
+			expected, tolerance = want.Final64, 1e-3
+			if v.Weight.Init == graph.InitConstant && v.Weight.Scale == 0 {
+				tolerance = 0.3
+			}
+		}
+		if off := math.Abs(got[1]-expected[1]) / math.Max(expected[1], 1e-3); !(off <= tolerance) {
+			t.Errorf("%s (initial %v): sum of absolute values %g, want %g", want.Name, initial, got[1], expected[1])
+		}
+	}
+	if initial {
+		return
+	}
+	for _, want := range g.Running {
+		got := sums(t, s, values[want.Name+".running_var"])
+		if off := math.Abs(got[0]-want.Variance64) / math.Abs(want.Variance64); !(off <= 1e-2) {
+			t.Errorf("%s: sum of the running variances %g, want %g", want.Name, got[0], want.Variance64)
+		}
+	}
+}
+
+// sums returns the sum and the sum of absolute values.
+func sums(t *testing.T, s *train.Session, v *graph.Value) (out [2]float64) {
+	t.Helper()
+	x := make([]float32, v.Shape.Elements())
+	if err := s.Training.Read(v, x); err != nil {
+		t.Fatal(fmt.Errorf("%s: %w", v.Name, err))
+	}
+	for _, e := range x {
+		out[0] += float64(e)
+		out[1] += math.Abs(float64(e))
+	}
+	return out
+}

@@ -1,0 +1,155 @@
+package methods_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/methods"
+	"github.com/localbench/localbench/suite/networks"
+)
+
+// step builds the training step of a CIFAR network under a method.
+func step(t *testing.T, network, method string, o methods.Options) *core.Step {
+	t.Helper()
+	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := methods.Find(method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, err := m.Stages(n, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := core.TrainingStep(stages, core.StepOptions{
+		Batch: 4, Image: n.Input, Mean: [4]float64{125.3, 123.0, 113.9}, Deviation: [4]float64{63.0, 62.1, 66.7},
+		SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func trained(s *core.Step) (n int64) {
+	for _, v := range s.Graph.Values {
+		if v.Category == graph.CategoryParameter || v.Category == graph.CategoryAuxiliaryParameter {
+			n += v.Shape.Elements()
+		}
+	}
+	return n
+}
+
+// TestParameterCounts holds the networks and auxiliary networks against the
+// counts of the authors' programs, all parameters included.
+func TestParameterCounts(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		depth  int
+		want   int64
+	}{
+		{"bp", 0, 466_906},
+		{"auglocal", 2, 1_807_964},
+		{"auglocal", 3, 1_978_514},
+		{"auglocal", 5, 2_151_294},
+	} {
+		s := step(t, "resnet32", c.method, methods.Options{AuxDepth: c.depth})
+		if got := trained(s); got != c.want {
+			t.Errorf("%s, depth %d: %d parameters, want %d", c.method, c.depth, got, c.want)
+		}
+	}
+}
+
+// TestEveryParameterIsUpdatedOnce counts the updates of each parameter: none
+// may be forgotten, none done twice.
+func TestEveryParameterIsUpdatedOnce(t *testing.T) {
+	for _, method := range []string{"bp", "auglocal"} {
+		s := step(t, "resnet20", method, methods.Options{})
+		updates := map[*graph.Value]int{}
+		for _, op := range s.Graph.Ops {
+			if op.Kind == graph.KindSGD {
+				updates[op.Operands[0]]++
+			}
+		}
+		for _, v := range s.Graph.Values {
+			if (v.Category == graph.CategoryParameter || v.Category == graph.CategoryAuxiliaryParameter) && updates[v] != 1 {
+				t.Errorf("%s: %s is updated %d times, want 1", method, v.Name, updates[v])
+			}
+		}
+	}
+}
+
+// TestAugLocalDepths holds the pyramid against the depth lists derived from the
+// published program (depth:count, in order of the modules).
+func TestAugLocalDepths(t *testing.T) {
+	for _, c := range []struct {
+		network string
+		d       int
+		want    []int // depth, count, depth, count, ...
+	}{
+		{"resnet32", 2, []int{2, 13}},
+		{"resnet32", 3, []int{3, 6, 2, 6}},
+		{"resnet32", 4, []int{4, 4, 3, 6, 2, 1}},
+		{"resnet32", 5, []int{5, 3, 4, 4, 3, 3}},
+		{"resnet32", 6, []int{6, 2, 5, 3, 4, 4}},
+		{"resnet110", 3, []int{3, 25, 2, 26}},
+		{"resnet110", 6, []int{6, 10, 5, 19, 4, 19}},
+		{"resnet110", 9, []int{9, 6, 8, 11, 7, 11, 6, 11, 5, 6}},
+	} {
+		n, err := networks.New(c.network, graph.Shape{32, 32, 3}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, _ := methods.Find("auglocal")
+		stages, err := m.Stages(n, methods.Options{AuxDepth: c.d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int
+		for _, s := range stages[:len(stages)-1] {
+			if k := len(got); k > 0 && got[k-2] == s.AuxDepth {
+				got[k-1]++
+			} else {
+				got = append(got, s.AuxDepth, 1)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s d=%d: depths %v, want %v", c.network, c.d, got, c.want)
+		}
+	}
+}
+
+// TestOptionsOutOfRange wants one line that names the option, its value and
+// the range.
+func TestOptionsOutOfRange(t *testing.T) {
+	n, err := networks.New("resnet32", graph.Shape{32, 32, 3}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := methods.Find("auglocal")
+	for _, c := range []struct {
+		name string
+		o    methods.Options
+		want string
+	}{
+		{"depth beyond the network", methods.Options{AuxDepth: 16}, "aux-depths: got 16, want 1 to 15"},
+		{"depth beyond the modules", methods.Options{AuxDepth: 4, Modules: 4}, "aux-depths: got 4 with 4 modules"},
+		{"negative depth", methods.Options{AuxDepth: -1}, "aux-depths: got -1"},
+		{"more modules than units", methods.Options{Modules: 17}, "modules: got 17, want 1 to 16"},
+		{"negative modules", methods.Options{Modules: -3}, "modules: got -3"},
+		{"pyramid above one", methods.Options{PyramidCoefficient: 1.5}, "pyramid-coefficient: got 1.5"},
+		{"unknown selection", methods.Options{Selection: "random"}, `selection: got "random"`},
+	} {
+		_, err := m.Stages(n, c.o)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %v, want one line with %q", c.name, err, c.want)
+		}
+	}
+	if _, err := methods.Find("bq"); err == nil || !strings.Contains(err.Error(), "auglocal") {
+		t.Errorf("an unknown method: got %v, want the known ones listed", err)
+	}
+}

@@ -1,0 +1,126 @@
+// Package figure draws the records of runs: accuracy by epoch and peak memory by
+// method.
+//
+// In go records, out comes a Figure, which is a value: a gonum plot, the legend
+// beside it and a size. Save renders it as PNG and as SVG; whoever wants another
+// style changes the plot's fields before.
+//
+// Opinions:
+//   - A method has the same colour in every figure (style.go), from a palette
+//     that colour-blind readers can tell apart.
+//   - Every axis names its quantity and unit. Sizes are in KiB, MiB, GiB.
+//   - The legend stands beside the plot and never covers a line.
+//   - Seeds are averaged (results.Groups), nothing else; the band around a line is
+//     one standard deviation.
+//   - The same records give the same bytes: no clock, no random number, no order
+//     of a map.
+package figure
+
+import (
+	"bytes"
+	"fmt"
+	"image/color"
+	"io"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+	"gonum.org/v1/plot/vg/vgsvg"
+)
+
+// pixelsPerInch of a PNG: sharp on a page and on a dense screen.
+const pixelsPerInch = 192
+
+// Figure is a plot with its legend beside it.
+type Figure struct {
+	Plot          *plot.Plot
+	Legend        plot.Legend // drawn to the right of the plot; may be empty
+	Width, Height vg.Length   // of the whole
+}
+
+// newFigure is an empty figure in our style.
+func newFigure(title string, width, height vg.Length) Figure {
+	p := plot.New()
+	p.Title.Text = title
+	p.Title.TextStyle.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 12}
+	p.Title.Padding = vg.Points(8)
+	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
+		axis.Label.TextStyle.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 11}
+		axis.Label.Padding = vg.Points(4)
+		axis.Tick.Label.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 10}
+		axis.LineStyle.Color, axis.Tick.LineStyle.Color = axisColor, axisColor
+	}
+	legend := plot.NewLegend()
+	legend.Top, legend.Left = true, true
+	legend.Padding = vg.Points(3)
+	legend.YPosition = draw.PosBottom
+	legend.TextStyle.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 10}
+	return Figure{Plot: p, Legend: legend, Width: width, Height: height}
+}
+
+// Draw draws the figure on a canvas of any size.
+func (f Figure) Draw(c draw.Canvas) {
+	const margin = 8 * vg.Length(1)
+	c.SetColor(color.White)
+	c.Fill(c.Rectangle.Path())
+	c = draw.Crop(c, margin, -margin, margin, -margin)
+	beside := f.Legend.Rectangle(c).Size().X
+	if beside > 0 {
+		beside += 2 * margin
+		top := f.Plot.Title.TextStyle.FontExtents().Height + f.Plot.Title.Padding
+		f.Legend.Draw(draw.Crop(c, c.Size().X-beside+2*margin, 0, 0, -top))
+	}
+	f.Plot.Draw(draw.Crop(c, 0, -beside, 0, 0))
+}
+
+// PNG writes the figure as a PNG of 192 pixels an inch.
+func (f Figure) PNG(w io.Writer) error {
+	canvas := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(f.Width, f.Height), vgimg.UseDPI(pixelsPerInch))}
+	return f.render(canvas, w)
+}
+
+// SVG writes the figure as SVG. Text stays text, in Liberation Sans or what the
+// viewer has in its stead.
+func (f Figure) SVG(w io.Writer) error { return f.render(vgsvg.New(f.Width, f.Height), w) }
+
+// render turns a panic of the plot library, its way to refuse an axis without
+// extent, into an error.
+func (f Figure) render(canvas vg.CanvasWriterTo, w io.Writer) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("figure %q: %v", f.Plot.Title.Text, fault)
+		}
+	}()
+	f.Draw(draw.NewCanvas(canvas, f.Width, f.Height))
+	_, err = canvas.WriteTo(w)
+	return err
+}
+
+// Save writes `<base>.png` and `<base>.svg`. Both are rendered first; each file is
+// written beside its place, synced and renamed, so that a failure leaves the old
+// figure.
+func Save(f Figure, base string) error {
+	var png, svg bytes.Buffer
+	if err := f.PNG(&png); err != nil {
+		return err
+	}
+	if err := f.SVG(&svg); err != nil {
+		return err
+	}
+	if err := write(base+".png", png.Bytes()); err != nil {
+		return err
+	}
+	return write(base+".svg", svg.Bytes())
+}
+
+func write(path string, content []byte) error {
+	err := renameio.WriteFile(path, content, 0o666, renameio.WithTempDir(filepath.Dir(path)))
+	if err != nil {
+		return fmt.Errorf("figure: %s was not written: %w", path, err)
+	}
+	return nil
+}

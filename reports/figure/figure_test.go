@@ -1,0 +1,316 @@
+package figure
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"image/png"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"gonum.org/v1/plot"
+
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// run is a run whose curve and sizes follow from its arguments alone.
+func run(method string, seed uint64, epochs int64, final, mebibytes float64) results.Record {
+	r := results.Record{Schema: 1, Status: results.StatusDone, Spec: results.Spec{Method: method, Network: "resnet32",
+		Dataset: "cifar10", Batch: 1024, Precision: "f32", Backend: "cpu", Seed: seed, Epochs: epochs, LR: 0.8}}
+	if method == "auglocal" {
+		r.Spec.AuxDepth = 2
+	}
+	r.ID = results.SpecID(r.Spec)
+	for e := int64(1); e <= epochs; e++ {
+		x := float64(e)
+		top1 := final*(1-math.Exp(-x/8)) + 0.01*math.Sin(x+3*float64(seed))
+		r.Accuracy.Epochs = append(r.Accuracy.Epochs, results.Epoch{Epoch: e, LR: 0.1, TestTop1: new(max(top1, 0))})
+	}
+	const mebibyte = 1 << 20
+	saved, rest := int64(mebibytes*0.7)*mebibyte, int64(mebibytes*0.1)*mebibyte
+	r.Memory.ByCategory = map[string]int64{"parameters": 2 * mebibyte, "optimizer state": 2 * mebibyte, "saved activations": saved,
+		"transient activations": rest, "gradients": rest, "workspace": rest / 4, "input batch": 12 * mebibyte}
+	if method != "bp" && method != "checkpoint" {
+		r.Memory.ByCategory["auxiliary parameters"] = 6 * mebibyte
+	}
+	sum := int64(0)
+	for _, size := range r.Memory.ByCategory {
+		sum += size
+	}
+	r.Memory.PlannedPeakBytes = &sum
+	return r
+}
+
+func sweep() []results.Record {
+	var records []results.Record
+	for i, method := range table.Methods() {
+		for seed := range uint64(3) {
+			records = append(records, run(method, seed, 60, 0.92-0.015*float64(i), 800-90*float64(i)))
+		}
+	}
+	deep := run("auglocal", 0, 60, 0.93, 420)
+	deep.Spec.AuxDepth = 5
+	failed := run("infopro", 7, 60, 0.5, 440)
+	failed.Status, failed.Accuracy.Epochs = results.StatusDiverged, failed.Accuracy.Epochs[:12]
+	return append(records, deep, failed)
+}
+
+func figures(t *testing.T) map[string]Figure {
+	t.Helper()
+	out := map[string]Figure{}
+	add := func(name string, f Figure, err error) {
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		out[name] = f
+	}
+	f, err := AccuracyByEpoch(sweep())
+	add("accuracy", f, err)
+	f, err = AccuracyByEpoch([]results.Record{run("bp", 0, 1, 2.9, 800), run("dgl", 0, 5, 0.9, 400)})
+	add("accuracy-short", f, err)
+	f, err = PeakMemory(sweep())
+	add("memory", f, err)
+	plain := []results.Record{run("bp", 0, 1, 0.9, 800), run("dgl", 0, 1, 0.9, 4), run("man", 0, 1, 0.9, 300)}
+	for i := range plain {
+		plain[i].Memory.ByCategory = nil
+	}
+	f, err = PeakMemory(plain)
+	add("memory-plain", f, err)
+	f, err = PeakMemory(append(plain, run("auglocal", 0, 1, 0.9, 200)))
+	add("memory-mixed", f, err)
+	return out
+}
+
+func svg(t *testing.T, f Figure) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := f.SVG(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestFiguresGolden(t *testing.T) {
+	const made = "<!-- go test ./reports/figure -update -->\n"
+	for name, f := range figures(t) {
+		got := svg(t, f)
+		path := filepath.Join("testdata", name+".svg.golden")
+		if *update {
+			if err := os.WriteFile(path, []byte(made+got), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sameDrawing(strings.TrimPrefix(string(want), made), got); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+var coordinate = regexp.MustCompile(`-?\d+(\.\d+)?(e-?\d+)?`)
+
+// sameDrawing compares two SVG texts: the same but for numbers, and numbers within
+// a twentieth of a point, because processors that fuse multiply and add round
+// the last digits otherwise.
+func sameDrawing(want, got string) error {
+	if w, g := coordinate.ReplaceAllString(want, "#"), coordinate.ReplaceAllString(got, "#"); w != g {
+		return errors.New("texts, colours or shapes differ from the golden file")
+	}
+	wants, gots := coordinate.FindAllString(want, -1), coordinate.FindAllString(got, -1)
+	for i := range wants {
+		w, errWant := strconv.ParseFloat(wants[i], 64)
+		g, errGot := strconv.ParseFloat(gots[i], 64)
+		if errWant != nil || errGot != nil || math.Abs(w-g) > 0.05 {
+			return fmt.Errorf("number %d: got %s, want %s", i, gots[i], wants[i])
+		}
+	}
+	return nil
+}
+
+// The comparison itself is held against planted faults.
+func TestSameDrawingSeesFaults(t *testing.T) {
+	drawing := svg(t, figures(t)["memory"])
+	if err := sameDrawing(drawing, drawing); err != nil {
+		t.Errorf("the same drawing: got %v", err)
+	}
+	for name, fault := range map[string]string{
+		"another text":   strings.Replace(drawing, "planned peak", "planned peek", 1),
+		"another unit":   strings.Replace(drawing, "[MiB]", "[MB]", 1),
+		"another number": strings.Replace(drawing, ">400<", ">401<", 1),
+		"another colour": strings.Replace(drawing, "#CC6677", "#CC6688", 1),
+		"another size":   regexp.MustCompile(`L(\d)`).ReplaceAllString(drawing, "L9$1"),
+	} {
+		if fault == drawing {
+			t.Errorf("%s: the fault was not planted", name)
+		} else if sameDrawing(drawing, fault) == nil {
+			t.Errorf("%s: got no difference", name)
+		}
+	}
+}
+
+func TestTheSameRecordsGiveTheSameBytes(t *testing.T) {
+	render := func(records []results.Record) string {
+		a, errA := AccuracyByEpoch(records)
+		m, errM := PeakMemory(records)
+		if errA != nil || errM != nil {
+			t.Fatal(errA, errM)
+		}
+		var picture bytes.Buffer
+		if err := m.PNG(&picture); err != nil {
+			t.Fatal(err)
+		}
+		return svg(t, a) + svg(t, m) + picture.String()
+	}
+	records := sweep()
+	want := render(records)
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
+	if render(records) != want {
+		t.Error("got another drawing of the same records in another order")
+	}
+}
+
+func TestNothingToDrawIsAnError(t *testing.T) {
+	bare := run("bp", 0, 0, 0, 0)
+	bare.Memory = results.Memory{}
+	for _, records := range [][]results.Record{nil, {bare}} {
+		if _, err := AccuracyByEpoch(records); err == nil || !strings.Contains(err.Error(), "want at least one") {
+			t.Errorf("accuracy: got %v", err)
+		}
+		if _, err := PeakMemory(records); err == nil || !strings.Contains(err.Error(), "want at least one") {
+			t.Errorf("memory: got %v", err)
+		}
+	}
+}
+
+func TestOddRecordsAreDrawn(t *testing.T) {
+	zero := run("bp", 0, 1, 0, 0)
+	zero.Memory = results.Memory{PlannedPeakBytes: new(int64(0))}
+	huge := run("<&>\"'", 0, 2, 1, 0)
+	huge.Memory = results.Memory{PlannedPeakBytes: new(int64(math.MaxInt64))}
+	huge.Environment.CPU = strings.Repeat("a long name of a processor ", 9)
+	for _, records := range [][]results.Record{{zero}, {huge}, {zero, huge}} {
+		for _, draw := range []func([]results.Record) (Figure, error){AccuracyByEpoch, PeakMemory} {
+			f, err := draw(records)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text := svg(t, f); strings.Contains(text, "NaN") || strings.Contains(text, "<&>") {
+				t.Error("got a drawing with NaN or with text that is not escaped")
+			}
+		}
+	}
+}
+
+func TestPartsThatDoNotSumAreNotShown(t *testing.T) {
+	good, bad := run("bp", 0, 1, 0.9, 800), run("dgl", 0, 1, 0.9, 400)
+	bad.Memory.ByCategory["gradients"]++
+	bars := peakBars([]results.Record{good, bad})
+	if len(bars[0].parts) < 5 || bars[1].parts[unattributed] != bars[1].peak {
+		t.Errorf("got %v and %v, want the first split and the second whole", bars[0].parts, bars[1].parts)
+	}
+}
+
+func TestAverageStopsWhereASeedStopped(t *testing.T) {
+	long, short := run("bp", 0, 5, 0.9, 1), run("bp", 1, 5, 0.9, 1)
+	short.Accuracy.Epochs = short.Accuracy.Epochs[:3]
+	f := labels([]results.Record{long, short})
+	if got := len(average(f[0].Group)); len(f) != 1 || got != 3 {
+		t.Errorf("got %d lines with %d points, want one with 3", len(f), got)
+	}
+}
+
+func TestMethodsAndCategoriesHaveTheirOwnColours(t *testing.T) {
+	for what, row := range map[string]struct {
+		names []string
+		color func(string) any
+	}{
+		"methods":    {append(table.Methods(), "unknown"), func(s string) any { return MethodColor(s) }},
+		"categories": {append(Categories(), "unknown"), func(s string) any { return CategoryColor(s) }},
+	} {
+		seen := map[any]string{}
+		for _, name := range row.names {
+			if other, taken := seen[row.color(name)]; taken {
+				t.Errorf("%s: %s and %s have one colour", what, name, other)
+			}
+			seen[row.color(name)] = name
+		}
+	}
+}
+
+func TestSaveWritesBothAndKeepsTheOldOnFailure(t *testing.T) {
+	dir := t.TempDir()
+	f := figures(t)["memory-plain"]
+	base := filepath.Join(dir, "peak")
+	if err := Save(f, base); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(base + ".png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if config, err := png.DecodeConfig(file); err != nil || config.Width < 1000 {
+		t.Errorf("got %+v, %v, want a PNG wide enough to print", config, err)
+	}
+	old, err := os.ReadFile(base + ".svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := f
+	broken.Plot = newFigure("broken", 1, 1).Plot
+	broken.Plot.Y.Scale, broken.Plot.Y.Min, broken.Plot.Y.Max = plot.LogScale{}, -1, 1 // the library panics
+	broken.Plot.X.Min, broken.Plot.X.Max = 0, 1
+	if err := Save(broken, base); err == nil {
+		t.Error("got no error of a plot without an extent")
+	}
+	if now, err := os.ReadFile(base + ".svg"); err != nil || !bytes.Equal(old, now) {
+		t.Errorf("got another file (%v) after a failure, want the old one", err)
+	}
+	entries, _ := os.ReadDir(dir)
+	if len(entries) != 2 {
+		t.Errorf("got %d files, want two and no leftovers", len(entries))
+	}
+	err = Save(f, filepath.Join(dir, "none", "peak"))
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "peak.png was not written") {
+		t.Errorf("got %v, want the file and that its folder is missing", err)
+	}
+}
+
+func TestRoundTicks(t *testing.T) {
+	for name, row := range map[string]struct {
+		low, high float64
+		whole     bool
+		want      string
+	}{
+		"percent":          {0, 100, false, "0 20 40 60 80 100"},
+		"a narrow band":    {92.1, 93.1, false, "92.2 92.4 92.6 92.8 93.0"},
+		"five epochs":      {1, 5, true, "1 2 3 4 5"},
+		"one epoch":        {0, 2, true, "0 1 2"},
+		"paper's epochs":   {1, 400, true, "100 200 300 400"},
+		"mebibytes":        {0, 892, false, "0 200 400 600 800"},
+		"nothing":          {3, 3, false, "3"},
+		"less than a byte": {0, 0.001, false, "0.0000 0.0002 0.0004 0.0006 0.0008 0.0010"},
+	} {
+		var got []string
+		for _, tick := range (roundTicks{row.whole}).Ticks(row.low, row.high) {
+			got = append(got, tick.Label)
+		}
+		if s := strings.Join(got, " "); s != row.want {
+			t.Errorf("%s: got %s, want %s", name, s, row.want)
+		}
+	}
+}

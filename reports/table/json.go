@@ -1,0 +1,82 @@
+package table
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+)
+
+// jsonFormat is one document, {"tables": [...]}: the columns with their units, and
+// each row as an object by column key, with the text and the number behind it.
+type jsonFormat struct{}
+
+func (jsonFormat) Name() string      { return "json" }
+func (jsonFormat) Extension() string { return ".json" }
+
+func (jsonFormat) Write(w io.Writer, tables ...Table) error {
+	if err := check(tables); err != nil {
+		return err
+	}
+	shapes := []jsonShape{}
+	for _, t := range tables {
+		shapes = append(shapes, jsonTable(t))
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(map[string][]jsonShape{"tables": shapes}); err != nil {
+		return fmt.Errorf("table: %w", err)
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+type jsonShape struct {
+	Title   string                `json:"title"`
+	Columns []jsonColumn          `json:"columns"`
+	Rows    []map[string]jsonCell `json:"rows"`
+	Notes   []string              `json:"notes"`
+}
+
+type jsonColumn struct {
+	Key  string `json:"key"`
+	Name string `json:"name"`
+	Unit string `json:"unit,omitzero"`
+}
+
+type jsonCell struct {
+	Text  string   `json:"text"`
+	Value *float64 `json:"value,omitempty"`
+	SD    *float64 `json:"sd,omitempty"`
+	Ratio *float64 `json:"vs_bp,omitempty"`
+	Best  bool     `json:"best,omitzero"`
+}
+
+// jsonTable leaves empty cells out of their row: not measured is absent.
+func jsonTable(t Table) jsonShape {
+	out := jsonShape{Title: t.Title, Columns: []jsonColumn{}, Rows: []map[string]jsonCell{}, Notes: append([]string{}, t.Notes...)}
+	for _, c := range t.Columns {
+		out.Columns = append(out.Columns, jsonColumn{c.Key, c.Name, c.Unit})
+	}
+	for _, row := range t.Rows {
+		cells := map[string]jsonCell{}
+		for i, c := range row {
+			if i < len(t.Columns) && (c.Text != "" || c.Number != nil) {
+				cells[t.Columns[i].Key] = jsonCell{c.Text, finite(c.Number), finite(c.Spread), finite(c.Ratio), c.Best}
+			}
+		}
+		out.Rows = append(out.Rows, cells)
+	}
+	return out
+}
+
+// finite is nil for a number that JSON cannot hold.
+func finite(x *float64) *float64 {
+	if x == nil || math.IsNaN(*x) || math.IsInf(*x, 0) {
+		return nil
+	}
+	return x
+}

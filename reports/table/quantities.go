@@ -1,0 +1,148 @@
+package table
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/localbench/localbench/results"
+)
+
+// quantity is one measured column of the summary.
+type quantity struct {
+	column  Column
+	of      func(results.Record) *float64
+	text    func(mean, sd float64) string // sd is 0 if there is no spread
+	ordered int                           // 1: more is better; -1: less is better
+	related bool                          // also relative to BP
+}
+
+func quantities() []quantity {
+	size := func(key, name string, of func(results.Record) *int64) quantity {
+		return quantity{Column{Key: key, Name: name, Align: AlignRight}, results.Bytes(of),
+			sizeText, -1, true}
+	}
+	return []quantity{
+		{Column{Key: "best_top1", Name: "best top-1", Unit: "%", Align: AlignRight},
+			func(r results.Record) *float64 { return r.Accuracy.BestTop1 }, percent, 1, false},
+		{Column{Key: "last_top1", Name: "last top-1", Unit: "%", Align: AlignRight},
+			func(r results.Record) *float64 { return r.Accuracy.LastTop1 }, percent, 1, false},
+		size("planned_peak_bytes", "planned peak", func(r results.Record) *int64 { return r.Memory.PlannedPeakBytes }),
+		size("arena_bytes", "arena", func(r results.Record) *int64 { return r.Memory.ArenaBytes }),
+		size("process_peak_bytes", "process peak", func(r results.Record) *int64 { return r.Memory.ProcessPeakBytes }),
+		size("driver_peak_bytes", "driver peak", func(r results.Record) *int64 { return r.Memory.DriverPeakBytes }),
+		{Column{Key: "step_seconds", Name: "step, median", Unit: "ms", Align: AlignRight},
+			medianStep, func(mean, sd float64) string { return number(mean*1e3, sd*1e3) }, -1, true},
+		{Column{Key: "samples_per_second", Name: "throughput", Unit: "samples/s", Align: AlignRight},
+			func(r results.Record) *float64 { return r.Time.SamplesPerSecond }, number, 1, true},
+	}
+}
+
+func medianStep(r results.Record) *float64 {
+	if r.Time.StepSeconds == nil {
+		return nil
+	}
+	return &r.Time.StepSeconds.Median
+}
+
+func sizeText(mean, sd float64) string {
+	if sd == 0 {
+		return Bytes(int64(mean + 0.5))
+	}
+	return Bytes(int64(mean+0.5)) + " ± " + Bytes(int64(sd+0.5))
+}
+
+func percent(mean, sd float64) string {
+	if sd == 0 {
+		return Percent(mean)
+	}
+	return Percent(mean) + " ± " + Percent(sd)
+}
+
+// number prints four digits, and the spread to the same place.
+func number(mean, sd float64) string {
+	places := decimals(mean)
+	text := Count(int64(math.Round(mean)))
+	if places > 0 {
+		text = fmt.Sprintf("%.*f", places, mean)
+	}
+	if sd == 0 {
+		return text
+	}
+	return text + fmt.Sprintf(" ± %.*f", places, sd)
+}
+
+// addQuantities adds a column for each quantity that any row has; it reports
+// whether any cell is related to BP.
+func addQuantities(t *Table, rows []summaryRow) (related bool) {
+	for _, q := range quantities() {
+		cells := make([]Cell, len(rows))
+		measured := false
+		for i, r := range rows {
+			cells[i] = q.cell(r)
+			measured = measured || cells[i].Number != nil
+			related = related || cells[i].Ratio != nil
+		}
+		if !measured {
+			continue
+		}
+		q.markBest(cells, rows)
+		t.Columns = append(t.Columns, q.column)
+		for i := range rows {
+			t.Rows[i] = append(t.Rows[i], cells[i])
+		}
+	}
+	return related
+}
+
+func (q quantity) cell(r summaryRow) Cell {
+	e, ok := r.group.Estimate(q.of)
+	if !ok {
+		return Cell{}
+	}
+	c := Number(e.Mean, q.text(e.Mean, e.SD))
+	if e.N > 1 {
+		c.Spread = &e.SD
+	}
+	if missing := len(r.group.Records) - int(e.N); missing > 0 {
+		c.Text += ", n=" + Count(e.N)
+	}
+	if r.baseline == nil || !q.related {
+		return c
+	}
+	if base, ok := r.baseline.group.Estimate(q.of); ok && base.Mean > 0 {
+		c.Ratio = new(e.Mean / base.Mean)
+	}
+	return c
+}
+
+// markBest marks the best of the finished rows that are comparable, unless they
+// are all alike. Accuracies compete across machines.
+func (q quantity) markBest(cells []Cell, rows []summaryRow) {
+	rivals := map[string][]int{}
+	for i, r := range rows {
+		if r.done() && cells[i].Number != nil {
+			key := r.comparable()
+			if !q.related {
+				key = r.task()
+			}
+			rivals[key] = append(rivals[key], i)
+		}
+	}
+	for _, group := range rivals {
+		best, worst := *cells[group[0]].Number, *cells[group[0]].Number
+		for _, i := range group {
+			x := *cells[i].Number
+			if better(x, best, q.ordered) {
+				best = x
+			}
+			if better(worst, x, q.ordered) {
+				worst = x
+			}
+		}
+		for _, i := range group {
+			cells[i].Best = best != worst && *cells[i].Number == best
+		}
+	}
+}
+
+func better(a, b float64, order int) bool { return (a-b)*float64(order) > 0 }

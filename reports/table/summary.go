@@ -1,0 +1,319 @@
+package table
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/localbench/localbench/results"
+)
+
+// Methods lists the methods in the order in which tables and figures show them;
+// others follow by name.
+func Methods() []string {
+	return []string{"bp", "checkpoint", "dgl", "predsim", "infopro", "auglocal", "man"}
+}
+
+// dataShareLimit is the fraction of the step time spent waiting for data above
+// which a step time says more of the loader than of the method.
+const dataShareLimit = 0.05
+
+// Summary is the table of records: a row for each set of runs that differ in the
+// seed only (results.Groups), with mean and standard deviation over the seeds.
+//
+// Method, network, data set and batch always have a column, other settings where
+// rows differ in them, quantities where a row has them. Memory and time also stand
+// relative to BP of the same network, data set, batch, precision, backend, quirks
+// and machine. Runs that did not finish have a row of their own with their status;
+// they are never averaged nor marked as best. What was left out is in the notes.
+func Summary(records []results.Record) Table {
+	groups, notes := results.Groups(records)
+	rows := make([]summaryRow, len(groups))
+	for i, g := range groups {
+		rows[i] = summaryRow{group: g, first: g.First(), fields: map[string]string{}}
+		for _, f := range results.Fields(g.First()) {
+			rows[i].fields[f.Name] = f.Text
+		}
+	}
+	slices.SortStableFunc(rows, compareRows)
+	setBaselines(rows)
+
+	varying := results.Varying(records)
+	t := Table{Title: summaryTitle(rows, varying), Notes: notes}
+	t.Rows = make([][]Cell, len(rows))
+	addSettings(&t, rows, varying)
+	related := addQuantities(&t, rows)
+	t.Notes = append(rowNotes(rows, related), t.Notes...)
+	if note := commonNote(rows, varying); note != "" {
+		t.Notes = append([]string{note}, t.Notes...)
+	}
+	return t
+}
+
+// summaryRow is a group and its place in the table.
+type summaryRow struct {
+	group    results.Group
+	first    results.Record
+	fields   map[string]string // of results.Fields
+	baseline *summaryRow       // BP to compare with; nil if there is none
+	doubt    string            // why there is none, or how it differs
+}
+
+func (r summaryRow) done() bool { return r.first.Status == results.StatusDone }
+
+// comparable is equal for rows whose memory and time may be held against each
+// other: the same task on the same machine.
+func (r summaryRow) comparable() string {
+	return r.key("network", "dataset", "batch", "precision", "backend", "quirks", "threads",
+		"environment.os", "environment.cpu", "environment.threads", "environment.gpu", "environment.driver")
+}
+
+// task is equal for rows whose accuracies may be held against each other.
+func (r summaryRow) task() string {
+	return r.key("network", "dataset", "batch", "epochs", "train_limit", "test_limit", "quirks")
+}
+
+func (r summaryRow) key(names ...string) string {
+	var b strings.Builder
+	for _, name := range names {
+		b.WriteString(r.fields[name] + "\x00")
+	}
+	return b.String()
+}
+
+// setBaselines finds for each row the BP it is held against: the only comparable
+// one or, of several, the only one that agrees in every setting that is not the
+// method's own.
+func setBaselines(rows []summaryRow) {
+	candidates := map[string][]*summaryRow{}
+	for _, wantDone := range []bool{true, false} { // a BP that did not fit still has its plan
+		found := map[string][]*summaryRow{}
+		for i := range rows {
+			if r := &rows[i]; r.first.Spec.Method == "bp" && r.done() == wantDone {
+				found[r.comparable()] = append(found[r.comparable()], r)
+			}
+		}
+		for key, bps := range found {
+			if candidates[key] == nil {
+				candidates[key] = bps
+			}
+		}
+	}
+	for i := range rows {
+		r := &rows[i]
+		if r.first.Spec.Method == "bp" {
+			continue
+		}
+		bps := candidates[r.comparable()]
+		if len(bps) > 1 {
+			bps = slices.DeleteFunc(slices.Clone(bps), func(bp *summaryRow) bool { return len(otherwise(r, bp)) > 0 })
+			if len(bps) != 1 {
+				r.doubt = fmt.Sprintf("not related to BP: %d runs of BP are alike, and %s agree in all other settings",
+					len(candidates[r.comparable()]), [2]string{"none", "several"}[min(len(bps), 1)])
+			}
+		}
+		if len(bps) == 1 {
+			r.baseline = bps[0]
+			if differ := otherwise(r, bps[0]); len(differ) > 0 {
+				r.doubt = "related to a BP that differs in " + strings.Join(differ, ", ")
+			}
+		}
+	}
+}
+
+// otherwise names the settings in which two rows differ though the methods need not.
+func otherwise(a, b *summaryRow) []string {
+	return slices.DeleteFunc(results.Residue(a.first, b.first), results.MethodField)
+}
+
+// summaryTitle says what all rows have in common of network, data set and batch;
+// those columns are then quiet.
+func summaryTitle(rows []summaryRow, varying []string) string {
+	if len(rows) == 0 {
+		return "No records"
+	}
+	s := rows[0].first.Spec
+	title := "Summary of runs"
+	if !slices.Contains(varying, "network") && !slices.Contains(varying, "dataset") {
+		title = s.Network + " on " + s.Dataset
+	}
+	if !slices.Contains(varying, "batch") {
+		title += fmt.Sprintf(", batch %d", s.Batch)
+	}
+	return title
+}
+
+// quiet settings stand in the title if all rows agree in them.
+func quiet(name string, varying []string) bool {
+	switch name {
+	case "network", "dataset":
+		return !slices.Contains(varying, "network") && !slices.Contains(varying, "dataset")
+	case "batch":
+		return !slices.Contains(varying, "batch")
+	}
+	return false
+}
+
+// essential settings have a column even where all rows agree.
+func essential() []string { return []string{"method", "network", "dataset", "batch"} }
+
+func addSettings(t *Table, rows []summaryRow, varying []string) {
+	names := essential()
+	for _, name := range varying {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		short := strings.TrimPrefix(name, "environment.")
+		c := Column{Key: strings.ReplaceAll(name, ".", "_"), Name: strings.NewReplacer("_", " ", ".", " ").Replace(short),
+			Quiet: quiet(name, varying)}
+		if slices.ContainsFunc(rows, func(r summaryRow) bool { return isNumber(r.fields[name]) }) {
+			c.Align = AlignRight
+		}
+		t.Columns = append(t.Columns, c)
+		for i, r := range rows {
+			t.Rows[i] = append(t.Rows[i], Text(r.fields[name]))
+		}
+	}
+	addSeeds(t, rows)
+	if slices.ContainsFunc(rows, func(r summaryRow) bool { return !r.done() }) {
+		t.Columns = append(t.Columns, Column{Key: "status", Name: "status"})
+		for i, r := range rows {
+			t.Rows[i] = append(t.Rows[i], Text(string(r.first.Status)))
+		}
+	}
+}
+
+func addSeeds(t *Table, rows []summaryRow) {
+	texts := make([]string, len(rows))
+	for i, r := range rows {
+		texts[i] = strings.Trim(strings.ReplaceAll(fmt.Sprint(r.group.Seeds()), " ", ","), "[]")
+	}
+	if len(slices.Compact(slices.Sorted(slices.Values(texts)))) < 2 && !strings.Contains(strings.Join(texts, ""), ",") {
+		return
+	}
+	t.Columns = append(t.Columns, Column{Key: "seeds", Name: "seeds"})
+	for i, s := range texts {
+		t.Rows[i] = append(t.Rows[i], Text(s))
+	}
+}
+
+// rowNotes explains the rows: why one has no ratio, what stopped a run, which
+// times are the loader's.
+func rowNotes(rows []summaryRow, related bool) (notes []string) {
+	if related {
+		notes = append(notes, "In brackets: relative to BP with the same network, data set, batch, precision, backend and machine.")
+	}
+	for _, r := range rows {
+		if r.doubt != "" {
+			notes = append(notes, r.first.ID+": "+r.doubt+".")
+		}
+		if !r.done() && r.first.Error != "" {
+			notes = append(notes, fmt.Sprintf("%s: %s: %s", r.first.ID, r.first.Status, r.first.Error))
+		}
+		share, ok := r.group.Estimate(func(r results.Record) *float64 { return r.Time.DataShare })
+		if ok && share.Mean > dataShareLimit {
+			notes = append(notes, fmt.Sprintf("%s: %s %% of the step time was waiting for data: its times are the loader's.",
+				r.first.ID, Percent(share.Mean)))
+		}
+	}
+	return notes
+}
+
+// commonNote lists the settings in which all rows agree, so that a table that
+// travels without its records still says what it is of.
+func commonNote(rows []summaryRow, varying []string) string {
+	if len(rows) == 0 {
+		return ""
+	}
+	var order []string
+	texts, having := map[string]string{}, map[string][]string{}
+	for _, r := range rows {
+		for _, f := range results.Fields(r.first) {
+			shown := slices.Contains(essential(), f.Name) || slices.Contains(varying, f.Name)
+			if shown || f.Text == "" || f.Name == "seed" || strings.HasPrefix(f.Name, "environment.libraries.") {
+				continue
+			}
+			if texts[f.Name] == "" {
+				order = append(order, f.Name)
+			}
+			texts[f.Name] = f.Text
+			having[f.Name] = append(having[f.Name], r.first.Spec.Method)
+		}
+	}
+	var common []string
+	for _, name := range order {
+		s := strings.ReplaceAll(strings.TrimPrefix(name, "environment."), "_", " ") + " " + texts[name]
+		if len(having[name]) < len(rows) {
+			s += " (" + strings.Join(slices.Compact(having[name]), ", ") + ")"
+		}
+		common = append(common, s)
+	}
+	if len(common) == 0 {
+		return ""
+	}
+	return "All runs: " + strings.Join(common, ", ") + "."
+}
+
+// compareRows sorts by task, then by method, then by the other settings.
+func compareRows(a, b summaryRow) int {
+	sa, sb := a.first.Spec, b.first.Spec
+	return cmp.Or(
+		CompareNatural(sa.Network, sb.Network),
+		CompareNatural(sa.Dataset, sb.Dataset),
+		cmp.Compare(sa.Batch, sb.Batch),
+		CompareMethods(sa.Method, sb.Method),
+		cmp.Compare(sa.AuxDepth, sb.AuxDepth),
+		cmp.Compare(sa.Modules, sb.Modules),
+		CompareNatural(settings(a), settings(b)),
+		cmp.Compare(sa.Seed, sb.Seed),
+	)
+}
+
+func settings(r summaryRow) string {
+	var b strings.Builder
+	for _, f := range results.Fields(r.first) {
+		if f.Name != "seed" {
+			b.WriteString(f.Text + "\x00")
+		}
+	}
+	return b.String()
+}
+
+// CompareMethods orders two methods as Methods does.
+func CompareMethods(a, b string) int {
+	rank := func(method string) int {
+		if i := slices.Index(Methods(), method); i >= 0 {
+			return i
+		}
+		return len(Methods())
+	}
+	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
+}
+
+// CompareNatural compares texts with runs of digits as numbers: resnet32 before resnet110.
+func CompareNatural(a, b string) int {
+	for a != "" && b != "" {
+		da, db := digits(a), digits(b)
+		if da > 0 && db > 0 {
+			na, nb := strings.TrimLeft(a[:da], "0"), strings.TrimLeft(b[:db], "0")
+			if c := cmp.Or(cmp.Compare(len(na), len(nb)), cmp.Compare(na, nb)); c != 0 {
+				return c
+			}
+			a, b = a[da:], b[db:]
+			continue
+		}
+		if a[0] != b[0] {
+			return cmp.Compare(a[0], b[0])
+		}
+		a, b = a[1:], b[1:]
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// digits is the length of the run of digits at the start.
+func digits(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789")) }
+
+func isNumber(s string) bool { return digits(s) > 0 }

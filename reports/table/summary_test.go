@@ -1,0 +1,213 @@
+package table
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/localbench/localbench/results"
+)
+
+// run is a finished run with figures that follow from its arguments.
+func run(method string, seed uint64, top1, mebibytes, milliseconds float64) results.Record {
+	r := results.Record{Schema: results.Schema, Status: results.StatusDone,
+		Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Spec: results.Spec{Method: method, Network: "resnet32", Dataset: "cifar10", Batch: 1024, Precision: "f32",
+			Backend: "cpu", Seed: seed, Epochs: 400, LR: 0.8, WeightDecay: 1e-4, Momentum: 0.9, Nesterov: true},
+		Environment: results.Environment{Version: "1.0.0", OS: "linux/amd64", CPU: "a cpu", Threads: new(int64(2))}}
+	if method == "auglocal" {
+		r.Spec.AuxDepth, r.Spec.Pyramid, r.Spec.Options = 2, true, map[string]string{"head": "deep"}
+	}
+	peak := int64(mebibytes * (1 << 20))
+	r.Memory.PlannedPeakBytes, r.Memory.ArenaBytes = &peak, new(peak+1<<20)
+	r.Memory.ProcessPeakBytes = new(peak + 100<<20)
+	r.Time.StepSeconds = &results.Distribution{Median: milliseconds / 1e3, P05: milliseconds / 1e3, P95: milliseconds / 1e3, N: 10}
+	r.Time.SamplesPerSecond = new(1024 / (milliseconds / 1e3))
+	r.Accuracy.BestTop1, r.Accuracy.LastTop1 = &top1, new(top1-0.001)
+	r.ID = results.SpecID(r.Spec)
+	return r
+}
+
+func sweep() []results.Record {
+	var records []results.Record
+	for seed := range uint64(3) {
+		x := float64(seed)
+		records = append(records,
+			run("bp", seed, 0.931+0.001*x, 800, 500+x),
+			run("dgl", seed, 0.911+0.002*x, 400, 450-x),
+			run("auglocal", seed, 0.929+0.001*x, 344, 600))
+	}
+	deep := run("auglocal", 0, 0.93, 380, 700)
+	deep.Spec.AuxDepth = 5
+	deep.ID = results.SpecID(deep.Spec)
+	failed := results.Record{Schema: 1, Status: results.StatusOutOfMemory, Error: "arena: got 12 GiB, want at most 8 GiB",
+		Spec: records[0].Spec, Environment: records[0].Environment}
+	failed.Spec.Method = "infopro"
+	failed.ID = results.SpecID(failed.Spec)
+	diverged := run("predsim", 1, 0.1, 400, 400)
+	diverged.Status, diverged.Time.DataShare = results.StatusDiverged, new(0.25)
+	diverged.ID = results.SpecID(diverged.Spec)
+	return append(records, deep, failed, diverged)
+}
+
+func TestSummaryGolden(t *testing.T) { golden(t, "summary", Summary(sweep())) }
+
+func TestSummaryOfNothing(t *testing.T) {
+	var b bytes.Buffer
+	for _, f := range Formats() {
+		if err := f.Write(&b, Summary(nil)); err != nil {
+			t.Errorf("%s: %v", f.Name(), err)
+		}
+	}
+}
+
+func TestSummaryDoesNotDependOnTheOrderOfRecords(t *testing.T) {
+	want := Summary(sweep())
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 20 {
+		records := sweep()
+		random.Shuffle(len(records), func(i, j int) { records[i], records[j] = records[j], records[i] })
+		if d := cmp.Diff(want, Summary(records)); d != "" {
+			t.Fatal(d)
+		}
+	}
+}
+
+// at finds a cell by the text of its row's cells and its column's key.
+func at(t *testing.T, table Table, row int, key string) Cell {
+	t.Helper()
+	for i, c := range table.Columns {
+		if c.Key == key {
+			return table.Rows[row][i]
+		}
+	}
+	t.Fatalf("got no column %s", key)
+	return Cell{}
+}
+
+func has(table Table, key string) bool {
+	for _, c := range table.Columns {
+		if c.Key == key {
+			return true
+		}
+	}
+	return false
+}
+
+func TestRatiosAreToTheRightBP(t *testing.T) {
+	change := func(r results.Record, f func(*results.Record)) results.Record {
+		f(&r)
+		r.ID = results.SpecID(r.Spec)
+		return r
+	}
+	bp, dgl := run("bp", 0, 0.9, 800, 500), run("dgl", 0, 0.9, 400, 500)
+	for name, row := range map[string]struct {
+		records []results.Record
+		ratio   string // of the last row
+		note    string
+	}{
+		"the same task and machine": {[]results.Record{bp, dgl}, "400.0 MiB (0.50x)", "relative to BP"},
+		"another seed":              {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Seed = 9 })}, "400.0 MiB (0.50x)", ""},
+		"another batch":             {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Batch = 2048 })}, "400.0 MiB", ""},
+		"another precision":         {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Precision = "tf32" })}, "400.0 MiB", ""},
+		"another machine":           {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Environment.CPU = "other" })}, "400.0 MiB", ""},
+		"other quirks":              {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Quirks = "paper" })}, "400.0 MiB", ""},
+		"another commit is noted":   {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Environment.Commit = "b" })}, "400.0 MiB (0.50x)", "differs in environment.commit"},
+		"of two BPs the one with the same epochs": {[]results.Record{bp, dgl,
+			change(run("bp", 0, 0.9, 1600, 500), func(r *results.Record) { r.Spec.Epochs = 5 })}, "400.0 MiB (0.50x)", ""},
+		"of two BPs none fits": {[]results.Record{
+			change(bp, func(r *results.Record) { r.Spec.Epochs = 4 }), dgl,
+			change(bp, func(r *results.Record) { r.Spec.Epochs = 5 })}, "400.0 MiB", "2 runs of BP are alike, and none agree"},
+		"a BP that did not fit has its plan": {[]results.Record{
+			change(bp, func(r *results.Record) { r.Status = results.StatusOutOfMemory }), dgl}, "400.0 MiB (0.50x)", ""},
+		"a finished BP comes before one that did not finish": {[]results.Record{bp, dgl,
+			change(run("bp", 5, 0.9, 1600, 500), func(r *results.Record) { r.Status = results.StatusFailed })}, "400.0 MiB (0.50x)", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := Summary(row.records)
+			if got := at(t, table, len(table.Rows)-1, "planned_peak_bytes").String(); got != row.ratio {
+				t.Errorf("got %s, want %s", got, row.ratio)
+			}
+			if notes := strings.Join(table.Notes, "\n"); !strings.Contains(notes, row.note) {
+				t.Errorf("got notes %s, want %q", notes, row.note)
+			}
+		})
+	}
+}
+
+func TestOnlyWhatVariesHasAColumn(t *testing.T) {
+	same := Summary([]results.Record{run("bp", 0, 0.9, 800, 500), run("dgl", 0, 0.9, 400, 500), run("auglocal", 0, 0.9, 300, 500)})
+	for _, key := range []string{"method", "network", "dataset", "batch", "planned_peak_bytes"} {
+		if !has(same, key) {
+			t.Errorf("%s: got no column", key)
+		}
+	}
+	for _, key := range []string{"epochs", "seeds", "status", "aux_depth", "pyramid", "options_head", "driver_peak_bytes", "environment_cpu"} {
+		if has(same, key) {
+			t.Errorf("%s: got a column though all rows agree or none has it", key)
+		}
+	}
+	if !strings.Contains(same.Notes[0], "epochs 400") || !strings.Contains(same.Notes[0], "cpu a cpu") || !strings.Contains(same.Notes[0], "aux depth 2 (auglocal)") {
+		t.Errorf("got note %q, want the settings that all rows share", same.Notes[0])
+	}
+	mixed := Summary(sweep())
+	for _, key := range []string{"aux_depth", "seeds", "status"} {
+		if !has(mixed, key) {
+			t.Errorf("%s: got no column though rows differ", key)
+		}
+	}
+}
+
+func TestUnfinishedRunsAreShownAndNeverBest(t *testing.T) {
+	best := run("dgl", 0, 0.99, 1, 1)
+	best.Status, best.Error = results.StatusInterrupted, ""
+	table := Summary([]results.Record{run("bp", 0, 0.9, 800, 500), run("bp", 1, 0.9, 800, 500), best, run("auglocal", 0, 0.91, 700, 600)})
+	if got := at(t, table, 1, "status").Text; got != "interrupted" {
+		t.Fatalf("got status %q, want the interrupted run in the second row", got)
+	}
+	for _, c := range table.Rows[1] {
+		if c.Best {
+			t.Errorf("got %q marked as best", c.Text)
+		}
+	}
+	if !at(t, table, 2, "best_top1").Best || at(t, table, 0, "best_top1").Best {
+		t.Error("want the best of the finished runs marked")
+	}
+}
+
+func TestMissingMeasurementsAreSaid(t *testing.T) {
+	records := []results.Record{run("bp", 0, 0.90, 800, 500), run("bp", 1, 0.92, 800, 500), run("bp", 2, 0.5, 800, 500)}
+	records[2].Accuracy = results.Accuracy{}
+	if got, want := at(t, Summary(records), 0, "best_top1").Text, "91.00 ± 1.41, n=2"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestNaturalOrder(t *testing.T) {
+	names := []string{"", "a", "resnet9", "resnet32", "resnet32b", "resnet110", "vgg"}
+	for i, a := range names {
+		for j, b := range names {
+			if got := CompareNatural(a, b); got < 0 != (i < j) || got > 0 != (i > j) {
+				t.Errorf("%q, %q: got %d", a, b, got)
+			}
+		}
+	}
+}
+
+func BenchmarkSummary(b *testing.B) {
+	var records []results.Record
+	for i := range 300 {
+		r := run("bp", uint64(i%3), 0.9, 800, 500)
+		r.Spec.LR = float64(i / 3)
+		r.ID = fmt.Sprint(i)
+		records = append(records, r)
+	}
+	for b.Loop() {
+		Summary(records)
+	}
+}

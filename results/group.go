@@ -1,0 +1,152 @@
+package results
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Group is a set of finished runs that differ in the seed only, or one run that
+// did not finish.
+type Group struct {
+	Records []Record // ascending seeds, each once; never empty
+}
+
+// Estimate is a mean over seeds.
+type Estimate struct {
+	Mean float64
+	SD   float64 // standard deviation of the sample (n-1); 0 where N is 1
+	N    int64   // seeds that measured it
+}
+
+// Groups sorts records into groups, in the order in which each group's first
+// record came. Runs that did not finish are never averaged: each is a group of
+// its own. If a seed comes twice, the run that started last is kept.
+//
+// The notes say which runs were left out, and which groups would have been one
+// but for the place they ran in.
+func Groups(records []Record) (groups []Group, notes []string) {
+	place := map[string]int{}
+	for _, r := range records {
+		key := groupKey(r)
+		i, seen := place[key]
+		if !seen || r.Status != StatusDone {
+			place[key] = len(groups)
+			groups = append(groups, Group{[]Record{r}})
+			continue
+		}
+		if note := groups[i].add(r); note != "" {
+			notes = append(notes, note)
+		}
+	}
+	return groups, append(notes, apart(groups)...)
+}
+
+// groupKey is equal for records that may be averaged.
+func groupKey(r Record) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\x00", r.Status)
+	for _, f := range Fields(r) {
+		if f.Name != "seed" {
+			fmt.Fprintf(&b, "%s=%s\x00", f.Name, f.Text)
+		}
+	}
+	return b.String()
+}
+
+// add puts a record in the place of its seed; the note says what it replaced or
+// that it was too old to be put in.
+func (g *Group) add(r Record) (note string) {
+	at, found := slices.BinarySearchFunc(g.Records, r.Spec.Seed, func(have Record, seed uint64) int {
+		switch {
+		case have.Spec.Seed < seed:
+			return -1
+		case have.Spec.Seed > seed:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		g.Records = slices.Insert(g.Records, at, r)
+		return ""
+	}
+	if r.Started.After(g.Records[at].Started) {
+		g.Records[at] = r
+	}
+	return fmt.Sprintf("%s: seed %d was run more than once, only the latest run counts", r.ID, r.Spec.Seed)
+}
+
+// apart notes the groups that only their environment keeps apart.
+func apart(groups []Group) (notes []string) {
+	sameSpec := map[string]Record{}
+	for _, g := range groups {
+		r := g.First()
+		if r.Status != StatusDone {
+			continue
+		}
+		bare := r
+		bare.Environment = Environment{}
+		key := groupKey(bare)
+		first, seen := sameSpec[key]
+		if !seen {
+			sameSpec[key] = r
+			continue
+		}
+		notes = append(notes, fmt.Sprintf("%s, %s: not averaged, they differ in %s",
+			first.ID, r.ID, strings.Join(Residue(first, r), ", ")))
+	}
+	return notes
+}
+
+// First is the record with the smallest seed; it stands for the group wherever
+// the seed does not matter.
+func (g Group) First() Record { return g.Records[0] }
+
+// Seeds lists the seeds, ascending.
+func (g Group) Seeds() []uint64 {
+	seeds := make([]uint64, len(g.Records))
+	for i, r := range g.Records {
+		seeds[i] = r.Spec.Seed
+	}
+	return seeds
+}
+
+// Estimate is the mean over those seeds for which the quantity was measured and
+// is finite; false if there is none.
+func (g Group) Estimate(quantity func(Record) *float64) (Estimate, bool) {
+	var xs []float64
+	for _, r := range g.Records {
+		if x := quantity(r); x != nil && finite(*x) {
+			xs = append(xs, *x)
+		}
+	}
+	if len(xs) == 0 {
+		return Estimate{}, false
+	}
+	e := Estimate{N: int64(len(xs))}
+	for _, x := range xs {
+		e.Mean += x / float64(len(xs))
+	}
+	if slices.Min(xs) == slices.Max(xs) { // exact stays exact: no rounding in the mean, no spread
+		e.Mean = xs[0]
+		return e, true
+	}
+	var squares float64
+	for _, x := range xs {
+		squares += (x - e.Mean) * (x - e.Mean)
+	}
+	e.SD = math.Sqrt(squares / float64(len(xs)-1))
+	return e, true
+}
+
+// Bytes turns a size of the record into a quantity that Estimate takes.
+func Bytes(size func(Record) *int64) func(Record) *float64 {
+	return func(r Record) *float64 {
+		n := size(r)
+		if n == nil {
+			return nil
+		}
+		return new(float64(*n))
+	}
+}

@@ -1,0 +1,218 @@
+package results
+
+import (
+	"encoding/json"
+	"math"
+	"time"
+)
+
+// Record is all that is kept of one run.
+type Record struct {
+	Schema      int64       `json:"schema"`         // number of the schema; Write fills in a 0
+	ID          string      `json:"id"`             // SpecID of Spec; Write fills in an empty one
+	Status      Status      `json:"status"`         // how the run ended
+	Error       string      `json:"error,omitzero"` // one sentence; empty when done
+	Started     time.Time   `json:"started,omitzero"`
+	Finished    time.Time   `json:"finished,omitzero"`
+	Spec        Spec        `json:"spec"`
+	Environment Environment `json:"environment,omitzero"`
+	Model       Model       `json:"model,omitzero"`
+	Memory      Memory      `json:"memory,omitzero"`
+	Time        Time        `json:"time,omitzero"`
+	Accuracy    Accuracy    `json:"accuracy,omitzero"`
+}
+
+// Status says how a run ended.
+type Status string
+
+// The ways in which a run ends.
+const (
+	StatusDone        Status = "done"        // all epochs trained
+	StatusFailed      Status = "failed"      // an error; Record.Error has the sentence
+	StatusOutOfMemory Status = "oom"         // the machine or a limit had too little memory
+	StatusDiverged    Status = "diverged"    // the loss was not finite
+	StatusInterrupted Status = "interrupted" // stopped from outside; can be resumed
+)
+
+// Statuses lists every status.
+func Statuses() []Status {
+	return []Status{StatusDone, StatusFailed, StatusOutOfMemory, StatusDiverged, StatusInterrupted}
+}
+
+// Spec is what was asked for. Two runs with equal specs are the same run, up to
+// the machine. Every field counts for the id, except Device (see SpecID).
+type Spec struct {
+	Method  string `json:"method"`
+	Network string `json:"network"`
+	Dataset string `json:"dataset"`
+	Batch   int64  `json:"batch"` // samples a step
+
+	AuxDepth           int64             `json:"aux_depth,omitzero"`           // units in an auxiliary network; 0: the method has none
+	Modules            int64             `json:"modules,omitzero"`             // local modules (K); 0: the method's default
+	Pyramid            bool              `json:"pyramid,omitzero"`             // auxiliary depth falls towards the head
+	PyramidCoefficient float64           `json:"pyramid_coefficient,omitzero"` // how fast it falls, in [0, 1]
+	Selection          string            `json:"selection,omitzero"`           // which units an auxiliary network copies
+	Options            map[string]string `json:"options,omitempty"`            // what only this method has
+	Quirks             string            `json:"quirks,omitzero"`              // none, or paper
+
+	Precision string `json:"precision"`        // f32, bf16, tf32
+	Backend   string `json:"backend"`          // cpu, cuda, reference
+	Device    string `json:"device,omitzero"`  // which of several equal devices; not part of the id
+	Threads   int64  `json:"threads,omitzero"` // as asked for; 0: all cores
+
+	Seed        uint64  `json:"seed"`
+	Epochs      int64   `json:"epochs"`
+	LR          float64 `json:"lr"` // base learning rate
+	WeightDecay float64 `json:"weight_decay"`
+	Momentum    float64 `json:"momentum"`
+	Nesterov    bool    `json:"nesterov"`
+	TrainLimit  int64   `json:"train_limit,omitzero"` // first samples of the train set; 0: all
+	TestLimit   int64   `json:"test_limit,omitzero"`  // first samples of the test set; 0: all
+	Augment     string  `json:"augment,omitzero"`     // name of the augmentation; empty: the recipe's own
+}
+
+// Environment is where the run ran.
+type Environment struct {
+	Version     string            `json:"version,omitzero"` // of benchctl
+	Commit      string            `json:"commit,omitzero"`
+	Go          string            `json:"go,omitzero"`
+	OS          string            `json:"os,omitzero"`
+	CPU         string            `json:"cpu,omitzero"`
+	Threads     *int64            `json:"threads,omitempty"`      // as used
+	MemoryBytes *int64            `json:"memory_bytes,omitempty"` // of the machine, or the limit it put on us
+	GPU         string            `json:"gpu,omitzero"`
+	Driver      string            `json:"driver,omitzero"`
+	Libraries   map[string]string `json:"libraries,omitempty"` // name to version
+}
+
+// Model is the network as the method cut it.
+type Model struct {
+	Parameters          *int64   `json:"parameters,omitempty"`           // without auxiliary ones
+	AuxiliaryParameters *int64   `json:"auxiliary_parameters,omitempty"` // thrown away after training
+	Modules             []Module `json:"modules,omitempty"`
+	FLOPsPerSample      FLOPs    `json:"flops_per_sample,omitzero"`
+}
+
+// Module is one gradient-isolated module.
+type Module struct {
+	Units      int64 `json:"units"`
+	AuxDepth   int64 `json:"aux_depth"` // units in its auxiliary network; 0: it ends in the head
+	Parameters int64 `json:"parameters"`
+}
+
+// FLOPs counts floating point operations for one sample; a fused multiply-add is two.
+type FLOPs struct {
+	Forward *int64 `json:"forward,omitempty"` // inference
+	Step    *int64 `json:"step,omitempty"`    // a training step, recomputation included
+}
+
+// Memory is the memory of a training step. All sizes are bytes.
+type Memory struct {
+	PlannedPeakBytes     *int64           `json:"planned_peak_bytes,omitempty"`     // largest sum alive at any op, from the plan
+	ArenaBytes           *int64           `json:"arena_bytes,omitempty"`            // allocated for the program
+	LowerBoundBytes      *int64           `json:"lower_bound_bytes,omitempty"`      // no layout can be smaller
+	TouchedBytes         *int64           `json:"touched_bytes,omitempty"`          // of the arena, by a real step
+	ProcessPeakBytes     *int64           `json:"process_peak_bytes,omitempty"`     // peak resident set
+	ProcessBaselineBytes *int64           `json:"process_baseline_bytes,omitempty"` // resident set before the arena was made
+	DriverPeakBytes      *int64           `json:"driver_peak_bytes,omitempty"`      // of the process, as the GPU's driver sees it
+	EagerAllocatedBytes  *int64           `json:"eager_allocated_bytes,omitempty"`  // predicted for an eager framework
+	EagerReservedBytes   *int64           `json:"eager_reserved_bytes,omitempty"`   // the same, with its caching allocator
+	ByCategory           map[string]int64 `json:"by_category,omitempty"`            // bytes alive at the peak; sums to it
+	ByModule             []ModuleBytes    `json:"by_module,omitempty"`              // bytes alive at the peak
+	PeakOp               string           `json:"peak_op,omitzero"`                 // where the peak is
+	Top                  []Value          `json:"top,omitempty"`                    // largest values alive at the peak
+}
+
+// ModuleBytes is the share of one local module in the peak.
+type ModuleBytes struct {
+	Module int64  `json:"module"` // from 0; -1: what belongs to none
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+}
+
+// Value is one tensor alive at the peak.
+type Value struct {
+	Name     string `json:"name"`
+	Scope    string `json:"scope"`
+	Category string `json:"category"`
+	Bytes    int64  `json:"bytes"`
+}
+
+// Time is where the seconds went.
+type Time struct {
+	StepSeconds      *Distribution      `json:"step_seconds,omitempty"`
+	SamplesPerSecond *float64           `json:"samples_per_second,omitempty"`
+	PhaseSeconds     map[string]float64 `json:"phase_seconds,omitempty"` // a step: forward, auxiliary, backward, update, data
+	TrainSeconds     *float64           `json:"train_seconds,omitempty"`
+	EvalSeconds      *float64           `json:"eval_seconds,omitempty"`
+	DataWaitSeconds  *float64           `json:"data_wait_seconds,omitempty"` // whole run, waiting for the loader
+	DataShare        *float64           `json:"data_share,omitempty"`        // fraction of the step time spent so
+}
+
+// Distribution sums up repeated timings.
+type Distribution struct {
+	Median float64 `json:"median"`
+	P05    float64 `json:"p05"` // 5th percentile
+	P95    float64 `json:"p95"` // 95th percentile
+	N      int64   `json:"n"`   // how many were timed
+}
+
+// Accuracy is how well the network learned. Accuracies are fractions in [0, 1].
+type Accuracy struct {
+	Epochs    []Epoch  `json:"epochs,omitempty"`
+	BestTop1  *float64 `json:"best_top1,omitempty"`  // best test accuracy of any epoch
+	BestEpoch *int64   `json:"best_epoch,omitempty"` // the epoch it was reached in
+	LastTop1  *float64 `json:"last_top1,omitempty"`  // test accuracy after the last epoch
+}
+
+// Epoch is one pass over the train set and the evaluation after it.
+type Epoch struct {
+	Epoch        int64    `json:"epoch"` // from 1
+	TrainLoss    *float64 `json:"train_loss,omitempty"`
+	TrainTop1    *float64 `json:"train_top1,omitempty"`
+	TestLoss     *float64 `json:"test_loss,omitempty"`
+	TestTop1     *float64 `json:"test_top1,omitempty"`
+	LR           float64  `json:"lr"`
+	Seconds      *float64 `json:"seconds,omitempty"`
+	ModuleLosses Series   `json:"module_losses,omitempty"` // train loss of each local module
+	Heads        []Head   `json:"heads,omitempty"`         // test accuracy of each auxiliary network
+}
+
+// Head is how well one module's classifier does on the test set.
+type Head struct {
+	Module   int64    `json:"module"` // from 0
+	Name     string   `json:"name,omitzero"`
+	TestLoss *float64 `json:"test_loss,omitempty"`
+	TestTop1 *float64 `json:"test_top1,omitempty"`
+}
+
+// Series is a list of numbers in which a number that is not finite is written as
+// null and read back as NaN, so that the others keep their places.
+type Series []float64
+
+// MarshalJSON writes null for NaN and the infinities.
+func (s Series) MarshalJSON() ([]byte, error) {
+	out := make([]*float64, len(s))
+	for i, x := range s {
+		if !math.IsNaN(x) && !math.IsInf(x, 0) {
+			out[i] = &s[i]
+		}
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads null as NaN.
+func (s *Series) UnmarshalJSON(text []byte) error {
+	var in []*float64
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err
+	}
+	*s = make(Series, len(in))
+	for i, x := range in {
+		(*s)[i] = math.NaN()
+		if x != nil {
+			(*s)[i] = *x
+		}
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package results
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+const (
+	maxFaults   = 5   // as many sentences as a reader takes in
+	maxIDLength = 200 // file systems take 255, with room for what a writer adds
+)
+
+// Validate reports the first few faults by which the record breaks the schema,
+// each with the path of its field.
+//
+// Of numbers that are not finite, measured ones (pointers, phase seconds,
+// elements of a Series) are no fault, because Write leaves them out or writes
+// null. Anywhere else (the spec, a distribution, a learning rate) they are.
+func (r Record) Validate() error {
+	var c check
+	if r.Schema != Schema {
+		c.fault("schema", "got %d, want %d", r.Schema, Schema)
+	}
+	if !validID(r.ID) {
+		c.fault("id", "got %q, want letters, digits, '.', '_', '-', not '.' first, 1 to %d of them", r.ID, maxIDLength)
+	}
+	if !slices.Contains(Statuses(), r.Status) {
+		c.fault("status", "got %q, want one of %v", r.Status, Statuses())
+	}
+	for name, year := range map[string]int{"started": r.Started.Year(), "finished": r.Finished.Year()} {
+		if year < 0 || year > 9999 {
+			c.fault(name, "got year %d, want 0 to 9999", year)
+		}
+	}
+	c.fractions(r)
+	c.numbers("", reflect.ValueOf(r))
+	return errors.Join(c.faults...)
+}
+
+type check struct{ faults []error }
+
+func (c *check) fault(place, format string, args ...any) {
+	if len(c.faults) < maxFaults {
+		c.faults = append(c.faults, fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...)))
+	}
+}
+
+func (c *check) fractions(r Record) {
+	one := func(place string, x *float64) {
+		if x != nil && (*x < 0 || *x > 1) {
+			c.fault(place, "got %v, want a fraction in [0, 1]", *x)
+		}
+	}
+	one("time.data_share", r.Time.DataShare)
+	one("accuracy.best_top1", r.Accuracy.BestTop1)
+	one("accuracy.last_top1", r.Accuracy.LastTop1)
+	for i, e := range r.Accuracy.Epochs {
+		place := fmt.Sprintf("accuracy.epochs[%d]", i)
+		one(place+".train_top1", e.TrainTop1)
+		one(place+".test_top1", e.TestTop1)
+		for j, h := range e.Heads {
+			one(fmt.Sprintf("%s.heads[%d].test_top1", place, j), h.TestTop1)
+		}
+	}
+}
+
+// numbers refuses required numbers that are not finite, and sizes and counts
+// below zero. A module's index is the one integer that may be negative.
+func (c *check) numbers(place string, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Float64:
+		if !finite(v.Float()) {
+			c.fault(place, "got %v, want a finite number", v.Float())
+		}
+	case reflect.Int64:
+		if v.Int() < 0 && !strings.HasSuffix(place, ".module") {
+			c.fault(place, "got %d, want at least 0", v.Int())
+		}
+	case reflect.Pointer:
+		if !v.IsNil() && v.Elem().Kind() != reflect.Float64 {
+			c.numbers(place, v.Elem())
+		}
+	case reflect.Slice:
+		for i := 0; i < v.Len() && v.Type() != reflect.TypeFor[Series](); i++ {
+			c.numbers(fmt.Sprintf("%s[%d]", place, i), v.Index(i))
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			if v.Type().Elem().Kind() == reflect.Int64 {
+				c.numbers(place+"."+key.String(), v.MapIndex(key))
+			}
+		}
+	case reflect.Struct:
+		for i := 0; i < v.NumField(); i++ {
+			if f := v.Type().Field(i); f.IsExported() {
+				name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+				c.numbers(strings.TrimPrefix(place+"."+name, "."), v.Field(i))
+			}
+		}
+	}
+}
+
+// withoutNonFinite copies a value and leaves out measured numbers that are not
+// finite: a pointer becomes nil, an entry of a map goes. A Series writes null by
+// itself. Empty lists and maps become nil, so that they are absent too. The original shares nothing with the copy that the copy changes.
+func withoutNonFinite(v reflect.Value) reflect.Value {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return v
+		}
+		if v.Elem().Kind() == reflect.Float64 && !finite(v.Elem().Float()) {
+			return reflect.Zero(v.Type())
+		}
+	case reflect.Slice:
+		if v.Len() == 0 {
+			return reflect.Zero(v.Type())
+		}
+		if v.Type().Elem().Kind() != reflect.Struct {
+			return v
+		}
+		out := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
+		for i := 0; i < v.Len(); i++ {
+			out.Index(i).Set(withoutNonFinite(v.Index(i)))
+		}
+		return out
+	case reflect.Map:
+		if v.Len() == 0 {
+			return reflect.Zero(v.Type())
+		}
+		if v.Type().Elem().Kind() != reflect.Float64 {
+			return v
+		}
+		out := reflect.MakeMap(v.Type())
+		for _, key := range v.MapKeys() {
+			if x := v.MapIndex(key); finite(x.Float()) {
+				out.SetMapIndex(key, x)
+			}
+		}
+		if out.Len() == 0 {
+			return reflect.Zero(v.Type())
+		}
+		return out
+	case reflect.Struct:
+		out := reflect.New(v.Type()).Elem()
+		out.Set(v)
+		for i := 0; i < v.NumField(); i++ {
+			if v.Type().Field(i).IsExported() {
+				out.Field(i).Set(withoutNonFinite(v.Field(i)))
+			}
+		}
+		return out
+	}
+	return v
+}
+
+// validID says whether the id can be a file's name everywhere.
+func validID(id string) bool {
+	if id == "" || len(id) > maxIDLength || id[0] == '.' {
+		return false
+	}
+	for _, r := range id {
+		plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !plain && !strings.ContainsRune("._-", r) {
+			return false
+		}
+	}
+	return true
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

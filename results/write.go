@@ -1,0 +1,65 @@
+package results
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"github.com/google/renameio/v2"
+)
+
+// Path is where the record of a run lies in a folder of records.
+func Path(dir, id string) string { return filepath.Join(dir, id+".json") }
+
+// Write writes `<dir>/<id>.json` and makes the folder if need be. A schema of 0
+// and an empty id are filled in (the newest, SpecID).
+//
+// The file is written beside its place, synced and renamed: whatever fails, an
+// old record of the run stays as it was and no half of a file is left. Measured
+// numbers that are not finite are left out, or null in a Series; other faults of
+// the record (see Validate), or an id that is not its spec's, are an error.
+func Write(dir string, record Record) error {
+	text, record, err := encode(record)
+	if err != nil {
+		return fmt.Errorf("record %s: %w", record.ID, err)
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("record %s: folder of records: %w", record.ID, err)
+	}
+	path := Path(dir, record.ID)
+	err = renameio.WriteFile(path, text, 0o666, renameio.WithTempDir(dir))
+	if err != nil {
+		return fmt.Errorf("record %s: %s was not written: %w", record.ID, path, err)
+	}
+	return nil
+}
+
+// encode fills in what Write fills in, and turns the record into the text of its file.
+func encode(record Record) ([]byte, Record, error) {
+	if record.Schema == 0 {
+		record.Schema = Schema
+	}
+	want := SpecID(record.Spec)
+	if record.ID == "" {
+		record.ID = want
+	}
+	if err := record.Validate(); err != nil {
+		return nil, record, err
+	}
+	if record.ID != want {
+		return nil, record, fmt.Errorf("id: got %s, want %s, the id of its spec", record.ID, want)
+	}
+	text, err := marshal(record)
+	return text, record, err
+}
+
+func marshal(record Record) ([]byte, error) {
+	clean := withoutNonFinite(reflect.ValueOf(record)).Interface()
+	text, err := json.MarshalIndent(clean, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return append(text, '\n'), nil
+}

@@ -1,0 +1,274 @@
+// Command benchpeer times our training step against the same step in PyTorch
+// (scripts/peer_bench.py), both in processes of their own that take turns, and
+// prints the ratios of step time and of peak memory.
+//
+//	go run ./scripts/benchpeer -cases bp,auglocal -batch 128 -turns 8
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite"
+	"github.com/localbench/localbench/suite/meter"
+	"github.com/localbench/localbench/suite/train"
+)
+
+// options are what both sides are told.
+type options struct {
+	methods, network, python, script string
+	batch, threads, depth            int
+	turns, steps                     int
+	worker                           string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.methods, "methods", "bp,auglocal", "methods, comma separated")
+	flag.StringVar(&o.network, "network", "resnet32", "network")
+	flag.StringVar(&o.python, "python", "/usr/bin/python3", "interpreter that has PyTorch")
+	flag.StringVar(&o.script, "script", "scripts/peer_bench.py", "the peer")
+	flag.IntVar(&o.batch, "batch", 128, "samples a step")
+	flag.IntVar(&o.threads, "threads", 2, "threads of each side")
+	flag.IntVar(&o.depth, "aux-depth", 2, "AugLocal's d")
+	flag.IntVar(&o.turns, "turns", 8, "turns of each side")
+	flag.IntVar(&o.steps, "steps", 3, "steps a turn")
+	flag.StringVar(&o.worker, "worker", "", "internal: be our side for this method")
+	flag.Parse()
+	if err := o.run(); err != nil {
+		fmt.Fprintln(os.Stderr, "benchpeer:", err)
+		os.Exit(1)
+	}
+}
+
+func (o options) run() error {
+	if o.worker != "" {
+		return o.work(os.Stdin, os.Stdout)
+	}
+	for _, method := range strings.Split(o.methods, ",") {
+		if err := o.compare(method); err != nil {
+			return fmt.Errorf("%s: %w", method, err)
+		}
+	}
+	return nil
+}
+
+// summary is the last line of both sides.
+type summary struct {
+	Baseline int64  `json:"process_baseline_bytes"`
+	Peak     int64  `json:"process_peak_bytes"`
+	Torch    string `json:"torch,omitempty"`
+}
+
+// side is one of the two processes.
+type side struct {
+	command *exec.Cmd
+	in      io.WriteCloser
+	out     *bufio.Reader
+	seconds []float64
+}
+
+func (o options) compare(method string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	number := func(name string, n int) []string { return []string{name, fmt.Sprint(n)} }
+	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
+	ours, err := start(self, append([]string{"-worker", method, "-network", o.network}, shared...))
+	if err != nil {
+		return err
+	}
+	for i := range shared {
+		if i%2 == 0 {
+			shared[i] = "-" + shared[i]
+		}
+	}
+	peer, err := start(o.python, append([]string{o.script, "--interactive", "--method", method, "--network", o.network}, shared...))
+	if err != nil {
+		return err
+	}
+	var ratios []float64
+	for range o.turns {
+		a, err := ours.turn(o.steps)
+		if err != nil {
+			return err
+		}
+		b, err := peer.turn(o.steps)
+		if err != nil {
+			return err
+		}
+		ratios = append(ratios, b/a)
+	}
+	our, err := ours.quit()
+	if err != nil {
+		return err
+	}
+	their, err := peer.quit()
+	if err != nil {
+		return err
+	}
+	o.print(method, ours, peer, our, their, ratios)
+	return nil
+}
+
+func (o options) print(method string, ours, peer *side, our, their summary, ratios []float64) {
+	rate := func(s *side) float64 { return float64(o.batch) / median(s.seconds) }
+	fmt.Printf("%s %s batch %d, %d threads, %d x %d steps in turn (PyTorch %s)\n", o.network, method, o.batch, o.threads, o.turns, o.steps, their.Torch)
+	fmt.Printf("  step    ours %.1f ms (%.0f samples/s), peer %.1f ms (%.0f samples/s): %.2f times as fast (by turn %.2f to %.2f)\n",
+		1e3*median(ours.seconds), rate(ours), 1e3*median(peer.seconds), rate(peer), median(ratios), slices.Min(ratios), slices.Max(ratios))
+	a, b := our.Peak-our.Baseline, their.Peak-their.Baseline
+	fmt.Printf("  memory  ours %s, peer %s over their baselines: %.2f times\n", table.Bytes(a), table.Bytes(b), float64(a)/float64(b))
+}
+
+func start(name string, args []string) (*side, error) {
+	c := exec.Command(name, args...)
+	c.Stderr = os.Stderr
+	in, err := c.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	return &side{command: c, in: in, out: bufio.NewReader(out)}, nil
+}
+
+// turn runs some steps and returns their median in seconds.
+func (s *side) turn(steps int) (float64, error) {
+	if _, err := fmt.Fprintf(s.in, "run %d\n", steps); err != nil {
+		return 0, err
+	}
+	var answer struct {
+		Seconds []float64 `json:"step_seconds"`
+	}
+	if err := s.answer(&answer); err != nil {
+		return 0, err
+	}
+	s.seconds = append(s.seconds, answer.Seconds...)
+	return median(answer.Seconds), nil
+}
+
+func (s *side) quit() (sum summary, err error) {
+	if _, err := fmt.Fprintln(s.in, "quit"); err != nil {
+		return sum, err
+	}
+	if err := s.answer(&sum); err != nil {
+		return sum, err
+	}
+	return sum, s.command.Wait()
+}
+
+func (s *side) answer(to any) error {
+	line, err := s.out.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("%s ended: %w", s.command.Path, cmp.Or(s.command.Wait(), err))
+	}
+	return json.Unmarshal(line, to)
+}
+
+func median(x []float64) float64 {
+	sorted := slices.Sorted(slices.Values(x))
+	return sorted[len(sorted)/2]
+}
+
+// work is our side: one fixed batch, the same protocol as the peer's.
+func (o options) work(in io.Reader, out io.Writer) error {
+	spec := results.Spec{Method: o.worker, Network: o.network, Dataset: "cifar10", Batch: int64(o.batch), Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
+	if o.worker != "bp" {
+		spec.AuxDepth, spec.Pyramid, spec.PyramidCoefficient = int64(o.depth), true, 0.5
+	}
+	device, err := engine.Open("cpu", engine.Options{Threads: o.threads})
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	options, err := suite.SessionOptions(spec)
+	if err != nil {
+		return err
+	}
+	debug.FreeOSMemory()
+	baseline, err := meter.Self().Memory()
+	if err != nil {
+		return err
+	}
+	if err := meter.Self().ResetPeak(); err != nil {
+		return err
+	}
+	session, err := train.NewSession(device, options)
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	if err := session.Initialise(1); err != nil {
+		return err
+	}
+	images, labels := make([]byte, o.batch*32*32*3), make([]int32, o.batch)
+	for i := range images {
+		images[i] = byte(i * 2654435761 >> 24)
+	}
+	for i := range labels {
+		labels[i] = int32(i % 10)
+	}
+	step := func() (float64, error) {
+		begin := time.Now()
+		_, err := session.Train(images, labels, 0.1)
+		return time.Since(begin).Seconds(), err
+	}
+	for range 2 {
+		if _, err := step(); err != nil {
+			return err
+		}
+	}
+	if err := obey(in, out, step); err != nil {
+		return err
+	}
+	peak, err := meter.Self().Memory()
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(summary{Baseline: *baseline.ResidentBytes, Peak: *peak.PeakBytes})
+}
+
+// obey answers "run K" until "quit" or the end of the input.
+func obey(in io.Reader, out io.Writer, step func() (float64, error)) error {
+	lines := bufio.NewScanner(in)
+	for lines.Scan() {
+		var count int
+		if lines.Text() == "quit" {
+			return nil
+		}
+		if _, err := fmt.Sscanf(lines.Text(), "run %d", &count); err != nil {
+			return fmt.Errorf("standard input: got %q, want 'run K' or 'quit'", lines.Text())
+		}
+		var seconds []float64
+		for range count {
+			s, err := step()
+			if err != nil {
+				return err
+			}
+			seconds = append(seconds, s)
+		}
+		if err := json.NewEncoder(out).Encode(map[string]any{"step_seconds": seconds}); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}

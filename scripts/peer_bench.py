@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Times one training step in PyTorch on the CPU, the peer of our own step.
+
+    python3 scripts/peer_bench.py --method auglocal --aux-depth 2 --batch 128 --threads 2 --json
+
+One fixed random batch, already normalised; no data loading. Local methods run
+backward of a module right after its forward, as the published programs do,
+and one optimizer step ends the step. What is done in the peer's favour: memory
+format channels_last, ReLU and the residual sum in place, gradients freed and
+not zeroed (`set_to_none`), no loss is read out.
+
+Memory is of the process: the baseline is the resident size after the imports
+and a tiny convolution, the peak is VmHWM, reset at the baseline. So the peak
+holds parameters, gradients, momentum, activations, and what the allocator and
+oneDNN keep.
+
+With --interactive the script warms up, then obeys standard input, so that a
+driver can let two programs take turns:
+
+    run K     runs K steps; prints {"step_seconds": [...], "process_peak_bytes": ...}
+    quit      prints the summary of all steps so far and ends; so does end of input
+
+Needs Python 3.11 and PyTorch 1.13 or later.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "methods" / "testdata"))
+import localnets  # noqa: E402
+
+SEED = 1
+LEARNING_RATE = 0.1
+
+
+def status_bytes(field: str) -> int:
+    """A size of /proc/self/status, such as VmRSS, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) * 1024
+    raise OSError(f"/proc/self/status: no field {field}")
+
+
+def reset_peak() -> None:
+    """Sets VmHWM to the present resident size."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def warm_libraries() -> None:
+    """Loads what the first convolution loads, so that it is in the baseline."""
+    convolution = nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
+    image = torch.zeros(1, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    convolution(image).sum().backward()
+
+
+class Peer:
+    """A model, its optimizer and one batch."""
+
+    def __init__(self, spec: localnets.Spec, batch: int) -> None:
+        self.model = localnets.LocalNet(spec)
+        localnets.initialise(self.model, SEED)
+        self.model.to(memory_format=torch.channels_last).train()
+        self.optimizer = localnets.make_optimizer(self.model, LEARNING_RATE)
+        self.batch = self.random_batch(batch)
+
+    @staticmethod
+    def random_batch(size: int) -> localnets.Batch:
+        torch.manual_seed(SEED)
+        side = localnets.IMAGE_SIDE
+        images = torch.rand(size, 3, side, side).contiguous(memory_format=torch.channels_last)
+        labels = torch.randint(localnets.CLASSES, (size,))
+        return localnets.Batch((images - 0.5) / 0.25, images, labels)
+
+    def step(self) -> float:
+        """One training step; returns its seconds."""
+        start = time.perf_counter()
+        self.optimizer.zero_grad(set_to_none=True)
+        for _ in localnets.forward_backward(self.model, self.batch):
+            pass
+        self.optimizer.step()
+        return time.perf_counter() - start
+
+
+def summary(
+    arguments: argparse.Namespace, peer: Peer, seconds: list[float], baseline: int
+) -> dict[str, Any]:
+    peak = status_bytes("VmHWM")
+    median = statistics.median(seconds) if seconds else None
+    return {
+        "method": arguments.method,
+        "network": arguments.network,
+        "batch": arguments.batch,
+        "aux_depth": arguments.aux_depth if arguments.method == "auglocal" else None,
+        "modules": len(peer.model.local_modules),
+        "parameters": peer.model.parameter_count(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "step_seconds": {"median": median, "min": min(seconds, default=None), "n": len(seconds)},
+        "samples_per_second": arguments.batch / median if median else None,
+        "process_baseline_bytes": baseline,
+        "process_peak_bytes": peak,
+        "peak_minus_baseline_bytes": peak - baseline,
+    }
+
+
+def print_table(result: dict[str, Any]) -> None:
+    for key, value in result.items():
+        text = f"{value / 2**20:.1f} MiB" if key.endswith("_bytes") else str(value)
+        print(f"{key.removesuffix('_bytes'):28} {text}")
+
+
+def obey_input(peer: Peer, seconds: list[float]) -> None:
+    """Answers `run K` on standard input until `quit` or its end."""
+    for line in sys.stdin:
+        match line.split():
+            case ["run", count] if count.isdigit():
+                turn = [peer.step() for _ in range(int(count))]
+                seconds.extend(turn)
+                answer = {"step_seconds": turn, "process_peak_bytes": status_bytes("VmHWM")}
+                print(json.dumps(answer), flush=True)
+            case ["quit"]:
+                return
+            case []:
+                continue
+            case _:
+                sys.exit(
+                    f"peer_bench: standard input: got {line.strip()!r}, want 'run K' or 'quit'"
+                )
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--method", choices=localnets.METHODS, default="bp")
+    parser.add_argument("--network", choices=sorted(localnets.BLOCKS_PER_STAGE), default="resnet32")
+    parser.add_argument("--batch", type=int, default=128, metavar="N", help="samples a step")
+    parser.add_argument("--threads", type=int, default=2, metavar="T")
+    parser.add_argument("--steps", type=int, default=10, metavar="S", help="timed steps")
+    parser.add_argument("--warmup", type=int, default=2, metavar="W", help="steps before them")
+    parser.add_argument("--aux-depth", type=int, default=2, metavar="D", help="AugLocal's d")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of a table"
+    )
+    parser.add_argument(
+        "--interactive", action="store_true", help="obey standard input instead of --steps"
+    )
+    arguments = parser.parse_args()
+    for name, least in {"batch": 2, "threads": 1, "steps": 1, "warmup": 0, "aux_depth": 1}.items():
+        if getattr(arguments, name) < least:
+            parser.error(
+                f"--{name.replace('_', '-')}: got {getattr(arguments, name)}, want at least {least}"
+            )
+    return arguments
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    torch.set_num_interop_threads(1)
+    warm_libraries()
+    baseline = status_bytes("VmRSS")
+    reset_peak()
+
+    peer = Peer(
+        localnets.Spec(arguments.network, arguments.method, aux_depth=arguments.aux_depth),
+        arguments.batch,
+    )
+    for _ in range(arguments.warmup):
+        peer.step()
+    seconds: list[float] = []
+    if arguments.interactive:
+        obey_input(peer, seconds)
+    else:
+        seconds.extend(peer.step() for _ in range(arguments.steps))
+
+    result = summary(arguments, peer, seconds, baseline)
+    if arguments.json or arguments.interactive:
+        print(json.dumps(result))
+    else:
+        print_table(result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+package suite
+
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
+	"github.com/localbench/localbench/core/plan"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/datasets"
+	"github.com/localbench/localbench/suite/train"
+)
+
+// built is the network of a spec, cut by its method.
+type built struct {
+	card    datasets.Card
+	network *model.Network
+	stages  []model.Stage
+}
+
+// Compiled is a run that is planned and not started: nothing is allocated.
+type Compiled struct {
+	Spec    results.Spec
+	Model   results.Model
+	Memory  results.Memory
+	Network *model.Network
+	Stages  []model.Stage
+	Step    *core.Step
+	Profile *plan.Profile
+}
+
+// Compile plans the training step of a spec on a device that is opened for it.
+func Compile(spec results.Spec) (*Compiled, error) {
+	d, err := engine.Open(spec.Backend, engine.Options{Threads: int(spec.Threads)})
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return CompileOn(d, spec)
+}
+
+// CompileOn is Compile on an open device: cheaper where many specs are planned.
+func CompileOn(d engine.Device, spec results.Spec) (*Compiled, error) {
+	b, err := stagesOf(spec)
+	if err != nil {
+		return nil, err
+	}
+	step, err := core.TrainingStep(b.stages, b.stepOptions(spec))
+	if err != nil {
+		return nil, err
+	}
+	p, err := core.Compile(d, step, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Program.Close()
+	m, err := describe(b, spec, step)
+	if err != nil {
+		return nil, err
+	}
+	return &Compiled{Spec: spec, Model: m, Memory: memory(p.Profile), Network: b.network, Stages: b.stages, Step: step, Profile: p.Profile}, nil
+}
+
+// stepOptions are the constants of the step program of a spec.
+func (b *built) stepOptions(spec results.Spec) core.StepOptions {
+	o := core.StepOptions{Batch: spec.Batch, Image: b.network.Input,
+		SGD: graph.SGDOptions{Momentum: spec.Momentum, WeightDecay: spec.WeightDecay, Nesterov: spec.Nesterov}}
+	copy(o.Mean[:], b.card.Mean)
+	copy(o.Deviation[:], b.card.Std)
+	return o
+}
+
+// describe counts parameters, modules and FLOPs.
+func describe(b *built, spec results.Spec, step *core.Step) (results.Model, error) {
+	var network, auxiliary int64
+	modules := make([]results.Module, len(b.stages))
+	for i, s := range b.stages {
+		modules[i] = results.Module{Units: int64(len(s.Units)), AuxDepth: int64(s.AuxDepth)}
+	}
+	for _, v := range step.Graph.Values {
+		switch v.Category {
+		case graph.CategoryParameter:
+			network += v.Shape.Elements()
+		case graph.CategoryAuxiliaryParameter:
+			auxiliary += v.Shape.Elements()
+		default:
+			continue
+		}
+		modules[v.Module].Parameters += v.Shape.Elements()
+	}
+	evaluation, err := core.EvaluationStep(b.stages, b.stepOptions(spec))
+	if err != nil {
+		return results.Model{}, fmt.Errorf("evaluation: %w", err)
+	}
+	forward, all := evaluation.Graph.FLOPs()/spec.Batch, step.Graph.FLOPs()/spec.Batch
+	return results.Model{Parameters: &network, AuxiliaryParameters: &auxiliary, Modules: modules,
+		FLOPsPerSample: results.FLOPs{Forward: &forward, Step: &all}}, nil
+}
+
+// memory turns a profile into the planned part of a record.
+func memory(p *plan.Profile) results.Memory {
+	m := results.Memory{PlannedPeakBytes: &p.PlannedPeakBytes, ArenaBytes: &p.ArenaBytes, LowerBoundBytes: &p.LowerBoundBytes,
+		ByCategory: map[string]int64{}, PeakOp: p.PeakOp.String()}
+	for c, bytes := range p.ByCategory {
+		if bytes > 0 {
+			m.ByCategory[graph.Category(c).String()] = bytes
+		}
+	}
+	for _, b := range p.ByModule {
+		name := "none"
+		if b.Module != graph.NoModule {
+			name = fmt.Sprintf("module%d", b.Module)
+		}
+		m.ByModule = append(m.ByModule, results.ModuleBytes{Module: int64(b.Module), Name: name, Bytes: b.Bytes})
+	}
+	for _, v := range p.Top {
+		m.Top = append(m.Top, results.Value{Name: v.Name, Scope: v.Scope, Category: v.Category.String(), Bytes: v.Bytes})
+	}
+	return m
+}
+
+// SessionOptions are the programs of a spec for full training batches only: what
+// a benchmark of the step needs.
+func SessionOptions(spec results.Spec) (train.SessionOptions, error) {
+	b, err := stagesOf(spec)
+	if err != nil {
+		return train.SessionOptions{}, err
+	}
+	return train.SessionOptions{Stages: b.stages, Step: b.stepOptions(spec)}, nil
+}

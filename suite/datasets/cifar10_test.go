@@ -1,0 +1,303 @@
+package datasets
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// cifarFile makes a good file; its records differ by file and by place.
+func cifarFile(file int) []byte {
+	content := make([]byte, cifar10Size)
+	for r := range cifar10Records {
+		record := content[r*cifar10Record : (r+1)*cifar10Record]
+		record[0] = byte((r + file) % 10)
+		record[1], record[1+cifar10Plane], record[1+2*cifar10Plane] = byte(r), byte(r>>8), byte(file)
+		record[cifar10Record-1] = byte(r % 251)
+	}
+	return content
+}
+
+// cifarFolder writes a set into a fresh data folder; change may damage a file.
+func cifarFolder(t *testing.T, change func(name string, content []byte) []byte) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, cifar10Folder), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for k, name := range append(cifar10TrainFiles(), cifar10TestFile) {
+		content := cifarFile(k)
+		if change != nil {
+			content = change(name, content)
+		}
+		if content == nil {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, cifar10Folder, name), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestCIFAR10Reads(t *testing.T) {
+	dir := cifarFolder(t, nil)
+	for _, c := range []struct {
+		name        string
+		opts        Options
+		train, test int
+	}{
+		{"all", Options{}, 50000, 10000},
+		{"limits inside the first file", Options{TrainLimit: 7, TestLimit: 3}, 7, 3},
+		{"a limit at the end of a file", Options{TrainLimit: 10000, TestLimit: 1}, 10000, 1},
+		{"a limit inside the third file", Options{TrainLimit: 20001, TestLimit: 9999}, 20001, 9999},
+		{"limits beyond the set", Options{TrainLimit: 60000, TestLimit: 60000}, 50000, 10000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			set, err := openCIFAR10(dir, c.opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if set.Train.N != c.train || set.Test.N != c.test {
+				t.Fatalf("samples: got %d and %d, want %d and %d", set.Train.N, set.Test.N, c.train, c.test)
+			}
+			for _, split := range []Split{set.Train, set.Test} {
+				if err := split.check(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, sample := range []int{0, c.train / 2, c.train - 1} {
+				checkCIFARSample(t, set.Train, sample, sample/cifar10Records)
+			}
+			checkCIFARSample(t, set.Test, c.test-1, 5)
+		})
+	}
+}
+
+// checkCIFARSample holds a sample against what cifarFile wrote.
+func checkCIFARSample(t *testing.T, split Split, sample, file int) {
+	t.Helper()
+	r := sample % cifar10Records
+	if want := int32((r + file) % 10); split.Labels[sample] != want {
+		t.Errorf("sample %d: label: got %d, want %d", sample, split.Labels[sample], want)
+	}
+	image := split.Image(sample)
+	if want := []byte{byte(r), byte(r >> 8), byte(file)}; !bytes.Equal(image[:3], want) {
+		t.Errorf("sample %d: first pixel: got %v, want %v", sample, image[:3], want)
+	}
+	if want := []byte{0, 0, byte(r % 251)}; !bytes.Equal(image[len(image)-3:], want) {
+		t.Errorf("sample %d: last pixel: got %v, want %v", sample, image[len(image)-3:], want)
+	}
+}
+
+func TestCIFAR10Damage(t *testing.T) {
+	const bad = 4321
+	for _, c := range []struct {
+		name   string
+		file   string
+		change func([]byte) []byte
+		opts   Options
+		want   []string // parts of the error; none for no error
+		offset int64
+	}{
+		{
+			"a file that is cut off", "data_batch_3.bin", func(b []byte) []byte { return b[:cifar10Size-5] }, Options{},
+			[]string{"data_batch_3.bin", "byte 30729995", "size: got 30729995 bytes, want 30730000 bytes"}, cifar10Size - 5,
+		},
+		{
+			"an empty file", "data_batch_1.bin", func([]byte) []byte { return []byte{} }, Options{},
+			[]string{"data_batch_1.bin", "got 0 bytes, want 30730000 bytes"}, 0,
+		},
+		{
+			"a file that is too long, and not even read", "test_batch.bin", func(b []byte) []byte { return append(b, 1) },
+			Options{TestLimit: 1}, []string{"test_batch.bin", "got 30730001 bytes, want 30730000 bytes"}, cifar10Size,
+		},
+		{
+			"a label out of range", "data_batch_2.bin",
+			func(b []byte) []byte { b[bad*cifar10Record] = 10; return b }, Options{},
+			[]string{"data_batch_2.bin", "byte 13278433", "label of record 4321: got 10, want 0 to 9"}, bad * cifar10Record,
+		},
+		{
+			"a label out of range behind the limit", "data_batch_2.bin",
+			func(b []byte) []byte { b[bad*cifar10Record] = 10; return b }, Options{TrainLimit: cifar10Records + bad}, nil, 0,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := cifarFolder(t, func(name string, content []byte) []byte {
+				if name == c.file {
+					return c.change(content)
+				}
+				return content
+			})
+			_, err := openCIFAR10(dir, c.opts)
+			if len(c.want) == 0 {
+				if err != nil {
+					t.Errorf("got %v, want no error", err)
+				}
+				return
+			}
+			var damaged *DamagedError
+			if !errors.As(err, &damaged) {
+				t.Fatalf("got %v, want a *DamagedError", err)
+			}
+			for _, part := range c.want {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("got %q, want %q in it", err, part)
+				}
+			}
+			if damaged.Offset != c.offset || !strings.Contains(damaged.Hint(), cifar10URL) {
+				t.Errorf("got offset %d, hint %q, want offset %d and the address", damaged.Offset, damaged.Hint(), c.offset)
+			}
+		})
+	}
+}
+
+func TestCIFAR10MissingFile(t *testing.T) {
+	dir := cifarFolder(t, func(name string, content []byte) []byte {
+		if name == "data_batch_4.bin" {
+			return nil
+		}
+		return content
+	})
+	_, err := openCIFAR10(dir, Options{TrainLimit: 1, TestLimit: 1})
+	var missing *MissingError
+	if !errors.As(err, &missing) || filepath.Base(missing.Want) != "data_batch_4.bin" {
+		t.Errorf("got %v, want a *MissingError for data_batch_4.bin", err)
+	}
+}
+
+func TestCIFAR10FolderInPlaceOfFile(t *testing.T) {
+	dir := cifarFolder(t, func(name string, content []byte) []byte {
+		if name == "test_batch.bin" {
+			return nil
+		}
+		return content
+	})
+	if err := os.Mkdir(filepath.Join(dir, cifar10Folder, "test_batch.bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openCIFAR10(dir, Options{}); err == nil || !strings.Contains(err.Error(), "want a regular file") {
+		t.Errorf("got %v, want an error about a regular file", err)
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the disk is gone") }
+
+func TestCIFAR10ReadError(t *testing.T) {
+	err := readCIFAR10(brokenReader{}, newSplit(cifar10Card().Shape, 1))
+	var damaged *DamagedError
+	if err == nil || errors.As(err, &damaged) || !strings.Contains(err.Error(), "the disk is gone") {
+		t.Errorf("got %v, want the reader's error and no *DamagedError", err)
+	}
+}
+
+// TestCIFAR10Real holds the files of this machine against what is published:
+// 5000 and 1000 images a class, and the mean and deviation of the recipe.
+func TestCIFAR10Real(t *testing.T) {
+	set, err := openCIFAR10(dataDir(t), Options{})
+	var missing *MissingError
+	if errors.As(err, &missing) {
+		t.Skipf("%v: the real files were not tested", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		split Split
+		want  int
+	}{{set.Train, 5000}, {set.Test, 1000}} {
+		counts := make([]int, set.Classes)
+		for _, label := range c.split.Labels {
+			counts[label]++
+		}
+		for class, n := range counts {
+			if n != c.want {
+				t.Errorf("%s: got %d of %d images, want %d", set.ClassNames[class], n, c.split.N, c.want)
+			}
+		}
+	}
+	// The first training images are a frog and two trucks.
+	if got := fmt.Sprint(set.Train.Labels[:3]); got != "[6 9 9]" {
+		t.Errorf("first labels: got %s, want [6 9 9]", got)
+	}
+	mean, std := moments(set.Train)
+	for c := range set.Channels {
+		// The recipe's figures are rounded to a tenth, and its deviations are
+		// cut rather than rounded.
+		if math.Abs(mean[c]-set.Mean[c]) > 0.1 || math.Abs(std[c]-set.Std[c]) > 0.1 {
+			t.Errorf("channel %d: got mean %.2f, deviation %.2f, want %.1f, %.1f", c, mean[c], std[c], set.Mean[c], set.Std[c])
+		}
+	}
+}
+
+// moments is the mean and standard deviation of each channel.
+func moments(split Split) (mean, std []float64) {
+	sums, squares := make([]int, split.Channels), make([]int, split.Channels)
+	for i, p := range split.Images {
+		sums[i%split.Channels] += int(p)
+		squares[i%split.Channels] += int(p) * int(p)
+	}
+	n := float64(len(split.Images) / split.Channels)
+	for c := range sums {
+		m := float64(sums[c]) / n
+		mean = append(mean, m)
+		std = append(std, math.Sqrt(float64(squares[c])/n-m*m))
+	}
+	return mean, std
+}
+
+func FuzzReadCIFAR10(f *testing.F) {
+	good := make([]byte, 2*cifar10Record)
+	good[0], good[cifar10Record], good[cifar10Record+1] = 3, 9, 200
+	bad := bytes.Clone(good)
+	bad[cifar10Record] = 10
+	f.Add(good, uint8(2))
+	f.Add(bad, uint8(2))
+	f.Add(good[:cifar10Record+1], uint8(2))
+	f.Add([]byte{}, uint8(1))
+	f.Fuzz(func(t *testing.T, content []byte, records uint8) {
+		n := int(records % 4)
+		split := newSplit(cifar10Card().Shape, n)
+		err := readCIFAR10(bytes.NewReader(content), split)
+		var damaged *DamagedError
+		if err != nil && !errors.As(err, &damaged) {
+			t.Fatalf("got %v, want nil or a *DamagedError", err)
+		}
+		if err != nil {
+			checkDamage(t, content, n, damaged)
+			return
+		}
+		for sample := range n {
+			record := content[sample*cifar10Record:]
+			if split.Labels[sample] != int32(record[0]) || record[0] > 9 {
+				t.Fatalf("record %d: label: got %d of byte %d", sample, split.Labels[sample], record[0])
+			}
+			for i, got := range split.Image(sample) {
+				if want := record[1+i%3*cifar10Plane+i/3]; got != want {
+					t.Fatalf("record %d: byte %d of the pixels: got %d, want %d", sample, i, got, want)
+				}
+			}
+		}
+	})
+}
+
+// checkDamage says whether an error is right about n records of content.
+func checkDamage(t *testing.T, content []byte, n int, damaged *DamagedError) {
+	t.Helper()
+	if strings.HasPrefix(damaged.What, "label") {
+		if damaged.Offset%cifar10Record != 0 || content[damaged.Offset] <= 9 {
+			t.Fatalf("got %v, but that byte is no bad label", damaged)
+		}
+		return
+	}
+	if len(content) >= n*cifar10Record || damaged.Offset != int64(len(content)) {
+		t.Fatalf("got %v for %d bytes and %d records", damaged, len(content), n)
+	}
+}

@@ -1,0 +1,55 @@
+package datasets
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Entry is a set that can be opened by name.
+type Entry struct {
+	Card
+	// Licence is one line for the listing and the report.
+	Licence string
+	// Origin is the page that describes the set; empty for a generated one.
+	Origin string
+	// Archive is the official file; nil for a generated set.
+	Archive *Archive
+	// Open reads or makes the set. dir is the data folder; a generated set
+	// ignores it. An absent set gives a *MissingError, a bad file a *DamagedError.
+	Open func(dir string, opts Options) (*Dataset, error)
+}
+
+// Archive is the official download of a set.
+type Archive struct {
+	URL   string
+	Bytes int64
+	MD5   string // as published beside the file, hexadecimal
+	// Folder is what unpacking it makes in the data folder.
+	Folder string
+	// Files are the files of Folder that Open reads, with their exact sizes.
+	Files []File
+}
+
+// File is a file of an archive.
+type File struct {
+	Name  string
+	Bytes int64
+}
+
+// List is every set, in the order in which listings show them.
+var List = []Entry{
+	cifar10(),
+	synthetic(),
+}
+
+// Find returns the set of that name.
+func Find(name string) (Entry, error) {
+	names := make([]string, 0, len(List))
+	for _, entry := range List {
+		if entry.Name == name {
+			return entry, nil
+		}
+		names = append(names, entry.Name)
+	}
+	return Entry{}, fmt.Errorf("datasets: name: got %q, want one of %s", name, strings.Join(names, ", "))
+}

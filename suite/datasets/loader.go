@@ -1,0 +1,305 @@
+package datasets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/localbench/localbench/core/rng"
+)
+
+// LoaderOptions says how the samples of one epoch are made into batches. Only
+// Batch has to be set.
+type LoaderOptions struct {
+	// Batch is the number of samples of every batch but the last.
+	Batch int
+	// Seed and Epoch are part of the address of each random choice.
+	Seed  uint64
+	Epoch uint32
+	// Augment is applied to every image; the zero value copies it.
+	Augment Augmentation
+	// Shuffle takes the samples in the random order of the epoch.
+	Shuffle bool
+	// DropLast leaves out a last batch that is not full.
+	DropLast bool
+	// Start is the first batch to deliver, for a run that goes on in mid epoch.
+	Start int
+	// Workers is the number of goroutines that prepare batches; 0 means 1. It
+	// changes nothing in the batches.
+	Workers int
+	// Ring is the number of batch buffers, the one in use included; 0 means 3.
+	// It is at least 2 and is rounded up to a multiple of Workers.
+	Ring int
+	// Now is the clock that Next's waiting is measured with; nil measures nothing.
+	Now func() time.Time
+}
+
+// Batch is a batch in a buffer of the loader's ring. It is valid until released.
+type Batch struct {
+	Images  []byte  // [N, Height, Width, Channels]
+	Labels  []int32 // [N]
+	Samples []int32 // [N]: the place of each sample in the split; read only
+	N       int     // LoaderOptions.Batch, or less in the last batch
+	Index   int     // the batch's number in the epoch, from 0
+
+	slot *slot // set once, so that a late Release reads nothing a worker writes
+}
+
+// slot is a place in the ring. Worker and consumer pass it to and fro: a token
+// lies in free when the worker may fill it, in ready when it is full.
+type slot struct {
+	batch        Batch
+	images       []byte
+	labels       []int32
+	free, ready  chan struct{}
+	heldByCaller bool
+}
+
+// Loader prepares the batches of an epoch ahead of their use. Its goroutines
+// fill a ring of buffers made once, so that a step allocates nothing. One
+// goroutine at a time may call its methods.
+//
+//	loader, err := NewLoader(set.Train, LoaderOptions{Batch: 1024, Shuffle: true})
+//	defer loader.Close()
+//	for {
+//		batch, err := loader.Next(ctx)
+//		if err == io.EOF { break }
+//		if err != nil { return err }
+//		… batch.Images, batch.Labels …
+//		loader.Release(batch)
+//	}
+type Loader struct {
+	split   Split
+	options LoaderOptions
+	batches int
+	order   []int32 // the sample at each place of the epoch
+	ring    []slot
+
+	next    int // the batch that Next delivers
+	stop    chan struct{}
+	group   sync.WaitGroup
+	closed  bool
+	waiting time.Duration
+}
+
+// NewLoader checks the options, makes the buffers and starts to fill them. Close
+// has to be called, also after an error of Next.
+func NewLoader(split Split, options LoaderOptions) (*Loader, error) {
+	options.Workers = max(options.Workers, 1)
+	if options.Ring == 0 {
+		options.Ring = 3
+	}
+	if err := checkLoader(split, options); err != nil {
+		return nil, err
+	}
+	// A slot belongs to one worker for good: batch b goes to worker b mod
+	// Workers and to slot b mod Ring, and Ring is a multiple of Workers. So no
+	// worker can take the slot that an earlier batch of another still needs.
+	options.Ring = (options.Ring + options.Workers - 1) / options.Workers * options.Workers
+	l := &Loader{
+		split: split, options: options, batches: countBatches(split.N, options),
+		order: make([]int32, split.N), ring: make([]slot, options.Ring),
+	}
+	samples := min(options.Batch, split.N)
+	for i := range l.ring {
+		l.ring[i].images = make([]byte, samples*split.Shape.Bytes())
+		l.ring[i].labels = make([]int32, samples)
+		l.ring[i].batch.slot = &l.ring[i]
+	}
+	l.start()
+	return l, nil
+}
+
+// Batches is the number of batches of the whole epoch, whatever Start is.
+func (l *Loader) Batches() int { return l.batches }
+
+// BufferBytes is the host memory that the loader holds: the ring and the order.
+func (l *Loader) BufferBytes() int64 {
+	total := int64(4 * len(l.order))
+	for i := range l.ring {
+		total += int64(len(l.ring[i].images) + 4*len(l.ring[i].labels))
+	}
+	return total
+}
+
+// Next returns the next batch, io.EOF after the last one, or the context's
+// error. Batches come in the order of their index. At most Ring of them may be
+// held at a time.
+func (l *Loader) Next(ctx context.Context) (*Batch, error) {
+	if l.closed {
+		return nil, errors.New("datasets: loader: got a call of Next after Close, want none")
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if l.next >= l.batches {
+		return nil, io.EOF
+	}
+	s := &l.ring[l.next%len(l.ring)]
+	if s.heldByCaller {
+		return nil, fmt.Errorf("datasets: loader: batch %d: its buffer is held by batch %d, want that released first", l.next, s.batch.Index)
+	}
+	if err := l.wait(ctx, s); err != nil {
+		return nil, err
+	}
+	s.heldByCaller = true
+	l.next++
+	return &s.batch, nil
+}
+
+// Release gives the buffer of a batch back to be filled again. Once is enough: a
+// second release does nothing, or, after Next has handed the same buffer out
+// again, releases that.
+func (l *Loader) Release(batch *Batch) {
+	s := batch.slot
+	if !s.heldByCaller {
+		return
+	}
+	s.heldByCaller = false
+	s.free <- struct{}{}
+}
+
+// Reset goes to another epoch, and there to the batch start, with the same
+// buffers. Batches that are still held become invalid.
+func (l *Loader) Reset(epoch uint32, start int) error {
+	if l.closed {
+		return errors.New("datasets: loader: got a call of Reset after Close, want none")
+	}
+	if start < 0 || start > l.batches {
+		return fmt.Errorf("datasets: loader: start: got batch %d, want 0 to %d", start, l.batches)
+	}
+	l.halt()
+	l.options.Epoch, l.options.Start = epoch, start
+	l.start()
+	return nil
+}
+
+// Close stops the goroutines and waits for them. A second Close does nothing.
+func (l *Loader) Close() {
+	if l.closed {
+		return
+	}
+	l.closed = true
+	l.halt()
+}
+
+// WaitSeconds is how long Next has waited for batches so far, over all epochs;
+// false without a clock. It is near zero where loading hides behind the step.
+func (l *Loader) WaitSeconds() (float64, bool) {
+	return l.waiting.Seconds(), l.options.Now != nil
+}
+
+// start orders the epoch and starts the workers.
+func (l *Loader) start() {
+	if l.options.Shuffle {
+		rng.Stream{Seed: l.options.Seed, Purpose: rng.PurposeShuffle, Epoch: l.options.Epoch}.Permute(l.order)
+	} else {
+		for i := range l.order {
+			l.order[i] = int32(i)
+		}
+	}
+	for i := range l.ring {
+		s := &l.ring[i]
+		s.heldByCaller = false
+		s.free, s.ready = make(chan struct{}, 1), make(chan struct{}, 1)
+		s.free <- struct{}{}
+	}
+	l.next = l.options.Start
+	l.stop = make(chan struct{})
+	for worker := range l.options.Workers {
+		l.group.Go(func() { l.work(worker, l.stop) })
+	}
+}
+
+// halt stops the workers and waits for them.
+func (l *Loader) halt() {
+	close(l.stop)
+	l.group.Wait()
+}
+
+// work fills the batches of one worker until there are no more.
+func (l *Loader) work(worker int, stop <-chan struct{}) {
+	workers := l.options.Workers
+	first := l.options.Start + ((worker-l.options.Start)%workers+workers)%workers
+	for index := first; index < l.batches; index += workers {
+		s := &l.ring[index%len(l.ring)]
+		select {
+		case <-stop:
+			return
+		case <-s.free:
+		}
+		l.fill(s, index)
+		s.ready <- struct{}{} // has room: it was emptied before the slot was freed
+	}
+}
+
+// fill prepares a batch. It reads the split, the order and the options only, so
+// that workers share nothing that changes.
+func (l *Loader) fill(s *slot, index int) {
+	first := index * l.options.Batch
+	n := min(l.options.Batch, l.split.N-first)
+	size := l.split.Shape.Bytes()
+	samples := l.order[first : first+n : first+n]
+	for i, sample := range samples {
+		image, src := s.images[i*size:(i+1)*size], l.split.Image(int(sample))
+		if l.options.Augment.none() {
+			copy(image, src)
+		} else {
+			words := l.options.Augment.Draw(l.options.Seed, l.options.Epoch, int(sample))
+			l.options.Augment.Apply(image, src, l.split.Shape, words)
+		}
+		s.labels[i] = l.split.Labels[sample]
+	}
+	s.batch.Images, s.batch.Labels, s.batch.Samples = s.images[:n*size], s.labels[:n], samples
+	s.batch.N, s.batch.Index = n, index
+}
+
+// wait takes the token of a full slot; the clock is read only when it has to wait.
+func (l *Loader) wait(ctx context.Context, s *slot) error {
+	select {
+	case <-s.ready:
+		return nil
+	default:
+	}
+	if l.options.Now != nil {
+		began := l.options.Now()
+		defer func() { l.waiting += l.options.Now().Sub(began) }()
+	}
+	select {
+	case <-s.ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// countBatches is the number of batches of n samples.
+func countBatches(n int, options LoaderOptions) int {
+	if options.DropLast {
+		return n / options.Batch
+	}
+	return (n + options.Batch - 1) / options.Batch
+}
+
+// checkLoader tells whether the options make sense for the split.
+func checkLoader(split Split, options LoaderOptions) error {
+	if err := split.check(); err != nil {
+		return err
+	}
+	if options.Batch < 1 {
+		return fmt.Errorf("datasets: loader: batch: got %d, want at least 1", options.Batch)
+	}
+	if options.Ring < 2 {
+		return fmt.Errorf("datasets: loader: ring: got %d buffers, want at least 2 (0 for 3)", options.Ring)
+	}
+	if options.DropLast && options.Batch > split.N {
+		return fmt.Errorf("datasets: loader: batch: got %d with only full batches, want at most the %d samples", options.Batch, split.N)
+	}
+	if batches := countBatches(split.N, options); options.Start < 0 || options.Start > batches {
+		return fmt.Errorf("datasets: loader: start: got batch %d, want 0 to %d", options.Start, batches)
+	}
+	return options.Augment.check(split.Shape)
+}

@@ -1,0 +1,229 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/datasets"
+	"github.com/localbench/localbench/suite/meter"
+	"github.com/localbench/localbench/suite/train"
+)
+
+// Job is one run for one process.
+type Job struct {
+	Spec    results.Spec `json:"spec"`
+	DataDir string       `json:"data_dir"`
+	Out     string       `json:"out"`    // folder of the record and of the state
+	Resume  bool         `json:"resume"` // go on from a saved state
+}
+
+// EventKind says what an event reports.
+type EventKind string
+
+// The kinds of events of a run, in order of life.
+const (
+	EventStart EventKind = "start"
+	EventStep  EventKind = "step"
+	EventEpoch EventKind = "epoch"
+	EventDone  EventKind = "done"
+)
+
+// Event is a sign of life of a run.
+type Event struct {
+	Kind             EventKind `json:"kind"`
+	Epoch            int       `json:"epoch,omitempty"`
+	Epochs           int       `json:"epochs,omitempty"`
+	Step             int       `json:"step,omitempty"`
+	Steps            int       `json:"steps,omitempty"` // of an epoch
+	SamplesPerSecond float64   `json:"samples_per_second,omitempty"`
+	SecondsLeft      float64   `json:"seconds_left,omitempty"` // of the run, evaluation not counted
+	Loss             float64   `json:"loss,omitempty"`         // of the head, mean over the epoch so far
+	TestTop1         float64   `json:"test_top1,omitempty"`    // fraction; with EventEpoch
+	Text             string    `json:"text,omitempty"`
+}
+
+// Execute runs a job in this process and writes its record. The record says
+// how the run ended; the error is not nil unless it ended well. A record is
+// written for every end but one: where the out folder cannot be written.
+func Execute(ctx context.Context, j Job, now func() time.Time, on func(Event)) (*results.Record, error) {
+	if on == nil {
+		on = func(Event) {}
+	}
+	r := &results.Record{Spec: j.Spec, ID: results.SpecID(j.Spec), Started: now()}
+	if err := os.MkdirAll(j.Out, 0o755); err != nil {
+		return r, fmt.Errorf("out: %w", err)
+	}
+	x := &execution{job: j, record: r, now: now, on: on}
+	err := x.run(ctx)
+	r.Finished = now()
+	r.Status = statusOf(ctx, err)
+	if err != nil {
+		r.Error = err.Error()
+	}
+	if writeErr := results.Write(j.Out, *r); writeErr != nil {
+		return r, errors.Join(err, writeErr)
+	}
+	if err == nil {
+		err = train.RemoveState(x.statePath())
+	}
+	on(Event{Kind: EventDone, Text: string(r.Status)})
+	return r, err
+}
+
+func statusOf(ctx context.Context, err error) results.Status {
+	var memory *engine.OutOfMemory
+	var diverged *train.Diverged
+	switch {
+	case err == nil:
+		return results.StatusDone
+	case ctx.Err() != nil:
+		return results.StatusInterrupted
+	case errors.As(err, &memory):
+		return results.StatusOutOfMemory
+	case errors.As(err, &diverged):
+		return results.StatusDiverged
+	}
+	return results.StatusFailed
+}
+
+// execution is one job on its way.
+type execution struct {
+	job    Job
+	record *results.Record
+	now    func() time.Time
+	on     func(Event)
+}
+
+func (x *execution) statePath() string {
+	return filepath.Join(x.job.Out, x.record.ID+".state.safetensors")
+}
+
+func (x *execution) run(ctx context.Context) error {
+	spec := x.job.Spec
+	b, err := stagesOf(spec)
+	if err != nil {
+		return err
+	}
+	data, err := openData(spec, x.job.DataDir)
+	if err != nil {
+		return err
+	}
+	device, err := engine.Open(spec.Backend, engine.Options{Threads: int(spec.Threads)})
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	x.record.Environment = environment(device)
+	debug.FreeOSMemory()
+	baseline, measured := residentBytes()
+	session, err := train.NewSession(device, train.SessionOptions{
+		Stages: b.stages, Step: b.stepOptions(spec), Evaluation: true,
+		TrainTail: train.Tail(data.Train.N, int(spec.Batch)), TestTail: train.Tail(data.Test.N, int(spec.Batch))})
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	if x.record.Model, err = describe(b, spec, session.Training.Step); err != nil {
+		return err
+	}
+	x.record.Memory = memory(session.Training.Profile)
+	arena := session.ArenaBytes()
+	x.record.Memory.ArenaBytes = &arena
+	if measured {
+		x.record.Memory.ProcessBaselineBytes = &baseline
+		runtime.GC()
+		debug.FreeOSMemory()
+		_ = meter.Self().ResetPeak() // where it cannot be reset the peak is that of the whole process
+	}
+	x.on(Event{Kind: EventStart, Epochs: int(spec.Epochs), Text: x.record.ID})
+	report, err := train.Run(ctx, session, x.options(data, b))
+	x.fill(report)
+	return err
+}
+
+func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
+	spec := x.job.Spec
+	o := train.Options{
+		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Augment: b.card.Augment,
+		Schedule:  train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup},
+		StatePath: x.statePath(), Resume: x.job.Resume, Now: x.now, On: x.tick,
+	}
+	if spec.Augment == "none" {
+		o.Augment = datasets.Augmentation{}
+	}
+	return o
+}
+
+// tick turns the harness's signs of life into events.
+func (x *execution) tick(t train.Tick) {
+	if e := t.Finished; e != nil {
+		event := Event{Kind: EventEpoch, Epoch: t.Epoch, Epochs: t.Epochs}
+		event.Loss, event.TestTop1 = *e.TrainLoss, *e.TestTop1
+		x.on(event)
+		return
+	}
+	left := float64((t.Epochs-t.Epoch)*t.Steps+t.Steps-t.Step) * t.Seconds
+	x.on(Event{Kind: EventStep, Epoch: t.Epoch, Epochs: t.Epochs, Step: t.Step, Steps: t.Steps, Loss: t.Loss,
+		SamplesPerSecond: float64(x.job.Spec.Batch) / t.Seconds, SecondsLeft: left})
+}
+
+// fill puts what the harness measured into the record.
+func (x *execution) fill(r *train.Report) {
+	record := x.record
+	if peak, ok := peakBytes(); ok {
+		record.Memory.ProcessPeakBytes = &peak
+	}
+	record.Accuracy.Epochs = r.Epochs
+	for i, e := range r.Epochs {
+		if best := record.Accuracy.BestTop1; best == nil || *e.TestTop1 > *best {
+			record.Accuracy.BestTop1, record.Accuracy.BestEpoch = r.Epochs[i].TestTop1, &r.Epochs[i].Epoch
+		}
+		record.Accuracy.LastTop1 = r.Epochs[i].TestTop1
+	}
+	record.Time.TrainSeconds, record.Time.EvalSeconds = &r.TrainSeconds, &r.EvalSeconds
+	steps, ok := r.Steps.Summary()
+	if !ok {
+		return
+	}
+	record.Time.StepSeconds = &results.Distribution{Median: steps.Median, P05: steps.P05, P95: steps.P95, N: int64(steps.N)}
+	rate := float64(x.job.Spec.Batch) / steps.Median
+	record.Time.SamplesPerSecond = &rate
+	record.Time.PhaseSeconds = map[string]float64{"data": r.DataWaitSeconds / float64(steps.N)}
+	for phase, seconds := range r.PhaseSeconds {
+		record.Time.PhaseSeconds[phase] = seconds / float64(steps.N)
+	}
+	share := r.DataWaitSeconds / r.StepSecondsSum
+	record.Time.DataWaitSeconds, record.Time.DataShare = &r.DataWaitSeconds, &share
+}
+
+func openData(spec results.Spec, dir string) (*datasets.Dataset, error) {
+	entry, err := datasets.Find(spec.Dataset)
+	if err != nil {
+		return nil, err
+	}
+	return entry.Open(dir, datasets.Options{TrainLimit: int(spec.TrainLimit), TestLimit: int(spec.TestLimit)})
+}
+
+func residentBytes() (int64, bool) {
+	m, err := meter.Self().Memory()
+	if err != nil || m.ResidentBytes == nil {
+		return 0, false
+	}
+	return *m.ResidentBytes, true
+}
+
+func peakBytes() (int64, bool) {
+	m, err := meter.Self().Memory()
+	if err != nil || m.PeakBytes == nil {
+		return 0, false
+	}
+	return *m.PeakBytes, true
+}

@@ -1,0 +1,62 @@
+package meter
+
+import (
+	"math"
+	"slices"
+)
+
+// Steps collects the times of training steps. The zero value is ready. It keeps
+// all of them, 8 bytes a step.
+type Steps struct {
+	seconds []float64
+	invalid int
+}
+
+// StepSummary is the distribution of step times, in seconds. The median and not
+// the mean, since a stolen processor makes a few steps very long.
+type StepSummary struct {
+	Median, P05, P95 float64
+	// N is the number of steps in the figures.
+	N int
+	// Invalid is the number of times left out: negative or not finite, from a
+	// clock that jumped. It is 0 in a run that is to be trusted.
+	Invalid int
+}
+
+// Grow makes room for n more steps, so that Add does not allocate in a run
+// whose memory is measured.
+func (s *Steps) Grow(n int) { s.seconds = slices.Grow(s.seconds, max(n, 0)) }
+
+// Add takes the time of a step.
+func (s *Steps) Add(seconds float64) {
+	if !(seconds >= 0) || math.IsInf(seconds, 1) {
+		s.invalid++
+		return
+	}
+	s.seconds = append(s.seconds, seconds)
+}
+
+// Reset forgets all steps, such as those of the warm-up, and keeps the room.
+func (s *Steps) Reset() { s.seconds, s.invalid = s.seconds[:0], 0 }
+
+// Summary gives the distribution; false where no step was timed.
+func (s *Steps) Summary() (StepSummary, bool) {
+	if len(s.seconds) == 0 {
+		return StepSummary{Invalid: s.invalid}, false
+	}
+	sorted := slices.Sorted(slices.Values(s.seconds))
+	return StepSummary{
+		Median: quantile(sorted, 0.5), P05: quantile(sorted, 0.05), P95: quantile(sorted, 0.95),
+		N: len(sorted), Invalid: s.invalid,
+	}, true
+}
+
+// quantile interpolates between the two values beside the place p (n-1), as R's
+// type 7 and NumPy do. Note: gonum's stat.Quantile with LinInterp takes the
+// lower of the middle two as the median of an even number of values.
+func quantile(sorted []float64, p float64) float64 {
+	place := p * float64(len(sorted)-1)
+	low := int(place)
+	high := min(low+1, len(sorted)-1)
+	return sorted[low] + (place-float64(low))*(sorted[high]-sorted[low])
+}

@@ -1,0 +1,226 @@
+// Package suite is what to run: it expands a request into runs, compiles and
+// executes one, and sweeps over many, each in a process of its own so that its
+// peak memory is its own. It is the only writer of records.
+package suite
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/methods"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/datasets"
+	"github.com/localbench/localbench/suite/networks"
+)
+
+// Request is what the user asks for. Lists are crossed; an empty list and a
+// zero number mean the default.
+type Request struct {
+	Methods, Networks, Datasets []string
+	Batches                     []int64  // samples a step; empty: the recipe's
+	AuxDepths                   []int    // AugLocal's d
+	Modules                     []int    // K; 0: one a unit
+	Seeds                       []uint64 // empty: 1
+	Epochs                      int      // 0: the recipe's
+	TrainLimit, TestLimit       int      // first samples; 0: all
+	Precision, Backend          string
+	Device, Threads             int // Threads 0: all cores
+	LearningRate                *float64
+	Momentum, WeightDecay       *float64
+	Selection                   string  // AugLocal; empty: uniform
+	PyramidCoefficient          float64 // AugLocal; 0: 0.5
+	NoPyramid                   bool
+	NoAugment                   bool
+}
+
+// Defaults is the request of a bare `benchctl run`.
+func Defaults() Request {
+	return Request{
+		Methods: []string{"bp", "auglocal"}, Networks: []string{"resnet32"}, Datasets: []string{"synthetic"},
+		AuxDepths: []int{2}, Modules: []int{0}, Seeds: []uint64{1}, Precision: "f32", Backend: "auto",
+	}
+}
+
+// Expand crosses the lists into runs, in the order networks, data sets, batches,
+// methods, depths, modules, seeds. It checks everything that can be checked
+// without data and without a device: an error names the flag, the value and
+// the range. What a method does not have (bp has no auxiliary depth) is left
+// out of its spec, and specs that so become equal are one run.
+func (r Request) Expand() ([]results.Spec, error) {
+	r.fillDefaults()
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	var out []results.Spec
+	seen := map[string]bool{}
+	for _, base := range r.bases() {
+		for _, depth := range r.AuxDepths {
+			for _, modules := range r.Modules {
+				spec, err := r.forMethod(base, depth, modules)
+				if err != nil {
+					return nil, err
+				}
+				for _, seed := range r.Seeds {
+					spec.Seed = seed
+					if id := results.SpecID(spec); !seen[id] {
+						seen[id] = true
+						out = append(out, spec)
+					}
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+func (r *Request) fillDefaults() {
+	d := Defaults()
+	fill(&r.Methods, d.Methods)
+	fill(&r.Networks, d.Networks)
+	fill(&r.Datasets, d.Datasets)
+	fill(&r.AuxDepths, d.AuxDepths)
+	fill(&r.Modules, d.Modules)
+	fill(&r.Seeds, d.Seeds)
+	if r.Precision == "" {
+		r.Precision = d.Precision
+	}
+	if r.Backend == "" {
+		r.Backend = d.Backend
+	}
+}
+
+func fill[T any](list *[]T, d []T) {
+	if len(*list) == 0 {
+		*list = d
+	}
+}
+
+// check tests the values that are not bound to a method or a network.
+func (r Request) check() error {
+	for _, b := range r.Batches {
+		if b < 1 {
+			return fmt.Errorf("batch: got %d, want 1 or more samples", b)
+		}
+	}
+	for name, n := range map[string]int{"epochs": r.Epochs, "train-limit": r.TrainLimit, "test-limit": r.TestLimit, "threads": r.Threads, "device": r.Device} {
+		if n < 0 {
+			return fmt.Errorf("%s: got %d, want 0 or more", name, n)
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		value *float64
+	}{{"lr", r.LearningRate}, {"momentum", r.Momentum}, {"weight-decay", r.WeightDecay}} {
+		if c.value != nil && (*c.value < 0 || math.IsNaN(*c.value) || math.IsInf(*c.value, 0)) {
+			return fmt.Errorf("%s: got %g, want a number of 0 or more", c.name, *c.value)
+		}
+	}
+	if r.Momentum != nil && *r.Momentum >= 1 {
+		return fmt.Errorf("momentum: got %g, want less than 1", *r.Momentum)
+	}
+	if r.Precision != "f32" {
+		return fmt.Errorf("precision: got %q, want f32", r.Precision)
+	}
+	switch r.Backend {
+	case "auto", "cpu", "cuda", "reference":
+		return nil
+	}
+	return fmt.Errorf("backend: got %q, want auto, cpu, cuda or reference", r.Backend)
+}
+
+// bases crosses what every method has.
+func (r Request) bases() []results.Spec {
+	var out []results.Spec
+	for _, network := range r.Networks {
+		for _, dataset := range r.Datasets {
+			batches := r.Batches
+			fill(&batches, []int64{recipe(dataset).Batch})
+			for _, batch := range batches {
+				for _, method := range r.Methods {
+					out = append(out, results.Spec{Method: method, Network: network, Dataset: dataset, Batch: batch})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// forMethod completes the spec of one run and proves that it can be built.
+func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec, error) {
+	m, err := methods.Find(spec.Method)
+	if err != nil {
+		return spec, err
+	}
+	entry, err := datasets.Find(spec.Dataset)
+	if err != nil {
+		return spec, fmt.Errorf("dataset: %s", strings.TrimPrefix(err.Error(), "datasets: name: "))
+	}
+	rec := recipe(spec.Dataset)
+	spec.Precision, spec.Backend, spec.Threads = r.Precision, r.Backend, int64(r.Threads)
+	if r.Backend == "auto" {
+		spec.Backend = "cpu"
+	}
+	if r.Device != 0 {
+		spec.Device = fmt.Sprint(r.Device)
+	}
+	spec.Epochs, spec.TrainLimit, spec.TestLimit = int64(r.Epochs), int64(r.TrainLimit), int64(r.TestLimit)
+	if r.Epochs == 0 {
+		spec.Epochs = rec.Epochs
+	}
+	spec.LR, spec.Momentum, spec.WeightDecay, spec.Nesterov = or(r.LearningRate, rec.LR), or(r.Momentum, recipeMomentum), or(r.WeightDecay, recipeWeightDecay), true
+	if r.NoAugment {
+		spec.Augment = "none"
+	}
+	if m.Local {
+		spec.AuxDepth, spec.Modules, spec.Selection = int64(depth), int64(modules), r.Selection
+		spec.Pyramid, spec.PyramidCoefficient = !r.NoPyramid, r.PyramidCoefficient
+		if spec.Pyramid && spec.PyramidCoefficient == 0 {
+			spec.PyramidCoefficient = 0.5
+		}
+		if spec.Selection == "" {
+			spec.Selection = string(methods.SelectionUniform)
+		}
+	}
+	samples := entry.TrainSamples
+	if r.TrainLimit > 0 && (r.TrainLimit < samples || spec.Dataset == "synthetic") {
+		samples = r.TrainLimit
+	}
+	if spec.Batch > int64(samples) {
+		return spec, fmt.Errorf("batch: got %d, want at most the %d training samples of %s", spec.Batch, samples, spec.Dataset)
+	}
+	_, err = stagesOf(spec)
+	return spec, err
+}
+
+func or(p *float64, d float64) float64 {
+	if p != nil {
+		return *p
+	}
+	return d
+}
+
+// stagesOf builds network and stages of a spec.
+func stagesOf(spec results.Spec) (*built, error) {
+	entry, err := datasets.Find(spec.Dataset)
+	if err != nil {
+		return nil, err
+	}
+	image := graph.Shape{int64(entry.Height), int64(entry.Width), int64(entry.Channels)}
+	n, err := networks.New(spec.Network, image, int64(entry.Classes))
+	if err != nil {
+		return nil, err
+	}
+	m, err := methods.Find(spec.Method)
+	if err != nil {
+		return nil, err
+	}
+	stages, err := m.Stages(n, methods.Options{
+		Modules: int(spec.Modules), AuxDepth: int(spec.AuxDepth), Selection: methods.Selection(spec.Selection),
+		PyramidCoefficient: spec.PyramidCoefficient, NoPyramid: m.Local && !spec.Pyramid})
+	if err != nil {
+		return nil, err
+	}
+	return &built{card: entry.Card, network: n, stages: stages}, nil
+}

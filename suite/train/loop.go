@@ -1,0 +1,299 @@
+// Package train is the one harness: every method is trained and evaluated by
+// this loop, with the same data, schedule, measurements and record, so that
+// differences between methods are differences between methods.
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"time"
+
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/datasets"
+	"github.com/localbench/localbench/suite/meter"
+)
+
+// Options of one run.
+type Options struct {
+	ID       string // of the run: names the state file's owner
+	Seed     uint64
+	Batch    int
+	Schedule Schedule
+	Data     *datasets.Dataset
+	Augment  datasets.Augmentation
+	// StatePath is the file that progress is saved to after every epoch and on
+	// interruption; empty saves nothing. Resume goes on from it if it is there.
+	StatePath string
+	Resume    bool
+	Now       func() time.Time
+	On        func(Tick) // called after every step and every epoch; may be nil
+}
+
+// Tick is a sign of life.
+type Tick struct {
+	Epoch, Epochs int
+	Step, Steps   int     // of the epoch
+	Loss          float64 // of the head, mean over the epoch so far
+	Seconds       float64 // of the last step
+	Finished      *results.Epoch
+}
+
+// Diverged says that a loss is not finite.
+type Diverged struct {
+	Epoch, Step, Module int
+	Loss                float32
+}
+
+// Error names the place.
+func (e *Diverged) Error() string {
+	return fmt.Sprintf("train: epoch %d, step %d: the loss of module %d is %g, want a finite number", e.Epoch, e.Step, e.Module, e.Loss)
+}
+
+// Hint says what to try.
+func (e *Diverged) Hint() string { return "a lower --lr, or more warm-up, usually helps" }
+
+// Report is what a run measured.
+type Report struct {
+	Progress
+	Steps           meter.Steps
+	PhaseSeconds    map[string]float64 // sum over the timed steps
+	DataWaitSeconds float64
+	StepSecondsSum  float64
+	BufferBytes     int64 // host memory of the loaders
+}
+
+// Run initialises or resumes, trains and evaluates. On interruption it saves
+// its state and returns the context's error; the report then holds what was done.
+func Run(ctx context.Context, s *Session, o Options) (*Report, error) {
+	r := &runner{session: s, options: o, report: &Report{PhaseSeconds: map[string]float64{}}}
+	r.report.Progress = Progress{Epoch: 1}
+	if err := r.begin(); err != nil {
+		return r.report, err
+	}
+	if err := r.open(); err != nil {
+		return r.report, err
+	}
+	defer r.close()
+	p := &r.report.Progress
+	for p.Epoch <= o.Schedule.Epochs {
+		if err := r.epoch(ctx); err != nil {
+			if ctx.Err() != nil {
+				return r.report, errors.Join(err, r.save())
+			}
+			return r.report, err
+		}
+		if err := r.save(); err != nil {
+			return r.report, err
+		}
+	}
+	return r.report, nil
+}
+
+type runner struct {
+	session *Session
+	options Options
+	report  *Report
+	warm    bool // a step has run in this process
+
+	train, test *datasets.Loader
+}
+
+// open makes the loaders, once for all epochs.
+func (r *runner) open() (err error) {
+	o := r.options
+	r.train, err = datasets.NewLoader(o.Data.Train, datasets.LoaderOptions{Batch: o.Batch, Seed: o.Seed, Augment: o.Augment, Shuffle: true, Now: o.Now})
+	if err != nil {
+		return err
+	}
+	if r.test, err = datasets.NewLoader(o.Data.Test, datasets.LoaderOptions{Batch: o.Batch}); err != nil {
+		r.train.Close()
+		return err
+	}
+	r.report.BufferBytes = r.train.BufferBytes() + r.test.BufferBytes()
+	return nil
+}
+
+func (r *runner) close() {
+	r.train.Close()
+	r.test.Close()
+}
+
+func (r *runner) begin() error {
+	if r.options.Resume && r.options.StatePath != "" {
+		p, found, err := loadState(r.options.StatePath, r.options.ID, r.session)
+		if err != nil {
+			return err
+		}
+		if found {
+			r.report.Progress = p
+			return nil
+		}
+	}
+	return r.session.Initialise(r.options.Seed)
+}
+
+func (r *runner) save() error {
+	if r.options.StatePath == "" {
+		return nil
+	}
+	return saveState(r.options.StatePath, r.options.ID, r.session, r.report.Progress)
+}
+
+// epoch trains what is left of the epoch in work, evaluates, and moves the
+// progress to the next one.
+func (r *runner) epoch(ctx context.Context) error {
+	p, start := &r.report.Progress, r.options.Now()
+	if err := r.trainEpoch(ctx); err != nil {
+		p.TrainSeconds += r.options.Now().Sub(start).Seconds()
+		return err
+	}
+	trained := r.options.Now()
+	test, err := r.evaluate(ctx)
+	if err != nil {
+		p.TrainSeconds += trained.Sub(start).Seconds()
+		return err
+	}
+	p.TrainSeconds += trained.Sub(start).Seconds()
+	p.EvalSeconds += r.options.Now().Sub(trained).Seconds()
+	done := r.summary(test, r.options.Now().Sub(start).Seconds())
+	p.Epochs = append(p.Epochs, done)
+	p.Epoch, p.Batch, p.Sums = p.Epoch+1, 0, Sums{}
+	r.tick(Tick{Epoch: int(done.Epoch), Finished: &done})
+	return nil
+}
+
+// summary makes the record of the epoch from the sums.
+func (r *runner) summary(test Sums, seconds float64) results.Epoch {
+	p := &r.report.Progress
+	e := results.Epoch{Epoch: int64(p.Epoch), LR: r.options.Schedule.LearningRate(p.Epoch), Seconds: &seconds}
+	trainTop1, testTop1 := p.Sums.top1(), test.top1()
+	e.TrainTop1, e.TestTop1 = &trainTop1, &testTop1
+	testLoss := test.mean(0)
+	e.TestLoss = &testLoss
+	for i, l := range r.session.Training.Losses {
+		mean := p.Sums.mean(i)
+		if l.Classifier {
+			e.TrainLoss = &mean
+		}
+		for len(e.ModuleLosses) <= l.Module {
+			e.ModuleLosses = append(e.ModuleLosses, 0)
+		}
+		e.ModuleLosses[l.Module] += l.Weight * mean
+	}
+	return e
+}
+
+func (r *runner) trainEpoch(ctx context.Context) error {
+	o, p, loader := r.options, &r.report.Progress, r.train
+	if err := loader.Reset(uint32(p.Epoch), p.Batch); err != nil {
+		return err
+	}
+	rate := o.Schedule.LearningRate(p.Epoch)
+	for {
+		begin := o.Now()
+		batch, err := loader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		fetched := o.Now()
+		outcome, err := r.session.Train(batch.Images, batch.Labels, rate)
+		loader.Release(batch)
+		if err != nil {
+			return err
+		}
+		p.Sums.add(outcome, batch.N)
+		p.Batch++
+		if err := r.checkFinite(outcome); err != nil {
+			return err
+		}
+		r.measure(batch.N, begin, fetched)
+		r.tick(Tick{Epoch: p.Epoch, Step: p.Batch, Steps: loader.Batches(), Loss: r.headLoss(), Seconds: o.Now().Sub(begin).Seconds()})
+	}
+	return nil
+}
+
+// measure notes the times of a step. The first step of a process and partial
+// batches are not steady steps: they are trained but not timed.
+func (r *runner) measure(samples int, begin, fetched time.Time) {
+	phases := r.session.PhaseSeconds()
+	seconds := r.options.Now().Sub(begin).Seconds()
+	warm := r.warm
+	r.warm = true
+	if !warm || samples != r.options.Batch {
+		return
+	}
+	r.report.Steps.Add(seconds)
+	r.report.StepSecondsSum += seconds
+	r.report.DataWaitSeconds += fetched.Sub(begin).Seconds()
+	for phase, s := range phases {
+		r.report.PhaseSeconds[phase] += s
+	}
+}
+
+func (r *runner) headLoss() float64 {
+	for i, l := range r.session.Training.Losses {
+		if l.Classifier {
+			return r.report.Progress.Sums.mean(i)
+		}
+	}
+	return math.NaN()
+}
+
+func (r *runner) checkFinite(o Outcome) error {
+	for i, l := range o.Losses {
+		if math.IsNaN(float64(l)) || math.IsInf(float64(l), 0) {
+			p := r.report.Progress
+			return &Diverged{Epoch: p.Epoch, Step: p.Batch, Module: r.session.Training.Losses[i].Module, Loss: l}
+		}
+	}
+	return nil
+}
+
+// evaluate runs the whole test set.
+func (r *runner) evaluate(ctx context.Context) (Sums, error) {
+	var sums Sums
+	if err := r.test.Reset(0, 0); err != nil {
+		return sums, err
+	}
+	for {
+		batch, err := r.test.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return sums, nil
+		}
+		if err != nil {
+			return sums, err
+		}
+		outcome, err := r.session.Evaluate(batch.Images, batch.Labels)
+		r.test.Release(batch)
+		if err != nil {
+			return sums, err
+		}
+		sums.add(outcome, batch.N)
+	}
+}
+
+func (r *runner) tick(t Tick) {
+	if r.options.On != nil {
+		t.Epochs = r.options.Schedule.Epochs
+		r.options.On(t)
+	}
+}
+
+// RemoveState deletes the state file of a finished run; that there is none is
+// no error.
+func RemoveState(path string) error {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("train: state: %w", err)
+	}
+	return nil
+}
+
+// Tail returns the size of the last batch of n samples if it is not full, else 0.
+func Tail(n, batch int) int64 { return int64(n % batch) }

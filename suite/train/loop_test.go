@@ -1,0 +1,162 @@
+package train_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/methods"
+	"github.com/localbench/localbench/suite/datasets"
+	"github.com/localbench/localbench/suite/networks"
+	"github.com/localbench/localbench/suite/train"
+)
+
+// bench is a small run: 72 synthetic images in batches of 16, the last of 8.
+type bench struct {
+	session *train.Session
+	options train.Options
+}
+
+func newBench(t *testing.T, state string) *bench {
+	t.Helper()
+	entry, err := datasets.Find("synthetic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := entry.Open("", datasets.Options{TrainLimit: 72, TestLimit: 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := networks.New("resnet20", graph.Shape{32, 32, 3}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := methods.Find("auglocal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, err := m.Stages(n, methods.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, err := engine.Open("cpu", engine.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := train.SessionOptions{Stages: stages, Evaluation: true, TrainTail: train.Tail(72, 16), TestTail: train.Tail(40, 16),
+		Step: core.StepOptions{Batch: 16, Image: n.Input, SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}}
+	copy(o.Step.Mean[:], data.Mean)
+	copy(o.Step.Deviation[:], data.Std)
+	s, err := train.NewSession(device, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(); device.Close() })
+	return &bench{session: s, options: train.Options{
+		ID: "run", Seed: 3, Batch: 16, Data: data, Augment: data.Augment, Now: time.Now,
+		Schedule: train.Schedule{Base: 0.05, Epochs: 3, Warmup: 1}, StatePath: state}}
+}
+
+// content returns every persistent value.
+func (b *bench) content(t *testing.T) map[string][]float32 {
+	t.Helper()
+	out := map[string][]float32{}
+	for _, v := range b.session.Persistent() {
+		x := make([]float32, v.Shape.Elements())
+		if err := b.session.Training.Read(v, x); err != nil {
+			t.Fatal(err)
+		}
+		out[v.Name] = x
+	}
+	return out
+}
+
+// TestResumeGivesTheSameBits interrupts a run in the middle of an epoch, and
+// again at an epoch's end, each time goes on in a fresh session, and wants every
+// weight, running statistic, momentum and figure of the uninterrupted run.
+func TestResumeGivesTheSameBits(t *testing.T) {
+	whole := newBench(t, "")
+	want, err := train.Run(context.Background(), whole.session, whole.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(t.TempDir(), "state.safetensors")
+	var got *train.Report
+	for _, stop := range []func(train.Tick) bool{
+		func(k train.Tick) bool { return k.Epoch == 1 && k.Step == 3 },
+		func(k train.Tick) bool { return k.Finished != nil && k.Epoch == 2 },
+		func(train.Tick) bool { return false },
+	} {
+		b := newBench(t, state)
+		ctx, cancel := context.WithCancel(context.Background())
+		b.options.Resume = true
+		b.options.On = func(k train.Tick) {
+			if stop(k) {
+				cancel()
+			}
+		}
+		got, err = train.Run(ctx, b.session, b.options)
+		interrupted := ctx.Err() != nil
+		cancel()
+		if interrupted != (err != nil) || (interrupted && !errors.Is(err, context.Canceled)) {
+			t.Fatalf("interrupted %v, error %v", interrupted, err)
+		}
+		whole.options.StatePath = ""
+		if interrupted {
+			continue
+		}
+		a, c := whole.content(t), b.content(t)
+		for name := range a {
+			for i := range a[name] {
+				if math.Float32bits(a[name][i]) != math.Float32bits(c[name][i]) {
+					t.Fatalf("%s[%d]: %g after resuming, want %g", name, i, c[name][i], a[name][i])
+				}
+			}
+		}
+	}
+	if len(got.Epochs) != len(want.Epochs) {
+		t.Fatalf("%d epochs, want %d", len(got.Epochs), len(want.Epochs))
+	}
+	for i := range want.Epochs {
+		if *got.Epochs[i].TrainLoss != *want.Epochs[i].TrainLoss || *got.Epochs[i].TestTop1 != *want.Epochs[i].TestTop1 {
+			t.Errorf("epoch %d: loss %v top-1 %v, want %v %v", i+1, *got.Epochs[i].TrainLoss, *got.Epochs[i].TestTop1, *want.Epochs[i].TrainLoss, *want.Epochs[i].TestTop1)
+		}
+	}
+	if len(want.Epochs[0].ModuleLosses) != 8 {
+		t.Errorf("%d module losses, want 8: ten units, the last three in one module", len(want.Epochs[0].ModuleLosses))
+	}
+}
+
+// TestStateOfAnotherRun wants a state file refused by a run that it does not
+// belong to, and a damaged one named.
+func TestStateOfAnotherRun(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state.safetensors")
+	b := newBench(t, state)
+	ctx, cancel := context.WithCancel(context.Background())
+	b.options.On = func(train.Tick) { cancel() }
+	if _, err := train.Run(ctx, b.session, b.options); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	b.options.ID, b.options.Resume = "another", true
+	if _, err := train.Run(context.Background(), b.session, b.options); err == nil || !strings.Contains(err.Error(), `belongs to run "run"`) {
+		t.Errorf("got %v, want the owner named", err)
+	}
+}
+
+// TestDivergence wants a loss that is not finite to stop the run with the place.
+func TestDivergence(t *testing.T) {
+	b := newBench(t, "")
+	b.options.Schedule = train.Schedule{Base: 1e30, Epochs: 2}
+	_, err := train.Run(context.Background(), b.session, b.options)
+	var diverged *train.Diverged
+	if !errors.As(err, &diverged) || diverged.Epoch != 1 {
+		t.Errorf("got %v, want divergence in epoch 1", err)
+	}
+}

@@ -1,0 +1,244 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
+	"github.com/localbench/localbench/core/rng"
+)
+
+// Session is a network under training on one device: the programs for full and
+// for last batches, of training and of evaluation, on one arena.
+type Session struct {
+	Training   *core.Program // the full batch: the program whose profile is reported
+	Evaluation *core.Program
+	tails      map[tailKey]*core.Program
+	device     engine.Device
+	arena      engine.Arena
+	arenaBytes int64
+	losses     []float32
+}
+
+type tailKey struct {
+	training bool
+	samples  int64
+}
+
+// SessionOptions say which programs a session needs.
+type SessionOptions struct {
+	Stages     []model.Stage
+	Step       core.StepOptions // Batch is the full batch
+	TrainTail  int64            // samples of the last training batch, if not full; else 0
+	TestTail   int64            // samples of the last test batch, if not full; else 0
+	Evaluation bool             // the session evaluates, too
+}
+
+// NewSession compiles the programs and allocates the arena. The persistent
+// values hold no defined content before Initialise or weights.Load.
+func NewSession(d engine.Device, o SessionOptions) (*Session, error) {
+	s := &Session{device: d, tails: map[tailKey]*core.Program{}}
+	if err := s.compile(o); err != nil {
+		s.Close()
+		return nil, err
+	}
+	all := s.programs()
+	arena, err := core.Arena(d, all...)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.arena = arena
+	for _, p := range all {
+		s.arenaBytes = max(s.arenaBytes, p.Layout.ArenaBytes())
+	}
+	s.losses = make([]float32, len(s.Training.Losses))
+	return s, nil
+}
+
+func (s *Session) compile(o SessionOptions) (err error) {
+	if s.Training, err = s.program(o, true, o.Step.Batch); err != nil {
+		return err
+	}
+	if o.Evaluation {
+		if s.Evaluation, err = s.program(o, false, o.Step.Batch); err != nil {
+			return err
+		}
+	}
+	for _, k := range []tailKey{{true, o.TrainTail}, {false, o.TestTail}} {
+		if k.samples > 0 && (k.training || o.Evaluation) {
+			if s.tails[k], err = s.program(o, k.training, k.samples); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Session) program(o SessionOptions, training bool, batch int64) (*core.Program, error) {
+	o.Step.Batch = batch
+	write := core.EvaluationStep
+	if training {
+		write = core.TrainingStep
+	}
+	step, err := write(o.Stages, o.Step)
+	if err != nil {
+		return nil, err
+	}
+	return core.Compile(s.device, step, s.Training)
+}
+
+func (s *Session) programs() []*core.Program {
+	var all []*core.Program
+	for _, p := range []*core.Program{s.Training, s.Evaluation, s.tails[s.tail(true)], s.tails[s.tail(false)]} {
+		if p != nil {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+func (s *Session) tail(training bool) tailKey {
+	for k := range s.tails {
+		if k.training == training {
+			return k
+		}
+	}
+	return tailKey{}
+}
+
+// ArenaBytes is the size of the arena that was allocated.
+func (s *Session) ArenaBytes() int64 { return s.arenaBytes }
+
+// Close frees programs and arena.
+func (s *Session) Close() {
+	for _, p := range s.programs() {
+		p.Program.Close()
+	}
+	if s.arena != nil {
+		s.arena.Close()
+	}
+}
+
+// Persistent returns the values that live from step to step.
+func (s *Session) Persistent() []*graph.Value {
+	var out []*graph.Value
+	for _, v := range s.Training.Graph.Values {
+		if v.Category.Persistent() {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// Initialise fills every persistent value from its distribution. The element
+// at canonical position i of the parameter named n is number i of the stream
+// (seed, init, n): networks that share a layer's name start it alike, whatever
+// the method.
+func (s *Session) Initialise(seed uint64) error {
+	for _, v := range s.Persistent() {
+		canonical := make([]float32, v.Shape.Elements())
+		stream := rng.Stream{Seed: seed, Purpose: rng.PurposeInit, Epoch: rng.NameKey(v.Name)}
+		switch w := v.Weight; w.Init {
+		case graph.InitNormal:
+			stream.FillNormal(canonical, w.Scale)
+		case graph.InitUniform:
+			stream.FillUniform(canonical, -w.Scale, w.Scale)
+		default:
+			for i := range canonical {
+				canonical[i] = float32(w.Scale)
+			}
+		}
+		program := make([]float32, len(canonical))
+		graph.ToProgram(v, program, canonical)
+		if err := s.Training.Write(v, program); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Outcome is what one run of a program gave.
+type Outcome struct {
+	Losses  []float32 // by loss term in program order; valid until the next run
+	Correct float32   // samples that the network's head classified right
+}
+
+// Train runs one training step on the batch.
+func (s *Session) Train(images []byte, labels []int32, learningRate float64) (Outcome, error) {
+	p, err := s.pick(true, len(labels))
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := p.Write(p.LearningRate, []float32{float32(learningRate)}); err != nil {
+		return Outcome{}, err
+	}
+	return s.run(p, images, labels)
+}
+
+// Evaluate runs the network on the batch with running statistics.
+func (s *Session) Evaluate(images []byte, labels []int32) (Outcome, error) {
+	p, err := s.pick(false, len(labels))
+	if err != nil {
+		return Outcome{}, err
+	}
+	return s.run(p, images, labels)
+}
+
+func (s *Session) pick(training bool, samples int) (*core.Program, error) {
+	full := s.Evaluation
+	if training {
+		full = s.Training
+	}
+	if full != nil && full.Images.Shape[0] == int64(samples) {
+		return full, nil
+	}
+	if p := s.tails[tailKey{training, int64(samples)}]; p != nil {
+		return p, nil
+	}
+	return nil, fmt.Errorf("train: no program for a batch of %d samples", samples)
+}
+
+func (s *Session) run(p *core.Program, images []byte, labels []int32) (Outcome, error) {
+	if err := p.Write(p.Images, images); err != nil {
+		return Outcome{}, err
+	}
+	if err := p.Write(p.Labels, labels); err != nil {
+		return Outcome{}, err
+	}
+	if err := p.Run(0, len(p.Graph.Ops)); err != nil {
+		return Outcome{}, err
+	}
+	out := Outcome{Losses: s.losses[:len(p.Losses)]}
+	for i, l := range p.Losses {
+		if err := p.Read(l.Value, out.Losses[i:i+1]); err != nil {
+			return Outcome{}, err
+		}
+		if l.Classifier {
+			correct := []float32{0}
+			if err := p.Read(l.Correct, correct); err != nil {
+				return Outcome{}, err
+			}
+			out.Correct = correct[0]
+		}
+	}
+	return out, nil
+}
+
+// PhaseSeconds returns the seconds spent in each phase by the training
+// programs since the last call.
+func (s *Session) PhaseSeconds() map[string]float64 {
+	sum := map[string]float64{}
+	for _, p := range s.programs() {
+		trace := p.Trace(true)
+		if p.LearningRate == nil {
+			continue
+		}
+		for i, op := range p.Graph.Ops {
+			sum[op.Phase.String()] += trace[i]
+		}
+	}
+	return sum
+}

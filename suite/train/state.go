@@ -1,0 +1,78 @@
+package train
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/weights"
+)
+
+// Progress is where a run stands: what has to be known, besides the persistent
+// values of the session, to go on to the same bits.
+type Progress struct {
+	Epoch  int             `json:"epoch"` // the epoch in work, from 1
+	Batch  int             `json:"batch"` // batches of it that are trained
+	Sums   Sums            `json:"sums"`  // of those batches
+	Epochs []results.Epoch `json:"epochs"`
+	// Seconds spent so far, of earlier processes too.
+	TrainSeconds float64 `json:"train_seconds"`
+	EvalSeconds  float64 `json:"eval_seconds"`
+}
+
+// Sums add up an epoch batch by batch, weighted by samples.
+type Sums struct {
+	Samples int       `json:"samples"`
+	Losses  []float64 `json:"losses"` // by loss term, times samples
+	Correct float64   `json:"correct"`
+}
+
+func (s *Sums) add(o Outcome, samples int) {
+	if s.Losses == nil {
+		s.Losses = make([]float64, len(o.Losses))
+	}
+	s.Samples += samples
+	s.Correct += float64(o.Correct)
+	for i, l := range o.Losses {
+		s.Losses[i] += float64(l) * float64(samples)
+	}
+}
+
+// mean returns the mean loss of term i; top1 the fraction classified right.
+func (s *Sums) mean(i int) float64 { return s.Losses[i] / float64(s.Samples) }
+func (s *Sums) top1() float64      { return s.Correct / float64(s.Samples) }
+
+// stateKey names the progress among the metadata of a state file, specKey the
+// id of the run that it belongs to.
+const (
+	stateKey = "localbench_progress"
+	specKey  = "localbench_run"
+)
+
+// saveState writes the session and the progress to path, atomically.
+func saveState(path, id string, s *Session, p Progress) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("train: state: %w", err)
+	}
+	return weights.Save(path, s.Training, s.Persistent(), map[string]string{stateKey: string(text), specKey: id})
+}
+
+// loadState fills the session from path. Found is false if there is no file.
+func loadState(path, id string, s *Session) (p Progress, found bool, err error) {
+	if _, err := os.Stat(path); os.IsNotExist(err) {
+		return p, false, nil
+	}
+	meta, err := weights.Load(path, s.Training, s.Persistent())
+	if err != nil {
+		return p, false, err
+	}
+	if meta[specKey] != id {
+		return p, false, fmt.Errorf("train: state %s: belongs to run %q, want %q", path, meta[specKey], id)
+	}
+	if err := json.Unmarshal([]byte(meta[stateKey]), &p); err != nil {
+		return p, false, fmt.Errorf("train: state %s: progress: %w", path, err)
+	}
+	return p, true, nil
+}

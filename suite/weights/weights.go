@@ -1,0 +1,153 @@
+// Package weights writes and reads the persistent values of a program as
+// safetensors files: parameters, running statistics and optimizer state, under
+// the names and in the canonical element order of the common frameworks (OIHW),
+// so that a file says nothing of how the program lays them out.
+package weights
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/nlpodyssey/safetensors"
+)
+
+// Store reads and writes the values of a bound program.
+type Store interface {
+	Read(v *graph.Value, dst any) error
+	Write(v *graph.Value, src any) error
+}
+
+// Save writes values and the metadata to path: beside it, synced, renamed. It
+// holds one tensor in memory at a time.
+func Save(path string, s Store, values []*graph.Value, metadata map[string]string) error {
+	views := map[string]*view{}
+	var failed error
+	for _, v := range values {
+		views[v.Name] = &view{value: v, store: s, failed: &failed}
+	}
+	file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
+	if err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	defer file.Cleanup()
+	if err := safetensors.SerializeToWriter(views, metadata, io.Writer(file)); err != nil {
+		return fmt.Errorf("weights: %s: %w", path, err)
+	}
+	if failed != nil {
+		return fmt.Errorf("weights: %s: %w", path, failed)
+	}
+	if err := file.CloseAtomicallyReplace(); err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	return nil
+}
+
+// Load fills values from the file at path and returns its metadata. Missing,
+// extra and misshapen tensors are one error that lists them; then nothing has
+// been written.
+func Load(path string, s Store, values []*graph.Value) (map[string]string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %w", err)
+	}
+	_, meta, err := safetensors.ReadMetadata(content)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %s: not a safetensors file: %w", path, err)
+	}
+	file, err := safetensors.Deserialize(content)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %s: damaged: %w", path, err)
+	}
+	if err := compare(path, file, values); err != nil {
+		return nil, err
+	}
+	for _, v := range values {
+		t, _ := file.Tensor(v.Name)
+		canonical := make([]float32, v.Shape.Elements())
+		for i := range canonical {
+			canonical[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data()[4*i:]))
+		}
+		program := make([]float32, len(canonical))
+		graph.ToProgram(v, program, canonical)
+		if err := s.Write(v, program); err != nil {
+			return nil, err
+		}
+	}
+	return meta.Metadata(), nil
+}
+
+// compare lists what is missing, left over or of another shape.
+func compare(path string, file safetensors.SafeTensors, values []*graph.Value) error {
+	var faults []string
+	known := map[string]bool{}
+	for _, v := range values {
+		known[v.Name] = true
+		t, ok := file.Tensor(v.Name)
+		want := v.CanonicalShape()
+		switch {
+		case !ok:
+			faults = append(faults, "missing "+v.Name)
+		case t.DType() != safetensors.F32 || !equal(t.Shape(), want):
+			faults = append(faults, fmt.Sprintf("%s is %s%v, want F32%v", v.Name, t.DType(), t.Shape(), []int64(want)))
+		}
+	}
+	for _, name := range file.Names() {
+		if !known[name] {
+			faults = append(faults, "extra "+name)
+		}
+	}
+	if faults == nil {
+		return nil
+	}
+	slices.Sort(faults)
+	return fmt.Errorf("weights: %s does not fit the network: %s", path, strings.Join(faults, "; "))
+}
+
+func equal(a []uint64, b graph.Shape) bool {
+	return slices.EqualFunc(a, b, func(x uint64, y int64) bool { return int64(x) == y })
+}
+
+// view reads one tensor when the file is written. The interface of the library
+// has no error, so the first one is kept for Save.
+type view struct {
+	value  *graph.Value
+	store  Store
+	failed *error
+}
+
+// DType is the element type in the file.
+func (v *view) DType() safetensors.DType { return safetensors.F32 }
+
+// Shape is the canonical shape.
+func (v *view) Shape() []uint64 {
+	var s []uint64
+	for _, d := range v.value.CanonicalShape() {
+		s = append(s, uint64(d))
+	}
+	return s
+}
+
+// DataLen is the size in bytes.
+func (v *view) DataLen() uint64 { return uint64(v.value.Bytes()) }
+
+// Data reads the tensor and returns its bytes in canonical order.
+func (v *view) Data() []byte {
+	program := make([]float32, v.value.Shape.Elements())
+	if err := v.store.Read(v.value, program); err != nil && *v.failed == nil {
+		*v.failed = err
+	}
+	canonical := make([]float32, len(program))
+	graph.ToCanonical(v.value, canonical, program)
+	out := make([]byte, 0, 4*len(canonical))
+	for _, x := range canonical {
+		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(x))
+	}
+	return out
+}
