@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -139,9 +138,6 @@ func (x *execution) run(ctx context.Context) error {
 	x.record.Memory.ArenaBytes = &arena
 	if measured {
 		x.record.Memory.ProcessBaselineBytes = &baseline
-		runtime.GC()
-		debug.FreeOSMemory()
-		_ = meter.Self().ResetPeak() // where it cannot be reset the peak is that of the whole process
 	}
 	x.on(Event{Kind: EventStart, Epochs: int(spec.Epochs), Text: x.record.ID})
 	report, err := train.Run(ctx, session, x.options(data, b))
@@ -155,6 +151,12 @@ func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
 		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Augment: b.card.Augment,
 		Schedule:  train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup},
 		StatePath: x.statePath(), Resume: x.job.Resume, Now: x.now, On: x.tick,
+		// The peak of training, not of preparing it: what planning left behind is
+		// given back. Where the peak cannot be reset it is that of the whole process.
+		Ready: func() {
+			debug.FreeOSMemory()
+			_ = meter.Self().ResetPeak()
+		},
 	}
 	if spec.Augment == "none" {
 		o.Augment = datasets.Augmentation{}

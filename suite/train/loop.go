@@ -30,6 +30,7 @@ type Options struct {
 	StatePath string
 	Resume    bool
 	Now       func() time.Time
+	Ready     func()     // called when all is in place and the first step is next; may be nil
 	On        func(Tick) // called after every step and every epoch; may be nil
 }
 
@@ -78,6 +79,9 @@ func Run(ctx context.Context, s *Session, o Options) (*Report, error) {
 		return r.report, err
 	}
 	defer r.close()
+	if o.Ready != nil {
+		o.Ready()
+	}
 	p := &r.report.Progress
 	for p.Epoch <= o.Schedule.Epochs {
 		if err := r.epoch(ctx); err != nil {

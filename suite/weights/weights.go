@@ -27,10 +27,9 @@ type Store interface {
 // Save writes values and the metadata to path: beside it, synced, renamed. It
 // holds one tensor in memory at a time.
 func Save(path string, s Store, values []*graph.Value, metadata map[string]string) error {
-	views := map[string]*view{}
-	var failed error
+	views, shared := map[string]*view{}, &buffers{store: s}
 	for _, v := range values {
-		views[v.Name] = &view{value: v, store: s, failed: &failed}
+		views[v.Name] = &view{value: v, buffers: shared}
 	}
 	file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
 	if err != nil {
@@ -40,8 +39,8 @@ func Save(path string, s Store, values []*graph.Value, metadata map[string]strin
 	if err := safetensors.SerializeToWriter(views, metadata, io.Writer(file)); err != nil {
 		return fmt.Errorf("weights: %s: %w", path, err)
 	}
-	if failed != nil {
-		return fmt.Errorf("weights: %s: %w", path, failed)
+	if shared.err != nil {
+		return fmt.Errorf("weights: %s: %w", path, shared.err)
 	}
 	if err := file.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("weights: %w", err)
@@ -114,12 +113,19 @@ func equal(a []uint64, b graph.Shape) bool {
 	return slices.EqualFunc(a, b, func(x uint64, y int64) bool { return int64(x) == y })
 }
 
-// view reads one tensor when the file is written. The interface of the library
-// has no error, so the first one is kept for Save.
+// view reads one tensor when the file is written. All views of a file share
+// their buffers: a tensor is written before the next one is asked for, and the
+// memory of a run that saves its state hardly grows.
 type view struct {
-	value  *graph.Value
-	store  Store
-	failed *error
+	value *graph.Value
+	*buffers
+}
+
+type buffers struct {
+	store              Store
+	program, canonical []float32
+	octets             []byte
+	err                error // the first; the interface of the library has none
 }
 
 // DType is the element type in the file.
@@ -137,17 +143,19 @@ func (v *view) Shape() []uint64 {
 // DataLen is the size in bytes.
 func (v *view) DataLen() uint64 { return uint64(v.value.Bytes()) }
 
-// Data reads the tensor and returns its bytes in canonical order.
+// Data reads the tensor and returns its bytes in canonical order, valid until
+// the next call on any view of the file.
 func (v *view) Data() []byte {
-	program := make([]float32, v.value.Shape.Elements())
-	if err := v.store.Read(v.value, program); err != nil && *v.failed == nil {
-		*v.failed = err
+	n := int(v.value.Shape.Elements())
+	v.program = slices.Grow(v.program[:0], n)[:n]
+	v.canonical = slices.Grow(v.canonical[:0], n)[:n]
+	if err := v.store.Read(v.value, v.program); err != nil && v.err == nil {
+		v.err = err
 	}
-	canonical := make([]float32, len(program))
-	graph.ToCanonical(v.value, canonical, program)
-	out := make([]byte, 0, 4*len(canonical))
-	for _, x := range canonical {
-		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(x))
+	graph.ToCanonical(v.value, v.canonical, v.program)
+	v.octets = v.octets[:0]
+	for _, x := range v.canonical {
+		v.octets = binary.LittleEndian.AppendUint32(v.octets, math.Float32bits(x))
 	}
-	return out
+	return v.octets
 }

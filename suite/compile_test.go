@@ -1,0 +1,88 @@
+package suite_test
+
+import (
+	"testing"
+
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite"
+)
+
+// compile plans one CIFAR-10 run on the cpu backend, kernels' scratch included.
+func compile(t *testing.T, d engine.Device, network, method string, batch int64, depth int) *suite.Compiled {
+	t.Helper()
+	specs, err := suite.Request{Methods: []string{method}, Networks: []string{network}, Datasets: []string{"cifar10"},
+		Batches: []int64{batch}, AuxDepths: []int{depth}}.Expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := suite.CompileOn(d, specs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func openCPU(t *testing.T) engine.Device {
+	t.Helper()
+	d, err := engine.Open("cpu", engine.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// TestArenaIsNearTheLowerBound allows 2% above what no layout can go below.
+func TestArenaIsNearTheLowerBound(t *testing.T) {
+	d := openCPU(t)
+	for _, network := range []string{"resnet20", "resnet32", "resnet56", "resnet110"} {
+		for _, method := range []string{"bp", "auglocal"} {
+			for _, batch := range []int64{32, 128, 1024} {
+				p := compile(t, d, network, method, batch, 2).Profile
+				if over := float64(p.ArenaBytes)/float64(p.LowerBoundBytes) - 1; over > 0.02 {
+					t.Errorf("%s %s batch %d: arena %d is %.1f%% above the bound %d", network, method, batch, p.ArenaBytes, 100*over, p.LowerBoundBytes)
+				}
+				if p.PlannedPeakBytes > p.LowerBoundBytes || p.PlannedPeakBytes != p.ByCategory.Total() {
+					t.Errorf("%s %s batch %d: planned peak %d, bound %d, categories %d", network, method, batch, p.PlannedPeakBytes, p.LowerBoundBytes, p.ByCategory.Total())
+				}
+			}
+		}
+	}
+}
+
+// TestAugLocalPeak is the claim of the method, from the plan alone: on
+// ResNet-110, batch 1024, depth 2, at most 12% of back-propagation's peak. What
+// bp must save is counted by hand: 1.074e9 elements of convolution outputs and
+// about as many of rectified outputs.
+func TestAugLocalPeak(t *testing.T) {
+	d := openCPU(t)
+	bp := compile(t, d, "resnet110", "bp", 1024, 2).Profile.PlannedPeakBytes
+	local := compile(t, d, "resnet110", "auglocal", 1024, 2).Profile.PlannedPeakBytes
+	if share := float64(local) / float64(bp); share > 0.12 {
+		t.Errorf("auglocal's planned peak is %.3f of bp's, want at most 0.12", share)
+	}
+	if low, high := 2*1.07e9*4, 2*1.074e9*4*1.05; float64(bp) < low || float64(bp) > high {
+		t.Errorf("bp's planned peak is %d, want %.4g to %.4g", bp, low, high)
+	}
+}
+
+// TestExpand crosses lists and leaves out what a method does not have.
+func TestExpand(t *testing.T) {
+	specs, err := suite.Request{Methods: []string{"bp", "auglocal"}, AuxDepths: []int{2, 3}, Seeds: []uint64{1, 2}}.Expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	ids := map[string]bool{}
+	for _, s := range specs {
+		count[s.Method]++
+		ids[results.SpecID(s)] = true
+		if s.Method == "bp" && (s.AuxDepth != 0 || s.Pyramid) {
+			t.Errorf("bp has auxiliary depth %d", s.AuxDepth)
+		}
+	}
+	if count["bp"] != 2 || count["auglocal"] != 4 || len(ids) != 6 {
+		t.Errorf("%v runs, %d ids; want 2 of bp (seeds), 4 of auglocal (seeds and depths)", count, len(ids))
+	}
+}
