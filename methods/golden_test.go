@@ -50,8 +50,8 @@ type golden struct {
 	}
 }
 
-// knownCases are the golden traces of the methods that exist; a trace of a
-// method that does not is left alone until it does.
+// goldenFiles lists the traces. Those of methods that are not there yet are
+// skipped by name.
 func goldenFiles(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("testdata/golden_*.json")
@@ -61,9 +61,12 @@ func goldenFiles(t *testing.T) []string {
 	return files
 }
 
-// TestGoldenTraces follows PyTorch step by step: the loss of every module
-// within 1e-4 at the first step and 1e-2 at the tenth. Rounding alone, the
-// trace in float32 against the same in float64, is far below both.
+// TestGoldenTraces follows PyTorch step by step, every loss term of every module,
+// from the same weights and batches. What rounding does to a case shows in its
+// trace, which holds float32 and float64 side by side: the losses must agree
+// within 1e-4 and eight times that drift so far. That is at most 1e-2 at the
+// tenth step, and under AugLocal, where nothing amplifies it, 1e-4 throughout: a
+// learning rate, a momentum or a Nesterov term that is off by a percent shows.
 func TestGoldenTraces(t *testing.T) {
 	for _, file := range goldenFiles(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
@@ -92,13 +95,22 @@ func follow(t *testing.T, g golden) {
 	s := goldenSession(t, g)
 	defer s.Close()
 	compareParameters(t, s, g, true)
+	limit := 1e-4
 	for i, want := range g.Steps {
+		for _, m := range want {
+			for name, x := range m.Terms64 {
+				limit = max(limit, 1e-4+8*math.Abs(m.Terms[name]-x)/math.Abs(x))
+			}
+		}
+		if limit > 1e-2 {
+			t.Fatalf("step %d: the trace drifts too far to be followed: limit %g", i+1, limit)
+		}
 		images, labels := goldenBatch(g.Case.Seed, i, g.Case.Batch)
 		got, err := s.Train(images, labels, g.Case.LearningRate)
 		if err != nil {
 			t.Fatal(err)
 		}
-		compareLosses(t, i, s.Training.Losses, got.Losses, want)
+		compareLosses(t, i, limit, s.Training.Losses, got.Losses, want)
 	}
 	compareParameters(t, s, g, false)
 }
@@ -152,9 +164,8 @@ func goldenBatch(seed uint64, step, n int) ([]byte, []int32) {
 	return images, labels
 }
 
-func compareLosses(t *testing.T, step int, losses []core.ModuleLoss, got []float32, want []struct{ Terms, Terms64 map[string]float64 }) {
+func compareLosses(t *testing.T, step int, limit float64, losses []core.ModuleLoss, got []float32, want []struct{ Terms, Terms64 map[string]float64 }) {
 	t.Helper()
-	limit := 1e-4 + (1e-2-1e-4)*float64(step)/9
 	seen := 0
 	for i, l := range losses {
 		w, ok := want[l.Module].Terms[l.Name]

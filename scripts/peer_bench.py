@@ -5,9 +5,10 @@
 
 One fixed random batch, already normalised; no data loading. Local methods run
 backward of a module right after its forward, as the published programs do,
-and one optimizer step ends the step. What is done in the peer's favour: memory
-format channels_last, ReLU and the residual sum in place, gradients freed and
-not zeroed (`set_to_none`), no loss is read out.
+and one optimizer step ends the step. What is done in the peer's favour: ReLU
+and the residual sum in place, gradients freed and not zeroed (`set_to_none`),
+no loss is read out. Which memory format is faster depends on the method: try
+both.
 
 Memory is of the process: the baseline is the resident size after the imports
 and a tiny convolution, the peak is VmHWM, reset at the baseline. So the peak
@@ -40,6 +41,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "methods" / "tes
 import localnets  # noqa: E402
 
 SEED = 1
+MEMORY_FORMATS = {
+    "channels_last": torch.channels_last,
+    "contiguous": torch.contiguous_format,
+}
 LEARNING_RATE = 0.1
 
 
@@ -67,18 +72,18 @@ def warm_libraries() -> None:
 class Peer:
     """A model, its optimizer and one batch."""
 
-    def __init__(self, spec: localnets.Spec, batch: int) -> None:
+    def __init__(self, spec: localnets.Spec, batch: int, layout: torch.memory_format) -> None:
         self.model = localnets.LocalNet(spec)
         localnets.initialise(self.model, SEED)
-        self.model.to(memory_format=torch.channels_last).train()
+        self.model.to(memory_format=layout).train()
         self.optimizer = localnets.make_optimizer(self.model, LEARNING_RATE)
-        self.batch = self.random_batch(batch)
+        self.batch = self.random_batch(batch, layout)
 
     @staticmethod
-    def random_batch(size: int) -> localnets.Batch:
+    def random_batch(size: int, layout: torch.memory_format) -> localnets.Batch:
         torch.manual_seed(SEED)
         side = localnets.IMAGE_SIDE
-        images = torch.rand(size, 3, side, side).contiguous(memory_format=torch.channels_last)
+        images = torch.rand(size, 3, side, side).contiguous(memory_format=layout)
         labels = torch.randint(localnets.CLASSES, (size,))
         return localnets.Batch((images - 0.5) / 0.25, images, labels)
 
@@ -103,6 +108,7 @@ def summary(
         "batch": arguments.batch,
         "aux_depth": arguments.aux_depth if arguments.method == "auglocal" else None,
         "modules": len(peer.model.local_modules),
+        "memory_format": arguments.memory_format,
         "parameters": peer.model.parameter_count(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -150,6 +156,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10, metavar="S", help="timed steps")
     parser.add_argument("--warmup", type=int, default=2, metavar="W", help="steps before them")
     parser.add_argument("--aux-depth", type=int, default=2, metavar="D", help="AugLocal's d")
+    parser.add_argument("--memory-format", choices=MEMORY_FORMATS, default="channels_last")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
     )
@@ -173,10 +180,8 @@ def main() -> None:
     baseline = status_bytes("VmRSS")
     reset_peak()
 
-    peer = Peer(
-        localnets.Spec(arguments.network, arguments.method, aux_depth=arguments.aux_depth),
-        arguments.batch,
-    )
+    spec = localnets.Spec(arguments.network, arguments.method, aux_depth=arguments.aux_depth)
+    peer = Peer(spec, arguments.batch, MEMORY_FORMATS[arguments.memory_format])
     for _ in range(arguments.warmup):
         peer.step()
     seconds: list[float] = []
