@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/localbench/localbench/core/engine/native"
@@ -19,15 +20,20 @@ type cpuDevice struct {
 	backend native.Backend
 	handle  native.Device
 	calls   chan func()
+	closed  chan struct{} // closed by Close: no calls are taken any more
+	close   sync.Once
 	facts   map[string]string
 }
 
 func openCPU(o Options) (Device, error) {
+	if o.Device != int(int32(o.Device)) || o.Threads != int(int32(o.Threads)) {
+		return nil, fmt.Errorf("backend cpu: device %d with %d threads is out of range", o.Device, o.Threads)
+	}
 	b, err := native.CPU()
 	if err != nil {
 		return nil, err
 	}
-	d := &cpuDevice{name: "cpu", backend: b, calls: make(chan func())}
+	d := &cpuDevice{name: "cpu", backend: b, calls: make(chan func()), closed: make(chan struct{})}
 	go d.own()
 	err = d.do(func() error {
 		var err error
@@ -43,26 +49,35 @@ func openCPU(o Options) (Device, error) {
 		return err
 	})
 	if err != nil {
-		close(d.calls)
+		d.Close()
 		return nil, fmt.Errorf("backend cpu: %w", err)
 	}
 	return d, nil
 }
 
-// own executes calls until the channel is closed. The thread is not unlocked:
-// it ends with the goroutine, and its OpenMP workers with it.
+// own executes calls until the device is closed. The thread is not unlocked: it
+// ends with the goroutine, and its OpenMP workers with it.
 func (d *cpuDevice) own() {
 	runtime.LockOSThread()
-	for call := range d.calls {
-		call()
+	for {
+		select {
+		case call := <-d.calls:
+			call()
+		case <-d.closed:
+			return
+		}
 	}
 }
 
 // do executes f on the owner and returns its error.
 func (d *cpuDevice) do(f func() error) error {
 	done := make(chan error, 1)
-	d.calls <- func() { done <- f() }
-	return <-done
+	select {
+	case d.calls <- func() { done <- f() }:
+		return <-done
+	case <-d.closed:
+		return fmt.Errorf("engine: the device is closed")
+	}
 }
 
 // Name is the backend's name.
@@ -71,43 +86,60 @@ func (d *cpuDevice) Name() string { return d.name }
 // Facts are the library's version and the number of threads.
 func (d *cpuDevice) Facts() map[string]string { return d.facts }
 
-// Close ends the owner. Programs and arenas must be closed before.
-func (d *cpuDevice) Close() error {
-	err := d.do(func() error { d.backend.Close(d.handle); return nil })
-	close(d.calls)
+// Close ends the owner. Programs and arenas should be closed before: later their
+// memory cannot be given back. A second call does nothing.
+func (d *cpuDevice) Close() (err error) {
+	d.close.Do(func() {
+		err = d.do(func() error { d.backend.Close(d.handle); return nil })
+		close(d.closed)
+	})
 	return err
 }
 
 // Prepare chooses the kernels of g.
 func (d *cpuDevice) Prepare(g *graph.Graph) (Program, error) {
 	p := &cpuProgram{device: d, graph: g, scratch: make([]int64, len(g.Ops))}
-	return p, d.do(func() (err error) {
-		if p.handle, err = d.backend.Prepare(d.handle, encode(g)); err != nil {
-			return p.explain("prepare", err)
+	blob := encode(g)
+	scratch := make([]uint64, len(g.Ops))
+	err := d.do(func() (err error) {
+		if p.handle, err = d.backend.Prepare(d.handle, blob); err != nil {
+			return err
 		}
-		scratch := make([]uint64, len(g.Ops))
-		if err := d.backend.Scratch(p.handle, scratch); err != nil {
-			return p.explain("prepare", err)
-		}
-		for i, n := range scratch {
-			p.scratch[i] = int64(n)
-		}
-		return nil
+		return d.backend.Scratch(p.handle, scratch)
 	})
+	if err != nil {
+		return nil, p.explain("prepare", err)
+	}
+	for i, n := range scratch {
+		p.scratch[i] = int64(n)
+	}
+	return p, nil
 }
 
 // NewArena reserves memory; pages that no program writes cost nothing.
 func (d *cpuDevice) NewArena(bytes int64) (Arena, error) {
+	if bytes < 0 {
+		return nil, fmt.Errorf("engine: an arena of %d bytes, want at least 0", bytes)
+	}
 	a := &cpuArena{device: d, bytes: bytes}
 	err := d.do(func() (err error) {
 		a.handle, err = d.backend.NewArena(d.handle, uint64(bytes))
 		return err
 	})
-	var failure *native.Error
-	if errors.As(err, &failure) && failure.Code == native.OutOfMemory {
-		return nil, &OutOfMemory{NeedBytes: bytes, What: "an arena"}
+	if err != nil {
+		return nil, memoryOr(err, "an arena")
 	}
-	return a, err
+	return a, nil
+}
+
+// memoryOr turns a native error into an *OutOfMemory, if it says so; what is
+// what the memory was for.
+func memoryOr(err error, what string) error {
+	var e *native.Error
+	if !errors.As(err, &e) || e.Code != native.OutOfMemory {
+		return err
+	}
+	return &OutOfMemory{NeedBytes: e.NeedBytes, HaveBytes: e.HaveBytes, What: what}
 }
 
 type cpuArena struct {
@@ -126,12 +158,19 @@ func (a *cpuArena) Fill(pattern byte) error {
 
 // ReadAt copies len(to) bytes from offset on.
 func (a *cpuArena) ReadAt(to []byte, offset int64) error {
+	if offset < 0 {
+		return fmt.Errorf("engine: arena: offset %d, want at least 0", offset)
+	}
 	return a.device.do(func() error { return a.device.backend.ReadArena(a.handle, uint64(offset), to) })
 }
 
-// Close gives the memory back.
+// Close gives the memory back; programs that are bound to it cannot run any more.
 func (a *cpuArena) Close() error {
-	return a.device.do(func() error { a.device.backend.FreeArena(a.handle); return nil })
+	return a.device.do(func() error {
+		a.device.backend.FreeArena(a.handle)
+		a.handle = native.Arena{}
+		return nil
+	})
 }
 
 type cpuProgram struct {
@@ -152,7 +191,7 @@ func (p *cpuProgram) explain(doing string, err error) error {
 		where = fmt.Sprintf(" op %d %s at %s:", i, p.graph.Ops[i].Kind, p.graph.Ops[i].Scope)
 	}
 	if e.Code == native.OutOfMemory {
-		return &OutOfMemory{What: doing + where}
+		return memoryOr(err, strings.TrimSuffix(doing+":"+where, ":"))
 	}
 	return fmt.Errorf("engine: %s:%s %s", doing, where, e.Text)
 }
@@ -169,7 +208,9 @@ func (p *cpuProgram) Bind(a Arena, offsets, scratchOffsets []int64) error {
 	convert := func(in []int64) []uint64 {
 		out := make([]uint64, len(in))
 		for i, n := range in {
-			out[i] = uint64(max(n, 0))
+			if out[i] = uint64(n); n < 0 {
+				out[i] = native.Nowhere
+			}
 		}
 		return out
 	}
@@ -213,13 +254,17 @@ func (p *cpuProgram) Run(first, last int) error {
 // Trace returns the seconds spent in each op.
 func (p *cpuProgram) Trace(reset bool) []float64 {
 	seconds := make([]float64, len(p.graph.Ops))
-	_ = p.device.do(func() error { return p.device.backend.Trace(p.handle, seconds, reset) }) // the lengths agree: it cannot fail
+	_ = p.device.do(func() error { return p.device.backend.Trace(p.handle, seconds, reset) }) // fails for a closed program only: zeros
 	return seconds
 }
 
-// Close frees the program.
+// Close frees the program. A second call does nothing.
 func (p *cpuProgram) Close() error {
-	return p.device.do(func() error { p.device.backend.Free(p.handle); return nil })
+	return p.device.do(func() error {
+		p.device.backend.Free(p.handle)
+		p.handle = native.Program{}
+		return nil
+	})
 }
 
 // raw views a slice of the value's element type as bytes.

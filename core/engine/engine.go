@@ -69,13 +69,18 @@ func (e *Unavailable) Hint() string { return e.Remedy }
 
 // OutOfMemory says that a device has too little memory.
 type OutOfMemory struct {
-	NeedBytes int64
-	What      string
+	NeedBytes int64  // 0 if a library does not tell
+	HaveBytes int64  // 0 if the device does not tell
+	What      string // what needed it: "an arena", or a call with its op
 }
 
-// Error names the need.
+// Error names need and supply, as far as they are known.
 func (e *OutOfMemory) Error() string {
-	return fmt.Sprintf("out of memory: %s of %d bytes cannot be had", e.What, e.NeedBytes)
+	text := "out of memory: " + e.What
+	if e.NeedBytes > 0 {
+		text += fmt.Sprintf(": got %d bytes free, want %d", e.HaveBytes, e.NeedBytes)
+	}
+	return text
 }
 
 // Hint says what to try.

@@ -72,6 +72,9 @@ func (p *referenceProgram) Bind(a Arena, offsets, _ []int64) error {
 	if !ok {
 		return fmt.Errorf("engine: bind: the arena is not of this device")
 	}
+	if len(offsets) != len(p.graph.Values) {
+		return fmt.Errorf("engine: bind: got %d offsets, want one for each of %d values", len(offsets), len(p.graph.Values))
+	}
 	p.arena, p.offsets, p.machine = arena, offsets, reference.New(p.graph)
 	return nil
 }
@@ -117,8 +120,8 @@ func (p *referenceProgram) Read(v *graph.Value, dst any) error {
 		return err
 	}
 	content := p.machine.Get(v)
-	if v.Category.Persistent() {
-		content = p.arena.persistent[p.offsets[v.ID]]
+	if shared := p.arena.persistent[p.offsets[v.ID]]; v.Category.Persistent() && shared != nil {
+		content = shared
 	}
 	switch d := dst.(type) {
 	case []float32:

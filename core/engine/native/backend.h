@@ -1,7 +1,7 @@
 // The C ABI of a compute backend: what Go calls, and all that it calls.
 //
-//   const lb_backend *b = lb_backend_get(LB_ABI);
-//   lb_error e;
+//   const lb_backend *b = lb_backend_get(LB_ABI);               NULL: it speaks another
+//   lb_error e;      b->probe(text, sizeof text, &e);            what it is made of, or why it cannot run
 //   lb_device *d;    b->open(0, threads, &d, &e);
 //   lb_program *p;   b->prepare(d, blob, blob_bytes, &p, &e);    kernels are chosen
 //                    b->scratch(p, bytes_by_op, op_count, &e);    so that Go can plan
@@ -12,9 +12,16 @@
 //                    b->read(p, loss, &x, 4, &e);
 //                    b->program_free(p);  b->arena_free(a);  b->close(d);
 //
-// Rules. Every function returns a status and, unless it is LB_OK, fills the
-// error. No C++ exception leaves a function. What C allocates C frees. Calls on one
-// device come from one thread at a time. Counts, sizes and offsets are 64 bits wide.
+// Words. A device computes. A program is values, whose shapes are fixed, and ops in
+// order. An arena is the memory of a device that values and scratch memory lie in, at
+// offsets that the caller has planned: several programs may be bound to one arena,
+// and share the values that they have at the same offset.
+//
+// Rules. Every function that can fail returns a status and, unless it is LB_OK, fills
+// the error. No C++ exception leaves a function, nothing calls back, and there is no
+// global state. What C allocates C frees. Calls on a device, its programs and its arenas
+// come from one thread. Counts, sizes and offsets are 64 bits wide; offsets
+// are multiples of 64 bytes. Blobs and values are little-endian. Text is UTF-8.
 #pragma once
 #include <stdint.h>
 
@@ -23,7 +30,9 @@ extern "C" {
 #endif
 
 #define LB_ABI 1u           // of the table below
-#define LB_BLOB_VERSION 1u  // of the program that prepare reads
+#define LB_BLOB_VERSION 1u  // of the program that prepare reads: blob.cc has its fields
+
+#define LB_NOWHERE UINT64_MAX
 
 enum {
   LB_OK = 0,
@@ -36,7 +45,9 @@ enum {
 
 typedef struct lb_error {
   int32_t code;
-  int32_t op;  // index of the op it happened at, -1 if none
+  int32_t op;           // index of the op it happened at, -1 if none
+  uint64_t need_bytes;  // LB_OUT_OF_MEMORY: what was asked for, and what there is; 0 if not known
+  uint64_t have_bytes;
   char text[512];
 } lb_error;
 
@@ -48,11 +59,15 @@ typedef struct lb_backend {
   uint32_t abi;
   uint32_t struct_size;
   const char *name;
-  // Life of a device. describe writes "key=value" lines about libraries and threads.
+  // probe and describe write "key=value" lines about libraries, processor and threads.
+  int32_t (*probe)(char *text, uint64_t capacity, lb_error *);
+  // Life of a device. threads: 0 for one a core.
   int32_t (*open)(int32_t device, int32_t threads, lb_device **out, lb_error *);
   int32_t (*describe)(lb_device *, char *text, uint64_t capacity, lb_error *);
   void (*close)(lb_device *);
-  // Life of a program.
+  // Life of a program. prepare chooses kernels, scratch tells the memory that each op
+  // needs beside its values, bind gives everything a place and generates code. A value that
+  // no op touches may be at LB_NOWHERE.
   int32_t (*prepare)(lb_device *, const uint8_t *blob, uint64_t bytes, lb_program **out, lb_error *);
   int32_t (*scratch)(lb_program *, uint64_t *bytes, uint64_t ops, lb_error *);
   int32_t (*bind)(lb_program *, lb_arena *, const uint64_t *value_offsets, uint64_t values,
@@ -63,7 +78,8 @@ typedef struct lb_backend {
   int32_t (*arena_fill)(lb_arena *, uint8_t pattern, lb_error *);
   int32_t (*arena_read)(lb_arena *, uint64_t offset, void *to, uint64_t bytes, lb_error *);
   void (*arena_free)(lb_arena *);
-  // Running a bound program.
+  // Running a bound program. write and read copy a whole value, run runs the ops first, ...,
+  // last-1 and comes back when they are done.
   int32_t (*write)(lb_program *, uint64_t value, const void *from, uint64_t bytes, lb_error *);
   int32_t (*read)(lb_program *, uint64_t value, void *to, uint64_t bytes, lb_error *);
   int32_t (*run)(lb_program *, uint64_t first, uint64_t last, lb_error *);

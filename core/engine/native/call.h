@@ -2,6 +2,9 @@
 #pragma once
 #include "backend.h"
 
+static inline int32_t call_probe(const lb_backend *b, char *text, uint64_t capacity, lb_error *x2) {
+  return b->probe(text, capacity, x2);
+}
 static inline int32_t call_open(const lb_backend *b, int32_t device, int32_t threads, lb_device **out,
                                 lb_error *x3) {
   return b->open(device, threads, out, x3);

@@ -8,7 +8,8 @@
 // (or, for dw, out of scratch after it): they are small beside the activations.
 // Scratchpads are the op's scratch memory, so the plan knows them. Primitives
 // are kept by signature: a network has few shapes and many layers.
-#include <cstring>
+#include <oneapi/dnnl/dnnl_debug.h>
+
 #include <functional>
 #include <map>
 #include <unordered_map>
@@ -19,6 +20,20 @@
 namespace lb {
 namespace {
 
+// checked runs one step of the library and says which it was if it fails.
+template <typename F>
+auto checked(const char *what, F f) {
+  try {
+    return f();
+  } catch (const dnnl::error &x) {
+    int32_t code = x.status == dnnl_unimplemented       ? LB_UNSUPPORTED
+                   : x.status == dnnl_out_of_memory     ? LB_OUT_OF_MEMORY
+                   : x.status == dnnl_invalid_arguments ? LB_INVALID
+                                                        : LB_INTERNAL;
+    fail(code, "oneDNN: %s: %s (%s)", what, dnnl_status2str(x.status), x.what());
+  }
+}
+
 constexpr uint64_t align(uint64_t n) { return (n + 63) / 64 * 64; }
 
 dnnl::primitive_attr user_scratchpad() {
@@ -26,6 +41,21 @@ dnnl::primitive_attr user_scratchpad() {
   a.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   return a;
 }
+
+// serially keeps the library on this thread while it lives: the weights of most
+// layers are reordered sooner than other threads are woken.
+class serially {
+ public:
+  explicit serially(uint64_t bytes) : threads_(omp_get_max_threads()) {
+    if (bytes < 4 * serial_limit) omp_set_num_threads(1);
+  }
+  ~serially() { omp_set_num_threads(threads_); }
+  serially(const serially &) = delete;
+  serially &operator=(const serially &) = delete;
+
+ private:
+  int threads_;
+};
 
 // prepared is a primitive of one signature: the one to run, and the one that
 // brings its weights from the program's layout or back to it.
@@ -40,8 +70,11 @@ struct prepared {
            align(std::max(scratchpad.get_size(), reordered ? reorder_scratchpad.get_size() : 0));
   }
   void generate() {
-    if (!run) run = make();
-    if (reordered && !reorder) reorder = make_reorder();
+    checked("code generation", [&] {
+      if (!run) run = make();
+      serially s(weights.get_size());
+      if (reordered && !reorder) reorder = make_reorder();
+    });
   }
 };
 
@@ -64,6 +97,7 @@ convolutions &cache(device &d) {
 void plan_reorder(prepared &p, const dnnl::engine &e, bool backwards) {
   p.reordered = p.weights != p.stored;
   if (!p.reordered) return;
+  serially s(p.weights.get_size());
   dnnl::reorder::primitive_desc r(e, backwards ? p.weights : p.stored, e, backwards ? p.stored : p.weights,
                                   user_scratchpad());
   p.reorder_scratchpad = r.scratchpad_desc();
@@ -107,9 +141,7 @@ std::vector<int64_t> key_of(int32_t kind, const geometry &g) {
   return key;
 }
 
-std::shared_ptr<prepared> prepare_conv(int32_t kind, const geometry &g, convolutions &c) {
-  auto &known = c.known[key_of(kind, g)];
-  if (known) return known;
+std::shared_ptr<prepared> new_conv(int32_t kind, const geometry &g, convolutions &c) {
   auto p = std::make_shared<prepared>();
   auto f32 = dnnl::memory::data_type::f32;
   auto nhwc = dnnl::memory::format_tag::nhwc;
@@ -134,7 +166,13 @@ std::shared_ptr<prepared> prepare_conv(int32_t kind, const geometry &g, convolut
     p->make = [d] { return dnnl::convolution_backward_weights(d); };
   }
   plan_reorder(*p, c.engine, kind == kind_conv_backward_weights);
-  return known = p;
+  return p;
+}
+
+std::shared_ptr<prepared> prepare_conv(int32_t kind, const geometry &g, convolutions &c) {
+  auto &known = c.known[key_of(kind, g)];
+  if (known) return known;
+  return known = checked("choice of a convolution", [&] { return new_conv(kind, g, c); });
 }
 
 // onednn_kernel runs a prepared primitive for one op. Arguments are bound to
@@ -172,7 +210,12 @@ struct onednn_kernel : kernel {
           {DNNL_ARG_SCRATCHPAD, at(p->reorder_scratchpad, o.scratch + p->weights_bytes())});
   }
   void reorder() {
-    if (p->reordered) p->reorder.execute(c->stream, reorder_arguments);
+    if (!p->reordered) return;
+    serially s(p->weights.get_size());
+    checked("reorder", [&] { p->reorder.execute(c->stream, reorder_arguments); });
+  }
+  void execute() {
+    checked("execute", [&] { p->run.execute(c->stream, arguments); });
   }
 };
 
@@ -186,7 +229,7 @@ struct conv_forward : onednn_kernel {
       weights(o, DNNL_ARG_WEIGHTS, o.in(1), false);
     }
     reorder();
-    p->run.execute(c->stream, arguments);
+    execute();
   }
 };
 
@@ -199,7 +242,7 @@ struct conv_backward_data : onednn_kernel {
       weights(o, DNNL_ARG_WEIGHTS, o.in(1), false);
     }
     reorder();
-    p->run.execute(c->stream, arguments);
+    execute();
   }
 };
 
@@ -212,7 +255,7 @@ struct conv_backward_weights : onednn_kernel {
       if (o.results.size() > 1) arguments.insert({DNNL_ARG_DIFF_BIAS, at(p->bias, o.out(1))});
       weights(o, DNNL_ARG_DIFF_WEIGHTS, o.out(0), true);
     }
-    p->run.execute(c->stream, arguments);
+    execute();
     reorder();
   }
 };
@@ -233,17 +276,9 @@ struct linear_kernel : onednn_kernel {
       if (!p->bias.is_zero()) arguments.insert({DNNL_ARG_BIAS, at(p->bias, o.in(2))});
       if (p->scratchpad.get_size() > 0) arguments.insert({DNNL_ARG_SCRATCHPAD, at(p->scratchpad, o.scratch)});
     }
-    p->run.execute(c->stream, arguments);
-    if (kind == kind_linear_backward_weights && o.results.size() > 1) sum_columns(o);
-  }
-  // dbias[o] = sum over n of dy[n,o], in the order of n.
-  static void sum_columns(const op &o) {
-    int64_t n = o.operands[1]->dims[0], out = o.operands[1]->dims[1];
-    const float *dy = o.in(1);
-    std::vector<double> sum(static_cast<size_t>(out));
-    for (int64_t i = 0; i < n; i++)
-      for (int64_t j = 0; j < out; j++) sum[static_cast<size_t>(j)] += dy[i * out + j];
-    for (int64_t j = 0; j < out; j++) o.out(1)[j] = static_cast<float>(sum[static_cast<size_t>(j)]);
+    execute();
+    if (kind == kind_linear_backward_weights && o.results.size() > 1)
+      sum_columns(o.in(1), o.operands[1]->dims[0], o.operands[1]->dims[1], o.out(1), threads);
   }
 };
 
@@ -292,12 +327,35 @@ std::unique_ptr<kernel> make_linear(const op &o, device &d) {
     p->weights = p->stored = desc({inner, columns}, f32, tb ? dims{1, inner} : dims{columns, 1});
     p->y = desc({rows, columns}, f32, dims{columns, 1});
     if (bias) p->bias = desc({1, columns}, f32, dims{columns, 1});
-    auto m = matmul_desc(c.engine, p->x, p->weights, p->bias, p->y, user_scratchpad());
+    auto m = checked("choice of a product", [&] {
+      return matmul_desc(c.engine, p->x, p->weights, p->bias, p->y, user_scratchpad());
+    });
     p->scratchpad = m.scratchpad_desc();
     p->make = [m] { return dnnl::matmul(m); };
     known = p;
   }
   return std::make_unique<linear_kernel>(known, d, o.kind, a, b);
+}
+
+std::string onednn_isa() {
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::sse41:
+      return "sse41";
+    case dnnl::cpu_isa::avx:
+      return "avx";
+    case dnnl::cpu_isa::avx2:
+      return "avx2";
+    case dnnl::cpu_isa::avx512_core:
+      return "avx512_core";
+    case dnnl::cpu_isa::avx512_core_vnni:
+      return "avx512_core_vnni";
+    case dnnl::cpu_isa::avx512_core_bf16:
+      return "avx512_core_bf16";
+    case dnnl::cpu_isa::avx512_core_amx:
+      return "avx512_core_amx";
+    default:
+      return "other";
+  }
 }
 
 std::string onednn_version() {

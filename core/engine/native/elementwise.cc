@@ -9,7 +9,7 @@ namespace {
 
 LB_CLONES void relu_part(const float *x, float *y, int64_t n) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : 0;
+  for (int64_t i = 0; i < n; i++) y[i] = 0 > x[i] ? 0 : x[i];  // what is not a number stays so
 }
 
 LB_CLONES void relu_backward_part(const float *dy, const float *y, float *dx, int64_t n) {
@@ -20,6 +20,18 @@ LB_CLONES void relu_backward_part(const float *dy, const float *y, float *dx, in
 LB_CLONES void add_part(const float *x, const float *y, float *z, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; i++) z[i] = x[i] + y[i];
+}
+
+// Columns [from, to) of a matrix, in order of the rows, summed in f64.
+LB_CLONES void sum_part(const float *x, int64_t rows, int64_t columns, float *sum, int64_t from, int64_t to) {
+  constexpr int64_t width = 32;
+  for (; from < to; from += width) {
+    int64_t n = to - from < width ? to - from : width;
+    double a[width] = {};
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t j = 0; j < n; j++) a[j] += x[i * columns + from + j];
+    for (int64_t j = 0; j < n; j++) sum[from + j] = static_cast<float>(a[j]);
+  }
 }
 
 void relu(const op &o, int threads) {
@@ -62,6 +74,13 @@ void normalize_image(const op &o, int threads) {
 }
 
 }  // namespace
+
+// sum[j] = sum over i of x[i,j]: the gradient of a bias. Threads take columns, so
+// the bits do not depend on their number.
+void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int threads) {
+  parallel(columns, 32, threads, rows * columns,
+           [&](int64_t from, int64_t to, int) { sum_part(x, rows, columns, sum, from, to); });
+}
 
 std::unique_ptr<kernel> make_elementwise(const op &o, device &d) {
   void (*f)(const op &, int) = o.kind == kind_relu            ? relu

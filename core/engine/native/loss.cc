@@ -27,8 +27,12 @@ void cross_entropy(const op &o, int) {
     for (int64_t k = 1; k < classes; k++)
       if (l[k] > l[best]) best = k;
     double top = l[best], own = l[label], sum = 0;
-    for (int64_t k = 0; k < classes; k++) sum += std::exp(l[k] - top);
-    for (int64_t k = 0; k < classes; k++) p[k] = static_cast<float>(std::exp(l[k] - top) / sum);
+    for (int64_t k = 0; k < classes; k++) {
+      double e = std::exp(l[k] - top);
+      sum += e;
+      p[k] = static_cast<float>(e);
+    }
+    for (int64_t k = 0; k < classes; k++) p[k] = static_cast<float>(p[k] / sum);
     loss += std::log(sum) + top - own;
     correct += best == label;
   }

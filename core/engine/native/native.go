@@ -27,14 +27,19 @@ const (
 	Internal    = C.LB_INTERNAL
 )
 
+// Nowhere is the offset of a value that no op touches.
+const Nowhere uint64 = C.LB_NOWHERE
+
 // BlobVersion is the version of the program format that Prepare reads.
 const BlobVersion = C.LB_BLOB_VERSION
 
 // Error is what a backend says of a failure.
 type Error struct {
-	Code int32
-	Op   int32 // index of the op it happened at, -1 if none
-	Text string
+	Code      int32
+	Op        int32 // index of the op it happened at, -1 if none
+	NeedBytes int64 // OutOfMemory: what was asked for, and what there is; 0 if not known
+	HaveBytes int64
+	Text      string
 }
 
 // Error returns the sentence.
@@ -68,7 +73,16 @@ func check(status C.int32_t, e *C.lb_error) error {
 	if status == C.LB_OK {
 		return nil
 	}
-	return &Error{Code: int32(e.code), Op: int32(e.op), Text: C.GoString(&e.text[0])}
+	return &Error{Code: int32(e.code), Op: int32(e.op), NeedBytes: int64(e.need_bytes), HaveBytes: int64(e.have_bytes), Text: C.GoString(&e.text[0])}
+}
+
+// Probe returns "key=value" lines about libraries and processor; the error says
+// why the backend cannot run here.
+func (b Backend) Probe() (string, error) {
+	var e C.lb_error
+	text := make([]byte, 4096)
+	err := check(C.call_probe(b.table, (*C.char)(unsafe.Pointer(&text[0])), C.uint64_t(len(text)), &e), &e)
+	return C.GoString((*C.char)(unsafe.Pointer(&text[0]))), err
 }
 
 // Open opens a device with a number of threads; 0 for one a core.

@@ -1,195 +1,262 @@
-// Pooling over windows of [N H W C], C innermost, and its gradients. Each result
-// is written once and gathers what it needs: no atomics, no order to lose.
-//   max_pool            y, index: the first largest element of the window, row by row
-//   average_pool        mean over the window's part inside the input (or with padding)
-//   adaptive_...        mean over floor(i*H/P) .. ceil((i+1)*H/P)
-// The gradients walk the input: an element sums over the windows it lies in, in order.
+// Pooling over windows of [N H W C], C innermost, and its gradients.
+//
+//   max_pool      y, index: the first largest element of the window, row by row
+//   average_pool  mean over the window's part inside the input (or inside the padding)
+//   adaptive_...  mean over floor(i*H/P) .. ceil((i+1)*H/P)
+//
+// Threads take whole rows of the result (samples, for the gradient of max_pool),
+// and windows add up in order: no atomics, and the same bits for any number of
+// threads. No result may lie in an operand.
+//
+// Passes: x (or dy) is read once for each window an element lies in, mostly from
+// the first cache; the result is written once (max_pool_backward: cleared, then
+// added to). Sixteen channels at a time stay in registers. Where windows begin and
+// end is a table by axis, made at prepare.
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
+#include <cstring>
 
 #include "program.h"
 
 namespace lb {
 namespace {
 
-// range of a window or of the windows of an element, half open.
+// range of a window, or of the windows of an element, half open.
 struct range {
   int64_t from, to;
+  bool operator==(const range &r) const { return from == r.from && to == r.to; }
 };
 
-// axis is one direction of a pooling: sizes and windows.
+// axis is one direction of a pooling: sizes, and tables by output and by input.
 struct axis {
   int64_t in, out, kernel, stride, padding;
   bool adaptive;
-  // window is the part of window i inside the input.
-  range window(int64_t i) const {
-    if (adaptive) return {i * in / out, ((i + 1) * in + out - 1) / out};
-    int64_t a = i * stride - padding;
-    return {std::max<int64_t>(a, 0), std::min(a + kernel, in)};
-  }
-  // extent counts the elements of window i inside the padded input.
-  int64_t extent(int64_t i) const {
-    int64_t a = i * stride - padding;
-    return std::min(a + kernel, in + padding) - a;
-  }
-  // windows are those that element x lies in.
-  range windows(int64_t x) const {
-    if (adaptive) {
-      int64_t a = x * out / in, b = ((x + 1) * out + in - 1) / in;
-      while (a > 0 && window(a - 1).to > x) a--;
-      while (b < out && window(b).from <= x) b++;
-      return {a, std::min(b, out)};
+  std::vector<range> window;    // by output: the part of its window inside the input
+  std::vector<int64_t> begin;   // by output: where its window begins, may be in the padding
+  std::vector<double> inverse;  // by output: 1 / elements that the mean counts
+  std::vector<range> windows;   // by input: the windows it lies in
+
+  void fill(bool count_padding) {
+    for (int64_t i = 0; i < out; i++) {
+      int64_t from = adaptive ? i * in / out : i * stride - padding;
+      int64_t to = adaptive ? ((i + 1) * in + out - 1) / out : from + kernel;
+      range w{std::max<int64_t>(from, 0), std::min(to, in)};
+      int64_t counted = count_padding && !adaptive ? std::min(to, in + padding) - from : w.to - w.from;
+      window.push_back(w), begin.push_back(from);
+      inverse.push_back(1 / static_cast<double>(counted));
     }
-    int64_t a = x + padding - kernel + 1;
-    a = a <= 0 ? 0 : (a + stride - 1) / stride;
-    return {a, std::min((x + padding) / stride + 1, out)};
+    // Windows begin and end in order: those of element x are first, ..., end-1.
+    int64_t first = 0, end = 0;
+    for (int64_t x = 0; x < in; x++) {
+      while (first < out && window[static_cast<size_t>(first)].to <= x) first++;
+      while (end < out && window[static_cast<size_t>(end)].from <= x) end++;
+      windows.push_back({first, std::max(first, end)});
+    }
   }
 };
 
 struct geometry {
   axis h, w;
   int64_t n, c;
-  bool count_padding;
-  // divisor of the mean over window (i, j).
-  float divisor(int64_t i, int64_t j) const {
-    if (count_padding && !h.adaptive) return static_cast<float>(h.extent(i) * w.extent(j));
-    range a = h.window(i), b = w.window(j);
-    return static_cast<float>((a.to - a.from) * (b.to - b.from));
-  }
+  int32_t row[256], column[256];  // of a place in the window
 };
 
-geometry geometry_of(const op &o, const value &x, bool adaptive) {
-  const attributes &a = o.attr;
-  auto side = [&](int i) {
-    return axis{x.dims[1 + i], a.output[i], a.kernel[i], a.stride[i], a.padding[i], adaptive};
-  };
-  return {side(0), side(1), x.dims[0], x.dims[3], a.count_padding != 0};
+constexpr int64_t lanes = 16;  // channels that are worked on together
+
+#define LB_INLINE static inline __attribute__((always_inline))
+
+// Sixteen lanes as one value of the compiler: what a machine has no such
+// registers for becomes several.
+using floats = float __attribute__((vector_size(4 * lanes)));
+using ints = int32_t __attribute__((vector_size(4 * lanes)));
+using octets = uint8_t __attribute__((vector_size(lanes)));
+
+template <typename V>
+LB_INLINE void load(V &to, const void *from) {
+  std::memcpy(&to, from, sizeof to);
 }
 
-void max_pool(const op &o, int threads) {
-  geometry g = geometry_of(o, *o.operands[0], false);
-  const float *x = o.in(0);
-  float *y = o.out(0);
-  uint8_t *index = o.results[1]->data;
-  parallel(g.n * g.h.out, 1, threads, o.results[0]->elements * g.h.kernel,
-           [&](int64_t from, int64_t to, int) {
-             for (int64_t row = from; row < to; row++)
-               for (int64_t j = 0; j < g.w.out; j++) {
-                 int64_t b = row / g.h.out, i = row % g.h.out, at = (row * g.w.out + j) * g.c;
-                 range v = g.h.window(i), h = g.w.window(j);
-                 std::fill(y + at, y + at + g.c, -INFINITY);
-                 std::fill(index + at, index + at + g.c, uint8_t{0});
-                 bool first = true;
-                 for (int64_t r = v.from; r < v.to; r++)
-                   for (int64_t s = h.from; s < h.to; s++, first = false) {
-                     const float *p = x + ((b * g.h.in + r) * g.w.in + s) * g.c;
-                     auto place = static_cast<uint8_t>((r - i * g.h.stride + g.h.padding) * g.w.kernel + s -
-                                                       j * g.w.stride + g.w.padding);
-                     for (int64_t k = 0; k < g.c; k++)
-                       if (first || p[k] > y[at + k]) y[at + k] = p[k], index[at + k] = place;
-                   }
-               }
-           });
+// chunks calls f(k, lanes) for sixteen channels from k on, until all are done: the
+// last sixteen overlap those before. Fewer than sixteen channels come one by one.
+template <typename F, typename G>
+LB_INLINE void chunks(int64_t c, F sixteen, G one) {
+  if (c < lanes) {
+    for (int64_t k = 0; k < c; k++) one(k);
+    return;
+  }
+  for (int64_t k = 0; k + lanes <= c; k += lanes) sixteen(k);
+  if (c % lanes != 0) sixteen(c - lanes);
 }
 
-void max_pool_backward(const op &o, int threads) {
-  geometry g = geometry_of(o, *o.results[0], false);
-  const float *dy = o.in(0);
-  const uint8_t *index = o.operands[1]->data;
-  float *dx = o.out(0);
-  parallel(g.n * g.h.in, 1, threads, o.results[0]->elements, [&](int64_t from, int64_t to, int) {
-    for (int64_t row = from; row < to; row++)
-      for (int64_t s = 0; s < g.w.in; s++) {
-        int64_t b = row / g.h.in, r = row % g.h.in;
-        float *d = dx + (row * g.w.in + s) * g.c;
-        std::fill(d, d + g.c, 0.0f);
-        range v = g.h.windows(r), h = g.w.windows(s);
-        for (int64_t i = v.from; i < v.to; i++)
-          for (int64_t j = h.from; j < h.to; j++) {
-            int64_t at = ((b * g.h.out + i) * g.w.out + j) * g.c;
-            int64_t place =
-                (r - i * g.h.stride + g.h.padding) * g.w.kernel + s - j * g.w.stride + g.w.padding;
-            for (int64_t k = 0; k < g.c; k++)
-              if (index[at + k] == place) d[k] += dy[at + k];
-          }
+// max_window finds the largest elements of window (i, j), T floats and I ints at a time.
+template <typename T, typename I>
+LB_INLINE void max_window(const geometry &g, const float *x, int64_t i, int64_t j, T &best, I &where) {
+  range v = g.h.window[static_cast<size_t>(i)], h = g.w.window[static_cast<size_t>(j)];
+  int64_t top = g.h.begin[static_cast<size_t>(i)], left = g.w.begin[static_cast<size_t>(j)];
+  int64_t step = g.c, width = g.w.in, kernel = g.w.kernel;
+  load(best, x + (v.from * width + h.from) * step);
+  where = I{} + static_cast<int32_t>((v.from - top) * kernel + h.from - left);
+  for (int64_t r = v.from; r < v.to; r++) {
+    const float *p = x + (r * width + h.from) * step;
+    auto place = static_cast<int32_t>((r - top) * kernel + h.from - left);
+    for (int64_t s = h.from; s < h.to; s++, p += step, place++) {
+      T next;
+      load(next, p);
+      auto more = next > best;
+      best = more ? next : best;
+      where = more ? I{} + place : where;
+    }
+  }
+}
+
+LB_CLONES void max_row(const geometry &g, const float *x, int64_t i, float *y, uint8_t *index) {
+  for (int64_t j = 0; j < g.w.out; j++, y += g.c, index += g.c)
+    chunks(
+        g.c,
+        [&](int64_t k) __attribute__((always_inline)) {
+          floats best;
+          ints where;
+          max_window(g, x + k, i, j, best, where);
+          octets narrow = __builtin_convertvector(where, octets);
+          std::memcpy(y + k, &best, sizeof best);
+          std::memcpy(index + k, &narrow, sizeof narrow);
+        },
+        [&](int64_t k) __attribute__((always_inline)) {
+          int32_t where;
+          max_window(g, x + k, i, j, y[k], where);
+          index[k] = static_cast<uint8_t>(where);
+        });
+}
+
+// max_gradient_sample gives dy of every window, in order, to the element that
+// won it: one addition an element of dy, where a gather would need one comparison
+// for every element of every window. An index that is no place of its window (the
+// memory of a value is the caller's) is left out.
+LB_CLONES void max_gradient_sample(const geometry &g, const float *dy, const uint8_t *index, float *dx) {
+  std::memset(dx, 0, static_cast<size_t>(g.h.in * g.w.in * g.c) * sizeof(float));
+  for (int64_t i = 0; i < g.h.out; i++)
+    for (int64_t j = 0; j < g.w.out; j++, dy += g.c, index += g.c) {
+      int64_t top = g.h.begin[static_cast<size_t>(i)], left = g.w.begin[static_cast<size_t>(j)];
+      for (int64_t k = 0; k < g.c; k++) {
+        int64_t r = top + g.row[index[k]], s = left + g.column[index[k]];
+        if (static_cast<uint64_t>(r) < static_cast<uint64_t>(g.h.in) &&
+            static_cast<uint64_t>(s) < static_cast<uint64_t>(g.w.in))
+          dx[(r * g.w.in + s) * g.c + k] += dy[k];
       }
-  });
+    }
 }
 
-LB_CLONES void add_row(float *to, const float *from, int64_t n) {
+// mean_lanes sums a window in four parts: shorter chains, smaller rounding errors.
+LB_INLINE void mean_lanes(const geometry &g, const float *x, range v, range h, double inverse, int64_t k,
+                          float *y) {
+  float sum[4][lanes];
+  for (int u = 0; u < 4; u++)
+    for (int64_t l = 0; l < k; l++) sum[u][l] = 0;
+  for (int64_t r = v.from; r < v.to; r++) {
+    const float *p = x + (r * g.w.in + h.from) * g.c, *end = x + (r * g.w.in + h.to) * g.c;
+    for (; p + 3 * g.c < end; p += 4 * g.c)
+      for (int u = 0; u < 4; u++)
+        for (int64_t l = 0; l < k; l++) sum[u][l] += p[u * g.c + l];
+    for (; p < end; p += g.c)
+      for (int64_t l = 0; l < k; l++) sum[0][l] += p[l];
+  }
+  auto f = static_cast<float>(inverse);
+  for (int64_t l = 0; l < k; l++) y[l] = ((sum[0][l] + sum[1][l]) + (sum[2][l] + sum[3][l])) * f;
+}
+
+LB_CLONES void mean_row(const geometry &g, const float *x, int64_t i, float *y) {
+  for (int64_t j = 0; j < g.w.out; j++, y += g.c) {
+    range v = g.h.window[static_cast<size_t>(i)], h = g.w.window[static_cast<size_t>(j)];
+    double inverse = g.h.inverse[static_cast<size_t>(i)] * g.w.inverse[static_cast<size_t>(j)];
+    int64_t k = 0;
+    for (; k + lanes <= g.c; k += lanes) mean_lanes(g, x + k, v, h, inverse, lanes, y + k);
+    if (k < g.c) mean_lanes(g, x + k, v, h, inverse, g.c - k, y + k);
+  }
+}
+
+// mean_gradient_row: neighbours that lie in the same windows have the same
+// gradient, so it is summed once and copied. Under a global pool that is a row.
+LB_CLONES void mean_gradient_row(const geometry &g, const float *dy, int64_t r, float *dx) {
+  range v = g.h.windows[static_cast<size_t>(r)];
+  const float *same = dx;
+  for (int64_t s = 0; s < g.w.in; s++, dx += g.c) {
+    range h = g.w.windows[static_cast<size_t>(s)];
+    if (s > 0 && h == g.w.windows[static_cast<size_t>(s - 1)]) {
+      for (int64_t l = 0; l < g.c; l++) dx[l] = same[l];
+      continue;
+    }
+    same = dx;
+    for (int64_t l = 0; l < g.c; l++) dx[l] = 0;
+    for (int64_t i = v.from; i < v.to; i++)
+      for (int64_t j = h.from; j < h.to; j++) {
+        const float *p = dy + (i * g.w.out + j) * g.c;
+        auto f =
+            static_cast<float>(g.h.inverse[static_cast<size_t>(i)] * g.w.inverse[static_cast<size_t>(j)]);
 #pragma omp simd
-  for (int64_t k = 0; k < n; k++) to[k] += from[k];
-}
-
-LB_CLONES void add_scaled_row(float *to, const float *from, float scale, int64_t n) {
-#pragma omp simd
-  for (int64_t k = 0; k < n; k++) to[k] += from[k] * scale;
-}
-
-template <bool Adaptive>
-void average_pool(const op &o, int threads) {
-  geometry g = geometry_of(o, *o.operands[0], Adaptive);
-  const float *x = o.in(0);
-  float *y = o.out(0);
-  parallel(g.n * g.h.out, 1, threads, o.operands[0]->elements, [&](int64_t from, int64_t to, int) {
-    for (int64_t row = from; row < to; row++)
-      for (int64_t j = 0; j < g.w.out; j++) {
-        int64_t b = row / g.h.out, i = row % g.h.out;
-        float *q = y + (row * g.w.out + j) * g.c;
-        std::fill(q, q + g.c, 0.0f);
-        range v = g.h.window(i), h = g.w.window(j);
-        for (int64_t r = v.from; r < v.to; r++)
-          for (int64_t s = h.from; s < h.to; s++) add_row(q, x + ((b * g.h.in + r) * g.w.in + s) * g.c, g.c);
-        float d = g.divisor(i, j);
-        for (int64_t k = 0; k < g.c; k++) q[k] /= d;
+        for (int64_t l = 0; l < g.c; l++) dx[l] += p[l] * f;
       }
-  });
+  }
 }
 
-template <bool Adaptive>
-void average_pool_backward(const op &o, int threads) {
-  geometry g = geometry_of(o, *o.results[0], Adaptive);
-  const float *dy = o.in(0);
-  float *dx = o.out(0);
-  parallel(g.n * g.h.in, 1, threads, o.results[0]->elements, [&](int64_t from, int64_t to, int) {
-    for (int64_t row = from; row < to; row++)
-      for (int64_t s = 0; s < g.w.in; s++) {
-        int64_t b = row / g.h.in, r = row % g.h.in;
-        float *d = dx + (row * g.w.in + s) * g.c;
-        std::fill(d, d + g.c, 0.0f);
-        range v = g.h.windows(r), h = g.w.windows(s);
-        for (int64_t i = v.from; i < v.to; i++)
-          for (int64_t j = h.from; j < h.to; j++)
-            add_scaled_row(d, dy + ((b * g.h.out + i) * g.w.out + j) * g.c, 1 / g.divisor(i, j), g.c);
-      }
-  });
-}
+// pool_kernel runs parts of a sample: rows of the result, or all of it.
+struct pool_kernel : kernel {
+  geometry g;
+  int32_t kind;
+  int threads;
+  pool_kernel(const op &o, const value &x, bool adaptive, int t) : kind(o.kind), threads(t) {
+    const attributes &a = o.attr;
+    auto side = [&](int i) {
+      axis s{x.dims[1 + i], a.output[i], a.kernel[i], a.stride[i], a.padding[i], adaptive, {}, {}, {}, {}};
+      s.fill(a.count_padding != 0);
+      return s;
+    };
+    g = {side(0), side(1), x.dims[0], x.dims[3], {}, {}};
+    for (int64_t place = 0; place < 256 && !adaptive; place++) {
+      g.row[place] = static_cast<int32_t>(place / g.w.kernel);
+      g.column[place] = static_cast<int32_t>(place % g.w.kernel);
+    }
+  }
+  void run(const op &o) override {
+    int64_t x = g.h.in * g.w.in * g.c, y = g.h.out * g.w.out * g.c;  // elements of a sample
+    const float *in = o.in(0);
+    float *out = o.out(0);
+    switch (kind) {
+      case kind_max_pool:
+        return each(g.h.out, [&](int64_t b, int64_t i) {
+          int64_t at = b * y + i * g.w.out * g.c;
+          max_row(g, in + b * x, i, out + at, o.results[1]->data + at);
+        });
+      case kind_max_pool_backward:
+        return each(1, [&](int64_t b, int64_t) {
+          max_gradient_sample(g, in + b * y, o.operands[1]->data + b * y, out + b * x);
+        });
+      case kind_average_pool:
+      case kind_adaptive_average_pool:
+        return each(g.h.out, [&](int64_t b, int64_t i) {
+          mean_row(g, in + b * x, i, out + b * y + i * g.w.out * g.c);
+        });
+      default:
+        return each(g.h.in, [&](int64_t b, int64_t r) {
+          mean_gradient_row(g, in + b * y, r, out + b * x + r * g.w.in * g.c);
+        });
+    }
+  }
+  // each calls f(sample, part) for all parts of all samples.
+  template <typename F>
+  void each(int64_t parts, F f) const {
+    parallel(g.n * parts, 1, threads, g.n * g.h.in * g.w.in * g.c, [&](int64_t from, int64_t to, int) {
+      for (int64_t at = from; at < to; at++) f(at / parts, at % parts);
+    });
+  }
+};
 
 }  // namespace
 
 std::unique_ptr<kernel> make_pool(const op &o, device &d) {
-  void (*f)(const op &, int) = nullptr;
-  switch (o.kind) {
-    case kind_max_pool:
-      f = max_pool;
-      break;
-    case kind_max_pool_backward:
-      f = max_pool_backward;
-      break;
-    case kind_average_pool:
-      f = average_pool<false>;
-      break;
-    case kind_average_pool_backward:
-      f = average_pool_backward<false>;
-      break;
-    case kind_adaptive_average_pool:
-      f = average_pool<true>;
-      break;
-    default:
-      f = average_pool_backward<true>;
-  }
-  return std::make_unique<function>(f, d.threads);
+  bool adaptive = o.kind == kind_adaptive_average_pool || o.kind == kind_adaptive_average_pool_backward;
+  bool forward =
+      o.kind == kind_max_pool || o.kind == kind_average_pool || o.kind == kind_adaptive_average_pool;
+  return std::make_unique<pool_kernel>(o, forward ? *o.operands[0] : *o.results[0], adaptive, d.threads);
 }
 
 }  // namespace lb

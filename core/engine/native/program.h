@@ -24,6 +24,7 @@ namespace lb {
 struct failure {
   int32_t code;
   std::string text;
+  uint64_t need_bytes = 0, have_bytes = 0;  // of LB_OUT_OF_MEMORY
 };
 [[noreturn]] void fail(int32_t code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -102,6 +103,13 @@ struct op {
   float *out(size_t i) const { return reinterpret_cast<float *>(results[i]->data); }
 };
 
+// read_program takes a blob apart; at is the index of the op under way, -1 before.
+void read_program(const uint8_t *blob, uint64_t bytes, std::vector<value> &, std::vector<op> &, int32_t &at);
+
+// check refuses an op whose operands, results or attributes do not fit its kind,
+// and pads its operands with absent ones to the number that the kind has.
+void check(op &);
+
 // The families. Each returns the kernel of an op of one of its kinds.
 std::unique_ptr<kernel> make_conv(const op &, device &);
 std::unique_ptr<kernel> make_linear(const op &, device &);
@@ -110,7 +118,9 @@ std::unique_ptr<kernel> make_pool(const op &, device &);
 std::unique_ptr<kernel> make_elementwise(const op &, device &);
 std::unique_ptr<kernel> make_loss(const op &, device &);
 std::unique_ptr<kernel> make_update(const op &, device &);
+void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int threads);
 std::string onednn_version();
+std::string onednn_isa();
 
 // function wraps a kernel that needs no state.
 struct function : kernel {
@@ -120,8 +130,9 @@ struct function : kernel {
   void run(const op &o) override { call(o, threads); }
 };
 
-// Below this many elements a parallel region costs more than it brings.
-constexpr int64_t serial_limit = 16384;
+// Below this many elements a parallel region brings some microseconds at best, and
+// costs a time slice where other programs hold the cores.
+constexpr int64_t serial_limit = 65536;
 
 // parallel calls f(begin, end, thread) on parts of [0, n) that are whole
 // multiples of grain, the same parts for the same number of threads.

@@ -1,0 +1,214 @@
+// What an op must look like before a kernel is chosen for it: number and type of
+// operands and results, shapes that fit, attributes in range. Kernels trust it.
+#include "program.h"
+
+namespace lb {
+namespace {
+
+// form is the operands and results of a kind, a letter each: f f32, s s32, u u8;
+// a capital letter marks one that may be absent (a result: at the end of the list).
+struct form {
+  const char *operands, *results;
+};
+
+const form &form_of(int32_t kind) {
+  static const form forms[kind_count] = {
+      {"", ""},              // none
+      {"ffF", "f"},          // conv
+      {"ff", "f"},           // conv_backward_data
+      {"ff", "fF"},          // conv_backward_weights
+      {"fFF", "ff"},         // norm_stats
+      {"fffffF", "f"},       // norm_apply
+      {"ffffffFF", "fffF"},  // norm_backward
+      {"f", "f"},            // relu
+      {"ff", "f"},           // relu_backward
+      {"ff", "f"},           // add
+      {"f", "f"},            // detach
+      {"f", "fu"},           // max_pool
+      {"fu", "f"},           // max_pool_backward
+      {"f", "f"},            // average_pool
+      {"f", "f"},            // average_pool_backward
+      {"f", "f"},            // adaptive_average_pool
+      {"f", "f"},            // adaptive_average_pool_backward
+      {"ffF", "f"},          // linear
+      {"ff", "f"},           // linear_backward_data
+      {"ff", "fF"},          // linear_backward_weights
+      {"fs", "fff"},         // cross_entropy
+      {"fs", "f"},           // cross_entropy_backward
+      {"u", "f"},            // normalize_image
+      {"ffff", ""},          // sgd
+  };
+  return forms[kind];
+}
+
+void check_form(const std::vector<value *> &list, const char *letters, const char *what) {
+  size_t i = 0;
+  for (; letters[i]; i++) {
+    bool optional = letters[i] < 'a';
+    char want = static_cast<char>(optional ? letters[i] + 'a' - 'A' : letters[i]);
+    const value *v = i < list.size() ? list[i] : nullptr;
+    if (!v && !optional) fail(LB_INVALID, "%s %zu is absent", what, i);
+    if (v && "fsu"[v->type] != want) fail(LB_INVALID, "%s %zu has type %d", what, i, v->type);
+  }
+  if (list.size() > i) fail(LB_INVALID, "%zu %ss, want at most %zu", list.size(), what, i);
+}
+
+void want(bool ok, const char *what) {
+  if (!ok) fail(LB_INVALID, "shapes or attributes do not fit: want %s", what);
+}
+
+bool same(const value *a, const value *b) {
+  if (!a || !b) return true;
+  for (int i = 0; i < 4; i++)
+    if (a->dims[i] != b->dims[i]) return false;
+  return a->rank == b->rank;
+}
+
+bool vector_of(const value *v, int64_t n) { return !v || (v->rank == 1 && v->dims[0] == n); }
+
+// in_range: no extent or attribute is so large that a product of two overflows.
+constexpr int64_t limit = int64_t{1} << 31;
+bool in_range(int64_t low, int64_t n) { return low <= n && n < limit; }
+
+void check_range(const value *v) {
+  for (int i = 0; v && i < 4; i++) want(in_range(1, v->dims[i]), "extents below 2^31");
+}
+
+void check_conv(const op &o, const value &x, const value &w, const value &y, const value *bias) {
+  const attributes &a = o.attr;
+  want(x.rank == 4 && w.rank == 4 && y.rank == 4, "tensors of rank 4");
+  want(in_range(1, a.groups) && x.dims[3] == w.dims[3] * a.groups && w.dims[0] % a.groups == 0,
+       "channels that are multiples of the groups");
+  want(x.dims[0] == y.dims[0] && y.dims[3] == w.dims[0] && vector_of(bias, w.dims[0]),
+       "batches, channels and a bias that agree");
+  for (int i = 0; i < 2; i++) {
+    want(in_range(1, a.stride[i]) && in_range(0, a.padding[i]),
+         "a stride of at least 1, a padding of at least 0");
+    int64_t span = x.dims[1 + i] + 2 * a.padding[i] - w.dims[1 + i];
+    want(span >= 0 && y.dims[1 + i] == span / a.stride[i] + 1, "a result as high and wide as its windows");
+  }
+}
+
+void check_pool(const op &o, const value &x, const value &y) {
+  const attributes &a = o.attr;
+  bool adaptive = o.kind == kind_adaptive_average_pool || o.kind == kind_adaptive_average_pool_backward;
+  bool largest = o.kind == kind_max_pool || o.kind == kind_max_pool_backward;
+  want(x.rank == 4 && y.rank == 4 && x.dims[0] == y.dims[0] && x.dims[3] == y.dims[3],
+       "tensors of rank 4 with the same batch and channels");
+  for (int i = 0; i < 2; i++) {
+    want(a.output[i] == y.dims[1 + i], "the output that the attributes name");
+    want(x.dims[1 + i] <= 65536 && y.dims[1 + i] <= 65536, "images of at most 65536 x 65536");
+    if (adaptive) continue;
+    want(in_range(1, a.kernel[i]) && in_range(1, a.stride[i]) && in_range(0, a.padding[i]) &&
+             2 * a.padding[i] <= a.kernel[i],
+         "a kernel and stride of at least 1 and a padding of at most half the kernel");
+    want((a.output[i] - 1) * a.stride[i] - a.padding[i] < x.dims[1 + i], "no window beyond the input");
+  }
+  want(!largest || a.kernel[0] * a.kernel[1] <= 255, "windows of at most 255 elements");
+}
+
+void check_norm(const op &o) {
+  const value &x = *o.operands[o.kind == kind_norm_backward ? 1 : 0];
+  want(x.rank == 4 || x.rank == 2, "x of rank 4 or 2");
+  int64_t c = x.channels();
+  auto vectors = [&](const std::vector<value *> &list, size_t from, size_t to) {
+    for (size_t i = from; i < to; i++) want(vector_of(list[i], c), "one element a channel");
+  };
+  if (o.kind == kind_norm_stats) {
+    vectors(o.operands, 1, 3), vectors(o.results, 0, 2);
+    want(!o.operands[1] == !o.operands[2], "both running statistics or none");
+    want(x.elements / c >= 2, "at least 2 values a channel");
+    return;
+  }
+  if (o.kind == kind_norm_apply) {
+    vectors(o.operands, 1, 5);
+    want(same(&x, o.operands[5]) && same(&x, o.results[0]), "tensors of one shape");
+    return;
+  }
+  vectors(o.operands, 2, 6), vectors(o.results, 1, 3);
+  bool residual = o.operands[6] != nullptr;
+  want(residual == (o.results.size() == 4) && (!residual || o.attr.relu),
+       "a residual gradient if, and only if, there is a rectified result");
+  want(same(&x, o.operands[0]) && same(&x, o.operands[6]) && same(&x, o.operands[7]) &&
+           same(&x, o.results[0]) && (!residual || same(&x, o.results[3])),
+       "tensors of one shape");
+}
+
+// check_linear: x [rows in], w [out in], y [rows out]; x may have more dimensions.
+void check_linear(const value &x, const value &w, const value &y, const value *bias) {
+  want(w.rank == 2 && y.rank == 2 && x.rank >= 2 && x.dims[0] == y.dims[0] && w.dims[0] == y.dims[1] &&
+           x.elements == x.dims[0] * w.dims[1] && vector_of(bias, w.dims[0]),
+       "x [N in], weight [out in], y [N out]");
+  want(in_range(1, x.elements / x.dims[0]), "extents below 2^31");
+}
+
+void check_loss(const op &o) {
+  const value &scores = *o.operands[0];
+  want(scores.rank == 2 && vector_of(o.operands[1], scores.dims[0]), "scores [N K] and labels [N]");
+  if (o.kind == kind_cross_entropy_backward) {
+    want(same(&scores, o.results[0]), "a gradient of the scores' shape");
+    return;
+  }
+  want(vector_of(o.results[0], 1) && vector_of(o.results[1], 1) && same(&scores, o.results[2]),
+       "a loss [1], a count [1] and probabilities [N K]");
+}
+
+const value *second_result(const op &o) { return o.results.size() > 1 ? o.results[1] : nullptr; }
+
+}  // namespace
+
+void check(op &o) {
+  if (o.kind <= kind_none || o.kind >= kind_count)
+    fail(LB_UNSUPPORTED, "the cpu backend has no kernel of kind %d, it knows 1 to %d", o.kind,
+         kind_count - 1);
+  const form &f = form_of(o.kind);
+  check_form(o.operands, f.operands, "operand");
+  check_form(o.results, f.results, "result");
+  for (size_t i = 0; f.operands[i]; i++)
+    if (i >= o.operands.size()) o.operands.push_back(nullptr);
+  for (const value *v : o.operands) check_range(v);
+  for (const value *v : o.results) check_range(v);
+  const auto &in = o.operands, &out = o.results;
+  switch (o.kind) {
+    case kind_conv:
+      return check_conv(o, *in[0], *in[1], *out[0], in[2]);
+    case kind_conv_backward_data:
+      return check_conv(o, *out[0], *in[1], *in[0], nullptr);
+    case kind_conv_backward_weights:
+      return check_conv(o, *in[0], *out[0], *in[1], second_result(o));
+    case kind_norm_stats:
+    case kind_norm_apply:
+    case kind_norm_backward:
+      return check_norm(o);
+    case kind_max_pool:
+      want(same(out[0], out[1]), "an index of the result's shape");
+      return check_pool(o, *in[0], *out[0]);
+    case kind_average_pool:
+    case kind_adaptive_average_pool:
+      return check_pool(o, *in[0], *out[0]);
+    case kind_max_pool_backward:
+      want(same(in[0], in[1]), "an index of the gradient's shape");
+      return check_pool(o, *out[0], *in[0]);
+    case kind_average_pool_backward:
+    case kind_adaptive_average_pool_backward:
+      return check_pool(o, *out[0], *in[0]);
+    case kind_linear:
+      return check_linear(*in[0], *in[1], *out[0], in[2]);
+    case kind_linear_backward_data:
+      return check_linear(*out[0], *in[1], *in[0], nullptr);
+    case kind_linear_backward_weights:
+      return check_linear(*in[0], *out[0], *in[1], second_result(o));
+    case kind_cross_entropy:
+    case kind_cross_entropy_backward:
+      return check_loss(o);
+    case kind_sgd:
+      return want(same(in[0], in[1]) && same(in[0], in[2]) && vector_of(in[3], 1),
+                  "w, g and v of one shape and a rate [1]");
+    case kind_normalize_image:
+      want(in[0]->rank == 4 && in[0]->dims[3] <= 4, "an image of rank 4 with at most 4 channels");
+      break;
+  }
+  for (const value *v : in) want(same(v, out[0]), "tensors of one shape");
+}
+
+}  // namespace lb
