@@ -285,23 +285,18 @@ struct linear_kernel : onednn_kernel {
 }  // namespace
 
 std::unique_ptr<kernel> make_conv(const op &o, device &d) {
-  convolutions &c = cache(d);
-  switch (o.kind) {
-    case kind_conv:
-      return std::make_unique<conv_forward>(
-          prepare_conv(o.kind, conv_geometry(o, *o.operands[0], *o.operands[1], *o.results[0], o.operands[2]),
-                       c),
-          d);
-    case kind_conv_backward_data:
-      return std::make_unique<conv_backward_data>(
-          prepare_conv(o.kind, conv_geometry(o, *o.results[0], *o.operands[1], *o.operands[0], false), c), d);
-    default:
-      return std::make_unique<conv_backward_weights>(
-          prepare_conv(o.kind,
-                       conv_geometry(o, *o.operands[0], *o.results[0], *o.operands[1], o.results.size() > 1),
-                       c),
-          d);
-  }
+  // x, w and y of the forward convolution, whichever of its three ops this is.
+  const value &x = o.kind == kind_conv_backward_data ? *o.results[0] : *o.operands[0];
+  const value &w = o.kind == kind_conv_backward_weights ? *o.results[0] : *o.operands[1];
+  const value &y = o.kind == kind_conv                 ? *o.results[0]
+                   : o.kind == kind_conv_backward_data ? *o.operands[0]
+                                                       : *o.operands[1];
+  bool bias = o.kind == kind_conv ? o.operands[2] != nullptr : o.results.size() > 1;
+  if (auto k = make_winograd(o, d, x, w, y, bias)) return k;
+  auto p = prepare_conv(o.kind, conv_geometry(o, x, w, y, bias), cache(d));
+  if (o.kind == kind_conv) return std::make_unique<conv_forward>(p, d);
+  if (o.kind == kind_conv_backward_data) return std::make_unique<conv_backward_data>(p, d);
+  return std::make_unique<conv_backward_weights>(p, d);
 }
 
 std::unique_ptr<kernel> make_linear(const op &o, device &d) {

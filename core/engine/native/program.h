@@ -112,6 +112,9 @@ void check(op &);
 
 // The families. Each returns the kernel of an op of one of its kinds.
 std::unique_ptr<kernel> make_conv(const op &, device &);
+// make_winograd returns nothing where its method does not apply or does not pay.
+std::unique_ptr<kernel> make_winograd(const op &, device &, const value &x, const value &w, const value &y,
+                                      bool bias);
 std::unique_ptr<kernel> make_linear(const op &, device &);
 std::unique_ptr<kernel> make_norm(const op &, device &);
 std::unique_ptr<kernel> make_pool(const op &, device &);
