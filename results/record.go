@@ -114,6 +114,7 @@ type Memory struct {
 	TouchedBytes         *int64           `json:"touched_bytes,omitempty"`          // of the arena, by a real step
 	ProcessPeakBytes     *int64           `json:"process_peak_bytes,omitempty"`     // peak resident set
 	ProcessBaselineBytes *int64           `json:"process_baseline_bytes,omitempty"` // resident set before the arena was made
+	DataBufferBytes      *int64           `json:"data_buffer_bytes,omitempty"`      // of the loaders; the data set itself is in the baseline
 	DriverPeakBytes      *int64           `json:"driver_peak_bytes,omitempty"`      // of the process, as the GPU's driver sees it
 	EagerAllocatedBytes  *int64           `json:"eager_allocated_bytes,omitempty"`  // predicted for an eager framework
 	EagerReservedBytes   *int64           `json:"eager_reserved_bytes,omitempty"`   // the same, with its caching allocator

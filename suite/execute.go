@@ -121,6 +121,7 @@ func (x *execution) run(ctx context.Context) error {
 	}
 	defer device.Close()
 	x.record.Environment = environment(device)
+	debug.SetGCPercent(20) // the heap holds the data set, and may not grow to twice that
 	debug.FreeOSMemory()
 	baseline, measured := residentBytes()
 	session, err := train.NewSession(device, train.SessionOptions{
@@ -183,6 +184,7 @@ func (x *execution) fill(r *train.Report) {
 	if peak, ok := peakBytes(); ok {
 		record.Memory.ProcessPeakBytes = &peak
 	}
+	record.Memory.DataBufferBytes = &r.BufferBytes
 	record.Accuracy.Epochs = r.Epochs
 	for i, e := range r.Epochs {
 		if best := record.Accuracy.BestTop1; best == nil || *e.TestTop1 > *best {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,6 +109,30 @@ func onlyRecord(t *testing.T, dir string) results.Record {
 		t.Fatalf("got %d records, %v, %v, want one", len(records), warnings, err)
 	}
 	return records[0]
+}
+
+// TestProcessHoldsThePlan: what a run's process grows by is the arena and the
+// loaders' buffers, within 5 %.
+func TestProcessHoldsThePlan(t *testing.T) {
+	dir := t.TempDir()
+	out, err := exec.Command("benchctl", "run", "--methods", "bp,auglocal", "--batch", "256", "--train-limit", "768",
+		"--test-limit", "256", "--epochs", "1", "--out", filepath.Join(dir, "runs")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	records, _, err := results.ReadDir(filepath.Join(dir, "runs"))
+	if err != nil || len(records) != 2 {
+		t.Fatalf("got %d records, %v, want two", len(records), err)
+	}
+	for _, r := range records {
+		m := r.Memory
+		grown, planned := *m.ProcessPeakBytes-*m.ProcessBaselineBytes, *m.ArenaBytes+*m.DataBufferBytes
+		if d := math.Abs(float64(grown-planned)) / float64(planned); d > 0.05 {
+			t.Errorf("%s: the process grew by %d bytes, arena and buffers are %d: %.1f %% apart, want at most 5 %%", r.Spec.Method, grown, planned, 100*d)
+		} else {
+			t.Logf("%s: the process grew by %d bytes, arena and buffers are %d: %.1f %%", r.Spec.Method, grown, planned, 100*d)
+		}
+	}
 }
 
 func TestInterruptAndResumeReachTheSameBits(t *testing.T) {

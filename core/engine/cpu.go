@@ -48,11 +48,52 @@ func openCPU(o Options) (Device, error) {
 		}
 		return err
 	})
+	if err == nil {
+		err = d.warm()
+	}
 	if err != nil {
 		d.Close()
 		return nil, fmt.Errorf("backend cpu: %w", err)
 	}
 	return d, nil
+}
+
+// warm runs each kind of op that the library computes once, on little: what it
+// loads and allocates for itself is then there before anybody measures a step.
+func (d *cpuDevice) warm() error {
+	b := graph.NewBuilder(true)
+	x, w := b.Input("x", graph.Shape{2, 8, 8, 16}, graph.TypeF32), b.Input("w", graph.Shape{16, 3, 3, 16}, graph.TypeF32)
+	y := b.Conv(x, w, nil, graph.ConvOptions{Padding: 1})
+	b.ConvBackwardData(b.Ops()[0], y)
+	b.ConvBackwardWeights(b.Ops()[0], y)
+	b.Linear(y, b.Input("v", graph.Shape{10, 8 * 8 * 16}, graph.TypeF32), nil)
+	g, err := b.Graph()
+	if err != nil {
+		return err
+	}
+	p, err := d.Prepare(g)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	end := int64(0)
+	place := func(bytes int64) int64 { defer func() { end += (bytes + 63) / 64 * 64 }(); return end }
+	var offsets, scratch []int64
+	for _, v := range g.Values {
+		offsets = append(offsets, place(v.Bytes()))
+	}
+	for _, n := range p.Scratch() {
+		scratch = append(scratch, place(n))
+	}
+	a, err := d.NewArena(end)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if err := p.Bind(a, offsets, scratch); err != nil {
+		return err
+	}
+	return p.Run(0, len(g.Ops))
 }
 
 // own executes calls until the device is closed. The thread is not unlocked: it
