@@ -172,8 +172,18 @@ func gradientRule(k graph.Kind) func(*walk, *graph.Op) {
 		return averagePool
 	case graph.KindLinear:
 		return linear
+	case graph.KindUpsample:
+		return upsample
+	case graph.KindDeviation:
+		return deviation
 	case graph.KindCrossEntropy:
-		return crossEntropy
+		return loss((*graph.Builder).CrossEntropyBackward)
+	case graph.KindBinaryCrossEntropy:
+		return loss((*graph.Builder).BinaryCrossEntropyBackward)
+	case graph.KindSimilarity:
+		return loss((*graph.Builder).SimilarityBackward)
+	case graph.KindContrast:
+		return loss((*graph.Builder).ContrastBackward)
 	}
 	return nil
 }

@@ -64,10 +64,24 @@ func linear(w *walk, op *graph.Op) {
 	}
 }
 
-// crossEntropy starts a gradient: its weight in the sum is a constant of the
-// backward op, so no op multiplies by it.
-func crossEntropy(w *walk, op *graph.Op) {
+func upsample(w *walk, op *graph.Op) {
 	if w.wants(op.Operands[0]) {
-		w.give(op.Operands[0], w.b.CrossEntropyBackward(op, w.seeds[op.Results[0]]))
+		w.give(op.Operands[0], w.b.UpsampleBackward(op, w.gradients[op.Results[0]]))
+	}
+}
+
+func deviation(w *walk, op *graph.Op) {
+	if w.wants(op.Operands[0]) {
+		w.give(op.Operands[0], w.b.DeviationBackward(op, w.gradients[op.Results[0]]))
+	}
+}
+
+// loss is the rule of every loss op: a loss starts a gradient. Its weight in the
+// sum is a constant of the backward op, so no op multiplies by it.
+func loss(backward func(b *graph.Builder, loss *graph.Op, scale float64) *graph.Value) func(*walk, *graph.Op) {
+	return func(w *walk, op *graph.Op) {
+		if w.wants(op.Operands[0]) {
+			w.give(op.Operands[0], backward(w.b, op, w.seeds[op.Results[0]]))
+		}
 	}
 }

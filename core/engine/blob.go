@@ -76,7 +76,8 @@ func (b *blob) attributes(a graph.Attributes) {
 	for _, x := range []bool{a.ReLU, a.Bias, a.CountPadding, a.Nesterov} {
 		b.flag(x)
 	}
-	for _, x := range []float64{a.Epsilon, a.Momentum, a.WeightDecay, a.Scale} {
+	b.i64(a.Classes)
+	for _, x := range []float64{a.Epsilon, a.Momentum, a.WeightDecay, a.Scale, a.Temperature} {
 		b.f64(x)
 	}
 	for _, list := range [][4]float64{a.Mean, a.Deviation} {

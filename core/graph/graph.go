@@ -201,6 +201,8 @@ type Attributes struct {
 	Momentum     float64    // of running statistics; of sgd
 	WeightDecay  float64    // sgd
 	Scale        float64    // weight of a loss in the sum of its module
+	Classes      int64      // similarity: how many there are
+	Temperature  float64    // contrast: divides the products of features
 	Mean         [4]float64 // normalize_image, by channel, in 0..255
 	Deviation    [4]float64 // normalize_image, by channel, in 0..255
 }

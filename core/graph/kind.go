@@ -33,6 +33,16 @@ const (
 	KindCrossEntropyBackward
 	KindNormalizeImage
 	KindSGD
+	KindUpsample
+	KindUpsampleBackward
+	KindBinaryCrossEntropy
+	KindBinaryCrossEntropyBackward
+	KindDeviation
+	KindDeviationBackward
+	KindSimilarity
+	KindSimilarityBackward
+	KindContrast
+	KindContrastBackward
 	kindCount
 )
 
@@ -85,6 +95,12 @@ func (k Kind) rule() rule {
 		return lossRule(k)
 	case KindSGD:
 		return updateRule(k)
+	case KindUpsample, KindUpsampleBackward:
+		return upsampleRule(k)
+	case KindBinaryCrossEntropy, KindBinaryCrossEntropyBackward:
+		return reconstructionRule(k)
+	case KindDeviation, KindDeviationBackward, KindSimilarity, KindSimilarityBackward, KindContrast, KindContrastBackward:
+		return similarityRule(k)
 	}
 	return rule{name: fmt.Sprintf("kind %d", k), results: func(*Op) ([]resultType, error) {
 		return nil, fmt.Errorf("unknown kind %d, want 1..%d", k, kindCount-1)
@@ -102,7 +118,7 @@ func (k Kind) operandType(role string) ElementType {
 	switch {
 	case role == "labels":
 		return TypeS32
-	case role == "index" || k == KindNormalizeImage:
+	case role == "index" || role == "images" || k == KindNormalizeImage:
 		return TypeU8
 	}
 	return TypeF32

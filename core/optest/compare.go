@@ -139,6 +139,27 @@ func terms(op *graph.Op, result int) int64 {
 			return 0
 		}
 		return operand(0)[1] + 8
+	case graph.KindUpsample:
+		return 4 + 8
+	case graph.KindUpsampleBackward:
+		y, x := operand(0), op.Results[0].Shape
+		return (2*y[1]/x[1]+2)*(2*y[2]/x[2]+2) + 8
+	case graph.KindBinaryCrossEntropy:
+		return operand(0).Elements() + 8
+	case graph.KindBinaryCrossEntropyBackward:
+		return 16
+	case graph.KindDeviation, graph.KindDeviationBackward:
+		x := operand(0)
+		if op.Kind == graph.KindDeviationBackward {
+			x = operand(1)
+		}
+		return x[1]*x[2] + 8
+	case graph.KindSimilarity, graph.KindSimilarityBackward:
+		return operand(0)[0] + operand(0)[1] + 16
+	case graph.KindContrast, graph.KindContrastBackward:
+		// An exponent of up to 1/temperature has the rounding errors of its size.
+		steep := int64(4 / (op.Attr.Temperature * op.Attr.Temperature))
+		return operand(0)[0] + operand(0)[1] + steep
 	}
 	return 0
 }

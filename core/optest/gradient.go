@@ -3,6 +3,7 @@ package optest
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/localbench/localbench/core/graph"
 )
@@ -54,7 +55,7 @@ func Gradients() []GradientCase {
 			out = append(out, GradientCase{"norm: " + s.String(), s.derivative})
 		}
 	}
-	return append(append(out, poolGradients()...), otherGradients()...)
+	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients())
 }
 
 // smallConvolutions are shapes whose every element can be moved.

@@ -36,7 +36,8 @@ type Case struct {
 
 // Cases returns the table, by family.
 func Cases() []Case {
-	return slices.Concat(convCases(), normCases(), elementwiseCases(), poolCases(), linearCases(), lossCases(), updateCases())
+	return slices.Concat(convCases(), normCases(), elementwiseCases(), poolCases(), linearCases(), lossCases(), updateCases(),
+		upsampleCases(), reconstructionCases(), deviationCases(), pairCases())
 }
 
 // Uncovered returns the kinds that cases say nothing about.

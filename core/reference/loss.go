@@ -60,6 +60,28 @@ func crossEntropyBackward(m *Machine, op *graph.Op) error {
 	return nil
 }
 
+// binaryCrossEntropy computes, with z a logit and t = image/255,
+//
+//	loss = mean of max(z, 0) - z*t + log(1 + exp(-|z|))
+//
+// which is -t*log(s) - (1-t)*log(1-s) with s = sigmoid(z).
+func binaryCrossEntropy(m *Machine, op *graph.Op) error {
+	logits, images, loss := m.operand(op, 0), m.operand(op, 1), m.result(op, 0)
+	loss[0] = 0
+	for i, z := range logits {
+		loss[0] += (max(z, 0) - z*images[i]/255 + math.Log1p(math.Exp(-math.Abs(z)))) / float64(len(logits))
+	}
+	return nil
+}
+
+func binaryCrossEntropyBackward(m *Machine, op *graph.Op) error {
+	logits, images, d := m.operand(op, 0), m.operand(op, 1), m.result(op, 0)
+	for i, z := range logits {
+		d[i] = op.Attr.Scale * (1/(1+math.Exp(-z)) - images[i]/255) / float64(len(logits))
+	}
+	return nil
+}
+
 // labelOf returns the label of sample n, or an error if there is no such class.
 func labelOf(labels []float64, n, classes int) (int, error) {
 	label := int(labels[n])

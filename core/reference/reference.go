@@ -116,6 +116,26 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return crossEntropyBackward, true
 	case graph.KindSGD:
 		return sgd, true
+	case graph.KindUpsample:
+		return upsample, true
+	case graph.KindUpsampleBackward:
+		return upsampleBackward, true
+	case graph.KindBinaryCrossEntropy:
+		return binaryCrossEntropy, true
+	case graph.KindBinaryCrossEntropyBackward:
+		return binaryCrossEntropyBackward, true
+	case graph.KindDeviation:
+		return deviation, true
+	case graph.KindDeviationBackward:
+		return deviationBackward, true
+	case graph.KindSimilarity:
+		return similarity, true
+	case graph.KindSimilarityBackward:
+		return similarityBackward, true
+	case graph.KindContrast:
+		return contrast, true
+	case graph.KindContrastBackward:
+		return contrastBackward, true
 	}
 	return nil, false
 }

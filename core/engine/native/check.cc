@@ -37,6 +37,16 @@ const form &form_of(int32_t kind) {
       {"fs", "f"},           // cross_entropy_backward
       {"u", "f"},            // normalize_image
       {"ffff", ""},          // sgd
+      {"f", "f"},            // upsample
+      {"f", "f"},            // upsample_backward
+      {"fu", "f"},           // binary_cross_entropy
+      {"fu", "f"},           // binary_cross_entropy_backward
+      {"f", "f"},            // deviation
+      {"fff", "f"},          // deviation_backward
+      {"fs", "f"},           // similarity
+      {"fs", "f"},           // similarity_backward
+      {"fs", "ff"},          // contrast
+      {"fsf", "f"},          // contrast_backward
   };
   return forms[kind];
 }
@@ -153,6 +163,34 @@ void check_loss(const op &o) {
        "a loss [1], a count [1] and probabilities [N K]");
 }
 
+void check_upsample(const value &x, const value &y) {
+  want(x.rank == 4 && y.rank == 4 && x.dims[0] == y.dims[0] && x.dims[3] == y.dims[3],
+       "tensors of rank 4 with the same batch and channels");
+  for (int i = 1; i < 3; i++)
+    want(x.dims[i] <= 65536 && y.dims[i] <= 65536, "images of at most 65536 x 65536");
+}
+
+void check_deviation(const value &x, const value &y) {
+  want(x.rank == 4 && x.dims[1] * x.dims[2] >= 2, "x of rank 4 with at least 2 positions");
+  want(y.rank == 2 && y.dims[0] == x.dims[0] && y.dims[1] == x.dims[3], "one element a sample and channel");
+}
+
+// check_pairs: the scratch memory has a few numbers for each feature and sample.
+void check_pairs(const op &o) {
+  const value &x = *o.operands[0];
+  want(x.rank == 2 && vector_of(o.operands[1], x.dims[0]), "features [N C] and labels [N]");
+  want(x.dims[0] <= 65536 && x.dims[1] <= 65536, "at most 65536 samples and features");
+  bool forward = o.kind == kind_similarity || o.kind == kind_contrast;
+  want(forward ? vector_of(o.results[0], 1) : same(&x, o.results[0]),
+       "a loss [1] or a gradient of the features");
+  if (o.kind == kind_similarity || o.kind == kind_similarity_backward)
+    want(in_range(2, o.attr.classes), "at least 2 classes");
+  else
+    want(o.attr.temperature > 0, "a temperature above 0");
+  if (o.kind == kind_contrast) want(vector_of(o.results[1], x.dims[0]), "a logarithm a sample");
+  if (o.kind == kind_contrast_backward) want(vector_of(o.operands[2], x.dims[0]), "a logarithm a sample");
+}
+
 const value *second_result(const op &o) { return o.results.size() > 1 ? o.results[1] : nullptr; }
 
 }  // namespace
@@ -201,6 +239,21 @@ void check(op &o) {
     case kind_cross_entropy:
     case kind_cross_entropy_backward:
       return check_loss(o);
+    case kind_upsample:
+    case kind_upsample_backward:
+      return check_upsample(*in[0], *out[0]);
+    case kind_binary_cross_entropy:
+      return want(same(in[0], in[1]) && vector_of(out[0], 1), "images of the logits' shape and a loss [1]");
+    case kind_deviation:
+      return check_deviation(*in[0], *out[0]);
+    case kind_deviation_backward:
+      want(same(in[1], out[0]) && same(in[0], in[2]), "gradients of the shapes of x and y");
+      return check_deviation(*in[1], *in[0]);
+    case kind_similarity:
+    case kind_similarity_backward:
+    case kind_contrast:
+    case kind_contrast_backward:
+      return check_pairs(o);
     case kind_sgd:
       return want(same(in[0], in[1]) && same(in[0], in[2]) && vector_of(in[3], 1),
                   "w, g and v of one shape and a rate [1]");

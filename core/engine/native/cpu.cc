@@ -54,8 +54,20 @@ std::unique_ptr<kernel> make_kernel(const op &o, device &d) {
     case kind_linear_backward_data:
     case kind_linear_backward_weights:
       return make_linear(o, d);
+    case kind_upsample:
+    case kind_upsample_backward:
+      return make_upsample(o, d);
+    case kind_deviation:
+    case kind_deviation_backward:
+    case kind_similarity:
+    case kind_similarity_backward:
+    case kind_contrast:
+    case kind_contrast_backward:
+      return make_similarity(o, d);
     case kind_cross_entropy:
     case kind_cross_entropy_backward:
+    case kind_binary_cross_entropy:
+    case kind_binary_cross_entropy_backward:
       return make_loss(o, d);
     case kind_sgd:
       return make_update(o, d);

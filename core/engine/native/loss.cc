@@ -1,6 +1,11 @@
-// Losses. They are small (N x classes) and run on one thread, rows in order.
-//   cross_entropy           loss = mean(logsumexp(l) - l[label]); correct; p = softmax(l), may lie in l
-//   cross_entropy_backward  dl = scale * (p - onehot) / N, may lie in p
+// Losses of single samples.
+//   cross_entropy            loss = mean(logsumexp(l) - l[label]); correct; p = softmax(l), may lie in l
+//   cross_entropy_backward   dl = scale * (p - onehot) / N, may lie in p
+//   binary_cross_entropy     loss = mean(max(z,0) - z*t + log(1 + exp(-|z|))), t = image / 255
+//   ..._backward             dz = scale * (sigmoid(z) - t) / elements, may lie in z
+//
+// Cross-entropy is small (N x classes) and runs on one thread, rows in order. The binary
+// one is as large as the images: threads take samples, and one thread sums their losses.
 #include <cmath>
 
 #include "program.h"
@@ -51,9 +56,78 @@ void cross_entropy_backward(const op &o, int) {
   }
 }
 
+// reconstruction_loss sums over n elements. The logarithms of 128 elements are one, of
+// the product of sums that each lie in (1, 2].
+LB_CLONES double reconstruction_loss(const float *z, const uint8_t *image, int64_t n) {
+  constexpr int64_t lanes = 16, block = 128;
+  double loss = 0;
+  for (int64_t from = 0; from < n; from += block) {
+    int64_t to = from + block < n ? from + block : n;
+    float product[lanes], rest[lanes];
+    for (int64_t k = 0; k < lanes; k++) product[k] = 1, rest[k] = 0;
+    int64_t i = from;
+    for (; i + lanes <= to; i += lanes)
+#pragma omp simd
+      for (int64_t k = 0; k < lanes; k++) {
+        float x = z[i + k], size = x < 0 ? -x : x;
+        product[k] *= 1 + exponential(-size);
+        rest[k] += (x > 0 ? x : 0) - x * (static_cast<float>(image[i + k]) * (1.0f / 255));
+      }
+    for (int64_t k = 0; i < to; i++, k++) {
+      float x = z[i], size = x < 0 ? -x : x;
+      product[k] *= 1 + exponential(-size);
+      rest[k] += (x > 0 ? x : 0) - x * (static_cast<float>(image[i]) * (1.0f / 255));
+    }
+    double all = 1;
+    for (int64_t k = 0; k < lanes; k++) all *= static_cast<double>(product[k]), loss += rest[k];
+    loss += std::log(all);
+  }
+  return loss;
+}
+
+LB_CLONES void reconstruction_gradient(const float *z, const uint8_t *image, float scale, int64_t n,
+                                       float *dz) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) {
+    float x = z[i], e = exponential(x < 0 ? x : -x);
+    float sigmoid = (x < 0 ? e : 1) / (1 + e);
+    dz[i] = scale * (sigmoid - static_cast<float>(image[i]) * (1.0f / 255));
+  }
+}
+
+// reconstruction has the losses of the samples in scratch memory.
+struct reconstruction : kernel {
+  int threads;
+  reconstruction(const op &o, device &d) : threads(d.threads) {
+    if (o.kind == kind_binary_cross_entropy) scratch = static_cast<uint64_t>(8 * o.operands[0]->dims[0]);
+  }
+  void run(const op &o) override {
+    const value &z = *o.operands[0];
+    int64_t n = z.dims[0], size = z.elements / n;
+    auto *losses = reinterpret_cast<double *>(o.scratch);
+    auto scale = static_cast<float>(o.attr.scale / static_cast<double>(z.elements));
+    parallel(n, 1, threads, z.elements, [&](int64_t from, int64_t to, int) {
+      for (int64_t i = from; i < to; i++) {
+        const float *x = o.in(0) + i * size;
+        const uint8_t *image = o.operands[1]->data + i * size;
+        if (o.kind == kind_binary_cross_entropy)
+          losses[i] = reconstruction_loss(x, image, size);
+        else
+          reconstruction_gradient(x, image, scale, size, o.out(0) + i * size);
+      }
+    });
+    if (o.kind != kind_binary_cross_entropy) return;
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += losses[i];
+    o.out(0)[0] = static_cast<float>(sum / static_cast<double>(z.elements));
+  }
+};
+
 }  // namespace
 
 std::unique_ptr<kernel> make_loss(const op &o, device &d) {
+  if (o.kind == kind_binary_cross_entropy || o.kind == kind_binary_cross_entropy_backward)
+    return std::make_unique<reconstruction>(o, d);
   return std::make_unique<function>(o.kind == kind_cross_entropy ? cross_entropy : cross_entropy_backward,
                                     d.threads);
 }

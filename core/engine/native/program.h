@@ -54,6 +54,16 @@ enum kind : int32_t {
   kind_cross_entropy_backward,
   kind_normalize_image,
   kind_sgd,
+  kind_upsample,
+  kind_upsample_backward,
+  kind_binary_cross_entropy,
+  kind_binary_cross_entropy_backward,
+  kind_deviation,
+  kind_deviation_backward,
+  kind_similarity,
+  kind_similarity_backward,
+  kind_contrast,
+  kind_contrast_backward,
   kind_count
 };
 
@@ -69,8 +79,8 @@ struct value {
 // attributes are graph.Attributes, field by field.
 struct attributes {
   int64_t kernel[2], stride[2], padding[2], output[2], input[4], groups;
-  int64_t relu, bias, count_padding, nesterov;
-  double epsilon, momentum, weight_decay, scale, mean[4], deviation[4];
+  int64_t relu, bias, count_padding, nesterov, classes;
+  double epsilon, momentum, weight_decay, scale, temperature, mean[4], deviation[4];
 };
 
 struct op;
@@ -121,6 +131,8 @@ std::unique_ptr<kernel> make_pool(const op &, device &);
 std::unique_ptr<kernel> make_elementwise(const op &, device &);
 std::unique_ptr<kernel> make_loss(const op &, device &);
 std::unique_ptr<kernel> make_update(const op &, device &);
+std::unique_ptr<kernel> make_upsample(const op &, device &);
+std::unique_ptr<kernel> make_similarity(const op &, device &);
 void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int threads);
 std::string onednn_version();
 std::string onednn_isa();
@@ -136,6 +148,19 @@ struct function : kernel {
 // Below this many elements a parallel region brings some microseconds at best, and
 // costs a time slice where other programs hold the cores.
 constexpr int64_t serial_limit = 65536;
+
+// exponential is exp(x) for x in [-87, 88], and that of the nearer end elsewhere, to two
+// units in the last place: a polynomial (Cephes) that loops can be vectorised over.
+static inline __attribute__((always_inline)) float exponential(float x) {
+  x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+  constexpr float whole = 12582912.0f;  // adding it rounds to whole numbers
+  float n = x * 1.44269504f + whole - whole;
+  float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  float y = 1.9875691500e-4f;
+  for (float a : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
+    y = y * r + a;
+  return (y * r * r + r + 1) * __builtin_bit_cast(float, (static_cast<int32_t>(n) + 127) << 23);
+}
 
 // parallel calls f(begin, end, thread) on parts of [0, n) that are whole
 // multiples of grain, the same parts for the same number of threads.
