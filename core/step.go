@@ -16,6 +16,7 @@ type StepOptions struct {
 	Mean      [4]float64  // by channel, in 0..255
 	Deviation [4]float64  // by channel, in 0..255
 	SGD       graph.SGDOptions
+	Heads     bool // an evaluation also classifies by the auxiliary networks
 }
 
 // Step is a step program with names for what goes in and what comes out.
@@ -25,6 +26,8 @@ type Step struct {
 	Labels       *graph.Value // input, s32 [N]
 	LearningRate *graph.Value // input, f32 [1]; nil in an evaluation
 	Losses       []ModuleLoss // in program order
+
+	recomputed map[*graph.Value]bool // activations that the backward pass makes again
 }
 
 // ModuleLoss is one loss term of one local module.
@@ -70,18 +73,20 @@ func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
 }
 
 // EvaluationStep writes the forward pass of the network with running
-// statistics, up to the loss and top-1 of its head.
+// statistics, up to the loss and top-1 of its head and, with Heads, of every
+// auxiliary network that classifies.
 func EvaluationStep(stages []model.Stage, o StepOptions) (*Step, error) {
 	b := graph.NewBuilder(false)
 	s, x := begin(b, o)
 	for m, stage := range stages {
 		from := len(b.Ops())
-		if !stage.Classifier {
+		if !stage.Classifier && !o.Heads {
 			stage.Losses = nil
 		}
 		s.forward(b, m, stage, &x)
 		b.Rewrite(from, passes.FuseNorm)
 	}
+	b.Rewrite(0, func(ops []*graph.Op) []*graph.Op { return passes.DropDead(ops, b.Outputs()) })
 	return s.finish(b)
 }
 
@@ -94,6 +99,8 @@ func begin(b *graph.Builder, o StepOptions) (*Step, *graph.Value) {
 	s := &Step{
 		Images: b.Input("images", graph.Shape{o.Batch, o.Image[0], o.Image[1], o.Image[2]}, graph.TypeU8),
 		Labels: b.Input("labels", graph.Shape{o.Batch}, graph.TypeS32),
+
+		recomputed: map[*graph.Value]bool{},
 	}
 	var x *graph.Value
 	b.InModule(0, graph.PhaseForward, func() { x = b.NormalizeImage(s.Images, o.Mean, o.Deviation) })
@@ -104,8 +111,10 @@ func begin(b *graph.Builder, o StepOptions) (*Step, *graph.Value) {
 // returns what to differentiate.
 func (s *Step) forward(b *graph.Builder, m int, stage model.Stage, x **graph.Value) []autodiff.Loss {
 	b.InModule(m, graph.PhaseForward, func() {
-		for _, u := range stage.Units {
+		for i, u := range stage.Units {
+			from := len(b.Ops())
 			b.In(u.Name, func() { *x = u.Forward(b, *x) })
+			s.markRecomputed(b.Ops()[from:], stage, i, *x)
 		}
 	})
 	if stage.Losses == nil {
@@ -118,6 +127,9 @@ func (s *Step) forward(b *graph.Builder, m int, stage model.Stage, x **graph.Val
 	var losses []autodiff.Loss
 	b.InModule(m, phase, func() {
 		for i, t := range stage.Losses(b, *x, model.Batch{Images: s.Images, Labels: s.Labels}) {
+			if !b.Training() && t.Correct == nil {
+				continue
+			}
 			s.Losses = append(s.Losses, ModuleLoss{Module: m, Classifier: stage.Classifier && i == 0, Term: t})
 			losses = append(losses, autodiff.Loss{Value: t.Value, Weight: t.Weight})
 			b.Output(t.Value)
@@ -129,6 +141,29 @@ func (s *Step) forward(b *graph.Builder, m int, stage model.Stage, x **graph.Val
 	return losses
 }
 
+// markRecomputed notes what unit i of a stage leaves behind that the backward pass
+// is to make again: all but the statistics of normalisations, which are small and
+// whose ops update the running ones, and but the results of whole segments. The
+// last segment is kept: the backward pass begins there.
+func (s *Step) markRecomputed(ops []*graph.Op, stage model.Stage, i int, result *graph.Value) {
+	if stage.Segment == 0 {
+		return
+	}
+	if last := (len(stage.Units) - 1) / stage.Segment; i/stage.Segment == last {
+		return
+	}
+	for _, op := range ops {
+		for _, v := range op.Results {
+			if op.Kind != graph.KindNormStats {
+				s.recomputed[v] = true
+			}
+		}
+	}
+	if (i+1)%stage.Segment == 0 {
+		delete(s.recomputed, result)
+	}
+}
+
 // finish runs the passes over the whole program and verifies it.
 func (s *Step) finish(b *graph.Builder) (*Step, error) {
 	g, err := b.Graph()
@@ -137,6 +172,7 @@ func (s *Step) finish(b *graph.Builder) (*Step, error) {
 	}
 	passes.DropDetach(g)
 	passes.FuseGradientSum(g)
+	passes.Recompute(g, func(v *graph.Value) bool { return s.recomputed[v] })
 	passes.MarkSaved(g)
 	passes.DropUnused(g)
 	passes.InPlace(g)

@@ -41,22 +41,20 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 	}
 	local := k - d - 1 // modules with an auxiliary network
 	depths := pyramid(d, local, t, o.NoPyramid)
-	var stages []model.Stage
-	first := 0
+	ends, chosen := make([]int, local), make([][]int, local)
 	for m := range local {
-		end := (m + 1) * (units - d - 1) / local
-		chosen, err := selectUnits(o.Selection, end-1, depths[m], units)
-		if err != nil {
+		ends[m] = (m+1)*(units-d-1)/local - 1
+		if chosen[m], err = selectUnits(o.Selection, ends[m], depths[m], units); err != nil {
 			return nil, fmt.Errorf("auglocal: %w", err)
 		}
-		stages = append(stages, model.Stage{
-			Units:    n.Units[first:end],
-			AuxDepth: len(chosen),
-			Losses:   augLocalAuxiliary(n, m, end-1, depths[m], chosen),
-		})
-		first = end
 	}
-	return append(stages, model.Stage{Units: n.Units[first:], Losses: model.HeadLosses(n.Classes), Classifier: true}), nil
+	stages := localStages(n, ends, func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
+		return []model.Term{model.CrossEntropy(b, augLocalClassifier(b, n, ends[m], depths[m], chosen[m], x), batch)}
+	})
+	for m := range local {
+		stages[m].AuxDepth = len(chosen[m])
+	}
+	return stages, nil
 }
 
 // augLocalDepth returns d, checked against the number of units and modules.
@@ -112,30 +110,25 @@ func selectUnits(s Selection, l, depth, n int) ([]int, error) {
 	return chosen, nil
 }
 
-// augLocalAuxiliary writes the auxiliary network of module m behind unit l: a
+// augLocalClassifier writes the auxiliary network behind unit l: a
 // fresh block for each chosen unit, of its width, then global average pool,
 // normalisation of the features if the planned depth is at most one, and a
 // linear classifier. A block takes stride 2 while halvings are owed: each
 // doubling of the width from one block to the next owes one.
-func augLocalAuxiliary(n *model.Network, m, l, depth int, chosen []int) func(*graph.Builder, *graph.Value, model.Batch) []model.Term {
-	return func(b *graph.Builder, x *graph.Value, batch model.Batch) (terms []model.Term) {
-		b.In(fmt.Sprintf("aux.%d", m), func() {
-			width, debt := n.Units[l].Width, 0.0
-			for i, c := range chosen {
-				next, stride := n.Units[c].Width, int64(1)
-				if debt += math.Log2(float64(next) / float64(width)); debt >= 1 {
-					stride, debt = 2, debt-1
-				}
-				block := n.Block(fmt.Sprintf("layers.%d", i), width, next, stride)
-				b.In(block.Name, func() { x = block.Forward(b, x) })
-				width = next
-			}
-			x = b.AdaptiveAveragePool(x, 1, 1)
-			if depth <= 1 {
-				x = model.Norm(b, "bn", x)
-			}
-			terms = []model.Term{model.CrossEntropy(b, model.Linear(b, "fc", x, n.Classes), batch)}
-		})
-		return terms
+func augLocalClassifier(b *graph.Builder, n *model.Network, l, depth int, chosen []int, x *graph.Value) *graph.Value {
+	width, debt := n.Units[l].Width, 0.0
+	for i, c := range chosen {
+		next, stride := n.Units[c].Width, int64(1)
+		if debt += math.Log2(float64(next) / float64(width)); debt >= 1 {
+			stride, debt = 2, debt-1
+		}
+		block := n.Block(fmt.Sprintf("layers.%d", i), width, next, stride)
+		b.In(block.Name, func() { x = block.Forward(b, x) })
+		width = next
 	}
+	x = b.AdaptiveAveragePool(x, 1, 1)
+	if depth <= 1 {
+		x = model.Norm(b, "bn", x)
+	}
+	return model.Linear(b, "fc", x, n.Classes)
 }

@@ -27,6 +27,7 @@ type golden struct {
 		AuxDepth        int `json:"aux_depth"`
 		Pyramid         float64
 		Batch, Steps    int
+		Mode            methods.Mode
 		Seed            uint64
 		LearningRate    float64 `json:"learning_rate"`
 		Momentum        float64
@@ -125,7 +126,7 @@ func goldenSession(t *testing.T, g golden) *train.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stages, err := m.Stages(n, methods.Options{Modules: g.Case.Modules, AuxDepth: g.Case.AuxDepth, PyramidCoefficient: g.Case.Pyramid})
+	stages, err := m.Stages(n, methods.Options{Modules: g.Case.Modules, AuxDepth: g.Case.AuxDepth, PyramidCoefficient: g.Case.Pyramid, Mode: g.Case.Mode, Dataset: "cifar10"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,10 @@ package methods
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/model"
 )
 
@@ -16,31 +18,66 @@ import (
 type Method struct {
 	Name  string
 	About string // one line for lists
-	// Local says whether the network is cut into modules; if not, options about
-	// modules and auxiliary networks do not apply.
-	Local bool
+	// Takes lists the options that the method reads; the others do not apply to it.
+	Takes []Option
 	// Stages cuts the network. Options out of range are errors that name the
 	// option, the value and the range.
 	Stages func(n *model.Network, o Options) ([]model.Stage, error)
 }
 
+// Local says whether the method cuts the network into gradient-isolated modules.
+func (m Method) Local() bool { return m.Reads(OptionModules) }
+
+// Reads says whether the method reads an option.
+func (m Method) Reads(o Option) bool { return slices.Contains(m.Takes, o) }
+
+// Option names a field of Options; it is the name of its flag, too.
+type Option string
+
+// The options, in the order of help texts.
+const (
+	OptionModules            Option = "modules"
+	OptionCuts               Option = "cuts"
+	OptionAuxDepth           Option = "aux-depths"
+	OptionSelection          Option = "selection"
+	OptionPyramid            Option = "no-pyramid"
+	OptionPyramidCoefficient Option = "pyramid-coefficient"
+	OptionMode               Option = "infopro-mode"
+	OptionCoefficients       Option = "infopro-coefficients"
+	OptionSegment            Option = "segment"
+)
+
 // Options are what the user can set of a method. The zero value asks for the
 // published defaults.
 type Options struct {
 	Modules   int       // K, the number of local modules; 0: one a unit
+	Cuts      string    // where modules end, see moduleEnds; empty: published
 	AuxDepth  int       // AugLocal's d, in units; 0: 2
 	Selection Selection // AugLocal's choice of units; empty: uniform
 	// PyramidCoefficient is AugLocal's t in (0, 1]; 0: 0.5. NoPyramid gives every
 	// auxiliary network the full depth.
 	PyramidCoefficient float64
 	NoPyramid          bool
+	Mode               Mode   // InfoPro's classification loss; empty: softmax
+	Coefficients       string // InfoPro's: a preset's name, or four numbers; empty: chosen
+	Dataset            string // chooses among InfoPro's presets
+	Segment            int    // units that checkpointing recomputes together; 0: about sqrt(units)
 }
 
 // List returns the methods in table order.
 func List() []Method {
 	return []Method{
 		{Name: "bp", About: "back-propagation: one module, one loss", Stages: backPropagation},
-		{Name: "auglocal", About: "AugLocal: auxiliary networks of uniformly chosen following units (ICLR 2024)", Local: true, Stages: augLocal},
+		{Name: "checkpoint", About: "back-propagation that recomputes activations, segment by segment", Stages: checkpoint,
+			Takes: []Option{OptionSegment}},
+		{Name: "dgl", About: "DGL: pooled 1x1 convolutions and a small perceptron behind every module (ICML 2020)", Stages: dgl,
+			Takes: []Option{OptionModules, OptionCuts}},
+		{Name: "predsim", About: "PredSim: prediction and similarity matching (ICML 2019)", Stages: predSim,
+			Takes: []Option{OptionModules, OptionCuts}},
+		{Name: "infopro", About: "InfoPro: reconstruction and classification or contrast (ICLR 2021)", Stages: infoPro,
+			Takes: []Option{OptionModules, OptionCuts, OptionMode, OptionCoefficients}},
+		{Name: "auglocal", About: "AugLocal: auxiliary networks of uniformly chosen following units (ICLR 2024)", Stages: augLocal,
+			Takes: []Option{OptionModules, OptionAuxDepth, OptionSelection, OptionPyramid, OptionPyramidCoefficient}},
 	}
 }
 
@@ -66,4 +103,26 @@ func (o Options) modules(n int) (int, error) {
 		return 0, fmt.Errorf("modules: got %d, want 1 to %d: the network has %d units", o.Modules, n, n)
 	}
 	return o.Modules, nil
+}
+
+// auxiliary writes the auxiliary network of module m of k on the module's result
+// and returns its loss terms.
+type auxiliary func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term
+
+// localStages cuts the network into gradient-isolated modules, all but the last
+// with an auxiliary network in the scope aux.<module>, the last with the head.
+func localStages(n *model.Network, ends []int, aux auxiliary) []model.Stage {
+	var stages []model.Stage
+	first := 0
+	for m, end := range ends {
+		stages = append(stages, model.Stage{
+			Units: n.Units[first : end+1],
+			Losses: func(b *graph.Builder, x *graph.Value, batch model.Batch) (terms []model.Term) {
+				b.In(fmt.Sprintf("aux.%d", m), func() { terms = aux(b, m, x, batch) })
+				return terms
+			},
+		})
+		first = end + 1
+	}
+	return append(stages, model.Stage{Units: n.Units[first:], Losses: model.HeadLosses(n.Classes), Classifier: true})
 }

@@ -56,6 +56,10 @@ func TestParameterCounts(t *testing.T) {
 		{"auglocal", 2, 1_807_964},
 		{"auglocal", 3, 1_978_514},
 		{"auglocal", 5, 2_151_294},
+		{"checkpoint", 0, 466_906},
+		{"dgl", 0, 1_305_200},
+		{"infopro", 0, 916_021},
+		{"predsim", 0, 751_216},
 	} {
 		s := step(t, "resnet32", c.method, methods.Options{AuxDepth: c.depth})
 		if got := trained(s); got != c.want {
@@ -67,7 +71,8 @@ func TestParameterCounts(t *testing.T) {
 // TestEveryParameterIsUpdatedOnce counts the updates of each parameter: none
 // may be forgotten, none done twice.
 func TestEveryParameterIsUpdatedOnce(t *testing.T) {
-	for _, method := range []string{"bp", "auglocal"} {
+	for _, m := range methods.List() {
+		method := m.Name
 		s := step(t, "resnet20", method, methods.Options{})
 		updates := map[*graph.Value]int{}
 		for _, op := range s.Graph.Ops {
@@ -130,7 +135,6 @@ func TestOptionsOutOfRange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, _ := methods.Find("auglocal")
 	for _, c := range []struct {
 		name string
 		o    methods.Options
@@ -143,13 +147,108 @@ func TestOptionsOutOfRange(t *testing.T) {
 		{"negative modules", methods.Options{Modules: -3}, "modules: got -3"},
 		{"pyramid above one", methods.Options{PyramidCoefficient: 1.5}, "pyramid-coefficient: got 1.5"},
 		{"unknown selection", methods.Options{Selection: "random"}, `selection: got "random"`},
+		{"unknown mode", methods.Options{Mode: "relu"}, `infopro-mode: got "relu", want softmax or contrast`},
+		{"three coefficients", methods.Options{Coefficients: "1,2,3"}, `infopro-coefficients: got "1,2,3", want four numbers`},
+		{"negative coefficient", methods.Options{Coefficients: "1,2,3,-1"}, "want four numbers"},
+		{"a place that is none", methods.Options{Cuts: "1.0,4.9"}, `cuts: got "4.9"`},
+		{"places out of order", methods.Options{Cuts: "2.0,1.0"}, "1.0 is out of order"},
+		{"the last unit", methods.Options{Cuts: "3.4"}, "3.4 is out of order"},
+		{"places and another K", methods.Options{Cuts: "1.0", Modules: 5}, "got 1 places with 5 modules"},
+		{"a balanced cut that is not published", methods.Options{Cuts: "balanced", Modules: 4}, "no memory-balanced cut"},
+		{"a segment beyond the network", methods.Options{Segment: 17}, "segment: got 17, want 1 to 16"},
 	} {
-		_, err := m.Stages(n, c.o)
+		method := "auglocal"
+		if c.o.Mode != "" || c.o.Coefficients != "" || c.o.Cuts != "" {
+			method = "infopro"
+		}
+		if c.o.Segment != 0 {
+			method = "checkpoint"
+		}
+		m, err := methods.Find(method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = m.Stages(n, c.o)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v, want one line with %q", c.name, err, c.want)
 		}
 	}
 	if _, err := methods.Find("bq"); err == nil || !strings.Contains(err.Error(), "auglocal") {
 		t.Errorf("an unknown method: got %v, want the known ones listed", err)
+	}
+}
+
+// TestCuts holds the cuts against the published lists, as unit numbers worked out
+// by hand: unit 0 is the stem, block b of stage s is unit 1 + blocks*(s-1) + b.
+func TestCuts(t *testing.T) {
+	for _, c := range []struct {
+		network string
+		o       methods.Options
+		want    []int // units of each module
+	}{
+		{"resnet32", methods.Options{Modules: 2}, []int{8, 8}},
+		{"resnet32", methods.Options{Modules: 4}, []int{4, 4, 4, 4}},
+		{"resnet32", methods.Options{Modules: 8}, []int{2, 2, 2, 2, 2, 2, 2, 2}},
+		{"resnet32", methods.Options{Modules: 1}, []int{16}},
+		{"resnet32", methods.Options{Modules: 5}, []int{3, 3, 4, 3, 3}}, // none is published: even
+		{"resnet110", methods.Options{Modules: 4}, []int{13, 14, 14, 14}},
+		{"resnet110", methods.Options{Modules: 4, Cuts: "balanced"}, []int{8, 8, 12, 27}},
+		{"resnet110", methods.Options{Modules: 4, Cuts: "even"}, []int{14, 14, 13, 14}},
+		{"resnet20", methods.Options{Cuts: "1.0,2.2"}, []int{2, 5, 3}},
+	} {
+		n, err := networks.New(c.network, graph.Shape{32, 32, 3}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"dgl", "predsim", "infopro"} {
+			m, _ := methods.Find(name)
+			stages, err := m.Stages(n, c.o)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			var got []int
+			for _, s := range stages {
+				got = append(got, len(s.Units))
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s on %s with %+v: units %v, want %v", name, c.network, c.o, got, c.want)
+			}
+		}
+	}
+}
+
+// TestInfoProCoefficients: the weights go linearly from the first module to the
+// last auxiliary one.
+func TestInfoProCoefficients(t *testing.T) {
+	for _, c := range []struct {
+		network string
+		o       methods.Options
+		want    [][2]float64
+	}{
+		{"resnet32", methods.Options{Modules: 4, Mode: methods.ModeContrast, Dataset: "cifar10"}, [][2]float64{{6, 0}, {3.5, 1}, {1, 2}}},
+		{"resnet110", methods.Options{Modules: 2, Mode: methods.ModeContrast, Dataset: "stl10"}, [][2]float64{{10, 1}}},
+		{"resnet110", methods.Options{Modules: 4, Mode: methods.ModeContrast, Dataset: "svhn"}, [][2]float64{{5, 0}, {2.75, 0.5}, {0.5, 1}}},
+		{"resnet20", methods.Options{Modules: 3, Coefficients: "1,2,3,4"}, [][2]float64{{1, 2}, {3, 4}}},
+		{"resnet20", methods.Options{Modules: 3, Coefficients: "cifar10-resnet32-contrast-4"}, [][2]float64{{6, 0}, {1, 2}}},
+	} {
+		s := step(t, c.network, "infopro", c.o)
+		var got [][2]float64
+		for _, l := range s.Losses {
+			switch l.Name {
+			case "reconstruction":
+				got = append(got, [2]float64{l.Weight})
+			case "classification":
+				if !l.Classifier {
+					got[len(got)-1][1] = l.Weight
+				}
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s with %+v: weights %v, want %v", c.network, c.o, got, c.want)
+		}
+	}
+	name, err := methods.Options{Dataset: "synthetic"}.CoefficientsName("resnet110", 55)
+	if err != nil || name != "cifar10-resnet110-softmax-55" {
+		t.Errorf("synthetic: got %q, %v, want cifar10's", name, err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/meter"
 	"github.com/localbench/localbench/suite/train"
+	"github.com/localbench/localbench/suite/weights"
 )
 
 // Job is one run for one process.
@@ -22,7 +23,18 @@ type Job struct {
 	DataDir string       `json:"data_dir"`
 	Out     string       `json:"out"`    // folder of the record and of the state
 	Resume  bool         `json:"resume"` // go on from a saved state
+	JobOptions
 }
+
+// JobOptions are what a user can ask of a run that does not change its training.
+type JobOptions struct {
+	Init        string `json:"init,omitempty"`         // file of starting weights; the spec has its digest
+	SaveWeights bool   `json:"save_weights,omitempty"` // write WeightsPath at the end
+	EvalHeads   bool   `json:"eval_heads,omitempty"`   // record the accuracy of auxiliary networks by epoch
+}
+
+// WeightsPath is the file that --save-weights writes.
+func WeightsPath(out, id string) string { return filepath.Join(out, id+".weights.safetensors") }
 
 // EventKind says what an event reports.
 type EventKind string
@@ -124,8 +136,10 @@ func (x *execution) run(ctx context.Context) error {
 	debug.SetGCPercent(20) // the heap holds the data set, and may not grow to twice that
 	debug.FreeOSMemory()
 	baseline, measured := residentBytes()
+	step := b.stepOptions(spec)
+	step.Heads = x.job.EvalHeads
 	session, err := train.NewSession(device, train.SessionOptions{
-		Stages: b.stages, Step: b.stepOptions(spec), Evaluation: true,
+		Stages: b.stages, Step: step, Evaluation: true,
 		TrainTail: train.Tail(data.Train.N, int(spec.Batch)), TestTail: train.Tail(data.Test.N, int(spec.Batch))})
 	if err != nil {
 		return err
@@ -143,6 +157,9 @@ func (x *execution) run(ctx context.Context) error {
 	x.on(Event{Kind: EventStart, Epochs: int(spec.Epochs), Text: x.record.ID})
 	report, err := train.Run(ctx, session, x.options(data, b))
 	x.fill(report)
+	if err == nil && x.job.SaveWeights {
+		err = weights.Save(WeightsPath(x.job.Out, x.record.ID), session.Training, session.Model(), map[string]string{"format": "pt", "run": x.record.ID})
+	}
 	return err
 }
 
@@ -151,7 +168,7 @@ func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
 	o := train.Options{
 		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Augment: b.card.Augment,
 		Schedule:  train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup},
-		StatePath: x.statePath(), Resume: x.job.Resume, Now: x.now, On: x.tick,
+		StatePath: x.statePath(), Resume: x.job.Resume, InitPath: x.job.Init, Now: x.now, On: x.tick,
 		// The peak of training, not of preparing it: what planning left behind is
 		// given back. Where the peak cannot be reset it is that of the whole process.
 		Ready: func() {

@@ -4,15 +4,19 @@
 package suite
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/networks"
+	"github.com/localbench/localbench/suite/weights"
 )
 
 // Request is what the user asks for. Lists are crossed; an empty list and a
@@ -32,7 +36,11 @@ type Request struct {
 	Selection                   string  // AugLocal; empty: uniform
 	PyramidCoefficient          float64 // AugLocal; 0: 0.5
 	NoPyramid                   bool
+	Cuts                        string // where modules end; empty: published
+	Mode, Coefficients          string // InfoPro; empty: softmax, and the published set
+	Segment                     int    // checkpoint; 0: about the root of the units
 	NoAugment                   bool
+	Init                        string // file of starting weights; empty: from the seed
 }
 
 // Defaults is the request of a bare `benchctl run`.
@@ -173,15 +181,8 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 	if r.NoAugment {
 		spec.Augment = "none"
 	}
-	if m.Local {
-		spec.AuxDepth, spec.Modules, spec.Selection = int64(depth), int64(modules), r.Selection
-		spec.Pyramid, spec.PyramidCoefficient = !r.NoPyramid, r.PyramidCoefficient
-		if spec.Pyramid && spec.PyramidCoefficient == 0 {
-			spec.PyramidCoefficient = 0.5
-		}
-		if spec.Selection == "" {
-			spec.Selection = string(methods.SelectionUniform)
-		}
+	if err := r.setOptions(&spec, m, depth, modules); err != nil {
+		return spec, err
 	}
 	samples := entry.TrainSamples
 	if r.TrainLimit > 0 && (r.TrainLimit < samples || spec.Dataset == "synthetic") {
@@ -194,6 +195,66 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 	return spec, err
 }
 
+// setOptions writes what the method reads into the spec, and nothing else.
+func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules int) error {
+	spec.Options = map[string]string{}
+	if m.Reads(methods.OptionModules) {
+		spec.Modules = int64(modules)
+	}
+	if m.Reads(methods.OptionAuxDepth) {
+		spec.AuxDepth = int64(depth)
+	}
+	if m.Reads(methods.OptionSelection) {
+		spec.Selection = cmp.Or(r.Selection, string(methods.SelectionUniform))
+	}
+	if m.Reads(methods.OptionPyramid) {
+		spec.Pyramid, spec.PyramidCoefficient = !r.NoPyramid, r.PyramidCoefficient
+		if spec.Pyramid && spec.PyramidCoefficient == 0 {
+			spec.PyramidCoefficient = 0.5
+		}
+	}
+	if m.Reads(methods.OptionCuts) && r.Cuts != "" && r.Cuts != methods.CutsPublished {
+		spec.Options[optionCuts] = r.Cuts
+	}
+	if m.Reads(methods.OptionSegment) && r.Segment != 0 {
+		spec.Options[optionSegment] = fmt.Sprint(r.Segment)
+	}
+	if m.Reads(methods.OptionMode) {
+		spec.Options[optionMode] = cmp.Or(r.Mode, string(methods.ModeSoftmax))
+	}
+	if r.Init != "" {
+		digest, err := weights.Digest(r.Init)
+		if err != nil {
+			return err
+		}
+		spec.Options[optionInit] = digest
+	}
+	if m.Reads(methods.OptionCoefficients) {
+		network, _, err := networkOf(*spec)
+		if err != nil {
+			return err
+		}
+		o := methods.Options{Mode: methods.Mode(spec.Options[optionMode]), Coefficients: r.Coefficients, Dataset: spec.Dataset}
+		units := len(network.Units)
+		if spec.Options[optionCoefficients], err = o.CoefficientsName(network.Name, cmp.Or(modules, units)); err != nil {
+			return fmt.Errorf("infopro: %w", err)
+		}
+	}
+	if len(spec.Options) == 0 {
+		spec.Options = nil
+	}
+	return nil
+}
+
+// The keys of results.Spec.Options.
+const (
+	optionCuts         = "cuts"
+	optionSegment      = "segment"
+	optionMode         = "mode"
+	optionCoefficients = "coefficients"
+	optionInit         = "init" // digest of the file of starting weights
+)
+
 func or(p *float64, d float64) float64 {
 	if p != nil {
 		return *p
@@ -201,14 +262,20 @@ func or(p *float64, d float64) float64 {
 	return d
 }
 
-// stagesOf builds network and stages of a spec.
-func stagesOf(spec results.Spec) (*built, error) {
+// networkOf builds the network of a spec for the images of its data set.
+func networkOf(spec results.Spec) (*model.Network, datasets.Card, error) {
 	entry, err := datasets.Find(spec.Dataset)
 	if err != nil {
-		return nil, err
+		return nil, datasets.Card{}, err
 	}
 	image := graph.Shape{int64(entry.Height), int64(entry.Width), int64(entry.Channels)}
 	n, err := networks.New(spec.Network, image, int64(entry.Classes))
+	return n, entry.Card, err
+}
+
+// stagesOf builds network and stages of a spec.
+func stagesOf(spec results.Spec) (*built, error) {
+	n, card, err := networkOf(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -216,11 +283,17 @@ func stagesOf(spec results.Spec) (*built, error) {
 	if err != nil {
 		return nil, err
 	}
+	segment, err := strconv.Atoi(cmp.Or(spec.Options[optionSegment], "0"))
+	if err != nil {
+		return nil, fmt.Errorf("segment: got %q, want a whole number", spec.Options[optionSegment])
+	}
 	stages, err := m.Stages(n, methods.Options{
 		Modules: int(spec.Modules), AuxDepth: int(spec.AuxDepth), Selection: methods.Selection(spec.Selection),
-		PyramidCoefficient: spec.PyramidCoefficient, NoPyramid: m.Local && !spec.Pyramid})
+		PyramidCoefficient: spec.PyramidCoefficient, NoPyramid: m.Reads(methods.OptionPyramid) && !spec.Pyramid,
+		Cuts: spec.Options[optionCuts], Mode: methods.Mode(spec.Options[optionMode]), Coefficients: spec.Options[optionCoefficients],
+		Dataset: spec.Dataset, Segment: segment})
 	if err != nil {
 		return nil, err
 	}
-	return &built{card: entry.Card, network: n, stages: stages}, nil
+	return &built{card: card, network: n, stages: stages}, nil
 }

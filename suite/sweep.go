@@ -28,9 +28,10 @@ type SweepOptions struct {
 	Resume   bool // skip finished runs, go on with interrupted ones
 	FailFast bool // stop the sweep at the first run that fails
 	Jobs     int  // runs at a time; 0: 1
-	Now      func() time.Time
-	On       func(run int, spec results.Spec, e Event) // called from one goroutine a run; may be nil
-	Stderr   io.Writer                                 // of the runs' processes
+	JobOptions
+	Now    func() time.Time
+	On     func(run int, spec results.Spec, e Event) // called from one goroutine a run; may be nil
+	Stderr io.Writer                                 // of the runs' processes
 }
 
 // Sweep runs every spec in a process of its own and returns their records in
@@ -107,7 +108,7 @@ func (o SweepOptions) one(ctx context.Context, i int, spec results.Spec) (*resul
 // on, and waits for it. On cancellation it is asked to stop, and saves its
 // state. It returns the last line of what it said on standard error.
 func (o SweepOptions) process(ctx context.Context, i int, spec results.Spec) (string, error) {
-	job, err := json.Marshal(Job{Spec: spec, DataDir: o.DataDir, Out: o.Out, Resume: o.Resume})
+	job, err := json.Marshal(Job{Spec: spec, DataDir: o.DataDir, Out: o.Out, Resume: o.Resume, JobOptions: o.JobOptions})
 	if err != nil {
 		return err.Error(), err
 	}

@@ -64,6 +64,10 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "selection", "name", "uniform", "which units AugLocal's auxiliary networks copy", word(&r.Selection))
 	define(f, "pyramid-coefficient", "fraction", "0.5", "how fast AugLocal's auxiliary depth falls, in (0, 1]", one(&r.PyramidCoefficient, real))
 	f.BoolVar(&r.NoPyramid, "no-pyramid", false, "give every auxiliary network the full depth")
+	define(f, "cuts", "rule", "published", "where modules end, for dgl, predsim and infopro: published, balanced, even, or places such as 1.2,2.1,3.0", word(&r.Cuts))
+	define(f, "infopro-mode", "name", "softmax", "InfoPro's classification loss: softmax or contrast", word(&r.Mode))
+	define(f, "infopro-coefficients", "name or numbers", "", "InfoPro's weights: a preset such as cifar10-resnet110-contrast-4, or a1,b1,a2,b2 (default: the published ones)", word(&r.Coefficients))
+	define(f, "segment", "units", "0", "units that checkpoint recomputes together; 0: about the root of their number", one(&r.Segment, number(0, math.MaxInt32)))
 	define(f, "config", "file", "", "YAML file with flags by name; flags on the command line win", word(&s.config))
 	define(f, "format", "name", "table", "of the results: table, markdown, csv, latex or json", word(&s.format))
 	s.format = "table"

@@ -150,6 +150,9 @@ func settings(s results.Spec) string {
 	if s.Modules > 0 {
 		text += fmt.Sprintf(" K%d", s.Modules)
 	}
+	for _, key := range slices.Sorted(maps.Keys(s.Options)) {
+		text += " " + s.Options[key]
+	}
 	return text
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -25,6 +26,7 @@ type runFlags struct {
 	dataDir, out                    string
 	resume, dryRun, failFast, quiet bool
 	jobs                            int
+	suite.JobOptions
 }
 
 func runCommand(env Env) *cobra.Command {
@@ -49,6 +51,9 @@ func runCommand(env Env) *cobra.Command {
 	define(flags, "out", "folder", f.out, "of the records", word(&f.out))
 	define(flags, "jobs", "count", "1", "runs at a time; more than one makes their times meaningless", one(&f.jobs, number(1, 1024)))
 	flags.BoolVar(&f.resume, "resume", false, "skip runs that are done and go on with those that were interrupted")
+	define(flags, "init", "file", "", "safetensors file that parameters and running statistics start from", word(&f.Init))
+	flags.BoolVar(&f.SaveWeights, "save-weights", false, "write parameters and running statistics beside the record, as safetensors")
+	flags.BoolVar(&f.EvalHeads, "eval-heads", false, "test every module's own classifier after each epoch")
 	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first run that fails")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the runs and stop")
 	flags.BoolVar(&f.quiet, "quiet", false, "no progress on standard error")
@@ -61,6 +66,7 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	request.Init = f.Init
 	specs, err := request.Expand()
 	if err != nil {
 		return usage(err)
@@ -147,7 +153,7 @@ func (f *runFlags) sweep(env Env, specs []results.Spec) ([]results.Record, error
 	p := newProgress(env, len(specs), f.quiet, f.jobs > 1)
 	records, err := suite.Sweep(ctx, specs, suite.SweepOptions{
 		Command: []string{self, "execute"}, Out: f.out, DataDir: f.dataDir, Resume: f.resume,
-		FailFast: f.failFast, Jobs: f.jobs, Now: env.Now, On: p.on, Stderr: p,
+		FailFast: f.failFast, Jobs: f.jobs, JobOptions: f.JobOptions, Now: env.Now, On: p.on, Stderr: p,
 	})
 	p.finish()
 	return records, verdictOf(ctx, records, len(specs), err)
@@ -264,7 +270,7 @@ func specCells(s results.Spec) []table.Cell {
 		return table.Number(float64(n), fmt.Sprint(n))
 	}
 	every := ""
-	if s.AuxDepth > 0 {
+	if m, err := methods.Find(s.Method); err == nil && m.Local() {
 		every = "all"
 	}
 	return []table.Cell{table.Text(s.Method), table.Text(s.Network), table.Text(s.Dataset),

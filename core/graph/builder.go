@@ -42,6 +42,9 @@ func (b *Builder) Err() error { return b.err }
 // Ops returns the ops written so far. The slice must not be changed.
 func (b *Builder) Ops() []*Op { return b.graph.Ops }
 
+// Outputs lists what Output has declared so far.
+func (b *Builder) Outputs() []*Value { return b.graph.Outputs }
+
 // Rewrite replaces the ops from position from on by what pass makes of them:
 // how forward ops are fused before reverse mode reads them.
 func (b *Builder) Rewrite(from int, pass func([]*Op) []*Op) {

@@ -37,13 +37,31 @@ func Head(b *graph.Builder, x *graph.Value, classes int64) *graph.Value {
 
 // Conv writes a square convolution without bias, in scope name, its weight
 // drawn from normal(0, sqrt(2 / (kernel*kernel*out))).
-func Conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64) (y *graph.Value) {
+func Conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64) *graph.Value {
+	return conv(b, name, x, out, kernel, stride, false)
+}
+
+// ConvWithBias is Conv with a bias, drawn as a linear layer's.
+func ConvWithBias(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64) *graph.Value {
+	return conv(b, name, x, out, kernel, stride, true)
+}
+
+func conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64, withBias bool) (y *graph.Value) {
 	b.In(name, func() {
 		w := b.Parameter("weight", graph.Shape{out, kernel, kernel, channels(x)}, graph.Weight{
 			Init: graph.InitNormal, Scale: math.Sqrt(2 / float64(kernel*kernel*out)), Layout: graph.LayoutConv})
-		y = b.Conv(x, w, nil, graph.ConvOptions{Stride: stride, Padding: (kernel - 1) / 2})
+		var bias *graph.Value
+		if withBias {
+			bias = b.Parameter("bias", graph.Shape{out}, fanIn(kernel*kernel*channels(x)))
+		}
+		y = b.Conv(x, w, bias, graph.ConvOptions{Stride: stride, Padding: (kernel - 1) / 2})
 	})
 	return y
+}
+
+// fanIn is uniform(-1/sqrt(in), 1/sqrt(in)).
+func fanIn(in int64) graph.Weight {
+	return graph.Weight{Init: graph.InitUniform, Scale: 1 / math.Sqrt(float64(in))}
 }
 
 // Constants of batch normalisation in every network here.
@@ -70,15 +88,28 @@ func Norm(b *graph.Builder, name string, x *graph.Value) (y *graph.Value) {
 
 // Linear writes a linear layer with bias in scope name, both drawn from
 // uniform(-1/sqrt(in), 1/sqrt(in)). x is [N ...], flattened.
-func Linear(b *graph.Builder, name string, x *graph.Value, out int64) (y *graph.Value) {
+func Linear(b *graph.Builder, name string, x *graph.Value, out int64) *graph.Value {
+	return linear(b, name, x, out, true)
+}
+
+// LinearWithoutBias is Linear without one: a normalisation follows.
+func LinearWithoutBias(b *graph.Builder, name string, x *graph.Value, out int64) *graph.Value {
+	return linear(b, name, x, out, false)
+}
+
+func linear(b *graph.Builder, name string, x *graph.Value, out int64, withBias bool) (y *graph.Value) {
 	b.In(name, func() {
 		in := max(x.Shape.Elements(), 1) / max(batch(x), 1)
-		init := graph.Weight{Init: graph.InitUniform, Scale: 1 / math.Sqrt(float64(in))}
-		weight := init
+		weight := fanIn(in)
 		if len(x.Shape) == 4 {
 			weight.Layout, weight.Source = graph.LayoutFlattened, [3]int64{x.Shape[3], x.Shape[1], x.Shape[2]}
 		}
-		y = b.Linear(x, b.Parameter("weight", graph.Shape{out, in}, weight), b.Parameter("bias", graph.Shape{out}, init))
+		w := b.Parameter("weight", graph.Shape{out, in}, weight)
+		var bias *graph.Value
+		if withBias {
+			bias = b.Parameter("bias", graph.Shape{out}, fanIn(in))
+		}
+		y = b.Linear(x, w, bias)
 	})
 	return y
 }

@@ -14,6 +14,9 @@ type Stage struct {
 	// and top-1, the one that evaluation reports.
 	Classifier bool
 	AuxDepth   int // depth of the auxiliary network in units; 0 for none
+	// Segment is the number of units whose activations are recomputed together in
+	// the backward pass, which keeps the segments' results only; 0: everything is kept.
+	Segment int
 }
 
 // Batch is what losses may look at besides the module's result.

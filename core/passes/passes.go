@@ -138,6 +138,26 @@ func FuseGradientSum(g *graph.Graph) {
 	g.Ops = slices.DeleteFunc(g.Ops, func(op *graph.Op) bool { return dead[op] })
 }
 
+// DropDead removes ops that lead to none of the outputs and update nothing.
+func DropDead(ops []*graph.Op, outputs []*graph.Value) []*graph.Op {
+	needed := map[*graph.Value]bool{}
+	for _, v := range outputs {
+		needed[v] = true
+	}
+	var alive []*graph.Op
+	for _, op := range slices.Backward(ops) {
+		if len(op.Mutates()) == 0 && !slices.ContainsFunc(op.Results, func(v *graph.Value) bool { return needed[v] }) {
+			continue
+		}
+		for _, v := range op.Operands {
+			needed[v] = true
+		}
+		alive = append(alive, op)
+	}
+	slices.Reverse(alive)
+	return alive
+}
+
 // DropUnused removes values that no op makes or reads any more and numbers the
 // rest afresh. Outputs and inputs stay.
 func DropUnused(g *graph.Graph) {
@@ -201,4 +221,57 @@ func countUsers(ops []*graph.Op) map[*graph.Value]int {
 		}
 	}
 	return users
+}
+
+// Recompute makes the backward pass compute again what it would have read: every
+// activation that drop names is, from its first use in the backward pass on, a
+// second one, made by copies of the ops that made the first. The copies stand just
+// before that use, in the order of the first ones, and read what was not dropped. So
+// the first ones die in the forward pass, and nothing else changes: the copies are
+// the same kernels on the same operands.
+//
+// Ops that update running statistics must not be copied: drop must not name
+// their results.
+func Recompute(g *graph.Graph, drop func(*graph.Value) bool) {
+	maker := map[*graph.Value]*graph.Op{}
+	again := map[*graph.Value]*graph.Value{}
+	var out []*graph.Op
+	var remake func(v *graph.Value, at *graph.Op) *graph.Value
+	remake = func(v *graph.Value, at *graph.Op) *graph.Value {
+		first := maker[v]
+		if v == nil || first == nil || !drop(v) {
+			return v
+		}
+		if again[v] != nil {
+			return again[v]
+		}
+		op := *first
+		op.Phase, op.Scope = at.Phase, first.Scope
+		op.Operands, op.Results = slices.Clone(first.Operands), nil
+		for i, x := range op.Operands {
+			op.Operands[i] = remake(x, at)
+		}
+		for _, r := range first.Results {
+			second := *r
+			second.Name, second.ID = r.Name+" again", len(g.Values)
+			g.Values = append(g.Values, &second)
+			op.Results = append(op.Results, &second)
+			again[r] = &second
+		}
+		out = append(out, &op)
+		return again[v]
+	}
+	for _, op := range g.Ops {
+		if op.Phase == graph.PhaseBackward {
+			for i, v := range op.Operands {
+				op.Operands[i] = remake(v, op)
+			}
+		} else if op.Phase != graph.PhaseUpdate {
+			for _, r := range op.Results {
+				maker[r] = op
+			}
+		}
+		out = append(out, op)
+	}
+	g.Ops = out
 }

@@ -16,6 +16,8 @@ Needs Python 3.11, NumPy and PyTorch 1.13 or later.
 
 from __future__ import annotations
 
+import functools
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 # --------------------------------------------------------------------------
 # Random numbers: Philox4x32-10 (Salmon et al., SC 2011)
@@ -350,7 +353,7 @@ class InfoProAuxiliary(Auxiliary):
 # Methods
 # --------------------------------------------------------------------------
 
-METHODS = ("bp", "auglocal", "dgl", "predsim", "infopro")
+METHODS = ("bp", "checkpoint", "auglocal", "dgl", "predsim", "infopro")
 
 CUTS: dict[tuple[str, int], list[tuple[int, int]]] = {
     ("resnet32", 4): [(1, 2), (2, 1), (3, 0)],
@@ -384,7 +387,7 @@ class Spec:
 
     def last_units(self) -> list[int]:
         """Last unit of each module but the last."""
-        if self.method == "bp":
+        if self.method in ("bp", "checkpoint"):
             return []
         if self.method == "auglocal":
             return list(range(self.units() - self.aux_depth - 1))
@@ -512,6 +515,26 @@ class ModuleLoss:
     total: Tensor
 
 
+def run_checkpointed(model: LocalNet, x: Tensor) -> Tensor:
+    """All units, in segments of about sqrt(units); all but the last are recomputed."""
+    units = model.spec.units()
+    size = round(math.sqrt(units))
+
+    def run(first: int, last: int, x: Tensor) -> Tensor:
+        for unit in range(first, last):
+            x = model.run_unit(unit, x)
+        return x
+
+    x.requires_grad_()  # or the first segment is not differentiated
+    for first in range(0, units, size):
+        last = min(first + size, units)
+        if last == units:
+            x = run(first, last, x)
+        else:
+            x = checkpoint(functools.partial(run, first, last), x)
+    return x
+
+
 def forward_backward(model: LocalNet, batch: Batch) -> Iterator[ModuleLoss]:
     """Runs every module forward and, right after, backward.
 
@@ -520,8 +543,11 @@ def forward_backward(model: LocalNet, batch: Batch) -> Iterator[ModuleLoss]:
     """
     x = batch.inputs
     for module in model.local_modules:
-        for unit in module.units:
-            x = model.run_unit(unit, x)
+        if model.spec.method == "checkpoint":
+            x = run_checkpointed(model, x)
+        else:
+            for unit in module.units:
+                x = model.run_unit(unit, x)
         if module.auxiliary is None:
             terms = {"classification": F.cross_entropy(model.run_head(x), batch.labels)}
             weights = {"classification": 1.0}

@@ -2,7 +2,7 @@
 // (scripts/peer_bench.py), both in processes of their own that take turns, and
 // prints the ratios of step time and of peak memory.
 //
-//	go run ./scripts/benchpeer -cases bp,auglocal -batch 128 -turns 8
+//	go run ./scripts/benchpeer -methods bp,auglocal -batch 128 -turns 8
 package main
 
 import (
@@ -21,7 +21,6 @@ import (
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/reports/table"
-	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/meter"
 	"github.com/localbench/localbench/suite/train"
@@ -37,7 +36,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.methods, "methods", "bp,auglocal", "methods, comma separated")
+	flag.StringVar(&o.methods, "methods", "bp,checkpoint,dgl,predsim,infopro,auglocal", "methods, comma separated")
 	flag.StringVar(&o.network, "network", "resnet32", "network")
 	flag.StringVar(&o.python, "python", "/usr/bin/python3", "interpreter that has PyTorch")
 	flag.StringVar(&o.script, "script", "scripts/peer_bench.py", "the peer")
@@ -191,16 +190,17 @@ func median(x []float64) float64 {
 
 // work is our side: one fixed batch, the same protocol as the peer's.
 func (o options) work(in io.Reader, out io.Writer) error {
-	spec := results.Spec{Method: o.worker, Network: o.network, Dataset: "cifar10", Batch: int64(o.batch), Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
-	if o.worker != "bp" {
-		spec.AuxDepth, spec.Pyramid, spec.PyramidCoefficient = int64(o.depth), true, 0.5
+	specs, err := suite.Request{Methods: []string{o.worker}, Networks: []string{o.network}, Datasets: []string{"cifar10"},
+		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}}.Expand()
+	if err != nil {
+		return err
 	}
 	device, err := engine.Open("cpu", engine.Options{Threads: o.threads})
 	if err != nil {
 		return err
 	}
 	defer device.Close()
-	options, err := suite.SessionOptions(spec)
+	options, err := suite.SessionOptions(specs[0])
 	if err != nil {
 		return err
 	}

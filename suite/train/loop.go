@@ -15,6 +15,7 @@ import (
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/meter"
+	"github.com/localbench/localbench/suite/weights"
 )
 
 // Options of one run.
@@ -29,6 +30,7 @@ type Options struct {
 	// interruption; empty saves nothing. Resume goes on from it if it is there.
 	StatePath string
 	Resume    bool
+	InitPath  string // file of starting weights; empty: from the seed
 	Now       func() time.Time
 	Ready     func()     // called when all is in place and the first step is next; may be nil
 	On        func(Tick) // called after every step and every epoch; may be nil
@@ -137,7 +139,10 @@ func (r *runner) begin() error {
 			return nil
 		}
 	}
-	return r.session.Initialise(r.options.Seed)
+	if err := r.session.Initialise(r.options.Seed); err != nil || r.options.InitPath == "" {
+		return err
+	}
+	return weights.LoadModel(r.options.InitPath, r.session.Training, r.session.Model())
 }
 
 func (r *runner) save() error {
@@ -174,19 +179,24 @@ func (r *runner) epoch(ctx context.Context) error {
 func (r *runner) summary(test Sums, seconds float64) results.Epoch {
 	p := &r.report.Progress
 	e := results.Epoch{Epoch: int64(p.Epoch), LR: r.options.Schedule.LearningRate(p.Epoch), Seconds: &seconds}
-	trainTop1, testTop1 := p.Sums.top1(), test.top1()
-	e.TrainTop1, e.TestTop1 = &trainTop1, &testTop1
-	testLoss := test.mean(0)
-	e.TestLoss = &testLoss
 	for i, l := range r.session.Training.Losses {
-		mean := p.Sums.mean(i)
+		mean, top1 := p.Sums.mean(i), p.Sums.top1(i)
 		if l.Classifier {
-			e.TrainLoss = &mean
+			e.TrainLoss, e.TrainTop1 = &mean, &top1
 		}
 		for len(e.ModuleLosses) <= l.Module {
 			e.ModuleLosses = append(e.ModuleLosses, 0)
 		}
 		e.ModuleLosses[l.Module] += l.Weight * mean
+	}
+	for i, l := range r.session.Evaluation.Losses {
+		loss, top1 := test.mean(i), test.top1(i)
+		if l.Classifier {
+			e.TestLoss, e.TestTop1 = &loss, &top1
+		}
+		if len(r.session.Evaluation.Losses) > 1 {
+			e.Heads = append(e.Heads, results.Head{Module: int64(l.Module), Name: l.Name, TestLoss: &loss, TestTop1: &top1})
+		}
 	}
 	return e
 }

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/core/engine"
@@ -20,6 +21,7 @@ type Session struct {
 	arena      engine.Arena
 	arenaBytes int64
 	losses     []float32
+	correct    []float32
 }
 
 type tailKey struct {
@@ -54,7 +56,7 @@ func NewSession(d engine.Device, o SessionOptions) (*Session, error) {
 	for _, p := range all {
 		s.arenaBytes = max(s.arenaBytes, p.Layout.ArenaBytes())
 	}
-	s.losses = make([]float32, len(s.Training.Losses))
+	s.losses, s.correct = make([]float32, len(s.Training.Losses)), make([]float32, len(s.Training.Losses))
 	return s, nil
 }
 
@@ -133,6 +135,11 @@ func (s *Session) Persistent() []*graph.Value {
 	return out
 }
 
+// Model lists the parameters and running statistics: what a file of weights holds.
+func (s *Session) Model() []*graph.Value {
+	return slices.DeleteFunc(s.Persistent(), func(v *graph.Value) bool { return v.Category == graph.CategoryOptimizer })
+}
+
 // Initialise fills every persistent value from its distribution. The element
 // at canonical position i of the parameter named n is number i of the stream
 // (seed, init, n): networks that share a layer's name start it alike, whatever
@@ -163,7 +170,7 @@ func (s *Session) Initialise(seed uint64) error {
 // Outcome is what one run of a program gave.
 type Outcome struct {
 	Losses  []float32 // by loss term in program order; valid until the next run
-	Correct float32   // samples that the network's head classified right
+	Correct []float32 // by loss term, samples that it classified right; 0 where it classifies nothing
 }
 
 // Train runs one training step on the batch.
@@ -211,17 +218,16 @@ func (s *Session) run(p *core.Program, images []byte, labels []int32) (Outcome, 
 	if err := p.Run(0, len(p.Graph.Ops)); err != nil {
 		return Outcome{}, err
 	}
-	out := Outcome{Losses: s.losses[:len(p.Losses)]}
+	out := Outcome{Losses: s.losses[:len(p.Losses)], Correct: s.correct[:len(p.Losses)]}
 	for i, l := range p.Losses {
 		if err := p.Read(l.Value, out.Losses[i:i+1]); err != nil {
 			return Outcome{}, err
 		}
-		if l.Classifier {
-			correct := []float32{0}
-			if err := p.Read(l.Correct, correct); err != nil {
+		out.Correct[i] = 0
+		if l.Correct != nil {
+			if err := p.Read(l.Correct, out.Correct[i:i+1]); err != nil {
 				return Outcome{}, err
 			}
-			out.Correct = correct[0]
 		}
 	}
 	return out, nil

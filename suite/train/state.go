@@ -24,24 +24,24 @@ type Progress struct {
 // Sums add up an epoch batch by batch, weighted by samples.
 type Sums struct {
 	Samples int       `json:"samples"`
-	Losses  []float64 `json:"losses"` // by loss term, times samples
-	Correct float64   `json:"correct"`
+	Losses  []float64 `json:"losses"`  // by loss term, times samples
+	Correct []float64 `json:"correct"` // by loss term
 }
 
 func (s *Sums) add(o Outcome, samples int) {
 	if s.Losses == nil {
-		s.Losses = make([]float64, len(o.Losses))
+		s.Losses, s.Correct = make([]float64, len(o.Losses)), make([]float64, len(o.Losses))
 	}
 	s.Samples += samples
-	s.Correct += float64(o.Correct)
 	for i, l := range o.Losses {
 		s.Losses[i] += float64(l) * float64(samples)
+		s.Correct[i] += float64(o.Correct[i])
 	}
 }
 
-// mean returns the mean loss of term i; top1 the fraction classified right.
+// mean returns the mean loss of term i; top1 the fraction that it classified right.
 func (s *Sums) mean(i int) float64 { return s.Losses[i] / float64(s.Samples) }
-func (s *Sums) top1() float64      { return s.Correct / float64(s.Samples) }
+func (s *Sums) top1(i int) float64 { return s.Correct[i] / float64(s.Samples) }
 
 // stateKey names the progress among the metadata of a state file, specKey the
 // id of the run that it belongs to.

@@ -5,6 +5,7 @@
 package weights
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -48,14 +49,51 @@ func Save(path string, s Store, values []*graph.Value, metadata map[string]strin
 	return nil
 }
 
-// Load fills values from the file at path and returns its metadata. Missing,
-// extra and misshapen tensors are one error that lists them; then nothing has
-// been written.
+// Load reads into values what Save wrote and returns the metadata. The file must
+// hold these tensors and no others: an error lists every one that is missing,
+// extra or of another shape, and nothing is written.
 func Load(path string, s Store, values []*graph.Value) (map[string]string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("weights: %w", err)
 	}
+	return load(path, content, s, values)
+}
+
+// LoadModel reads a file of starting weights into values, which are parameters and
+// running statistics: one that Save wrote, or that a common framework wrote in
+// the safetensors format. Beside what Load accepts it passes over the counters
+// num_batches_tracked, and leaves all auxiliary networks as they are if the file has
+// nothing of any.
+func LoadModel(path string, s Store, values []*graph.Value) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("weights: %w", err)
+	}
+	file, err := safetensors.Deserialize(content)
+	if err != nil {
+		return fmt.Errorf("weights: %s: not a whole safetensors file: %w", path, err)
+	}
+	isAuxiliary := func(name string) bool { return strings.HasPrefix(name, "aux.") }
+	if !slices.ContainsFunc(file.Names(), isAuxiliary) {
+		values = slices.DeleteFunc(slices.Clone(values), func(v *graph.Value) bool { return isAuxiliary(v.Name) })
+	}
+	_, err = load(path, content, s, values, ".num_batches_tracked")
+	return err
+}
+
+// Digest returns a short name of a file's content.
+func Digest(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("weights: %w", err)
+	}
+	return fmt.Sprintf("sha256:%.8x", sha256.Sum256(content)), nil
+}
+
+// load fills values from a file's content; tensors whose name ends in one of
+// passed are not looked at.
+func load(path string, content []byte, s Store, values []*graph.Value, passed ...string) (map[string]string, error) {
 	_, meta, err := safetensors.ReadMetadata(content)
 	if err != nil {
 		return nil, fmt.Errorf("weights: %s: not a safetensors file: %w", path, err)
@@ -64,7 +102,7 @@ func Load(path string, s Store, values []*graph.Value) (map[string]string, error
 	if err != nil {
 		return nil, fmt.Errorf("weights: %s: damaged: %w", path, err)
 	}
-	if err := compare(path, file, values); err != nil {
+	if err := compare(path, file, values, passed); err != nil {
 		return nil, err
 	}
 	for _, v := range values {
@@ -83,7 +121,7 @@ func Load(path string, s Store, values []*graph.Value) (map[string]string, error
 }
 
 // compare lists what is missing, left over or of another shape.
-func compare(path string, file safetensors.SafeTensors, values []*graph.Value) error {
+func compare(path string, file safetensors.SafeTensors, values []*graph.Value, passed []string) error {
 	var faults []string
 	known := map[string]bool{}
 	for _, v := range values {
@@ -98,7 +136,7 @@ func compare(path string, file safetensors.SafeTensors, values []*graph.Value) e
 		}
 	}
 	for _, name := range file.Names() {
-		if !known[name] {
+		if !known[name] && !slices.ContainsFunc(passed, func(p string) bool { return strings.HasSuffix(name, p) }) {
 			faults = append(faults, "extra "+name)
 		}
 	}

@@ -131,3 +131,33 @@ func TestFailedSaveLeavesTheOldFile(t *testing.T) {
 		t.Errorf("the old file is now %q, %v", raw, err)
 	}
 }
+
+// TestLoadModel reads a file as a common framework writes it: without auxiliary
+// networks, with counters of batches.
+func TestLoadModel(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "w.safetensors")
+	counter := &graph.Value{Name: "bn.num_batches_tracked", Shape: graph.Shape{1}, Weight: &graph.Weight{}}
+	file := content()
+	file[counter.Name] = []float32{7}
+	if err := weights.Save(path, file, append(values(), counter), nil); err != nil {
+		t.Fatal(err)
+	}
+	auxiliary := &graph.Value{Name: "aux.0.fc.bias", Shape: graph.Shape{2}, Weight: &graph.Weight{}}
+	got := memory{}
+	if err := weights.LoadModel(path, got, append(values(), auxiliary)); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got["conv.weight"], content()["conv.weight"]) || got[auxiliary.Name] != nil || got[counter.Name] != nil {
+		t.Errorf("got %v", got)
+	}
+	// With some auxiliary tensor in it the file must hold all of them.
+	file[auxiliary.Name] = []float32{1, 2}
+	if err := weights.Save(path, file, append(values(), counter, auxiliary), nil); err != nil {
+		t.Fatal(err)
+	}
+	other := &graph.Value{Name: "aux.1.fc.bias", Shape: graph.Shape{2}, Weight: &graph.Weight{}}
+	err := weights.LoadModel(path, got, append(values(), auxiliary, other))
+	if err == nil || !strings.Contains(err.Error(), "missing aux.1.fc.bias") {
+		t.Errorf("got %v, want the missing tensor named", err)
+	}
+}

@@ -1,0 +1,196 @@
+package methods
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
+)
+
+// Mode is InfoPro's classification loss.
+type Mode string
+
+// The modes of the paper.
+const (
+	ModeSoftmax  Mode = "softmax"  // cross-entropy of a small classifier
+	ModeContrast Mode = "contrast" // supervised contrastive loss of 128 features
+)
+
+// Constants of InfoPro's auxiliary networks.
+const (
+	infoProFeatures    = 128
+	infoProDecoder     = 12 // channels of the decoder
+	infoProTemperature = 0.07
+)
+
+// Coefficients weigh InfoPro's reconstruction (A) and classification (B); both
+// go linearly from the first module (A1, B1) to the last auxiliary one (A2, B2).
+type Coefficients struct{ A1, B1, A2, B2 float64 }
+
+// Preset is a published set of coefficients.
+type Preset struct {
+	Dataset, Network string
+	Mode             Mode
+	Modules          int
+	Coefficients
+}
+
+// Name is what the user asks for it by: "cifar10-resnet110-contrast-4".
+func (p Preset) Name() string {
+	return fmt.Sprintf("%s-%s-%s-%d", p.Dataset, p.Network, p.Mode, p.Modules)
+}
+
+// Presets lists InfoPro's published coefficients.
+func Presets() []Preset {
+	return []Preset{
+		{"cifar10", "resnet32", ModeSoftmax, 16, Coefficients{5, 0.05, 0.2, 0.5}},
+		{"cifar10", "resnet110", ModeSoftmax, 55, Coefficients{5, 0, 0.5, 1}},
+		{"cifar10", "resnet110", ModeContrast, 2, Coefficients{5, 0.5, 0, 0}},
+		{"cifar10", "resnet110", ModeContrast, 4, Coefficients{1, 0, 0, 1}},
+		{"cifar10", "resnet110", ModeContrast, 8, Coefficients{5, 0, 0, 1}},
+		{"cifar10", "resnet110", ModeContrast, 16, Coefficients{5, 0, 0.5, 1}},
+		{"cifar10", "resnet32", ModeContrast, 2, Coefficients{5, 1, 0, 0}},
+		{"cifar10", "resnet32", ModeContrast, 4, Coefficients{6, 0, 1, 2}},
+		{"cifar10", "resnet32", ModeContrast, 8, Coefficients{5, 0, 0, 2}},
+		{"cifar10", "resnet32", ModeContrast, 16, Coefficients{5, 0.05, 0.2, 0.5}},
+		{"stl10", "resnet110", ModeContrast, 2, Coefficients{10, 1, 0, 0}},
+		{"stl10", "resnet110", ModeContrast, 4, Coefficients{20, 0.2, 5, 2}},
+		{"stl10", "resnet110", ModeContrast, 8, Coefficients{20, 0.2, 5, 1}},
+		{"stl10", "resnet110", ModeContrast, 16, Coefficients{20, 0.5, 10, 0.1}},
+		{"svhn", "resnet110", ModeContrast, 2, Coefficients{1, 0.1, 0, 0}},
+		{"svhn", "resnet110", ModeContrast, 4, Coefficients{5, 0, 0.5, 1}},
+		{"svhn", "resnet110", ModeContrast, 8, Coefficients{5, 0, 0.5, 2}},
+		{"svhn", "resnet110", ModeContrast, 16, Coefficients{5, 0.2, 0.5, 1}},
+	}
+}
+
+// infoPro is information propagation (Wang, Ni, Song, Yang, Huang, ICLR 2021): a
+// module keeps what reconstructs the image and what tells the classes apart.
+func infoPro(n *model.Network, o Options) ([]model.Stage, error) {
+	ends, err := o.moduleEnds(n)
+	if err != nil {
+		return nil, fmt.Errorf("infopro: %w", err)
+	}
+	if o.Mode == "" {
+		o.Mode = ModeSoftmax
+	}
+	if o.Mode != ModeSoftmax && o.Mode != ModeContrast {
+		return nil, fmt.Errorf("infopro: infopro-mode: got %q, want %s or %s", o.Mode, ModeSoftmax, ModeContrast)
+	}
+	name, err := o.CoefficientsName(n.Name, len(ends)+1)
+	if err != nil {
+		return nil, fmt.Errorf("infopro: %w", err)
+	}
+	c, err := parseCoefficients(name)
+	if err != nil {
+		return nil, fmt.Errorf("infopro: %w", err)
+	}
+	widest := n.Units[len(n.Units)-1].Width
+	return localStages(n, ends, func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
+		r := 0.0
+		if len(ends) > 1 {
+			r = float64(m) / float64(len(ends)-1)
+		}
+		reconstruction := model.Term{Name: "reconstruction", Value: infoProDecode(b, x, batch.Images), Weight: c.A1*(1-r) + c.A2*r}
+		classification := infoProClassify(b, x, batch, o.Mode, widest, n.Classes)
+		classification.Weight = c.B1*(1-r) + c.B2*r
+		return []model.Term{reconstruction, classification}
+	}), nil
+}
+
+// CoefficientsName returns what InfoPro's coefficients are taken from, for a
+// network of that name cut into k modules: what the user asked for, else the
+// published set of data set, network, mode and k. Where nothing is published it is
+// the nearest set of the mode: of the same data set before that of another, of the
+// same network before that of another, then the one nearest in k. The data set
+// synthetic has those of cifar10.
+func (o Options) CoefficientsName(network string, k int) (string, error) {
+	if o.Coefficients != "" {
+		_, err := parseCoefficients(o.Coefficients)
+		return o.Coefficients, err
+	}
+	mode, dataset := o.Mode, o.Dataset
+	if mode == "" {
+		mode = ModeSoftmax
+	}
+	if dataset == "" || dataset == "synthetic" {
+		dataset = "cifar10"
+	}
+	best, distance := "", math.Inf(1)
+	for _, p := range Presets() {
+		d := math.Abs(math.Log(float64(p.Modules) / float64(k)))
+		if p.Mode != mode {
+			continue
+		}
+		if p.Network != network {
+			d += 10
+		}
+		if p.Dataset != dataset {
+			d += 100
+		}
+		if d < distance {
+			best, distance = p.Name(), d
+		}
+	}
+	return best, nil
+}
+
+// parseCoefficients reads a preset's name or "a1,b1,a2,b2".
+func parseCoefficients(text string) (Coefficients, error) {
+	var names []string
+	for _, p := range Presets() {
+		if p.Name() == text {
+			return p.Coefficients, nil
+		}
+		names = append(names, p.Name())
+	}
+	var x [4]float64
+	parts := strings.Split(text, ",")
+	ok := len(parts) == len(x)
+	for i := range x {
+		if ok {
+			var err error
+			x[i], err = strconv.ParseFloat(strings.TrimSpace(parts[i]), 64)
+			ok = err == nil && x[i] >= 0 && !math.IsInf(x[i], 0)
+		}
+	}
+	if !ok {
+		return Coefficients{}, fmt.Errorf("infopro-coefficients: got %q, want four numbers a1,b1,a2,b2 of 0 or more, or one of %s", text, strings.Join(names, ", "))
+	}
+	return Coefficients{x[0], x[1], x[2], x[3]}, nil
+}
+
+// infoProDecode reconstructs the images from x: up-sampled to their size, two
+// 3x3 convolutions, sigmoid and binary cross-entropy.
+func infoProDecode(b *graph.Builder, x, images *graph.Value) *graph.Value {
+	if b.Err() != nil {
+		return x
+	}
+	if x.Shape[1] != images.Shape[1] || x.Shape[2] != images.Shape[2] {
+		x = b.Upsample(x, images.Shape[1], images.Shape[2])
+	}
+	x = b.ReLU(model.Norm(b, "dec_bn", model.ConvWithBias(b, "dec1", x, infoProDecoder, 3, 1)))
+	return b.BinaryCrossEntropy(model.ConvWithBias(b, "dec2", x, images.Shape[3], 3, 1), images)
+}
+
+// infoProClassify is the classification term: a 3x3 convolution to twice the
+// width at half the side, but for the widest units, pooled to 128 features.
+func infoProClassify(b *graph.Builder, x *graph.Value, batch model.Batch, mode Mode, widest, classes int64) model.Term {
+	if b.Err() != nil {
+		return model.Term{Value: x}
+	}
+	width, stride := 2*x.Shape[3], int64(2)
+	if x.Shape[3] >= widest {
+		width, stride = x.Shape[3], 1
+	}
+	x = b.ReLU(model.Norm(b, "bn", model.Conv(b, "conv", x, width, 3, stride)))
+	features := model.Linear(b, "fc1", b.AdaptiveAveragePool(x, 1, 1), infoProFeatures)
+	if mode == ModeContrast {
+		loss, _ := b.Contrast(features, batch.Labels, infoProTemperature)
+		return model.Term{Name: "classification", Value: loss}
+	}
+	return model.CrossEntropy(b, model.Linear(b, "fc2", b.ReLU(features), classes), batch)
+}
