@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/localbench/localbench/core/autodiff"
 	"github.com/localbench/localbench/core/graph"
@@ -62,6 +63,9 @@ func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
 		}
 		losses := s.forward(b, m, stage, &x)
 		b.Rewrite(from, passes.FuseNorm)
+		if m > 0 && stages[m-1].Average != nil {
+			b.InModule(m, graph.PhaseUpdate, func() { follow(b, *stages[m-1].Average, stage.Units[0].Name) })
+		}
 		err := autodiff.Backward(b, b.Ops()[from:], losses, func(p, g *graph.Value) {
 			b.SGD(p, g, b.Momentum(p), s.LearningRate, o.SGD)
 		})
@@ -139,6 +143,26 @@ func (s *Step) forward(b *graph.Builder, m int, stage model.Stage, x **graph.Val
 		}
 	})
 	return losses
+}
+
+// follow writes the averages of the state below a.Scope: of each parameter of the
+// unit. Running statistics are of the state's own activations and stay.
+func follow(b *graph.Builder, a model.Average, unit string) {
+	sources := map[string]*graph.Value{}
+	for _, v := range b.State(unit + ".") {
+		if v.Category == graph.CategoryParameter {
+			sources[strings.TrimPrefix(v.Name, unit)] = v
+		}
+	}
+	for _, v := range b.State(a.Scope + ".") {
+		if source := sources[strings.TrimPrefix(v.Name, a.Scope)]; source != nil {
+			b.Average(v, source, a.Momentum)
+			delete(sources, strings.TrimPrefix(v.Name, a.Scope))
+		}
+	}
+	if len(sources) > 0 {
+		b.Fail(fmt.Errorf("%s has nothing for %d parameters of %s", a.Scope, len(sources), unit))
+	}
 }
 
 // markRecomputed notes what unit i of a stage leaves behind that the backward pass

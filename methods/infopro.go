@@ -74,31 +74,40 @@ func infoPro(n *model.Network, o Options) ([]model.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("infopro: %w", err)
 	}
+	terms, err := o.infoProTerms(n, len(ends))
+	if err != nil {
+		return nil, fmt.Errorf("infopro: %w", err)
+	}
+	return localStages(n, ends, terms), nil
+}
+
+// infoProTerms returns InfoPro's two loss terms for count auxiliary networks.
+func (o Options) infoProTerms(n *model.Network, count int) (auxiliary, error) {
 	if o.Mode == "" {
 		o.Mode = ModeSoftmax
 	}
 	if o.Mode != ModeSoftmax && o.Mode != ModeContrast {
-		return nil, fmt.Errorf("infopro: infopro-mode: got %q, want %s or %s", o.Mode, ModeSoftmax, ModeContrast)
+		return nil, fmt.Errorf("infopro-mode: got %q, want %s or %s", o.Mode, ModeSoftmax, ModeContrast)
 	}
-	name, err := o.CoefficientsName(n.Name, len(ends)+1)
+	name, err := o.CoefficientsName(n.Name, count+1)
 	if err != nil {
-		return nil, fmt.Errorf("infopro: %w", err)
+		return nil, err
 	}
 	c, err := parseCoefficients(name)
 	if err != nil {
-		return nil, fmt.Errorf("infopro: %w", err)
+		return nil, err
 	}
 	widest := n.Units[len(n.Units)-1].Width
-	return localStages(n, ends, func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
+	return func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
 		r := 0.0
-		if len(ends) > 1 {
-			r = float64(m) / float64(len(ends)-1)
+		if count > 1 {
+			r = float64(m) / float64(count-1)
 		}
 		reconstruction := model.Term{Name: "reconstruction", Value: infoProDecode(b, x, batch.Images), Weight: c.A1*(1-r) + c.A2*r}
 		classification := infoProClassify(b, x, batch, o.Mode, widest, n.Classes)
 		classification.Weight = c.B1*(1-r) + c.B2*r
 		return []model.Term{reconstruction, classification}
-	}), nil
+	}, nil
 }
 
 // CoefficientsName returns what InfoPro's coefficients are taken from, for a

@@ -76,6 +76,8 @@ func List() []Method {
 			Takes: []Option{OptionModules, OptionCuts}},
 		{Name: "infopro", About: "InfoPro: reconstruction and classification or contrast (ICLR 2021)", Stages: infoPro,
 			Takes: []Option{OptionModules, OptionCuts, OptionMode, OptionCoefficients}},
+		{Name: "man", About: "MAN: a moving average of the next unit, and a learnable bias (ECCV 2024)", Stages: man,
+			Takes: []Option{OptionModules, OptionCuts, OptionMode, OptionCoefficients}},
 		{Name: "auglocal", About: "AugLocal: auxiliary networks of uniformly chosen following units (ICLR 2024)", Stages: augLocal,
 			Takes: []Option{OptionModules, OptionAuxDepth, OptionSelection, OptionPyramid, OptionPyramidCoefficient}},
 	}

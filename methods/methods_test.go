@@ -60,6 +60,7 @@ func TestParameterCounts(t *testing.T) {
 		{"dgl", 0, 1_305_200},
 		{"infopro", 0, 916_021},
 		{"predsim", 0, 751_216},
+		{"man", 0, 1_423_413},
 	} {
 		s := step(t, "resnet32", c.method, methods.Options{AuxDepth: c.depth})
 		if got := trained(s); got != c.want {

@@ -11,6 +11,7 @@ import (
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/train"
+	"github.com/localbench/localbench/suite/weights"
 )
 
 // built is the network of a spec, cut by its method.
@@ -129,4 +130,24 @@ func SessionOptions(spec results.Spec) (train.SessionOptions, error) {
 		return train.SessionOptions{}, err
 	}
 	return train.SessionOptions{Stages: b.stages, Step: b.stepOptions(spec)}, nil
+}
+
+// CheckInit says whether a file of weights fits the network and the auxiliary
+// networks of a spec: its error lists every tensor that does not.
+func CheckInit(spec results.Spec, path string) error {
+	b, err := stagesOf(spec)
+	if err != nil {
+		return err
+	}
+	step, err := core.TrainingStep(b.stages, b.stepOptions(spec))
+	if err != nil {
+		return err
+	}
+	var values []*graph.Value
+	for _, v := range step.Graph.Values {
+		if v.Category.Persistent() && v.Category != graph.CategoryOptimizer {
+			values = append(values, v)
+		}
+	}
+	return weights.CheckModel(path, values)
 }

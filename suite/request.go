@@ -225,7 +225,7 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 	if r.Init != "" {
 		digest, err := weights.Digest(r.Init)
 		if err != nil {
-			return err
+			return fmt.Errorf("init: %w", err)
 		}
 		spec.Options[optionInit] = digest
 	}
@@ -244,6 +244,12 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 		spec.Options = nil
 	}
 	return nil
+}
+
+// IsLocal says whether the method of a spec cuts the network into modules.
+func IsLocal(s results.Spec) bool {
+	m, err := methods.Find(s.Method)
+	return err == nil && m.Local()
 }
 
 // The keys of results.Spec.Options.

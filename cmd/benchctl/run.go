@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/core/engine"
-	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -100,6 +99,11 @@ func (f *runFlags) preflight(specs []results.Spec) error {
 		var newer *results.NewerSchemaError
 		if _, err := results.Read(results.Path(f.out, results.SpecID(s))); errors.As(err, &newer) {
 			return newer
+		}
+		if f.Init != "" {
+			if err := suite.CheckInit(s, f.Init); err != nil {
+				return usage(fmt.Errorf("init: %w", err))
+			}
 		}
 		if !backends[s.Backend] {
 			d, err := engine.Open(s.Backend, engine.Options{Threads: int(s.Threads)})
@@ -270,7 +274,7 @@ func specCells(s results.Spec) []table.Cell {
 		return table.Number(float64(n), fmt.Sprint(n))
 	}
 	every := ""
-	if m, err := methods.Find(s.Method); err == nil && m.Local() {
+	if suite.IsLocal(s) {
 		every = "all"
 	}
 	return []table.Cell{table.Text(s.Method), table.Text(s.Network), table.Text(s.Dataset),

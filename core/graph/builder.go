@@ -9,6 +9,7 @@ import (
 // Builder writes a graph op by op. It keeps its first error and makes every
 // later call a no-op, so forward code needs no error checks: Graph returns it.
 type Builder struct {
+	frozen   bool
 	graph    Graph
 	err      error
 	path     []string
@@ -116,11 +117,34 @@ func (b *Builder) Output(v *Value) {
 	b.graph.Outputs = append(b.graph.Outputs, v)
 }
 
+// Frozen writes what f writes with state in place of trained weights: gradients
+// pass through its ops, and nothing updates what it declares but averages.
+func (b *Builder) Frozen(f func()) {
+	defer func(before bool) { b.frozen = before }(b.frozen)
+	b.frozen = true
+	f()
+}
+
+// State returns the persistent values declared so far whose names begin with the
+// prefix, in order.
+func (b *Builder) State(prefix string) []*Value {
+	var out []*Value
+	for _, v := range b.graph.Values {
+		if v.Category.Persistent() && strings.HasPrefix(v.Name, prefix) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 // Parameter declares a trained weight, named by the scope and role: in scope
 // "layer1.0/conv1" the role "weight" gives "layer1.0.conv1.weight". In the
 // auxiliary phase it belongs to the auxiliary network.
 func (b *Builder) Parameter(role string, shape Shape, w Weight) *Value {
 	category := CategoryParameter
+	if b.frozen {
+		return b.Buffer(role, shape, w)
+	}
 	if b.phase == PhaseAuxiliary {
 		category = CategoryAuxiliaryParameter
 	}

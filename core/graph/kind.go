@@ -43,6 +43,7 @@ const (
 	KindSimilarityBackward
 	KindContrast
 	KindContrastBackward
+	KindAverage
 	kindCount
 )
 
@@ -93,7 +94,7 @@ func (k Kind) rule() rule {
 		return linearRule(k)
 	case KindCrossEntropy, KindCrossEntropyBackward:
 		return lossRule(k)
-	case KindSGD:
+	case KindSGD, KindAverage:
 		return updateRule(k)
 	case KindUpsample, KindUpsampleBackward:
 		return upsampleRule(k)

@@ -18,7 +18,17 @@ func (b *Builder) SGD(w, g, v, lr *Value, o SGDOptions) {
 	b.add(KindSGD, Attributes{Momentum: o.Momentum, WeightDecay: o.WeightDecay, Nesterov: o.Nesterov}, w, g, v, lr)
 }
 
-func updateRule(Kind) rule {
+// Average moves the state a towards the source s in place, both f32 of one shape:
+// a = momentum*a + (1-momentum)*s, an exponential moving average over steps.
+func (b *Builder) Average(a, s *Value, momentum float64) {
+	b.add(KindAverage, Attributes{Momentum: momentum}, a, s)
+}
+
+func updateRule(k Kind) rule {
+	if k == KindAverage {
+		return rule{name: "average", operands: []string{"average", "source"}, mutates: []int{0},
+			results: func(op *Op) ([]resultType, error) { return nil, wantShape(op.Operands[0].Shape, op.Operands[1]) }}
+	}
 	return rule{name: "sgd", operands: []string{"w", "g", "v", "lr"}, mutates: []int{0, 2},
 		results: func(op *Op) ([]resultType, error) {
 			if err := wantShape(Shape{1}, op.Operands[3]); err != nil {

@@ -17,6 +17,15 @@ type Stage struct {
 	// Segment is the number of units whose activations are recomputed together in
 	// the backward pass, which keeps the segments' results only; 0: everything is kept.
 	Segment int
+	Average *Average // nil: nothing follows the next stage
+}
+
+// Average says that the state below Scope ("aux.3.average") follows the parameters
+// of the first unit of the next stage, name by name, as their exponential moving
+// average: once a step, before those parameters are updated.
+type Average struct {
+	Scope    string
+	Momentum float64
 }
 
 // Batch is what losses may look at besides the module's result.

@@ -98,7 +98,7 @@ func terms(op *graph.Op, result int) int64 {
 		return 0
 	case graph.KindAdd:
 		return 1
-	case graph.KindNormalizeImage, graph.KindCrossEntropyBackward, graph.KindSGD:
+	case graph.KindNormalizeImage, graph.KindCrossEntropyBackward, graph.KindSGD, graph.KindAverage:
 		return 4 // a few roundings, no sum
 	case graph.KindNormApply:
 		return 8 // the same

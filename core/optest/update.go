@@ -1,6 +1,10 @@
 package optest
 
-import "github.com/localbench/localbench/core/graph"
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/core/graph"
+)
 
 func updateCases() []Case {
 	var out []Case
@@ -22,6 +26,11 @@ func updateCases() []Case {
 			w := p.weight("w", normal(0, 1), s.shape...)
 			v := p.momentum(w, normal(0, 1))
 			p.SGD(w, p.input("g", normal(0, 1), s.shape...), v, p.input("lr", constant(0.1), 1), s.options)
+		}})
+	}
+	for _, n := range []int64{1, 17, 70000} {
+		out = append(out, Case{Name: fmt.Sprint(n, " elements"), Kind: graph.KindAverage, build: func(p *program) {
+			p.Average(p.buffer("average", normal(0, 1), n), p.weight("source", normal(0, 1), n), 0.995)
 		}})
 	}
 	return out

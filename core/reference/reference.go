@@ -136,6 +136,8 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return contrast, true
 	case graph.KindContrastBackward:
 		return contrastBackward, true
+	case graph.KindAverage:
+		return average, true
 	}
 	return nil, false
 }

@@ -20,3 +20,12 @@ func sgd(m *Machine, op *graph.Op) error {
 	}
 	return nil
 }
+
+// average computes a = momentum*a + (1-momentum)*s in place.
+func average(m *Machine, op *graph.Op) error {
+	a, s := m.operand(op, 0), m.operand(op, 1)
+	for i := range a {
+		a[i] = op.Attr.Momentum*a[i] + (1-op.Attr.Momentum)*s[i]
+	}
+	return nil
+}

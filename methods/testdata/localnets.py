@@ -16,6 +16,7 @@ Needs Python 3.11, NumPy and PyTorch 1.13 or later.
 
 from __future__ import annotations
 
+import copy
 import functools
 import functools
 import math
@@ -349,11 +350,33 @@ class InfoProAuxiliary(Auxiliary):
         return -(log_probability.sum(dim=1) / count).mean()
 
 
+class MANAuxiliary(InfoProAuxiliary):
+    """InfoPro's losses behind two units shaped like the next one (Su et al., 2024).
+
+    `average` follows the next unit and is not trained; `bias` is.
+    """
+
+    MOMENTUM = 0.995
+
+    def __init__(self, following: nn.Module, mode: str, weights: tuple[float, float]) -> None:
+        super().__init__(following.conv1.out_channels, mode, weights)
+        self.average = copy.deepcopy(following).requires_grad_(False)
+        self.bias = copy.deepcopy(following)
+
+    def forward(self, x: Tensor, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
+        return super().forward(self.bias(x) + self.average(x), labels, images)
+
+    @torch.no_grad()
+    def follow(self, following: nn.Module) -> None:
+        for mine, source in zip(self.average.parameters(), following.parameters(), strict=True):
+            mine.mul_(self.MOMENTUM).add_(source, alpha=1 - self.MOMENTUM)
+
+
 # --------------------------------------------------------------------------
 # Methods
 # --------------------------------------------------------------------------
 
-METHODS = ("bp", "checkpoint", "auglocal", "dgl", "predsim", "infopro")
+METHODS = ("bp", "checkpoint", "auglocal", "dgl", "predsim", "infopro", "man")
 
 CUTS: dict[tuple[str, int], list[tuple[int, int]]] = {
     ("resnet32", 4): [(1, 2), (2, 1), (3, 0)],
@@ -455,16 +478,19 @@ class LocalNet(ResNet):
                 return DGLAuxiliary(width, side), []
             case "predsim":
                 return PredSimAuxiliary(width, side), []
-            case "infopro":
+            case "infopro" | "man":
                 key = (self.spec.network, self.spec.mode, count + 1)
                 a1, b1, a2, b2 = COEFFICIENTS[key]
                 r = index / (count - 1) if count > 1 else 0.0
                 weights = (a1 * (1 - r) + a2 * r, b1 * (1 - r) + b2 * r)
+                if self.spec.method == "man":
+                    # Unit `unit + 1` is block `unit`.
+                    return MANAuxiliary(self.blocks()[unit], self.spec.mode, weights), []
                 return InfoProAuxiliary(width, self.spec.mode, weights), []
         raise ValueError(f"localnets: unknown method {self.spec.method}")
 
     def parameter_count(self) -> int:
-        return sum(p.numel() for p in self.parameters())
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
 
 def initialise(model: nn.Module, seed: int) -> None:
@@ -556,6 +582,8 @@ def forward_backward(model: LocalNet, batch: Batch) -> Iterator[ModuleLoss]:
             weights = module.auxiliary.weights
         total = sum(weights[name] * term for name, term in terms.items())
         total.backward()
+        if isinstance(module.auxiliary, MANAuxiliary):
+            module.auxiliary.follow(model.blocks()[module.units[-1]])
         x = x.detach()
         yield ModuleLoss({name: t.detach() for name, t in terms.items()}, total.detach())
 

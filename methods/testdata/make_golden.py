@@ -88,6 +88,7 @@ CASES = [
     Case("resnet32_predsim", Spec("resnet32", "predsim", modules=16)),
     Case("resnet32_infopro_softmax", Spec("resnet32", "infopro", modules=16)),
     Case("resnet32_infopro_contrast_k4", Spec("resnet32", "infopro", modules=4, mode="contrast")),
+    Case("resnet32_man", Spec("resnet32", "man", modules=16)),
     Case("resnet110_dgl", Spec("resnet110", "dgl", modules=55), steps=3),
     Case("resnet110_auglocal_d3", Spec("resnet110", "auglocal", modules=55, aux_depth=3), steps=3),
 ]
@@ -168,7 +169,11 @@ def module_parameters(model: LocalNet, index: int) -> set[str]:
         prefixes += ["conv1.", "bn1."] if unit == 0 else [f"layer{stage + 1}.{block}."]
     if index == len(model.local_modules) - 1:
         prefixes.append("fc.")
-    return {name for name, _ in model.named_parameters() if name.startswith(tuple(prefixes))}
+    return {
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and name.startswith(tuple(prefixes))
+    }
 
 
 # --------------------------------------------------------------------------
@@ -249,7 +254,7 @@ def train(case: Case, dtype: torch.dtype) -> tuple[LocalNet, Trace]:
         ]
         steps.append(losses)
         if step == 0:
-            gradient = by_name(lambda p: p.grad)
+            gradient = by_name(lambda p: p.grad if p.requires_grad else torch.zeros_like(p))
         optimizer.step()
     running = {
         name: (sums(m.running_mean)[0], sums(m.running_var)[0])

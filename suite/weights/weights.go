@@ -66,20 +66,46 @@ func Load(path string, s Store, values []*graph.Value) (map[string]string, error
 // num_batches_tracked, and leaves all auxiliary networks as they are if the file has
 // nothing of any.
 func LoadModel(path string, s Store, values []*graph.Value) error {
-	content, err := os.ReadFile(path)
+	content, values, err := readModel(path, values)
 	if err != nil {
-		return fmt.Errorf("weights: %w", err)
+		return err
+	}
+	_, err = load(path, content, s, values, counters)
+	return err
+}
+
+// CheckModel says whether LoadModel would accept the file for these values.
+func CheckModel(path string, values []*graph.Value) error {
+	content, values, err := readModel(path, values)
+	if err != nil {
+		return err
 	}
 	file, err := safetensors.Deserialize(content)
 	if err != nil {
-		return fmt.Errorf("weights: %s: not a whole safetensors file: %w", path, err)
+		return fmt.Errorf("weights: %s: damaged: %w", path, err)
+	}
+	return compare(path, file, values, []string{counters})
+}
+
+// counters are tensors of normalisations that nothing here reads.
+const counters = ".num_batches_tracked"
+
+// readModel reads a file and leaves out of values the auxiliary networks' where
+// the file has none.
+func readModel(path string, values []*graph.Value) ([]byte, []*graph.Value, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("weights: %w", err)
+	}
+	file, err := safetensors.Deserialize(content)
+	if err != nil {
+		return nil, nil, fmt.Errorf("weights: %s: not a whole safetensors file: %w", path, err)
 	}
 	isAuxiliary := func(name string) bool { return strings.HasPrefix(name, "aux.") }
 	if !slices.ContainsFunc(file.Names(), isAuxiliary) {
 		values = slices.DeleteFunc(slices.Clone(values), func(v *graph.Value) bool { return isAuxiliary(v.Name) })
 	}
-	_, err = load(path, content, s, values, ".num_batches_tracked")
-	return err
+	return content, values, nil
 }
 
 // Digest returns a short name of a file's content.

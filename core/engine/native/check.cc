@@ -47,6 +47,7 @@ const form &form_of(int32_t kind) {
       {"fs", "f"},           // similarity_backward
       {"fs", "ff"},          // contrast
       {"fsf", "f"},          // contrast_backward
+      {"ff", ""},            // average
   };
   return forms[kind];
 }
@@ -254,6 +255,8 @@ void check(op &o) {
     case kind_contrast:
     case kind_contrast_backward:
       return check_pairs(o);
+    case kind_average:
+      return want(same(in[0], in[1]), "an average and a source of one shape");
     case kind_sgd:
       return want(same(in[0], in[1]) && same(in[0], in[2]) && vector_of(in[3], 1),
                   "w, g and v of one shape and a rate [1]");

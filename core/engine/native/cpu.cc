@@ -70,6 +70,7 @@ std::unique_ptr<kernel> make_kernel(const op &o, device &d) {
     case kind_binary_cross_entropy_backward:
       return make_loss(o, d);
     case kind_sgd:
+    case kind_average:
       return make_update(o, d);
   }
   fail(LB_UNSUPPORTED, "the cpu backend has no kernel of kind %d", o.kind);

@@ -64,6 +64,7 @@ enum kind : int32_t {
   kind_similarity_backward,
   kind_contrast,
   kind_contrast_backward,
+  kind_average,
   kind_count
 };
 

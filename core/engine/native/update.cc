@@ -1,5 +1,6 @@
 // Updates of parameters, in place, one pass: 3r 2w.
-//   sgd  g += wd*w;  v = m*v + g;  w -= lr * (nesterov ? g + m*v : v)
+//   average  a = m*a + (1-m)*s
+//   sgd      g += wd*w;  v = m*v + g;  w -= lr * (nesterov ? g + m*v : v)
 #include "program.h"
 
 namespace lb {
@@ -25,10 +26,23 @@ void sgd(const op &o, int threads) {
   });
 }
 
+LB_CLONES void average_part(float *__restrict a, const float *__restrict s, int64_t n, float m, float rest) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) a[i] = m * a[i] + rest * s[i];
+}
+
+void average(const op &o, int threads) {
+  int64_t n = o.operands[0]->elements;
+  parallel(n, 16, threads, n, [&](int64_t from, int64_t to, int) {
+    average_part(o.mutate(0) + from, o.in(1) + from, to - from, static_cast<float>(o.attr.momentum),
+                 static_cast<float>(1 - o.attr.momentum));
+  });
+}
+
 }  // namespace
 
-std::unique_ptr<kernel> make_update(const op &, device &d) {
-  return std::make_unique<function>(sgd, d.threads);
+std::unique_ptr<kernel> make_update(const op &o, device &d) {
+  return std::make_unique<function>(o.kind == kind_average ? average : sgd, d.threads);
 }
 
 }  // namespace lb
