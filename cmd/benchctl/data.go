@@ -12,11 +12,11 @@ import (
 )
 
 func dataCommand(env Env) *cobra.Command {
-	c := &cobra.Command{Use: "data", Short: "the data sets: list them, or verify what lies on this machine", Args: noArguments}
+	c := &cobra.Command{Use: "data", Short: "the data sets: list them, fetch them, or verify what lies on this machine", Args: noArguments}
 	c.RunE = func(*cobra.Command, []string) error {
-		return &usageError{errors.New("data: got no command, want list or verify"), "benchctl data --help says what they do"}
+		return &usageError{errors.New("data: got no command, want list, pull or verify"), "benchctl data --help says what they do"}
 	}
-	c.AddCommand(dataListCommand(env), dataVerifyCommand(env))
+	c.AddCommand(dataListCommand(env), dataPullCommand(env), dataVerifyCommand(env))
 	return c
 }
 
@@ -49,6 +49,39 @@ func dataTable() table.Table {
 			archive, table.Text(e.Licence), table.Text(e.Origin)})
 	}
 	return t
+}
+
+// dataPullCommand fetches sets from where their authors publish them.
+func dataPullCommand(env Env) *cobra.Command {
+	c := &cobra.Command{Use: "pull NAME...", Short: "download data sets, check them and unpack them", Example: "  benchctl data pull cifar10 --data-dir data"}
+	dir := env.Getenv("BENCHCTL_DATA")
+	if dir == "" {
+		dir = "data"
+	}
+	define(c.Flags(), "data-dir", "folder", dir, "where to put them; $BENCHCTL_DATA sets the default", word(&dir))
+	c.RunE = func(_ *cobra.Command, names []string) error {
+		if len(names) == 0 {
+			return usage(errors.New("data pull: got no data set, want one or more of those of benchctl data list"))
+		}
+		ctx, stop := interrupts(env)
+		defer stop()
+		for _, name := range names {
+			entry, err := datasets.Find(name)
+			if err != nil {
+				return usage(err)
+			}
+			if err := entry.Pull(ctx, dir, nil); err != nil {
+				return usage(err)
+			}
+			set, err := entry.Open(dir, datasets.Options{})
+			if err != nil {
+				return usage(err)
+			}
+			fmt.Fprintf(env.Stdout, "%s: %d training and %d test samples in %s\n", name, set.Train.N, set.Test.N, filepath.Join(dir, entry.Archive.Folder))
+		}
+		return nil
+	}
+	return c
 }
 
 // dataVerifyCommand reads whole sets, which checks every size and every label.
