@@ -18,6 +18,12 @@ type StepOptions struct {
 	Deviation [4]float64  // by channel, in 0..255
 	SGD       graph.SGDOptions
 	Heads     bool // an evaluation also classifies by the auxiliary networks
+	// RecomputeNorm does not save the results of normalisations, which the backward
+	// pass makes again from the convolutions' results: the same bits, less memory.
+	RecomputeNorm bool
+	// DeferUpdates keeps all gradients until one update of everything ends the step,
+	// as eager frameworks do: the same bits, more memory.
+	DeferUpdates bool
 }
 
 // Step is a step program with names for what goes in and what comes out.
@@ -29,6 +35,7 @@ type Step struct {
 	Losses       []ModuleLoss // in program order
 
 	recomputed map[*graph.Value]bool // activations that the backward pass makes again
+	kept       map[*graph.Value]bool // results of segments
 }
 
 // ModuleLoss is one loss term of one local module.
@@ -56,6 +63,7 @@ func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
 	b := graph.NewBuilder(true)
 	s, x := begin(b, o)
 	s.LearningRate = b.Input("learning_rate", graph.Shape{1}, graph.TypeF32)
+	var deferred []func()
 	for m, stage := range stages {
 		from := len(b.Ops())
 		if m > 0 {
@@ -67,13 +75,21 @@ func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
 			b.InModule(m, graph.PhaseUpdate, func() { follow(b, *stages[m-1].Average, stage.Units[0].Name) })
 		}
 		err := autodiff.Backward(b, b.Ops()[from:], losses, func(p, g *graph.Value) {
-			b.SGD(p, g, b.Momentum(p), s.LearningRate, o.SGD)
+			update := func() { b.SGD(p, g, b.Momentum(p), s.LearningRate, o.SGD) }
+			if o.DeferUpdates {
+				deferred = append(deferred, func() { b.InModule(m, graph.PhaseUpdate, update) })
+				return
+			}
+			update()
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
-	return s.finish(b)
+	for _, update := range deferred {
+		update()
+	}
+	return s.finish(b, o)
 }
 
 // EvaluationStep writes the forward pass of the network with running
@@ -91,7 +107,7 @@ func EvaluationStep(stages []model.Stage, o StepOptions) (*Step, error) {
 		b.Rewrite(from, passes.FuseNorm)
 	}
 	b.Rewrite(0, func(ops []*graph.Op) []*graph.Op { return passes.DropDead(ops, b.Outputs()) })
-	return s.finish(b)
+	return s.finish(b, o)
 }
 
 // begin declares the inputs and normalises the images.
@@ -104,7 +120,7 @@ func begin(b *graph.Builder, o StepOptions) (*Step, *graph.Value) {
 		Images: b.Input("images", graph.Shape{o.Batch, o.Image[0], o.Image[1], o.Image[2]}, graph.TypeU8),
 		Labels: b.Input("labels", graph.Shape{o.Batch}, graph.TypeS32),
 
-		recomputed: map[*graph.Value]bool{},
+		recomputed: map[*graph.Value]bool{}, kept: map[*graph.Value]bool{},
 	}
 	var x *graph.Value
 	b.InModule(0, graph.PhaseForward, func() { x = b.NormalizeImage(s.Images, o.Mean, o.Deviation) })
@@ -165,6 +181,11 @@ func follow(b *graph.Builder, a model.Average, unit string) {
 	}
 }
 
+// normChain is how many results of residual blocks RecomputeNorm makes again, one
+// from the other, before it reads a saved one. The saved ones and the chain that is
+// alive at a time cost about the same at 5 for the ResNets of the papers.
+const normChain = 5
+
 // markRecomputed notes what unit i of a stage leaves behind that the backward pass
 // is to make again: all but the statistics of normalisations, which are small and
 // whose ops update the running ones, and but the results of whole segments. The
@@ -185,17 +206,23 @@ func (s *Step) markRecomputed(ops []*graph.Op, stage model.Stage, i int, result 
 	}
 	if (i+1)%stage.Segment == 0 {
 		delete(s.recomputed, result)
+		s.kept[result] = true
 	}
 }
 
 // finish runs the passes over the whole program and verifies it.
-func (s *Step) finish(b *graph.Builder) (*Step, error) {
+func (s *Step) finish(b *graph.Builder, o StepOptions) (*Step, error) {
 	g, err := b.Graph()
 	if err != nil {
 		return nil, err
 	}
 	passes.DropDetach(g)
 	passes.FuseGradientSum(g)
+	if o.RecomputeNorm {
+		for _, v := range passes.NormResults(g, normChain, s.kept) {
+			s.recomputed[v] = true
+		}
+	}
 	passes.Recompute(g, func(v *graph.Value) bool { return s.recomputed[v] })
 	passes.MarkSaved(g)
 	passes.DropUnused(g)

@@ -16,6 +16,12 @@ import (
 // session is a training session of batch 8 on the cpu, with seed 3.
 func session(t *testing.T, network, method string, o methods.Options) *train.Session {
 	t.Helper()
+	return sessionWith(t, network, method, o, core.StepOptions{})
+}
+
+// sessionWith is session with the given ways of trading memory.
+func sessionWith(t *testing.T, network, method string, o methods.Options, trade core.StepOptions) *train.Session {
+	t.Helper()
 	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
 	if err != nil {
 		t.Fatal(err)
@@ -33,9 +39,10 @@ func session(t *testing.T, network, method string, o methods.Options) *train.Ses
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: core.StepOptions{
-		Batch: 8, Image: n.Input, Mean: [4]float64{125.3, 123.0, 113.9}, Deviation: [4]float64{63.0, 62.1, 66.7},
-		SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}})
+	trade.Batch, trade.Image = 8, n.Input
+	trade.Mean, trade.Deviation = [4]float64{125.3, 123.0, 113.9}, [4]float64{63.0, 62.1, 66.7}
+	trade.SGD = graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
+	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: trade})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,5 +168,65 @@ func TestCheckpointSaves(t *testing.T) {
 		t.Errorf("checkpoint keeps %d bytes of activations at its peak, bp %d: %.2f times, want at most 0.45", got, bp, float64(got)/float64(bp))
 	} else {
 		t.Logf("checkpoint keeps %.3f times the activations of bp", float64(got)/float64(bp))
+	}
+}
+
+// TestTradingMemoryKeepsTheBits: recomputed normalisations and deferred updates
+// change where bytes are, not what they are.
+func TestTradingMemoryKeepsTheBits(t *testing.T) {
+	for _, m := range methods.List() {
+		plain := session(t, "resnet20", m.Name, methods.Options{})
+		want := trainSteps(t, plain, 3)
+		for name, trade := range map[string]core.StepOptions{
+			"recompute": {RecomputeNorm: true}, "deferred": {DeferUpdates: true}, "both": {RecomputeNorm: true, DeferUpdates: true},
+		} {
+			s := sessionWith(t, "resnet20", m.Name, methods.Options{}, trade)
+			if got := trainSteps(t, s, 3); !sameBits(got, want) {
+				t.Errorf("%s, %s: losses %v, want %v", m.Name, name, got, want)
+			}
+			for _, v := range s.Persistent() {
+				if !sameBits(content(t, s, v), content(t, plain, plain.Training.Graph.Parameter(v.Name))) {
+					t.Errorf("%s, %s: %s differs", m.Name, name, v.Name)
+				}
+			}
+			before, after := plain.Training.Profile.PlannedPeakBytes, s.Training.Profile.PlannedPeakBytes
+			if name == "recompute" && m.Name != "checkpoint" && after >= before || name == "deferred" && after < before {
+				t.Errorf("%s, %s: planned peak %d, plain %d", m.Name, name, after, before)
+			}
+		}
+	}
+}
+
+// TestRecomputeNormSaves: on resnet110 at most 60 % of bp's planned peak is left.
+func TestRecomputeNormSaves(t *testing.T) {
+	d, err := engine.Open("cpu", engine.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	n, err := networks.New("resnet110", graph.Shape{32, 32, 3}, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, _ := methods.Find("bp")
+	stages, err := m.Stages(n, methods.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var peaks [2]int64
+	for i := range peaks {
+		s, err := core.TrainingStep(stages, core.StepOptions{Batch: 1024, Image: n.Input, Deviation: [4]float64{1, 1, 1}, RecomputeNorm: i == 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := core.Compile(d, s, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		peaks[i] = p.Profile.PlannedPeakBytes
+		p.Program.Close()
+	}
+	if share := float64(peaks[1]) / float64(peaks[0]); share > 0.6 {
+		t.Errorf("planned peak %d with, %d without: %.2f times, want at most 0.6", peaks[1], peaks[0], share)
 	}
 }

@@ -68,6 +68,8 @@ func CompileOn(d engine.Device, spec results.Spec) (*Compiled, error) {
 func (b *built) stepOptions(spec results.Spec) core.StepOptions {
 	o := core.StepOptions{Batch: spec.Batch, Image: b.network.Input,
 		SGD: graph.SGDOptions{Momentum: spec.Momentum, WeightDecay: spec.WeightDecay, Nesterov: spec.Nesterov}}
+	o.RecomputeNorm = spec.Options[optionRecompute] == RecomputeNorm
+	o.DeferUpdates = spec.Options[optionUpdate] == UpdateDeferred
 	copy(o.Mean[:], b.card.Mean)
 	copy(o.Deviation[:], b.card.Std)
 	return o

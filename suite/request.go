@@ -40,6 +40,8 @@ type Request struct {
 	Mode, Coefficients          string // InfoPro; empty: softmax, and the published set
 	Segment                     int    // checkpoint; 0: about the root of the units
 	NoAugment                   bool
+	Recompute                   string // none, or norm: what the backward pass makes again
+	Update                      string // early, or deferred to the end of the step
 	Init                        string // file of starting weights; empty: from the seed
 }
 
@@ -127,6 +129,14 @@ func (r Request) check() error {
 	}
 	if r.Momentum != nil && *r.Momentum >= 1 {
 		return fmt.Errorf("momentum: got %g, want less than 1", *r.Momentum)
+	}
+	for _, c := range []struct {
+		name, value string
+		want        [2]string
+	}{{"recompute", r.Recompute, [2]string{RecomputeNone, RecomputeNorm}}, {"update", r.Update, [2]string{UpdateEarly, UpdateDeferred}}} {
+		if c.value != "" && c.value != c.want[0] && c.value != c.want[1] {
+			return fmt.Errorf("%s: got %q, want %s or %s", c.name, c.value, c.want[0], c.want[1])
+		}
 	}
 	if r.Precision != "f32" {
 		return fmt.Errorf("precision: got %q, want f32", r.Precision)
@@ -222,6 +232,12 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 	if m.Reads(methods.OptionMode) {
 		spec.Options[optionMode] = cmp.Or(r.Mode, string(methods.ModeSoftmax))
 	}
+	if r.Recompute == RecomputeNorm {
+		spec.Options[optionRecompute] = r.Recompute
+	}
+	if r.Update == UpdateDeferred {
+		spec.Options[optionUpdate] = r.Update
+	}
 	if r.Init != "" {
 		digest, err := weights.Digest(r.Init)
 		if err != nil {
@@ -259,6 +275,16 @@ const (
 	optionMode         = "mode"
 	optionCoefficients = "coefficients"
 	optionInit         = "init" // digest of the file of starting weights
+	optionRecompute    = "recompute"
+	optionUpdate       = "update"
+)
+
+// The ways of trading memory that every method has, beside the defaults.
+const (
+	RecomputeNone  = "none"
+	RecomputeNorm  = "norm" // results of normalisations are made again in the backward pass
+	UpdateEarly    = "early"
+	UpdateDeferred = "deferred" // one update at the end of the step, as eager frameworks do
 )
 
 func or(p *float64, d float64) float64 {

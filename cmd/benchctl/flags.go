@@ -68,6 +68,8 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "infopro-mode", "name", "softmax", "InfoPro's classification loss: softmax or contrast", word(&r.Mode))
 	define(f, "infopro-coefficients", "name or numbers", "", "InfoPro's weights: a preset such as cifar10-resnet110-contrast-4, or a1,b1,a2,b2 (default: the published ones)", word(&r.Coefficients))
 	define(f, "segment", "units", "0", "units that checkpoint recomputes together; 0: about the root of their number", one(&r.Segment, number(0, math.MaxInt32)))
+	define(f, "recompute", "name", "none", "norm: the backward pass makes the results of normalisations again; the same bits, less memory", word(&r.Recompute))
+	define(f, "update", "name", "early", "deferred: keep all gradients until one update ends the step, as eager frameworks do", word(&r.Update))
 	define(f, "config", "file", "", "YAML file with flags by name; flags on the command line win", word(&s.config))
 	define(f, "format", "name", "table", "of the results: table, markdown, csv, latex or json", word(&s.format))
 	s.format = "table"

@@ -275,3 +275,35 @@ func Recompute(g *graph.Graph, drop func(*graph.Value) bool) {
 	}
 	g.Ops = out
 }
+
+// NormResults lists the results of normalisations that Recompute may drop: all
+// but every chain-th along a line of residual blocks, each of which is made from
+// the one before. So no more than that many are made again for the sake of one. What
+// another local module reads is kept: to make it again, its own module would have
+// to stay alive. What keep names is kept, too.
+func NormResults(g *graph.Graph, chain int, keep map[*graph.Value]bool) []*graph.Value {
+	var drop []*graph.Value
+	border := map[*graph.Value]bool{}
+	for _, op := range g.Ops {
+		for _, v := range op.Operands {
+			if v != nil && v.Module != op.Module {
+				border[v] = true
+			}
+		}
+	}
+	depth := map[*graph.Value]int{} // of a result that is dropped: what has to be made again for it, itself included
+	for _, op := range g.Ops {
+		if op.Kind != graph.KindNormApply || op.Phase == graph.PhaseBackward {
+			continue
+		}
+		v, n := op.Results[0], 1
+		if residual := op.Operands[normResidual]; residual != nil {
+			n += depth[residual]
+		}
+		if n < chain && !border[v] && !keep[v] {
+			depth[v] = n
+			drop = append(drop, v)
+		}
+	}
+	return drop
+}

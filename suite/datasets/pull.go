@@ -102,7 +102,7 @@ func unpack(archive, dir string) error {
 	defer file.Close()
 	plain, err := gzip.NewReader(file)
 	if err != nil {
-		return err
+		return fmt.Errorf("not a tar.gz: %w", err)
 	}
 	for entries := tar.NewReader(plain); ; {
 		entry, err := entries.Next()

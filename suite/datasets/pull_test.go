@@ -48,7 +48,7 @@ func TestPull(t *testing.T) {
 		{name: "too long", body: append(good[:len(good):len(good)], 0), change: func(a *datasets.Archive) { a.Bytes-- }, want: "or more, want"},
 		{name: "too short", body: good, change: func(a *datasets.Archive) { a.Bytes++ }, want: "or more, want"},
 		{name: "not there", body: good, status: http.StatusNotFound, want: "404"},
-		{name: "no archive", body: []byte("hello"), want: "gzip"},
+		{name: "no archive", body: []byte("this is no archive"), want: "gzip"},
 		{name: "a path outside", body: outside, want: "want one inside"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
