@@ -24,6 +24,9 @@ type StepOptions struct {
 	// DeferUpdates keeps all gradients until one update of everything ends the step,
 	// as eager frameworks do: the same bits, more memory.
 	DeferUpdates bool
+	// Eager writes the step as an eager framework runs it, for core/eager: op by op,
+	// nothing fused, updates deferred. It is not meant to be run.
+	Eager bool
 }
 
 // Step is a step program with names for what goes in and what comes out.
@@ -70,13 +73,15 @@ func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
 			b.InModule(m, graph.PhaseForward, func() { x = b.Detach(x) })
 		}
 		losses := s.forward(b, m, stage, &x)
-		b.Rewrite(from, passes.FuseNorm)
+		if !o.Eager {
+			b.Rewrite(from, passes.FuseNorm)
+		}
 		if m > 0 && stages[m-1].Average != nil {
 			b.InModule(m, graph.PhaseUpdate, func() { follow(b, *stages[m-1].Average, stage.Units[0].Name) })
 		}
 		err := autodiff.Backward(b, b.Ops()[from:], losses, func(p, g *graph.Value) {
 			update := func() { b.SGD(p, g, b.Momentum(p), s.LearningRate, o.SGD) }
-			if o.DeferUpdates {
+			if o.DeferUpdates || o.Eager {
 				deferred = append(deferred, func() { b.InModule(m, graph.PhaseUpdate, update) })
 				return
 			}
@@ -217,6 +222,12 @@ func (s *Step) finish(b *graph.Builder, o StepOptions) (*Step, error) {
 		return nil, err
 	}
 	passes.DropDetach(g)
+	s.Graph = g
+	if o.Eager {
+		passes.Recompute(g, func(v *graph.Value) bool { return s.recomputed[v] })
+		passes.DropUnused(g)
+		return s, g.Verify()
+	}
 	passes.FuseGradientSum(g)
 	if o.RecomputeNorm {
 		for _, v := range passes.NormResults(g, normChain, s.kept) {
@@ -227,6 +238,5 @@ func (s *Step) finish(b *graph.Builder, o StepOptions) (*Step, error) {
 	passes.MarkSaved(g)
 	passes.DropUnused(g)
 	passes.InPlace(g)
-	s.Graph = g
 	return s, g.Verify()
 }

@@ -116,6 +116,7 @@ type Memory struct {
 	ProcessBaselineBytes *int64           `json:"process_baseline_bytes,omitempty"` // resident set before the arena was made
 	DataBufferBytes      *int64           `json:"data_buffer_bytes,omitempty"`      // of the loaders; the data set itself is in the baseline
 	DriverPeakBytes      *int64           `json:"driver_peak_bytes,omitempty"`      // of the process, as the GPU's driver sees it
+	EagerRequestedBytes  *int64           `json:"eager_requested_bytes,omitempty"`  // predicted: sum of the tensors alive in an eager framework
 	EagerAllocatedBytes  *int64           `json:"eager_allocated_bytes,omitempty"`  // predicted for an eager framework
 	EagerReservedBytes   *int64           `json:"eager_reserved_bytes,omitempty"`   // the same, with its caching allocator
 	ByCategory           map[string]int64 `json:"by_category,omitempty"`            // bytes alive at the peak; sums to it

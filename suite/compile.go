@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/eager"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/model"
@@ -61,7 +62,24 @@ func CompileOn(d engine.Device, spec results.Spec) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Compiled{Spec: spec, Model: m, Memory: memory(p.Profile), Network: b.network, Stages: b.stages, Step: step, Profile: p.Profile}, nil
+	sizes := memory(p.Profile)
+	if err := b.predictEager(spec, &sizes); err != nil {
+		return nil, err
+	}
+	return &Compiled{Spec: spec, Model: m, Memory: sizes, Network: b.network, Stages: b.stages, Step: step, Profile: p.Profile}, nil
+}
+
+// predictEager fills in what an eager framework would report for the step.
+func (b *built) predictEager(spec results.Spec, m *results.Memory) error {
+	o := b.stepOptions(spec)
+	o.Eager = true
+	step, err := core.TrainingStep(b.stages, o)
+	if err != nil {
+		return fmt.Errorf("eager: %w", err)
+	}
+	p := eager.Predict(step.Graph)
+	m.EagerRequestedBytes, m.EagerAllocatedBytes, m.EagerReservedBytes = &p.RequestedBytes, &p.AllocatedBytes, &p.ReservedBytes
+	return nil
 }
 
 // stepOptions are the constants of the step program of a spec.

@@ -149,6 +149,9 @@ func (x *execution) run(ctx context.Context) error {
 		return err
 	}
 	x.record.Memory = memory(session.Training.Profile)
+	if err := b.predictEager(spec, &x.record.Memory); err != nil {
+		return err
+	}
 	arena := session.ArenaBytes()
 	x.record.Memory.ArenaBytes = &arena
 	if measured {

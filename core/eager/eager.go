@@ -1,0 +1,201 @@
+// Package eager predicts what a training step would report in an eager framework
+// with a caching allocator, so that published figures, which come from such
+// frameworks, can be held against like. It is a simulation over a step program that
+// was written op by op (core.StepOptions.Eager): nothing fused, and one update
+// of everything at the end.
+//
+// The rules of lifetime are those of PyTorch's autograd:
+//   - A result lives until its last reader in the forward pass has run, or, if it is
+//     saved, until the node of the backward pass that reads it has. A node is all
+//     backward ops of one forward op: its operands and results live together.
+//   - ReLU and the sum of a residual block work in place. So does the sum of two
+//     gradients that meet, unless the first is still to be read elsewhere.
+//   - The gradient of a parameter lives until the update at the end, and momentum
+//     for ever: the step is not the first.
+//   - Images are f32, labels 64 bits wide; both stay for the whole step.
+//
+// What it does not know is scratch memory of kernels that frameworks choose by trial.
+package eager
+
+import (
+	"github.com/localbench/localbench/core/graph"
+)
+
+// Prediction is the peaks of one step, in bytes.
+type Prediction struct {
+	RequestedBytes int64 // sum of the sizes of tensors alive
+	AllocatedBytes int64 // sum of the blocks handed out: max_memory_allocated
+	ReservedBytes  int64 // sum of the segments asked of the device: max_memory_reserved
+}
+
+// Predict simulates the steady step of g.
+func Predict(g *graph.Graph) Prediction {
+	t := trace(g)
+	a := newAllocator()
+	var p Prediction
+	var requested int64
+	blocks := map[int]*block{}
+	for _, e := range t {
+		if e.bytes > 0 {
+			requested += e.bytes
+			blocks[e.storage] = a.allocate(e.bytes)
+		} else {
+			requested += e.bytes
+			a.free(blocks[e.storage])
+			delete(blocks, e.storage)
+		}
+		p.RequestedBytes = max(p.RequestedBytes, requested)
+		p.AllocatedBytes = max(p.AllocatedBytes, a.allocated)
+	}
+	p.ReservedBytes = a.reserved // nothing is given back below the limit
+	return p
+}
+
+// event is an allocation (bytes > 0) or the end of one (bytes < 0).
+type event struct {
+	storage int
+	bytes   int64
+}
+
+// lifetime is the ops at which a storage is made and last needed.
+type lifetime struct{ from, to int }
+
+// trace lists the allocations of a step in order: first what outlives it.
+func trace(g *graph.Graph) []event {
+	roots := storages(g)
+	ends := nodeEnds(g)
+	lives := map[*graph.Value]*lifetime{}
+	var order []*graph.Value
+	touch := func(v *graph.Value, at int) {
+		root := roots[v]
+		l := lives[root]
+		if l == nil {
+			l = &lifetime{from: at, to: at}
+			lives[root] = l
+			order = append(order, root)
+		}
+		l.to = max(l.to, at)
+	}
+	for _, v := range g.Values {
+		if v.Category.Persistent() || v.Category == graph.CategoryInput {
+			touch(v, -1)
+			lives[roots[v]].to = len(g.Ops)
+		}
+	}
+	for i, op := range g.Ops {
+		for _, v := range op.Results {
+			touch(v, i)
+			if op.Kind == graph.KindNormalizeImage { // the loader's, and the caller holds it
+				lives[roots[v]].to = len(g.Ops)
+			}
+		}
+		for _, v := range op.Operands {
+			if v != nil {
+				touch(v, ends[i])
+			}
+		}
+	}
+	starts, stops := make([][]int, len(g.Ops)+1), make([][]int, len(g.Ops)+1)
+	var events []event
+	for i, v := range order {
+		l := lives[v]
+		if l.from < 0 {
+			events = append(events, event{i, size(v)})
+			continue
+		}
+		starts[l.from] = append(starts[l.from], i)
+		stops[l.to] = append(stops[l.to], i) // those at the end of the step are freed after it
+	}
+	for op := range g.Ops {
+		for _, i := range starts[op] {
+			events = append(events, event{i, size(order[i])})
+		}
+		if n := temporaryBytes(g.Ops[op]); n > 0 {
+			events = append(events, event{len(order), n}, event{len(order), -n})
+		}
+		for _, i := range stops[op] {
+			events = append(events, event{i, -size(order[i])})
+		}
+	}
+	return events
+}
+
+// temporaryBytes is what an op that a framework composes of several holds beside its
+// operands and results: the centred map, in the gradient of a deviation.
+func temporaryBytes(op *graph.Op) int64 {
+	if op.Kind == graph.KindDeviationBackward {
+		return op.Results[0].Bytes()
+	}
+	return 0
+}
+
+// size is what a framework holds for v.
+func size(v *graph.Value) int64 {
+	switch v.Type {
+	case graph.TypeU8:
+		if v.Category == graph.CategoryInput {
+			return 4 * v.Shape.Elements() // images as f32
+		}
+		return 8 * v.Shape.Elements() // places in windows
+	case graph.TypeS32:
+		return 8 * v.Shape.Elements()
+	}
+	return v.Bytes()
+}
+
+// storages maps every value to the one whose storage it lies in.
+func storages(g *graph.Graph) map[*graph.Value]*graph.Value {
+	roots, last := map[*graph.Value]*graph.Value{}, map[*graph.Value]int{}
+	for _, v := range g.Values {
+		roots[v] = v
+	}
+	for i, op := range g.Ops {
+		for _, v := range op.Operands {
+			last[v] = i
+		}
+	}
+	aliases := map[*graph.Value][]*graph.Value{}
+	made := map[*graph.Value]graph.Kind{}
+	for i, op := range g.Ops {
+		for _, r := range op.Results {
+			made[r] = op.Kind
+		}
+		inPlace := op.Kind == graph.KindReLU
+		if op.Kind == graph.KindAdd {
+			// A sum overwrites what nobody has saved: a normalisation's result, or a
+			// gradient that nobody else is still to read.
+			root := roots[op.Operands[0]]
+			inPlace = made[op.Operands[0]] == graph.KindNormApply
+			if op.Phase == graph.PhaseBackward {
+				inPlace = last[root] <= i
+				for _, v := range aliases[root] {
+					inPlace = inPlace && last[v] <= i
+				}
+			}
+		}
+		if inPlace {
+			root := roots[op.Operands[0]]
+			roots[op.Results[0]] = root
+			aliases[root] = append(aliases[root], op.Results[0])
+		}
+	}
+	return roots
+}
+
+// nodeEnds gives each op the last op of its node: neighbours of the backward pass
+// that stem from the same forward op.
+func nodeEnds(g *graph.Graph) []int {
+	ends := make([]int, len(g.Ops))
+	for i := len(g.Ops) - 1; i >= 0; i-- {
+		ends[i] = i
+		if i+1 < len(g.Ops) && sameNode(g.Ops[i], g.Ops[i+1]) {
+			ends[i] = ends[i+1]
+		}
+	}
+	return ends
+}
+
+func sameNode(a, b *graph.Op) bool {
+	return a.Kind == graph.KindConvBackwardWeights && b.Kind == graph.KindConvBackwardData && a.Scope == b.Scope ||
+		a.Kind == graph.KindLinearBackwardWeights && b.Kind == graph.KindLinearBackwardData && a.Scope == b.Scope
+}
