@@ -1,9 +1,12 @@
 package suite
 
 import (
+	"cmp"
 	"fmt"
+	"strconv"
 
 	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/audit"
 	"github.com/localbench/localbench/core/eager"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
@@ -11,6 +14,7 @@ import (
 	"github.com/localbench/localbench/core/plan"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/datasets"
+	"github.com/localbench/localbench/suite/timeline"
 	"github.com/localbench/localbench/suite/train"
 	"github.com/localbench/localbench/suite/weights"
 )
@@ -31,16 +35,44 @@ type Compiled struct {
 	Stages  []model.Stage
 	Step    *core.Step
 	Profile *plan.Profile
+	// Allocations is everything in the arena, and Kernels and Scratch are the kernel
+	// chosen for each op and its scratch memory in bytes.
+	Allocations []plan.Allocation
+	Kernels     []string
+	Scratch     []int64
+}
+
+// Audit proves the isolation of the modules, or names what breaks it.
+func (c *Compiled) Audit() []audit.Finding {
+	return audit.Step(c.Step.Graph, c.Allocations, c.Profile.Timeline)
+}
+
+// Timeline is the step for exports; seconds are those of each op, or nil.
+func (c *Compiled) Timeline(label string, seconds []float64) timeline.Step {
+	return timeline.Step{Label: label, Graph: c.Step.Graph, Samples: c.Profile.Timeline, Allocations: c.Allocations, ArenaBytes: c.Profile.ArenaBytes, Seconds: seconds}
 }
 
 // Compile plans the training step of a spec on a device that is opened for it.
 func Compile(spec results.Spec) (*Compiled, error) {
-	d, err := engine.Open(spec.Backend, engine.Options{Threads: int(spec.Threads)})
+	d, err := OpenDevice(spec)
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
 	return CompileOn(d, spec)
+}
+
+// OpenDevice opens the device that a spec names, with its limits.
+func OpenDevice(spec results.Spec) (engine.Device, error) {
+	limit, err := strconv.ParseInt(cmp.Or(spec.Options[optionWorkspaceLimit], "0"), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("workspace-limit: got %q, want a number of bytes", spec.Options[optionWorkspaceLimit])
+	}
+	number, err := strconv.Atoi(cmp.Or(spec.Device, "0"))
+	if err != nil {
+		return nil, fmt.Errorf("device: got %q, want a number", spec.Device)
+	}
+	return engine.Open(spec.Backend, engine.Options{Device: number, Threads: int(spec.Threads), WorkspaceLimit: limit})
 }
 
 // CompileOn is Compile on an open device: cheaper where many specs are planned.
@@ -66,7 +98,8 @@ func CompileOn(d engine.Device, spec results.Spec) (*Compiled, error) {
 	if err := b.predictEager(spec, &sizes); err != nil {
 		return nil, err
 	}
-	return &Compiled{Spec: spec, Model: m, Memory: sizes, Network: b.network, Stages: b.stages, Step: step, Profile: p.Profile}, nil
+	return &Compiled{Spec: spec, Model: m, Memory: sizes, Network: b.network, Stages: b.stages, Step: step, Profile: p.Profile,
+		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch()}, nil
 }
 
 // predictEager fills in what an eager framework would report for the step.

@@ -31,6 +31,7 @@ type JobOptions struct {
 	Init        string `json:"init,omitempty"`         // file of starting weights; the spec has its digest
 	SaveWeights bool   `json:"save_weights,omitempty"` // write WeightsPath at the end
 	EvalHeads   bool   `json:"eval_heads,omitempty"`   // record the accuracy of auxiliary networks by epoch
+	Profile     int    `json:"profile,omitempty"`      // do not train: profile so many steps, and tell in an event
 }
 
 // WeightsPath is the file that --save-weights writes.
@@ -45,6 +46,8 @@ const (
 	EventStep  EventKind = "step"
 	EventEpoch EventKind = "epoch"
 	EventDone  EventKind = "done"
+	// EventProfile ends a job that asked for a profile.
+	EventProfile EventKind = "profile"
 )
 
 // Event is a sign of life of a run.
@@ -59,6 +62,7 @@ type Event struct {
 	Loss             float64   `json:"loss,omitempty"`         // of the head, mean over the epoch so far
 	TestTop1         float64   `json:"test_top1,omitempty"`    // fraction; with EventEpoch
 	Text             string    `json:"text,omitempty"`
+	Profile          *Profile  `json:"profile,omitempty"` // with EventProfile
 }
 
 // Execute runs a job in this process and writes its record. The record says
@@ -67,6 +71,13 @@ type Event struct {
 func Execute(ctx context.Context, j Job, now func() time.Time, on func(Event)) (*results.Record, error) {
 	if on == nil {
 		on = func(Event) {}
+	}
+	if j.Profile > 0 {
+		p, err := ExecuteProfile(ctx, j)
+		if err == nil {
+			on(Event{Kind: EventProfile, Profile: p})
+		}
+		return nil, err
 	}
 	r := &results.Record{Spec: j.Spec, ID: results.SpecID(j.Spec), Started: now()}
 	if err := os.MkdirAll(j.Out, 0o755); err != nil {
@@ -127,7 +138,7 @@ func (x *execution) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	device, err := engine.Open(spec.Backend, engine.Options{Threads: int(spec.Threads)})
+	device, err := OpenDevice(spec)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type Request struct {
 	NoAugment                   bool
 	Recompute                   string // none, or norm: what the backward pass makes again
 	Update                      string // early, or deferred to the end of the step
+	WorkspaceLimit              int64  // bytes of scratch memory a kernel may need; 0: any
 	Init                        string // file of starting weights; empty: from the seed
 }
 
@@ -238,6 +239,9 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 	if r.Update == UpdateDeferred {
 		spec.Options[optionUpdate] = r.Update
 	}
+	if r.WorkspaceLimit > 0 {
+		spec.Options[optionWorkspaceLimit] = fmt.Sprint(r.WorkspaceLimit)
+	}
 	if r.Init != "" {
 		digest, err := weights.Digest(r.Init)
 		if err != nil {
@@ -277,6 +281,8 @@ const (
 	optionInit         = "init" // digest of the file of starting weights
 	optionRecompute    = "recompute"
 	optionUpdate       = "update"
+	// bytes
+	optionWorkspaceLimit = "workspace_limit"
 )
 
 // The ways of trading memory that every method has, beside the defaults.

@@ -108,6 +108,7 @@ func codeOf(err error) exitCode {
 		sweep       *sweepError
 		interrupted *interruptedError
 		ended       *runError
+		verdict     *verdictError
 	)
 	switch {
 	case err == nil:
@@ -120,6 +121,8 @@ func codeOf(err error) exitCode {
 		return exitSweep
 	case errors.As(err, &ended):
 		return ended.code()
+	case errors.As(err, &verdict):
+		return exitFailed
 	case errors.As(err, &wrong):
 		return exitUsage
 	}

@@ -70,6 +70,7 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "segment", "units", "0", "units that checkpoint recomputes together; 0: about the root of their number", one(&r.Segment, number(0, math.MaxInt32)))
 	define(f, "recompute", "name", "none", "norm: the backward pass makes the results of normalisations again; the same bits, less memory", word(&r.Recompute))
 	define(f, "update", "name", "early", "deferred: keep all gradients until one update ends the step, as eager frameworks do", word(&r.Update))
+	define(f, "workspace-limit", "size", "", "choose no kernel that needs more scratch memory: 256KiB, 1MiB", one(&r.WorkspaceLimit, size))
 	define(f, "config", "file", "", "YAML file with flags by name; flags on the command line win", word(&s.config))
 	define(f, "format", "name", "table", "of the results: table, markdown, csv, latex or json", word(&s.format))
 	s.format = "table"

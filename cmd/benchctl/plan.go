@@ -56,7 +56,7 @@ func planCommand(env Env) *cobra.Command {
 
 // onDevice opens the device that all specs name.
 func onDevice(specs []results.Spec, use func(engine.Device) ([]table.Table, error)) ([]table.Table, error) {
-	d, err := engine.Open(specs[0].Backend, engine.Options{Threads: int(specs[0].Threads)})
+	d, err := suite.OpenDevice(specs[0])
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}

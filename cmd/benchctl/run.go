@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -106,7 +105,7 @@ func (f *runFlags) preflight(specs []results.Spec) error {
 			}
 		}
 		if !backends[s.Backend] {
-			d, err := engine.Open(s.Backend, engine.Options{Threads: int(s.Threads)})
+			d, err := suite.OpenDevice(s)
 			if err != nil {
 				return usage(fmt.Errorf("backend: %w", err))
 			}

@@ -26,6 +26,9 @@ type cpuDevice struct {
 }
 
 func openCPU(o Options) (Device, error) {
+	if o.WorkspaceLimit < 0 {
+		return nil, fmt.Errorf("backend cpu: workspace limit: got %d, want 0 or more bytes", o.WorkspaceLimit)
+	}
 	if o.Device != int(int32(o.Device)) || o.Threads != int(int32(o.Threads)) {
 		return nil, fmt.Errorf("backend cpu: device %d with %d threads is out of range", o.Device, o.Threads)
 	}
@@ -37,7 +40,7 @@ func openCPU(o Options) (Device, error) {
 	go d.own()
 	err = d.do(func() error {
 		var err error
-		if d.handle, err = b.Open(int32(o.Device), int32(o.Threads)); err != nil {
+		if d.handle, err = b.Open(int32(o.Device), int32(o.Threads), uint64(o.WorkspaceLimit)); err != nil {
 			return err
 		}
 		text, err := b.Describe(d.handle)
@@ -290,6 +293,20 @@ func (p *cpuProgram) Run(first, last int) error {
 	return p.device.do(func() error {
 		return p.explain("run", p.device.backend.Run(p.handle, uint64(first), uint64(last)))
 	})
+}
+
+// Kernels names the kernel of each op.
+func (p *cpuProgram) Kernels() []string {
+	names := make([]string, len(p.graph.Ops))
+	_ = p.device.do(func() (err error) { // fails for a closed program only: empty names
+		for i := range names {
+			if names[i], err = p.device.backend.Kernel(p.handle, uint64(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return names
 }
 
 // Trace returns the seconds spent in each op.

@@ -36,6 +36,9 @@ type Arena interface {
 type Program interface {
 	// Scratch is the scratch memory of each op in bytes.
 	Scratch() []int64
+	// Kernels names the kernel chosen for each op: "winograd F(2x2, 3x3)"; "plain" where
+	// there is no choice.
+	Kernels() []string
 	// Bind places values and scratch memory in the arena, in bytes from its
 	// start; a value with offset -1 is used by no op.
 	Bind(a Arena, offsets, scratchOffsets []int64) error
@@ -54,6 +57,9 @@ type Program interface {
 type Options struct {
 	Device  int // index among equal devices
 	Threads int // 0: one a core
+	// WorkspaceLimit bounds the scratch memory of a kernel in bytes: one that needs
+	// more is not chosen. 0: no limit.
+	WorkspaceLimit int64
 }
 
 // Unavailable says that a backend that was asked for is not there.

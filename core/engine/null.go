@@ -36,6 +36,9 @@ func errNull(what string) error {
 // Scratch is zero for every op.
 func (p nullProgram) Scratch() []int64 { return make([]int64, p.ops) }
 
+// Kernels are none.
+func (p nullProgram) Kernels() []string { return make([]string, p.ops) }
+
 // Bind fails.
 func (nullProgram) Bind(Arena, []int64, []int64) error { return errNull("bind a program") }
 

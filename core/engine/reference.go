@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/reference"
@@ -65,6 +66,11 @@ type referenceProgram struct {
 
 // Scratch is zero for every op.
 func (p *referenceProgram) Scratch() []int64 { return make([]int64, len(p.graph.Ops)) }
+
+// Kernels are plain loops.
+func (p *referenceProgram) Kernels() []string {
+	return slices.Repeat([]string{"plain"}, len(p.graph.Ops))
+}
 
 // Bind makes room for the values.
 func (p *referenceProgram) Bind(a Arena, offsets, _ []int64) error {

@@ -89,7 +89,27 @@ func figures(t *testing.T) map[string]Figure {
 	add("memory-plain", f, err)
 	f, err = PeakMemory(append(plain, run("auglocal", 0, 1, 0.9, 200)))
 	add("memory-mixed", f, err)
+	over, err := MemoryOverStep([]Timeline{rising("bp", 800<<20), rising("auglocal", 120<<20)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add("timeline-bp", over[0], nil)
+	add("timeline-auglocal", over[1], nil)
 	return out
+}
+
+// rising is a timeline of 40 ops: saved activations pile up and are used up.
+func rising(label string, peak float64) Timeline {
+	t := Timeline{Label: label, Bytes: make([][]float64, len(Categories()))}
+	for c := range t.Bytes {
+		t.Bytes[c] = make([]float64, 40)
+	}
+	for op := range 40 {
+		t.Bytes[0][op] = peak / 20
+		t.Bytes[5][op] = peak * float64(min(op, 39-op)) / 20
+		t.Bytes[4][op] = peak / 40 * float64(op/20)
+	}
+	return t
 }
 
 func svg(t *testing.T, f Figure) string {

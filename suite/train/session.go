@@ -114,6 +114,9 @@ func (s *Session) tail(training bool) tailKey {
 // ArenaBytes is the size of the arena that was allocated.
 func (s *Session) ArenaBytes() int64 { return s.arenaBytes }
 
+// Arena is the memory that all programs share.
+func (s *Session) Arena() engine.Arena { return s.arena }
+
 // Close frees programs and arena.
 func (s *Session) Close() {
 	for _, p := range s.programs() {

@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-#define LB_ABI 1u           // of the table below
+#define LB_ABI 2u           // of the table below
 #define LB_BLOB_VERSION 2u  // of the program that prepare reads: blob.cc has its fields
 
 #define LB_NOWHERE UINT64_MAX
@@ -61,8 +61,9 @@ typedef struct lb_backend {
   const char *name;
   // probe and describe write "key=value" lines about libraries, processor and threads.
   int32_t (*probe)(char *text, uint64_t capacity, lb_error *);
-  // Life of a device. threads: 0 for one a core.
-  int32_t (*open)(int32_t device, int32_t threads, lb_device **out, lb_error *);
+  // Life of a device. threads: 0 for one a core. workspace_limit: no kernel is chosen that
+  // needs more scratch memory, in bytes; 0 for no limit.
+  int32_t (*open)(int32_t device, int32_t threads, uint64_t workspace_limit, lb_device **out, lb_error *);
   int32_t (*describe)(lb_device *, char *text, uint64_t capacity, lb_error *);
   void (*close)(lb_device *);
   // Life of a program. prepare chooses kernels, scratch tells the memory that each op
@@ -70,6 +71,8 @@ typedef struct lb_backend {
   // no op touches may be at LB_NOWHERE.
   int32_t (*prepare)(lb_device *, const uint8_t *blob, uint64_t bytes, lb_program **out, lb_error *);
   int32_t (*scratch)(lb_program *, uint64_t *bytes, uint64_t ops, lb_error *);
+  // kernel names the kernel that prepare chose for an op.
+  int32_t (*kernel)(lb_program *, uint64_t op, char *text, uint64_t capacity, lb_error *);
   int32_t (*bind)(lb_program *, lb_arena *, const uint64_t *value_offsets, uint64_t values,
                   const uint64_t *scratch_offsets, uint64_t ops, lb_error *);
   void (*program_free)(lb_program *);

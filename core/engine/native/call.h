@@ -5,9 +5,9 @@
 static inline int32_t call_probe(const lb_backend *b, char *text, uint64_t capacity, lb_error *x2) {
   return b->probe(text, capacity, x2);
 }
-static inline int32_t call_open(const lb_backend *b, int32_t device, int32_t threads, lb_device **out,
-                                lb_error *x3) {
-  return b->open(device, threads, out, x3);
+static inline int32_t call_open(const lb_backend *b, int32_t device, int32_t threads, uint64_t limit,
+                                lb_device **out, lb_error *x3) {
+  return b->open(device, threads, limit, out, x3);
 }
 static inline int32_t call_describe(const lb_backend *b, lb_device *x0, char *text, uint64_t capacity,
                                     lb_error *x3) {
@@ -21,6 +21,10 @@ static inline int32_t call_prepare(const lb_backend *b, lb_device *x0, const uin
 static inline int32_t call_scratch(const lb_backend *b, lb_program *x0, uint64_t *bytes, uint64_t ops,
                                    lb_error *x3) {
   return b->scratch(x0, bytes, ops, x3);
+}
+static inline int32_t call_kernel(const lb_backend *b, lb_program *x0, uint64_t op, char *text,
+                                  uint64_t capacity, lb_error *x3) {
+  return b->kernel(x0, op, text, capacity, x3);
 }
 static inline int32_t call_bind(const lb_backend *b, lb_program *x0, lb_arena *x1,
                                 const uint64_t *value_offsets, uint64_t values,

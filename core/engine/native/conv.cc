@@ -64,6 +64,7 @@ struct prepared {
   dnnl::primitive run, reorder;
   desc weights, stored, x, y, bias, scratchpad, reorder_scratchpad;
   bool reordered = false;
+  std::string name;  // of the library's implementation
   uint64_t weights_bytes() const { return reordered ? align(weights.get_size()) : 0; }
   uint64_t scratch() const {
     return weights_bytes() +
@@ -141,7 +142,7 @@ std::vector<int64_t> key_of(int32_t kind, const geometry &g) {
   return key;
 }
 
-std::shared_ptr<prepared> new_conv(int32_t kind, const geometry &g, convolutions &c) {
+std::shared_ptr<prepared> new_conv(int32_t kind, const geometry &g, convolutions &c, uint64_t limit) {
   auto p = std::make_shared<prepared>();
   auto f32 = dnnl::memory::data_type::f32;
   auto nhwc = dnnl::memory::format_tag::nhwc;
@@ -152,27 +153,45 @@ std::shared_ptr<prepared> new_conv(int32_t kind, const geometry &g, convolutions
   auto attr = user_scratchpad();
   auto forward = conv_forward_desc(c.engine, p->x, any, kind == kind_conv ? p->bias : none, p->y, g.stride,
                                    g.pad, g.pad_end, attr);
-  if (kind == kind_conv) {
-    p->weights = forward.weights_desc(), p->scratchpad = forward.scratchpad_desc();
-    p->make = [forward] { return dnnl::convolution_forward(forward); };
-  } else if (kind == kind_conv_backward_data) {
-    auto d = conv_backward_data_desc(c.engine, p->x, any, p->y, g.stride, g.pad, g.pad_end, forward, attr);
-    p->weights = d.weights_desc(), p->scratchpad = d.scratchpad_desc();
-    p->make = [d] { return dnnl::convolution_backward_data(d); };
-  } else {
-    auto d = conv_backward_weights_desc(c.engine, p->x, any, p->bias, p->y, g.stride, g.pad, g.pad_end,
-                                        forward, attr);
-    p->weights = d.diff_weights_desc(), p->scratchpad = d.scratchpad_desc();
-    p->make = [d] { return dnnl::convolution_backward_weights(d); };
-  }
-  plan_reorder(*p, c.engine, kind == kind_conv_backward_weights);
+  // choose takes the first of the library's implementations, best first, whose scratch
+  // memory is within the limit.
+  auto choose = [&](auto d, auto weights, auto make) {
+    uint64_t least = UINT64_MAX;
+    do {
+      p->weights = weights(d), p->scratchpad = d.scratchpad_desc(), p->name = d.impl_info_str();
+      plan_reorder(*p, c.engine, kind == kind_conv_backward_weights);
+      least = std::min(least, p->scratch());
+      if (limit == 0 || p->scratch() <= limit) {
+        p->make = [d, make] { return make(d); };
+        return;
+      }
+    } while (d.next_impl());
+    fail(LB_UNSUPPORTED,
+         "every kernel needs more scratch memory than the limit of %llu bytes, the least %llu",
+         static_cast<unsigned long long>(limit), static_cast<unsigned long long>(least));
+  };
+  if (kind == kind_conv)
+    choose(
+        forward, [](auto &d) { return d.weights_desc(); },
+        [](auto &d) { return dnnl::primitive(dnnl::convolution_forward(d)); });
+  else if (kind == kind_conv_backward_data)
+    choose(
+        conv_backward_data_desc(c.engine, p->x, any, p->y, g.stride, g.pad, g.pad_end, forward, attr),
+        [](auto &d) { return d.weights_desc(); },
+        [](auto &d) { return dnnl::primitive(dnnl::convolution_backward_data(d)); });
+  else
+    choose(
+        conv_backward_weights_desc(c.engine, p->x, any, p->bias, p->y, g.stride, g.pad, g.pad_end, forward,
+                                   attr),
+        [](auto &d) { return d.diff_weights_desc(); },
+        [](auto &d) { return dnnl::primitive(dnnl::convolution_backward_weights(d)); });
   return p;
 }
 
-std::shared_ptr<prepared> prepare_conv(int32_t kind, const geometry &g, convolutions &c) {
+std::shared_ptr<prepared> prepare_conv(int32_t kind, const geometry &g, convolutions &c, uint64_t limit) {
   auto &known = c.known[key_of(kind, g)];
   if (known) return known;
-  return known = checked("choice of a convolution", [&] { return new_conv(kind, g, c); });
+  return known = checked("choice of a convolution", [&] { return new_conv(kind, g, c, limit); });
 }
 
 // onednn_kernel runs a prepared primitive for one op. Arguments are bound to
@@ -182,7 +201,7 @@ struct onednn_kernel : kernel {
   std::shared_ptr<convolutions> c;
   std::unordered_map<int, dnnl::memory> arguments, reorder_arguments;
   onednn_kernel(std::shared_ptr<prepared> q, device &d) : p(std::move(q)), c(d.cache) {
-    scratch = p->scratch();
+    scratch = p->scratch(), name = "oneDNN " + p->name;
   }
   void bind(device &) override {
     p->generate();
@@ -293,7 +312,7 @@ std::unique_ptr<kernel> make_conv(const op &o, device &d) {
                                                        : *o.operands[1];
   bool bias = o.kind == kind_conv ? o.operands[2] != nullptr : o.results.size() > 1;
   if (auto k = make_winograd(o, d, x, w, y, bias)) return k;
-  auto p = prepare_conv(o.kind, conv_geometry(o, x, w, y, bias), cache(d));
+  auto p = prepare_conv(o.kind, conv_geometry(o, x, w, y, bias), cache(d), d.workspace_limit);
   if (o.kind == kind_conv) return std::make_unique<conv_forward>(p, d);
   if (o.kind == kind_conv_backward_data) return std::make_unique<conv_backward_data>(p, d);
   return std::make_unique<conv_backward_weights>(p, d);
@@ -325,7 +344,7 @@ std::unique_ptr<kernel> make_linear(const op &o, device &d) {
     auto m = checked("choice of a product", [&] {
       return matmul_desc(c.engine, p->x, p->weights, p->bias, p->y, user_scratchpad());
     });
-    p->scratchpad = m.scratchpad_desc();
+    p->scratchpad = m.scratchpad_desc(), p->name = m.impl_info_str();
     p->make = [m] { return dnnl::matmul(m); };
     known = p;
   }

@@ -167,7 +167,7 @@ int32_t cpu_probe(char *text, uint64_t capacity, lb_error *e) {
 
 constexpr int32_t most_threads = 1024;
 
-int32_t cpu_open(int32_t index, int32_t threads, lb_device **out, lb_error *e) {
+int32_t cpu_open(int32_t index, int32_t threads, uint64_t workspace_limit, lb_device **out, lb_error *e) {
   return guard(e, [&] {
     need(out, "out");
     if (index != 0) lb::fail(LB_INVALID, "device %d, want 0: there is one", index);
@@ -175,6 +175,7 @@ int32_t cpu_open(int32_t index, int32_t threads, lb_device **out, lb_error *e) {
       lb::fail(LB_INVALID, "%d threads, want 1 to %d, or 0 for all cores", threads, most_threads);
     auto d = std::make_unique<lb_device>();
     d->inner.threads = threads > 0 ? threads : omp_get_num_procs();
+    d->inner.workspace_limit = workspace_limit;
     omp_set_dynamic(0);
     omp_set_num_threads(d->inner.threads);
 #if defined(__x86_64__)
@@ -216,6 +217,14 @@ int32_t cpu_scratch(lb_program *p, uint64_t *bytes, uint64_t ops, lb_error *e) {
     if (ops != p->ops.size())
       lb::fail(LB_INVALID, "scratch: room for %llu ops, want %zu", llu{ops}, p->ops.size());
     for (size_t i = 0; i < p->ops.size(); i++) bytes[i] = p->ops[i].work->scratch;
+  });
+}
+
+int32_t cpu_kernel(lb_program *p, uint64_t op, char *text, uint64_t capacity, lb_error *e) {
+  return guard(e, [&] {
+    need(p, "program"), need(text, "text");
+    if (op >= p->ops.size()) lb::fail(LB_INVALID, "op %llu of %zu", llu{op}, p->ops.size());
+    std::snprintf(text, capacity, "%s", p->ops[op].work->name.c_str());
   });
 }
 
@@ -372,11 +381,10 @@ int32_t cpu_trace(lb_program *p, double *seconds, uint64_t ops, int32_t reset, l
   });
 }
 
-const lb_backend table = {
-    LB_ABI,           sizeof(lb_backend), "cpu",          cpu_probe,      cpu_open,
-    cpu_describe,     cpu_close,          cpu_prepare,    cpu_scratch,    cpu_bind,
-    cpu_program_free, cpu_arena_new,      cpu_arena_fill, cpu_arena_read, cpu_arena_free,
-    cpu_write,        cpu_read,           cpu_run,        cpu_trace};
+const lb_backend table = {LB_ABI,         sizeof(lb_backend), "cpu",         cpu_probe,      cpu_open,
+                          cpu_describe,   cpu_close,          cpu_prepare,   cpu_scratch,    cpu_kernel,
+                          cpu_bind,       cpu_program_free,   cpu_arena_new, cpu_arena_fill, cpu_arena_read,
+                          cpu_arena_free, cpu_write,          cpu_read,      cpu_run,        cpu_trace};
 
 }  // namespace
 

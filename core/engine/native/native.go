@@ -86,10 +86,12 @@ func (b Backend) Probe() (string, error) {
 }
 
 // Open opens a device with a number of threads; 0 for one a core.
-func (b Backend) Open(device, threads int32) (Device, error) {
+// No kernel is chosen that needs more than limit bytes of scratch memory; 0 for
+// no limit.
+func (b Backend) Open(device, threads int32, limit uint64) (Device, error) {
 	var e C.lb_error
 	var d Device
-	err := check(C.call_open(b.table, C.int32_t(device), C.int32_t(threads), &d.p, &e), &e)
+	err := check(C.call_open(b.table, C.int32_t(device), C.int32_t(threads), C.uint64_t(limit), &d.p, &e), &e)
 	return d, err
 }
 
@@ -116,6 +118,14 @@ func (b Backend) Prepare(d Device, blob []byte) (Program, error) {
 func (b Backend) Scratch(p Program, scratch []uint64) error {
 	var e C.lb_error
 	return check(C.call_scratch(b.table, p.p, numbers(scratch), C.uint64_t(len(scratch)), &e), &e)
+}
+
+// Kernel names the kernel of an op.
+func (b Backend) Kernel(p Program, op uint64) (string, error) {
+	var e C.lb_error
+	text := make([]byte, 256)
+	err := check(C.call_kernel(b.table, p.p, C.uint64_t(op), (*C.char)(unsafe.Pointer(&text[0])), C.uint64_t(len(text)), &e), &e)
+	return C.GoString((*C.char)(unsafe.Pointer(&text[0]))), err
 }
 
 // Bind places the program in the arena and generates its kernels.

@@ -89,12 +89,14 @@ struct convolutions;  // the cache of oneDNN primitives, conv.cc
 
 struct device {
   int threads = 1;
+  uint64_t workspace_limit = 0;  // bytes of scratch memory that a kernel may need; 0: any
   std::shared_ptr<convolutions> cache;
 };
 
 // kernel is what prepare chose for an op.
 struct kernel {
-  uint64_t scratch = 0;  // bytes
+  uint64_t scratch = 0;        // bytes
+  std::string name = "plain";  // of the algorithm, where there is a choice
   virtual ~kernel() = default;
   virtual void bind(device &) {}  // heavy work that needs no memory plan: code generation
   virtual void run(const op &) = 0;

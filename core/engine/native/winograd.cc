@@ -309,6 +309,7 @@ struct winograd : kernel {
         x{xv.dims[0], xv.dims[1], xv.dims[2], in},
         y{yv.dims[0], yv.dims[1], yv.dims[2], out} {
     int64_t filters = kind == kind_conv_backward_weights ? threads : 1;
+    name = "winograd F(2x2, 3x3)";
     scratch = static_cast<uint64_t>(4 * (filters * 16 * in * out + threads * 16 * tiles * (in + out)));
   }
   float *filters(const op &o) const { return reinterpret_cast<float *>(o.scratch); }
@@ -366,7 +367,8 @@ struct winograd : kernel {
 
 // make_winograd returns a kernel where the op is a 3x3 convolution of stride 1 and
 // padding 1 without groups or bias, its channels are such that the products
-// outweigh the transforms, and the processor has AVX-512; else nullptr.
+// outweigh the transforms, the scratch memory is within the limit and the processor
+// has AVX-512; else nullptr.
 std::unique_ptr<kernel> make_winograd(const op &o, device &d, const value &x, const value &w, const value &y,
                                       bool bias) {
 #if defined(__x86_64__)
@@ -375,8 +377,10 @@ std::unique_ptr<kernel> make_winograd(const op &o, device &d, const value &x, co
   bool small = w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 1 && a.stride[1] == 1 &&
                a.padding[0] == 1 && a.padding[1] == 1;
   if (small && a.groups == 1 && !bias && fits(w.dims[0]) && fits(w.dims[3]) &&
-      __builtin_cpu_supports("avx512f"))
-    return std::make_unique<winograd>(o, d, x, w, y);
+      __builtin_cpu_supports("avx512f")) {
+    auto k = std::make_unique<winograd>(o, d, x, w, y);
+    if (d.workspace_limit == 0 || k->scratch <= d.workspace_limit) return k;
+  }
 #else
   (void)o, (void)d, (void)x, (void)w, (void)y, (void)bias;
 #endif

@@ -1,0 +1,102 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
+// Allocation is bytes of the arena with an owner and a lifetime: a value, or the
+// scratch memory of one op.
+type Allocation struct {
+	ValueBytes
+	Offset   int64 // from the start of the arena
+	From, To int   // first and last op of its life; a persistent value has all
+	// Scratch marks the scratch memory of an op: no kernel need write all of it.
+	Scratch bool
+}
+
+// Allocations lists everything that the layout places, persistent values first, then
+// by birth and place.
+func Allocations(g *graph.Graph, scratch []int64, l *Layout) []Allocation {
+	var all []Allocation
+	for _, v := range persistentValues(g) {
+		all = append(all, Allocation{ValueBytes: occupancy{value: v, bytes: v.Bytes()}.owner(g), Offset: l.Offset[v.ID], To: opCount(g) - 1})
+	}
+	persistent := len(all)
+	for _, o := range occupancies(g, scratch) {
+		a := Allocation{ValueBytes: o.owner(g), From: o.from, To: o.to, Scratch: o.value == nil}
+		if o.value != nil {
+			a.Offset = l.Offset[o.value.ID]
+		} else {
+			a.Offset = l.ScratchOffset[o.op]
+		}
+		all = append(all, a)
+	}
+	slices.SortStableFunc(all[persistent:], func(a, b Allocation) int {
+		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.Offset, b.Offset))
+	})
+	return all
+}
+
+// line is the unit in which touched memory is looked for: a cache line, the
+// alignment of every offset.
+const line = DefaultAlignment
+
+// Coverage compares what a step touched of its arena with what was planned. Sizes are
+// bytes, in whole lines of 64.
+type Coverage struct {
+	TouchedBytes   int64 // lines that changed
+	PlannedBytes   int64 // lines that some value lies in
+	StrayBytes     int64 // lines that changed and that nothing was planned in: a kernel wrote out of its place
+	UntouchedBytes int64 // lines of values that did not change
+	// The end of the last line that changed, and of the last value or scratch memory.
+	HighWaterBytes, PlannedHighWaterBytes int64
+}
+
+// Cover reads an arena that was filled with a pattern before a step ran in it. Scratch
+// memory may be touched and need not be.
+func Cover(allocations []Allocation, arenaBytes int64, pattern byte, read func(to []byte, offset int64) error) (c Coverage, err error) {
+	lines := (arenaBytes + line - 1) / line
+	const nothing, scratch, value = 0, 1, 2
+	planned := make([]byte, lines)
+	for _, a := range allocations {
+		mark := byte(value)
+		if a.Scratch {
+			mark = scratch
+		}
+		if a.Bytes == 0 || a.Offset < 0 {
+			continue
+		}
+		for i := a.Offset / line; i <= (a.Offset+a.Bytes-1)/line; i++ {
+			planned[i] = max(planned[i], mark)
+		}
+		c.PlannedHighWaterBytes = max(c.PlannedHighWaterBytes, (a.Offset+a.Bytes-1)/line*line+line)
+	}
+	buffer := make([]byte, 1<<20)
+	for at := int64(0); at < arenaBytes; at += int64(len(buffer)) {
+		part := buffer[:min(int64(len(buffer)), arenaBytes-at)]
+		if err := read(part, at); err != nil {
+			return c, err
+		}
+		for i := 0; i < len(part); i += line {
+			changed := slices.ContainsFunc(part[i:min(i+line, len(part))], func(b byte) bool { return b != pattern })
+			n := (at + int64(i)) / line
+			switch {
+			case changed && planned[n] == nothing:
+				c.StrayBytes += line
+			case !changed && planned[n] == value:
+				c.UntouchedBytes += line
+			}
+			if changed {
+				c.TouchedBytes += line
+				c.HighWaterBytes = (n + 1) * line
+			}
+			if planned[n] == value {
+				c.PlannedBytes += line
+			}
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,87 @@
+package figure
+
+import (
+	"errors"
+
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+
+	"github.com/localbench/localbench/reports/table"
+)
+
+// Timeline is the bytes alive over one training step.
+type Timeline struct {
+	Label string
+	// Bytes are the bytes alive at each op, for each category of Categories.
+	Bytes [][]float64
+}
+
+// peak is the largest sum over the categories.
+func (t Timeline) peak() (largest float64) {
+	for op := range t.Bytes[0] {
+		sum := 0.0
+		for _, category := range t.Bytes {
+			sum += category[op]
+		}
+		largest = max(largest, sum)
+	}
+	return largest
+}
+
+// MemoryOverStep draws for each timeline the bytes alive at each op as areas stacked
+// by category, all on the same axes: the position in the step, from 0 to 100 %,
+// and bytes up to the largest peak of them all.
+func MemoryOverStep(timelines []Timeline) ([]Figure, error) {
+	largest := 0.0
+	for _, t := range timelines {
+		if len(t.Bytes) != len(Categories()) || len(t.Bytes[0]) == 0 {
+			return nil, errors.New("figure: memory over a step: got a timeline without ops, or not one row a category")
+		}
+		largest = max(largest, t.peak())
+	}
+	unit, scale := table.ByteUnit(int64(largest))
+	var figures []Figure
+	for _, t := range timelines {
+		f := newFigure("Memory over a training step: "+t.Label, 24*vg.Centimeter, 11*vg.Centimeter)
+		f.Plot.X.Label.Text, f.Plot.Y.Label.Text = "position in the step [% of ops]", "bytes alive ["+unit+"]"
+		f.Plot.Add(grid(true))
+		if err := f.addAreas(t, scale); err != nil {
+			return nil, err
+		}
+		f.Plot.X.Min, f.Plot.X.Max, f.Plot.Y.Min, f.Plot.Y.Max = 0, 100, 0, max(largest/scale*1.03, 1e-9)
+		f.Plot.X.Padding, f.Plot.Y.Padding = 0, 0
+		f.Plot.Y.Tick.Marker = roundTicks{}
+		figures = append(figures, f)
+	}
+	return figures, nil
+}
+
+// addAreas adds a polygon a category, each on top of the one before.
+func (f *Figure) addAreas(t Timeline, scale float64) error {
+	ops := len(t.Bytes[0])
+	below := make([]float64, ops)
+	for i, name := range Categories() {
+		var outline plotter.XYs
+		left := func(op int) float64 { return 100 * float64(op) / float64(ops) }
+		for op := range ops { // steps: a value is alive for the whole op
+			outline = append(outline, plotter.XY{X: left(op), Y: below[op] / scale}, plotter.XY{X: left(op + 1), Y: below[op] / scale})
+		}
+		any := false
+		for op := ops - 1; op >= 0; op-- {
+			any = any || t.Bytes[i][op] > 0
+			below[op] += t.Bytes[i][op]
+			outline = append(outline, plotter.XY{X: left(op + 1), Y: below[op] / scale}, plotter.XY{X: left(op), Y: below[op] / scale})
+		}
+		if !any {
+			continue
+		}
+		area, err := plotter.NewPolygon(outline)
+		if err != nil {
+			return err
+		}
+		area.Color, area.LineStyle.Width = CategoryColor(name), 0
+		f.Plot.Add(area)
+		f.Legend.Add(name, area)
+	}
+	return nil
+}

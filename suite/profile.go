@@ -1,0 +1,227 @@
+package suite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/plan"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/meter"
+	"github.com/localbench/localbench/suite/train"
+	"github.com/localbench/localbench/suite/weights"
+)
+
+// Profile is what a few real steps in a process of their own showed, to be held
+// against the plan. Sizes are bytes.
+type Profile struct {
+	Memory results.Memory `json:"memory"`
+	// Peaks are the largest resident set during each part of a run, less the
+	// baseline, in the order of a run's life; empty where the system does not tell.
+	Peaks    []PhasePeak   `json:"peaks"`
+	Coverage plan.Coverage `json:"coverage"`
+	// StepSeconds are the timed steps; OpSeconds their mean by op.
+	StepSeconds []float64 `json:"step_seconds"`
+	OpSeconds   []float64 `json:"op_seconds"`
+}
+
+// PhasePeak is the peak of one part of a run.
+type PhasePeak struct {
+	Phase string `json:"phase"`
+	Bytes int64  `json:"bytes"` // over the baseline
+}
+
+// The parts of a run whose peaks stand apart. The figure of the tables is that of a
+// steady step.
+const (
+	PeakPrepare    = "preparing"
+	PeakFirstStep  = "first step"
+	PeakSteady     = "steady step"
+	PeakEvaluation = "evaluation"
+	PeakCheckpoint = "writing a checkpoint"
+)
+
+// canary fills the arena before the step whose traces are looked for. As f32 it is
+// -2.9e-16, which no step makes sixteen times in a row.
+const canary = 0xa5
+
+// RunProfile profiles a spec in a process of its own: command is its argv, as in
+// SweepOptions.
+func RunProfile(ctx context.Context, command []string, spec results.Spec, steps int) (*Profile, error) {
+	var found *Profile
+	o := SweepOptions{Command: command, Out: os.TempDir(), JobOptions: JobOptions{Profile: steps},
+		On: func(_ int, _ results.Spec, e Event) {
+			if e.Kind == EventProfile {
+				found = e.Profile
+			}
+		}}
+	text, err := o.process(ctx, 0, spec)
+	if err != nil || found == nil {
+		return nil, fmt.Errorf("%s: %w", results.SpecID(spec), errors.Join(errors.New(text), err))
+	}
+	return found, nil
+}
+
+// ExecuteProfile profiles the job's spec in this process.
+func ExecuteProfile(ctx context.Context, j Job) (*Profile, error) {
+	b, err := stagesOf(j.Spec)
+	if err != nil {
+		return nil, err
+	}
+	device, err := OpenDevice(j.Spec)
+	if err != nil {
+		return nil, err
+	}
+	defer device.Close()
+	x := &profiler{batch: newBatch(b, j.Spec), found: &Profile{}}
+	debug.SetGCPercent(20)
+	debug.FreeOSMemory()
+	x.baseline, x.measured = residentBytes()
+	if err := x.prepare(b, j.Spec, device); err != nil {
+		return nil, err
+	}
+	defer x.session.Close()
+	if err := x.steps(ctx, j.Profile); err != nil {
+		return nil, err
+	}
+	if err := x.others(); err != nil {
+		return nil, err
+	}
+	if err := x.cover(); err != nil {
+		return nil, err
+	}
+	return x.found, nil
+}
+
+// profiler is one profile on its way.
+type profiler struct {
+	session  *train.Session
+	batch    batch
+	found    *Profile
+	baseline int64
+	measured bool
+}
+
+// batch is made-up data of the right shape: what a step costs does not depend on it.
+type batch struct {
+	images []byte
+	labels []int32
+}
+
+func newBatch(b *built, spec results.Spec) batch {
+	made := batch{make([]byte, spec.Batch*b.network.Input.Elements()), make([]int32, spec.Batch)}
+	for i := range made.images {
+		made.images[i] = byte(uint32(i) * 2654435761 >> 24)
+	}
+	for i := range made.labels {
+		made.labels[i] = int32(int64(i) % b.network.Classes)
+	}
+	return made
+}
+
+// peak runs f and notes the largest resident set during it.
+func (x *profiler) peak(phase string, f func() error) error {
+	debug.FreeOSMemory()
+	reset := meter.Self().ResetPeak()
+	if err := f(); err != nil {
+		return err
+	}
+	if peak, ok := peakBytes(); ok && x.measured && reset == nil {
+		x.found.Peaks = append(x.found.Peaks, PhasePeak{phase, max(peak-x.baseline, 0)})
+		if phase == PeakSteady {
+			x.found.Memory.ProcessPeakBytes = &peak
+		}
+	}
+	return nil
+}
+
+func (x *profiler) prepare(b *built, spec results.Spec, device engine.Device) error {
+	err := x.peak(PeakPrepare, func() (err error) {
+		x.session, err = train.NewSession(device, train.SessionOptions{Stages: b.stages, Step: b.stepOptions(spec), Evaluation: true})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	x.found.Memory = memory(x.session.Training.Profile)
+	arena := x.session.ArenaBytes()
+	x.found.Memory.ArenaBytes = &arena
+	if x.measured {
+		x.found.Memory.ProcessBaselineBytes = &x.baseline
+	}
+	return x.session.Initialise(1)
+}
+
+func (x *profiler) step() error {
+	_, err := x.session.Train(x.batch.images, x.batch.labels, 0.01)
+	return err
+}
+
+func (x *profiler) steps(ctx context.Context, count int) error {
+	if err := x.peak(PeakFirstStep, x.step); err != nil {
+		return err
+	}
+	x.session.Training.Trace(true)
+	err := x.peak(PeakSteady, func() error {
+		for range count {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			begin := time.Now()
+			if err := x.step(); err != nil {
+				return err
+			}
+			x.found.StepSeconds = append(x.found.StepSeconds, time.Since(begin).Seconds())
+		}
+		return nil
+	})
+	x.found.OpSeconds = x.session.Training.Trace(true)
+	for i := range x.found.OpSeconds {
+		x.found.OpSeconds[i] /= float64(max(count, 1))
+	}
+	return err
+}
+
+// others are the parts of a run that are no training steps.
+func (x *profiler) others() error {
+	err := x.peak(PeakEvaluation, func() error {
+		_, err := x.session.Evaluate(x.batch.images, x.batch.labels)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "benchctl-profile-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	return x.peak(PeakCheckpoint, func() error {
+		return weights.Save(filepath.Join(dir, "state"), x.session.Training, x.session.Persistent(), nil)
+	})
+}
+
+// cover runs one step in an arena full of canaries and looks at what is left of
+// them.
+func (x *profiler) cover() error {
+	arena := x.session.Arena()
+	if err := arena.Fill(canary); err != nil {
+		return err
+	}
+	if err := x.session.Initialise(1); err != nil {
+		return err
+	}
+	if err := x.step(); err != nil {
+		return err
+	}
+	p := x.session.Training
+	c, err := plan.Cover(plan.Allocations(p.Graph, p.Scratch(), p.Layout), arena.Bytes(), canary, arena.ReadAt)
+	x.found.Coverage = c
+	x.found.Memory.TouchedBytes = &c.TouchedBytes
+	return err
+}

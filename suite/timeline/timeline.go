@@ -1,0 +1,220 @@
+// Package timeline writes the memory of a step, op by op, in the formats of the
+// tools that people have: Chrome trace (Perfetto), CSV, and the memory snapshot of
+// PyTorch. What goes in is a plan; nothing has to have run.
+package timeline
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+
+	ogorek "github.com/kisielk/og-rek"
+
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/plan"
+)
+
+// Step is one training step: what runs, and what is alive meanwhile.
+type Step struct {
+	Label       string // "resnet32 auglocal cifar10 b128 d2"
+	Graph       *graph.Graph
+	Samples     []plan.Sample     // bytes alive at each op
+	Allocations []plan.Allocation // everything in the arena
+	ArenaBytes  int64
+	// Seconds are those of each op; nil where nothing ran. Then an op takes a
+	// microsecond, and the axis of time is the position in the program.
+	Seconds []float64
+}
+
+// starts returns when each op begins and, last, when the step ends, in microseconds.
+func (s Step) starts() []float64 {
+	at := make([]float64, len(s.Graph.Ops)+1)
+	for i := range s.Graph.Ops {
+		at[i+1] = at[i] + 1
+		if s.Seconds != nil {
+			at[i+1] = at[i] + 1e6*s.Seconds[i]
+		}
+	}
+	return at
+}
+
+// chromeEvent is an event of the trace event format.
+type chromeEvent struct {
+	Name      string         `json:"name"`
+	Category  string         `json:"cat,omitempty"`
+	Phase     string         `json:"ph"`
+	Process   int            `json:"pid"`
+	Thread    int            `json:"tid,omitempty"`
+	Time      float64        `json:"ts"`             // microseconds
+	Duration  float64        `json:"dur,omitempty"`  // microseconds
+	Arguments map[string]any `json:"args,omitempty"` // maps are written in the order of their keys
+}
+
+// The threads of a process in the trace.
+const (
+	threadModules = 1
+	threadPhases  = 2 // and one more for each phase
+)
+
+// Chrome writes the steps as a Chrome trace, a process each: a slice an op on the
+// track of its phase, a slice a module above, and bytes by category as counters. It
+// opens in ui.perfetto.dev and chrome://tracing.
+func Chrome(w io.Writer, steps ...Step) error {
+	var events []chromeEvent
+	for i, s := range steps {
+		events = append(events, s.chrome(i+1)...)
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(map[string]any{"traceEvents": events, "displayTimeUnit": "ms"})
+}
+
+func (s Step) chrome(process int) []chromeEvent {
+	name := func(kind string, thread int, text string) chromeEvent {
+		return chromeEvent{Name: kind, Phase: "M", Process: process, Thread: thread, Arguments: map[string]any{"name": text}}
+	}
+	label := s.Label
+	if s.Seconds == nil {
+		label += " (planned: an op is a microsecond)"
+	}
+	events := []chromeEvent{name("process_name", 0, label), name("thread_name", threadModules, "local modules")}
+	for p := range graph.Phase(graph.PhaseCount) {
+		events = append(events, name("thread_name", threadPhases+int(p), p.String()))
+	}
+	at := s.starts()
+	for i, op := range s.Graph.Ops {
+		events = append(events, chromeEvent{Name: op.Kind.String(), Category: op.Phase.String(), Phase: "X", Process: process,
+			Thread: threadPhases + int(op.Phase), Time: at[i], Duration: at[i+1] - at[i],
+			Arguments: map[string]any{"op": i, "scope": op.Scope, "module": op.Module}})
+		events = append(events, chromeEvent{Name: "bytes alive", Phase: "C", Process: process, Time: at[i], Arguments: counters(s.Samples[i])})
+	}
+	for from := 0; from < len(s.Graph.Ops); {
+		to := from
+		for to < len(s.Graph.Ops) && s.Graph.Ops[to].Module == s.Graph.Ops[from].Module {
+			to++
+		}
+		events = append(events, chromeEvent{Name: fmt.Sprint("module ", s.Graph.Ops[from].Module), Category: "module", Phase: "X", Process: process,
+			Thread: threadModules, Time: at[from], Duration: at[to] - at[from]})
+		from = to
+	}
+	return events
+}
+
+func counters(sample plan.Sample) map[string]any {
+	out := map[string]any{}
+	for c, bytes := range sample {
+		out[graph.Category(c).String()] = bytes
+	}
+	return out
+}
+
+// CSV writes a line an op: place, kind, time, and bytes alive by category and in all.
+func CSV(w io.Writer, s Step) error {
+	out := csv.NewWriter(w)
+	header := []string{"op", "kind", "scope", "module", "phase", "start_us", "total_bytes"}
+	for _, c := range graph.Categories() {
+		header = append(header, c.String())
+	}
+	if err := out.Write(header); err != nil {
+		return err
+	}
+	at := s.starts()
+	for i, op := range s.Graph.Ops {
+		row := []string{strconv.Itoa(i), op.Kind.String(), op.Scope, strconv.Itoa(op.Module), op.Phase.String(),
+			strconv.FormatFloat(at[i], 'f', 3, 64), strconv.FormatInt(s.Samples[i].Total(), 10)}
+		for _, bytes := range s.Samples[i] {
+			row = append(row, strconv.FormatInt(bytes, 10))
+		}
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// The parts of PyTorch's memory snapshot (torch.cuda.memory._snapshot), by the names
+// that its viewer reads.
+type (
+	snapshot struct {
+		Segments []segment `pickle:"segments"`
+		Traces   [][]trace `pickle:"device_traces"`
+	}
+	segment struct {
+		Address   int64   `pickle:"address"`
+		Total     int64   `pickle:"total_size"`
+		Allocated int64   `pickle:"allocated_size"`
+		Active    int64   `pickle:"active_size"`
+		Stream    int     `pickle:"stream"`
+		Type      string  `pickle:"segment_type"`
+		Blocks    []block `pickle:"blocks"`
+	}
+	block struct {
+		Address int64   `pickle:"address"`
+		Size    int64   `pickle:"size"`
+		State   string  `pickle:"state"`
+		Frames  []frame `pickle:"frames"`
+	}
+	trace struct {
+		Action string  `pickle:"action"`
+		Addr   int64   `pickle:"addr"`
+		Size   int64   `pickle:"size"`
+		Stream int     `pickle:"stream"`
+		Time   int64   `pickle:"time_us"`
+		Frames []frame `pickle:"frames"`
+	}
+	frame struct {
+		File string `pickle:"filename"`
+		Line int    `pickle:"line"`
+		Name string `pickle:"name"`
+	}
+)
+
+// base is the address of the arena in a snapshot; offsets count from it.
+const base = 1 << 32
+
+// Snapshot writes the step as a memory snapshot of PyTorch, which its viewer
+// (pytorch.org/memory_viz) opens: the arena as one segment, and an allocation with
+// its release for everything that lies in it. What PyTorch has and we have not is
+// left out: stacks of Python frames; a frame here is the scope and the owner. What
+// lives beyond the step is allocated first and never released.
+func Snapshot(w io.Writer, s Step) error {
+	traces := []trace{{Action: "segment_alloc", Addr: base, Size: s.ArenaBytes}}
+	at := s.starts()
+	frees := make([][]plan.Allocation, len(s.Graph.Ops)+1)
+	arena := segment{Address: base, Total: s.ArenaBytes, Type: "large"}
+	next := 0
+	free := func(op int) {
+		for _, a := range frees[op] {
+			t := trace{Addr: base + a.Offset, Size: a.Bytes, Time: int64(at[min(op+1, len(at)-1)]), Frames: frames(a)}
+			t.Action = "free_requested"
+			traces = append(traces, t)
+			t.Action = "free_completed"
+			traces = append(traces, t)
+		}
+	}
+	for op := range s.Graph.Ops {
+		for ; next < len(s.Allocations) && s.Allocations[next].From <= op; next++ {
+			a := s.Allocations[next]
+			if a.Offset < 0 {
+				continue
+			}
+			traces = append(traces, trace{Action: "alloc", Addr: base + a.Offset, Size: a.Bytes, Time: int64(at[op]), Frames: frames(a)})
+			if a.Category.Persistent() {
+				arena.Blocks = append(arena.Blocks, block{Address: base + a.Offset, Size: a.Bytes, State: "active_allocated", Frames: frames(a)})
+				arena.Allocated += a.Bytes
+				arena.Active += a.Bytes
+				continue
+			}
+			frees[a.To] = append(frees[a.To], a)
+		}
+		free(op)
+	}
+	return ogorek.NewEncoder(w).Encode(snapshot{Segments: []segment{arena}, Traces: [][]trace{traces}})
+}
+
+func frames(a plan.Allocation) []frame {
+	return []frame{{File: a.Scope, Name: a.Name}, {File: "category", Name: a.Category.String()}}
+}
