@@ -4,8 +4,11 @@ import (
 	"testing"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/plan"
+	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
+	"github.com/localbench/localbench/suite/networks"
 )
 
 // compile plans one CIFAR-10 run on the cpu backend, kernels' scratch included.
@@ -84,5 +87,59 @@ func TestExpand(t *testing.T) {
 	}
 	if count["bp"] != 2 || count["auglocal"] != 4 || len(ids) != 6 {
 		t.Errorf("%v runs, %d ids; want 2 of bp (seeds), 4 of auglocal (seeds and depths)", count, len(ids))
+	}
+}
+
+// TestEveryByteHasACategory: for every network under every method, what lies in the
+// arena at an op sums to the timeline, category by category; the arena is within
+// 2 % of the lower bound; and the peak by module and by scope sums to the peak.
+func TestEveryByteHasACategory(t *testing.T) {
+	var names []string
+	for _, m := range methods.List() {
+		names = append(names, m.Name)
+	}
+	var all []string
+	for _, n := range networks.List() {
+		all = append(all, n.Name)
+	}
+	for _, recompute := range []string{suite.RecomputeNone, suite.RecomputeNorm} {
+		specs, err := suite.Request{Methods: names, Networks: all, Batches: []int64{256}, Recompute: recompute}.Expand()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range specs {
+			c, err := suite.Compile(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := c.Profile
+			alive := make([]plan.Sample, len(p.Timeline)+1)
+			for _, a := range c.Allocations {
+				alive[a.From][a.Category] += a.Bytes
+				alive[a.To+1][a.Category] -= a.Bytes
+			}
+			var now plan.Sample
+			for op, want := range p.Timeline {
+				for category, bytes := range alive[op] {
+					now[category] += bytes
+				}
+				if now != want || now.Total() > p.PlannedPeakBytes {
+					t.Fatalf("%s: op %d: %v alive in the arena, %v in the timeline", results.SpecID(s), op, now, want)
+				}
+			}
+			if ratio := float64(p.ArenaBytes) / float64(p.LowerBoundBytes); ratio > 1.02 {
+				t.Errorf("%s: the arena is %.4f times the lower bound", results.SpecID(s), ratio)
+			}
+			var modules, scopes int64
+			for _, m := range p.ByModule {
+				modules += m.Bytes
+			}
+			for _, x := range p.ByScope {
+				scopes += x.Bytes
+			}
+			if modules != p.PlannedPeakBytes || scopes != p.PlannedPeakBytes || p.ByCategory.Total() != p.PlannedPeakBytes {
+				t.Errorf("%s: the peak is %d, by module %d, by scope %d, by category %d", results.SpecID(s), p.PlannedPeakBytes, modules, scopes, p.ByCategory.Total())
+			}
+		}
 	}
 }

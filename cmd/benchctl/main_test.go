@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -131,6 +132,39 @@ func TestProcessHoldsThePlan(t *testing.T) {
 			t.Errorf("%s: the process grew by %d bytes, arena and buffers are %d: %.1f %% apart, want at most 5 %%", r.Spec.Method, grown, planned, 100*d)
 		} else {
 			t.Logf("%s: the process grew by %d bytes, arena and buffers are %d: %.1f %%", r.Spec.Method, grown, planned, 100*d)
+		}
+	}
+}
+
+// TestSteadyPeakIsSteady: over five processes, one of them with 100 steps, the same
+// bytes are touched, and the peak of the process is the same but for pages that the
+// system counts late.
+func TestSteadyPeakIsSteady(t *testing.T) {
+	specs, err := suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{64}, Threads: 1}.Expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first *suite.Profile
+	for run := range 5 {
+		steps := 5
+		if run == 4 {
+			steps = 100
+		}
+		p, err := suite.RunProfile(context.Background(), []string{"benchctl", "execute"}, specs[0], steps)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = p
+			continue
+		}
+		if p.Coverage != first.Coverage || *p.Memory.ArenaBytes != *first.Memory.ArenaBytes {
+			t.Errorf("run %d: coverage %+v, first %+v", run+1, p.Coverage, first.Coverage)
+		}
+		for i, x := range p.Peaks {
+			if d := x.Bytes - first.Peaks[i].Bytes; x.Phase == suite.PeakSteady && max(d, -d) > 2<<20 {
+				t.Errorf("run %d: a steady step has its peak at %d bytes, in the first run at %d", run+1, x.Bytes, first.Peaks[i].Bytes)
+			}
 		}
 	}
 }

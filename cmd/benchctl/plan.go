@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/datasets"
+	"github.com/localbench/localbench/suite/meter"
 )
 
 func planCommand(env Env) *cobra.Command {
@@ -26,9 +28,18 @@ func planCommand(env Env) *cobra.Command {
 		Args:    noArguments,
 	}
 	s := addShared(c)
-	var budget int64
-	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena is at most this large: 512MiB, 8GiB", one(&budget, size))
+	f := planFlags{policy: policyPlanned}
+	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena is at most this large: 512MiB, 8GiB", one(&f.budget, size))
+	define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave for other things", one(&f.reserve, size))
+	define(c.Flags(), "target", "device", "", "find the largest batch that fits the free memory of cpu, or of cuda:0", word(&f.target))
+	define(c.Flags(), "policy", "name", policyPlanned, "planned: our arena; eager: what an eager framework with a caching allocator would report", word(&f.policy))
+	c.Flags().BoolVar(&f.details, "details", false, "modules, scopes, largest values and the timeline of every run; always there for a single one")
+	define(c.Flags(), "export", "folder", "", "write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		budget, err := f.fitBudget()
+		if err != nil {
+			return usage(err)
+		}
 		request, format, err := s.expand(c)
 		if err != nil {
 			return err
@@ -40,18 +51,67 @@ func planCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
+		var files []string
 		tables, err := onDevice(specs, func(d engine.Device) ([]table.Table, error) {
 			if budget > 0 {
 				return fitTable(d, specs, budget)
 			}
-			return planTables(d, specs)
+			tables, all, err := planTables(d, specs, f)
+			if err == nil && f.export != "" {
+				files, err = export(f.export, all)
+			}
+			return tables, err
 		})
 		if err != nil {
 			return usage(err)
 		}
-		return env.emit(format, answer{tables: tables}, nil)
+		return env.emit(format, answer{tables: tables, plots: files}, nil)
 	}
 	return c
+}
+
+// planFlags are those of `plan` alone.
+type planFlags struct {
+	budget, reserve        int64
+	target, policy, export string
+	details                bool
+}
+
+// The policies under which memory is planned.
+const (
+	policyPlanned = "planned"
+	policyEager   = "eager"
+)
+
+// fitBudget is the memory that a batch has to fit into; 0 if no fit is asked for.
+func (f planFlags) fitBudget() (int64, error) {
+	if f.policy != policyPlanned && f.policy != policyEager {
+		return 0, fmt.Errorf("policy: got %q, want %s or %s", f.policy, policyPlanned, policyEager)
+	}
+	budget := f.budget
+	switch backend, _, _ := strings.Cut(f.target, ":"); backend {
+	case "":
+	case "cpu":
+		free, err := meter.AvailableBytes()
+		if err != nil {
+			return 0, fmt.Errorf("target: %w", err)
+		}
+		budget = free
+	case "cuda":
+		if _, err := engine.Open("cuda", engine.Options{}); err != nil {
+			return 0, fmt.Errorf("target: %w", err)
+		}
+		return 0, errors.New("target: the memory of a GPU is not read in this version, give it with --fit")
+	default:
+		return 0, fmt.Errorf("target: got %q, want cpu or cuda:0", f.target)
+	}
+	if f.reserve > 0 && budget == 0 {
+		return 0, errors.New("reserve: got a size without --fit or --target, want one of them with it")
+	}
+	if f.reserve > 0 && f.reserve >= budget {
+		return 0, fmt.Errorf("reserve: got %s of %s, want less", table.Bytes(f.reserve), table.Bytes(budget))
+	}
+	return budget - f.reserve, nil
 }
 
 // onDevice opens the device that all specs name.
@@ -65,29 +125,127 @@ func onDevice(specs []results.Spec, use func(engine.Device) ([]table.Table, erro
 }
 
 // planTables are the sizes of every spec, and what the peaks are made of.
-func planTables(d engine.Device, specs []results.Spec) ([]table.Table, error) {
-	all := make([]*suite.Compiled, len(specs))
+func planTables(d engine.Device, specs []results.Spec, f planFlags) ([]table.Table, []profiled, error) {
+	all := make([]profiled, len(specs))
 	for i, s := range specs {
-		var err error
-		if all[i], err = suite.CompileOn(d, s); err != nil {
-			return nil, fmt.Errorf("%s: %w", results.SpecID(s), err)
+		c, err := suite.CompileOn(d, s)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", results.SpecID(s), err)
+		}
+		all[i].Compiled = c
+	}
+	if f.policy == policyEager {
+		return []table.Table{eagerTable(all)}, all, nil
+	}
+	tables := []table.Table{sizesTable(all), categoryTable(all)}
+	if f.details || len(all) == 1 {
+		for _, p := range all {
+			tables = append(tables, moduleTable(p), scopeTable(p), topTable(p), sparklineTable(p))
 		}
 	}
-	sizes := table.Table{Title: "Memory of a training step", Columns: append(specColumns(),
+	return tables, all, nil
+}
+
+// relatedNote explains the brackets of a table.
+const relatedNote = "In brackets: relative to bp with the same network, data set and batch."
+
+func sizesTable(all []profiled) table.Table {
+	t := table.Table{Title: "Memory of a training step", Columns: append(specColumns(),
 		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("arena_bytes", "arena"),
 		numberColumn("lower_bound_bytes", "lower bound"), numberColumn("fragmentation_bytes", "fragmentation"), textColumn("peak_op", "peak at"))}
-	related := false
 	for _, c := range all {
 		m, bp := c.Memory, baselineOf(all, c.Spec)
-		related = related || bp.PlannedPeakBytes != nil
-		sizes.Rows = append(sizes.Rows, append(specCells(c.Spec),
+		if bp.PlannedPeakBytes != nil {
+			t.Notes = []string{relatedNote}
+		}
+		t.Rows = append(t.Rows, append(specCells(c.Spec),
 			over(bytesCell(m.PlannedPeakBytes), bp.PlannedPeakBytes), over(bytesCell(m.ArenaBytes), bp.ArenaBytes),
 			bytesCell(m.LowerBoundBytes), bytesCell(fragmentation(m)), table.Text(m.PeakOp)))
 	}
-	if related {
-		sizes.Notes = []string{"In brackets: relative to bp with the same network, data set and batch."}
+	return t
+}
+
+// eagerTable is what an eager framework would report.
+func eagerTable(all []profiled) table.Table {
+	t := table.Table{Title: "The same step in an eager framework, predicted", Columns: append(specColumns(),
+		numberColumn("eager_requested_bytes", "tensors alive"), numberColumn("eager_allocated_bytes", "max_memory_allocated"),
+		numberColumn("eager_reserved_bytes", "max_memory_reserved"), numberColumn("planned_peak_bytes", "our planned peak")),
+		Notes: []string{"Scratch memory that kernels choose by trial is not in it."}}
+	for _, c := range all {
+		m, bp := c.Memory, baselineOf(all, c.Spec)
+		if bp.EagerAllocatedBytes != nil && len(t.Notes) == 1 {
+			t.Notes = append(t.Notes, relatedNote)
+		}
+		t.Rows = append(t.Rows, append(specCells(c.Spec), over(bytesCell(m.EagerRequestedBytes), bp.EagerRequestedBytes),
+			over(bytesCell(m.EagerAllocatedBytes), bp.EagerAllocatedBytes), over(bytesCell(m.EagerReservedBytes), bp.EagerReservedBytes),
+			bytesCell(m.PlannedPeakBytes)))
 	}
-	return []table.Table{sizes, categoryTable(all)}, nil
+	return t
+}
+
+// moduleTable and scopeTable say whose bytes are alive at the peak.
+func moduleTable(p profiled) table.Table {
+	t := table.Table{Title: "Bytes alive at the peak, by local module: " + runLabel(p.Spec),
+		Columns: []table.Column{textColumn("module", "module"), numberColumn("bytes", "bytes")}}
+	for _, m := range p.Memory.ByModule {
+		t.Rows = append(t.Rows, []table.Cell{table.Text(m.Name), bytesCell(&m.Bytes)})
+	}
+	return t
+}
+
+// scopeCount is how many scopes a table has; the rest is summed.
+const scopeCount = 15
+
+func scopeTable(p profiled) table.Table {
+	t := table.Table{Title: "Bytes alive at the peak, by scope: " + runLabel(p.Spec),
+		Columns: []table.Column{textColumn("scope", "scope"), numberColumn("bytes", "bytes")}}
+	rest := int64(0)
+	for i, s := range p.Profile.ByScope {
+		if i >= scopeCount {
+			rest += s.Bytes
+			continue
+		}
+		t.Rows = append(t.Rows, []table.Cell{table.Text(s.Scope), bytesCell(&s.Bytes)})
+	}
+	if rest > 0 {
+		t.Rows = append(t.Rows, []table.Cell{table.Text(fmt.Sprintf("%d others", len(p.Profile.ByScope)-scopeCount)), bytesCell(&rest)})
+	}
+	return t
+}
+
+func topTable(p profiled) table.Table {
+	t := table.Table{Title: "Largest values at the peak: " + runLabel(p.Spec), Columns: []table.Column{textColumn("value", "value"),
+		textColumn("category", "category"), textColumn("scope", "scope"), numberColumn("bytes", "bytes")}}
+	for _, v := range p.Memory.Top {
+		t.Rows = append(t.Rows, []table.Cell{table.Text(v.Name), table.Text(v.Category), table.Text(v.Scope), bytesCell(&v.Bytes)})
+	}
+	return t
+}
+
+// sparklineTable draws the bytes alive over the step in a line of text.
+func sparklineTable(p profiled) table.Table {
+	totals := make([]int64, len(p.Profile.Timeline))
+	for i, s := range p.Profile.Timeline {
+		totals[i] = s.Total()
+	}
+	peak := p.Profile.PlannedPeakBytes
+	return table.Table{Title: "Bytes alive over the step: " + runLabel(p.Spec),
+		Columns: []table.Column{textColumn("timeline", "from the first op to the last"), numberColumn("peak_bytes", "highest")},
+		Rows:    [][]table.Cell{{table.Text(sparkline(totals, 72)), bytesCell(&peak)}}}
+}
+
+// sparkline draws values in so many characters; each shows the largest of its share,
+// relative to the largest of all.
+func sparkline(values []int64, width int) string {
+	levels := []rune("▁▂▃▄▅▆▇█")
+	width = min(width, len(values))
+	highest := slices.Max(values)
+	var out []rune
+	for i := range width {
+		part := slices.Max(values[i*len(values)/width : (i+1)*len(values)/width])
+		out = append(out, levels[int(float64(part)/float64(max(highest, 1))*float64(len(levels)-1)+0.5)])
+	}
+	return string(out)
 }
 
 // fragmentation is the part of the arena that is never in use at the peak.
@@ -100,7 +258,7 @@ func fragmentation(m results.Memory) *int64 {
 }
 
 // baselineOf is the memory of bp for the same task; empty for bp itself and where there is none.
-func baselineOf(all []*suite.Compiled, s results.Spec) results.Memory {
+func baselineOf(all []profiled, s results.Spec) results.Memory {
 	for _, c := range all {
 		if c.Spec.Method == "bp" && s.Method != "bp" && c.Spec.Network == s.Network && c.Spec.Dataset == s.Dataset && c.Spec.Batch == s.Batch {
 			return c.Memory
@@ -110,7 +268,7 @@ func baselineOf(all []*suite.Compiled, s results.Spec) results.Memory {
 }
 
 // categoryTable has a column for each run and a row for each category.
-func categoryTable(all []*suite.Compiled) table.Table {
+func categoryTable(all []profiled) table.Table {
 	t := table.Table{Title: "Bytes alive at the peak, by category", Columns: []table.Column{textColumn("category", "category")}}
 	names := map[string]int64{}
 	for _, c := range all {

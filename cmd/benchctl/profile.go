@@ -17,6 +17,7 @@ import (
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
+	"github.com/localbench/localbench/suite/meter"
 	"github.com/localbench/localbench/suite/timeline"
 )
 
@@ -52,10 +53,10 @@ func profileCommand(env Env) *cobra.Command {
 // generated for kernels, the program and its plan, buffers of the runtime.
 const ownBytes = 24 << 20
 
-// profiled is one run, planned and measured.
+// profiled is one run, planned and, where it has run, measured.
 type profiled struct {
 	*suite.Compiled
-	found *suite.Profile
+	found *suite.Profile // nil: planned only
 }
 
 func (f *profileFlags) run(env Env, c *cobra.Command) error {
@@ -120,7 +121,7 @@ func (f *profileFlags) verdict(p profiled) (table.Table, []string) {
 	label, c := runLabel(p.Spec), p.found.Coverage
 	t := table.Table{Title: "Plan against run: " + label, Columns: []table.Column{textColumn("quantity", "quantity"),
 		numberColumn("planned_bytes", "planned"), numberColumn("measured_bytes", "measured"), textColumn("verdict", "verdict")},
-		Notes: []string{fmt.Sprintf("The process may differ from the arena by %g %% and %s of its own.", f.tolerance, table.Bytes(ownBytes))}}
+		Notes: []string{fmt.Sprintf("The process may differ from the arena by %g %% and %s of its own.", f.tolerance, table.Bytes(ownBytes)), stepNote(p)}}
 	var faults []string
 	row := func(name string, planned, measured int64, holds bool, why string) {
 		verdict := "holds"
@@ -140,6 +141,19 @@ func (f *profileFlags) verdict(p profiled) (table.Table, []string) {
 		row("process over its baseline, steady step", *m.ArenaBytes, grown, math.Abs(float64(grown)-arena) <= limit, "they differ by more than allowed")
 	}
 	return t, faults
+}
+
+// stepNote is the time of the steps.
+func stepNote(p profiled) string {
+	var steps meter.Steps
+	for _, s := range p.found.StepSeconds {
+		steps.Add(s)
+	}
+	sum, ok := steps.Summary()
+	if !ok {
+		return "No step was timed."
+	}
+	return fmt.Sprintf("A step took %.1f ms, the median of %d: %.0f samples/s.", 1e3*sum.Median, sum.N, float64(p.Spec.Batch)/sum.Median)
 }
 
 // peaksTable sets the peaks of the parts of a run apart.
