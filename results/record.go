@@ -119,6 +119,7 @@ type Memory struct {
 	EagerRequestedBytes  *int64           `json:"eager_requested_bytes,omitempty"`  // predicted: sum of the tensors alive in an eager framework
 	EagerAllocatedBytes  *int64           `json:"eager_allocated_bytes,omitempty"`  // predicted for an eager framework
 	EagerReservedBytes   *int64           `json:"eager_reserved_bytes,omitempty"`   // the same, with its caching allocator
+	EagerSearchedBytes   *int64           `json:"eager_searched_bytes,omitempty"`   // estimated: allocated at most, while it searches for algorithms
 	ByCategory           map[string]int64 `json:"by_category,omitempty"`            // bytes alive at the peak; sums to it
 	ByModule             []ModuleBytes    `json:"by_module,omitempty"`              // bytes alive at the peak
 	PeakOp               string           `json:"peak_op,omitzero"`                 // where the peak is

@@ -111,7 +111,7 @@ func (b *built) predictEager(spec results.Spec, m *results.Memory) error {
 		return fmt.Errorf("eager: %w", err)
 	}
 	p := eager.Predict(step.Graph)
-	m.EagerRequestedBytes, m.EagerAllocatedBytes, m.EagerReservedBytes = &p.RequestedBytes, &p.AllocatedBytes, &p.ReservedBytes
+	m.EagerRequestedBytes, m.EagerAllocatedBytes, m.EagerReservedBytes, m.EagerSearchedBytes = &p.RequestedBytes, &p.AllocatedBytes, &p.ReservedBytes, &p.SearchedBytes
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -57,6 +58,8 @@ const ownBytes = 24 << 20
 type profiled struct {
 	*suite.Compiled
 	found *suite.Profile // nil: planned only
+	// unlimited is the same run without --workspace-limit; nil where there is none.
+	unlimited *suite.Profile
 }
 
 func (f *profileFlags) run(env Env, c *cobra.Command) error {
@@ -87,7 +90,13 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 		if err != nil {
 			return usage(err)
 		}
-		all = append(all, profiled{compiled, found})
+		one := profiled{Compiled: compiled, found: found}
+		if request.WorkspaceLimit > 0 {
+			if one.unlimited, err = f.unlimited(ctx, self, request, s); err != nil {
+				return usage(err)
+			}
+		}
+		all = append(all, one)
 	}
 	a := answer{}
 	var broken []string
@@ -112,6 +121,18 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 		fmt.Fprintf(env.Stderr, "verdict: the plan holds in %d of %d runs\n", len(all), len(all))
 	}
 	return verdict
+}
+
+// unlimited profiles the run of s once more without the limit of workspaces.
+func (f *profileFlags) unlimited(ctx context.Context, self string, request suite.Request, s results.Spec) (*suite.Profile, error) {
+	request.WorkspaceLimit, request.Methods = 0, []string{s.Method}
+	request.Networks, request.Datasets, request.Batches = []string{s.Network}, []string{s.Dataset}, []int64{s.Batch}
+	request.AuxDepths, request.Modules = []int{max(int(s.AuxDepth), 1)}, []int{int(s.Modules)}
+	specs, err := request.Expand()
+	if err != nil {
+		return nil, err
+	}
+	return suite.RunProfile(ctx, []string{self, "execute"}, specs[0], f.steps)
 }
 
 func runLabel(s results.Spec) string { return s.Network + " " + s.Method + " " + settings(s) }
@@ -153,7 +174,14 @@ func stepNote(p profiled) string {
 	if !ok {
 		return "No step was timed."
 	}
-	return fmt.Sprintf("A step took %.1f ms, the median of %d: %.0f samples/s.", 1e3*sum.Median, sum.N, float64(p.Spec.Batch)/sum.Median)
+	text := fmt.Sprintf("A step took %.1f ms, the median of %d: %.0f samples/s.", 1e3*sum.Median, sum.N, float64(p.Spec.Batch)/sum.Median)
+	if p.unlimited == nil {
+		return text
+	}
+	free := slices.Sorted(slices.Values(p.unlimited.StepSeconds))
+	median := free[len(free)/2]
+	return text + fmt.Sprintf(" Without the limit of workspaces %.1f ms (the limit costs %+.1f %%) with an arena of %s.",
+		1e3*median, 100*(sum.Median/median-1), table.Bytes(*p.unlimited.Memory.ArenaBytes))
 }
 
 // peaksTable sets the peaks of the parts of a run apart.
@@ -186,6 +214,7 @@ func definitionsTable(p profiled) table.Table {
 	add("eager, tensors alive", m.EagerRequestedBytes, "model of an eager framework: sum of tensor sizes")
 	add("eager, max_memory_allocated", m.EagerAllocatedBytes, "the same in blocks of 512 bytes, split as the caching allocator does")
 	add("eager, max_memory_reserved", m.EagerReservedBytes, "the same in segments asked of the device")
+	add("eager, with algorithm search", m.EagerSearchedBytes, "max_memory_allocated of a first step that tries all of cuDNN's algorithms; an estimate")
 	add("resident set", p.found.Memory.ProcessPeakBytes, "VmHWM during a steady step, libraries included")
 	add("resident set over baseline", grown(p.found.Memory), "the same less VmRSS before the arena")
 	return t

@@ -14,7 +14,8 @@
 //     for ever: the step is not the first.
 //   - Images are f32, labels 64 bits wide; both stay for the whole step.
 //
-// What it does not know is scratch memory of kernels that frameworks choose by trial.
+// Scratch memory of kernels is not in it: which kernel a framework takes is settled
+// by trial. SearchedBytes has an estimate of the trial itself, see searchBytes.
 package eager
 
 import (
@@ -26,21 +27,28 @@ type Prediction struct {
 	RequestedBytes int64 // sum of the sizes of tensors alive
 	AllocatedBytes int64 // sum of the blocks handed out: max_memory_allocated
 	ReservedBytes  int64 // sum of the segments asked of the device: max_memory_reserved
+	// SearchedBytes is max_memory_allocated of a first step in which the framework
+	// tries all of cuDNN's algorithms for each convolution (cudnn.benchmark), as most
+	// published programs do; an estimate.
+	SearchedBytes int64
 }
 
-// Predict simulates the steady step of g.
+// Predict simulates the steady step of g, and its first with algorithm search.
 func Predict(g *graph.Graph) Prediction {
-	t := trace(g)
+	p := play(trace(g, temporaryBytes))
+	p.SearchedBytes = play(trace(g, func(op *graph.Op) int64 { return max(temporaryBytes(op), searchBytes(op)) })).AllocatedBytes
+	return p
+}
+
+// play runs a trace through the allocator.
+func play(events []event) (p Prediction) {
 	a := newAllocator()
-	var p Prediction
 	var requested int64
 	blocks := map[int]*block{}
-	for _, e := range t {
-		if e.bytes > 0 {
-			requested += e.bytes
+	for _, e := range events {
+		if requested += e.bytes; e.bytes > 0 {
 			blocks[e.storage] = a.allocate(e.bytes)
 		} else {
-			requested += e.bytes
 			a.free(blocks[e.storage])
 			delete(blocks, e.storage)
 		}
@@ -60,8 +68,9 @@ type event struct {
 // lifetime is the ops at which a storage is made and last needed.
 type lifetime struct{ from, to int }
 
-// trace lists the allocations of a step in order: first what outlives it.
-func trace(g *graph.Graph) []event {
+// trace lists the allocations of a step in order: first what outlives it. Temporary
+// is what an op holds for itself, in bytes.
+func trace(g *graph.Graph, temporary func(*graph.Op) int64) []event {
 	roots := storages(g)
 	ends := nodeEnds(g)
 	lives := map[*graph.Value]*lifetime{}
@@ -110,7 +119,7 @@ func trace(g *graph.Graph) []event {
 		for _, i := range starts[op] {
 			events = append(events, event{i, size(order[i])})
 		}
-		if n := temporaryBytes(g.Ops[op]); n > 0 {
+		if n := temporary(g.Ops[op]); n > 0 {
 			events = append(events, event{len(order), n}, event{len(order), -n})
 		}
 		for _, i := range stops[op] {
@@ -127,6 +136,32 @@ func temporaryBytes(op *graph.Op) int64 {
 		return op.Results[0].Bytes()
 	}
 	return 0
+}
+
+// searchBytes estimates the largest workspace that a search over cuDNN's algorithms
+// asks for: that of the tiled FFT, whose tiles are 32x32. Input, result and filters are
+// kept transformed, as complex f32, one half of each tile: its transform is symmetric.
+// A tile of the input gives 33-kernel results in each direction. Other
+// convolutions, with strides or windows that are too large, have no such algorithm.
+func searchBytes(op *graph.Op) int64 {
+	var x, w, y graph.Shape
+	switch op.Kind {
+	case graph.KindConv:
+		x, w, y = op.Operands[0].Shape, op.Operands[1].Shape, op.Results[0].Shape
+	case graph.KindConvBackwardData:
+		x, w, y = op.Results[0].Shape, op.Operands[1].Shape, op.Operands[0].Shape
+	case graph.KindConvBackwardWeights:
+		x, w, y = op.Operands[0].Shape, op.Results[0].Shape, op.Operands[1].Shape
+	default:
+		return 0
+	}
+	const side, complex64 = 32, 8
+	if op.Attr.Stride != [2]int64{1, 1} || op.Attr.Groups > 1 || w[1] == 1 && w[2] == 1 || w[1] > side || w[2] > side {
+		return 0
+	}
+	tiles := ((y[1] + side - w[1]) / (side + 1 - w[1])) * ((y[2] + side - w[2]) / (side + 1 - w[2]))
+	tile := int64(side * (side/2 + 1) * complex64)
+	return tile * (tiles*x[0]*(x[3]+y[3]) + w[0]*w[3])
 }
 
 // size is what a framework holds for v.

@@ -123,3 +123,18 @@ func TestAllocatorKeepsAccount(t *testing.T) {
 		}
 	}
 }
+
+// TestPublishedPeaks holds the model against what two papers report for bp on
+// ResNet-110, CIFAR-10, batch 1024, from real GPUs: 9.40 GB (InfoPro, ICLR 2021) and
+// 9.26 GB (HPFF, ECCV 2024). Their programs search for algorithms.
+func TestPublishedPeaks(t *testing.T) {
+	p := predict(t, "resnet110", "bp", 1024)
+	for _, published := range []float64{9.40e9, 9.26e9} {
+		off := float64(p.SearchedBytes)/published - 1
+		t.Logf("%.2f GB published, %d bytes predicted: %+.1f %%; without the search %d: %+.1f %%", published/1e9, p.SearchedBytes, 100*off,
+			p.AllocatedBytes, 100*(float64(p.AllocatedBytes)/published-1))
+		if math.Abs(off) > 0.05 {
+			t.Errorf("got %d bytes, published %.0f: %+.1f %%, want within 5 %%", p.SearchedBytes, published, 100*off)
+		}
+	}
+}

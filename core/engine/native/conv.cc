@@ -151,8 +151,9 @@ std::shared_ptr<prepared> new_conv(int32_t kind, const geometry &g, convolutions
   p->x = desc(g.x, f32, nhwc), p->y = desc(g.y, f32, nhwc);
   if (g.bias) p->bias = desc({g.y[1]}, f32, dnnl::memory::format_tag::x);
   auto attr = user_scratchpad();
+  kept keep;
   auto forward = conv_forward_desc(c.engine, p->x, any, kind == kind_conv ? p->bias : none, p->y, g.stride,
-                                   g.pad, g.pad_end, attr);
+                                   g.pad, g.pad_end, attr, keep);
   // choose takes the first of the library's implementations, best first, whose scratch
   // memory is within the limit.
   auto choose = [&](auto d, auto weights, auto make) {
@@ -176,13 +177,13 @@ std::shared_ptr<prepared> new_conv(int32_t kind, const geometry &g, convolutions
         [](auto &d) { return dnnl::primitive(dnnl::convolution_forward(d)); });
   else if (kind == kind_conv_backward_data)
     choose(
-        conv_backward_data_desc(c.engine, p->x, any, p->y, g.stride, g.pad, g.pad_end, forward, attr),
+        conv_backward_data_desc(c.engine, p->x, any, p->y, g.stride, g.pad, g.pad_end, forward, attr, keep),
         [](auto &d) { return d.weights_desc(); },
         [](auto &d) { return dnnl::primitive(dnnl::convolution_backward_data(d)); });
   else
     choose(
         conv_backward_weights_desc(c.engine, p->x, any, p->bias, p->y, g.stride, g.pad, g.pad_end, forward,
-                                   attr),
+                                   attr, keep),
         [](auto &d) { return d.diff_weights_desc(); },
         [](auto &d) { return dnnl::primitive(dnnl::convolution_backward_weights(d)); });
   return p;
