@@ -334,3 +334,19 @@ func TestRoundTicks(t *testing.T) {
 		}
 	}
 }
+
+// TestThinnedKeepsThePeak: a peak of one op among ten thousand stays.
+func TestThinnedKeepsThePeak(t *testing.T) {
+	line := Timeline{Bytes: make([][]float64, len(Categories()))}
+	for c := range line.Bytes {
+		line.Bytes[c] = make([]float64, 10_000)
+		for op := range line.Bytes[c] {
+			line.Bytes[c][op] = float64(op % 7)
+		}
+	}
+	line.Bytes[3][4321] = 1000
+	thin := line.thinned(600)
+	if len(thin.Bytes[0]) != 600 || thin.peak() != line.peak() {
+		t.Errorf("%d columns with a peak of %g, want 600 and %g", len(thin.Bytes[0]), thin.peak(), line.peak())
+	}
+}

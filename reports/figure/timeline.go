@@ -28,6 +28,35 @@ func (t Timeline) peak() (largest float64) {
 	return largest
 }
 
+// mostColumns is how many steps an outline has: more than a page can show.
+const mostColumns = 600
+
+// thinned returns the timeline with at most so many ops: of neighbours the one with the
+// largest sum, so that no peak is lost and the categories still belong together.
+func (t Timeline) thinned(most int) Timeline {
+	ops := len(t.Bytes[0])
+	if ops <= most {
+		return t
+	}
+	out := Timeline{Label: t.Label, Bytes: make([][]float64, len(t.Bytes))}
+	for column := range most {
+		best, largest := 0, -1.0
+		for op := column * ops / most; op < (column+1)*ops/most; op++ {
+			sum := 0.0
+			for _, category := range t.Bytes {
+				sum += category[op]
+			}
+			if sum > largest {
+				best, largest = op, sum
+			}
+		}
+		for c := range t.Bytes {
+			out.Bytes[c] = append(out.Bytes[c], t.Bytes[c][best])
+		}
+	}
+	return out
+}
+
 // MemoryOverStep draws for each timeline the bytes alive at each op as areas stacked
 // by category, all on the same axes: the position in the step, from 0 to 100 %,
 // and bytes up to the largest peak of them all.
@@ -45,7 +74,7 @@ func MemoryOverStep(timelines []Timeline) ([]Figure, error) {
 		f := newFigure("Memory over a training step: "+t.Label, 24*vg.Centimeter, 11*vg.Centimeter)
 		f.Plot.X.Label.Text, f.Plot.Y.Label.Text = "position in the step [% of ops]", "bytes alive ["+unit+"]"
 		f.Plot.Add(grid(true))
-		if err := f.addAreas(t, scale); err != nil {
+		if err := f.addAreas(t.thinned(mostColumns), scale); err != nil {
 			return nil, err
 		}
 		f.Plot.X.Min, f.Plot.X.Max, f.Plot.Y.Min, f.Plot.Y.Max = 0, 100, 0, max(largest/scale*1.03, 1e-9)
