@@ -109,18 +109,22 @@ func codeOf(err error) exitCode {
 		interrupted *interruptedError
 		ended       *runError
 		verdict     *verdictError
+		nothing     *noBaselineError
+		apart       *apartError
 	)
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &interrupted):
 		return exitInterrupted
-	case errors.As(err, &newer):
+	case errors.As(err, &newer), errors.As(err, &apart):
 		return exitIncomparable
 	case errors.As(err, &sweep):
 		return exitSweep
 	case errors.As(err, &ended):
 		return ended.code()
+	case errors.As(err, &nothing):
+		return exitNoBaseline
 	case errors.As(err, &verdict):
 		return exitFailed
 	case errors.As(err, &wrong):

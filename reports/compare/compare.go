@@ -1,0 +1,448 @@
+// Package compare holds new records against old ones, metric by metric, and says
+// what became worse: exactly where a metric is exact, and by a test that assumes no
+// distribution where it is noisy.
+//
+// Records that differ in the seed only are repetitions of one measurement; a cell is
+// one measurement and one metric. Opinions:
+//   - What cannot be told is said, with the number of repetitions that it would
+//     take. It is never a pass.
+//   - Many cells are many chances to be wrong: p-values are corrected over the whole
+//     grid (Holm, 1979).
+//   - A noisy metric is worse if the change is significant and a change of the
+//     threshold cannot be excluded: the upper end of its confidence interval is
+//     beyond. So a real change of the threshold's size is found, and a significant
+//     but small one is none.
+package compare
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"golang.org/x/perf/benchmath"
+
+	"github.com/localbench/localbench/results"
+)
+
+// Alpha bounds the chance of any false alarm in a whole comparison.
+const Alpha = 0.05
+
+// confidence of the intervals, in every cell.
+const confidence = 0.95
+
+// Verdict is what a cell says.
+type Verdict string
+
+// The verdicts, the worst first.
+const (
+	Regression Verdict = "regression"
+	Undecided  Verdict = "cannot tell"
+	Better     Verdict = "better"
+	Same       Verdict = "same"
+)
+
+// Cell is one metric of one measurement, before and after.
+type Cell struct {
+	Run    string // the spec's id, the seed left out
+	Metric string
+	Unit   string
+	Exact  bool
+	Old    float64 // value, or median over the repetitions
+	New    float64
+	// Change is New relative to Old less 1; for accuracies the difference in points.
+	// Low and High are its confidence interval; equal to it where it is exact.
+	Change, Low, High float64
+	OldN, NewN        int
+	P                 float64 // corrected over the grid; 0 where it is exact
+	Threshold         float64 // in the unit of Change; worse beyond it
+	Verdict           Verdict
+	// Need is how many repetitions a side would be needed, where they are too few.
+	Need int
+	// Smallest is the change that as many repetitions as these could have found.
+	Smallest float64
+	Why      []string // of an exact change of memory: where the bytes came from
+}
+
+// Comparison is the whole grid.
+type Comparison struct {
+	Cells []Cell
+	// Apart are measurements whose noisy metrics were taken on different machines, each
+	// with the fields that differ.
+	Apart []string
+	// OnlyOld and OnlyNew are measurements without a partner.
+	OnlyOld, OnlyNew []string
+}
+
+// metric is a quantity of a record.
+type metric struct {
+	name, unit string
+	exact      bool
+	points     bool    // changes are differences, not ratios
+	timed      bool    // means nothing across machines
+	better     float64 // +1: more is worse; -1: less is worse
+	of         func(results.Record) *float64
+}
+
+func size(p *int64) *float64 {
+	if p == nil {
+		return nil
+	}
+	x := float64(*p)
+	return &x
+}
+
+func metrics() []metric {
+	return []metric{
+		{name: "planned_peak", unit: "bytes", exact: true, better: 1, of: func(r results.Record) *float64 { return size(r.Memory.PlannedPeakBytes) }},
+		{name: "arena", unit: "bytes", exact: true, better: 1, of: func(r results.Record) *float64 { return size(r.Memory.ArenaBytes) }},
+		{name: "parameters", unit: "", exact: true, better: 1, of: func(r results.Record) *float64 { return size(r.Model.Parameters) }},
+		{name: "auxiliary_parameters", unit: "", exact: true, better: 1, of: func(r results.Record) *float64 { return size(r.Model.AuxiliaryParameters) }},
+		{name: "step_flops", unit: "FLOP", exact: true, better: 1, of: func(r results.Record) *float64 { return size(r.Model.FLOPsPerSample.Step) }},
+		{name: "step_time", unit: "s", better: 1, timed: true, of: func(r results.Record) *float64 {
+			if r.Time.StepSeconds == nil {
+				return nil
+			}
+			return &r.Time.StepSeconds.Median
+		}},
+		{name: "process_peak", unit: "bytes", better: 1, timed: true, of: func(r results.Record) *float64 { return size(r.Memory.ProcessPeakBytes) }},
+		{name: "top1", points: true, better: -1, of: func(r results.Record) *float64 { return r.Accuracy.LastTop1 }},
+	}
+}
+
+// Metrics names what is compared, in the order of the tables.
+func Metrics() []string {
+	var names []string
+	for _, m := range metrics() {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// Thresholds are by metric: a ratio, or a difference for top1. An exact metric is
+// worse beyond its own; all but those given are of Defaults.
+type Thresholds map[string]float64
+
+// Defaults are the thresholds of a comparison without a file.
+func Defaults() Thresholds {
+	return Thresholds{"planned_peak": 0, "arena": 0, "parameters": 0, "auxiliary_parameters": 0, "step_flops": 0,
+		"step_time": 0.05, "process_peak": 0.05, "top1": 0.005}
+}
+
+// Run compares. Chosen names the metrics, none for all.
+func Run(old, new []results.Record, t Thresholds, chosen ...string) Comparison {
+	var c Comparison
+	before, after := measurements(old), measurements(new)
+	for _, key := range sortedKeys(before) {
+		if after[key] == nil {
+			c.OnlyOld = append(c.OnlyOld, key)
+			continue
+		}
+		for _, m := range metrics() {
+			if len(chosen) > 0 && !slices.Contains(chosen, m.name) {
+				continue
+			}
+			if cell, ok := m.compare(key, before[key], after[key], t); ok {
+				c.Cells = append(c.Cells, cell)
+				if differ := machine(before[key][0], after[key][0]); m.timed && len(differ) > 0 {
+					c.Apart = append(c.Apart, key+" ("+strings.Join(differ, ", ")+")")
+				}
+			}
+		}
+	}
+	for _, key := range sortedKeys(after) {
+		if before[key] == nil {
+			c.OnlyNew = append(c.OnlyNew, key)
+		}
+	}
+	c.correct()
+	return c
+}
+
+// measurements groups the finished records that differ in the seed only.
+func measurements(records []results.Record) map[string][]results.Record {
+	out := map[string][]results.Record{}
+	for _, r := range records {
+		if r.Status != results.StatusDone {
+			continue
+		}
+		s := r.Spec
+		s.Seed = 0
+		key := results.SpecID(s)
+		out[key] = append(out[key], r)
+	}
+	return out
+}
+
+// machine names what differs between the places that two records were made in.
+func machine(a, b results.Record) (differ []string) {
+	x, y := a.Environment, b.Environment
+	for _, f := range []struct{ name, a, b string }{{"cpu", x.CPU, y.CPU}, {"os", x.OS, y.OS}, {"gpu", x.GPU, y.GPU}, {"driver", x.Driver, y.Driver}} {
+		if f.a != f.b && f.a != "" && f.b != "" {
+			differ = append(differ, fmt.Sprintf("%s %q and %q", f.name, f.a, f.b))
+		}
+	}
+	if x.Threads != nil && y.Threads != nil && *x.Threads != *y.Threads {
+		differ = append(differ, fmt.Sprintf("%d and %d threads", *x.Threads, *y.Threads))
+	}
+	return differ
+}
+
+func sortedKeys(m map[string][]results.Record) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (m metric) values(records []results.Record) (out []float64) {
+	for _, r := range records {
+		if x := m.of(r); x != nil {
+			out = append(out, *x)
+		}
+	}
+	return out
+}
+
+func (m metric) compare(run string, old, new []results.Record, t Thresholds) (Cell, bool) {
+	a, b := m.values(old), m.values(new)
+	if len(a) == 0 || len(b) == 0 {
+		return Cell{}, false
+	}
+	threshold, ok := t[m.name]
+	if !ok {
+		threshold = Defaults()[m.name]
+	}
+	c := Cell{Run: run, Metric: m.name, Unit: m.unit, Exact: m.exact, OldN: len(a), NewN: len(b), Threshold: threshold}
+	if m.exact {
+		c.Old, c.New = a[0], b[0]
+		c.Change = m.change(c.Old, c.New)
+		c.Low, c.High = c.Change, c.Change
+		c.Verdict = Same
+		switch {
+		case m.better*c.Change > threshold:
+			c.Verdict = Regression
+			c.Why = explain(m.name, old[0], new[0])
+		case m.better*c.Change < 0:
+			c.Verdict = Better
+		}
+		return c, true
+	}
+	x, y := benchmath.NewSample(slices.Clone(a), &benchmath.DefaultThresholds), benchmath.NewSample(slices.Clone(b), &benchmath.DefaultThresholds)
+	sx, sy := benchmath.AssumeNothing.Summary(x, confidence), benchmath.AssumeNothing.Summary(y, confidence)
+	c.Old, c.New = sx.Center, sy.Center
+	c.Change = m.change(c.Old, c.New)
+	c.Low, c.High = m.interval(sx, sy)
+	c.P = benchmath.AssumeNothing.Compare(x, y).P
+	c.Smallest = m.smallest(a, b)
+	return c, true
+}
+
+// change is how far b is from a: a ratio less 1, or a difference.
+func (m metric) change(a, b float64) float64 {
+	switch {
+	case m.points:
+		return b - a
+	case a == b:
+		return 0
+	case a == 0:
+		return math.Inf(1)
+	}
+	return b/a - 1
+}
+
+// interval is the confidence interval of the change, from those of the medians: each
+// side's ends against the other's, which is wider than it need be.
+func (m metric) interval(a, b benchmath.Summary) (low, high float64) {
+	low, high = m.change(a.Hi, b.Lo), m.change(a.Lo, b.Hi)
+	return min(low, high), max(low, high)
+}
+
+// smallest is the change that a test of this many repetitions finds four times out
+// of five: the shift of two samples with the pooled spread, for a rank test, whose
+// efficiency is 3/pi.
+func (m metric) smallest(a, b []float64) float64 {
+	if len(a) < 2 || len(b) < 2 {
+		return math.Inf(1)
+	}
+	const z = 1.96 + 0.84
+	spread := math.Sqrt((variance(a)*float64(len(a)-1) + variance(b)*float64(len(b)-1)) / float64(len(a)+len(b)-2))
+	shift := z * spread * math.Sqrt(math.Pi/3*(1/float64(len(a))+1/float64(len(b))))
+	if m.points {
+		return shift
+	}
+	return shift / math.Abs(mean(a))
+}
+
+func mean(x []float64) (sum float64) {
+	for _, v := range x {
+		sum += v / float64(len(x))
+	}
+	return sum
+}
+
+func variance(x []float64) (sum float64) {
+	m := mean(x)
+	for _, v := range x {
+		sum += (v - m) * (v - m) / float64(len(x)-1)
+	}
+	return sum
+}
+
+// correct applies Holm's correction to the noisy cells and gives their verdicts.
+func (c *Comparison) correct() {
+	var noisy []*Cell
+	for i := range c.Cells {
+		if !c.Cells[i].Exact {
+			noisy = append(noisy, &c.Cells[i])
+		}
+	}
+	order := slices.Clone(noisy)
+	slices.SortStableFunc(order, func(a, b *Cell) int { return cmp.Compare(a.P, b.P) })
+	largest := 0.0
+	for i, cell := range order {
+		largest = max(largest, min(1, float64(len(order)-i)*cell.P))
+		cell.P = largest
+	}
+	for _, cell := range noisy {
+		cell.decide(len(noisy))
+	}
+}
+
+// decide gives the verdict of a noisy cell out of so many.
+func (c *Cell) decide(cells int) {
+	worse, upper := c.Change, c.High
+	if c.Metric == "top1" {
+		worse, upper = -c.Change, -c.Low
+	}
+	if need := repetitions(cells); min(c.OldN, c.NewN) < need {
+		c.Need = need
+		c.Verdict = Undecided
+		return
+	}
+	switch {
+	case c.P >= Alpha:
+		c.Verdict = Same
+	case worse > 0 && upper >= c.Threshold:
+		c.Verdict = Regression
+	case worse < 0:
+		c.Verdict = Better
+	default:
+		c.Verdict = Same
+	}
+}
+
+// repetitions is the smallest number of repetitions a side with which a rank test can
+// reach significance at all after the correction: where all of one side lie above
+// all of the other, p is 2 / (2n choose n).
+func repetitions(cells int) int {
+	n, choose := 1, 2.0
+	for 2/choose*float64(cells) >= Alpha {
+		n++
+		choose *= float64(2*n) * float64(2*n-1) / float64(n) / float64(n)
+	}
+	return n
+}
+
+// explain says where the bytes of two plans differ: by category, module and value.
+func explain(name string, old, new results.Record) []string {
+	if name != "planned_peak" && name != "arena" {
+		return nil
+	}
+	var out []string
+	add := func(what string, before, after int64) {
+		if before != after {
+			out = append(out, fmt.Sprintf("%s: %d bytes, was %d (%+d)", what, after, before, after-before))
+		}
+	}
+	if old.Memory.PeakOp != new.Memory.PeakOp && new.Memory.PeakOp != "" {
+		out = append(out, fmt.Sprintf("the peak is at %s, was at %s", new.Memory.PeakOp, old.Memory.PeakOp))
+	}
+	for _, key := range union(old.Memory.ByCategory, new.Memory.ByCategory) {
+		add("category "+key, old.Memory.ByCategory[key], new.Memory.ByCategory[key])
+	}
+	modules, values := map[string]int64{}, map[string]int64{}
+	after, later := map[string]int64{}, map[string]int64{}
+	for _, m := range old.Memory.ByModule {
+		modules[m.Name] += m.Bytes
+	}
+	for _, m := range new.Memory.ByModule {
+		after[m.Name] += m.Bytes
+	}
+	for _, key := range union(modules, after) {
+		add(key, modules[key], after[key])
+	}
+	for _, v := range old.Memory.Top {
+		values[v.Name] += v.Bytes
+	}
+	for _, v := range new.Memory.Top {
+		later[v.Name] += v.Bytes
+	}
+	for _, key := range union(values, later) {
+		add("tensor "+key+" among the largest", values[key], later[key])
+	}
+	return out
+}
+
+func union(a, b map[string]int64) []string {
+	var keys []string
+	for k := range a {
+		keys = append(keys, k)
+	}
+	for k := range b {
+		if _, ok := a[k]; !ok {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Worst returns the cells of a verdict.
+func (c Comparison) Worst(v Verdict) []Cell {
+	return slices.DeleteFunc(slices.Clone(c.Cells), func(x Cell) bool { return x.Verdict != v })
+}
+
+// Sentence is the one that a person needs: the worst of what was found.
+func (c Comparison) Sentence() string {
+	if bad := c.Worst(Regression); len(bad) > 0 {
+		worst := slices.MaxFunc(bad, func(a, b Cell) int { return cmp.Compare(math.Abs(a.Change), math.Abs(b.Change)) })
+		text := fmt.Sprintf("%s of %s is worse by %s (%s, was %s)", worst.Metric, worst.Run, worst.Percent(worst.Change), number(worst.New), number(worst.Old))
+		if len(bad) > 1 {
+			text += fmt.Sprintf("; %d regressions in all", len(bad))
+		}
+		return text
+	}
+	if open := c.Worst(Undecided); len(open) > 0 {
+		return fmt.Sprintf("cannot tell whether %s of %s changed: %d and %d repetitions, want %d each", open[0].Metric, open[0].Run, open[0].OldN, open[0].NewN, open[0].Need)
+	}
+	if len(c.Cells) == 0 {
+		return "nothing to compare: no measurement is on both sides"
+	}
+	return fmt.Sprintf("no regression in %d cells", len(c.Cells))
+}
+
+// Percent writes a change of the cell: 5.2 %, or 0.4 points.
+func (c Cell) Percent(x float64) string {
+	if math.IsInf(x, 0) {
+		return "any"
+	}
+	if c.Metric == "top1" {
+		return fmt.Sprintf("%.2f points", 100*x)
+	}
+	if c.Exact && math.Abs(x) < 1e-4 && x != 0 {
+		return fmt.Sprintf("%.3g %% (%+.0f)", 100*x, c.New-c.Old)
+	}
+	return fmt.Sprintf("%.2f %%", 100*x)
+}
+
+// number writes a value without an exponent where it is whole.
+func number(x float64) string {
+	if x == math.Trunc(x) && math.Abs(x) < 1e15 {
+		return fmt.Sprintf("%.0f", x)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%.6g", x))
+}
