@@ -33,7 +33,7 @@ func runCommand(env Env) *cobra.Command {
 		Short: "train every run that the lists make, write a record a run, print the tables",
 		Long: "run crosses methods, networks, data sets, batches, depths, modules and seeds into\n" +
 			"runs, trains each in a process of its own, writes a record a run, and prints the\n" +
-			"summary table. Two plots of the records are drawn beside the folder of records.",
+			"summary table. Plots of the records are drawn beside the folder of records.",
 		Example: "  benchctl run\n  benchctl run --methods bp,auglocal --datasets cifar10 --data-dir data --epochs 10",
 		Args:    noArguments,
 	}
@@ -78,7 +78,7 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	records, verdict := f.sweep(env, specs)
 	a := answer{tables: []table.Table{table.Summary(records)}}
 	if len(records) > 0 {
-		if a.plots, err = f.draw(env, records); err != nil && verdict == nil {
+		if a.plots, err = draw(env, records, filepath.Join(filepath.Dir(filepath.Clean(f.out)), "plots"), f.quiet); err != nil && verdict == nil {
 			verdict = err
 		}
 	}
@@ -220,30 +220,21 @@ func watch(signals <-chan os.Signal, say, kill func()) (context.Context, func())
 	}
 }
 
-// draw writes the plots beside the folder of records. A figure that the records
-// have nothing for is left out.
-func (f *runFlags) draw(env Env, records []results.Record) ([]string, error) {
-	dir := filepath.Join(filepath.Dir(filepath.Clean(f.out)), "plots")
+// draw writes the plots. A figure that the records have nothing for is left out.
+func draw(env Env, records []results.Record, dir string, quiet bool) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("plots: %w", err)
 	}
 	var files []string
-	for _, one := range []struct {
-		name string
-		draw func([]results.Record) (figure.Figure, error)
-	}{{"accuracy", figure.AccuracyByEpoch}, {"peak-memory", figure.PeakMemory}} {
-		drawn, err := one.draw(records)
-		if err != nil {
-			continue
-		}
-		base := filepath.Join(dir, one.name)
-		if err := figure.Save(drawn, base); err != nil {
+	for _, f := range figure.All(records) {
+		base := filepath.Join(dir, f.Name)
+		if err := figure.Save(f.Figure, base); err != nil {
 			return files, fmt.Errorf("plots: %w", err)
 		}
 		files = append(files, base+".png", base+".svg")
-		if !f.quiet {
-			fmt.Fprintf(env.Stderr, "plot: %s.png, %s.svg\n", base, base)
-		}
+	}
+	if len(files) > 0 && !quiet {
+		fmt.Fprintf(env.Stderr, "plots: %d files in %s\n", len(files), dir)
 	}
 	return files, nil
 }

@@ -29,6 +29,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
+	"gonum.org/v1/plot/vg/vgpdf"
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
@@ -86,6 +87,18 @@ func (f Figure) PNG(w io.Writer) error {
 // SVG writes the figure as SVG. Text stays text, in Liberation Sans or what the
 // viewer has in its stead.
 func (f Figure) SVG(w io.Writer) error { return f.render(vgsvg.New(f.Width, f.Height), w) }
+
+// PDF writes the figure as PDF.
+func (f Figure) PDF(w io.Writer) error { return f.render(vgpdf.New(f.Width, f.Height), w) }
+
+// SavePDF writes `<base>.pdf` as Save does.
+func SavePDF(f Figure, base string) error {
+	var pdf bytes.Buffer
+	if err := f.PDF(&pdf); err != nil {
+		return err
+	}
+	return write(base+".pdf", pdf.Bytes())
+}
 
 // render turns a panic of the plot library, its way to refuse an axis without
 // extent, into an error.

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/localbench/localbench/reports/figure"
+	"github.com/localbench/localbench/reports/page"
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
+)
+
+// reportFlags are those of `report`.
+type reportFlags struct {
+	format, plots, html, policy string
+	quiet                       bool
+}
+
+func reportCommand(env Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "report [PATH...]",
+		Short: "tables, plots and a page from records",
+		Long: "report reads records (folders, files or collections; results/runs if none is named)\n" +
+			"and prints their table: mean and standard deviation over seeds, relative to bp, the\n" +
+			"best marked. It draws the plots and writes a page of one file on request. Broken\n" +
+			"records are named and skipped.",
+		Example: "  benchctl report results/runs --html report.html\n  benchctl report a/runs b/runs --format latex --plots plots",
+	}
+	f := &reportFlags{format: "table", policy: policyPlanned}
+	flags := c.Flags()
+	flags.SortFlags = false
+	define(flags, "format", "name", f.format, "of the table: table, markdown, csv, latex or json", word(&f.format))
+	define(flags, "plots", "folder", "", "draw the plots there, as PNG, SVG and PDF", word(&f.plots))
+	define(flags, "html", "file", "", "write tables and plots as one page that needs nothing else", word(&f.html))
+	define(flags, "policy", "name", f.policy, "planned: our arena; eager: also what an eager framework would report", word(&f.policy))
+	flags.BoolVar(&f.quiet, "quiet", false, "no word on standard error but errors")
+	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(env, args) }
+	return c
+}
+
+func (f *reportFlags) run(env Env, paths []string) error {
+	format, err := table.Lookup(f.format)
+	if err != nil {
+		return usage(err)
+	}
+	if f.policy != policyPlanned && f.policy != policyEager {
+		return usage(fmt.Errorf("policy: got %q, want %s or %s", f.policy, policyPlanned, policyEager))
+	}
+	if len(paths) == 0 {
+		paths = []string{filepath.Join("results", "runs")}
+	}
+	records, err := readAll(env, paths)
+	if err != nil {
+		return err
+	}
+	a := answer{tables: []table.Table{table.Summary(records)}}
+	if f.policy == policyEager {
+		a.tables = append(a.tables, table.Eager(records))
+	}
+	if f.plots != "" {
+		if a.plots, err = f.draw(env, records); err != nil {
+			return usage(err)
+		}
+	}
+	if f.html != "" {
+		report := page.Report{Title: "Localbench report", Tables: a.tables, Figures: figure.All(records),
+			About: []string{fmt.Sprintf("%d records from %s.", len(records), strings.Join(paths, ", "))}}
+		if err := writeFile(f.html, func(w io.Writer) error { return page.Write(w, report) }); err != nil {
+			return usage(fmt.Errorf("html: %w", err))
+		}
+		a.plots = append(a.plots, f.html)
+		if !f.quiet {
+			fmt.Fprintln(env.Stderr, "page: "+f.html)
+		}
+	}
+	return env.emit(format, a, nil)
+}
+
+func (f *reportFlags) draw(env Env, records []results.Record) ([]string, error) {
+	if err := os.MkdirAll(f.plots, 0o777); err != nil {
+		return nil, fmt.Errorf("plots: %w", err)
+	}
+	files, err := draw(env, records, f.plots, f.quiet)
+	if err != nil {
+		return files, err
+	}
+	for _, one := range figure.All(records) {
+		base := filepath.Join(f.plots, one.Name)
+		if err := figure.SavePDF(one.Figure, base); err != nil {
+			return files, fmt.Errorf("plots: %w", err)
+		}
+		files = append(files, base+".pdf")
+	}
+	return files, nil
+}
+
+// readAll reads the records of all paths. A record of a newer schema is skipped with a
+// warning unless nothing else is left.
+func readAll(env Env, paths []string) ([]results.Record, error) {
+	var all []results.Record
+	var newest error
+	for _, path := range paths {
+		records, warnings, err := results.ReadAny(path)
+		var newer *results.NewerSchemaError
+		if errors.As(err, &newer) {
+			warnings, err = append(warnings, results.Warning{Path: path, Err: err}), nil
+		}
+		if err != nil {
+			return nil, usage(err)
+		}
+		for _, w := range warnings {
+			fmt.Fprintln(env.Stderr, "benchctl: "+w.String())
+			if errors.As(w.Err, &newer) {
+				newest = newer
+			}
+		}
+		all = append(all, records...)
+	}
+	if len(all) == 0 && newest != nil {
+		return nil, newest
+	}
+	if len(all) == 0 {
+		return nil, usage(fmt.Errorf("report: got no record in %s, want at least one", strings.Join(paths, ", ")))
+	}
+	return all, nil
+}
