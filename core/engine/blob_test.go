@@ -24,7 +24,7 @@ func newWorkbench(t testing.TB) workbench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := b.Open(0, 1, 0)
+	d, err := b.Open(native.Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func openCPU(o Options) (Device, error) {
 	go d.own()
 	err = d.do(func() error {
 		var err error
-		if d.handle, err = b.Open(int32(o.Device), int32(o.Threads), uint64(o.WorkspaceLimit)); err != nil {
+		if d.handle, err = b.Open(native.Options{Device: int32(o.Device), Threads: int32(o.Threads), WorkspaceLimit: uint64(o.WorkspaceLimit)}); err != nil {
 			return err
 		}
 		text, err := b.Describe(d.handle)

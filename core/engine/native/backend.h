@@ -2,7 +2,7 @@
 //
 //   const lb_backend *b = lb_backend_get(LB_ABI);               NULL: it speaks another
 //   lb_error e;      b->probe(text, sizeof text, &e);            what it is made of, or why it cannot run
-//   lb_device *d;    b->open(0, threads, &d, &e);
+//   lb_device *d;    b->open(&options, &d, &e);
 //   lb_program *p;   b->prepare(d, blob, blob_bytes, &p, &e);    kernels are chosen
 //                    b->scratch(p, bytes_by_op, op_count, &e);    so that Go can plan
 //   lb_arena *a;     b->arena_new(d, arena_bytes, &a, &e);
@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-#define LB_ABI 2u           // of the table below
+#define LB_ABI 3u           // of the table below
 #define LB_BLOB_VERSION 2u  // of the program that prepare reads: blob.cc has its fields
 
 #define LB_NOWHERE UINT64_MAX
@@ -51,6 +51,21 @@ typedef struct lb_error {
   char text[512];
 } lb_error;
 
+// lb_options open a device. Fields that a backend does not know what to do with are 0.
+typedef struct lb_options {
+  uint32_t struct_size;
+  int32_t device;            // index; LB_NO_DEVICE: prepare and scratch only, on any machine
+  int32_t threads;           // of the cpu; 0: one a core
+  int32_t precision;         // LB_F32 or LB_TF32
+  int32_t deterministic;     // 1: only kernels that give the same bits every time
+  int32_t scatter;           // 1: every place in an arena is an allocation of its own
+  uint64_t workspace_limit;  // no kernel is chosen that needs more scratch memory, in bytes; 0: no limit
+  const char *plan_book;     // lines of engines to use, NULL: the backend chooses
+} lb_options;
+
+#define LB_NO_DEVICE (-1)
+enum { LB_F32 = 0, LB_TF32 = 1 };
+
 typedef struct lb_device lb_device;
 typedef struct lb_program lb_program;
 typedef struct lb_arena lb_arena;
@@ -61,9 +76,8 @@ typedef struct lb_backend {
   const char *name;
   // probe and describe write "key=value" lines about libraries, processor and threads.
   int32_t (*probe)(char *text, uint64_t capacity, lb_error *);
-  // Life of a device. threads: 0 for one a core. workspace_limit: no kernel is chosen that
-  // needs more scratch memory, in bytes; 0 for no limit.
-  int32_t (*open)(int32_t device, int32_t threads, uint64_t workspace_limit, lb_device **out, lb_error *);
+  // Life of a device.
+  int32_t (*open)(const lb_options *, lb_device **out, lb_error *);
   int32_t (*describe)(lb_device *, char *text, uint64_t capacity, lb_error *);
   void (*close)(lb_device *);
   // Life of a program. prepare chooses kernels, scratch tells the memory that each op
@@ -82,7 +96,7 @@ typedef struct lb_backend {
   int32_t (*arena_read)(lb_arena *, uint64_t offset, void *to, uint64_t bytes, lb_error *);
   void (*arena_free)(lb_arena *);
   // Running a bound program. write and read copy a whole value, run runs the ops first, ...,
-  // last-1 and comes back when they are done.
+  // last-1 in order: it may come back before they are done, read and trace wait for that.
   int32_t (*write)(lb_program *, uint64_t value, const void *from, uint64_t bytes, lb_error *);
   int32_t (*read)(lb_program *, uint64_t value, void *to, uint64_t bytes, lb_error *);
   int32_t (*run)(lb_program *, uint64_t first, uint64_t last, lb_error *);

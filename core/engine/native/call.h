@@ -5,9 +5,9 @@
 static inline int32_t call_probe(const lb_backend *b, char *text, uint64_t capacity, lb_error *x2) {
   return b->probe(text, capacity, x2);
 }
-static inline int32_t call_open(const lb_backend *b, int32_t device, int32_t threads, uint64_t limit,
-                                lb_device **out, lb_error *x3) {
-  return b->open(device, threads, limit, out, x3);
+static inline int32_t call_open(const lb_backend *b, const lb_options *options, lb_device **out,
+                                lb_error *x3) {
+  return b->open(options, out, x3);
 }
 static inline int32_t call_describe(const lb_backend *b, lb_device *x0, char *text, uint64_t capacity,
                                     lb_error *x3) {

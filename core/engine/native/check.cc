@@ -198,8 +198,7 @@ const value *second_result(const op &o) { return o.results.size() > 1 ? o.result
 
 void check(op &o) {
   if (o.kind <= kind_none || o.kind >= kind_count)
-    fail(LB_UNSUPPORTED, "the cpu backend has no kernel of kind %d, it knows 1 to %d", o.kind,
-         kind_count - 1);
+    fail(LB_UNSUPPORTED, "no kernel of kind %d, this backend knows 1 to %d", o.kind, kind_count - 1);
   const form &f = form_of(o.kind);
   check_form(o.operands, f.operands, "operand");
   check_form(o.results, f.results, "result");

@@ -14,8 +14,8 @@
 #include <map>
 #include <unordered_map>
 
+#include "cpu.h"
 #include "onednn_compat.h"
-#include "program.h"
 
 namespace lb {
 namespace {
@@ -89,7 +89,7 @@ struct convolutions {
 
 namespace {
 
-convolutions &cache(device &d) {
+convolutions &cache(cpu &d) {
   if (!d.cache) d.cache = std::make_shared<convolutions>();
   return *d.cache;
 }
@@ -201,10 +201,10 @@ struct onednn_kernel : kernel {
   std::shared_ptr<prepared> p;
   std::shared_ptr<convolutions> c;
   std::unordered_map<int, dnnl::memory> arguments, reorder_arguments;
-  onednn_kernel(std::shared_ptr<prepared> q, device &d) : p(std::move(q)), c(d.cache) {
+  onednn_kernel(std::shared_ptr<prepared> q, cpu &d) : p(std::move(q)), c(d.cache) {
     scratch = p->scratch(), name = "oneDNN " + p->name;
   }
-  void bind(device &) override {
+  void bind() override {
     p->generate();
     arguments.clear();
     reorder_arguments.clear();
@@ -286,7 +286,7 @@ struct linear_kernel : onednn_kernel {
   int a, b;
   int32_t kind;
   int threads;
-  linear_kernel(std::shared_ptr<prepared> q, device &d, int32_t k, int a_, int b_)
+  linear_kernel(std::shared_ptr<prepared> q, cpu &d, int32_t k, int a_, int b_)
       : onednn_kernel(std::move(q), d), a(a_), b(b_), kind(k), threads(d.threads) {}
   void run(const op &o) override {
     if (arguments.empty()) {
@@ -304,7 +304,7 @@ struct linear_kernel : onednn_kernel {
 
 }  // namespace
 
-std::unique_ptr<kernel> make_conv(const op &o, device &d) {
+std::unique_ptr<kernel> make_conv(const op &o, cpu &d) {
   // x, w and y of the forward convolution, whichever of its three ops this is.
   const value &x = o.kind == kind_conv_backward_data ? *o.results[0] : *o.operands[0];
   const value &w = o.kind == kind_conv_backward_weights ? *o.results[0] : *o.operands[1];
@@ -319,7 +319,7 @@ std::unique_ptr<kernel> make_conv(const op &o, device &d) {
   return std::make_unique<conv_backward_weights>(p, d);
 }
 
-std::unique_ptr<kernel> make_linear(const op &o, device &d) {
+std::unique_ptr<kernel> make_linear(const op &o, cpu &d) {
   convolutions &c = cache(d);
   auto f32 = dnnl::memory::data_type::f32;
   // forward: y[n,out] = x[n,in] * w[out,in]^T; data: dx = dy * w; weights: dw = dy^T * x.

@@ -2,7 +2,7 @@
 // result may lie in an operand of its size: element i is read before it is written.
 #include <cstring>
 
-#include "program.h"
+#include "cpu.h"
 
 namespace lb {
 namespace {
@@ -82,7 +82,7 @@ void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int 
            [&](int64_t from, int64_t to, int) { sum_part(x, rows, columns, sum, from, to); });
 }
 
-std::unique_ptr<kernel> make_elementwise(const op &o, device &d) {
+std::unique_ptr<kernel> make_elementwise(const op &o, cpu &d) {
   void (*f)(const op &, int) = o.kind == kind_relu            ? relu
                                : o.kind == kind_relu_backward ? relu_backward
                                : o.kind == kind_add           ? add

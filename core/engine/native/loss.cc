@@ -8,7 +8,7 @@
 // one is as large as the images: threads take samples, and one thread sums their losses.
 #include <cmath>
 
-#include "program.h"
+#include "cpu.h"
 
 namespace lb {
 namespace {
@@ -98,7 +98,7 @@ LB_CLONES void reconstruction_gradient(const float *z, const uint8_t *image, flo
 // reconstruction has the losses of the samples in scratch memory.
 struct reconstruction : kernel {
   int threads;
-  reconstruction(const op &o, device &d) : threads(d.threads) {
+  reconstruction(const op &o, cpu &d) : threads(d.threads) {
     if (o.kind == kind_binary_cross_entropy) scratch = static_cast<uint64_t>(8 * o.operands[0]->dims[0]);
   }
   void run(const op &o) override {
@@ -125,7 +125,7 @@ struct reconstruction : kernel {
 
 }  // namespace
 
-std::unique_ptr<kernel> make_loss(const op &o, device &d) {
+std::unique_ptr<kernel> make_loss(const op &o, cpu &d) {
   if (o.kind == kind_binary_cross_entropy || o.kind == kind_binary_cross_entropy_backward)
     return std::make_unique<reconstruction>(o, d);
   return std::make_unique<function>(o.kind == kind_cross_entropy ? cross_entropy : cross_entropy_backward,

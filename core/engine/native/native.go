@@ -9,6 +9,7 @@ package native
 #cgo CXXFLAGS: -std=c++17 -O3 -fopenmp -fvisibility=hidden -Wall -Wextra
 #cgo CFLAGS: -O2
 #cgo LDFLAGS: -ldnnl -fopenmp -lm
+#include <stdlib.h>
 #include "call.h"
 */
 import "C"
@@ -85,14 +86,34 @@ func (b Backend) Probe() (string, error) {
 	return C.GoString((*C.char)(unsafe.Pointer(&text[0]))), err
 }
 
-// Open opens a device with a number of threads; 0 for one a core.
-// No kernel is chosen that needs more than limit bytes of scratch memory; 0 for
-// no limit.
-func (b Backend) Open(device, threads int32, limit uint64) (Device, error) {
+// Options open a device, as lb_options in backend.h.
+type Options struct {
+	Device, Threads        int32
+	TF32                   bool
+	Deterministic, Scatter bool
+	WorkspaceLimit         uint64 // bytes
+	PlanBook               string
+}
+
+// Open opens a device.
+func (b Backend) Open(o Options) (Device, error) {
 	var e C.lb_error
 	var d Device
-	err := check(C.call_open(b.table, C.int32_t(device), C.int32_t(threads), C.uint64_t(limit), &d.p, &e), &e)
+	c := C.lb_options{struct_size: C.sizeof_lb_options, device: C.int32_t(o.Device), threads: C.int32_t(o.Threads), precision: flag(o.TF32),
+		deterministic: flag(o.Deterministic), scatter: flag(o.Scatter), workspace_limit: C.uint64_t(o.WorkspaceLimit)}
+	if o.PlanBook != "" {
+		c.plan_book = C.CString(o.PlanBook)
+		defer C.free(unsafe.Pointer(c.plan_book))
+	}
+	err := check(C.call_open(b.table, &c, &d.p, &e), &e)
 	return d, err
+}
+
+func flag(x bool) C.int32_t {
+	if x {
+		return 1
+	}
+	return 0
 }
 
 // Describe returns "key=value" lines about libraries and threads.
@@ -181,11 +202,7 @@ func (b Backend) Run(p Program, first, last uint64) error {
 // Trace fills the seconds spent in each op since the last reset.
 func (b Backend) Trace(p Program, seconds []float64, reset bool) error {
 	var e C.lb_error
-	var r C.int32_t
-	if reset {
-		r = 1
-	}
-	return check(C.call_trace(b.table, p.p, (*C.double)(unsafe.SliceData(seconds)), C.uint64_t(len(seconds)), r, &e), &e)
+	return check(C.call_trace(b.table, p.p, (*C.double)(unsafe.SliceData(seconds)), C.uint64_t(len(seconds)), flag(reset), &e), &e)
 }
 
 func bytes(b []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(b))) }

@@ -28,7 +28,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "program.h"
+#include "cpu.h"
 
 namespace lb {
 namespace {
@@ -211,7 +211,7 @@ LB_BACKWARD(residual_sum, mask::from_z, second::some)
 struct norm_kernel : kernel {
   int threads;
   int64_t n, c, rows, p;
-  norm_kernel(const op &o, device &d, const value &x) : threads(d.threads) {
+  norm_kernel(const op &o, cpu &d, const value &x) : threads(d.threads) {
     n = x.elements, c = x.channels(), rows = n / c, p = period_of(c);
     scratch = static_cast<uint64_t>(threads) * static_cast<uint64_t>(16 * c + 8 * p) +
               static_cast<uint64_t>(6 * 4 * p);
@@ -248,7 +248,7 @@ struct norm_kernel : kernel {
 };
 
 struct norm_stats : norm_kernel {
-  norm_stats(const op &o, device &d) : norm_kernel(o, d, *o.operands[0]) {}
+  norm_stats(const op &o, cpu &d) : norm_kernel(o, d, *o.operands[0]) {}
   void run(const op &o) override {
     const float *x = o.in(0);
     float *first = constant(o, 0);
@@ -281,7 +281,7 @@ struct norm_stats : norm_kernel {
 
 struct norm_apply : norm_kernel {
   apply_function *f;
-  norm_apply(const op &o, device &d) : norm_kernel(o, d, *o.operands[0]) {
+  norm_apply(const op &o, cpu &d) : norm_kernel(o, d, *o.operands[0]) {
     bool r = o.operands[5] != nullptr, z = o.attr.relu != 0;
     f = r ? (z ? apply_add_relu : apply_add) : (z ? apply_relu : apply_plain);
   }
@@ -298,7 +298,7 @@ struct norm_apply : norm_kernel {
 struct norm_backward : norm_kernel {
   reduce_function *reduce;
   dx_function *write;
-  norm_backward(const op &o, device &d) : norm_kernel(o, d, *o.operands[1]) {
+  norm_backward(const op &o, cpu &d) : norm_kernel(o, d, *o.operands[1]) {
     bool sum = o.operands[7] != nullptr;
     if (o.operands[6])
       reduce = sum ? reduce_residual_sum : reduce_residual, write = sum ? dx_residual_sum : dx_residual;
@@ -349,7 +349,7 @@ struct norm_backward : norm_kernel {
 
 }  // namespace
 
-std::unique_ptr<kernel> make_norm(const op &o, device &d) {
+std::unique_ptr<kernel> make_norm(const op &o, cpu &d) {
   if (o.kind == kind_norm_stats) return std::make_unique<norm_stats>(o, d);
   if (o.kind == kind_norm_apply) return std::make_unique<norm_apply>(o, d);
   return std::make_unique<norm_backward>(o, d);

@@ -16,7 +16,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "program.h"
+#include "cpu.h"
 
 namespace lb {
 namespace {
@@ -252,7 +252,7 @@ struct pool_kernel : kernel {
 
 }  // namespace
 
-std::unique_ptr<kernel> make_pool(const op &o, device &d) {
+std::unique_ptr<kernel> make_pool(const op &o, cpu &d) {
   bool adaptive = o.kind == kind_adaptive_average_pool || o.kind == kind_adaptive_average_pool_backward;
   bool forward =
       o.kind == kind_max_pool || o.kind == kind_average_pool || o.kind == kind_adaptive_average_pool;

@@ -1,22 +1,13 @@
 // The program as kernels see it: values with a place in the arena, and ops with
-// a kernel chosen at prepare. Only kernels and the executor include this.
+// a kernel chosen at prepare; and the device, which a backend derives. All backends
+// share this, blob.cc, check.cc and abi.cc.
 #pragma once
-#include <omp.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "backend.h"
-
-// Own kernels are compiled for each of these, and the loader picks: so a binary
-// runs anywhere and is fast where it can be.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define LB_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define LB_CLONES
-#endif
 
 namespace lb {
 
@@ -85,20 +76,13 @@ struct attributes {
 };
 
 struct op;
-struct convolutions;  // the cache of oneDNN primitives, conv.cc
-
-struct device {
-  int threads = 1;
-  uint64_t workspace_limit = 0;  // bytes of scratch memory that a kernel may need; 0: any
-  std::shared_ptr<convolutions> cache;
-};
 
 // kernel is what prepare chose for an op.
 struct kernel {
   uint64_t scratch = 0;        // bytes
   std::string name = "plain";  // of the algorithm, where there is a choice
   virtual ~kernel() = default;
-  virtual void bind(device &) {}  // heavy work that needs no memory plan: code generation
+  virtual void bind() {}  // heavy work that needs no memory plan: code generation
   virtual void run(const op &) = 0;
 };
 
@@ -116,71 +100,49 @@ struct op {
   float *out(size_t i) const { return reinterpret_cast<float *>(results[i]->data); }
 };
 
+// memory is what an arena lies in. Programs that are bound to it see when it has been
+// released: data is null then.
+struct memory {
+  uint8_t *data = nullptr;
+  uint64_t bytes = 0;
+  virtual ~memory() = default;
+  virtual void release() = 0;
+  virtual uint8_t *place(uint64_t offset, uint64_t size);  // of a value or of scratch memory
+};
+
+struct program {
+  std::vector<value> values;
+  std::vector<op> ops;
+  std::shared_ptr<memory> bound;  // nullptr: to none
+  virtual ~program() = default;
+};
+
+// device is what a backend makes of the ABI: abi.cc has checked the arguments.
+struct device {
+  virtual ~device() = default;
+  virtual std::string describe() = 0;  // "key=value" lines
+  virtual std::unique_ptr<kernel> choose(const op &) = 0;
+  virtual std::unique_ptr<program> new_program() { return std::make_unique<program>(); }
+  virtual void bound(program &) {}  // called when every value and op has its place
+  virtual std::shared_ptr<memory> allocate(uint64_t bytes) = 0;
+  virtual void fill(memory &, uint8_t pattern) = 0;
+  virtual void copy_out(void *to, const uint8_t *from, uint64_t bytes) = 0;
+  virtual void write(program &, value &, const void *from) = 0;
+  // run runs the ops first, ..., last-1; at is the index of the op under way.
+  virtual void run(program &, uint64_t first, uint64_t last, int32_t &at) = 0;
+  virtual void settle(program &) {}  // the ops' seconds are read next
+};
+
+// What a backend defines beside its device.
+extern const char *const backend_name;
+std::string probe();
+std::unique_ptr<device> open_device(const lb_options &);
+
 // read_program takes a blob apart; at is the index of the op under way, -1 before.
 void read_program(const uint8_t *blob, uint64_t bytes, std::vector<value> &, std::vector<op> &, int32_t &at);
 
 // check refuses an op whose operands, results or attributes do not fit its kind,
 // and pads its operands with absent ones to the number that the kind has.
 void check(op &);
-
-// The families. Each returns the kernel of an op of one of its kinds.
-std::unique_ptr<kernel> make_conv(const op &, device &);
-// make_winograd returns nothing where its method does not apply or does not pay.
-std::unique_ptr<kernel> make_winograd(const op &, device &, const value &x, const value &w, const value &y,
-                                      bool bias);
-std::unique_ptr<kernel> make_linear(const op &, device &);
-std::unique_ptr<kernel> make_norm(const op &, device &);
-std::unique_ptr<kernel> make_pool(const op &, device &);
-std::unique_ptr<kernel> make_elementwise(const op &, device &);
-std::unique_ptr<kernel> make_loss(const op &, device &);
-std::unique_ptr<kernel> make_update(const op &, device &);
-std::unique_ptr<kernel> make_upsample(const op &, device &);
-std::unique_ptr<kernel> make_similarity(const op &, device &);
-void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int threads);
-std::string onednn_version();
-std::string onednn_isa();
-
-// function wraps a kernel that needs no state.
-struct function : kernel {
-  void (*call)(const op &, int threads);
-  int threads;
-  function(void (*f)(const op &, int), int t) : call(f), threads(t) {}
-  void run(const op &o) override { call(o, threads); }
-};
-
-// Below this many elements a parallel region brings some microseconds at best, and
-// costs a time slice where other programs hold the cores.
-constexpr int64_t serial_limit = 65536;
-
-// exponential is exp(x) for x in [-87, 88], and that of the nearer end elsewhere, to two
-// units in the last place: a polynomial (Cephes) that loops can be vectorised over.
-static inline __attribute__((always_inline)) float exponential(float x) {
-  x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-  constexpr float whole = 12582912.0f;  // adding it rounds to whole numbers
-  float n = x * 1.44269504f + whole - whole;
-  float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  float y = 1.9875691500e-4f;
-  for (float a : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
-    y = y * r + a;
-  return (y * r * r + r + 1) * __builtin_bit_cast(float, (static_cast<int32_t>(n) + 127) << 23);
-}
-
-// parallel calls f(begin, end, thread) on parts of [0, n) that are whole
-// multiples of grain, the same parts for the same number of threads.
-template <typename F>
-void parallel(int64_t n, int64_t grain, int threads, int64_t elements, F f) {
-  int64_t blocks = (n + grain - 1) / grain;
-  if (elements < serial_limit || threads == 1 || blocks < 2) {
-    f(int64_t{0}, n, 0);
-    return;
-  }
-#pragma omp parallel num_threads(threads)
-  {
-    int64_t t = omp_get_thread_num(), all = omp_get_num_threads();
-    int64_t from = blocks * t / all * grain, to = blocks * (t + 1) / all * grain;
-    if (to > n) to = n;
-    if (from < to) f(from, to, static_cast<int>(t));
-  }
-}
 
 }  // namespace lb

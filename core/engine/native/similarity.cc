@@ -13,7 +13,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "program.h"
+#include "cpu.h"
 
 namespace lb {
 namespace {
@@ -54,7 +54,7 @@ struct deviations : kernel {
   bool backward;
   int threads;
   int64_t n, positions, c;
-  deviations(const op &o, device &d) : backward(o.kind == kind_deviation_backward), threads(d.threads) {
+  deviations(const op &o, cpu &d) : backward(o.kind == kind_deviation_backward), threads(d.threads) {
     const value &x = *o.operands[backward ? 1 : 0];
     n = x.dims[0], positions = x.dims[1] * x.dims[2], c = x.dims[3];
     scratch = static_cast<uint64_t>(threads * 2 * c * 4);
@@ -150,7 +150,7 @@ struct pairs : kernel {
   int64_t n, c;
   double epsilon;  // added to a norm, or its floor
   bool centred;
-  pairs(const op &o, device &d)
+  pairs(const op &o, cpu &d)
       : kind(o.kind), threads(d.threads), n(o.operands[0]->dims[0]), c(o.operands[0]->dims[1]) {
     centred = kind == kind_similarity || kind == kind_similarity_backward;
     epsilon = centred ? 1e-8 : 1e-12;
@@ -275,7 +275,7 @@ struct pairs : kernel {
 
 }  // namespace
 
-std::unique_ptr<kernel> make_similarity(const op &o, device &d) {
+std::unique_ptr<kernel> make_similarity(const op &o, cpu &d) {
   if (o.kind == kind_deviation || o.kind == kind_deviation_backward)
     return std::make_unique<deviations>(o, d);
   return std::make_unique<pairs>(o, d);

@@ -1,7 +1,7 @@
 // Updates of parameters, in place, one pass: 3r 2w.
 //   average  a = m*a + (1-m)*s
 //   sgd      g += wd*w;  v = m*v + g;  w -= lr * (nesterov ? g + m*v : v)
-#include "program.h"
+#include "cpu.h"
 
 namespace lb {
 namespace {
@@ -41,7 +41,7 @@ void average(const op &o, int threads) {
 
 }  // namespace
 
-std::unique_ptr<kernel> make_update(const op &o, device &d) {
+std::unique_ptr<kernel> make_update(const op &o, cpu &d) {
   return std::make_unique<function>(o.kind == kind_average ? average : sgd, d.threads);
 }
 

@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "program.h"
+#include "cpu.h"
 
 namespace lb {
 namespace {
@@ -92,7 +92,7 @@ struct resampling : kernel {
 
 }  // namespace
 
-std::unique_ptr<kernel> make_upsample(const op &o, device &d) {
+std::unique_ptr<kernel> make_upsample(const op &o, cpu &d) {
   const value &in = *o.operands[0], &out = *o.results[0];
   if (o.kind == kind_upsample) {
     axis h(in.dims[1], out.dims[1]), w(in.dims[2], out.dims[2]);

@@ -19,7 +19,7 @@
 // then the threads. The same number of threads gives the same bits.
 #include <cstring>
 
-#include "program.h"
+#include "cpu.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -301,7 +301,7 @@ struct winograd : kernel {
   int threads;
   int64_t out, in;  // of the weight [out 3 3 in]
   image x, y;
-  winograd(const op &o, device &d, const value &xv, const value &wv, const value &yv)
+  winograd(const op &o, cpu &d, const value &xv, const value &wv, const value &yv)
       : kind(o.kind),
         threads(d.threads),
         out(wv.dims[0]),
@@ -369,7 +369,7 @@ struct winograd : kernel {
 // padding 1 without groups or bias, its channels are such that the products
 // outweigh the transforms, the scratch memory is within the limit and the processor
 // has AVX-512; else nullptr.
-std::unique_ptr<kernel> make_winograd(const op &o, device &d, const value &x, const value &w, const value &y,
+std::unique_ptr<kernel> make_winograd(const op &o, cpu &d, const value &x, const value &w, const value &y,
                                       bool bias) {
 #if defined(__x86_64__)
   const attributes &a = o.attr;

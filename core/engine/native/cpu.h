@@ -1,0 +1,93 @@
+// What the kernels of the cpu backend share: its device, their families, threads.
+#pragma once
+#include <omp.h>
+
+#include "program.h"
+
+// Own kernels are compiled for each of these, and the loader picks: so a binary
+// runs anywhere and is fast where it can be.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define LB_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define LB_CLONES
+#endif
+
+namespace lb {
+
+struct convolutions;  // the cache of oneDNN primitives, conv.cc
+
+struct cpu : device {
+  int threads = 1;
+  uint64_t workspace_limit = 0;  // bytes of scratch memory that a kernel may need; 0: any
+  std::shared_ptr<convolutions> cache;
+
+  std::string describe() override;
+  std::unique_ptr<kernel> choose(const op &) override;
+  std::shared_ptr<memory> allocate(uint64_t bytes) override;
+  void fill(memory &, uint8_t pattern) override;
+  void copy_out(void *to, const uint8_t *from, uint64_t bytes) override;
+  void write(program &, value &, const void *from) override;
+  void run(program &, uint64_t first, uint64_t last, int32_t &at) override;
+};
+
+// The families. Each returns the kernel of an op of one of its kinds.
+std::unique_ptr<kernel> make_conv(const op &, cpu &);
+// make_winograd returns nothing where its method does not apply or does not pay.
+std::unique_ptr<kernel> make_winograd(const op &, cpu &, const value &x, const value &w, const value &y,
+                                      bool bias);
+std::unique_ptr<kernel> make_linear(const op &, cpu &);
+std::unique_ptr<kernel> make_norm(const op &, cpu &);
+std::unique_ptr<kernel> make_pool(const op &, cpu &);
+std::unique_ptr<kernel> make_elementwise(const op &, cpu &);
+std::unique_ptr<kernel> make_loss(const op &, cpu &);
+std::unique_ptr<kernel> make_update(const op &, cpu &);
+std::unique_ptr<kernel> make_upsample(const op &, cpu &);
+std::unique_ptr<kernel> make_similarity(const op &, cpu &);
+void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int threads);
+std::string onednn_version();
+std::string onednn_isa();
+
+// function wraps a kernel that needs no state.
+struct function : kernel {
+  void (*call)(const op &, int threads);
+  int threads;
+  function(void (*f)(const op &, int), int t) : call(f), threads(t) {}
+  void run(const op &o) override { call(o, threads); }
+};
+
+// Below this many elements a parallel region brings some microseconds at best, and
+// costs a time slice where other programs hold the cores.
+constexpr int64_t serial_limit = 65536;
+
+// exponential is exp(x) for x in [-87, 88], and that of the nearer end elsewhere, to two
+// units in the last place: a polynomial (Cephes) that loops can be vectorised over.
+static inline __attribute__((always_inline)) float exponential(float x) {
+  x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
+  constexpr float whole = 12582912.0f;  // adding it rounds to whole numbers
+  float n = x * 1.44269504f + whole - whole;
+  float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  float y = 1.9875691500e-4f;
+  for (float a : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
+    y = y * r + a;
+  return (y * r * r + r + 1) * __builtin_bit_cast(float, (static_cast<int32_t>(n) + 127) << 23);
+}
+
+// parallel calls f(begin, end, thread) on parts of [0, n) that are whole
+// multiples of grain, the same parts for the same number of threads.
+template <typename F>
+void parallel(int64_t n, int64_t grain, int threads, int64_t elements, F f) {
+  int64_t blocks = (n + grain - 1) / grain;
+  if (elements < serial_limit || threads == 1 || blocks < 2) {
+    f(int64_t{0}, n, 0);
+    return;
+  }
+#pragma omp parallel num_threads(threads)
+  {
+    int64_t t = omp_get_thread_num(), all = omp_get_num_threads();
+    int64_t from = blocks * t / all * grain, to = blocks * (t + 1) / all * grain;
+    if (to > n) to = n;
+    if (from < to) f(from, to, static_cast<int>(t));
+  }
+}
+
+}  // namespace lb
