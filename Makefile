@@ -2,6 +2,8 @@
 GO          ?= go
 BIN         := bin/benchctl
 NATIVE      := $(wildcard core/engine/native/*.h core/engine/native/*.cc)
+CUDA        := $(wildcard core/engine/cuda/*.h core/engine/cuda/*.cc core/engine/cuda/*.cu)
+SHARED      := $(addprefix core/engine/native/,abi.cc blob.cc check.cc)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 CLANGFORMAT ?= clang-format
 
@@ -12,7 +14,7 @@ BENCH     ?= .
 PEERFLAGS ?=
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build run test lint fmt bench bench-peer size clean
+.PHONY: help deps build emu run test lint fmt bench bench-peer size clean
 
 ## help: print this list
 help:
@@ -25,6 +27,21 @@ deps:
 ## build: build the command into bin/benchctl
 build:
 	$(GO) build -o $(BIN) ./cmd/benchctl
+
+# The CUDA backend's kernels and executor on the host, for the tests. Tests make it themselves.
+EMU      := build/liblocalbench_emu.so
+EMU_PARTS := $(patsubst %,build/emu/%.o,$(notdir $(filter-out %library.cc,$(filter %.cc %.cu,$(CUDA))) plain_library.cc $(SHARED)))
+vpath %.cu core/engine/cuda
+vpath %.cc core/engine/cuda core/engine/native
+
+emu: $(EMU)
+
+$(EMU): $(EMU_PARTS)
+	$(CXX) -shared -o $@ $^
+
+build/emu/%.o: % $(filter %.h,$(CUDA) $(NATIVE)) Makefile
+	@mkdir -p $(@D)
+	$(CXX) -x c++ -std=c++17 -O2 -Wall -Wextra -Werror -DLB_EMU -fPIC -fvisibility=hidden -c $< -o $@
 
 ## run: train bp and AugLocal on the synthetic data set, print the tables, draw the plots
 run: deps build
@@ -40,12 +57,12 @@ lint:
 	  if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
-	@[ -z "$(NATIVE)" ] || $(CLANGFORMAT) --dry-run -Werror $(NATIVE)
+	@[ -z "$(NATIVE)" ] || $(CLANGFORMAT) --dry-run -Werror $(NATIVE) $(CUDA)
 
 ## fmt: format Go and C++
 fmt:
 	gofmt -w $$($(GO) list -f '{{.Dir}}' ./...)
-	@[ -z "$(NATIVE)" ] || $(CLANGFORMAT) -i $(NATIVE)
+	@[ -z "$(NATIVE)" ] || $(CLANGFORMAT) -i $(NATIVE) $(CUDA)
 
 ## bench: run the Go benchmarks; BENCH=regexp chooses
 bench:

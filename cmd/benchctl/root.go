@@ -8,10 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/localbench/localbench/core/engine"
 )
 
 // run is the whole command: arguments in, exit code out.
 func run(env Env) exitCode {
+	engine.SearchIn(env.Getenv("BENCHCTL_LIB_DIR"))
 	root := newRoot(env)
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)

@@ -53,10 +53,24 @@ type Program interface {
 	Close() error
 }
 
+// PlanOnly is the index of no device: graphs can be prepared, and scratch memory be told,
+// on a machine that has none; nothing can run.
+const PlanOnly = -1
+
 // Options open a device.
 type Options struct {
-	Device  int // index among equal devices
-	Threads int // 0: one a core
+	Device  int // index among equal devices, or PlanOnly
+	Threads int // of the cpu; 0: one a core
+	// TF32 lets convolutions and linear layers of f32 operands round them to tf32, as
+	// tensor cores do.
+	TF32 bool
+	// Deterministic lets only kernels be chosen that give the same bits every time.
+	Deterministic bool
+	// Scatter makes every place in an arena an allocation of its own, for tools that watch
+	// allocations.
+	Scatter bool
+	// PlanBook has the convolution engines to use; empty: the backend chooses.
+	PlanBook string
 	// WorkspaceLimit bounds the scratch memory of a kernel in bytes: one that needs
 	// more is not chosen. 0: no limit.
 	WorkspaceLimit int64
@@ -105,9 +119,7 @@ func backends() []backend {
 		{"cpu", openCPU},
 		{"reference", openReference},
 		{"null", openNull},
-		{"cuda", func(Options) (Device, error) {
-			return nil, &Unavailable{Backend: "cuda", Why: "this version has no CUDA backend", Remedy: "use --backend cpu"}
-		}},
+		{"cuda", func(o Options) (Device, error) { return openLibrary("cuda", o) }},
 	}
 }
 
@@ -115,6 +127,9 @@ func backends() []backend {
 func Open(name string, o Options) (Device, error) {
 	if name == "auto" {
 		name = "cpu"
+	}
+	if name == "emu" { // the CUDA backend's code on the host, for tests: no user's choice
+		return openLibrary(name, o)
 	}
 	var known []string
 	for _, b := range backends() {

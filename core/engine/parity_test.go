@@ -87,39 +87,42 @@ func read(t testing.TB, p engine.Program, v *graph.Value) []float32 {
 	return out
 }
 
-// TestParity runs every case of the op table on the cpu backend and holds what
-// it writes against the float64 reference, and a second run, on other threads,
-// against the same. The tolerance grows with the terms of a sum and covers
-// float32 arithmetic, nothing else.
+// TestParity runs every case of the op table on the cpu backend, and on other threads, and
+// on the CUDA backend's code on the host, and holds what each writes against the float64
+// reference. The tolerance grows with the terms of a sum and covers float32 arithmetic,
+// nothing else.
 func TestParity(t *testing.T) {
-	for _, threads := range []int{1, 2} {
-		d := openDevice(t, "cpu", threads)
-		for _, c := range optest.Cases() {
-			t.Run(c.String(), func(t *testing.T) {
-				g, err := c.Graph()
-				if err != nil {
-					t.Fatal(err)
+	t.Run("cpu, 1 thread", func(t *testing.T) { testParity(t, openDevice(t, "cpu", 1)) })
+	t.Run("cpu, 2 threads", func(t *testing.T) { testParity(t, openDevice(t, "cpu", 2)) })
+	t.Run("emu", func(t *testing.T) { testParity(t, openEmulated(t, engine.Options{})) })
+}
+
+func testParity(t *testing.T, d engine.Device) {
+	for _, c := range optest.Cases() {
+		t.Run(c.String(), func(t *testing.T) {
+			g, err := c.Graph()
+			if err != nil {
+				t.Fatal(err)
+			}
+			values := c.Values(g, 1)
+			p, m := bind(t, d, g), reference.New(g)
+			for v, content := range values {
+				m.Set(v, content)
+				write(t, p, v, content)
+			}
+			if err := m.Run(0, len(g.Ops)); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Run(0, len(g.Ops)); err != nil {
+				t.Fatal(err)
+			}
+			op := c.Op(g)
+			for _, v := range optest.Written(op) {
+				if err := optest.Compare(read(t, p, v), m.Get(v), optest.Tolerance(op, v)); err != nil {
+					t.Errorf("%s: %v", v.Name, err)
 				}
-				values := c.Values(g, 1)
-				p, m := bind(t, d, g), reference.New(g)
-				for v, content := range values {
-					m.Set(v, content)
-					write(t, p, v, content)
-				}
-				if err := m.Run(0, len(g.Ops)); err != nil {
-					t.Fatal(err)
-				}
-				if err := p.Run(0, len(g.Ops)); err != nil {
-					t.Fatal(err)
-				}
-				op := c.Op(g)
-				for _, v := range optest.Written(op) {
-					if err := optest.Compare(read(t, p, v), m.Get(v), optest.Tolerance(op, v)); err != nil {
-						t.Errorf("%s: %v", v.Name, err)
-					}
-				}
-			})
-		}
+			}
+		})
 	}
 }
 

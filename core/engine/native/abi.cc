@@ -205,6 +205,7 @@ int32_t abi_arena_read(lb_arena *a, uint64_t offset, void *to, uint64_t bytes, l
     if (offset > m.bytes || bytes > m.bytes - offset)
       lb::fail(LB_INVALID, "arena: %llu bytes at %llu reach beyond its %llu", llu{bytes}, llu{offset},
                llu{m.bytes});
+    if (!m.whole()) lb::fail(LB_UNSUPPORTED, "arena: its places are scattered, it has no offsets to read at");
     if (bytes > 0) a->device->inner->copy_out(to, m.data + offset, bytes);
   });
 }
@@ -243,7 +244,7 @@ int32_t abi_read(lb_program *p, uint64_t id, void *to, uint64_t bytes, lb_error 
   return guard(e, [&] {
     const lb::value &v = bound_value(p, id, bytes);
     need(to, "to");
-    p->device->inner->copy_out(to, v.data, bytes);
+    p->device->inner->read(*p->inner, v, to);
   });
 }
 

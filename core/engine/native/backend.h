@@ -105,7 +105,7 @@ typedef struct lb_backend {
 } lb_backend;
 
 // lb_backend_get returns the table, or NULL if the backend does not speak that ABI.
-const lb_backend *lb_backend_get(uint32_t abi);
+__attribute__((visibility("default"))) const lb_backend *lb_backend_get(uint32_t abi);
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,22 @@
-// Trampolines: Go cannot call a function pointer.
+// What Go cannot do: open a library, and call a function pointer.
 #pragma once
+#include <dlfcn.h>
+#include <stdio.h>
+
 #include "backend.h"
+
+// load returns the backend of a shared library, or NULL and why. The library stays loaded.
+static inline const lb_backend *load(const char *path, char *why, uint64_t capacity) {
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!library) {
+    snprintf(why, capacity, "%s", dlerror());
+    return NULL;
+  }
+  const lb_backend *(*get)(uint32_t) = (const lb_backend *(*)(uint32_t))dlsym(library, "lb_backend_get");
+  const lb_backend *b = get ? get(LB_ABI) : NULL;
+  if (!b) snprintf(why, capacity, get ? "it does not speak ABI %u" : "it is no backend of ABI %u", LB_ABI);
+  return b;
+}
 
 static inline int32_t call_probe(const lb_backend *b, char *text, uint64_t capacity, lb_error *x2) {
   return b->probe(text, capacity, x2);

@@ -1,5 +1,5 @@
 // Package native binds compute backends behind the C ABI of backend.h: the cpu
-// backend, which is compiled here. It knows blobs and numbers and no other
+// backend, which is compiled here, and those in shared libraries. It knows blobs and numbers and no other
 // package of ours; core/engine gives them meaning. It is the only package that
 // imports "C", and its C++ lies in this very folder because cgo compiles, and the
 // build cache watches, no other.
@@ -8,14 +8,16 @@ package native
 /*
 #cgo CXXFLAGS: -std=c++17 -O3 -fopenmp -fvisibility=hidden -Wall -Wextra
 #cgo CFLAGS: -O2
-#cgo LDFLAGS: -ldnnl -fopenmp -lm
+#cgo LDFLAGS: -ldnnl -fopenmp -lm -ldl
 #include <stdlib.h>
 #include "call.h"
 */
 import "C"
 
 import (
+	"errors"
 	"fmt"
+	"runtime"
 	"unsafe"
 )
 
@@ -59,6 +61,21 @@ func CPU() (Backend, error) {
 	t := C.lb_backend_get(C.LB_ABI)
 	if t == nil {
 		return Backend{}, fmt.Errorf("native: the cpu backend does not speak ABI %d", C.LB_ABI)
+	}
+	return Backend{t}, nil
+}
+
+// Load returns the backend in a shared library. The error is the loader's sentence, such
+// as which library below it is not there.
+func Load(path string) (Backend, error) {
+	runtime.LockOSThread() // the loader keeps its error by thread
+	defer runtime.UnlockOSThread()
+	name := C.CString(path)
+	defer C.free(unsafe.Pointer(name))
+	why := make([]byte, 1024)
+	t := C.load(name, (*C.char)(unsafe.Pointer(&why[0])), C.uint64_t(len(why)))
+	if t == nil {
+		return Backend{}, errors.New(C.GoString((*C.char)(unsafe.Pointer(&why[0]))))
 	}
 	return Backend{t}, nil
 }

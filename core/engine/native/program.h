@@ -59,9 +59,12 @@ enum kind : int32_t {
   kind_count
 };
 
+// The element types, numbered as in core/graph.
+enum type : int32_t { type_f32, type_s32, type_u8, type_bf16, type_count };
+
 // value is a tensor: dims are padded with ones to four.
 struct value {
-  int32_t type = 0, rank = 0;  // 0 f32, 1 s32, 2 u8
+  int32_t type = 0, rank = 0;
   int64_t dims[4] = {1, 1, 1, 1};
   int64_t elements = 1, bytes = 0;
   uint8_t *data = nullptr;
@@ -108,6 +111,7 @@ struct memory {
   virtual ~memory() = default;
   virtual void release() = 0;
   virtual uint8_t *place(uint64_t offset, uint64_t size);  // of a value or of scratch memory
+  virtual bool whole() const { return true; }              // one allocation: offsets say where things lie
 };
 
 struct program {
@@ -128,6 +132,9 @@ struct device {
   virtual void fill(memory &, uint8_t pattern) = 0;
   virtual void copy_out(void *to, const uint8_t *from, uint64_t bytes) = 0;
   virtual void write(program &, value &, const void *from) = 0;
+  virtual void read(program &, const value &v, void *to) {
+    copy_out(to, v.data, static_cast<uint64_t>(v.bytes));
+  }
   // run runs the ops first, ..., last-1; at is the index of the op under way.
   virtual void run(program &, uint64_t first, uint64_t last, int32_t &at) = 0;
   virtual void settle(program &) {}  // the ops' seconds are read next

@@ -3,67 +3,122 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/localbench/localbench/core/engine/native"
 	"github.com/localbench/localbench/core/graph"
 )
 
-// cpuDevice is a native backend whose calls all come from one goroutine that is
+// ladderPrefix begins the keys of what a device tells of its used memory.
+const ladderPrefix = "ladder."
+
+// nativeDevice is a native backend whose calls all come from one goroutine that is
 // locked to its thread: OpenMP keeps a pool of workers for every thread that
 // enters a parallel region, so a second caller would mean a second pool.
-type cpuDevice struct {
+type nativeDevice struct {
 	name    string
 	backend native.Backend
 	handle  native.Device
 	calls   chan func()
 	closed  chan struct{} // closed by Close: no calls are taken any more
 	close   sync.Once
-	facts   map[string]string
 }
 
 func openCPU(o Options) (Device, error) {
-	if o.WorkspaceLimit < 0 {
-		return nil, fmt.Errorf("backend cpu: workspace limit: got %d, want 0 or more bytes", o.WorkspaceLimit)
-	}
-	if o.Device != int(int32(o.Device)) || o.Threads != int(int32(o.Threads)) {
-		return nil, fmt.Errorf("backend cpu: device %d with %d threads is out of range", o.Device, o.Threads)
-	}
 	b, err := native.CPU()
 	if err != nil {
 		return nil, err
 	}
-	d := &cpuDevice{name: "cpu", backend: b, calls: make(chan func()), closed: make(chan struct{})}
+	return openNative("cpu", b, o)
+}
+
+// openLibrary opens a backend that is a shared library of its own.
+func openLibrary(name string, o Options) (Device, error) {
+	b, err := findLibrary(name)
+	if err != nil {
+		return nil, err
+	}
+	if o.Device != PlanOnly {
+		if _, err := b.Probe(); err != nil {
+			return nil, &Unavailable{Backend: name, Why: err.Error(), Remedy: "`benchctl devices` lists what is there; --backend cpu needs no GPU"}
+		}
+	}
+	return openNative(name, b, o)
+}
+
+// searched is the folder that backends are looked for in first.
+var searched atomic.Pointer[string]
+
+// SearchIn names the folder in which the shared libraries of backends are looked for
+// first, for the whole process; empty: none.
+func SearchIn(dir string) { searched.Store(&dir) }
+
+// findLibrary looks for the shared library of a backend in the folder of SearchIn, beside the
+// executable, and where the system keeps libraries.
+func findLibrary(name string) (native.Backend, error) {
+	file := "liblocalbench_" + name + ".so"
+	var places, found []string
+	if dir := searched.Load(); dir != nil && *dir != "" {
+		places = append(places, *dir)
+	}
+	if exe, err := os.Executable(); err == nil {
+		places = append(places, filepath.Dir(exe))
+	}
+	for _, dir := range places {
+		if _, err := os.Stat(filepath.Join(dir, file)); err == nil {
+			found = append(found, filepath.Join(dir, file))
+		}
+	}
+	var why error
+	for _, path := range append(found, file) {
+		b, err := native.Load(path)
+		if err == nil {
+			return b, nil
+		}
+		if why == nil || len(found) == 0 {
+			why = err
+		}
+	}
+	e := &Unavailable{Backend: name, Why: why.Error(), Remedy: "`make " + name + "` builds " + file + "; $BENCHCTL_LIB_DIR names another folder to look in"}
+	if len(found) == 0 {
+		e.Why = fmt.Sprintf("no %s in %s, nor where the system keeps libraries", file, strings.Join(places, ", "))
+	}
+	return native.Backend{}, e
+}
+
+func openNative(name string, b native.Backend, o Options) (Device, error) {
+	if o.WorkspaceLimit < 0 {
+		return nil, fmt.Errorf("backend %s: workspace limit: got %d, want 0 or more bytes", name, o.WorkspaceLimit)
+	}
+	if o.Device != int(int32(o.Device)) || o.Threads != int(int32(o.Threads)) {
+		return nil, fmt.Errorf("backend %s: device %d with %d threads is out of range", name, o.Device, o.Threads)
+	}
+	d := &nativeDevice{name: name, backend: b, calls: make(chan func()), closed: make(chan struct{})}
 	go d.own()
-	err = d.do(func() error {
-		var err error
-		if d.handle, err = b.Open(native.Options{Device: int32(o.Device), Threads: int32(o.Threads), WorkspaceLimit: uint64(o.WorkspaceLimit)}); err != nil {
-			return err
-		}
-		text, err := b.Describe(d.handle)
-		d.facts = map[string]string{}
-		for line := range strings.Lines(text) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			d.facts[key] = value
-		}
+	err := d.do(func() (err error) {
+		d.handle, err = b.Open(native.Options{Device: int32(o.Device), Threads: int32(o.Threads), TF32: o.TF32, Deterministic: o.Deterministic,
+			Scatter: o.Scatter, WorkspaceLimit: uint64(o.WorkspaceLimit), PlanBook: o.PlanBook})
 		return err
 	})
-	if err == nil {
+	if err == nil && o.Device != PlanOnly {
 		err = d.warm()
 	}
 	if err != nil {
 		d.Close()
-		return nil, fmt.Errorf("backend cpu: %w", err)
+		return nil, fmt.Errorf("backend %s: %w", name, err)
 	}
 	return d, nil
 }
 
 // warm runs each kind of op that the library computes once, on little: what it
 // loads and allocates for itself is then there before anybody measures a step.
-func (d *cpuDevice) warm() error {
+func (d *nativeDevice) warm() error {
 	b := graph.NewBuilder(true)
 	x, w := b.Input("x", graph.Shape{2, 8, 8, 16}, graph.TypeF32), b.Input("w", graph.Shape{16, 3, 3, 16}, graph.TypeF32)
 	y := b.Conv(x, w, nil, graph.ConvOptions{Padding: 1})
@@ -101,7 +156,7 @@ func (d *cpuDevice) warm() error {
 
 // own executes calls until the device is closed. The thread is not unlocked: it
 // ends with the goroutine, and its OpenMP workers with it.
-func (d *cpuDevice) own() {
+func (d *nativeDevice) own() {
 	runtime.LockOSThread()
 	for {
 		select {
@@ -114,7 +169,7 @@ func (d *cpuDevice) own() {
 }
 
 // do executes f on the owner and returns its error.
-func (d *cpuDevice) do(f func() error) error {
+func (d *nativeDevice) do(f func() error) error {
 	done := make(chan error, 1)
 	select {
 	case d.calls <- func() { done <- f() }:
@@ -125,14 +180,37 @@ func (d *cpuDevice) do(f func() error) error {
 }
 
 // Name is the backend's name.
-func (d *cpuDevice) Name() string { return d.name }
+func (d *nativeDevice) Name() string { return d.name }
 
-// Facts are the library's version and the number of threads.
-func (d *cpuDevice) Facts() map[string]string { return d.facts }
+// Facts are the versions of libraries, the number of threads, the name of the device.
+func (d *nativeDevice) Facts() map[string]string {
+	facts := map[string]string{}
+	for _, f := range d.describe() {
+		if !strings.HasPrefix(f.key, ladderPrefix) {
+			facts[f.key] = f.value
+		}
+	}
+	return facts
+}
+
+type fact struct{ key, value string }
+
+// describe asks the backend; it says nothing of a device that is closed.
+func (d *nativeDevice) describe() (facts []fact) {
+	_ = d.do(func() error {
+		text, err := d.backend.Describe(d.handle)
+		for line := range strings.Lines(text) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+			facts = append(facts, fact{key, value})
+		}
+		return err
+	})
+	return facts
+}
 
 // Close ends the owner. Programs and arenas should be closed before: later their
 // memory cannot be given back. A second call does nothing.
-func (d *cpuDevice) Close() (err error) {
+func (d *nativeDevice) Close() (err error) {
 	d.close.Do(func() {
 		err = d.do(func() error { d.backend.Close(d.handle); return nil })
 		close(d.closed)
@@ -141,8 +219,8 @@ func (d *cpuDevice) Close() (err error) {
 }
 
 // Prepare chooses the kernels of g.
-func (d *cpuDevice) Prepare(g *graph.Graph) (Program, error) {
-	p := &cpuProgram{device: d, graph: g, scratch: make([]int64, len(g.Ops))}
+func (d *nativeDevice) Prepare(g *graph.Graph) (Program, error) {
+	p := &nativeProgram{device: d, graph: g, scratch: make([]int64, len(g.Ops))}
 	blob := encode(g)
 	scratch := make([]uint64, len(g.Ops))
 	err := d.do(func() (err error) {
@@ -161,11 +239,11 @@ func (d *cpuDevice) Prepare(g *graph.Graph) (Program, error) {
 }
 
 // NewArena reserves memory; pages that no program writes cost nothing.
-func (d *cpuDevice) NewArena(bytes int64) (Arena, error) {
+func (d *nativeDevice) NewArena(bytes int64) (Arena, error) {
 	if bytes < 0 {
 		return nil, fmt.Errorf("engine: an arena of %d bytes, want at least 0", bytes)
 	}
-	a := &cpuArena{device: d, bytes: bytes}
+	a := &nativeArena{device: d, bytes: bytes}
 	err := d.do(func() (err error) {
 		a.handle, err = d.backend.NewArena(d.handle, uint64(bytes))
 		return err
@@ -186,22 +264,22 @@ func memoryOr(err error, what string) error {
 	return &OutOfMemory{NeedBytes: e.NeedBytes, HaveBytes: e.HaveBytes, What: what}
 }
 
-type cpuArena struct {
-	device *cpuDevice
+type nativeArena struct {
+	device *nativeDevice
 	handle native.Arena
 	bytes  int64
 }
 
 // Bytes is the size asked for.
-func (a *cpuArena) Bytes() int64 { return a.bytes }
+func (a *nativeArena) Bytes() int64 { return a.bytes }
 
 // Fill writes the pattern to every byte.
-func (a *cpuArena) Fill(pattern byte) error {
+func (a *nativeArena) Fill(pattern byte) error {
 	return a.device.do(func() error { return a.device.backend.FillArena(a.handle, pattern) })
 }
 
 // ReadAt copies len(to) bytes from offset on.
-func (a *cpuArena) ReadAt(to []byte, offset int64) error {
+func (a *nativeArena) ReadAt(to []byte, offset int64) error {
 	if offset < 0 {
 		return fmt.Errorf("engine: arena: offset %d, want at least 0", offset)
 	}
@@ -209,7 +287,7 @@ func (a *cpuArena) ReadAt(to []byte, offset int64) error {
 }
 
 // Close gives the memory back; programs that are bound to it cannot run any more.
-func (a *cpuArena) Close() error {
+func (a *nativeArena) Close() error {
 	return a.device.do(func() error {
 		a.device.backend.FreeArena(a.handle)
 		a.handle = native.Arena{}
@@ -217,15 +295,15 @@ func (a *cpuArena) Close() error {
 	})
 }
 
-type cpuProgram struct {
-	device  *cpuDevice
+type nativeProgram struct {
+	device  *nativeDevice
 	graph   *graph.Graph
 	handle  native.Program
 	scratch []int64
 }
 
 // explain names the op that a native error speaks of.
-func (p *cpuProgram) explain(doing string, err error) error {
+func (p *nativeProgram) explain(doing string, err error) error {
 	var e *native.Error
 	if !errors.As(err, &e) {
 		return err
@@ -241,11 +319,11 @@ func (p *cpuProgram) explain(doing string, err error) error {
 }
 
 // Scratch is the scratch memory of each op in bytes.
-func (p *cpuProgram) Scratch() []int64 { return p.scratch }
+func (p *nativeProgram) Scratch() []int64 { return p.scratch }
 
 // Bind places the program in the arena.
-func (p *cpuProgram) Bind(a Arena, offsets, scratchOffsets []int64) error {
-	arena, ok := a.(*cpuArena)
+func (p *nativeProgram) Bind(a Arena, offsets, scratchOffsets []int64) error {
+	arena, ok := a.(*nativeArena)
 	if !ok || arena.device != p.device {
 		return fmt.Errorf("engine: bind: the arena is not of this device")
 	}
@@ -264,7 +342,7 @@ func (p *cpuProgram) Bind(a Arena, offsets, scratchOffsets []int64) error {
 }
 
 // Write copies src to v.
-func (p *cpuProgram) Write(v *graph.Value, src any) error {
+func (p *nativeProgram) Write(v *graph.Value, src any) error {
 	data, err := raw(v, src)
 	if err != nil {
 		return err
@@ -275,7 +353,7 @@ func (p *cpuProgram) Write(v *graph.Value, src any) error {
 }
 
 // Read copies v to dst.
-func (p *cpuProgram) Read(v *graph.Value, dst any) error {
+func (p *nativeProgram) Read(v *graph.Value, dst any) error {
 	data, err := raw(v, dst)
 	if err != nil {
 		return err
@@ -286,7 +364,7 @@ func (p *cpuProgram) Read(v *graph.Value, dst any) error {
 }
 
 // Run runs the ops first, ..., last-1 in one call.
-func (p *cpuProgram) Run(first, last int) error {
+func (p *nativeProgram) Run(first, last int) error {
 	if first < 0 || last < first {
 		return fmt.Errorf("engine: run: ops %d to %d, want a range", first, last)
 	}
@@ -296,7 +374,7 @@ func (p *cpuProgram) Run(first, last int) error {
 }
 
 // Kernels names the kernel of each op.
-func (p *cpuProgram) Kernels() []string {
+func (p *nativeProgram) Kernels() []string {
 	names := make([]string, len(p.graph.Ops))
 	_ = p.device.do(func() (err error) { // fails for a closed program only: empty names
 		for i := range names {
@@ -310,14 +388,14 @@ func (p *cpuProgram) Kernels() []string {
 }
 
 // Trace returns the seconds spent in each op.
-func (p *cpuProgram) Trace(reset bool) []float64 {
+func (p *nativeProgram) Trace(reset bool) []float64 {
 	seconds := make([]float64, len(p.graph.Ops))
 	_ = p.device.do(func() error { return p.device.backend.Trace(p.handle, seconds, reset) }) // fails for a closed program only: zeros
 	return seconds
 }
 
 // Close frees the program. A second call does nothing.
-func (p *cpuProgram) Close() error {
+func (p *nativeProgram) Close() error {
 	return p.device.do(func() error {
 		p.device.backend.Free(p.handle)
 		p.handle = native.Program{}

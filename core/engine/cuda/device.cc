@@ -1,0 +1,479 @@
+// The device of the CUDA backend: memory, copies, and running a program.
+//
+// A range of ops runs op by op the first time, which loads kernels; op by op with a clock the
+// second time, which gives the ops' shares of the time; and from the third time on as one
+// CUDA graph. An op's seconds in a replay are its share of what the replay took. Nothing
+// here waits for the device but reads and settle: run comes back when the work is queued.
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "gpu.h"
+
+namespace lb {
+
+const char *const backend_name =
+#ifdef LB_EMU
+    "emu";
+#else
+    "cuda";
+#endif
+
+namespace {
+
+bool lost(cudaError_t e) {
+#ifdef LB_EMU
+  (void)e;
+  return false;
+#else
+  return e == cudaErrorIllegalAddress || e == cudaErrorLaunchFailure || e == cudaErrorHardwareStackError ||
+         e == cudaErrorIllegalInstruction || e == cudaErrorMisalignedAddress ||
+         e == cudaErrorInvalidAddressSpace || e == cudaErrorInvalidPc || e == cudaErrorAssert ||
+         e == cudaErrorLaunchTimeout || e == cudaErrorECCUncorrectable;
+#endif
+}
+
+std::string version(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
+
+int devices() {
+  int n = 0, driver = 0;
+  checked(cudaDriverGetVersion(&driver), "asking for the driver");
+#ifndef LB_EMU
+  int runtime = 0;
+  checked(cudaRuntimeGetVersion(&runtime), "asking for the runtime");
+  if (driver == 0) fail(LB_UNSUPPORTED, "no NVIDIA driver: libcuda.so.1 is not there");
+  if (driver / 1000 < runtime / 1000)
+    fail(LB_UNSUPPORTED, "the driver speaks CUDA %s, want at least %d.0", version(driver).c_str(),
+         runtime / 1000);
+#endif
+  cudaError_t e = cudaGetDeviceCount(&n);
+  if (e == cudaErrorNoDevice || (e == cudaSuccess && n == 0)) fail(LB_UNSUPPORTED, "there is no device");
+  checked(e, "counting devices");
+  return n;
+}
+
+// allocation is the memory of an arena: one piece.
+struct allocation : memory {
+  explicit allocation(uint64_t n) {
+    if (n == 0) return;
+    void *p = nullptr;
+    cudaError_t e = cudaMalloc(&p, n);
+    if (e == cudaErrorMemoryAllocation) {
+      cudaGetLastError();  // it is not to be found by the next launch
+      size_t have = 0, all = 0;
+      checked(cudaMemGetInfo(&have, &all), "asking for free memory");
+      throw failure{LB_OUT_OF_MEMORY, "the device has less free memory", n, have};
+    }
+    checked(e, "allocating an arena");
+    data = static_cast<uint8_t *>(p), bytes = n;
+  }
+  void release() override {
+    if (data) cudaFree(data);
+    data = nullptr;
+  }
+  ~allocation() override { release(); }
+};
+
+// scattered has an allocation for every place: what reaches beyond one is seen by tools that
+// watch allocations. What has one offset in two programs has one place.
+struct scattered : allocation {
+  std::map<uint64_t, std::unique_ptr<allocation>> places;
+  uint64_t planned;
+  explicit scattered(uint64_t n) : allocation(64), planned(n) { bytes = n; }
+  uint8_t *place(uint64_t offset, uint64_t size) override {
+    if (offset % 64 != 0 || offset > planned || size > planned - offset)
+      fail(LB_INVALID, "%llu bytes at offset %llu do not lie in the arena of %llu at a multiple of 64",
+           static_cast<unsigned long long>(size), static_cast<unsigned long long>(offset),
+           static_cast<unsigned long long>(planned));
+    auto &p = places[offset];
+    uint64_t rounded = (size + 63) / 64 * 64;
+    if (p && p->bytes != rounded)
+      fail(LB_INVALID, "scattered places: %llu and %llu bytes at offset %llu",
+           static_cast<unsigned long long>(p->bytes), static_cast<unsigned long long>(rounded),
+           static_cast<unsigned long long>(offset));
+    if (!p) p = std::make_unique<allocation>(rounded);
+    return p->data;
+  }
+  bool whole() const override { return false; }
+  void release() override {
+    places.clear();
+    allocation::release();
+  }
+};
+
+struct range {
+  int runs = 0;
+  std::vector<double> shares;  // by op
+  cudaGraphExec_t graph = nullptr;
+};
+
+// replay is a graph under way, with its beginning and its end.
+struct replay {
+  range *of;
+  uint64_t first;
+  cudaEvent_t begin, end;
+};
+
+struct gpu_program : program {
+  std::map<std::pair<uint64_t, uint64_t>, range> ranges;
+  std::vector<replay> replays;
+  std::vector<cudaEvent_t> spare;
+  std::map<const value *, int64_t> classes;  // of values that hold labels
+  std::map<const value *, size_t> outputs;   // numbers that ops make and none reads: their places
+  float *numbers = nullptr;                  // of the outputs, on the host
+  cudaEvent_t gathered = nullptr;
+
+  cudaEvent_t event() {
+    cudaEvent_t e = nullptr;
+    if (spare.empty()) {
+      checked(cudaEventCreateWithFlags(&e, cudaEventDefault), "making an event");
+      return e;
+    }
+    e = spare.back();
+    spare.pop_back();
+    return e;
+  }
+  void forget() {  // what was captured for another place
+    for (auto &r : ranges)
+      if (r.second.graph) cudaGraphExecDestroy(r.second.graph);
+    for (auto &r : replays) spare.push_back(r.begin), spare.push_back(r.end);
+    ranges.clear(), replays.clear();
+  }
+  ~gpu_program() override {
+    forget();
+    for (cudaEvent_t e : spare) cudaEventDestroy(e);
+    if (gathered) cudaEventDestroy(gathered);
+    if (numbers) cudaFreeHost(numbers);
+  }
+};
+
+gpu_program &mine(program &p) { return static_cast<gpu_program &>(p); }
+
+// group is how many ops from i on run as one.
+size_t group(const program &p, uint64_t i, uint64_t last) {
+  size_t n = 1;
+  while (i + n < last && updates_alike(p.ops[i], p.ops[i + n])) n++;
+  return n;
+}
+
+void run_group(program &p, uint64_t i, size_t n, gpu &d) {
+  if (n > 1)
+    update_many(&p.ops[i], n, d);
+  else
+    p.ops[i].work->run(p.ops[i]);
+}
+
+}  // namespace
+
+void checked(cudaError_t e, const char *doing) {
+  if (e == cudaSuccess) return;
+  fail(e == cudaErrorMemoryAllocation ? LB_OUT_OF_MEMORY
+       : lost(e)                      ? LB_DEVICE_LOST
+                                      : LB_INTERNAL,
+       "CUDA: %s: %s", doing, cudaGetErrorString(e));
+}
+
+std::string probe() {
+  int n = devices(), driver = 0, runtime = 0;
+  checked(cudaDriverGetVersion(&driver), "asking for the driver");
+  checked(cudaRuntimeGetVersion(&runtime), "asking for the runtime");
+  return "devices=" + std::to_string(n) + "\ndriver=" + version(driver) + "\nruntime=" + version(runtime) +
+         "\n" + describe_libraries();
+}
+
+std::unique_ptr<device> open_device(const lb_options &o) { return std::make_unique<gpu>(o); }
+
+gpu::gpu(const lb_options &o)
+    : planning(o.device == LB_NO_DEVICE),
+      tf32(o.precision == LB_TF32),
+      deterministic(o.deterministic != 0),
+      workspace_limit(o.workspace_limit),
+      plan_book(o.plan_book ? o.plan_book : ""),
+      index_(o.device),
+      scatter_(o.scatter != 0) {
+  if (o.precision != LB_F32 && o.precision != LB_TF32)
+    fail(LB_INVALID, "precision %d, want 0 or 1", o.precision);
+  if (planning) {
+    name_ = "none";
+    library = open_libraries(*this);
+    return;
+  }
+  int n = devices();
+  if (index_ < 0 || index_ >= n) fail(LB_INVALID, "device %d, want 0 to %d", index_, n - 1);
+  checked(cudaSetDevice(index_), "taking the device");
+  cudaDeviceProp properties;
+  checked(cudaGetDeviceProperties(&properties, index_), "asking for the device");
+  name_ = properties.name;
+#ifndef LB_EMU
+  if (properties.major < 8)
+    fail(LB_UNSUPPORTED, "%s has compute capability %d.%d, want at least 8.0", properties.name,
+         properties.major, properties.minor);
+#endif
+  checked(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+  rung("context");
+  library = open_libraries(*this);
+  rung("handles");
+}
+
+gpu::~gpu() {
+  if (!stream) return;
+  cudaStreamSynchronize(stream);
+  library = nullptr;
+  for (slot &s : slots_) {
+    if (s.free) cudaEventDestroy(s.free);
+    if (s.data) cudaFreeHost(s.data);
+  }
+  cudaStreamDestroy(stream);
+}
+
+// rung notes the device's used memory behind a stage, the last time that it was reached.
+void gpu::rung(const char *stage) {
+  size_t have = 0, all = 0;
+  checked(cudaMemGetInfo(&have, &all), "asking for free memory");
+  auto found = std::find_if(ladder_.begin(), ladder_.end(), [&](const auto &r) { return r.first == stage; });
+  if (found == ladder_.end()) found = ladder_.insert(ladder_.end(), {stage, 0});
+  found->second = all - have;
+}
+
+std::string gpu::describe() {
+  std::string text = "device=" + name_ + "\n" + describe_libraries();
+  for (const auto &r : ladder_) text += "ladder." + r.first + "=" + std::to_string(r.second) + "\n";
+  return text;
+}
+
+std::unique_ptr<program> gpu::new_program() { return std::make_unique<gpu_program>(); }
+
+std::unique_ptr<kernel> gpu::choose(const op &o) {
+  switch (o.kind) {
+    case kind_conv:
+    case kind_conv_backward_data:
+    case kind_conv_backward_weights:
+      return make_conv(o, *this);
+    case kind_linear:
+    case kind_linear_backward_data:
+    case kind_linear_backward_weights:
+      return make_linear(o, *this);
+    case kind_norm_stats:
+    case kind_norm_apply:
+    case kind_norm_backward:
+      return make_norm(o, *this);
+    case kind_relu:
+    case kind_relu_backward:
+    case kind_add:
+    case kind_detach:
+    case kind_normalize_image:
+      return make_elementwise(o, *this);
+    case kind_max_pool:
+    case kind_max_pool_backward:
+    case kind_average_pool:
+    case kind_average_pool_backward:
+    case kind_adaptive_average_pool:
+    case kind_adaptive_average_pool_backward:
+      return make_pool(o, *this);
+    case kind_upsample:
+    case kind_upsample_backward:
+      return make_upsample(o, *this);
+    case kind_cross_entropy:
+    case kind_cross_entropy_backward:
+    case kind_binary_cross_entropy:
+    case kind_binary_cross_entropy_backward:
+      return make_loss(o, *this);
+    case kind_deviation:
+    case kind_deviation_backward:
+    case kind_similarity:
+    case kind_similarity_backward:
+    case kind_contrast:
+    case kind_contrast_backward:
+      return make_similarity(o, *this);
+    case kind_sgd:
+    case kind_average:
+      return make_update(o, *this);
+  }
+  fail(LB_UNSUPPORTED, "the %s backend has no kernel of kind %d", backend_name, o.kind);
+}
+
+std::shared_ptr<memory> gpu::allocate(uint64_t bytes) {
+  if (planning) fail(LB_UNSUPPORTED, "no device was opened: it plans, and has no memory");
+  rung("plans");
+  std::shared_ptr<memory> m;
+  if (scatter_)
+    m = std::make_shared<scattered>(bytes);
+  else
+    m = std::make_shared<allocation>(bytes);
+  rung("arena");
+  return m;
+}
+
+void gpu::fill(memory &m, uint8_t pattern) {
+  if (!m.whole()) fail(LB_UNSUPPORTED, "arena: its places are scattered, it cannot be filled");
+  checked(cudaMemsetAsync(m.data, pattern, m.bytes, stream), "filling an arena");
+}
+
+void gpu::bound(program &base) {
+  gpu_program &p = mine(base);
+  p.forget();
+  p.classes.clear(), p.outputs.clear();
+  std::map<const value *, bool> read;
+  for (const op &o : p.ops) {
+    for (const value *v : o.operands) read[v] = true;
+    if (o.kind == kind_cross_entropy || o.kind == kind_cross_entropy_backward)
+      p.classes[o.operands[1]] = o.operands[0]->dims[1];
+    if (o.kind == kind_similarity || o.kind == kind_similarity_backward)
+      p.classes[o.operands[1]] = o.attr.classes;
+  }
+  for (const op &o : p.ops)
+    for (const value *v : o.results)
+      if (v && v->elements == 1 && v->type == type_f32 && !read[v]) p.outputs.emplace(v, p.outputs.size());
+  if (p.numbers) cudaFreeHost(p.numbers);
+  p.numbers = nullptr;
+  if (p.outputs.empty()) return;
+  void *host = nullptr;
+  checked(cudaHostAlloc(&host, p.outputs.size() * sizeof(float), cudaHostAllocDefault),
+          "allocating host memory");
+  p.numbers = static_cast<float *>(host);
+}
+
+void gpu::copy_out(void *to, const uint8_t *from, uint64_t bytes) {
+  checked(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream), "copying from the device");
+  checked(cudaStreamSynchronize(stream), "waiting for the device");
+}
+
+// read takes the outputs of the last run from the host, where one kernel has put them.
+void gpu::read(program &base, const value &v, void *to) {
+  gpu_program &p = mine(base);
+  auto found = p.outputs.find(&v);
+  if (!p.gathered || found == p.outputs.end()) return copy_out(to, v.data, static_cast<uint64_t>(v.bytes));
+  checked(cudaEventSynchronize(p.gathered), "waiting for the device");
+  std::memcpy(to, p.numbers + found->second, sizeof(float));
+}
+
+// write goes through one of two pinned buffers, and does not wait for the device.
+void gpu::write(program &base, value &v, const void *from) {
+  gpu_program &p = mine(base);
+  auto labels = p.classes.find(&v);
+  for (int64_t i = 0; labels != p.classes.end() && i < v.elements; i++) {
+    int32_t label = static_cast<const int32_t *>(from)[i];
+    if (label < 0 || label >= labels->second)
+      fail(LB_INVALID, "label %d of sample %lld, want 0 to %lld", label, static_cast<long long>(i),
+           static_cast<long long>(labels->second - 1));
+  }
+  slot &s = slots_[next_];
+  next_ = 1 - next_;
+  auto bytes = static_cast<uint64_t>(v.bytes);
+  if (!s.free) checked(cudaEventCreateWithFlags(&s.free, cudaEventDisableTiming), "making an event");
+  checked(cudaEventSynchronize(s.free), "waiting for a copy");
+  if (s.bytes < bytes) {
+    if (s.data) checked(cudaFreeHost(s.data), "freeing host memory");
+    s.data = nullptr, s.bytes = 0;
+    void *host = nullptr;
+    checked(cudaHostAlloc(&host, bytes, cudaHostAllocDefault), "allocating host memory");
+    s.data = static_cast<uint8_t *>(host), s.bytes = bytes;
+  }
+  std::memcpy(s.data, from, bytes);
+  checked(cudaMemcpyAsync(v.data, s.data, bytes, cudaMemcpyHostToDevice, stream), "copying to the device");
+  checked(cudaEventRecord(s.free, stream), "recording an event");
+}
+
+// eager runs ops one by one; with seconds it waits for each.
+void gpu::eager(program &p, uint64_t first, uint64_t last, int32_t &at, std::vector<double> *seconds) {
+  std::vector<cudaEvent_t> marks;
+  auto mark = [&] {
+    if (!seconds) return;
+    marks.push_back(mine(p).event());
+    checked(cudaEventRecord(marks.back(), stream), "recording an event");
+  };
+  mark();
+  std::vector<size_t> sizes;
+  for (uint64_t i = first; i < last; i += sizes.back()) {
+    at = static_cast<int32_t>(i);
+    sizes.push_back(group(p, i, last));
+    run_group(p, i, sizes.back(), *this);
+    mark();
+  }
+  if (!seconds) return;
+  checked(cudaStreamSynchronize(stream), "waiting for the device");
+  seconds->clear();
+  for (size_t k = 0; k < sizes.size(); k++) {
+    float ms = 0;
+    checked(cudaEventElapsedTime(&ms, marks[k], marks[k + 1]), "reading a clock");
+    for (size_t i = 0; i < sizes[k]; i++) seconds->push_back(ms * 1e-3 / static_cast<double>(sizes[k]));
+  }
+  for (cudaEvent_t e : marks) mine(p).spare.push_back(e);
+}
+
+cudaGraphExec_t gpu::capture(program &p, uint64_t first, uint64_t last, int32_t &at) {
+  checked(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing");
+  cudaGraph_t graph = nullptr;
+  try {
+    eager(p, first, last, at, nullptr);
+  } catch (...) {
+    cudaStreamEndCapture(stream, &graph);
+    if (graph) cudaGraphDestroy(graph);
+    throw;
+  }
+  checked(cudaStreamEndCapture(stream, &graph), "capturing");
+  cudaGraphExec_t exec = nullptr;
+  cudaError_t e = cudaGraphInstantiate(&exec, graph, 0);
+  cudaGraphDestroy(graph);
+  checked(e, "making a graph");
+  checked(cudaGraphUpload(exec, stream), "uploading a graph");
+  return exec;
+}
+
+void gpu::run(program &base, uint64_t first, uint64_t last, int32_t &at) {
+  gpu_program &p = mine(base);
+  range &r = p.ranges[{first, last}];
+  bool alone = last - first < 2;  // one op needs no graph
+  if (r.runs == 0) {
+    eager(p, first, last, at, nullptr);
+    checked(cudaStreamSynchronize(stream), "waiting for the device");
+    rung("warm-up");
+  } else if (r.runs == 1 || alone) {
+    eager(p, first, last, at, &r.shares);
+    for (uint64_t i = first; i < last; i++) p.ops[i].seconds += r.shares[i - first];
+  } else {
+    if (!r.graph) {
+      r.graph = capture(p, first, last, at);
+      checked(cudaStreamSynchronize(stream), "waiting for the device");
+      rung("graph");
+    }
+    if (p.replays.size() >= 64) settle(p);
+    replay q{&r, first, p.event(), p.event()};
+    checked(cudaEventRecord(q.begin, stream), "recording an event");
+    checked(cudaGraphLaunch(r.graph, stream), "launching a graph");
+    checked(cudaEventRecord(q.end, stream), "recording an event");
+    p.replays.push_back(q);
+  }
+  r.runs += r.runs < 2;
+  at = -1;
+  if (p.outputs.empty()) return;
+  std::vector<const float *> from(p.outputs.size());
+  for (const auto &o : p.outputs) from[o.second] = reinterpret_cast<const float *>(o.first->data);
+  for (size_t i = 0; i < from.size(); i += most_gathered) {
+    gather_list list{};
+    size_t n = std::min(from.size() - i, size_t{most_gathered});
+    std::copy_n(from.begin() + static_cast<int64_t>(i), n, list.from);
+    gather(list, static_cast<int>(n), p.numbers + i, *this);
+  }
+  if (!p.gathered) checked(cudaEventCreateWithFlags(&p.gathered, cudaEventDisableTiming), "making an event");
+  checked(cudaEventRecord(p.gathered, stream), "recording an event");
+}
+
+// settle gives the time of replays to their ops.
+void gpu::settle(program &base) {
+  gpu_program &p = mine(base);
+  for (const replay &q : p.replays) {
+    checked(cudaEventSynchronize(q.end), "waiting for the device");
+    float ms = 0;
+    checked(cudaEventElapsedTime(&ms, q.begin, q.end), "reading a clock");
+    double sum = 0;
+    for (double s : q.of->shares) sum += s;
+    for (size_t i = 0; i < q.of->shares.size() && sum > 0; i++)
+      p.ops[q.first + i].seconds += ms * 1e-3 * q.of->shares[i] / sum;
+    p.spare.push_back(q.begin), p.spare.push_back(q.end);
+  }
+  if (!p.replays.empty()) rung("steady");
+  p.replays.clear();
+}
+
+}  // namespace lb

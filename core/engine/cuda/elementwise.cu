@@ -1,0 +1,198 @@
+// Elementwise ops and updates of parameters: each operand is read and each result written
+// once, in pieces of 16 bytes. A result may lie in an operand of its size.
+#include "gpu.h"
+
+namespace lb {
+namespace {
+
+template <typename T>
+struct relu_each {
+  const pack<T> *x;
+  pack<T> *y;
+  __device__ void operator()(int64_t i) const {
+    pack<T> v = x[i];
+    for (int k = 0; k < lanes<T>; k++)
+      if (0 > widen(v.v[k])) narrow(0, v.v[k]);  // what is not a number stays so
+    y[i] = v;
+  }
+};
+
+template <typename T>
+struct relu_backward_each {
+  const pack<T> *dy, *y;
+  pack<T> *dx;
+  __device__ void operator()(int64_t i) const {
+    pack<T> g = dy[i], v = y[i];
+    for (int k = 0; k < lanes<T>; k++)
+      if (!(widen(v.v[k]) > 0)) narrow(0, g.v[k]);
+    dx[i] = g;
+  }
+};
+
+template <typename T>
+struct add_each {
+  const pack<T> *x, *y;
+  pack<T> *z;
+  __device__ void operator()(int64_t i) const {
+    pack<T> a = x[i], b = y[i], sum;
+    for (int k = 0; k < lanes<T>; k++) narrow(widen(a.v[k]) + widen(b.v[k]), sum.v[k]);
+    z[i] = sum;
+  }
+};
+
+// bias_each adds a bias to rows of c elements.
+template <typename T>
+struct bias_each {
+  T *y;
+  const float *bias;
+  int64_t c;
+  __device__ void operator()(int64_t i) const { narrow(widen(y[i]) + bias[i % c], y[i]); }
+};
+
+// image_each: y = (x - mean[c]) / deviation[c], from bytes.
+template <typename T>
+struct image_each {
+  const uint8_t *x;
+  T *y;
+  int64_t c;
+  float mean[4], deviation[4];
+  __device__ void operator()(int64_t i) const {
+    int64_t k = i % c;
+    narrow((static_cast<float>(x[i]) - mean[k]) / deviation[k], y[i]);
+  }
+};
+
+struct average_each {
+  pack<float> *a;
+  const pack<float> *s;
+  float m, rest;
+  __device__ void operator()(int64_t i) const {
+    pack<float> x = a[i], y = s[i];
+    for (int k = 0; k < lanes<float>; k++) x.v[k] = m * x.v[k] + rest * y.v[k];
+    a[i] = x;
+  }
+};
+
+struct elementwise : gpu_kernel {
+  using gpu_kernel::gpu_kernel;
+  void run(const op &o) override {
+    typed(*o.results[0], [&](auto number) { one<decltype(number)>(o); });
+  }
+  template <typename T>
+  void one(const op &o) {
+    const value &y = *o.results[0];
+    int64_t n = packs<T>(y.elements);
+    auto in = [&](size_t i) { return static_cast<const pack<T> *>(packed<T>(o.operands[i])); };
+    switch (o.kind) {
+      case kind_relu:
+        return each(d, n, relu_each<T>{in(0), packed<T>(&y)});
+      case kind_relu_backward:
+        return each(d, n, relu_backward_each<T>{in(0), in(1), packed<T>(&y)});
+      case kind_add:
+        return each(d, n, add_each<T>{in(0), in(1), packed<T>(&y)});
+      case kind_detach:
+        if (o.operands[0]->data != y.data)
+          checked(cudaMemcpyAsync(y.data, o.operands[0]->data, static_cast<size_t>(y.bytes),
+                                  cudaMemcpyDeviceToDevice, d.stream),
+                  "a copy");
+        return;
+    }
+    image_each<T> f{o.operands[0]->data, at<T>(&y), y.dims[3], {}, {}};
+    for (int k = 0; k < 4; k++)
+      f.mean[k] = static_cast<float>(o.attr.mean[k]),
+      f.deviation[k] = static_cast<float>(o.attr.deviation[k]);
+    each(d, y.elements, f);
+  }
+};
+
+// Updates: one launch for many parameters, so that small ones do not cost a launch each.
+constexpr int most_updates = 64;
+
+struct update {
+  float *w, *v;
+  const void *g;
+  int64_t n;
+};
+
+struct update_list {
+  update item[most_updates];
+  const float *rate;
+  float momentum, decay;
+  bool nesterov;
+};
+
+// sgd_list: g += wd*w;  v = m*v + g;  w -= lr * (nesterov ? g + m*v : v). Blocks across take
+// parameters, blocks down parts of one.
+template <typename T>
+__global__ void __launch_bounds__(threads_per_block) sgd_list(update_list list) {
+  const update &u = list.item[blockIdx.y];
+  const T *g = static_cast<const T *>(u.g);
+  float rate = *list.rate;
+  int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < u.n; i += step) {
+    float w = u.w[i], d = widen(g[i]) + list.decay * w, v = list.momentum * u.v[i] + d;
+    u.v[i] = v;
+    u.w[i] = w - rate * (list.nesterov ? d + list.momentum * v : v);
+  }
+}
+
+__global__ void __launch_bounds__(threads_per_block) gather_each(gather_list list, int n, float *to) {
+  for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(threads_per_block))
+    to[i] = *list.from[i];
+}
+
+struct updates : gpu_kernel {
+  using gpu_kernel::gpu_kernel;
+  void run(const op &o) override {
+    if (o.kind == kind_sgd) return update_many(&o, 1, d);
+    each(d, packs<float>(o.operands[0]->elements),
+         average_each{packed<float>(o.operands[0]), packed<float>(o.operands[1]),
+                      static_cast<float>(o.attr.momentum), static_cast<float>(1 - o.attr.momentum)});
+  }
+};
+
+}  // namespace
+
+void gather(const gather_list &list, int n, float *to, gpu &d) {
+  launch(d, dim3(1), dim3(threads_per_block), gather_each, list, n, to);
+}
+
+void add_bias(const value &y, const float *bias, gpu &d) {
+  typed(y, [&](auto number) {
+    using T = decltype(number);
+    each(d, y.elements, bias_each<T>{at<T>(&y), bias, y.channels()});
+  });
+}
+
+bool updates_alike(const op &a, const op &b) {
+  return a.kind == kind_sgd && b.kind == kind_sgd && a.operands[3] == b.operands[3] &&
+         a.operands[1]->type == b.operands[1]->type && a.attr.momentum == b.attr.momentum &&
+         a.attr.weight_decay == b.attr.weight_decay && a.attr.nesterov == b.attr.nesterov;
+}
+
+void update_many(const op *first, size_t n, gpu &d) {
+  for (size_t from = 0; from < n; from += most_updates) {
+    update_list list{};
+    size_t count = n - from < most_updates ? n - from : most_updates;
+    int64_t largest = 0;
+    for (size_t i = 0; i < count; i++) {
+      const op &o = first[from + i];
+      list.item[i] = {o.mutate(0), o.mutate(2), o.operands[1]->data, o.operands[0]->elements};
+      largest = o.operands[0]->elements > largest ? o.operands[0]->elements : largest;
+    }
+    list.rate = first->in(3);
+    list.momentum = static_cast<float>(first->attr.momentum);
+    list.decay = static_cast<float>(first->attr.weight_decay);
+    list.nesterov = first->attr.nesterov != 0;
+    int64_t blocks = (largest + 4 * threads_per_block - 1) / (4 * threads_per_block);
+    dim3 grid(static_cast<unsigned>(blocks < 1024 ? blocks : 1024), static_cast<unsigned>(count));
+    typed(*first->operands[1],
+          [&](auto number) { launch(d, grid, dim3(threads_per_block), sgd_list<decltype(number)>, list); });
+  }
+}
+
+std::unique_ptr<kernel> make_elementwise(const op &, gpu &d) { return std::make_unique<elementwise>(d); }
+
+std::unique_ptr<kernel> make_update(const op &, gpu &d) { return std::make_unique<updates>(d); }
+
+}  // namespace lb

@@ -1,0 +1,298 @@
+// The part of CUDA that this backend uses, on the host: so that the very same kernels and
+// executor run, and are tested, where there is no GPU. A stand-in for cuda_runtime.h.
+//
+// A launch runs its blocks one after the other. Threads of a kernel that waits for others
+// (barriers, shuffles) are fibers; those of a kernel that does not are turns of a loop. A
+// barrier that part of a block does not reach, or that a kernel launched without fibers
+// reaches, ends the process with a message. Streams run what they are given at once;
+// while a graph is captured, launches and copies are kept, in the order of the calls, which
+// is an order that the graph's edges allow.
+#pragma once
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static
+
+struct dim3 {
+  unsigned x, y, z;
+  dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
+};
+
+namespace emu {
+
+enum class state { ready, barrier, shuffle, done };
+
+struct fiber {
+  ucontext_t context;
+  std::vector<char> stack;
+  state at = state::ready;
+};
+
+// block is the one under way; threads its fibers, empty for a kernel that does not wait.
+inline std::vector<fiber> threads;
+inline ucontext_t scheduler;
+inline unsigned current;
+inline dim3 block_index, thread_index, block_size, grid_size;
+inline std::function<void()> body;
+inline uint64_t slots[1024];
+
+[[noreturn]] inline void stop(const char *why) {
+  std::fprintf(stderr, "emu: %s\n", why);
+  std::abort();
+}
+
+inline void enter() {
+  body();
+  threads[current].at = state::done;
+  swapcontext(&threads[current].context, &scheduler);
+}
+
+inline void wait(state s) {
+  if (threads.empty()) stop("a barrier in a kernel that was launched as one without");
+  unsigned me = current;
+  threads[me].at = s;
+  swapcontext(&threads[me].context, &scheduler);
+}
+
+// resume lets every ready thread of the block run until it waits or ends, and tells how
+// many have ended.
+inline unsigned resume(unsigned n) {
+  unsigned done = 0;
+  for (unsigned i = 0; i < n; i++) {
+    if (threads[i].at == state::ready) {
+      current = i, thread_index = dim3(i % block_size.x, i / block_size.x);
+      swapcontext(&scheduler, &threads[i].context);
+    }
+    done += threads[i].at == state::done;
+  }
+  return done;
+}
+
+// release sets the warps free whose threads all wait at a shuffle, or else the block, whose
+// threads must all wait at a barrier.
+inline void release(unsigned n) {
+  bool moved = false;
+  for (unsigned w = 0; w < n; w += 32) {
+    unsigned size = std::min(32u, n - w), waiting = 0;
+    for (unsigned i = w; i < w + size; i++) waiting += threads[i].at == state::shuffle;
+    if (waiting == 0) continue;
+    if (waiting != size) stop("a shuffle that part of a warp does not reach");
+    for (unsigned i = w; i < w + size; i++) threads[i].at = state::ready;
+    moved = true;
+  }
+  if (moved) return;
+  for (unsigned i = 0; i < n; i++) {
+    if (threads[i].at != state::barrier) stop("a barrier that part of a block does not reach");
+    threads[i].at = state::ready;
+  }
+}
+
+inline void run_block(unsigned n) {
+  threads.resize(n);
+  for (unsigned i = 0; i < n; i++) {
+    fiber &t = threads[i];
+    t.stack.resize(32768);
+    t.at = state::ready;
+    getcontext(&t.context);
+    t.context.uc_stack.ss_sp = t.stack.data(), t.context.uc_stack.ss_size = t.stack.size();
+    t.context.uc_link = &scheduler;
+    makecontext(&t.context, enter, 0);
+  }
+  while (resume(n) != n) release(n);
+}
+
+inline void run_grid(dim3 grid, dim3 block, bool waits, const std::function<void()> &f) {
+  grid_size = grid, block_size = block, body = f;
+  unsigned n = block.x * block.y;
+  if (!waits) threads.clear();
+  for (unsigned y = 0; y < grid.y; y++)
+    for (unsigned x = 0; x < grid.x; x++) {
+      block_index = dim3(x, y);
+      if (waits) {
+        run_block(n);
+        continue;
+      }
+      for (unsigned i = 0; i < n; i++) {
+        thread_index = dim3(i % block.x, i / block.x);
+        f();
+      }
+    }
+}
+
+struct graph {
+  std::vector<std::function<void()>> nodes;
+};
+struct stream {
+  std::shared_ptr<graph> capture;  // nullptr: none is under way
+};
+struct event {
+  std::shared_ptr<graph> capture;
+  double seconds = 0;
+};
+
+// submit does it at once, or keeps it for the graph that s captures.
+template <typename F>
+void submit(stream *s, F f) {
+  if (s && s->capture)
+    s->capture->nodes.push_back(f);
+  else
+    f();
+}
+
+}  // namespace emu
+
+#define threadIdx (emu::thread_index)
+#define blockIdx (emu::block_index)
+#define blockDim (emu::block_size)
+#define gridDim (emu::grid_size)
+
+inline void __syncthreads() { emu::wait(emu::state::barrier); }
+
+template <typename V>
+V __shfl_xor_sync(unsigned, V v, int mask) {
+  unsigned me = emu::current;
+  static_assert(sizeof v <= sizeof(uint64_t), "a shuffle of at most 8 bytes");
+  std::memcpy(&emu::slots[me], &v, sizeof v);
+  emu::wait(emu::state::shuffle);
+  V r;
+  std::memcpy(&r, &emu::slots[me ^ static_cast<unsigned>(mask)], sizeof r);
+  emu::wait(emu::state::shuffle);
+  return r;
+}
+
+// The runtime.
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorNoDevice = 100
+};
+using cudaStream_t = emu::stream *;
+using cudaEvent_t = emu::event *;
+using cudaGraph_t = emu::graph *;
+using cudaGraphExec_t = emu::graph *;
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+enum {
+  cudaStreamNonBlocking = 1,
+  cudaEventDefault = 0,
+  cudaEventDisableTiming = 2,
+  cudaHostAllocDefault = 0
+};
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
+struct cudaDeviceProp {
+  char name[256];
+  size_t totalGlobalMem;
+  int major, minor, multiProcessorCount;
+};
+
+namespace emu {
+constexpr size_t total = size_t{64} << 30;  // bytes of the device that is played
+inline size_t used;
+inline std::vector<std::pair<void *, size_t>> allocations;
+}  // namespace emu
+
+inline const char *cudaGetErrorString(cudaError_t e) {
+  return e == cudaErrorMemoryAllocation ? "out of memory"
+         : e == cudaSuccess             ? "no error"
+                                        : "invalid argument";
+}
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaGetDeviceCount(int *n) { return *n = 1, cudaSuccess; }
+inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+inline cudaError_t cudaDriverGetVersion(int *v) { return *v = 0, cudaSuccess; }
+inline cudaError_t cudaRuntimeGetVersion(int *v) { return *v = 0, cudaSuccess; }
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
+  *p = {"emulated", emu::total, 0, 0, 4};
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemGetInfo(size_t *free, size_t *total) {
+  *total = emu::total, *free = emu::total - emu::used;
+  return cudaSuccess;
+}
+inline cudaError_t cudaMalloc(void **p, size_t n) {
+  if (n > emu::total - emu::used || posix_memalign(p, 256, n) != 0) return cudaErrorMemoryAllocation;
+  emu::used += n, emu::allocations.push_back({*p, n});
+  return cudaSuccess;
+}
+inline cudaError_t cudaFree(void *p) {
+  for (auto &a : emu::allocations)
+    if (a.first == p && p) {
+      emu::used -= a.second;
+      std::swap(a, emu::allocations.back());
+      emu::allocations.pop_back();
+      std::free(p);
+      return cudaSuccess;
+    }
+  return p ? cudaErrorInvalidValue : cudaSuccess;
+}
+inline cudaError_t cudaHostAlloc(void **p, size_t n, unsigned) {
+  *p = std::malloc(n);
+  return *p ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+inline cudaError_t cudaFreeHost(void *p) { return std::free(p), cudaSuccess; }
+inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind, cudaStream_t s) {
+  emu::submit(s, [=] { std::memmove(to, from, n); });
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemsetAsync(void *to, int c, size_t n, cudaStream_t s) {
+  emu::submit(s, [=] { std::memset(to, c, n); });
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned) {
+  return *s = new emu::stream, cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t s) { return delete s, cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned) {
+  return *e = new emu::event, cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t e) { return delete e, cudaSuccess; }
+inline cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  e->seconds = static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+  e->capture = s->capture;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b) {
+  return *ms = static_cast<float>(1e3 * (b->seconds - a->seconds)), cudaSuccess;
+}
+// A stream that waits for an event of a capture takes part in the capture.
+inline cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned = 0) {
+  if (e->capture) s->capture = e->capture;
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
+  return s->capture = std::make_shared<emu::graph>(), cudaSuccess;
+}
+inline cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g) {
+  *g = new emu::graph(*s->capture);
+  s->capture = nullptr;
+  return cudaSuccess;
+}
+inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long = 0) {
+  return *x = new emu::graph(*g), cudaSuccess;
+}
+inline cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaGraphDestroy(cudaGraph_t g) { return delete g, cudaSuccess; }
+inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g) { return delete g, cudaSuccess; }
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t) {
+  for (auto &node : g->nodes) node();
+  return cudaSuccess;
+}

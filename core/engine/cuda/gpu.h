@@ -1,0 +1,193 @@
+// What the kernels of the CUDA backend share: the device, launching, and access to memory in
+// pieces of 16 bytes. Compiled with LB_EMU it runs on the host (emu.h).
+#pragma once
+#ifdef LB_EMU
+#include "emu.h"
+#else
+#include <cuda_runtime.h>
+#endif
+
+#include "../native/program.h"
+
+namespace lb {
+
+// checked fails with the runtime's text. Faults that leave the context unusable are
+// LB_DEVICE_LOST.
+void checked(cudaError_t, const char *doing);
+
+struct libraries;  // handles of cuDNN and cuBLAS, and the engines chosen; library.cc
+
+// gpu is the device. Everything runs on one stream, or is captured from it; copies of inputs
+// have a stream of their own.
+struct gpu : device {
+  explicit gpu(const lb_options &);
+  ~gpu() override;
+  std::string describe() override;
+  std::unique_ptr<kernel> choose(const op &) override;
+  std::unique_ptr<program> new_program() override;
+  void bound(program &) override;
+  std::shared_ptr<memory> allocate(uint64_t bytes) override;
+  void fill(memory &, uint8_t pattern) override;
+  void copy_out(void *to, const uint8_t *from, uint64_t bytes) override;
+  void write(program &, value &, const void *from) override;
+  void read(program &, const value &, void *to) override;
+  void run(program &, uint64_t first, uint64_t last, int32_t &at) override;
+  void settle(program &) override;
+
+  bool planning;  // no device: kernels are chosen, nothing runs
+  bool tf32, deterministic;
+  uint64_t workspace_limit;
+  std::string plan_book;
+  cudaStream_t stream = nullptr;
+  std::shared_ptr<libraries> library;
+
+ private:
+  void rung(const char *stage);
+  void eager(program &, uint64_t first, uint64_t last, int32_t &at, std::vector<double> *seconds);
+  cudaGraphExec_t capture(program &, uint64_t first, uint64_t last, int32_t &at);
+  int index_;
+  bool scatter_;
+  std::string name_;
+  std::vector<std::pair<std::string, uint64_t>> ladder_;  // used bytes of the device behind each stage
+  struct slot {                                           // a buffer that writes go through
+    uint8_t *data = nullptr;
+    uint64_t bytes = 0;
+    cudaEvent_t free = nullptr;
+  } slots_[2];
+  int next_ = 0;
+};
+
+// gpu_kernel is a kernel of own code: nothing to bind, everything on the device's stream.
+struct gpu_kernel : kernel {
+  gpu &d;
+  explicit gpu_kernel(gpu &g) : d(g) {}
+};
+
+// The families. Each returns the kernel of an op of one of its kinds.
+std::unique_ptr<kernel> make_elementwise(const op &, gpu &);
+std::unique_ptr<kernel> make_norm(const op &, gpu &);
+std::unique_ptr<kernel> make_pool(const op &, gpu &);
+std::unique_ptr<kernel> make_upsample(const op &, gpu &);
+std::unique_ptr<kernel> make_loss(const op &, gpu &);
+std::unique_ptr<kernel> make_similarity(const op &, gpu &);
+std::unique_ptr<kernel> make_update(const op &, gpu &);
+std::unique_ptr<kernel> make_conv(const op &, gpu &);
+std::unique_ptr<kernel> make_linear(const op &, gpu &);
+std::unique_ptr<kernel> make_plain(const op &, gpu &);  // plain.cu: conv and linear without libraries
+
+// update_many runs consecutive updates of one rate and one set of attributes at once.
+void update_many(const op *first, size_t n, gpu &);
+bool updates_alike(const op &, const op &);
+
+// add_bias adds bias[c] to the rows of y; sum_columns writes the sums of the columns of x,
+// and needs sum_columns_scratch bytes.
+void add_bias(const value &y, const float *bias, gpu &);
+void sum_columns(const value &x, float *sum, void *scratch, gpu &);
+uint64_t sum_columns_scratch(const value &x);
+
+// gather copies numbers to memory of the host that the device can reach.
+constexpr int most_gathered = 256;
+struct gather_list {
+  const float *from[most_gathered];
+};
+void gather(const gather_list &, int n, float *to, gpu &);
+
+// What library.cc, or its stand-in where there are no libraries, tells.
+std::shared_ptr<libraries> open_libraries(gpu &);
+std::string describe_libraries();
+
+constexpr unsigned threads_per_block = 256;
+
+// launch runs a kernel whose threads do not wait for each other, launch_blocks one whose do:
+// the stand-in needs to know.
+#ifdef LB_EMU
+template <typename... P, typename... A>
+void launch(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
+  emu::submit(d.stream, [=] { emu::run_grid(grid, block, false, [=] { f(a...); }); });
+}
+template <typename... P, typename... A>
+void launch_blocks(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
+  emu::submit(d.stream, [=] { emu::run_grid(grid, block, true, [=] { f(a...); }); });
+}
+#elif defined(__CUDACC__)
+template <typename... P, typename... A>
+void launch(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
+  f<<<grid, block, 0, d.stream>>>(a...);
+  checked(cudaGetLastError(), "a launch");
+}
+template <typename... P, typename... A>
+void launch_blocks(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
+  launch(d, grid, block, f, a...);
+}
+#endif
+
+#if defined(LB_EMU) || defined(__CUDACC__)
+// bf16 is the upper half of a float. Arithmetic is in float.
+struct bf16 {
+  uint16_t bits;
+};
+
+__host__ __device__ inline float widen(float x) { return x; }
+__host__ __device__ inline float widen(bf16 x) {
+  uint32_t u = static_cast<uint32_t>(x.bits) << 16;
+  float f;
+  memcpy(&f, &u, sizeof f);
+  return f;
+}
+__host__ __device__ inline void narrow(float x, float &to) { to = x; }
+__host__ __device__ inline void narrow(float x, bf16 &to) {  // to the nearest, ties to even
+  uint32_t u;
+  memcpy(&u, &x, sizeof u);
+  bool nan = (u & 0x7fffffffu) > 0x7f800000u;
+  to.bits = static_cast<uint16_t>(nan ? u >> 16 | 0x40u : (u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+}
+
+// pack is the largest piece that a thread moves at once. Values begin at multiples of 64
+// bytes and no other begins in their last 64, so that a last piece may reach beyond the end.
+template <typename T>
+constexpr int lanes = 16 / sizeof(T);
+template <typename T>
+struct alignas(16) pack {
+  T v[lanes<T>];
+};
+template <typename T>
+inline int64_t packs(int64_t n) {
+  return (n + lanes<T> - 1) / lanes<T>;
+}
+
+// at views a value's memory.
+template <typename T>
+T *at(const value *v) {
+  return v ? reinterpret_cast<T *>(v->data) : nullptr;
+}
+template <typename T>
+pack<T> *packed(const value *v) {
+  return at<pack<T>>(v);
+}
+
+// typed calls f with a number of the value's element type.
+template <typename F>
+void typed(const value &v, F f) {
+  if (v.type == type_bf16)
+    f(bf16{});
+  else
+    f(float{});
+}
+
+template <typename F>
+__global__ void __launch_bounds__(threads_per_block) each_kernel(int64_t n, F f) {
+  int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) f(i);
+}
+
+// each calls f(i) for i in [0, n), each in a thread of its own or several in one.
+template <typename F>
+void each(gpu &d, int64_t n, F f) {
+  constexpr int64_t most = 132 * 32;  // blocks that a large GPU holds a few times over
+  int64_t blocks = (n + threads_per_block - 1) / threads_per_block;
+  launch(d, dim3(static_cast<unsigned>(blocks < most ? blocks : most)), dim3(threads_per_block),
+         each_kernel<F>, n, f);
+}
+#endif
+
+}  // namespace lb

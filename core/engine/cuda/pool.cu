@@ -1,0 +1,309 @@
+// Pooling over windows of [N H W C], bilinear up-sampling, and their gradients; what each
+// computes is said in native/pool.cc and native/upsample.cc. A thread makes one piece of a
+// result: gradients are gathered, so nothing is added to by two threads. No result may lie
+// in an operand.
+#include "gpu.h"
+
+namespace lb {
+namespace {
+
+// axis is one direction: sizes in elements.
+struct axis {
+  int64_t in, out, kernel, stride, padding;
+  bool adaptive;
+  __device__ int64_t begin(int64_t i) const { return adaptive ? i * in / out : i * stride - padding; }
+  __device__ int64_t end(int64_t i) const {
+    return adaptive ? ((i + 1) * in + out - 1) / out : i * stride - padding + kernel;
+  }
+  // first and last windows that element x lies in; none where last < first.
+  __device__ int64_t first(int64_t x) const {
+    if (adaptive) return x * out / in;
+    int64_t low = x + padding - kernel + 1;
+    return low <= 0 ? 0 : (low + stride - 1) / stride;
+  }
+  __device__ int64_t last(int64_t x) const {
+    int64_t i = adaptive ? ((x + 1) * out + in - 1) / in - 1 : (x + padding) / stride;
+    return i < out ? i : out - 1;
+  }
+  // counted elements of a window that a mean divides by.
+  __device__ int64_t counted(int64_t i, bool count_padding) const {
+    int64_t from = begin(i), to = end(i);
+    if (count_padding && !adaptive) return (to < in + padding ? to : in + padding) - from;
+    return (to < in ? to : in) - (from > 0 ? from : 0);
+  }
+};
+
+struct geometry {
+  axis h, w;
+  int64_t c;  // in pieces
+  bool count_padding;
+};
+
+// spot is an element of a tensor of rows x columns.
+struct spot {
+  int64_t n, y, x, k;
+};
+__device__ inline spot spot_of(int64_t i, int64_t rows, int64_t columns, int64_t c) {
+  spot s;
+  s.k = i % c, i /= c;
+  s.x = i % columns, i /= columns;
+  s.y = i % rows, s.n = i / rows;
+  return s;
+}
+
+template <typename T, int W>
+struct alignas(W * sizeof(T)) part {
+  T v[W];
+};
+template <int W>
+struct alignas(W) octets {
+  uint8_t v[W];
+};
+
+template <typename T, int W>
+struct max_each {
+  geometry g;
+  const part<T, W> *x;
+  part<T, W> *y;
+  octets<W> *index;
+  __device__ void operator()(int64_t i) const {
+    spot s = spot_of(i, g.h.out, g.w.out, g.c);
+    int64_t top = g.h.begin(s.y), left = g.w.begin(s.x), bottom = g.h.end(s.y), right = g.w.end(s.x);
+    part<T, W> best{};
+    octets<W> where{};
+    bool begun = false;
+    for (int64_t r = top > 0 ? top : 0; r < bottom && r < g.h.in; r++)
+      for (int64_t q = left > 0 ? left : 0; q < right && q < g.w.in; q++) {
+        part<T, W> v = x[((s.n * g.h.in + r) * g.w.in + q) * g.c + s.k];
+        auto place = static_cast<uint8_t>((r - top) * g.w.kernel + q - left);
+        for (int k = 0; k < W; k++)
+          if (!begun || widen(v.v[k]) > widen(best.v[k])) best.v[k] = v.v[k], where.v[k] = place;
+        begun = true;
+      }
+    y[i] = best;
+    index[i] = where;
+  }
+};
+
+template <typename T, int W>
+struct max_backward_each {
+  geometry g;
+  const part<T, W> *dy;
+  const octets<W> *index;
+  part<T, W> *dx;
+  __device__ void operator()(int64_t i) const {
+    spot s = spot_of(i, g.h.in, g.w.in, g.c);
+    float sum[W];
+    for (int k = 0; k < W; k++) sum[k] = 0;
+    for (int64_t p = g.h.first(s.y); p <= g.h.last(s.y); p++)
+      for (int64_t q = g.w.first(s.x); q <= g.w.last(s.x); q++) {
+        int64_t at = ((s.n * g.h.out + p) * g.w.out + q) * g.c + s.k;
+        auto place = static_cast<uint8_t>((s.y - g.h.begin(p)) * g.w.kernel + s.x - g.w.begin(q));
+        octets<W> where = index[at];
+        part<T, W> v = dy[at];
+        for (int k = 0; k < W; k++)
+          if (where.v[k] == place) sum[k] += widen(v.v[k]);
+      }
+    part<T, W> out;
+    for (int k = 0; k < W; k++) narrow(sum[k], out.v[k]);
+    dx[i] = out;
+  }
+};
+
+template <typename T, int W>
+struct mean_each {
+  geometry g;
+  const part<T, W> *x;
+  part<T, W> *y;
+  __device__ void operator()(int64_t i) const {
+    spot s = spot_of(i, g.h.out, g.w.out, g.c);
+    int64_t top = g.h.begin(s.y), left = g.w.begin(s.x), bottom = g.h.end(s.y), right = g.w.end(s.x);
+    float sum[W];
+    for (int k = 0; k < W; k++) sum[k] = 0;
+    for (int64_t r = top > 0 ? top : 0; r < bottom && r < g.h.in; r++)
+      for (int64_t q = left > 0 ? left : 0; q < right && q < g.w.in; q++) {
+        part<T, W> v = x[((s.n * g.h.in + r) * g.w.in + q) * g.c + s.k];
+        for (int k = 0; k < W; k++) sum[k] += widen(v.v[k]);
+      }
+    auto count = static_cast<float>(g.h.counted(s.y, g.count_padding) * g.w.counted(s.x, g.count_padding));
+    part<T, W> out;
+    for (int k = 0; k < W; k++) narrow(sum[k] / count, out.v[k]);
+    y[i] = out;
+  }
+};
+
+template <typename T, int W>
+struct mean_backward_each {
+  geometry g;
+  const part<T, W> *dy;
+  part<T, W> *dx;
+  __device__ void operator()(int64_t i) const {
+    spot s = spot_of(i, g.h.in, g.w.in, g.c);
+    float sum[W];
+    for (int k = 0; k < W; k++) sum[k] = 0;
+    for (int64_t p = g.h.first(s.y); p <= g.h.last(s.y); p++)
+      for (int64_t q = g.w.first(s.x); q <= g.w.last(s.x); q++) {
+        auto count = static_cast<float>(g.h.counted(p, g.count_padding) * g.w.counted(q, g.count_padding));
+        part<T, W> v = dy[((s.n * g.h.out + p) * g.w.out + q) * g.c + s.k];
+        for (int k = 0; k < W; k++) sum[k] += widen(v.v[k]) / count;
+      }
+    part<T, W> out;
+    for (int k = 0; k < W; k++) narrow(sum[k], out.v[k]);
+    dx[i] = out;
+  }
+};
+
+// stretch is one direction of up-sampling with aligned corners: result i lies at
+// i*(in-1)/(out-1), between two elements.
+struct stretch {
+  int64_t in, out;
+  __device__ double at(int64_t i) const {
+    return out > 1 ? static_cast<double>(i) * static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0;
+  }
+  // weight of element x in result i.
+  __device__ float weight(int64_t x, int64_t i) const {
+    double p = at(i);
+    auto low = static_cast<int64_t>(p);
+    auto above = static_cast<float>(p - static_cast<double>(low));
+    return x == low ? 1 - above : x == low + 1 ? above : 0;
+  }
+  // The results that x has a share in lie from first to last.
+  __device__ int64_t first(int64_t x) const { return in > 1 && x > 0 ? (x - 1) * (out - 1) / (in - 1) : 0; }
+  __device__ int64_t last(int64_t x) const {
+    if (in == 1) return out - 1;
+    int64_t i = ((x + 1) * (out - 1) + in - 2) / (in - 1);
+    return i < out ? i : out - 1;
+  }
+};
+
+template <typename T, int W>
+struct upsample_each {
+  stretch h, w;
+  int64_t c;
+  const part<T, W> *x;
+  part<T, W> *y;
+  __device__ void operator()(int64_t i) const {
+    spot s = spot_of(i, h.out, w.out, c);
+    auto r = static_cast<int64_t>(h.at(s.y)), q = static_cast<int64_t>(w.at(s.x));
+    float sum[W];
+    for (int k = 0; k < W; k++) sum[k] = 0;
+    for (int64_t a = r; a <= r + 1 && a < h.in; a++)
+      for (int64_t b = q; b <= q + 1 && b < w.in; b++) {
+        float share = h.weight(a, s.y) * w.weight(b, s.x);
+        if (share == 0) continue;
+        part<T, W> v = x[((s.n * h.in + a) * w.in + b) * c + s.k];
+        for (int k = 0; k < W; k++) sum[k] += share * widen(v.v[k]);
+      }
+    part<T, W> out;
+    for (int k = 0; k < W; k++) narrow(sum[k], out.v[k]);
+    y[i] = out;
+  }
+};
+
+template <typename T, int W>
+struct upsample_backward_each {
+  stretch h, w;
+  int64_t c;
+  const part<T, W> *dy;
+  part<T, W> *dx;
+  __device__ void operator()(int64_t i) const {
+    spot s = spot_of(i, h.in, w.in, c);
+    float sum[W];
+    for (int k = 0; k < W; k++) sum[k] = 0;
+    for (int64_t a = h.first(s.y); a <= h.last(s.y); a++) {
+      float down = h.weight(s.y, a);
+      if (down == 0) continue;
+      for (int64_t b = w.first(s.x); b <= w.last(s.x); b++) {
+        float share = down * w.weight(s.x, b);
+        if (share == 0) continue;
+        part<T, W> v = dy[((s.n * h.out + a) * w.out + b) * c + s.k];
+        for (int k = 0; k < W; k++) sum[k] += share * widen(v.v[k]);
+      }
+    }
+    part<T, W> out;
+    for (int k = 0; k < W; k++) narrow(sum[k], out.v[k]);
+    dx[i] = out;
+  }
+};
+
+// wide calls f with the element type and the widest piece that the channels allow.
+template <typename F>
+void wide(const value &x, F f) {
+  typed(x, [&](auto number) {
+    using T = decltype(number);
+    if (x.dims[3] % lanes<T> == 0)
+      f(number, std::integral_constant<int, lanes<T>>());
+    else
+      f(number, std::integral_constant<int, 1>());
+  });
+}
+
+bool backward(int32_t kind) {
+  return kind == kind_max_pool_backward || kind == kind_average_pool_backward ||
+         kind == kind_adaptive_average_pool_backward || kind == kind_upsample_backward;
+}
+
+struct pool : gpu_kernel {
+  geometry g;
+  pool(const op &o, gpu &device) : gpu_kernel(device) {
+    const value &small = backward(o.kind) ? *o.operands[0] : *o.results[0];
+    const value &large = backward(o.kind) ? *o.results[0] : *o.operands[0];
+    bool adaptive = o.kind == kind_adaptive_average_pool || o.kind == kind_adaptive_average_pool_backward;
+    auto along = [&](int i) {
+      return axis{large.dims[1 + i], small.dims[1 + i], o.attr.kernel[i],
+                  o.attr.stride[i],  o.attr.padding[i], adaptive};
+    };
+    g = {along(0), along(1), large.dims[3], o.attr.count_padding != 0};
+  }
+  void run(const op &o) override {
+    const value &y = *o.results[0];
+    wide(y, [&](auto number, auto width) {
+      using T = decltype(number);
+      constexpr int W = decltype(width)::value;
+      using P = part<T, W>;
+      geometry a = g;
+      a.c = g.c / W;
+      int64_t n = y.elements / W;
+      switch (o.kind) {
+        case kind_max_pool:
+          return each(d, n, max_each<T, W>{a, at<P>(o.operands[0]), at<P>(&y), at<octets<W>>(o.results[1])});
+        case kind_max_pool_backward:
+          return each(
+              d, n,
+              max_backward_each<T, W>{a, at<P>(o.operands[0]), at<octets<W>>(o.operands[1]), at<P>(&y)});
+        case kind_average_pool:
+        case kind_adaptive_average_pool:
+          return each(d, n, mean_each<T, W>{a, at<P>(o.operands[0]), at<P>(&y)});
+      }
+      each(d, n, mean_backward_each<T, W>{a, at<P>(o.operands[0]), at<P>(&y)});
+    });
+  }
+};
+
+struct upsampling : gpu_kernel {
+  using gpu_kernel::gpu_kernel;
+  void run(const op &o) override {
+    bool back = backward(o.kind);
+    const value &in = back ? *o.results[0] : *o.operands[0], &out = back ? *o.operands[0] : *o.results[0];
+    wide(in, [&](auto number, auto width) {
+      using T = decltype(number);
+      constexpr int W = decltype(width)::value;
+      using P = part<T, W>;
+      stretch h{in.dims[1], out.dims[1]}, w{in.dims[2], out.dims[2]};
+      int64_t c = in.dims[3] / W, n = o.results[0]->elements / W;
+      const P *from = at<P>(o.operands[0]);
+      if (back)
+        each(d, n, upsample_backward_each<T, W>{h, w, c, from, at<P>(o.results[0])});
+      else
+        each(d, n, upsample_each<T, W>{h, w, c, from, at<P>(o.results[0])});
+    });
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<kernel> make_pool(const op &o, gpu &d) { return std::make_unique<pool>(o, d); }
+
+std::unique_ptr<kernel> make_upsample(const op &, gpu &d) { return std::make_unique<upsampling>(d); }
+
+}  // namespace lb
