@@ -13,6 +13,10 @@ RUNFLAGS  ?= --methods bp,auglocal --networks resnet32 --datasets synthetic --ba
 BENCH     ?= .
 PEERFLAGS ?=
 
+# NVML's functions are bound at their first call, since most machines have no NVIDIA
+# driver; some tool chains would bind them at the start of the program.
+export GOFLAGS := $(strip $(GOFLAGS) -ldflags=-extldflags=-Wl,-z,lazy)
+
 .DEFAULT_GOAL := build
 .PHONY: help deps build emu run test lint fmt bench bench-peer size clean
 

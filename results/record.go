@@ -20,6 +20,7 @@ type Record struct {
 	Memory      Memory      `json:"memory,omitzero"`
 	Time        Time        `json:"time,omitzero"`
 	Accuracy    Accuracy    `json:"accuracy,omitzero"`
+	GPU         GPU         `json:"gpu,omitzero"` // absent where the run used none
 }
 
 // Status says how a run ended.
@@ -124,6 +125,15 @@ type Memory struct {
 	ByModule             []ModuleBytes    `json:"by_module,omitempty"`              // bytes alive at the peak
 	PeakOp               string           `json:"peak_op,omitzero"`                 // where the peak is
 	Top                  []Value          `json:"top,omitempty"`                    // largest values alive at the peak
+	Ladder               []Rung           `json:"ladder,omitempty"`                 // used memory of the device as the run was set up
+}
+
+// Rung is the used memory of a whole device after one stage of setting up a run, in
+// the order of the stages.
+type Rung struct {
+	Stage           string `json:"stage"`             // context, module, handles, plans, arena, warm-up, graph, steady
+	DeviceUsedBytes int64  `json:"device_used_bytes"` // by all processes
+	DeltaBytes      int64  `json:"delta_bytes"`       // more than after the stage before; below 0 if memory was given back
 }
 
 // ModuleBytes is the share of one local module in the peak.
@@ -187,6 +197,44 @@ type Head struct {
 	Name     string   `json:"name,omitzero"`
 	TestLoss *float64 `json:"test_loss,omitempty"`
 	TestTop1 *float64 `json:"test_top1,omitempty"`
+}
+
+// GPU is the card that a run ran on, and what its driver said during the run: from
+// the first step to the end, evaluation included. After a resumption it is the last
+// process alone.
+type GPU struct {
+	Name              string `json:"name,omitzero"`
+	UUID              string `json:"uuid,omitzero"`
+	Driver            string `json:"driver,omitzero"`             // version
+	CUDADriver        string `json:"cuda_driver,omitzero"`        // newest version of CUDA that the driver runs
+	ComputeCapability string `json:"compute_capability,omitzero"` // "9.0"
+	ECC               string `json:"ecc,omitzero"`                // on or off; absent where the card has none
+	MIG               string `json:"mig,omitzero"`                // on or off; on: figures are those of the whole card
+	MemoryBytes       *int64 `json:"memory_bytes,omitempty"`      // of the card
+
+	Samples         *int64   `json:"samples,omitempty"`
+	IntervalSeconds *float64 `json:"interval_seconds,omitempty"` // between samples
+	SampledSeconds  *float64 `json:"sampled_seconds,omitempty"`  // from the first to the last sample
+
+	ProcessPeakBytes      *int64           `json:"process_peak_bytes,omitempty"` // of the run's process; absent where the driver does not list it
+	DevicePeakBytes       *int64           `json:"device_peak_bytes,omitempty"`  // of all processes and the driver
+	PowerMeanWatts        *float64         `json:"power_mean_watts,omitempty"`   // means are over time
+	PowerMaxWatts         *float64         `json:"power_max_watts,omitempty"`
+	SMClockMeanHertz      *float64         `json:"sm_clock_mean_hertz,omitempty"`
+	MemoryClockMeanHertz  *float64         `json:"memory_clock_mean_hertz,omitempty"`
+	TemperatureMaxCelsius *float64         `json:"temperature_max_celsius,omitempty"`
+	ThrottleReasons       map[string]int64 `json:"throttle_reasons,omitempty"` // why clocks were not at their highest: samples by reason
+	EnergyJoules          *float64         `json:"energy_joules,omitempty"`
+	EnergySource          string           `json:"energy_source,omitzero"` // counter: the card's own; power: integral over the samples
+	Epochs                []EpochEnergy    `json:"epochs,omitempty"`
+	Notes                 []string         `json:"notes,omitempty"` // what is missing and why
+}
+
+// EpochEnergy is the energy of an epoch, its evaluation included. What lies between
+// epochs, such as saving the state, belongs to the next one.
+type EpochEnergy struct {
+	Epoch        int64   `json:"epoch"` // from 1
+	EnergyJoules float64 `json:"energy_joules"`
 }
 
 // Series is a list of numbers in which a number that is not finite is written as

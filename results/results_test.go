@@ -43,10 +43,13 @@ func full() Record {
 			FLOPsPerSample: FLOPs{Forward: new(int64(139)), Step: new(int64(417))}},
 		Memory: Memory{ByCategory: map[string]int64{"gradients": 60, "parameters": 40},
 			ByModule: []ModuleBytes{{Module: -1, Name: "shared", Bytes: 100}}, PeakOp: "module0/conv1",
-			Top: []Value{{Name: "y", Scope: "module0", Category: "gradients", Bytes: 60}}},
+			Top:    []Value{{Name: "y", Scope: "module0", Category: "gradients", Bytes: 60}},
+			Ladder: []Rung{{Stage: "context", DeviceUsedBytes: 500, DeltaBytes: 500}, {Stage: "module", DeviceUsedBytes: 400, DeltaBytes: -100}}},
 		Time: Time{StepSeconds: &Distribution{0.5, 0.4, 0.6, 100}, PhaseSeconds: map[string]float64{"forward": 0.1}},
 		Accuracy: Accuracy{BestEpoch: new(int64(1)), Epochs: []Epoch{{Epoch: 1, LR: 0.1,
 			ModuleLosses: Series{1, 2}, Heads: []Head{{Module: 0, Name: "a"}}}}},
+		GPU: GPU{Name: "some gpu", UUID: "GPU-1", Driver: "580", CUDADriver: "13.0", ComputeCapability: "9.0", ECC: "on", MIG: "off",
+			ThrottleReasons: map[string]int64{"idle": 3}, EnergySource: "counter", Epochs: []EpochEnergy{{1, 250}}, Notes: []string{"a note"}},
 	}
 	fillPointers(reflect.ValueOf(&r).Elem())
 	return r
@@ -120,15 +123,18 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"": "schema id status error started finished spec environment model memory time accuracy",
+		"": "schema id status error started finished spec environment model memory time accuracy gpu",
 		"spec": `method network dataset batch aux_depth modules pyramid pyramid_coefficient selection options
 			precision backend device threads seed epochs lr weight_decay momentum nesterov train_limit test_limit augment quirks`,
 		"environment": "version commit go os cpu threads memory_bytes gpu driver libraries",
 		"model":       "parameters auxiliary_parameters modules flops_per_sample",
 		"memory": `planned_peak_bytes arena_bytes lower_bound_bytes touched_bytes data_buffer_bytes process_peak_bytes
-			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes eager_searched_bytes by_category by_module peak_op top`,
+			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes eager_searched_bytes by_category by_module peak_op top ladder`,
 		"time":     "step_seconds samples_per_second phase_seconds train_seconds eval_seconds data_wait_seconds data_share",
 		"accuracy": "epochs best_top1 best_epoch last_top1",
+		"gpu": `name uuid driver cuda_driver compute_capability ecc mig memory_bytes samples interval_seconds sampled_seconds process_peak_bytes
+			device_peak_bytes power_mean_watts power_max_watts sm_clock_mean_hertz memory_clock_mean_hertz temperature_max_celsius throttle_reasons
+			energy_joules energy_source epochs notes`,
 	}
 	for section, names := range want {
 		fields := got
@@ -154,7 +160,7 @@ func TestNotMeasuredIsAbsentAndMeasuredZeroIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, absent := range []string{"arena_bytes", "accuracy", "time", "model", "started", "null"} {
+	for _, absent := range []string{"arena_bytes", "accuracy", "time", "model", "gpu", "ladder", "started", "null"} {
 		if bytes.Contains(text, []byte(absent)) {
 			t.Errorf("got %q in the file, want it absent:\n%s", absent, text)
 		}
@@ -277,6 +283,9 @@ func TestWriteRefusesFaults(t *testing.T) {
 		"a percentage for a fraction":   {func(r *Record) { r.Accuracy.BestTop1 = new(93.1) }, "accuracy.best_top1: got 93.1"},
 		"a negative size":               {func(r *Record) { r.Memory.ArenaBytes = new(int64(-1)) }, "memory.arena_bytes: got -1"},
 		"a negative size of a category": {func(r *Record) { r.Memory.ByCategory["gradients"] = -1 }, "memory.by_category.gradients"},
+		"a negative rung":               {func(r *Record) { r.Memory.Ladder[0].DeviceUsedBytes = -1 }, "memory.ladder[0].device_used_bytes: got -1"},
+		"a negative count of a reason":  {func(r *Record) { r.GPU.ThrottleReasons["idle"] = -1 }, "gpu.throttle_reasons.idle"},
+		"an endless energy":             {func(r *Record) { r.GPU.Epochs[0].EnergyJoules = math.Inf(1) }, "gpu.epochs[0].energy_joules: got +Inf"},
 		"another schema":                {func(r *Record) { r.Schema = 2 }, "schema: got 2, want 1"},
 		"a year no reader takes":        {func(r *Record) { r.Started = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, "started: got year 10000"},
 		"a percentage in an epoch":      {func(r *Record) { r.Accuracy.Epochs[0].Heads[0].TestTop1 = new(2.0) }, "accuracy.epochs[0].heads[0].test_top1"},

@@ -69,7 +69,7 @@ func (c *check) fractions(r Record) {
 }
 
 // numbers refuses required numbers that are not finite, and sizes and counts
-// below zero. A module's index is the one integer that may be negative.
+// below zero. A module's index and the difference of two sizes may be negative.
 func (c *check) numbers(place string, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Float64:
@@ -77,7 +77,7 @@ func (c *check) numbers(place string, v reflect.Value) {
 			c.fault(place, "got %v, want a finite number", v.Float())
 		}
 	case reflect.Int64:
-		if v.Int() < 0 && !strings.HasSuffix(place, ".module") {
+		if v.Int() < 0 && !strings.HasSuffix(place, ".module") && !strings.HasSuffix(place, ".delta_bytes") {
 			c.fault(place, "got %d, want at least 0", v.Int())
 		}
 	case reflect.Pointer:

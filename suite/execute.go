@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/gpu"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/meter"
@@ -83,7 +84,7 @@ func Execute(ctx context.Context, j Job, now func() time.Time, on func(Event)) (
 	if err := os.MkdirAll(j.Out, 0o755); err != nil {
 		return r, fmt.Errorf("out: %w", err)
 	}
-	x := &execution{job: j, record: r, now: now, on: on}
+	x := &execution{job: j, record: r, now: now, on: on, nvml: gpu.Open}
 	err := x.run(ctx)
 	r.Finished = now()
 	r.Status = statusOf(ctx, err)
@@ -122,6 +123,8 @@ type execution struct {
 	record *results.Record
 	now    func() time.Time
 	on     func(Event)
+	nvml   func() (gpu.Library, error)
+	watch  *watch
 }
 
 func (x *execution) statePath() string {
@@ -143,7 +146,15 @@ func (x *execution) run(ctx context.Context) error {
 		return err
 	}
 	defer device.Close()
+	return x.runOn(ctx, device, b, data)
+}
+
+// runOn trains on an open device.
+func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, data *datasets.Dataset) error {
+	spec := x.job.Spec
 	x.record.Environment = environment(device)
+	x.watch = watchGPU(x.record, device, x.nvml, x.now)
+	defer x.watch.close()
 	debug.SetGCPercent(20) // the heap holds the data set, and may not grow to twice that
 	debug.FreeOSMemory()
 	baseline, measured := residentBytes()
@@ -170,6 +181,8 @@ func (x *execution) run(ctx context.Context) error {
 	}
 	x.on(Event{Kind: EventStart, Epochs: int(spec.Epochs), Text: x.record.ID})
 	report, err := train.Run(ctx, session, x.options(data, b))
+	x.watch.fill(x.record)
+	x.record.Memory.Ladder = ladder(device, session.Training.Program)
 	x.fill(report)
 	if err == nil && x.job.SaveWeights {
 		err = weights.Save(WeightsPath(x.job.Out, x.record.ID), session.Training, session.Model(), map[string]string{"format": "pt", "run": x.record.ID})
@@ -188,6 +201,7 @@ func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
 		Ready: func() {
 			debug.FreeOSMemory()
 			_ = meter.Self().ResetPeak()
+			x.watch.start()
 		},
 	}
 	if spec.Augment == "none" {
@@ -199,6 +213,7 @@ func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
 // tick turns the harness's signs of life into events.
 func (x *execution) tick(t train.Tick) {
 	if e := t.Finished; e != nil {
+		x.watch.epoch(t.Epoch)
 		event := Event{Kind: EventEpoch, Epoch: t.Epoch, Epochs: t.Epochs}
 		event.Loss, event.TestTop1 = *e.TrainLoss, *e.TestTop1
 		x.on(event)

@@ -78,6 +78,11 @@ func ExecuteProfile(ctx context.Context, j Job) (*Profile, error) {
 		return nil, err
 	}
 	defer device.Close()
+	return profileOn(ctx, device, b, j)
+}
+
+// profileOn profiles on an open device.
+func profileOn(ctx context.Context, device engine.Device, b *built, j Job) (*Profile, error) {
 	x := &profiler{batch: newBatch(b, j.Spec), found: &Profile{}}
 	debug.SetGCPercent(20)
 	debug.FreeOSMemory()
@@ -89,6 +94,7 @@ func ExecuteProfile(ctx context.Context, j Job) (*Profile, error) {
 	if err := x.steps(ctx, j.Profile); err != nil {
 		return nil, err
 	}
+	x.found.Memory.Ladder = ladder(device, x.session.Training.Program)
 	if err := x.others(); err != nil {
 		return nil, err
 	}

@@ -1,20 +1,23 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/gpu"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/suite"
 )
 
 func devicesCommand(env Env) *cobra.Command {
-	c := &cobra.Command{Use: "devices", Short: "the processor, its memory and the libraries that runs would use", Args: noArguments}
+	c := &cobra.Command{Use: "devices", Short: "the processor, its memory, the GPUs, and the libraries that runs would use", Args: noArguments}
 	name := "table"
 	define(c.Flags(), "format", "name", name, "of the results: table, markdown, csv, latex or json", word(&name))
 	c.RunE = func(*cobra.Command, []string) error {
@@ -22,7 +25,7 @@ func devicesCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
-		t, err := deviceTable()
+		t, err := deviceTable(gpu.Find(gpu.Open))
 		if err != nil {
 			return err
 		}
@@ -31,17 +34,23 @@ func devicesCommand(env Env) *cobra.Command {
 	return c
 }
 
-func deviceTable() (table.Table, error) {
+// deviceTable lists the processor, the GPUs of the inventory and the cuda backend.
+func deviceTable(found gpu.Inventory) (table.Table, error) {
+	t := table.Table{Title: "Devices", Columns: []table.Column{textColumn("device", "device"), textColumn("fact", "fact"), textColumn("value", "value")}}
+	if found.Why != "" {
+		t.Notes = append(t.Notes, "GPUs: "+strings.TrimPrefix(oneLine(found.Why), "gpu: ")+".")
+	}
+	if len(found.Cards) > 0 {
+		t.Notes = append(t.Notes, "GPUs have the driver's numbers, those of nvidia-smi.")
+	}
+	add := func(device, fact string, value table.Cell) {
+		t.Rows = append(t.Rows, []table.Cell{table.Text(device), table.Text(fact), value})
+	}
 	d, err := engine.Open("cpu", engine.Options{})
 	if err != nil {
 		return table.Table{}, fmt.Errorf("backend: %w", err)
 	}
 	defer d.Close()
-	t := table.Table{Title: "Devices", Columns: []table.Column{textColumn("device", "device"), textColumn("fact", "fact"), textColumn("value", "value")},
-		Notes: []string{"The cuda backend is not in this build: GPUs are not looked for."}}
-	add := func(device, fact string, value table.Cell) {
-		t.Rows = append(t.Rows, []table.Cell{table.Text(device), table.Text(fact), value})
-	}
 	if model := suite.Processor(); model != "" {
 		add("cpu", "model", table.Text(model))
 	}
@@ -50,10 +59,62 @@ func deviceTable() (table.Table, error) {
 	if bytes, ok := suite.MachineBytes(); ok {
 		add("cpu", "memory", bytesCell(&bytes))
 	}
+	addFacts("cpu", d, add)
+	addCards(found, add)
+	addCUDA(found, add)
+	return t, nil
+}
+
+// addFacts adds what a backend says of itself, in the order of the names.
+func addFacts(device string, d engine.Device, add func(device, fact string, value table.Cell)) {
 	facts := d.Facts()
 	for _, fact := range slices.Sorted(maps.Keys(facts)) {
-		add("cpu", fact, table.Text(facts[fact]))
+		add(device, fact, table.Text(facts[fact]))
 	}
-	add("cuda", "backend", table.Text("not in this build"))
-	return t, nil
+}
+
+// addCards adds the GPUs, or that there is none.
+func addCards(found gpu.Inventory, add func(device, fact string, value table.Cell)) {
+	if len(found.Cards) == 0 {
+		add("gpu", "found", table.Text("none"))
+	}
+	for _, c := range found.Cards {
+		device := fmt.Sprintf("gpu%d", c.Index)
+		text := func(fact, value string) {
+			if value != "" {
+				add(device, fact, table.Text(value))
+			}
+		}
+		text("model", c.Name)
+		text("uuid", c.UUID)
+		if c.MemoryBytes != nil {
+			add(device, "memory", bytesCell(c.MemoryBytes))
+		}
+		text("compute capability", c.ComputeCapability)
+		text("ecc", string(c.ECC))
+		text("mig", string(c.MIG))
+	}
+}
+
+// addCUDA adds the versions of the driver, and the cuda backend or why there is none.
+func addCUDA(found gpu.Inventory, add func(device, fact string, value table.Cell)) {
+	if found.Driver != "" {
+		add("cuda", "driver", table.Text(found.Driver))
+	}
+	if found.CUDA != "" {
+		add("cuda", "newest CUDA of the driver", table.Text(found.CUDA))
+	}
+	d, err := engine.Open("cuda", engine.Options{})
+	if err != nil {
+		why := err.Error()
+		var absent *engine.Unavailable
+		if errors.As(err, &absent) {
+			why = absent.Why
+		}
+		add("cuda", "backend", table.Text(oneLine(why)))
+		return
+	}
+	defer d.Close()
+	add("cuda", "backend", table.Text("ready"))
+	addFacts("cuda", d, add)
 }

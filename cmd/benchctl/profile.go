@@ -103,6 +103,9 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	for _, p := range all {
 		t, faults := f.verdict(p)
 		a.tables = append(a.tables, t, peaksTable(p), definitionsTable(p), ledgerTable(p))
+		if len(p.found.Memory.Ladder) > 0 {
+			a.tables = append(a.tables, ladderTable(p))
+		}
 		broken = append(broken, faults...)
 	}
 	if f.export != "" {
@@ -156,7 +159,9 @@ func (f *profileFlags) verdict(p profiled) (table.Table, []string) {
 	row("touched of the arena", *p.Memory.ArenaBytes, c.TouchedBytes, c.TouchedBytes <= *p.Memory.ArenaBytes, "more than there is")
 	row("touched where nothing is planned", 0, c.StrayBytes, c.StrayBytes == 0, "a kernel writes out of its place")
 	row("values that no kernel touched", 0, c.UntouchedBytes, c.UntouchedBytes == 0, "planned and not used")
-	if m := p.found.Memory; m.ProcessPeakBytes != nil && m.ProcessBaselineBytes != nil {
+	f.ladderRows(p, row)
+	// Where there is a ladder the arena is in the device's memory and not in the process.
+	if m := p.found.Memory; len(m.Ladder) == 0 && m.ProcessPeakBytes != nil && m.ProcessBaselineBytes != nil {
 		grown, arena := *m.ProcessPeakBytes-*m.ProcessBaselineBytes, float64(*m.ArenaBytes)
 		limit := arena*f.tolerance/100 + ownBytes
 		row("process over its baseline, steady step", *m.ArenaBytes, grown, math.Abs(float64(grown)-arena) <= limit, "they differ by more than allowed")

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/localbench/localbench/gpu"
+	"github.com/localbench/localbench/reports/table"
+)
+
+// lines are the rows of a table as "a | b | c".
+func lines(t table.Table) string {
+	var all []string
+	for _, row := range t.Rows {
+		var cells []string
+		for _, c := range row {
+			cells = append(cells, c.Text)
+		}
+		all = append(all, strings.Join(cells, " | "))
+	}
+	return strings.Join(all, "\n")
+}
+
+func TestDevicesListsGPUs(t *testing.T) {
+	whole := gpu.Facts{Name: "Card 100", UUID: "GPU-1", MemoryBytes: new(int64(80 << 30)), ComputeCapability: "9.0", ECC: gpu.ModeOn, MIG: gpu.ModeOff}
+	for _, row := range []struct {
+		name         string
+		found        gpu.Inventory
+		rows, absent []string
+		note         string
+	}{
+		{"none, and why", gpu.Inventory{Why: "gpu: no NVIDIA driver was found: not there"}, []string{"gpu | found | none"}, []string{"gpu0"}, "GPUs: no NVIDIA driver was found: not there."},
+		{"one, and one whose facts are not told", gpu.Inventory{Driver: "580.65", CUDA: "13.0", Cards: []gpu.Facts{whole, {Index: 3, Name: "Card 7"}}},
+			[]string{"gpu0 | model | Card 100", "gpu0 | uuid | GPU-1", "gpu0 | memory | 80.00 GiB", "gpu0 | compute capability | 9.0", "gpu0 | ecc | on", "gpu0 | mig | off",
+				"gpu3 | model | Card 7", "cuda | driver | 580.65", "cuda | newest CUDA of the driver | 13.0"},
+			[]string{"gpu3 | memory", "gpu3 | ecc", "none"}, "nvidia-smi"},
+		{"one is lost", gpu.Inventory{Cards: []gpu.Facts{whole}, Why: "gpu: card 1: lost"}, []string{"gpu0 | model | Card 100"}, nil, "GPUs: card 1: lost."},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			got, err := deviceTable(row.found)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := lines(got) + "\n"
+			for _, want := range row.rows {
+				if !strings.Contains(text, want+"\n") {
+					t.Errorf("want the row %q in:\n%s", want, text)
+				}
+			}
+			for _, absent := range row.absent {
+				if strings.Contains(text, absent) {
+					t.Errorf("want no %q in:\n%s", absent, text)
+				}
+			}
+			if !strings.Contains(strings.Join(got.Notes, "\n"), row.note) {
+				t.Errorf("notes: got %q, want %q", got.Notes, row.note)
+			}
+		})
+	}
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite"
+)
+
+func climb(rungs ...results.Rung) profiled {
+	const arena, resident = 100 << 20, 1 << 30 // the process's memory says nothing of the device's
+	c := &suite.Compiled{Spec: results.Spec{Network: "n", Method: "m"}, Memory: results.Memory{ArenaBytes: new(int64(arena))}}
+	return profiled{Compiled: c, found: &suite.Profile{Memory: results.Memory{ArenaBytes: new(int64(arena)), ProcessPeakBytes: new(int64(resident)), ProcessBaselineBytes: new(int64(0)), Ladder: rungs}}}
+}
+
+func TestLadderTable(t *testing.T) {
+	got := lines(ladderTable(climb(results.Rung{Stage: "context", DeviceUsedBytes: 500 << 20, DeltaBytes: 500 << 20}, results.Rung{Stage: "module", DeviceUsedBytes: 498 << 20, DeltaBytes: -2 << 20})))
+	if want := "context | 500.0 MiB | 500.0 MiB\nmodule | 498.0 MiB | -2.000 MiB"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestLadderIsHeldAgainstThePlan(t *testing.T) {
+	arena := func(bytes int64) results.Rung {
+		return results.Rung{Stage: "arena", DeviceUsedBytes: 1 << 30, DeltaBytes: bytes}
+	}
+	steady := func(bytes int64) results.Rung {
+		return results.Rung{Stage: "steady", DeviceUsedBytes: 1 << 30, DeltaBytes: bytes}
+	}
+	for _, row := range []struct {
+		name  string
+		p     profiled
+		fault string
+	}{
+		{"as planned, rounded up by the driver", climb(arena(102<<20), steady(0)), ""},
+		{"at the edge of the tolerance", climb(arena(107<<20), steady(0)), ""},
+		{"over it", climb(arena(107<<20+1), steady(0)), "arena, as the driver counts it: planned 104857600 bytes, measured 112197633"},
+		{"under it", climb(arena(93<<20-1), steady(0)), "arena, as the driver counts it"},
+		{"a leak of a byte", climb(arena(100<<20), steady(1)), "growth of the device's memory over the steps: planned 0 bytes, measured 1"},
+		{"memory given back is no leak", climb(steady(-1)), ""},
+		{"a stage of which nothing is planned", climb(results.Rung{Stage: "graph", DeviceUsedBytes: 9, DeltaBytes: 9}), ""},
+		{"no ladder: the process is held against the plan", climb(), "process over its baseline"},
+	} {
+		_, faults := (&profileFlags{tolerance: 5}).verdict(row.p)
+		if text := strings.Join(faults, "; "); !strings.Contains(text, row.fault) || row.fault == "" && text != "" {
+			t.Errorf("%s: got %q, want %q", row.name, text, row.fault)
+		}
+	}
+}
