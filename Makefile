@@ -18,7 +18,7 @@ PEERFLAGS ?=
 export GOFLAGS := $(strip $(GOFLAGS) -ldflags=-extldflags=-Wl,-z,lazy)
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build emu run test lint fmt bench bench-peer size clean
+.PHONY: help deps build emu cuda cuda-deps run test lint fmt bench bench-peer size clean
 
 ## help: print this list
 help:
@@ -33,19 +33,51 @@ build:
 	$(GO) build -o $(BIN) ./cmd/benchctl
 
 # The CUDA backend's kernels and executor on the host, for the tests. Tests make it themselves.
-EMU      := build/liblocalbench_emu.so
+EXPORTS   := -Wl,--version-script=core/engine/cuda/exports.map
+EMU       := build/liblocalbench_emu.so
 EMU_PARTS := $(patsubst %,build/emu/%.o,$(notdir $(filter-out %library.cc,$(filter %.cc %.cu,$(CUDA))) plain_library.cc $(SHARED)))
 vpath %.cu core/engine/cuda
 vpath %.cc core/engine/cuda core/engine/native
 
 emu: $(EMU)
 
-$(EMU): $(EMU_PARTS)
-	$(CXX) -shared -o $@ $^
+$(EMU): $(EMU_PARTS) core/engine/cuda/exports.map
+	$(CXX) -shared $(EXPORTS) -o $@ $(EMU_PARTS)
 
 build/emu/%.o: % $(filter %.h,$(CUDA) $(NATIVE)) Makefile
 	@mkdir -p $(@D)
 	$(CXX) -x c++ -std=c++17 -O2 -Wall -Wextra -Werror -DLB_EMU -fPIC -fvisibility=hidden -c $< -o $@
+
+# The CUDA backend. scripts/cuda.sh finds compiler and libraries; no spilled register passes.
+CUDA_LIB   := build/liblocalbench_cuda.so
+# Code for Hopper; GPUs from compute capability 8.0 on translate the rest when they load it.
+CUDA_ARCH  ?= -gencode arch=compute_90,code=sm_90 -gencode arch=compute_80,code=compute_80
+CUDA_PARTS := $(patsubst %,build/gpu/%.o,$(notdir $(filter-out %plain_library.cc,$(filter %.cc %.cu,$(CUDA))) $(SHARED)))
+PYTHON     ?= python3
+-include build/cuda.mk
+
+## cuda: build the CUDA backend beside the command; needs no GPU, and no Go
+cuda:
+	@mkdir -p build
+	@PYTHON=$(PYTHON) ./scripts/cuda.sh > build/cuda.mk || { rm -f build/cuda.mk; exit 1; }
+	@$(MAKE) --no-print-directory $(CUDA_LIB)
+	@mkdir -p bin && cp $(CUDA_LIB) bin
+
+## cuda-deps: where there is no CUDA toolkit, install compiler and libraries into build/cuda
+cuda-deps:
+	@./scripts/cuda-deps.sh
+
+$(CUDA_LIB): $(CUDA_PARTS) core/engine/cuda/exports.map
+	$(CXX) -shared $(EXPORTS) -static-libstdc++ -static-libgcc -Wl,--no-undefined -o $@ $(CUDA_PARTS) $(CUDA_LIBS)
+
+build/gpu/%.cc.o: %.cc $(filter %.h,$(CUDA) $(NATIVE)) Makefile build/cuda.mk
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O2 -Wall -Wextra -Werror $(CUDA_INCLUDE) -fPIC -fvisibility=hidden -c $< -o $@
+
+build/gpu/%.cu.o: %.cu $(filter %.h,$(CUDA) $(NATIVE)) Makefile build/cuda.mk
+	@mkdir -p $(@D)
+	$(NVCC) -std=c++17 -O3 -lineinfo -t 0 $(CUDA_ARCH) $(CUDA_INCLUDE) -Werror all-warnings -Xptxas --warn-on-spills \
+	  -Xcompiler -fPIC,-fvisibility=hidden,-Wall -c $< -o $@
 
 ## run: train bp and AugLocal on the synthetic data set, print the tables, draw the plots
 run: deps build

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="g++ make libdnnl-dev clang-format git ca-certificates"
+packages="g++ make libdnnl-dev clang-format git ca-certificates python3-venv"
 
 fail() {
   echo "deps: $*" >&2

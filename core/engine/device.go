@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,8 +16,12 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// ladderPrefix begins the keys of what a device tells of its used memory.
-const ladderPrefix = "ladder."
+// What a device tells of its used memory begins with ladderPrefix, and uuidKey is its name among
+// all cards; neither is a fact that runs of one kind share.
+const (
+	ladderPrefix = "ladder."
+	uuidKey      = "uuid"
+)
 
 // nativeDevice is a native backend whose calls all come from one goroutine that is
 // locked to its thread: OpenMP keeps a pool of workers for every thread that
@@ -186,7 +191,7 @@ func (d *nativeDevice) Name() string { return d.name }
 func (d *nativeDevice) Facts() map[string]string {
 	facts := map[string]string{}
 	for _, f := range d.describe() {
-		if !strings.HasPrefix(f.key, ladderPrefix) {
+		if !strings.HasPrefix(f.key, ladderPrefix) && f.key != uuidKey {
 			facts[f.key] = f.value
 		}
 	}
@@ -206,6 +211,27 @@ func (d *nativeDevice) describe() (facts []fact) {
 		return err
 	})
 	return facts
+}
+
+// Ladder is the used memory of the device behind each stage that was reached.
+func (d *nativeDevice) Ladder() (rungs []Rung) {
+	for _, f := range d.describe() {
+		stage, ok := strings.CutPrefix(f.key, ladderPrefix)
+		if bytes, err := strconv.ParseInt(f.value, 10, 64); ok && err == nil {
+			rungs = append(rungs, Rung{Stage: Stage(stage), DeviceUsedBytes: bytes})
+		}
+	}
+	return rungs
+}
+
+// UUID is the driver's name for the card; empty for what is none.
+func (d *nativeDevice) UUID() string {
+	for _, f := range d.describe() {
+		if f.key == uuidKey {
+			return f.value
+		}
+	}
+	return ""
 }
 
 // Close ends the owner. Programs and arenas should be closed before: later their

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -17,21 +18,20 @@ var emulated struct {
 // openEmulated builds, if that is not done, and opens the CUDA backend's code on the host.
 func openEmulated(t testing.TB, o engine.Options) engine.Device {
 	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
 	emulated.once.Do(func() {
-		root, err := filepath.Abs("../..")
-		if err == nil {
-			cmd := exec.Command("make", "--silent", "--directory", root, "emu")
-			var out []byte
-			if out, err = cmd.CombinedOutput(); err != nil {
-				t.Logf("%s", out)
-			}
-			engine.SearchIn(filepath.Join(root, "build"))
+		var out []byte
+		if out, emulated.err = exec.Command("make", "--silent", "--directory", root, "emu").CombinedOutput(); emulated.err != nil {
+			emulated.err = fmt.Errorf("make emu: %w: %s", emulated.err, out)
 		}
-		emulated.err = err
 	})
 	if emulated.err != nil {
-		t.Fatalf("make emu: %v", emulated.err)
+		t.Fatal(emulated.err)
 	}
+	engine.SearchIn(filepath.Join(root, "build"))
 	d, err := engine.Open("emu", o)
 	if err != nil {
 		t.Fatal(err)

@@ -35,6 +35,16 @@ bool lost(cudaError_t e) {
 
 std::string version(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
 
+// uuid_of writes a card's name as the driver's tools do.
+std::string uuid_of(const cudaDeviceProp &p) {
+  char text[64];
+  const auto *b = reinterpret_cast<const unsigned char *>(p.uuid.bytes);
+  std::snprintf(text, sizeof text, "GPU-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+                b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+                b[15]);
+  return text;
+}
+
 int devices() {
   int n = 0, driver = 0;
   checked(cudaDriverGetVersion(&driver), "asking for the driver");
@@ -177,8 +187,13 @@ std::string probe() {
   int n = devices(), driver = 0, runtime = 0;
   checked(cudaDriverGetVersion(&driver), "asking for the driver");
   checked(cudaRuntimeGetVersion(&runtime), "asking for the runtime");
-  return "devices=" + std::to_string(n) + "\ndriver=" + version(driver) + "\nruntime=" + version(runtime) +
-         "\n" + describe_libraries();
+  std::string names;
+  for (int i = 0; i < n; i++) {
+    cudaDeviceProp properties;
+    checked(cudaGetDeviceProperties(&properties, i), "asking for a device");
+    names += "device" + std::to_string(i) + "=" + properties.name + "\n";
+  }
+  return names + "driver=" + version(driver) + "\nruntime=" + version(runtime) + "\n" + describe_libraries();
 }
 
 std::unique_ptr<device> open_device(const lb_options &o) { return std::make_unique<gpu>(o); }
@@ -187,6 +202,7 @@ gpu::gpu(const lb_options &o)
     : planning(o.device == LB_NO_DEVICE),
       tf32(o.precision == LB_TF32),
       deterministic(o.deterministic != 0),
+      tune(o.tune != 0),
       workspace_limit(o.workspace_limit),
       plan_book(o.plan_book ? o.plan_book : ""),
       index_(o.device),
@@ -204,6 +220,7 @@ gpu::gpu(const lb_options &o)
   cudaDeviceProp properties;
   checked(cudaGetDeviceProperties(&properties, index_), "asking for the device");
   name_ = properties.name;
+  uuid_ = uuid_of(properties);
 #ifndef LB_EMU
   if (properties.major < 8)
     fail(LB_UNSUPPORTED, "%s has compute capability %d.%d, want at least 8.0", properties.name,
@@ -236,7 +253,8 @@ void gpu::rung(const char *stage) {
 }
 
 std::string gpu::describe() {
-  std::string text = "device=" + name_ + "\n" + describe_libraries();
+  std::string text = "device=" + name_ + "\nuuid=" + uuid_ + "\n" + describe_libraries();
+  if (ran_) rung("steady");
   for (const auto &r : ladder_) text += "ladder." + r.first + "=" + std::to_string(r.second) + "\n";
   return text;
 }
@@ -244,6 +262,12 @@ std::string gpu::describe() {
 std::unique_ptr<program> gpu::new_program() { return std::make_unique<gpu_program>(); }
 
 std::unique_ptr<kernel> gpu::choose(const op &o) {
+  constexpr int64_t most = (int64_t{1} << 31) - 1;
+  for (const auto *list : {&o.operands, &o.results})
+    for (const value *v : *list)
+      if (v && v->elements > most)
+        fail(LB_UNSUPPORTED, "a tensor of %lld elements, want at most %lld: a smaller batch fits",
+             static_cast<long long>(v->elements), static_cast<long long>(most));
   switch (o.kind) {
     case kind_conv:
     case kind_conv_backward_data:
@@ -445,6 +469,7 @@ void gpu::run(program &base, uint64_t first, uint64_t last, int32_t &at) {
     p.replays.push_back(q);
   }
   r.runs += r.runs < 2;
+  ran_ = true;
   at = -1;
   if (p.outputs.empty()) return;
   std::vector<const float *> from(p.outputs.size());
@@ -472,7 +497,6 @@ void gpu::settle(program &base) {
       p.ops[q.first + i].seconds += ms * 1e-3 * q.of->shares[i] / sum;
     p.spare.push_back(q.begin), p.spare.push_back(q.end);
   }
-  if (!p.replays.empty()) rung("steady");
   p.replays.clear();
 }
 

@@ -45,8 +45,8 @@ template <typename T>
 struct bias_each {
   T *y;
   const float *bias;
-  int64_t c;
-  __device__ void operator()(int64_t i) const { narrow(widen(y[i]) + bias[i % c], y[i]); }
+  unsigned c;
+  __device__ void operator()(unsigned i) const { narrow(widen(y[i]) + bias[i % c], y[i]); }
 };
 
 // image_each: y = (x - mean[c]) / deviation[c], from bytes.
@@ -54,10 +54,10 @@ template <typename T>
 struct image_each {
   const uint8_t *x;
   T *y;
-  int64_t c;
+  unsigned c;
   float mean[4], deviation[4];
-  __device__ void operator()(int64_t i) const {
-    int64_t k = i % c;
+  __device__ void operator()(unsigned i) const {
+    unsigned k = i % c;
     narrow((static_cast<float>(x[i]) - mean[k]) / deviation[k], y[i]);
   }
 };
@@ -97,7 +97,7 @@ struct elementwise : gpu_kernel {
                   "a copy");
         return;
     }
-    image_each<T> f{o.operands[0]->data, at<T>(&y), y.dims[3], {}, {}};
+    image_each<T> f{o.operands[0]->data, at<T>(&y), static_cast<unsigned>(y.dims[3]), {}, {}};
     for (int k = 0; k < 4; k++)
       f.mean[k] = static_cast<float>(o.attr.mean[k]),
       f.deviation[k] = static_cast<float>(o.attr.deviation[k]);
@@ -160,7 +160,7 @@ void gather(const gather_list &list, int n, float *to, gpu &d) {
 void add_bias(const value &y, const float *bias, gpu &d) {
   typed(y, [&](auto number) {
     using T = decltype(number);
-    each(d, y.elements, bias_each<T>{at<T>(&y), bias, y.channels()});
+    each(d, y.elements, bias_each<T>{at<T>(&y), bias, static_cast<unsigned>(y.channels())});
   });
 }
 

@@ -195,6 +195,9 @@ enum {
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
 struct cudaDeviceProp {
   char name[256];
+  struct {
+    char bytes[16];
+  } uuid;
   size_t totalGlobalMem;
   int major, minor, multiProcessorCount;
 };
@@ -217,7 +220,7 @@ inline cudaError_t cudaDriverGetVersion(int *v) { return *v = 0, cudaSuccess; }
 inline cudaError_t cudaRuntimeGetVersion(int *v) { return *v = 0, cudaSuccess; }
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
-  *p = {"emulated", emu::total, 0, 0, 4};
+  *p = {"emulated", {}, emu::total, 0, 0, 4};
   return cudaSuccess;
 }
 inline cudaError_t cudaMemGetInfo(size_t *free, size_t *total) {

@@ -16,6 +16,8 @@ namespace lb {
 void checked(cudaError_t, const char *doing);
 
 struct libraries;  // handles of cuDNN and cuBLAS, and the engines chosen; library.cc
+struct gpu;
+std::string choices_of(const program &, gpu &);  // those of a program, as lines of a plan book
 
 // gpu is the device. Everything runs on one stream, or is captured from it; copies of inputs
 // have a stream of their own.
@@ -33,9 +35,11 @@ struct gpu : device {
   void read(program &, const value &, void *to) override;
   void run(program &, uint64_t first, uint64_t last, int32_t &at) override;
   void settle(program &) override;
+  std::string choices(const program &p) override { return choices_of(p, *this); }
 
   bool planning;  // no device: kernels are chosen, nothing runs
   bool tf32, deterministic;
+  bool tune;  // engines are timed before one is chosen
   uint64_t workspace_limit;
   std::string plan_book;
   cudaStream_t stream = nullptr;
@@ -47,7 +51,8 @@ struct gpu : device {
   cudaGraphExec_t capture(program &, uint64_t first, uint64_t last, int32_t &at);
   int index_;
   bool scatter_;
-  std::string name_;
+  std::string name_, uuid_;
+  bool ran_ = false;
   std::vector<std::pair<std::string, uint64_t>> ladder_;  // used bytes of the device behind each stage
   struct slot {                                           // a buffer that writes go through
     uint8_t *data = nullptr;

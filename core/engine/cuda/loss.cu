@@ -37,7 +37,8 @@ __global__ void __launch_bounds__(threads_per_block) entropy_rows(entropy_args g
   for (int64_t k = lane; k < g.classes; k += warp) sum += expf(l[k] - top);
   for (int m = warp / 2; m > 0; m /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, m);
   if (row != i) return;
-  for (int64_t k = lane; k < g.classes; k += warp) g.p[i * g.classes + k] = expf(l[k] - top) / sum;
+  float inverse = 1 / sum;
+  for (int64_t k = lane; k < g.classes; k += warp) g.p[i * g.classes + k] = expf(l[k] - top) * inverse;
   if (lane != 0) return;
   g.losses[i] = static_cast<double>(logf(sum)) + top - own;
   g.hits[i] = best == label;

@@ -130,7 +130,8 @@ __global__ void __launch_bounds__(threads_per_block) backward_partial(backward_a
     int64_t j = p.column + k;
     if (!p.active) continue;
     mean[k] = t.mean[j];
-    scale_shift(mean[k], t.variance[j], t.gamma[j], t.beta[j], t.epsilon, scale[k], shift[k]);
+    if (M == mask::from_x)
+      scale_shift(mean[k], t.variance[j], t.gamma[j], t.beta[j], t.epsilon, scale[k], shift[k]);
   }
   for (int64_t i = p.row; i < p.end; i += p.step) {
     int64_t at = i * t.t.c + p.column;
@@ -171,8 +172,9 @@ __global__ void __launch_bounds__(threads_per_block) backward_write(backward_arg
   for (int k = 0; k < W; k++) {
     int64_t j = p.column + k;
     u[k] = t.constants[j], v[k] = t.constants[t.t.c + j], w[k] = t.constants[2 * t.t.c + j];
-    mean[k] = t.mean[j];
-    scale_shift(mean[k], t.variance[j], t.gamma[j], t.beta[j], t.epsilon, scale[k], shift[k]);
+    mean[k] = t.mean[j], scale[k] = shift[k] = 0;
+    if (M == mask::from_x)
+      scale_shift(mean[k], t.variance[j], t.gamma[j], t.beta[j], t.epsilon, scale[k], shift[k]);
   }
   for (int64_t i = p.row; i < p.end; i += p.step) {
     int64_t at = i * t.t.c + p.column;

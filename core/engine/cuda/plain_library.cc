@@ -7,6 +7,7 @@ struct libraries {};
 
 std::shared_ptr<libraries> open_libraries(gpu &) { return nullptr; }
 std::string describe_libraries() { return "library=none\n"; }
+std::string choices_of(const program &, gpu &) { return ""; }
 std::unique_ptr<kernel> make_conv(const op &o, gpu &d) { return make_plain(o, d); }
 std::unique_ptr<kernel> make_linear(const op &o, gpu &d) { return make_plain(o, d); }
 

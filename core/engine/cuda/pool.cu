@@ -7,27 +7,31 @@
 namespace lb {
 namespace {
 
+// whole narrows a size: no tensor has 2^31 elements (device.cc), so that indices have 32 bits,
+// which divide several times as fast.
+int whole(int64_t n) { return static_cast<int>(n); }
+
 // axis is one direction: sizes in elements.
 struct axis {
-  int64_t in, out, kernel, stride, padding;
+  int in, out, kernel, stride, padding;
   bool adaptive;
-  __device__ int64_t begin(int64_t i) const { return adaptive ? i * in / out : i * stride - padding; }
-  __device__ int64_t end(int64_t i) const {
+  __device__ int begin(int i) const { return adaptive ? i * in / out : i * stride - padding; }
+  __device__ int end(int i) const {
     return adaptive ? ((i + 1) * in + out - 1) / out : i * stride - padding + kernel;
   }
   // first and last windows that element x lies in; none where last < first.
-  __device__ int64_t first(int64_t x) const {
+  __device__ int first(int x) const {
     if (adaptive) return x * out / in;
-    int64_t low = x + padding - kernel + 1;
+    int low = x + padding - kernel + 1;
     return low <= 0 ? 0 : (low + stride - 1) / stride;
   }
-  __device__ int64_t last(int64_t x) const {
-    int64_t i = adaptive ? ((x + 1) * out + in - 1) / in - 1 : (x + padding) / stride;
+  __device__ int last(int x) const {
+    int i = adaptive ? ((x + 1) * out + in - 1) / in - 1 : (x + padding) / stride;
     return i < out ? i : out - 1;
   }
   // counted elements of a window that a mean divides by.
-  __device__ int64_t counted(int64_t i, bool count_padding) const {
-    int64_t from = begin(i), to = end(i);
+  __device__ int counted(int i, bool count_padding) const {
+    int from = begin(i), to = end(i);
     if (count_padding && !adaptive) return (to < in + padding ? to : in + padding) - from;
     return (to < in ? to : in) - (from > 0 ? from : 0);
   }
@@ -35,15 +39,15 @@ struct axis {
 
 struct geometry {
   axis h, w;
-  int64_t c;  // in pieces
+  int c;  // in pieces
   bool count_padding;
 };
 
 // spot is an element of a tensor of rows x columns.
 struct spot {
-  int64_t n, y, x, k;
+  int n, y, x, k;
 };
-__device__ inline spot spot_of(int64_t i, int64_t rows, int64_t columns, int64_t c) {
+__device__ inline spot spot_of(int i, int rows, int columns, int c) {
   spot s;
   s.k = i % c, i /= c;
   s.x = i % columns, i /= columns;
@@ -66,14 +70,14 @@ struct max_each {
   const part<T, W> *x;
   part<T, W> *y;
   octets<W> *index;
-  __device__ void operator()(int64_t i) const {
+  __device__ void operator()(int i) const {
     spot s = spot_of(i, g.h.out, g.w.out, g.c);
-    int64_t top = g.h.begin(s.y), left = g.w.begin(s.x), bottom = g.h.end(s.y), right = g.w.end(s.x);
+    int top = g.h.begin(s.y), left = g.w.begin(s.x), bottom = g.h.end(s.y), right = g.w.end(s.x);
     part<T, W> best{};
     octets<W> where{};
     bool begun = false;
-    for (int64_t r = top > 0 ? top : 0; r < bottom && r < g.h.in; r++)
-      for (int64_t q = left > 0 ? left : 0; q < right && q < g.w.in; q++) {
+    for (int r = top > 0 ? top : 0; r < bottom && r < g.h.in; r++)
+      for (int q = left > 0 ? left : 0; q < right && q < g.w.in; q++) {
         part<T, W> v = x[((s.n * g.h.in + r) * g.w.in + q) * g.c + s.k];
         auto place = static_cast<uint8_t>((r - top) * g.w.kernel + q - left);
         for (int k = 0; k < W; k++)
@@ -91,13 +95,13 @@ struct max_backward_each {
   const part<T, W> *dy;
   const octets<W> *index;
   part<T, W> *dx;
-  __device__ void operator()(int64_t i) const {
+  __device__ void operator()(int i) const {
     spot s = spot_of(i, g.h.in, g.w.in, g.c);
     float sum[W];
     for (int k = 0; k < W; k++) sum[k] = 0;
-    for (int64_t p = g.h.first(s.y); p <= g.h.last(s.y); p++)
-      for (int64_t q = g.w.first(s.x); q <= g.w.last(s.x); q++) {
-        int64_t at = ((s.n * g.h.out + p) * g.w.out + q) * g.c + s.k;
+    for (int p = g.h.first(s.y); p <= g.h.last(s.y); p++)
+      for (int q = g.w.first(s.x); q <= g.w.last(s.x); q++) {
+        int at = ((s.n * g.h.out + p) * g.w.out + q) * g.c + s.k;
         auto place = static_cast<uint8_t>((s.y - g.h.begin(p)) * g.w.kernel + s.x - g.w.begin(q));
         octets<W> where = index[at];
         part<T, W> v = dy[at];
@@ -115,13 +119,13 @@ struct mean_each {
   geometry g;
   const part<T, W> *x;
   part<T, W> *y;
-  __device__ void operator()(int64_t i) const {
+  __device__ void operator()(int i) const {
     spot s = spot_of(i, g.h.out, g.w.out, g.c);
-    int64_t top = g.h.begin(s.y), left = g.w.begin(s.x), bottom = g.h.end(s.y), right = g.w.end(s.x);
+    int top = g.h.begin(s.y), left = g.w.begin(s.x), bottom = g.h.end(s.y), right = g.w.end(s.x);
     float sum[W];
     for (int k = 0; k < W; k++) sum[k] = 0;
-    for (int64_t r = top > 0 ? top : 0; r < bottom && r < g.h.in; r++)
-      for (int64_t q = left > 0 ? left : 0; q < right && q < g.w.in; q++) {
+    for (int r = top > 0 ? top : 0; r < bottom && r < g.h.in; r++)
+      for (int q = left > 0 ? left : 0; q < right && q < g.w.in; q++) {
         part<T, W> v = x[((s.n * g.h.in + r) * g.w.in + q) * g.c + s.k];
         for (int k = 0; k < W; k++) sum[k] += widen(v.v[k]);
       }
@@ -137,12 +141,12 @@ struct mean_backward_each {
   geometry g;
   const part<T, W> *dy;
   part<T, W> *dx;
-  __device__ void operator()(int64_t i) const {
+  __device__ void operator()(int i) const {
     spot s = spot_of(i, g.h.in, g.w.in, g.c);
     float sum[W];
     for (int k = 0; k < W; k++) sum[k] = 0;
-    for (int64_t p = g.h.first(s.y); p <= g.h.last(s.y); p++)
-      for (int64_t q = g.w.first(s.x); q <= g.w.last(s.x); q++) {
+    for (int p = g.h.first(s.y); p <= g.h.last(s.y); p++)
+      for (int q = g.w.first(s.x); q <= g.w.last(s.x); q++) {
         auto count = static_cast<float>(g.h.counted(p, g.count_padding) * g.w.counted(q, g.count_padding));
         part<T, W> v = dy[((s.n * g.h.out + p) * g.w.out + q) * g.c + s.k];
         for (int k = 0; k < W; k++) sum[k] += widen(v.v[k]) / count;
@@ -156,22 +160,23 @@ struct mean_backward_each {
 // stretch is one direction of up-sampling with aligned corners: result i lies at
 // i*(in-1)/(out-1), between two elements.
 struct stretch {
-  int64_t in, out;
-  __device__ double at(int64_t i) const {
-    return out > 1 ? static_cast<double>(i) * static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0;
-  }
+  int in, out;
+  double ratio;
+  stretch(int i, int o)
+      : in(i), out(o), ratio(o > 1 ? static_cast<double>(i - 1) / static_cast<double>(o - 1) : 0) {}
+  __device__ double at(int i) const { return static_cast<double>(i) * ratio; }
   // weight of element x in result i.
-  __device__ float weight(int64_t x, int64_t i) const {
+  __device__ float weight(int x, int i) const {
     double p = at(i);
-    auto low = static_cast<int64_t>(p);
+    int low = static_cast<int>(p);
     auto above = static_cast<float>(p - static_cast<double>(low));
     return x == low ? 1 - above : x == low + 1 ? above : 0;
   }
   // The results that x has a share in lie from first to last.
-  __device__ int64_t first(int64_t x) const { return in > 1 && x > 0 ? (x - 1) * (out - 1) / (in - 1) : 0; }
-  __device__ int64_t last(int64_t x) const {
+  __device__ int first(int x) const { return in > 1 && x > 0 ? (x - 1) * (out - 1) / (in - 1) : 0; }
+  __device__ int last(int x) const {
     if (in == 1) return out - 1;
-    int64_t i = ((x + 1) * (out - 1) + in - 2) / (in - 1);
+    int i = ((x + 1) * (out - 1) + in - 2) / (in - 1);
     return i < out ? i : out - 1;
   }
 };
@@ -179,16 +184,16 @@ struct stretch {
 template <typename T, int W>
 struct upsample_each {
   stretch h, w;
-  int64_t c;
+  int c;
   const part<T, W> *x;
   part<T, W> *y;
-  __device__ void operator()(int64_t i) const {
+  __device__ void operator()(int i) const {
     spot s = spot_of(i, h.out, w.out, c);
-    auto r = static_cast<int64_t>(h.at(s.y)), q = static_cast<int64_t>(w.at(s.x));
+    auto r = static_cast<int>(h.at(s.y)), q = static_cast<int>(w.at(s.x));
     float sum[W];
     for (int k = 0; k < W; k++) sum[k] = 0;
-    for (int64_t a = r; a <= r + 1 && a < h.in; a++)
-      for (int64_t b = q; b <= q + 1 && b < w.in; b++) {
+    for (int a = r; a <= r + 1 && a < h.in; a++)
+      for (int b = q; b <= q + 1 && b < w.in; b++) {
         float share = h.weight(a, s.y) * w.weight(b, s.x);
         if (share == 0) continue;
         part<T, W> v = x[((s.n * h.in + a) * w.in + b) * c + s.k];
@@ -203,17 +208,17 @@ struct upsample_each {
 template <typename T, int W>
 struct upsample_backward_each {
   stretch h, w;
-  int64_t c;
+  int c;
   const part<T, W> *dy;
   part<T, W> *dx;
-  __device__ void operator()(int64_t i) const {
+  __device__ void operator()(int i) const {
     spot s = spot_of(i, h.in, w.in, c);
     float sum[W];
     for (int k = 0; k < W; k++) sum[k] = 0;
-    for (int64_t a = h.first(s.y); a <= h.last(s.y); a++) {
+    for (int a = h.first(s.y); a <= h.last(s.y); a++) {
       float down = h.weight(s.y, a);
       if (down == 0) continue;
-      for (int64_t b = w.first(s.x); b <= w.last(s.x); b++) {
+      for (int b = w.first(s.x); b <= w.last(s.x); b++) {
         float share = down * w.weight(s.x, b);
         if (share == 0) continue;
         part<T, W> v = dy[((s.n * h.out + a) * w.out + b) * c + s.k];
@@ -250,10 +255,14 @@ struct pool : gpu_kernel {
     const value &large = backward(o.kind) ? *o.results[0] : *o.operands[0];
     bool adaptive = o.kind == kind_adaptive_average_pool || o.kind == kind_adaptive_average_pool_backward;
     auto along = [&](int i) {
-      return axis{large.dims[1 + i], small.dims[1 + i], o.attr.kernel[i],
-                  o.attr.stride[i],  o.attr.padding[i], adaptive};
+      return axis{whole(large.dims[1 + i]), whole(small.dims[1 + i]), whole(o.attr.kernel[i]),
+                  whole(o.attr.stride[i]),  whole(o.attr.padding[i]), adaptive};
     };
-    g = {along(0), along(1), large.dims[3], o.attr.count_padding != 0};
+    for (int i = 1; i < 3; i++)
+      if (large.dims[i] * small.dims[i] >= int64_t{1} << 31)
+        fail(LB_UNSUPPORTED, "a pooling of %lld rows or columns to %lld, want a product below 2^31",
+             static_cast<long long>(large.dims[i]), static_cast<long long>(small.dims[i]));
+    g = {along(0), along(1), whole(large.dims[3]), o.attr.count_padding != 0};
   }
   void run(const op &o) override {
     const value &y = *o.results[0];
@@ -289,8 +298,9 @@ struct upsampling : gpu_kernel {
       using T = decltype(number);
       constexpr int W = decltype(width)::value;
       using P = part<T, W>;
-      stretch h{in.dims[1], out.dims[1]}, w{in.dims[2], out.dims[2]};
-      int64_t c = in.dims[3] / W, n = o.results[0]->elements / W;
+      stretch h(whole(in.dims[1]), whole(out.dims[1])), w(whole(in.dims[2]), whole(out.dims[2]));
+      int c = whole(in.dims[3]) / W;
+      int64_t n = o.results[0]->elements / W;
       const P *from = at<P>(o.operands[0]);
       if (back)
         each(d, n, upsample_backward_each<T, W>{h, w, c, from, at<P>(o.results[0])});

@@ -147,6 +147,17 @@ int32_t abi_kernel(lb_program *p, uint64_t op, char *text, uint64_t capacity, lb
   });
 }
 
+int32_t abi_choices(lb_program *p, char *text, uint64_t capacity, lb_error *e) {
+  return guard(e, [&] {
+    const lb::program &q = inner(p);
+    need(text, "text");
+    std::string all = p->device->inner->choices(q);
+    if (all.size() >= capacity)
+      lb::fail(LB_INVALID, "choices: room for %llu bytes, want %zu", llu{capacity}, all.size() + 1);
+    std::memcpy(text, all.c_str(), all.size() + 1);
+  });
+}
+
 // bind_op places scratch memory and generates code; all that the op touches must have a place.
 void bind_op(lb::op &o, lb::memory &m, uint64_t scratch_offset) {
   for (const auto *list : {&o.operands, &o.results})
@@ -272,11 +283,11 @@ int32_t abi_trace(lb_program *p, double *seconds, uint64_t ops, int32_t reset, l
   });
 }
 
-const lb_backend table = {LB_ABI,        sizeof(lb_backend), lb::backend_name, abi_probe,
-                          abi_open,      abi_describe,       abi_close,        abi_prepare,
-                          abi_scratch,   abi_kernel,         abi_bind,         abi_program_free,
-                          abi_arena_new, abi_arena_fill,     abi_arena_read,   abi_arena_free,
-                          abi_write,     abi_read,           abi_run,          abi_trace};
+const lb_backend table = {LB_ABI,         sizeof(lb_backend), lb::backend_name, abi_probe,     abi_open,
+                          abi_describe,   abi_close,          abi_prepare,      abi_scratch,   abi_kernel,
+                          abi_choices,    abi_bind,           abi_program_free, abi_arena_new, abi_arena_fill,
+                          abi_arena_read, abi_arena_free,     abi_write,        abi_read,      abi_run,
+                          abi_trace};
 
 }  // namespace
 

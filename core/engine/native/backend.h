@@ -59,6 +59,7 @@ typedef struct lb_options {
   int32_t precision;         // LB_F32 or LB_TF32
   int32_t deterministic;     // 1: only kernels that give the same bits every time
   int32_t scatter;           // 1: every place in an arena is an allocation of its own
+  int32_t tune;              // 1: kernels are timed before one is chosen
   uint64_t workspace_limit;  // no kernel is chosen that needs more scratch memory, in bytes; 0: no limit
   const char *plan_book;     // lines of engines to use, NULL: the backend chooses
 } lb_options;
@@ -87,6 +88,8 @@ typedef struct lb_backend {
   int32_t (*scratch)(lb_program *, uint64_t *bytes, uint64_t ops, lb_error *);
   // kernel names the kernel that prepare chose for an op.
   int32_t (*kernel)(lb_program *, uint64_t op, char *text, uint64_t capacity, lb_error *);
+  // choices writes the kernels that prepare chose as lines of a plan book.
+  int32_t (*choices)(lb_program *, char *text, uint64_t capacity, lb_error *);
   int32_t (*bind)(lb_program *, lb_arena *, const uint64_t *value_offsets, uint64_t values,
                   const uint64_t *scratch_offsets, uint64_t ops, lb_error *);
   void (*program_free)(lb_program *);

@@ -42,6 +42,10 @@ static inline int32_t call_kernel(const lb_backend *b, lb_program *x0, uint64_t 
                                   uint64_t capacity, lb_error *x3) {
   return b->kernel(x0, op, text, capacity, x3);
 }
+static inline int32_t call_choices(const lb_backend *b, lb_program *p, char *text, uint64_t capacity,
+                                   lb_error *e) {
+  return b->choices(p, text, capacity, e);
+}
 static inline int32_t call_bind(const lb_backend *b, lb_program *x0, lb_arena *x1,
                                 const uint64_t *value_offsets, uint64_t values,
                                 const uint64_t *scratch_offsets, uint64_t ops, lb_error *x6) {

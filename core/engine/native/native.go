@@ -108,6 +108,7 @@ type Options struct {
 	Device, Threads        int32
 	TF32                   bool
 	Deterministic, Scatter bool
+	Tune                   bool
 	WorkspaceLimit         uint64 // bytes
 	PlanBook               string
 }
@@ -117,7 +118,7 @@ func (b Backend) Open(o Options) (Device, error) {
 	var e C.lb_error
 	var d Device
 	c := C.lb_options{struct_size: C.sizeof_lb_options, device: C.int32_t(o.Device), threads: C.int32_t(o.Threads), precision: flag(o.TF32),
-		deterministic: flag(o.Deterministic), scatter: flag(o.Scatter), workspace_limit: C.uint64_t(o.WorkspaceLimit)}
+		deterministic: flag(o.Deterministic), scatter: flag(o.Scatter), tune: flag(o.Tune), workspace_limit: C.uint64_t(o.WorkspaceLimit)}
 	if o.PlanBook != "" {
 		c.plan_book = C.CString(o.PlanBook)
 		defer C.free(unsafe.Pointer(c.plan_book))
@@ -163,6 +164,14 @@ func (b Backend) Kernel(p Program, op uint64) (string, error) {
 	var e C.lb_error
 	text := make([]byte, 256)
 	err := check(C.call_kernel(b.table, p.p, C.uint64_t(op), (*C.char)(unsafe.Pointer(&text[0])), C.uint64_t(len(text)), &e), &e)
+	return C.GoString((*C.char)(unsafe.Pointer(&text[0]))), err
+}
+
+// Choices returns the kernels that Prepare chose as lines of a plan book.
+func (b Backend) Choices(p Program) (string, error) {
+	var e C.lb_error
+	text := make([]byte, 1<<20) // some thousand lines; a network has some tens
+	err := check(C.call_choices(b.table, p.p, (*C.char)(unsafe.Pointer(&text[0])), C.uint64_t(len(text)), &e), &e)
 	return C.GoString((*C.char)(unsafe.Pointer(&text[0]))), err
 }
 

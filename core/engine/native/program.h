@@ -138,6 +138,7 @@ struct device {
   // run runs the ops first, ..., last-1; at is the index of the op under way.
   virtual void run(program &, uint64_t first, uint64_t last, int32_t &at) = 0;
   virtual void settle(program &) {}  // the ops' seconds are read next
+  virtual std::string choices(const program &) { return ""; }
 };
 
 // What a backend defines beside its device.

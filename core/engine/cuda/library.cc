@@ -1,0 +1,455 @@
+// Convolutions by cuDNN and linear layers by cuBLAS: the only file that sees their headers.
+//
+// An engine is chosen once for each signature, at prepare, and kept: the one that the plan
+// book has, or the fastest of those that heuristics propose where the device is opened to
+// tune, or the first of them. Its workspace is the op's scratch memory, so the plan knows it. A
+// book whose engine is not there, or needs another workspace than it says, is an error.
+//
+// Of the engines proposed those are left out that round inputs where full f32 was asked for,
+// or sum in less than f32, or transform (FFT, Winograd), whose workspaces are large and
+// whose rounding is another; and, where that was asked for, those that give other bits every
+// time.
+#include <cublas_v2.h>
+#include <cudnn.h>
+#include <cudnn_frontend.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "gpu.h"
+
+namespace lb {
+namespace {
+
+namespace fe = cudnn_frontend;
+
+void checked_cudnn(cudnnStatus_t s, const char *doing) {
+  if (s != CUDNN_STATUS_SUCCESS) fail(LB_INTERNAL, "cuDNN: %s: %s", doing, cudnnGetErrorString(s));
+}
+
+void checked_cublas(cublasStatus_t s, const char *doing) {
+  if (s != CUBLAS_STATUS_SUCCESS) fail(LB_INTERNAL, "cuBLAS: %s: %s", doing, cublasGetStatusString(s));
+}
+
+void checked_graph(fe::error_t e, const char *doing) {
+  if (e.is_bad()) fail(LB_INTERNAL, "cuDNN: %s: %s", doing, e.get_message().c_str());
+}
+
+// Pointers that the libraries get are multiples of this; scratch memory begins at one of 64.
+constexpr uint64_t alignment = 256;
+
+uint8_t *align(uint8_t *p) {
+  return reinterpret_cast<uint8_t *>((reinterpret_cast<uintptr_t>(p) + alignment - 1) / alignment *
+                                     alignment);
+}
+
+uint64_t with_alignment(uint64_t bytes) { return bytes > 0 ? bytes + alignment : 0; }
+
+struct signature {
+  int32_t kind;
+  value x, w, y;  // of the forward convolution
+  int64_t stride[2], padding[2];
+
+  signature(const op &o) : kind(o.kind) {
+    const value &a = *o.operands[0], &b = *o.operands[1], &c = *o.results[0];
+    x = kind == kind_conv_backward_data ? c : a;
+    w = kind == kind_conv_backward_weights ? c : b;
+    y = kind == kind_conv ? c : kind == kind_conv_backward_data ? a : b;
+    for (int i = 0; i < 2; i++) stride[i] = o.attr.stride[i], padding[i] = o.attr.padding[i];
+  }
+  // text names the signature in the plan book: conv f32 n h w c, k r s, stride, padding.
+  std::string text(const gpu &d) const {
+    std::ostringstream s;
+    s << (kind == kind_conv                 ? "conv"
+          : kind == kind_conv_backward_data ? "conv_backward_data"
+                                            : "conv_backward_weights");
+    s << (x.type == type_bf16 ? " bf16" : d.tf32 ? " tf32" : " f32");
+    if (d.deterministic) s << " deterministic";
+    s << " x" << x.dims[0] << "x" << x.dims[1] << "x" << x.dims[2] << "x" << x.dims[3];
+    s << " w" << w.dims[0] << "x" << w.dims[1] << "x" << w.dims[2] << "x" << w.dims[3];
+    s << " s" << stride[0] << "x" << stride[1] << " p" << padding[0] << "x" << padding[1];
+    return s.str();
+  }
+};
+
+// choice is a line of the plan book: signature, engine, knobs (number=value,...), workspace in
+// bytes and microseconds, separated by tabs. Microseconds are 0 where nothing was timed.
+struct choice {
+  int64_t engine = -1;
+  std::unordered_map<fe::KnobType_t, int64_t> knobs;
+  int64_t workspace = 0;
+  double microseconds = 0;
+
+  std::string text() const {
+    std::vector<std::pair<int64_t, int64_t>> sorted;
+    for (const auto &k : knobs) sorted.push_back({static_cast<int64_t>(k.first), k.second});
+    std::sort(sorted.begin(), sorted.end());
+    std::ostringstream s;
+    s << engine << "\t";
+    for (size_t i = 0; i < sorted.size(); i++)
+      s << (i ? "," : "") << sorted[i].first << "=" << sorted[i].second;
+    s << "\t" << workspace << "\t" << microseconds;
+    return s.str();
+  }
+};
+
+std::map<std::string, choice> read_book(const std::string &text) {
+  std::map<std::string, choice> book;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty()) continue;
+    std::istringstream fields(line);
+    std::string name, engine, knobs, workspace;
+    std::getline(fields, name, '\t'), std::getline(fields, engine, '\t');
+    std::getline(fields, knobs, '\t'), std::getline(fields, workspace, '\t');
+    choice c;
+    try {
+      c.engine = std::stoll(engine), c.workspace = std::stoll(workspace);
+      std::istringstream list(knobs);
+      for (std::string knob; std::getline(list, knob, ',');) {
+        size_t equal = knob.find('=');
+        c.knobs[static_cast<fe::KnobType_t>(std::stoll(knob.substr(0, equal)))] =
+            std::stoll(knob.substr(equal + 1));
+      }
+    } catch (const std::exception &) {
+      fail(LB_INVALID,
+           "plan book: got %.200s, want a signature, an engine, knobs and a workspace between tabs",
+           line.c_str());
+    }
+    book[name] = c;
+  }
+  return book;
+}
+
+// planned is a convolution with its engine, shared by all ops of one signature.
+struct planned {
+  fe::graph::Graph graph;
+  int64_t index = 0;  // of the engine among those that the graph holds
+  choice chosen;
+  bool estimated = false;  // there is no device, and the book has no such line
+};
+
+fe::DataType_t type_of(const value &v) {
+  return v.type == type_bf16 ? fe::DataType_t::BFLOAT16 : fe::DataType_t::FLOAT;
+}
+
+enum : int64_t { uid_x = 1, uid_w = 2, uid_y = 3 };
+
+// tensor describes [N H W C], or weights [K R S C], in cuDNN's order of dimensions.
+fe::graph::Tensor_attributes tensor(const value &v, int64_t uid) {
+  const int64_t *n = v.dims;
+  return fe::graph::Tensor_attributes()
+      .set_uid(uid)
+      .set_dim({n[0], n[3], n[1], n[2]})
+      .set_stride({n[1] * n[2] * n[3], 1, n[2] * n[3], n[3]})
+      .set_data_type(type_of(v));
+}
+
+template <typename A>
+A attributes_of(const signature &s) {
+  return A()
+      .set_padding({s.padding[0], s.padding[1]})
+      .set_stride({s.stride[0], s.stride[1]})
+      .set_dilation({1, 1});
+}
+
+void describe_graph(fe::graph::Graph &g, const signature &s) {
+  g.set_compute_data_type(fe::DataType_t::FLOAT).set_intermediate_data_type(fe::DataType_t::FLOAT);
+  g.set_io_data_type(type_of(s.x));
+  std::shared_ptr<fe::graph::Tensor_attributes> out;
+  const value *shape = nullptr;
+  int64_t uid = 0;
+  switch (s.kind) {
+    case kind_conv:
+      out = g.conv_fprop(g.tensor(tensor(s.x, uid_x)), g.tensor(tensor(s.w, uid_w)),
+                         attributes_of<fe::graph::Conv_fprop_attributes>(s));
+      shape = &s.y, uid = uid_y;
+      break;
+    case kind_conv_backward_data:
+      out = g.conv_dgrad(g.tensor(tensor(s.y, uid_y)), g.tensor(tensor(s.w, uid_w)),
+                         attributes_of<fe::graph::Conv_dgrad_attributes>(s));
+      shape = &s.x, uid = uid_x;
+      break;
+    default:
+      out = g.conv_wgrad(g.tensor(tensor(s.y, uid_y)), g.tensor(tensor(s.x, uid_x)),
+                         attributes_of<fe::graph::Conv_wgrad_attributes>(s));
+      shape = &s.w, uid = uid_w;
+  }
+  const int64_t *n = shape->dims;
+  out->set_output(true)
+      .set_uid(uid)
+      .set_dim({n[0], n[3], n[1], n[2]})
+      .set_stride({n[1] * n[2] * n[3], 1, n[2] * n[3], n[3]})
+      .set_data_type(type_of(*shape));
+}
+
+}  // namespace
+
+// libraries has a handle of each library for every stream, and the engines.
+struct libraries {
+  std::map<cudaStream_t, cudnnHandle_t> dnn;
+  std::map<cudaStream_t, cublasHandle_t> blas;
+  std::map<std::string, choice> book;
+  std::map<std::string, std::shared_ptr<planned>> engines;
+
+  cudnnHandle_t dnn_of(cudaStream_t s) {
+    cudnnHandle_t &h = dnn[s];
+    if (!h) {
+      checked_cudnn(cudnnCreate(&h), "making a handle");
+      checked_cudnn(cudnnSetStream(h, s), "setting the stream");
+    }
+    return h;
+  }
+  cublasHandle_t blas_of(cudaStream_t s, bool tf32) {
+    cublasHandle_t &h = blas[s];
+    if (!h) {
+      checked_cublas(cublasCreate(&h), "making a handle");
+      checked_cublas(cublasSetStream(h, s), "setting the stream");
+      checked_cublas(cublasSetMathMode(h, tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_PEDANTIC_MATH),
+                     "setting the precision");
+    }
+    return h;
+  }
+  ~libraries() {
+    engines.clear();
+    for (auto &h : dnn)
+      if (h.second) cudnnDestroy(h.second);
+    for (auto &h : blas)
+      if (h.second) cublasDestroy(h.second);
+  }
+};
+
+namespace {
+
+// rent is device memory for a while.
+struct rent {
+  void *p = nullptr;
+  explicit rent(int64_t bytes) {
+    if (bytes > 0) checked(cudaMalloc(&p, static_cast<size_t>(bytes)), "memory to time engines in");
+    if (bytes > 0) checked(cudaMemset(p, 0, static_cast<size_t>(bytes)), "clearing memory");
+  }
+  rent(const rent &) = delete;
+  rent &operator=(const rent &) = delete;
+  ~rent() { cudaFree(p); }
+};
+
+// seconds_of is the least time of a few runs of an engine.
+double microseconds_of(fe::graph::Graph &g, int64_t index, cudnnHandle_t h, cudaStream_t stream,
+                       std::unordered_map<int64_t, void *> &pack) {
+  rent workspace(g.get_workspace_size_plan_at_index(index));
+  cudaEvent_t begin = nullptr, end = nullptr;
+  checked(cudaEventCreate(&begin), "making an event");
+  checked(cudaEventCreate(&end), "making an event");
+  double least = -1;
+  for (int i = 0; i < 8; i++) {
+    cudaEventRecord(begin, stream);
+    if (g.execute_plan_at_index(h, pack, workspace.p, index).is_bad()) break;
+    cudaEventRecord(end, stream);
+    float ms = 0;
+    if (cudaEventSynchronize(end) != cudaSuccess || cudaEventElapsedTime(&ms, begin, end) != cudaSuccess)
+      break;
+    if (i > 1 && (least < 0 || ms * 1e3 < least)) least = ms * 1e3;  // the first ones load code
+  }
+  cudaEventDestroy(begin), cudaEventDestroy(end);
+  return least;
+}
+
+void leave_out(fe::graph::Graph &g, const signature &s, const gpu &d) {
+  using note = fe::NumericalNote_t;
+  std::vector<note> unwanted = {note::FFT,
+                                note::WINOGRAD,
+                                note::WINOGRAD_TILE_4x4,
+                                note::WINOGRAD_TILE_6x6,
+                                note::WINOGRAD_TILE_13x13,
+                                note::REDUCED_PRECISION_REDUCTION};
+  if (s.x.type == type_f32 && !d.tf32)
+    unwanted.push_back(note::TENSOR_CORE), unwanted.push_back(note::DOWN_CONVERT_INPUTS);
+  if (d.deterministic) unwanted.push_back(note::NONDETERMINISTIC);
+  g.deselect_numeric_notes(unwanted);
+  if (d.workspace_limit > 0) g.deselect_workspace_greater_than(static_cast<int64_t>(d.workspace_limit));
+}
+
+// propose chooses among the engines of the heuristics; false: none can do it.
+bool propose(planned &p, const signature &s, gpu &d, cudnnHandle_t h) {
+  fe::graph::Graph &g = p.graph;
+  if (g.create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK}).is_bad()) return false;
+  leave_out(g, s, d);
+  std::unique_ptr<rent> x, w, y;
+  std::unordered_map<int64_t, void *> pack;
+  if (d.tune) {
+    x = std::make_unique<rent>(s.x.bytes), w = std::make_unique<rent>(s.w.bytes),
+    y = std::make_unique<rent>(s.y.bytes);
+    pack = {{uid_x, x->p}, {uid_w, w->p}, {uid_y, y->p}};
+  }
+  bool found = false;
+  for (int64_t i = 0; i < g.get_execution_plan_count(); i++) {
+    if (g.build_plan_at_index(i).is_bad()) continue;
+    choice c;
+    c.workspace = g.get_workspace_size_plan_at_index(i);
+    if (d.workspace_limit > 0 && static_cast<uint64_t>(c.workspace) > d.workspace_limit) continue;
+    if (g.get_engine_and_knobs_at_index(i, c.engine, c.knobs).is_bad()) continue;
+    if (d.tune) c.microseconds = microseconds_of(g, i, h, d.stream, pack);
+    if (d.tune && c.microseconds < 0) continue;
+    if (!found || c.microseconds < p.chosen.microseconds) p.chosen = c, p.index = i, found = true;
+    if (!d.tune) break;
+  }
+  return found;
+}
+
+// follow builds the engine that the book names.
+void follow(planned &p, const choice &c, const std::string &name) {
+  fe::graph::Graph &g = p.graph;
+  fe::error_t e = g.create_execution_plan(c.engine, c.knobs);
+  if (e.is_good()) e = g.build_plan_at_index(0);
+  if (e.is_bad())
+    fail(LB_INVALID,
+         "plan book: engine %lld of %s is not there: the book is of another cuDNN or GPU, make it again: %s",
+         static_cast<long long>(c.engine), name.c_str(), e.get_message().c_str());
+  int64_t workspace = g.get_workspace_size_plan_at_index(0);
+  if (workspace != c.workspace)
+    fail(LB_INVALID,
+         "plan book: %s: engine %lld needs %lld bytes of workspace, the book says %lld: make it again",
+         name.c_str(), static_cast<long long>(c.engine), static_cast<long long>(workspace),
+         static_cast<long long>(c.workspace));
+  p.chosen = c, p.index = 0;
+}
+
+std::shared_ptr<planned> engine_of(const signature &s, gpu &d) {
+  libraries &l = *d.library;
+  std::string name = s.text(d);
+  auto known = l.engines.find(name);
+  if (known != l.engines.end()) return known->second;
+  auto p = std::make_shared<planned>();
+  auto line = l.book.find(name);
+  if (d.planning) {
+    p->estimated = line == l.book.end();
+    if (!p->estimated) p->chosen = line->second;
+    return l.engines[name] = p;
+  }
+  cudnnHandle_t h = l.dnn_of(d.stream);
+  describe_graph(p->graph, s);
+  checked_graph(p->graph.validate(), "describing a convolution");
+  checked_graph(p->graph.build_operation_graph(h), "describing a convolution");
+  if (line != l.book.end())
+    follow(*p, line->second, name);
+  else if (!propose(*p, s, d, h))
+    p = nullptr;
+  return l.engines[name] = p;
+}
+
+struct dnn_conv : gpu_kernel {
+  std::shared_ptr<planned> p;
+  uint64_t sums = 0;  // scratch memory of the bias's gradient
+  dnn_conv(const op &o, gpu &g, std::shared_ptr<planned> q) : gpu_kernel(g), p(std::move(q)) {
+    scratch = with_alignment(static_cast<uint64_t>(p->chosen.workspace));
+    if (o.kind == kind_conv_backward_weights && o.results.size() > 1)
+      sums = sum_columns_scratch(*o.operands[1]), scratch = std::max(scratch, sums);
+    name = "cuDNN engine " + std::to_string(p->chosen.engine);
+    if (p->estimated) name = "cuDNN, workspace estimated";
+  }
+  void run(const op &o) override {
+    uint8_t *a = o.operands[0]->data, *b = o.operands[1]->data, *c = o.results[0]->data;
+    std::unordered_map<int64_t, void *> pack;
+    if (o.kind == kind_conv)
+      pack = {{uid_x, a}, {uid_w, b}, {uid_y, c}};
+    else if (o.kind == kind_conv_backward_data)
+      pack = {{uid_y, a}, {uid_w, b}, {uid_x, c}};
+    else
+      pack = {{uid_x, a}, {uid_y, b}, {uid_w, c}};
+    checked_graph(
+        p->graph.execute_plan_at_index(d.library->dnn_of(d.stream), pack, align(o.scratch), p->index),
+        "a convolution");
+    if (o.kind == kind_conv && o.operands[2]) add_bias(*o.results[0], o.in(2), d);
+    if (sums > 0) sum_columns(*o.operands[1], o.out(1), o.scratch, d);
+  }
+};
+
+constexpr uint64_t gemm_workspace = uint64_t{4} << 20;
+
+struct blas_linear : gpu_kernel {
+  uint64_t workspace;
+  blas_linear(const op &o, gpu &g) : gpu_kernel(g), workspace(gemm_workspace) {
+    if (d.workspace_limit > 0) workspace = std::min(workspace, d.workspace_limit / alignment * alignment);
+    scratch = with_alignment(workspace);
+    if (o.kind == kind_linear_backward_weights && o.results.size() > 1)
+      scratch = std::max(scratch, sum_columns_scratch(*o.operands[1]));
+    name = "cuBLAS gemm";
+  }
+  // Matrices are stored by rows; to cuBLAS, which stores by columns, they are transposed.
+  void run(const op &o) override {
+    const value &a = *o.operands[0], &b = *o.operands[1], &c = *o.results[0];
+    switch (o.kind) {
+      case kind_linear:  // y' = w x'
+        multiply(b, a, c, CUBLAS_OP_T, CUBLAS_OP_N, b.dims[0], a.dims[0], b.dims[1], b.dims[1], b.dims[1], o);
+        if (o.operands[2]) add_bias(c, o.in(2), d);
+        return;
+      case kind_linear_backward_data:  // dx' = w' dy'
+        return multiply(b, a, c, CUBLAS_OP_N, CUBLAS_OP_N, b.dims[1], a.dims[0], b.dims[0], b.dims[1],
+                        b.dims[0], o);
+    }
+    // dw' = x' dy
+    multiply(a, b, c, CUBLAS_OP_N, CUBLAS_OP_T, c.dims[1], c.dims[0], a.dims[0], c.dims[1], c.dims[0], o);
+    if (o.results.size() > 1) sum_columns(b, o.out(1), o.scratch, d);
+  }
+  static cudaDataType_t type(const value &v) { return v.type == type_bf16 ? CUDA_R_16BF : CUDA_R_32F; }
+  void multiply(const value &a, const value &b, const value &c, cublasOperation_t ta, cublasOperation_t tb,
+                int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, const op &o) {
+    cublasHandle_t h = d.library->blas_of(d.stream, d.tf32);
+    checked_cublas(cublasSetWorkspace(h, workspace > 0 ? align(o.scratch) : nullptr, workspace),
+                   "setting the workspace");
+    float one = 1, zero = 0;
+    cublasComputeType_t compute = a.type == type_bf16 ? CUBLAS_COMPUTE_32F
+                                  : d.tf32            ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                      : CUBLAS_COMPUTE_32F_PEDANTIC;
+    checked_cublas(cublasGemmEx_64(h, ta, tb, m, n, k, &one, a.data, type(a), lda, b.data, type(b), ldb,
+                                   &zero, c.data, type(c), m, compute, CUBLAS_GEMM_DEFAULT),
+                   "a product");
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<libraries> open_libraries(gpu &d) {
+  auto l = std::make_shared<libraries>();
+  l->book = read_book(d.plan_book);
+  if (d.planning) return l;
+  l->dnn_of(d.stream), l->blas_of(d.stream, d.tf32);
+  return l;
+}
+
+std::string describe_libraries() {
+  size_t v = cudnnGetVersion();
+  int major = 0, minor = 0, patch = 0;
+  cublasGetProperty(MAJOR_VERSION, &major), cublasGetProperty(MINOR_VERSION, &minor),
+      cublasGetProperty(PATCH_LEVEL, &patch);
+  return "cuDNN=" + std::to_string(v / 10000) + "." + std::to_string(v / 100 % 100) + "." +
+         std::to_string(v % 100) + "\ncuBLAS=" + std::to_string(major) + "." + std::to_string(minor) + "." +
+         std::to_string(patch) + "\n";
+}
+
+std::string choices_of(const program &p, gpu &d) {
+  std::map<std::string, std::string> lines;
+  for (const op &o : p.ops) {
+    if (o.kind != kind_conv && o.kind != kind_conv_backward_data && o.kind != kind_conv_backward_weights)
+      continue;
+    std::string name = signature(o).text(d);
+    auto found = d.library->engines.find(name);
+    if (found != d.library->engines.end() && found->second && !found->second->estimated)
+      lines[name] = found->second->chosen.text();
+  }
+  std::string text;
+  for (const auto &l : lines) text += l.first + "\t" + l.second + "\n";
+  return text;
+}
+
+// make_conv: a signature that no engine can do, such as channels that it cannot align, has the
+// plain loop, and the kernel's name says so.
+std::unique_ptr<kernel> make_conv(const op &o, gpu &d) {
+  auto p = engine_of(signature(o), d);
+  if (!p) return make_plain(o, d);
+  return std::make_unique<dnn_conv>(o, d, p);
+}
+
+std::unique_ptr<kernel> make_linear(const op &o, gpu &d) { return std::make_unique<blas_linear>(o, d); }
+
+}  // namespace lb

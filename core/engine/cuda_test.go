@@ -1,0 +1,160 @@
+package engine_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/optest"
+)
+
+var update = flag.Bool("update", false, "rewrite docs/ops.md")
+
+// cudaLibrary names the folder of the CUDA backend's library, as `make cuda` leaves it.
+func cudaLibrary(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../../build")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "liblocalbench_cuda.so")); err != nil {
+		t.Skip("the CUDA backend is not built (make cuda): nothing of the library was tested")
+	}
+	return dir
+}
+
+// TestCUDAWithoutDevice loads the library: where there is no GPU it says what is missing.
+func TestCUDAWithoutDevice(t *testing.T) {
+	engine.SearchIn(cudaLibrary(t))
+	d, err := engine.Open("cuda", engine.Options{})
+	if err == nil {
+		d.Close()
+		t.Skip("there is a device: nothing is missing")
+	}
+	var e *engine.Unavailable
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v, want an error that says what is missing", err)
+	}
+	for _, part := range []string{"driver", "device"} {
+		if strings.Contains(e.Why, part) {
+			return
+		}
+	}
+	t.Errorf("got %q, want a sentence about the driver or the device", e.Why)
+}
+
+// TestCUDAPlansWithoutDevice prepares every case of the op table on a machine that need not have a
+// GPU: each kind has a kernel, and the scratch memory of own kernels is that of the stand-in.
+func TestCUDAPlansWithoutDevice(t *testing.T) {
+	engine.SearchIn(cudaLibrary(t))
+	d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	emulated := openEmulated(t, engine.Options{})
+	for _, c := range optest.Cases() {
+		g, err := c.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := d.Prepare(g)
+		if err != nil {
+			t.Errorf("%s: %v", c, err)
+			continue
+		}
+		q, err := emulated.Prepare(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, name := range p.Kernels() {
+			if name == "plain" && p.Scratch()[i] != q.Scratch()[i] {
+				t.Errorf("%s: %d bytes of scratch memory, want %d", c, p.Scratch()[i], q.Scratch()[i])
+			}
+		}
+		if _, err := d.NewArena(64); err == nil {
+			t.Fatal("a device that only plans gave memory")
+		}
+		p.Close()
+		q.Close()
+	}
+}
+
+// TestMissingLibrary looks for a backend in an empty folder, and for one that is none.
+func TestMissingLibrary(t *testing.T) {
+	dir := t.TempDir()
+	engine.SearchIn(dir)
+	defer engine.SearchIn("")
+	open := func() *engine.Unavailable {
+		_, err := engine.Open("cuda", engine.Options{})
+		var e *engine.Unavailable
+		if !errors.As(err, &e) || e.Hint() == "" {
+			t.Fatalf("got %v, want what is missing and what to do", err)
+		}
+		return e
+	}
+	if e := open(); !strings.Contains(e.Why, dir) {
+		t.Errorf("got %q, want the folders that were looked in", e.Why)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "liblocalbench_cuda.so"), []byte("no library"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if e := open(); !strings.Contains(e.Why, "liblocalbench_cuda.so") {
+		t.Errorf("got %q, want the file that is no library", e.Why)
+	}
+}
+
+// TestOpTable holds docs/ops.md against the backends: which of them has a kernel of which kind. A kind
+// that the CUDA backend lacks fails.
+func TestOpTable(t *testing.T) {
+	devices := []engine.Device{openDevice(t, "reference", 1), openDevice(t, "cpu", 1), openEmulated(t, engine.Options{})}
+	has := map[graph.Kind][]bool{}
+	for _, c := range optest.Cases() {
+		g, err := c.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind := c.Op(g).Kind
+		if has[kind] == nil {
+			has[kind] = []bool{true, true, true}
+		}
+		for i, d := range devices {
+			p, err := d.Prepare(g)
+			if has[kind][i] = has[kind][i] && err == nil; err == nil {
+				p.Close()
+			}
+		}
+	}
+	var b strings.Builder
+	b.WriteString("# Ops and backends\n\nMade by `go test ./core/engine -run OpTable -update`. The kernels of cuda are tested on a stand-in for\nCUDA on the host; convolutions and linear layers by cuDNN and cuBLAS are not yet run on a GPU.\n\n| op | reference | cpu | cuda |\n|---|---|---|---|\n")
+	for _, k := range graph.Kinds() {
+		fmt.Fprintf(&b, "| `%s` |", k)
+		for i := range devices {
+			word := "no"
+			if has[k] != nil && has[k][i] {
+				word = "yes"
+			}
+			fmt.Fprintf(&b, " %s |", word)
+		}
+		b.WriteString("\n")
+		if has[k] == nil || slices.Contains(has[k], false) {
+			t.Errorf("%s: got %v of reference, cpu and cuda, want a kernel on each", k, has[k])
+		}
+	}
+	const path = "../../docs/ops.md"
+	if *update {
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != b.String() {
+		t.Errorf("%s is not what the backends are (%v): run this test with -update", path, err)
+	}
+}
