@@ -13,6 +13,7 @@ import (
 	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/core/plan"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/timeline"
 	"github.com/localbench/localbench/suite/train"
@@ -62,17 +63,32 @@ func Compile(spec results.Spec) (*Compiled, error) {
 	return CompileOn(d, spec)
 }
 
-// OpenDevice opens the device that a spec names, with its limits.
+// OpenDevice opens the device that a spec names, with its limits, and with the engines that the
+// plan book has for it.
 func OpenDevice(spec results.Spec) (engine.Device, error) {
-	limit, err := strconv.ParseInt(cmp.Or(spec.Options[optionWorkspaceLimit], "0"), 10, 64)
+	o, err := deviceOptions(spec)
 	if err != nil {
-		return nil, fmt.Errorf("workspace-limit: got %q, want a number of bytes", spec.Options[optionWorkspaceLimit])
+		return nil, err
 	}
-	number, err := strconv.Atoi(cmp.Or(spec.Device, "0"))
+	book, err := planbook.Own()
 	if err != nil {
-		return nil, fmt.Errorf("device: got %q, want a number", spec.Device)
+		return nil, err
 	}
-	return engine.Open(spec.Backend, engine.Options{Device: number, Threads: int(spec.Threads), WorkspaceLimit: limit})
+	if o.PlanBook, err = bookFor(spec, book); err != nil {
+		return nil, err
+	}
+	return engine.Open(spec.Backend, o)
+}
+
+func deviceOptions(spec results.Spec) (o engine.Options, err error) {
+	o.Threads = int(spec.Threads)
+	if o.WorkspaceLimit, err = strconv.ParseInt(cmp.Or(spec.Options[optionWorkspaceLimit], "0"), 10, 64); err != nil {
+		return o, fmt.Errorf("workspace-limit: got %q, want a number of bytes", spec.Options[optionWorkspaceLimit])
+	}
+	if o.Device, err = strconv.Atoi(cmp.Or(spec.Device, "0")); err != nil {
+		return o, fmt.Errorf("device: got %q, want a number", spec.Device)
+	}
+	return o, nil
 }
 
 // CompileOn is Compile on an open device: cheaper where many specs are planned.

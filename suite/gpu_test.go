@@ -103,13 +103,13 @@ func TestRunOnCUDAIsWatched(t *testing.T) {
 	if x.record.Environment.GPU != "card GPU-b" || x.record.Environment.Driver != "580" {
 		t.Errorf("environment: got %q, %q, want card and driver", x.record.Environment.GPU, x.record.Environment.Driver)
 	}
-	// However many samples fell between: all joules are some epoch's, but those of the
-	// last sample.
+	// However many samples fell between: each epoch has joules, and those of the samples
+	// behind the last epoch, one at least, are none's.
 	if len(g.Epochs) != 2 || g.Epochs[0].Epoch != 1 || g.Epochs[1].Epoch != 2 {
 		t.Fatalf("got the epochs %v, want 1 and 2", g.Epochs)
 	}
-	if sum := g.Epochs[0].EnergyJoules + g.Epochs[1].EnergyJoules; *g.EnergyJoules != 10*float64(card.reads-1) || sum != *g.EnergyJoules-10 || g.EnergySource != "counter" {
-		t.Errorf("energy: got %g joules by %s, %g in epochs, want %d and 10 less", *g.EnergyJoules, g.EnergySource, sum, 10*(card.reads-1))
+	if sum := g.Epochs[0].EnergyJoules + g.Epochs[1].EnergyJoules; *g.EnergyJoules != 10*float64(card.reads-1) || g.Epochs[0].EnergyJoules < 10 || g.Epochs[1].EnergyJoules < 10 || sum > *g.EnergyJoules-10 || g.EnergySource != "counter" {
+		t.Errorf("energy: got %g joules by %s, %g in epochs, want %d and at least 10 less", *g.EnergyJoules, g.EnergySource, sum, 10*(card.reads-1))
 	}
 	if *g.Samples != int64(card.reads) || g.ThrottleReasons["idle"] != *g.Samples || *g.IntervalSeconds != 0.1 {
 		t.Errorf("got %d samples, %v, every %g s, want %d", *g.Samples, g.ThrottleReasons, *g.IntervalSeconds, card.reads)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,7 @@ func planCommand(env Env) *cobra.Command {
 	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena is at most this large: 512MiB, 8GiB", one(&f.budget, size))
 	define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave for other things", one(&f.reserve, size))
 	define(c.Flags(), "target", "device", "", "find the largest batch that fits the free memory of cpu, or of cuda:0", word(&f.target))
+	define(c.Flags(), "gpu", "name", "", "with --backend cuda: plan for a GPU that is not here, by its driver's name, with the plan book's workspaces", word(&f.gpu))
 	define(c.Flags(), "policy", "name", policyPlanned, "planned: our arena; eager: what an eager framework with a caching allocator would report", word(&f.policy))
 	c.Flags().BoolVar(&f.details, "details", false, "modules, scopes, largest values and the timeline of every run; always there for a single one")
 	define(c.Flags(), "export", "folder", "", "write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
@@ -52,7 +54,7 @@ func planCommand(env Env) *cobra.Command {
 			return usage(err)
 		}
 		var files []string
-		tables, err := onDevice(specs, func(d engine.Device) ([]table.Table, error) {
+		tables, err := onDevice(specs, f.gpu, func(d engine.Device) ([]table.Table, error) {
 			if budget > 0 {
 				return fitTable(d, specs, budget)
 			}
@@ -74,6 +76,7 @@ func planCommand(env Env) *cobra.Command {
 type planFlags struct {
 	budget, reserve        int64
 	target, policy, export string
+	gpu                    string
 	details                bool
 }
 
@@ -89,7 +92,7 @@ func (f planFlags) fitBudget() (int64, error) {
 		return 0, fmt.Errorf("policy: got %q, want %s or %s", f.policy, policyPlanned, policyEager)
 	}
 	budget := f.budget
-	switch backend, _, _ := strings.Cut(f.target, ":"); backend {
+	switch backend, number, _ := strings.Cut(f.target, ":"); backend {
 	case "":
 	case "cpu":
 		free, err := meter.AvailableBytes()
@@ -98,10 +101,11 @@ func (f planFlags) fitBudget() (int64, error) {
 		}
 		budget = free
 	case "cuda":
-		if _, err := engine.Open("cuda", engine.Options{}); err != nil {
+		free, err := freeOnGPU(number)
+		if err != nil {
 			return 0, fmt.Errorf("target: %w", err)
 		}
-		return 0, errors.New("target: the memory of a GPU is not read in this version, give it with --fit")
+		budget = free
 	default:
 		return 0, fmt.Errorf("target: got %q, want cpu or cuda:0", f.target)
 	}
@@ -114,9 +118,28 @@ func (f planFlags) fitBudget() (int64, error) {
 	return budget - f.reserve, nil
 }
 
-// onDevice opens the device that all specs name.
-func onDevice(specs []results.Spec, use func(engine.Device) ([]table.Table, error)) ([]table.Table, error) {
-	d, err := suite.OpenDevice(specs[0])
+// freeOnGPU is the free memory of a GPU, of which our own context and libraries have taken
+// their part.
+func freeOnGPU(number string) (int64, error) {
+	index, err := strconv.Atoi(cmp.Or(number, "0"))
+	if err != nil || index < 0 {
+		return 0, fmt.Errorf("got cuda:%s, want a number such as cuda:0", number)
+	}
+	d, err := engine.Open("cuda", engine.Options{Device: index})
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	has, ok := d.(interface{ FreeBytes() int64 })
+	if !ok {
+		return 0, errors.New("the backend does not tell its free memory, give it with --fit")
+	}
+	return has.FreeBytes(), nil
+}
+
+// onDevice opens a device that plans all specs, as their own one or as the GPU of that name.
+func onDevice(specs []results.Spec, gpu string, use func(engine.Device) ([]table.Table, error)) ([]table.Table, error) {
+	d, err := suite.OpenPlanner(specs[0], gpu)
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
@@ -153,14 +176,19 @@ func sizesTable(all []profiled) table.Table {
 	t := table.Table{Title: "Memory of a training step", Columns: append(specColumns(),
 		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("arena_bytes", "arena"),
 		numberColumn("lower_bound_bytes", "lower bound"), numberColumn("fragmentation_bytes", "fragmentation"), textColumn("peak_op", "peak at"))}
+	estimated := 0
 	for _, c := range all {
 		m, bp := c.Memory, baselineOf(all, c.Spec)
 		if bp.PlannedPeakBytes != nil {
 			t.Notes = []string{relatedNote}
 		}
+		estimated += c.Estimated()
 		t.Rows = append(t.Rows, append(specCells(c.Spec),
 			over(bytesCell(m.PlannedPeakBytes), bp.PlannedPeakBytes), over(bytesCell(m.ArenaBytes), bp.ArenaBytes),
 			bytesCell(m.LowerBoundBytes), bytesCell(fragmentation(m)), table.Text(m.PeakOp)))
+	}
+	if estimated > 0 {
+		t.Notes = append(t.Notes, fmt.Sprintf("Workspace estimated, as none, for %d convolutions: the GPU is not here and the plan book does not have them (benchctl tune).", estimated))
 	}
 	return t
 }

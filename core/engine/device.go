@@ -16,11 +16,12 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// What a device tells of its used memory begins with ladderPrefix, and uuidKey is its name among
-// all cards; neither is a fact that runs of one kind share.
+// What a device tells of its used memory begins with ladderPrefix, uuidKey is its name among all
+// cards, and freeKey its free bytes: no facts that runs of one kind share.
 const (
 	ladderPrefix = "ladder."
 	uuidKey      = "uuid"
+	freeKey      = "free"
 )
 
 // nativeDevice is a native backend whose calls all come from one goroutine that is
@@ -51,11 +52,31 @@ func openLibrary(name string, o Options) (Device, error) {
 	}
 	if o.Device != PlanOnly {
 		if _, err := b.Probe(); err != nil {
-			return nil, &Unavailable{Backend: name, Why: err.Error(), Remedy: "`benchctl devices` lists what is there; --backend cpu needs no GPU"}
+			return nil, &Unavailable{Backend: name, Why: err.Error(), Remedy: probeRemedy}
 		}
 	}
 	return openNative(name, b, o)
 }
+
+// Probe asks a backend in a library what it is made of and which devices there are, as facts
+// such as device0 and cuDNN. The error says why it cannot run here.
+func Probe(name string) (map[string]string, error) {
+	b, err := findLibrary(name)
+	if err != nil {
+		return nil, err
+	}
+	text, err := b.Probe()
+	if err != nil {
+		return nil, &Unavailable{Backend: name, Why: err.Error(), Remedy: probeRemedy}
+	}
+	facts := map[string]string{}
+	for _, f := range parseFacts(text) {
+		facts[f.key] = f.value
+	}
+	return facts, nil
+}
+
+const probeRemedy = "`benchctl devices` lists what is there; --backend cpu needs no GPU"
 
 // searched is the folder that backends are looked for in first.
 var searched atomic.Pointer[string]
@@ -108,7 +129,7 @@ func openNative(name string, b native.Backend, o Options) (Device, error) {
 	go d.own()
 	err := d.do(func() (err error) {
 		d.handle, err = b.Open(native.Options{Device: int32(o.Device), Threads: int32(o.Threads), TF32: o.TF32, Deterministic: o.Deterministic,
-			Scatter: o.Scatter, WorkspaceLimit: uint64(o.WorkspaceLimit), PlanBook: o.PlanBook})
+			Scatter: o.Scatter, Tune: o.Tune, WorkspaceLimit: uint64(o.WorkspaceLimit), PlanBook: o.PlanBook})
 		return err
 	})
 	if err == nil && o.Device != PlanOnly {
@@ -191,7 +212,7 @@ func (d *nativeDevice) Name() string { return d.name }
 func (d *nativeDevice) Facts() map[string]string {
 	facts := map[string]string{}
 	for _, f := range d.describe() {
-		if !strings.HasPrefix(f.key, ladderPrefix) && f.key != uuidKey {
+		if !strings.HasPrefix(f.key, ladderPrefix) && f.key != uuidKey && f.key != freeKey {
 			facts[f.key] = f.value
 		}
 	}
@@ -204,12 +225,18 @@ type fact struct{ key, value string }
 func (d *nativeDevice) describe() (facts []fact) {
 	_ = d.do(func() error {
 		text, err := d.backend.Describe(d.handle)
-		for line := range strings.Lines(text) {
-			key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-			facts = append(facts, fact{key, value})
-		}
+		facts = parseFacts(text)
 		return err
 	})
+	return facts
+}
+
+// parseFacts reads "key=value" lines.
+func parseFacts(text string) (facts []fact) {
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		facts = append(facts, fact{key, value})
+	}
 	return facts
 }
 
@@ -225,9 +252,22 @@ func (d *nativeDevice) Ladder() (rungs []Rung) {
 }
 
 // UUID is the driver's name for the card; empty for what is none.
-func (d *nativeDevice) UUID() string {
+func (d *nativeDevice) UUID() string { return d.fact(uuidKey) }
+
+// FreeBytes is the free memory of a device with a memory of its own, at this time; 0
+// for one that has none.
+func (d *nativeDevice) FreeBytes() int64 {
+	bytes, err := strconv.ParseInt(d.fact(freeKey), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return bytes
+}
+
+// fact is one of the facts; empty where the device does not have it.
+func (d *nativeDevice) fact(key string) string {
 	for _, f := range d.describe() {
-		if f.key == uuidKey {
+		if f.key == key {
 			return f.value
 		}
 	}
@@ -411,6 +451,16 @@ func (p *nativeProgram) Kernels() []string {
 		return nil
 	})
 	return names
+}
+
+// Choices are the kernels that were chosen as lines of a plan book: signature, engine,
+// knobs, workspace in bytes and microseconds between tabs; empty where there is no choice.
+func (p *nativeProgram) Choices() (lines string, err error) {
+	err = p.device.do(func() error {
+		lines, err = p.device.backend.Choices(p.handle)
+		return p.explain("choices", err)
+	})
+	return lines, err
 }
 
 // Trace returns the seconds spent in each op.

@@ -57,6 +57,12 @@ type Program interface {
 // on a machine that has none; nothing can run.
 const PlanOnly = -1
 
+// Chooser is a program that tells the kernels that were chosen as lines of a plan book. It is
+// optional.
+type Chooser interface {
+	Choices() (string, error)
+}
+
 // Options open a device.
 type Options struct {
 	Device  int // index among equal devices, or PlanOnly
@@ -69,8 +75,12 @@ type Options struct {
 	// Scatter makes every place in an arena an allocation of its own, for tools that watch
 	// allocations.
 	Scatter bool
-	// PlanBook has the convolution engines to use; empty: the backend chooses.
+	// PlanBook has the convolution engines to use, as lines of Chooser; empty: the backend
+	// chooses. An engine that is not there, or needs another workspace than the book says, is
+	// an error.
 	PlanBook string
+	// Tune has the backend time the engines that the book does not name before it chooses.
+	Tune bool
 	// WorkspaceLimit bounds the scratch memory of a kernel in bytes: one that needs
 	// more is not chosen. 0: no limit.
 	WorkspaceLimit int64

@@ -253,7 +253,11 @@ void gpu::rung(const char *stage) {
 }
 
 std::string gpu::describe() {
-  std::string text = "device=" + name_ + "\nuuid=" + uuid_ + "\n" + describe_libraries();
+  std::string text = "device=" + name_ + "\n" + describe_libraries();
+  if (planning) return text;
+  size_t have = 0, all = 0;
+  checked(cudaMemGetInfo(&have, &all), "asking for free memory");
+  text += "uuid=" + uuid_ + "\nfree=" + std::to_string(have) + "\n";
   if (ran_) rung("steady");
   for (const auto &r : ladder_) text += "ladder." + r.first + "=" + std::to_string(r.second) + "\n";
   return text;

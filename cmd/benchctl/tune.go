@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/planbook"
+	"github.com/localbench/localbench/suite"
+)
+
+func tuneCommand(env Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "tune",
+		Short: "time the convolution engines of this GPU, and keep the fastest in the plan book",
+		Long: "tune prepares the training step of every run and times each engine that cuDNN has for\n" +
+			"each of its convolutions. The plan book keeps the fastest with its workspace, so\n" +
+			"that the memory of a step is known before it runs, on a machine without that GPU\n" +
+			"too. An entry that is there stays; a benchctl that is built with the book uses it.",
+		Example: "  benchctl tune --backend cuda --methods bp,auglocal --networks resnet32,resnet110 --batch 1024",
+		Args:    noArguments,
+	}
+	s := addShared(c)
+	path := filepath.Join("results", "planbook", "book.json")
+	define(c.Flags(), "book", "file", path, "the plan book", word(&path))
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		request, _, err := s.expand(c)
+		if err != nil {
+			return err
+		}
+		specs, err := request.Expand()
+		if err != nil {
+			return usage(err)
+		}
+		book, err := planbook.Read(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return usage(err)
+		}
+		for _, spec := range specs {
+			if spec.Backend != "cuda" {
+				return usage(fmt.Errorf("backend: got %s, want cuda: its kernels are chosen by the device", spec.Backend))
+			}
+			before := len(book.Entries)
+			gpu, err := suite.Tune(spec, &book)
+			if err != nil {
+				return usage(fmt.Errorf("%s: %w", results.SpecID(spec), err))
+			}
+			if err := book.Write(path); err != nil {
+				return usage(err)
+			}
+			fmt.Fprintf(env.Stdout, "%s: %d new engines on %s\n", results.SpecID(spec), len(book.Entries)-before, gpu)
+		}
+		return nil
+	}
+	return c
+}

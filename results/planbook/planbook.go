@@ -1,0 +1,135 @@
+// Package planbook holds which convolution engine a GPU uses for which convolution: made on the
+// GPU by `benchctl tune`, kept in version control, so that the memory of a step is known exactly
+// before it runs, on a machine without that GPU too.
+package planbook
+
+import (
+	"cmp"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+)
+
+//go:embed book.json
+var own []byte
+
+// schema is the version of the file.
+const schema = 1
+
+// Entry is the engine of one signature on one kind of GPU with one version of cuDNN.
+type Entry struct {
+	GPU            string  `json:"gpu"`       // the driver's name of it
+	CUDNN          string  `json:"cudnn"`     // 9.19.1
+	Signature      string  `json:"signature"` // kind, precision and shapes, as the backend writes them
+	Engine         int64   `json:"engine"`
+	Knobs          string  `json:"knobs"` // number=value,...
+	WorkspaceBytes int64   `json:"workspace_bytes"`
+	Microseconds   float64 `json:"microseconds,omitempty"` // when it was chosen
+}
+
+// Book is a plan book.
+type Book struct {
+	Schema  int     `json:"schema"`
+	Entries []Entry `json:"entries"`
+}
+
+// Own is the book that this program was built with.
+func Own() (Book, error) { return parse(own, "the book of this program") }
+
+// Read reads a book from a file.
+func Read(path string) (Book, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Book{}, fmt.Errorf("plan book: %w", err)
+	}
+	return parse(text, path)
+}
+
+func parse(text []byte, name string) (b Book, err error) {
+	if err := json.Unmarshal(text, &b); err != nil {
+		return b, fmt.Errorf("plan book: %s: %w", name, err)
+	}
+	if b.Schema != schema {
+		return b, fmt.Errorf("plan book: %s: schema: got %d, want %d", name, b.Schema, schema)
+	}
+	for _, e := range b.Entries {
+		if strings.ContainsAny(e.Signature+e.Knobs, "\t\n") || e.Signature == "" || e.WorkspaceBytes < 0 {
+			return b, fmt.Errorf("plan book: %s: entry %q: want a signature of one line and a workspace of at least 0 bytes", name, e.Signature)
+		}
+	}
+	return b, nil
+}
+
+// Lines are the entries of a GPU and a version of cuDNN as the backend reads them: signature,
+// engine, knobs, workspace and microseconds, between tabs. An empty version is that of
+// the last entry of the GPU.
+func (b Book) Lines(gpu, cudnn string) string {
+	for _, e := range b.Entries {
+		if cudnn == "" && e.GPU == gpu {
+			cudnn = e.CUDNN
+		}
+	}
+	var out strings.Builder
+	for _, e := range b.Entries {
+		if e.GPU == gpu && e.CUDNN == cudnn {
+			fmt.Fprintf(&out, "%s\t%d\t%s\t%d\t%g\n", e.Signature, e.Engine, e.Knobs, e.WorkspaceBytes, e.Microseconds)
+		}
+	}
+	return out.String()
+}
+
+// GPUs lists the GPUs that the book knows, in order of their names.
+func (b Book) GPUs() []string {
+	var names []string
+	for _, e := range b.Entries {
+		names = append(names, e.GPU)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Add takes over what a backend has chosen, in the form of Lines; older entries of the
+// same signature, GPU and version go.
+func (b *Book) Add(gpu, cudnn, lines string) error {
+	for line := range strings.Lines(lines) {
+		e := Entry{GPU: gpu, CUDNN: cudnn}
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(fields) != 5 {
+			return fmt.Errorf("plan book: got %q, want five fields between tabs", line)
+		}
+		e.Signature, e.Knobs = fields[0], fields[2]
+		_, err1 := fmt.Sscan(fields[1], &e.Engine)
+		_, err3 := fmt.Sscan(fields[3], &e.WorkspaceBytes)
+		_, err4 := fmt.Sscan(fields[4], &e.Microseconds)
+		if err := errors.Join(err1, err3, err4); err != nil {
+			return fmt.Errorf("plan book: %q: %w", line, err)
+		}
+		b.Entries = slices.DeleteFunc(b.Entries, func(old Entry) bool {
+			return old.GPU == gpu && old.CUDNN == cudnn && old.Signature == e.Signature
+		})
+		b.Entries = append(b.Entries, e)
+	}
+	slices.SortFunc(b.Entries, func(x, y Entry) int {
+		return cmp.Or(strings.Compare(x.GPU, y.GPU), strings.Compare(x.CUDNN, y.CUDNN), strings.Compare(x.Signature, y.Signature))
+	})
+	return nil
+}
+
+// Write writes the book to a file, whole or not at all.
+func (b Book) Write(path string) error {
+	b.Schema = schema
+	text, err := json.MarshalIndent(b, "", " ")
+	if err != nil {
+		return fmt.Errorf("plan book: %w", err)
+	}
+	if err := renameio.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("plan book: %w", err)
+	}
+	return nil
+}

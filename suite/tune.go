@@ -1,0 +1,108 @@
+package suite
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/planbook"
+)
+
+// bookFor is what the plan book has for the device of a spec; empty for other backends.
+func bookFor(spec results.Spec, book planbook.Book) (string, error) {
+	if spec.Backend != backendCUDA {
+		return "", nil
+	}
+	facts, err := engine.Probe(spec.Backend)
+	if err != nil {
+		return "", err
+	}
+	return book.Lines(facts["device"+cmp.Or(spec.Device, "0")], facts["cuDNN"]), nil
+}
+
+// Estimated is how many ops' scratch memory a plan does not know exactly: those of convolutions
+// that are planned without their GPU, and without an entry in the plan book.
+func (c *Compiled) Estimated() (n int) {
+	for _, k := range c.Kernels {
+		if strings.HasSuffix(k, "workspace estimated") {
+			n++
+		}
+	}
+	return n
+}
+
+// OpenPlanner opens a device that plans a spec. Where the spec's GPU is not there, its
+// backend plans without: with the plan book of that kind of GPU (its driver's name; empty:
+// the first that the book knows), and with estimates for what the book does not have.
+func OpenPlanner(spec results.Spec, gpu string) (engine.Device, error) {
+	if gpu == "" {
+		d, err := OpenDevice(spec)
+		var missing *engine.Unavailable
+		if err == nil || spec.Backend != backendCUDA || !errors.As(err, &missing) {
+			return d, err
+		}
+	}
+	if spec.Backend != backendCUDA {
+		return nil, fmt.Errorf("gpu: got %q with backend %s, want backend cuda", gpu, spec.Backend)
+	}
+	book, err := planbook.Own()
+	if err != nil {
+		return nil, err
+	}
+	if known := book.GPUs(); gpu == "" && len(known) > 0 {
+		gpu = known[0]
+	}
+	o, err := deviceOptions(spec)
+	if err != nil {
+		return nil, err
+	}
+	o.Device, o.PlanBook = engine.PlanOnly, book.Lines(gpu, "")
+	return engine.Open(spec.Backend, o)
+}
+
+// Tune prepares the training step of a spec, has the backend time every engine of every
+// convolution that the book does not name, and adds those it chose to the book. It returns the
+// GPU.
+func Tune(spec results.Spec, book *planbook.Book) (gpu string, err error) {
+	o, err := deviceOptions(spec)
+	if err != nil {
+		return "", err
+	}
+	facts, err := engine.Probe(spec.Backend)
+	if err != nil {
+		return "", err
+	}
+	gpu = facts["device"+cmp.Or(spec.Device, "0")]
+	o.PlanBook, o.Tune = book.Lines(gpu, facts["cuDNN"]), true
+	d, err := engine.Open(spec.Backend, o)
+	if err != nil {
+		return gpu, err
+	}
+	defer d.Close()
+	b, err := stagesOf(spec)
+	if err != nil {
+		return gpu, err
+	}
+	step, err := core.TrainingStep(b.stages, b.stepOptions(spec))
+	if err != nil {
+		return gpu, err
+	}
+	p, err := core.Compile(d, step, nil)
+	if err != nil {
+		return gpu, err
+	}
+	defer p.Program.Close()
+	chooser, ok := p.Program.(engine.Chooser)
+	if !ok {
+		return gpu, fmt.Errorf("tune: backend %s: its kernels are not a matter of choice", spec.Backend)
+	}
+	lines, err := chooser.Choices()
+	if err != nil {
+		return gpu, err
+	}
+	return gpu, book.Add(gpu, facts["cuDNN"], lines)
+}
