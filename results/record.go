@@ -122,6 +122,7 @@ type Memory struct {
 	EagerReservedBytes   *int64           `json:"eager_reserved_bytes,omitempty"`   // the same, with its caching allocator
 	EagerSearchedBytes   *int64           `json:"eager_searched_bytes,omitempty"`   // estimated: allocated at most, while it searches for algorithms
 	ByCategory           map[string]int64 `json:"by_category,omitempty"`            // bytes alive at the peak; sums to it
+	ByPhase              map[string]int64 `json:"by_phase,omitempty"`               // largest sum alive at any op of each phase
 	ByModule             []ModuleBytes    `json:"by_module,omitempty"`              // bytes alive at the peak
 	PeakOp               string           `json:"peak_op,omitzero"`                 // where the peak is
 	Top                  []Value          `json:"top,omitempty"`                    // largest values alive at the peak

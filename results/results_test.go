@@ -41,7 +41,7 @@ func full() Record {
 		Model: Model{Parameters: new(int64(466906)), AuxiliaryParameters: new(int64(1341058)),
 			Modules:        []Module{{Units: 1, AuxDepth: 2, Parameters: 99}},
 			FLOPsPerSample: FLOPs{Forward: new(int64(139)), Step: new(int64(417))}},
-		Memory: Memory{ByCategory: map[string]int64{"gradients": 60, "parameters": 40},
+		Memory: Memory{ByCategory: map[string]int64{"gradients": 60, "parameters": 40}, ByPhase: map[string]int64{"forward": 80, "backward": 100},
 			ByModule: []ModuleBytes{{Module: -1, Name: "shared", Bytes: 100}}, PeakOp: "module0/conv1",
 			Top:    []Value{{Name: "y", Scope: "module0", Category: "gradients", Bytes: 60}},
 			Ladder: []Rung{{Stage: "context", DeviceUsedBytes: 500, DeltaBytes: 500}, {Stage: "module", DeviceUsedBytes: 400, DeltaBytes: -100}}},
@@ -129,7 +129,7 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 		"environment": "version commit go os cpu threads memory_bytes gpu driver libraries",
 		"model":       "parameters auxiliary_parameters modules flops_per_sample",
 		"memory": `planned_peak_bytes arena_bytes lower_bound_bytes touched_bytes data_buffer_bytes process_peak_bytes
-			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes eager_searched_bytes by_category by_module peak_op top ladder`,
+			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes eager_searched_bytes by_category by_phase by_module peak_op top ladder`,
 		"time":     "step_seconds samples_per_second phase_seconds train_seconds eval_seconds data_wait_seconds data_share",
 		"accuracy": "epochs best_top1 best_epoch last_top1",
 		"gpu": `name uuid driver cuda_driver compute_capability ecc mig memory_bytes samples interval_seconds sampled_seconds process_peak_bytes

@@ -172,7 +172,10 @@ func describe(b *built, spec results.Spec, step *core.Step) (results.Model, erro
 // memory turns a profile into the planned part of a record.
 func memory(p *plan.Profile) results.Memory {
 	m := results.Memory{PlannedPeakBytes: &p.PlannedPeakBytes, ArenaBytes: &p.ArenaBytes, LowerBoundBytes: &p.LowerBoundBytes,
-		ByCategory: map[string]int64{}, PeakOp: p.PeakOp.String()}
+		ByCategory: map[string]int64{}, ByPhase: map[string]int64{}, PeakOp: p.PeakOp.String()}
+	for phase, bytes := range p.ByPhase {
+		m.ByPhase[phase.String()] = bytes
+	}
 	for c, bytes := range p.ByCategory {
 		if bytes > 0 {
 			m.ByCategory[graph.Category(c).String()] = bytes

@@ -49,7 +49,7 @@ func newRoot(env Env) *cobra.Command {
 		}
 		return &usageError{err, c.CommandPath() + " --help lists the flags"}
 	})
-	root.AddCommand(runCommand(env), planCommand(env), profileCommand(env), auditCommand(env), reportCommand(env), reproduceCommand(env), compareCommand(env), baselineCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), tuneCommand(env), executeCommand(env))
+	root.AddCommand(runCommand(env), planCommand(env), profileCommand(env), auditCommand(env), reportCommand(env), reproduceCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), tuneCommand(env), executeCommand(env))
 	return root
 }
 

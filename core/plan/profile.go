@@ -35,6 +35,10 @@ type Profile struct {
 	ByScope    []ScopeBytes  // the largest first
 	Top        []ValueBytes  // the ten largest, the largest first
 
+	// ByPhase is the largest sum alive at any op of a phase, by graph.Phase; the largest of
+	// them is PlannedPeakBytes.
+	ByPhase map[graph.Phase]int64
+
 	// Timeline is the bytes alive at each op; one sample for a program without
 	// ops.
 	Timeline []Sample
@@ -98,6 +102,7 @@ func Measure(g *graph.Graph, scratch []int64, l *Layout) *Profile {
 		LowerBoundBytes:    l.LowerBoundBytes,
 		ReservedBytes:      l.ReservedBytes,
 		FragmentationBytes: l.FragmentationBytes(),
+		ByPhase:            map[graph.Phase]int64{},
 	}
 	occupied := occupancies(g, scratch)
 	for _, v := range persistentValues(g) {
@@ -105,6 +110,9 @@ func Measure(g *graph.Graph, scratch []int64, l *Layout) *Profile {
 	}
 	p.Timeline = timeline(g, occupied)
 	peak := 0
+	for i, op := range g.Ops {
+		p.ByPhase[op.Phase] = max(p.ByPhase[op.Phase], p.Timeline[i].Total())
+	}
 	for i, s := range p.Timeline {
 		if total := s.Total(); total > p.PlannedPeakBytes {
 			p.PlannedPeakBytes, peak = total, i

@@ -98,6 +98,7 @@ func TestProfileByHand(t *testing.T) {
 			{"b", "module0/b", graph.CategoryGradient, 0, 200},
 			{"w", "module0/w", graph.CategoryParameter, 0, 10},
 		},
+		ByPhase: map[graph.Phase]int64{graph.PhaseForward: 360, graph.PhaseBackward: 1510},
 		Timeline: []Sample{
 			sample(10, 0, 200, 0, 100),
 			sample(10, 200, 0, 0, 0),

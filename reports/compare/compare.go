@@ -63,6 +63,9 @@ type Cell struct {
 	// Smallest is the change that as many repetitions as these could have found.
 	Smallest float64
 	Why      []string // of an exact change of memory: where the bytes came from
+	// OldCommit is that of the old side's program, NewCommit the first of the new side's whose
+	// records are worse; empty where records do not tell.
+	OldCommit, NewCommit string
 }
 
 // Comparison is the whole grid.
@@ -217,6 +220,7 @@ func (m metric) compare(run string, old, new []results.Record, t Thresholds) (Ce
 		threshold = Defaults()[m.name]
 	}
 	c := Cell{Run: run, Metric: m.name, Unit: m.unit, Exact: m.exact, OldN: len(a), NewN: len(b), Threshold: threshold}
+	c.OldCommit, c.NewCommit = old[len(old)-1].Environment.Commit, m.since(new, mean(a), threshold)
 	if m.exact {
 		c.Old, c.New = a[0], b[0]
 		c.Change = m.change(c.Old, c.New)
@@ -239,6 +243,19 @@ func (m metric) compare(run string, old, new []results.Record, t Thresholds) (Ce
 	c.P = benchmath.AssumeNothing.Compare(x, y).P
 	c.Smallest = m.smallest(a, b)
 	return c, true
+}
+
+// since is the first commit, in the order of the runs, whose values are on average worse than
+// before by more than the threshold; that of the first run if none is.
+func (m metric) since(records []results.Record, before, threshold float64) string {
+	records = slices.SortedStableFunc(slices.Values(records), func(a, b results.Record) int { return a.Started.Compare(b.Started) })
+	for _, r := range records {
+		same := slices.DeleteFunc(slices.Clone(records), func(x results.Record) bool { return x.Environment.Commit != r.Environment.Commit })
+		if values := m.values(same); len(values) > 0 && m.better*m.change(before, mean(values)) > threshold {
+			return r.Environment.Commit
+		}
+	}
+	return records[0].Environment.Commit
 }
 
 // change is how far b is from a: a ratio less 1, or a difference.
@@ -347,7 +364,7 @@ func repetitions(cells int) int {
 	return n
 }
 
-// explain says where the bytes of two plans differ: by category, module and value.
+// explain says where the bytes of two plans differ: by phase, category, module and value.
 func explain(name string, old, new results.Record) []string {
 	if name != "planned_peak" && name != "arena" {
 		return nil
@@ -360,6 +377,11 @@ func explain(name string, old, new results.Record) []string {
 	}
 	if old.Memory.PeakOp != new.Memory.PeakOp && new.Memory.PeakOp != "" {
 		out = append(out, fmt.Sprintf("the peak is at %s, was at %s", new.Memory.PeakOp, old.Memory.PeakOp))
+	}
+	if len(old.Memory.ByPhase) > 0 { // older records do not have it
+		for _, key := range union(old.Memory.ByPhase, new.Memory.ByPhase) {
+			add("highest in phase "+key, old.Memory.ByPhase[key], new.Memory.ByPhase[key])
+		}
 	}
 	for _, key := range union(old.Memory.ByCategory, new.Memory.ByCategory) {
 		add("category "+key, old.Memory.ByCategory[key], new.Memory.ByCategory[key])
@@ -401,6 +423,25 @@ func union(a, b map[string]int64) []string {
 	return keys
 }
 
+// Flagged are the cells whose metric is noisy and that are worse or cannot be told.
+func (c Comparison) Flagged() []Cell {
+	return slices.DeleteFunc(slices.Clone(c.Cells), func(x Cell) bool {
+		return x.Exact || x.Verdict != Regression && x.Verdict != Undecided
+	})
+}
+
+// Confirm puts the cells of a comparison with new measurements in the place of the flagged
+// ones. The new ones alone count: those that raised the flag were chosen for being worse, and
+// would say so again.
+func (c *Comparison) Confirm(fresh Comparison) {
+	for _, flagged := range c.Flagged() {
+		same := func(x Cell) bool { return x.Run == flagged.Run && x.Metric == flagged.Metric }
+		if i := slices.IndexFunc(fresh.Cells, same); i >= 0 {
+			c.Cells[slices.IndexFunc(c.Cells, same)] = fresh.Cells[i]
+		}
+	}
+}
+
 // Worst returns the cells of a verdict.
 func (c Comparison) Worst(v Verdict) []Cell {
 	return slices.DeleteFunc(slices.Clone(c.Cells), func(x Cell) bool { return x.Verdict != v })
@@ -411,6 +452,9 @@ func (c Comparison) Sentence() string {
 	if bad := c.Worst(Regression); len(bad) > 0 {
 		worst := slices.MaxFunc(bad, func(a, b Cell) int { return cmp.Compare(math.Abs(a.Change), math.Abs(b.Change)) })
 		text := fmt.Sprintf("%s of %s is worse by %s (%s, was %s)", worst.Metric, worst.Run, worst.Percent(worst.Change), number(worst.New), number(worst.Old))
+		if since := worst.NewCommit; since != "" && since != worst.OldCommit {
+			text += " since commit " + since[:min(len(since), 10)]
+		}
 		if len(bad) > 1 {
 			text += fmt.Sprintf("; %d regressions in all", len(bad))
 		}

@@ -6,11 +6,17 @@ import (
 	"encoding/xml"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 )
 
@@ -133,26 +139,96 @@ func TestHolm(t *testing.T) {
 	}
 }
 
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// outputsCase has a regression with its explanation, a cell that cannot be told, one that is
+// better, one that is the same, and measurements without a partner.
+func outputsCase() (Comparison, []results.Record) {
+	old := []results.Record{record("net", 1, 1000, 1), record("small", 1, 500, 1), record("gone", 1, 1, 1)}
+	new := []results.Record{record("net", 1, 1001, 1), record("small", 1, 400, 1), record("fresh", 1, 1, 1)}
+	old[0].Memory.ByPhase, new[0].Memory.ByPhase = map[string]int64{"forward": 900, "backward": 1000}, map[string]int64{"forward": 900, "backward": 1001}
+	old[0].Memory.Top = []results.Value{{Name: "a", Category: "saved activations", Bytes: 900}}
+	new[0].Memory.Top = []results.Value{{Name: "a", Category: "saved activations", Bytes: 901}}
+	old[0].Environment.Commit, new[0].Environment.Commit = "0123456789abcdef", "fedcba9876543210"
+	return Run(old, new, Defaults()), new
+}
+
+// TestOutputs holds every format against testdata/outputs.txtar, which a person has read.
 func TestOutputs(t *testing.T) {
-	old := []results.Record{record("net", 1, 1000, 1), record("gone", 1, 1, 1)}
-	new := []results.Record{record("net", 1, 1001, 1), record("fresh", 1, 1, 1)}
-	c := Run(old, new, Defaults())
-	var github, junit, lines bytes.Buffer
-	if err := c.Annotations(&github); err != nil || !strings.Contains(github.String(), "::error title=benchctl compare::planned_peak of net") || !strings.Contains(github.String(), "0.10 %25") {
-		t.Errorf("annotations: %v\n%s", err, github.String())
+	c, new := outputsCase()
+	got := &txtar.Archive{Comment: []byte("# go test ./reports/compare -run Outputs -update\n")}
+	add := func(name string, write func(io.Writer) error) {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got.Files = append(got.Files, txtar.File{Name: name, Data: append(bytes.TrimRight(b.Bytes(), "\n"), '\n')})
 	}
-	if err := c.JUnit(&junit); err != nil {
+	for _, f := range table.Formats() {
+		add("table"+f.Extension(), func(w io.Writer) error { return f.Write(w, c.Tables(true)...) })
+	}
+	add("annotations.txt", c.Annotations)
+	add("junit.xml", c.JUnit)
+	add("benchmarks.txt", func(w io.Writer) error { return Benchmarks(w, new) })
+	add("sentence.txt", func(w io.Writer) error { _, err := fmt.Fprintln(w, c.Sentence()); return err })
+	const path = "testdata/outputs.txtar"
+	if *update {
+		if err := os.WriteFile(path, txtar.Format(got), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := txtar.ParseFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
+	if d := cmp.Diff(string(txtar.Format(want)), string(txtar.Format(got))); d != "" {
+		t.Errorf("%s: got +, want -:\n%s", path, d)
+	}
 	var suite junitSuite
-	if err := xml.Unmarshal(junit.Bytes(), &suite); err != nil || suite.Failures != 1 || suite.Skipped != 1 || suite.Tests != 2 {
-		t.Errorf("junit: %v: %+v", err, suite)
+	for _, f := range got.Files {
+		if f.Name != "junit.xml" {
+			continue
+		}
+		if err := xml.Unmarshal(f.Data, &suite); err != nil || suite.Failures != 1 || suite.Skipped != 2 || suite.Tests != 4 {
+			t.Errorf("junit: %v: %+v", err, suite)
+		}
 	}
-	if err := Benchmarks(&lines, new); err != nil || !strings.HasPrefix(lines.String(), "BenchmarkStep/network=net/method=bp/dataset=cifar10/batch=128 10 1000000000 ns/op 1001 planned-B\n") {
-		t.Errorf("benchmarks: %v\n%s", err, lines.String())
+}
+
+// TestConfirm: what was flagged by chance is let go by new runs, and a real slow-down is not.
+func TestConfirm(t *testing.T) {
+	repeat := func(network string, slow float64) (out []results.Record) {
+		for seed := range uint64(10) {
+			out = append(out, record(network, seed, 1, slow*(1+0.001*float64(seed))))
+		}
+		return out
 	}
-	notes := strings.Join(c.Tables(false)[0].Notes, " ")
-	if !strings.Contains(notes, "Only in old: gone") || !strings.Contains(notes, "Only in new: fresh") {
-		t.Errorf("notes: %s", notes)
+	old := append(repeat("lucky", 1), repeat("slow", 1)...)
+	c := Run(old, append(repeat("lucky", 1.1), repeat("slow", 1.1)...), Defaults(), "step_time", "planned_peak")
+	if n := len(c.Flagged()); n != 2 {
+		t.Fatalf("%d flagged cells, want 2", n)
+	}
+	c.Confirm(Run(old, append(repeat("lucky", 1), repeat("slow", 1.1)...), Defaults(), "step_time"))
+	bad := c.Worst(Regression)
+	if len(bad) != 1 || !strings.HasPrefix(bad[0].Run, "slow") || len(c.Cells) != 4 {
+		t.Errorf("got %+v, want the slow one alone", bad)
+	}
+}
+
+// TestSince: the commit that is named is the first whose runs are worse.
+func TestSince(t *testing.T) {
+	at := func(hour int, commit string, seconds float64) results.Record {
+		r := record("net", uint64(hour), 1, seconds)
+		r.Started, r.Environment.Commit = time.Date(2026, 1, 1, hour, 0, 0, 0, time.UTC), commit
+		return r
+	}
+	var old, new []results.Record
+	for i := range 6 {
+		old = append(old, at(i, "base", 1+0.001*float64(i)))
+		new = append(new, at(18+i, "later", 1.2+0.001*float64(i)), at(12+i, "culprit", 1.2+0.001*float64(i)), at(6+i, "innocent", 1.001+0.001*float64(i)))
+	}
+	c := Run(old, new, Defaults(), "step_time")
+	if s := c.Sentence(); len(c.Worst(Regression)) != 1 || !strings.HasSuffix(s, "since commit culprit") {
+		t.Errorf("got %q, want the commit culprit", s)
 	}
 }

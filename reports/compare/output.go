@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/localbench/localbench/reports/table"
@@ -59,6 +60,9 @@ func (c Cell) row() []table.Cell {
 	interval, p, smallest := table.Text("exact"), table.Cell{}, table.Cell{}
 	if !c.Exact {
 		interval = table.Text(fmt.Sprintf("%s to %s", c.Percent(c.Low), c.Percent(c.High)))
+		if math.IsNaN(c.Low) || math.IsNaN(c.High) { // of one repetition
+			interval = table.Text("not known")
+		}
 		p = table.Number(c.P, fmt.Sprintf("%.3g", c.P))
 		smallest = table.Text(c.Percent(c.Smallest))
 	}

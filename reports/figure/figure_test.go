@@ -93,6 +93,10 @@ func figures(t *testing.T) map[string]Figure {
 	if err != nil {
 		t.Fatal(err)
 	}
+	history, err := History("planned_peak", []string{"aaaaaaa", "bbbbbbb", "ccccccc", "ddddddd"}, []HistoryLine{
+		{"resnet20-bp", []HistoryPoint{{0, 200}, {1, 200}, {2, 180}, {3, 180}}, []int{2}},
+		{"resnet20-dgl", []HistoryPoint{{0, 50}, {2, 55}, {3, 52}}, []int{2, 3}}})
+	add("history", history, err)
 	add("timeline-bp", over[0], nil)
 	add("timeline-auglocal", over[1], nil)
 	return out
