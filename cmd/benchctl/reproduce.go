@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,7 +45,7 @@ func reproduceCommand(env Env) *cobra.Command {
 	f := &reproduceFlags{scale: scaleSmoke, quirks: "none", format: "table", seeds: []uint64{1}}
 	flags := c.Flags()
 	flags.SortFlags = false
-	define(flags, "table", "name", "", "cifar10, infopro-cifar10, svhn, stl10, imagenet or memory", word(&f.table))
+	define(flags, "table", "name", "", "cifar10, infopro-cifar10, svhn, stl10, imagenet, memory or ablation", word(&f.table))
 	define(flags, "scale", "name", f.scale, "full: the paper's epochs; reduced: a tenth; smoke: one epoch of 2048 samples", word(&f.scale))
 	define(flags, "seeds", "count or list", "1", "3: the seeds 1 to 3; 1,2,5: these seeds", seeds(&f.seeds))
 	define(flags, "quirks", "name", f.quirks, "paper: report the best epoch on the test set, as the programs do; none: the last", word(&f.quirks))
@@ -124,7 +126,8 @@ func (f *reproduceFlags) run(env Env) error {
 // prepare turns a cell into specs, one a seed.
 func (f *reproduceFlags) prepare(c published.Cell) reproduction {
 	r := suite.Request{Methods: []string{c.Method}, Networks: []string{c.Network}, Datasets: []string{c.Dataset}, Seeds: f.seeds,
-		Modules: []int{c.Modules}, AuxDepths: []int{max(c.AuxDepth, 2)}, Mode: c.Options["mode"], Cuts: c.Options["cuts"], Threads: f.threads, Epochs: c.Epochs}
+		Modules: []int{c.Modules}, AuxDepths: []int{max(c.AuxDepth, 2)}, Mode: c.Options["mode"], Cuts: c.Options["cuts"], Threads: f.threads, Epochs: c.Epochs,
+		Selection: c.Options["selection"], NoPyramid: c.Options["pyramid"] == "no"}
 	if c.Batch > 0 {
 		r.Batches = []int64{c.Batch}
 	}
@@ -200,24 +203,28 @@ const (
 
 // verdict judges a cell; not to hold is to be judged and found different.
 func (f *reproduceFlags) verdict(r reproduction) (string, bool) {
-	direction := "higher"
-	if r.own < r.Value {
-		direction = "lower"
-	}
 	switch {
 	case r.why != "":
 		return "not run: " + r.why, true
 	case r.n == 0:
 		return "not run", true
-	case r.Metric == "memory" && math.Abs(r.own/r.Value-1) <= sameMemory:
+	case r.Value == nil:
+		return "not comparable: the published figure was not seen", true
+	}
+	published, direction := *r.Value, "higher"
+	if r.own < published {
+		direction = "lower"
+	}
+	switch {
+	case r.Metric == "memory" && math.Abs(r.own/published-1) <= sameMemory:
 		return "reproduced", true
 	case r.Metric == "memory":
 		return direction, false
 	case f.scale != scaleFull:
 		return "not comparable: scale " + f.scale, true
-	case math.Abs(r.own-r.Value) <= samePoints:
+	case math.Abs(r.own-published) <= samePoints:
 		return "reproduced", true
-	case r.SD != nil && math.Abs(r.own-r.Value) <= 2*math.Hypot(*r.SD, r.sd):
+	case r.SD != nil && math.Abs(r.own-published) <= 2*math.Hypot(*r.SD, r.sd):
 		return "within seed noise", true
 	}
 	return direction, false
@@ -246,10 +253,12 @@ func row(r reproduction, verdict string) []table.Cell {
 	own, difference := table.Cell{}, table.Cell{}
 	if r.n > 0 {
 		own = table.Number(r.own, text(r.own))
-		if r.Metric == "memory" {
-			difference = table.Number(r.own/r.Value-1, fmt.Sprintf("%+.1f %%", 100*(r.own/r.Value-1)))
-		} else {
-			difference = table.Number(r.own-r.Value, fmt.Sprintf("%+.2f points", 100*(r.own-r.Value)))
+		switch {
+		case r.Value == nil:
+		case r.Metric == "memory":
+			difference = table.Number(r.own / *r.Value - 1, fmt.Sprintf("%+.1f %%", 100*(r.own / *r.Value - 1)))
+		default:
+			difference = table.Number(r.own-*r.Value, fmt.Sprintf("%+.2f points", 100*(r.own-*r.Value)))
 		}
 	}
 	whole := func(n int) table.Cell {
@@ -258,12 +267,19 @@ func row(r reproduction, verdict string) []table.Cell {
 		}
 		return table.Number(float64(n), fmt.Sprint(n))
 	}
-	value := table.Number(r.Value, text(r.Value))
+	value := table.Text("not seen")
+	if r.Value != nil {
+		value = table.Number(*r.Value, text(*r.Value))
+	}
 	if r.SD != nil {
 		value.Spread = r.SD
 		value.Text += fmt.Sprintf(" +- %.2f", 100**r.SD)
 	}
-	options := strings.TrimSpace(r.Options["mode"] + " " + r.Options["cuts"])
+	var chosen []string
+	for _, key := range slices.Sorted(maps.Keys(r.Options)) {
+		chosen = append(chosen, key+" "+r.Options[key])
+	}
+	options := strings.Join(chosen, ", ")
 	return []table.Cell{table.Text(r.Network), table.Text(r.Dataset), table.Text(r.Method), whole(r.Modules), whole(r.AuxDepth), table.Text(options),
 		table.Text(r.Metric), value, own, difference, whole(r.n), table.Text(verdict), table.Text(r.Mark), table.Text(r.Source)}
 }

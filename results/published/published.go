@@ -1,6 +1,6 @@
 // Package published holds figures of papers, each with its source and a mark of how
-// it was seen. Only figures that were seen are here; what a paper has and nobody could
-// read is left out.
+// it was seen. Only figures that were seen are here. A cell without one is a setting of a
+// paper's table whose figure nobody could read: it can be run, and is judged by no one.
 package published
 
 import (
@@ -21,7 +21,7 @@ type Cell struct {
 	Network  string            `json:"network"`
 	Method   string            `json:"method"`
 	Metric   string            `json:"metric"` // top1, a fraction; memory, bytes
-	Value    float64           `json:"value"`
+	Value    *float64          `json:"value,omitempty"` // nil: the cell is known, its figure was not seen
 	SD       *float64          `json:"sd,omitempty"` // over the paper's trials
 	Modules  int               `json:"modules,omitempty"`
 	AuxDepth int               `json:"aux_depth,omitempty"`
