@@ -46,7 +46,7 @@ $(EMU): $(EMU_PARTS) core/engine/cuda/exports.map
 
 build/emu/%.o: % $(filter %.h,$(CUDA) $(NATIVE)) Makefile
 	@mkdir -p $(@D)
-	$(CXX) -x c++ -std=c++17 -O2 -Wall -Wextra -Werror -DLB_EMU -fPIC -fvisibility=hidden -c $< -o $@
+	$(CXX) -x c++ -std=c++17 -O3 -fassociative-math -fno-signed-zeros -fno-trapping-math -Wall -Wextra -Werror -DLB_EMU -fPIC -fvisibility=hidden -c $< -o $@
 
 # The CUDA backend. scripts/cuda.sh finds compiler and libraries; no spilled register passes.
 CUDA_LIB   := build/liblocalbench_cuda.so

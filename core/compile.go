@@ -38,7 +38,7 @@ func Compile(d engine.Device, s *Step, base *Program) (*Program, error) {
 
 // place plans the arena and checks the plan with code that is not the planner's.
 func (p *Program) place(base *Program) error {
-	var o plan.Options
+	o := plan.Options{Scatter: p.Scatter}
 	if base != nil {
 		o.Persistent = base.Layout.Persistent()
 	}

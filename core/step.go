@@ -24,6 +24,8 @@ type StepOptions struct {
 	// DeferUpdates keeps all gradients until one update of everything ends the step,
 	// as eager frameworks do: the same bits, more memory.
 	DeferUpdates bool
+	// Scatter gives every value a place of its own in the arena.
+	Scatter bool
 	// Eager writes the step as an eager framework runs it, for core/eager: op by op,
 	// nothing fused, updates deferred. It is not meant to be run.
 	Eager bool
@@ -36,6 +38,7 @@ type Step struct {
 	Labels       *graph.Value // input, s32 [N]
 	LearningRate *graph.Value // input, f32 [1]; nil in an evaluation
 	Losses       []ModuleLoss // in program order
+	Scatter      bool         // as in StepOptions
 
 	recomputed map[*graph.Value]bool // activations that the backward pass makes again
 	kept       map[*graph.Value]bool // results of segments
@@ -123,7 +126,7 @@ func begin(b *graph.Builder, o StepOptions) (*Step, *graph.Value) {
 	}
 	s := &Step{
 		Images: b.Input("images", graph.Shape{o.Batch, o.Image[0], o.Image[1], o.Image[2]}, graph.TypeU8),
-		Labels: b.Input("labels", graph.Shape{o.Batch}, graph.TypeS32),
+		Labels: b.Input("labels", graph.Shape{o.Batch}, graph.TypeS32), Scatter: o.Scatter,
 
 		recomputed: map[*graph.Value]bool{}, kept: map[*graph.Value]bool{},
 	}

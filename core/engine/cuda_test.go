@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/optest"
 )
@@ -20,10 +21,7 @@ var update = flag.Bool("update", false, "rewrite docs/ops.md")
 // cudaLibrary names the folder of the CUDA backend's library, as `make cuda` leaves it.
 func cudaLibrary(t *testing.T) string {
 	t.Helper()
-	dir, err := filepath.Abs("../../build")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := enginetest.Library()
 	if _, err := os.Stat(filepath.Join(dir, "liblocalbench_cuda.so")); err != nil {
 		t.Skip("the CUDA backend is not built (make cuda): nothing of the library was tested")
 	}
@@ -53,13 +51,14 @@ func TestCUDAWithoutDevice(t *testing.T) {
 // TestCUDAPlansWithoutDevice prepares every case of the op table on a machine that need not have a
 // GPU: each kind has a kernel, and the scratch memory of own kernels is that of the stand-in.
 func TestCUDAPlansWithoutDevice(t *testing.T) {
+	enginetest.NeedsCPU(t)
 	engine.SearchIn(cudaLibrary(t))
 	d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	emulated := openEmulated(t, engine.Options{})
+	emulated := enginetest.Open(t, "emu", engine.Options{})
 	for _, c := range optest.Cases() {
 		g, err := c.Graph()
 		if err != nil {
@@ -114,7 +113,8 @@ func TestMissingLibrary(t *testing.T) {
 // TestOpTable holds docs/ops.md against the backends: which of them has a kernel of which kind. A kind
 // that the CUDA backend lacks fails.
 func TestOpTable(t *testing.T) {
-	devices := []engine.Device{openDevice(t, "reference", 1), openDevice(t, "cpu", 1), openEmulated(t, engine.Options{})}
+	enginetest.NeedsCPU(t)
+	devices := []engine.Device{openDevice(t, "reference", 1), openDevice(t, "cpu", 1), enginetest.Open(t, "emu", engine.Options{})}
 	has := map[graph.Kind][]bool{}
 	for _, c := range optest.Cases() {
 		g, err := c.Graph()

@@ -1,24 +1,25 @@
 package engine_test
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/optest"
 	"github.com/localbench/localbench/core/plan"
 	"github.com/localbench/localbench/core/reference"
 )
 
+// openDevice opens a device of a number of threads; one of the cpu not where a GPU is tested.
 func openDevice(t testing.TB, name string, threads int) engine.Device {
 	t.Helper()
-	d, err := engine.Open(name, engine.Options{Threads: threads})
-	if err != nil {
-		t.Fatal(err)
+	if name == "cpu" {
+		enginetest.NeedsCPU(t)
 	}
-	t.Cleanup(func() { d.Close() })
-	return d
+	return enginetest.Open(t, name, engine.Options{Threads: threads})
 }
 
 // bind plans g and binds it to an arena of its own.
@@ -92,9 +93,16 @@ func read(t testing.TB, p engine.Program, v *graph.Value) []float32 {
 // reference. The tolerance grows with the terms of a sum and covers float32 arithmetic,
 // nothing else.
 func TestParity(t *testing.T) {
-	t.Run("cpu, 1 thread", func(t *testing.T) { testParity(t, openDevice(t, "cpu", 1)) })
-	t.Run("cpu, 2 threads", func(t *testing.T) { testParity(t, openDevice(t, "cpu", 2)) })
-	t.Run("emu", func(t *testing.T) { testParity(t, openEmulated(t, engine.Options{})) })
+	for _, backend := range enginetest.Backends() {
+		for _, threads := range []int{1, 2} {
+			if backend != "cpu" && threads > 1 {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, %d threads", backend, threads), func(t *testing.T) {
+				testParity(t, enginetest.Open(t, backend, engine.Options{Threads: threads}))
+			})
+		}
+	}
 }
 
 func testParity(t *testing.T, d engine.Device) {
@@ -128,7 +136,14 @@ func testParity(t *testing.T, d engine.Device) {
 
 // TestSameBits runs each case twice from the same contents: no bit may differ.
 func TestSameBits(t *testing.T) {
-	d := openDevice(t, "cpu", 2)
+	for _, backend := range enginetest.Backends() {
+		t.Run(backend, func(t *testing.T) {
+			testSameBits(t, enginetest.Open(t, backend, engine.Options{Threads: 2, Deterministic: backend == "cuda"}))
+		})
+	}
+}
+
+func testSameBits(t *testing.T, d engine.Device) {
 	for _, c := range optest.Cases() {
 		g, err := c.Graph()
 		if err != nil {

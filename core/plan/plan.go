@@ -37,6 +37,9 @@ const DefaultAlignment = 64
 type Options struct {
 	// Alignment divides every offset: a power of two; 0 means DefaultAlignment.
 	Alignment int64
+	// Scatter gives every storage bytes of its own, as far as memory is not saved: for
+	// devices that make each place an allocation, under tools that watch allocations.
+	Scatter bool
 	// Persistent, if not nil, fixes where the persistent values lie, by name:
 	// what Layout.Persistent returns for another program of the same model. So
 	// training, evaluation and the last, smaller batch share weights in one arena.
@@ -104,7 +107,7 @@ func New(g *graph.Graph, scratch []int64, o Options) (*Layout, error) {
 	if err := l.placePersistent(g, o.Persistent); err != nil {
 		return nil, err
 	}
-	l.placeTransient(g, scratch)
+	l.placeTransient(g, scratch, o.Scatter)
 	return l, nil
 }
 
@@ -141,13 +144,22 @@ func (l *Layout) placePersistent(g *graph.Graph, fixed map[string]Placement) err
 }
 
 // placeTransient packs everything else behind the persistent region.
-func (l *Layout) placeTransient(g *graph.Graph, scratch []int64) {
+func (l *Layout) placeTransient(g *graph.Graph, scratch []int64, scatter bool) {
 	occupied := occupancies(g, scratch)
 	storages := lifetimes(occupied, l.Alignment)
 	loads := loadByOp(opCount(g), storages)
 	l.PeakBytes += largestSum(opCount(g), occupied)
 	l.LowerBoundBytes = l.PersistentBytes + slices.Max(loads)
-	offsets, top := pack(storages, loads)
+	offsets, top := make([]int64, len(storages)), int64(0)
+	if !scatter {
+		offsets, top = pack(storages, loads)
+	}
+	for i, s := range storages {
+		if scatter {
+			offsets[i] = top
+			top += s.bytes
+		}
+	}
 	l.TransientBytes = top
 
 	for _, v := range g.Values {

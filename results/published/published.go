@@ -20,9 +20,9 @@ type Cell struct {
 	Dataset  string            `json:"dataset"`
 	Network  string            `json:"network"`
 	Method   string            `json:"method"`
-	Metric   string            `json:"metric"` // top1, a fraction; memory, bytes
+	Metric   string            `json:"metric"`          // top1, a fraction; memory, bytes
 	Value    *float64          `json:"value,omitempty"` // nil: the cell is known, its figure was not seen
-	SD       *float64          `json:"sd,omitempty"` // over the paper's trials
+	SD       *float64          `json:"sd,omitempty"`    // over the paper's trials
 	Modules  int               `json:"modules,omitempty"`
 	AuxDepth int               `json:"aux_depth,omitempty"`
 	Batch    int64             `json:"batch,omitempty"`  // 0: the recipe's

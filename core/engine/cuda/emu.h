@@ -8,6 +8,7 @@
 // while a graph is captured, launches and copies are kept, in the order of the calls, which
 // is an order that the graph's edges allow.
 #pragma once
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -36,36 +37,63 @@ namespace emu {
 
 enum class state { ready, barrier, shuffle, done };
 
+// fiber is a thread of a block. It is made once and runs a kernel after the other.
 struct fiber {
-  ucontext_t context;
-  std::vector<char> stack;
-  state at = state::ready;
+  ucontext_t context;  // of its beginning
+  jmp_buf at_wait;     // where it waits: jumping there costs no call of the system
+  std::unique_ptr<char[]> stack;
+  state at = state::done;
 };
 
-// block is the one under way; threads its fibers, empty for a kernel that does not wait.
-inline std::vector<fiber> threads;
-inline ucontext_t scheduler;
+constexpr unsigned most_threads = 1024;
+inline fiber threads[most_threads];
+inline bool waits;  // the kernel's threads wait for each other: they are fibers
+inline jmp_buf scheduler;
 inline unsigned current;
 inline dim3 block_index, thread_index, block_size, grid_size;
 inline std::function<void()> body;
-inline uint64_t slots[1024];
+inline uint64_t slots[most_threads];
 
 [[noreturn]] inline void stop(const char *why) {
   std::fprintf(stderr, "emu: %s\n", why);
   std::abort();
 }
 
+// leave goes back to the scheduler, until the fiber is resumed.
+inline void leave(state s) {
+  fiber &t = threads[current];
+  t.at = s;
+  if (_setjmp(t.at_wait) == 0) _longjmp(scheduler, 1);
+}
+
 inline void enter() {
-  body();
-  threads[current].at = state::done;
-  swapcontext(&threads[current].context, &scheduler);
+  for (;;) {
+    body();
+    leave(state::done);
+  }
 }
 
 inline void wait(state s) {
-  if (threads.empty()) stop("a barrier in a kernel that was launched as one without");
-  unsigned me = current;
-  threads[me].at = s;
-  swapcontext(&threads[me].context, &scheduler);
+  if (!waits) stop("a barrier in a kernel that was launched as one without");
+  leave(s);
+}
+
+inline void make(fiber &t) {
+  constexpr size_t bytes = 65536;
+  t.stack = std::make_unique<char[]>(bytes);
+  getcontext(&t.context);
+  t.context.uc_stack.ss_sp = t.stack.get(), t.context.uc_stack.ss_size = bytes;
+  t.context.uc_link = nullptr;
+  makecontext(&t.context, enter, 0);
+}
+
+// run_fiber runs a fiber until it waits or ends.
+inline void run_fiber(unsigned i) {
+  current = i, thread_index = dim3(i % block_size.x, i / block_size.x);
+  if (_setjmp(scheduler) != 0) return;
+  if (threads[i].stack) _longjmp(threads[i].at_wait, 1);
+  make(threads[i]);
+  setcontext(&threads[i].context);
 }
 
 // resume lets every ready thread of the block run until it waits or ends, and tells how
@@ -73,10 +101,7 @@ inline void wait(state s) {
 inline unsigned resume(unsigned n) {
   unsigned done = 0;
   for (unsigned i = 0; i < n; i++) {
-    if (threads[i].at == state::ready) {
-      current = i, thread_index = dim3(i % block_size.x, i / block_size.x);
-      swapcontext(&scheduler, &threads[i].context);
-    }
+    if (threads[i].at == state::ready) run_fiber(i);
     done += threads[i].at == state::done;
   }
   return done;
@@ -102,23 +127,14 @@ inline void release(unsigned n) {
 }
 
 inline void run_block(unsigned n) {
-  threads.resize(n);
-  for (unsigned i = 0; i < n; i++) {
-    fiber &t = threads[i];
-    t.stack.resize(32768);
-    t.at = state::ready;
-    getcontext(&t.context);
-    t.context.uc_stack.ss_sp = t.stack.data(), t.context.uc_stack.ss_size = t.stack.size();
-    t.context.uc_link = &scheduler;
-    makecontext(&t.context, enter, 0);
-  }
+  for (unsigned i = 0; i < n; i++) threads[i].at = state::ready;
   while (resume(n) != n) release(n);
 }
 
-inline void run_grid(dim3 grid, dim3 block, bool waits, const std::function<void()> &f) {
-  grid_size = grid, block_size = block, body = f;
+inline void run_grid(dim3 grid, dim3 block, bool fibers, const std::function<void()> &f) {
+  grid_size = grid, block_size = block, body = f, waits = fibers;
   unsigned n = block.x * block.y;
-  if (!waits) threads.clear();
+  if (n > most_threads) stop("more threads than a block has");
   for (unsigned y = 0; y < grid.y; y++)
     for (unsigned x = 0; x < grid.x; x++) {
       block_index = dim3(x, y);

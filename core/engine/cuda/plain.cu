@@ -58,28 +58,39 @@ struct conv_data_each {
   }
 };
 
+// conv_weights_each makes `few` neighbouring elements, so that each of dy is read for all of them.
+constexpr int few = 8;
 template <typename T>
 struct conv_weights_each {
   conv_shape g;
   const T *x, *dy;
   T *dw;
+  __host__ __device__ static int64_t parts(const conv_shape &g) { return (g.c / g.groups + few - 1) / few; }
   __device__ void operator()(int64_t i) const {
-    int64_t inner = g.c / g.groups;
-    int64_t c = i % inner, s = i / inner % g.s, r = i / inner / g.s % g.r, k = i / inner / g.s / g.r;
+    int64_t inner = g.c / g.groups, part = parts(g);
+    int64_t c = i % part * few, s = i / part % g.s, r = i / part / g.s % g.r, k = i / part / g.s / g.r;
     int64_t from = k / (g.k / g.groups) * inner + c;
-    double sum = 0;
+    int count = static_cast<int>(inner - c < few ? inner - c : few);
+    double sum[few] = {};
     for (int64_t n = 0; n < g.n; n++)
       for (int64_t p = 0; p < g.p; p++) {
         int64_t row = p * g.stride[0] - g.padding[0] + r;
         if (row < 0 || row >= g.h) continue;
+        float line[few] = {};
         for (int64_t q = 0; q < g.q; q++) {
           int64_t column = q * g.stride[1] - g.padding[1] + s;
           if (column < 0 || column >= g.w) continue;
-          sum += widen(x[((n * g.h + row) * g.w + column) * g.c + from]) *
-                 widen(dy[((n * g.p + p) * g.q + q) * g.k + k]);
+          const T *a = x + ((n * g.h + row) * g.w + column) * g.c + from;
+          float b = widen(dy[((n * g.p + p) * g.q + q) * g.k + k]);
+          if (count == few)
+            for (int j = 0; j < few; j++) line[j] += widen(a[j]) * b;
+          else
+            for (int j = 0; j < few; j++) line[j] += j < count ? widen(a[j]) * b : 0;
         }
+        for (int j = 0; j < few; j++) sum[j] += line[j];
       }
-    narrow(static_cast<float>(sum), dw[i]);
+    for (int j = 0; j < count; j++)
+      narrow(static_cast<float>(sum[j]), dw[((k * g.r + r) * g.s + s) * inner + c + j]);
   }
 };
 
@@ -123,7 +134,8 @@ struct plain : gpu_kernel {
           return each(d, out.elements,
                       conv_data_each<T>{shape_of(out, b, a, o.attr, linear), left, right, to});
       }
-      each(d, out.elements, conv_weights_each<T>{shape_of(a, out, b, o.attr, linear), left, right, to});
+      conv_shape g = shape_of(a, out, b, o.attr, linear);
+      each(d, g.k * g.r * g.s * conv_weights_each<T>::parts(g), conv_weights_each<T>{g, left, right, to});
       if (o.results.size() > 1) sum_columns(b, o.out(1), o.scratch, d);
     });
   }

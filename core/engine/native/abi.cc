@@ -1,3 +1,5 @@
+//go:build !nocpu
+
 // The C ABI over a backend's device: checks arguments, and keeps every exception
 // inside.
 #include <cstdarg>

@@ -1,3 +1,5 @@
+//go:build !nocpu
+
 // The program as it arrives: one blob of little-endian fields, written by
 // core/engine/blob.go.
 //

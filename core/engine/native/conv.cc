@@ -1,3 +1,5 @@
+//go:build !nocpu
+
 // Convolutions and linear layers, by oneDNN: the only file that sees its headers.
 //
 //   y[n,p,q,o]  = bias[o] + sum x[n, p*s-pad+r, q*s-pad+t, i] * w[o,r,t,i]

@@ -1,3 +1,5 @@
+//go:build !nocpu
+
 // The cpu backend's device: chooses kernels, maps the arena, runs ops in order.
 #include "cpu.h"
 

@@ -1,3 +1,5 @@
+//go:build !nocpu
+
 // Losses of single samples.
 //   cross_entropy            loss = mean(logsumexp(l) - l[label]); correct; p = softmax(l), may lie in l
 //   cross_entropy_backward   dl = scale * (p - onehot) / N, may lie in p

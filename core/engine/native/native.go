@@ -2,13 +2,15 @@
 // backend, which is compiled here, and those in shared libraries. It knows blobs and numbers and no other
 // package of ours; core/engine gives them meaning. It is the only package that
 // imports "C", and its C++ lies in this very folder because cgo compiles, and the
-// build cache watches, no other.
+// build cache watches, no other. With the build tag nocpu the cpu backend, and with it
+// oneDNN, is left out: for machines that have a GPU and no such library.
 package native
 
 /*
 #cgo CXXFLAGS: -std=c++17 -O3 -fopenmp -fvisibility=hidden -Wall -Wextra
 #cgo CFLAGS: -O2
-#cgo LDFLAGS: -ldnnl -fopenmp -lm -ldl
+#cgo LDFLAGS: -lm -ldl
+#cgo !nocpu LDFLAGS: -ldnnl -fopenmp
 #include <stdlib.h>
 #include "call.h"
 */
@@ -55,15 +57,6 @@ func (e *Error) Error() string {
 
 // Backend is a table of functions.
 type Backend struct{ table *C.lb_backend }
-
-// CPU returns the cpu backend.
-func CPU() (Backend, error) {
-	t := C.lb_backend_get(C.LB_ABI)
-	if t == nil {
-		return Backend{}, fmt.Errorf("native: the cpu backend does not speak ABI %d", C.LB_ABI)
-	}
-	return Backend{t}, nil
-}
 
 // Load returns the backend in a shared library. The error is the loader's sentence, such
 // as which library below it is not there.

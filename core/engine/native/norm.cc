@@ -1,3 +1,5 @@
+//go:build !nocpu
+
 // Batch normalisation over all dimensions but the last.
 //
 //   norm_stats     mean, variance (biased); running = (1-m)*running + m*batch, variance unbiased

@@ -1,3 +1,5 @@
+//go:build !nocpu
+
 // Pooling over windows of [N H W C], C innermost, and its gradients.
 //
 //   max_pool      y, index: the first largest element of the window, row by row

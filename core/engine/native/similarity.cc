@@ -1,3 +1,5 @@
+//go:build !nocpu
+
 // Losses over pairs of samples, and the standard deviation that feeds one.
 //
 //   deviation   y[n,c] = sqrt(sum over positions of (x - mean)^2 / (HW - 1))

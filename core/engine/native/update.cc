@@ -1,3 +1,5 @@
+//go:build !nocpu
+
 // Updates of parameters, in place, one pass: 3r 2w.
 //   average  a = m*a + (1-m)*s
 //   sgd      g += wd*w;  v = m*v + g;  w -= lr * (nesterov ? g + m*v : v)

@@ -1,3 +1,5 @@
+//go:build !nocpu
+
 // Bilinear up-sampling of [N H W C] with aligned corners, and its transpose.
 //
 //   forward   result row i lies at i*(H-1)/(P-1) between two rows of x: they are

@@ -1,0 +1,78 @@
+// Package enginetest opens devices for tests: the cpu backend, and the CUDA backend's code on
+// the host. With the flag -cuda it opens a GPU in the place of both, so that the same tests
+// run on a machine that has one.
+package enginetest
+
+import (
+	"flag"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/localbench/localbench/core/engine"
+)
+
+var (
+	onGPU   = flag.Bool("cuda", false, "test on a GPU, and on nothing else")
+	library = flag.String("library", "", "folder of liblocalbench_cuda.so; empty: build below the module's root")
+)
+
+// Backends names what there is to test on.
+func Backends() []string {
+	if *onGPU {
+		return []string{"cuda"}
+	}
+	return []string{"cpu", "emu"}
+}
+
+// NeedsCPU skips a test of the cpu backend where a GPU is tested.
+func NeedsCPU(t testing.TB) {
+	t.Helper()
+	if *onGPU {
+		t.Skip("-cuda: the cpu backend was not tested")
+	}
+}
+
+// Open opens a device of a backend and closes it with the test. That of the host's stand-in is
+// built first.
+func Open(t testing.TB, backend string, o engine.Options) engine.Device {
+	t.Helper()
+	if backend != "cpu" {
+		engine.SearchIn(Library())
+	}
+	if backend == "emu" {
+		if err := build(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := engine.Open(backend, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// Library is the folder of the backends' libraries.
+func Library() string {
+	if *library != "" {
+		return *library
+	}
+	return filepath.Join(root(), "build")
+}
+
+func root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+}
+
+var build = sync.OnceValue(func() error {
+	out, err := exec.Command("make", "--silent", "--directory", root(), "emu").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("make emu: %w: %s", err, out)
+	}
+	return nil
+})

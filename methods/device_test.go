@@ -1,0 +1,158 @@
+package methods_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/engine/enginetest"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/methods"
+	"github.com/localbench/localbench/suite/networks"
+	"github.com/localbench/localbench/suite/train"
+)
+
+// tinySession trains four units on images of 8 x 8 under a method.
+func tinySession(t *testing.T, d engine.Device, method string, o core.StepOptions) *train.Session {
+	t.Helper()
+	n, err := networks.New("resnet20", graph.Shape{8, 8, 3}, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Units = append(n.Units[:2:2], n.Units[4], n.Units[7])
+	m, err := methods.Find(method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, err := m.Stages(n, methods.Options{AuxDepth: 1, Segment: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Batch, o.Image = 12, graph.Shape{8, 8, 3}
+	o.Mean, o.Deviation = [4]float64{120, 120, 120}, [4]float64{60, 60, 60}
+	o.SGD = graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
+	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	if err := s.Initialise(7); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// bits trains some steps and returns the bits of all losses and of all parameters behind the last.
+func bits(t *testing.T, s *train.Session) (out []uint32) {
+	t.Helper()
+	images, labels := make([]byte, 12*8*8*3), make([]int32, 12)
+	for step := range 4 {
+		for i := range images {
+			images[i] = byte((i + step) * 2654435761 >> 13)
+		}
+		for i := range labels {
+			labels[i] = int32((i + step) % 3)
+		}
+		got, err := s.Train(images, labels, 0.1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range got.Losses {
+			out = append(out, math.Float32bits(l))
+		}
+	}
+	for _, v := range s.Persistent() {
+		x := make([]float32, v.Shape.Elements())
+		if err := s.Training.Read(v, x); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range x {
+			out = append(out, math.Float32bits(e))
+		}
+	}
+	return out
+}
+
+// TestModesGiveTheSameBits holds ways of running a step that must not matter against the plain
+// one: values poisoned at their planned death, and every value in an allocation of its own.
+// The fourth step of the plain run is a replayed graph on a CUDA device, and the poisoned run
+// is op by op.
+func TestModesGiveTheSameBits(t *testing.T) {
+	for _, backend := range enginetest.Backends() {
+		for _, m := range methods.List() {
+			t.Run(backend+" "+m.Name, func(t *testing.T) {
+				o := engine.Options{Threads: 1, Deterministic: backend == "cuda"}
+				d := enginetest.Open(t, backend, o)
+				want := bits(t, tinySession(t, d, m.Name, core.StepOptions{}))
+				poisoned := tinySession(t, d, m.Name, core.StepOptions{})
+				core.Poison(poisoned.Training)
+				same(t, "poisoned", bits(t, poisoned), want)
+				if backend == "cpu" {
+					return // its arena is one mapping
+				}
+				o.Scatter = true
+				scattered := tinySession(t, enginetest.Open(t, backend, o), m.Name, core.StepOptions{Scatter: true})
+				same(t, "scattered", bits(t, scattered), want)
+			})
+		}
+	}
+}
+
+func same(t *testing.T, what string, got, want []uint32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d numbers, want %d", what, len(got), len(want))
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			t.Fatalf("%s: number %d is %g, want %g", what, i, math.Float32frombits(got[i]), math.Float32frombits(want[i]))
+		}
+	}
+}
+
+// TestPoisonShows shortens a lifetime and sees the poison: a value that is read again after its
+// death gives another step.
+func TestPoisonShows(t *testing.T) {
+	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 1})
+	s := tinySession(t, d, "bp", core.StepOptions{})
+	last := s.Training.Graph.LastUse()
+	for _, op := range s.Training.Graph.Ops {
+		if op.Kind != graph.KindConvBackwardWeights {
+			continue
+		}
+		// Its first operand is a saved activation: forget that it is read here.
+		saved := op.Operands[0]
+		if last[saved.ID] != indexOf(s.Training.Graph, op) {
+			continue
+		}
+		op.Operands[0] = s.Training.Graph.Inputs[0]
+		core.Poison(s.Training)
+		op.Operands[0] = saved
+		images, labels := make([]byte, 12*8*8*3), make([]int32, 12)
+		for i := range images {
+			images[i] = byte(i)
+		}
+		for range 2 {
+			got, err := s.Train(images, labels, 0.1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if math.IsNaN(float64(got.Losses[0])) {
+				return
+			}
+		}
+		t.Fatalf("%s is dead when %s reads it, and nothing shows", saved.Name, op.Kind)
+	}
+	t.Fatal(fmt.Errorf("no activation is last read by the gradient of weights"))
+}
+
+func indexOf(g *graph.Graph, op *graph.Op) int {
+	for i, o := range g.Ops {
+		if o == op {
+			return i
+		}
+	}
+	return -1
+}
