@@ -18,7 +18,7 @@ PEERFLAGS ?=
 export GOFLAGS := $(strip $(GOFLAGS) -ldflags=-extldflags=-Wl,-z,lazy)
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build emu cuda cuda-deps run test lint fmt bench bench-peer size clean
+.PHONY: help deps build emu cuda cuda-deps gpu-pack run test lint fmt bench bench-peer size clean
 
 ## help: print this list
 help:
@@ -78,6 +78,22 @@ build/gpu/%.cu.o: %.cu $(filter %.h,$(CUDA) $(NATIVE)) Makefile build/cuda.mk
 	@mkdir -p $(@D)
 	$(NVCC) -std=c++17 -O3 -lineinfo -t 0 $(CUDA_ARCH) $(CUDA_INCLUDE) -Werror all-warnings -Xptxas --warn-on-spills \
 	  -Xcompiler -fPIC,-fvisibility=hidden,-Wall -c $< -o $@
+
+# What scripts/gpu-check.sh needs on a machine with a GPU and without Go: test binaries, the
+# command and the benchmark without the cpu backend, and the headers of cudnn-frontend.
+PACK := build/gpu-check
+STRIP_FLAGS := -tags nocpu -ldflags '-s -w -extldflags=-Wl,-z,lazy'
+
+## gpu-pack: build what gpu-check.sh takes to a machine with a GPU, into build/gpu-check
+gpu-pack: cuda
+	@rm -rf $(PACK) && mkdir -p $(PACK)/include
+	$(GO) test -c $(STRIP_FLAGS) -o $(PACK)/engine.test ./core/engine
+	$(GO) test -c $(STRIP_FLAGS) -o $(PACK)/methods.test ./methods
+	$(GO) build $(STRIP_FLAGS) -o $(PACK)/benchctl ./cmd/benchctl
+	$(GO) build $(STRIP_FLAGS) -o $(PACK)/benchpeer ./scripts/benchpeer
+	@for d in $(patsubst -isystem,,$(CUDA_INCLUDE)); do if [ -e $$d/cudnn_frontend.h ]; then cp -r $$d/cudnn_frontend* $$d/cudnn_backend_base.h $(PACK)/include 2>/dev/null || true; fi; done
+	@tar -C $(PACK) -czf $(PACK).tar.gz . && mv $(PACK).tar.gz $(PACK)/pack.tar.gz && cd $(PACK) && rm -rf include engine.test methods.test benchctl benchpeer
+	@ls -l $(PACK)/pack.tar.gz
 
 ## run: train bp and AugLocal on the synthetic data set, print the tables, draw the plots
 run: deps build

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times one training step in PyTorch on the CPU, the peer of our own step.
+"""Times one training step in PyTorch, the peer of our own step.
 
     python3 scripts/peer_bench.py --method auglocal --aux-depth 2 --batch 128 --threads 2 --json
 
@@ -15,6 +15,11 @@ and a tiny convolution, the peak is VmHWM, reset at the baseline. So the peak
 holds parameters, gradients, momentum, activations, and what the allocator and
 oneDNN keep.
 
+On a GPU (--device cuda) a step is timed with the device synchronised, and memory is
+torch.cuda.max_memory_allocated since the warm-up. --precision tf32 lets convolutions
+and products round to tf32, bf16 runs the step under autocast; --compile compiles the
+network of bp with torch.compile.
+
 With --interactive the script warms up, then obeys standard input, so that a
 driver can let two programs take turns:
 
@@ -27,6 +32,7 @@ Needs Python 3.11 and PyTorch 1.13 or later.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
@@ -72,28 +78,50 @@ def warm_libraries() -> None:
 class Peer:
     """A model, its optimizer and one batch."""
 
-    def __init__(self, spec: localnets.Spec, batch: int, layout: torch.memory_format) -> None:
+    def __init__(self, spec: localnets.Spec, arguments: argparse.Namespace) -> None:
+        layout = MEMORY_FORMATS[arguments.memory_format]
+        self.device = torch.device(arguments.device)
+        self.bf16 = arguments.precision == "bf16"
         self.model = localnets.LocalNet(spec)
         localnets.initialise(self.model, SEED)
-        self.model.to(memory_format=layout).train()
+        self.model.to(self.device, memory_format=layout).train()
         self.optimizer = localnets.make_optimizer(self.model, LEARNING_RATE)
-        self.batch = self.random_batch(batch, layout)
+        self.batch = self.random_batch(arguments.batch, layout, self.device)
+        self.network = torch.compile(self.run_network) if arguments.compile else None
 
     @staticmethod
-    def random_batch(size: int, layout: torch.memory_format) -> localnets.Batch:
+    def random_batch(
+        size: int, layout: torch.memory_format, device: torch.device
+    ) -> localnets.Batch:
         torch.manual_seed(SEED)
         side = localnets.IMAGE_SIDE
-        images = torch.rand(size, 3, side, side).contiguous(memory_format=layout)
-        labels = torch.randint(localnets.CLASSES, (size,))
+        images = torch.rand(size, 3, side, side).to(device).contiguous(memory_format=layout)
+        labels = torch.randint(localnets.CLASSES, (size,)).to(device)
         return localnets.Batch((images - 0.5) / 0.25, images, labels)
+
+    def run_network(self, x: torch.Tensor) -> torch.Tensor:
+        for unit in self.model.local_modules[0].units:
+            x = self.model.run_unit(unit, x)
+        return self.model.run_head(x)
+
+    def forward_backward(self) -> None:
+        if self.network is None:
+            for _ in localnets.forward_backward(self.model, self.batch):
+                pass
+            return
+        scores = self.network(self.batch.inputs)
+        nn.functional.cross_entropy(scores, self.batch.labels).backward()
 
     def step(self) -> float:
         """One training step; returns its seconds."""
         start = time.perf_counter()
         self.optimizer.zero_grad(set_to_none=True)
-        for _ in localnets.forward_backward(self.model, self.batch):
-            pass
+        cast = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else None
+        with cast or contextlib.nullcontext():
+            self.forward_backward()
         self.optimizer.step()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
         return time.perf_counter() - start
 
 
@@ -109,6 +137,12 @@ def summary(
         "aux_depth": arguments.aux_depth if arguments.method == "auglocal" else None,
         "modules": len(peer.model.local_modules),
         "memory_format": arguments.memory_format,
+        "device": torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu",
+        "precision": arguments.precision,
+        "compiled": arguments.compile,
+        "max_memory_allocated_bytes": (
+            torch.cuda.max_memory_allocated() if arguments.device == "cuda" else None
+        ),
         "parameters": peer.model.parameter_count(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -122,7 +156,7 @@ def summary(
 
 def print_table(result: dict[str, Any]) -> None:
     for key, value in result.items():
-        text = f"{value / 2**20:.1f} MiB" if key.endswith("_bytes") else str(value)
+        text = f"{value / 2**20:.1f} MiB" if key.endswith("_bytes") and value else str(value)
         print(f"{key.removesuffix('_bytes'):28} {text}")
 
 
@@ -157,6 +191,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=2, metavar="W", help="steps before them")
     parser.add_argument("--aux-depth", type=int, default=2, metavar="D", help="AugLocal's d")
     parser.add_argument("--memory-format", choices=MEMORY_FORMATS, default="channels_last")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("f32", "tf32", "bf16"), default="f32")
+    parser.add_argument("--compile", action="store_true", help="torch.compile, of bp")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
     )
@@ -164,6 +201,8 @@ def parse_arguments() -> argparse.Namespace:
         "--interactive", action="store_true", help="obey standard input instead of --steps"
     )
     arguments = parser.parse_args()
+    if arguments.compile and arguments.method != "bp":
+        parser.error(f"--compile: got method {arguments.method}, want bp")
     for name, least in {"batch": 2, "threads": 1, "steps": 1, "warmup": 0, "aux_depth": 1}.items():
         if getattr(arguments, name) < least:
             parser.error(
@@ -176,14 +215,19 @@ def main() -> None:
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
     torch.set_num_interop_threads(1)
+    torch.backends.cudnn.allow_tf32 = arguments.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = arguments.precision == "tf32"
+    torch.backends.cudnn.benchmark = arguments.device == "cuda"
     warm_libraries()
     baseline = status_bytes("VmRSS")
     reset_peak()
 
     spec = localnets.Spec(arguments.network, arguments.method, aux_depth=arguments.aux_depth)
-    peer = Peer(spec, arguments.batch, MEMORY_FORMATS[arguments.memory_format])
+    peer = Peer(spec, arguments)
     for _ in range(arguments.warmup):
         peer.step()
+    if arguments.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     seconds: list[float] = []
     if arguments.interactive:
         obey_input(peer, seconds)

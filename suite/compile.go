@@ -81,7 +81,7 @@ func OpenDevice(spec results.Spec) (engine.Device, error) {
 }
 
 func deviceOptions(spec results.Spec) (o engine.Options, err error) {
-	o.Threads = int(spec.Threads)
+	o.Threads, o.TF32, o.Deterministic = int(spec.Threads), spec.Precision == PrecisionTF32, spec.Options[optionDeterministic] != ""
 	if o.WorkspaceLimit, err = strconv.ParseInt(cmp.Or(spec.Options[optionWorkspaceLimit], "0"), 10, 64); err != nil {
 		return o, fmt.Errorf("workspace-limit: got %q, want a number of bytes", spec.Options[optionWorkspaceLimit])
 	}

@@ -43,6 +43,7 @@ type Request struct {
 	Recompute                   string // none, or norm: what the backward pass makes again
 	Update                      string // early, or deferred to the end of the step
 	WorkspaceLimit              int64  // bytes of scratch memory a kernel may need; 0: any
+	Deterministic               bool   // cuda: only kernels that give the same bits every time
 	Init                        string // file of starting weights; empty: from the seed
 }
 
@@ -50,7 +51,7 @@ type Request struct {
 func Defaults() Request {
 	return Request{
 		Methods: []string{"bp", "auglocal"}, Networks: []string{"resnet32"}, Datasets: []string{"synthetic"},
-		AuxDepths: []int{2}, Modules: []int{0}, Seeds: []uint64{1}, Precision: "f32", Backend: "auto",
+		AuxDepths: []int{2}, Modules: []int{0}, Seeds: []uint64{1}, Precision: PrecisionF32, Backend: "auto",
 	}
 }
 
@@ -139,8 +140,13 @@ func (r Request) check() error {
 			return fmt.Errorf("%s: got %q, want %s or %s", c.name, c.value, c.want[0], c.want[1])
 		}
 	}
-	if r.Precision != "f32" {
-		return fmt.Errorf("precision: got %q, want f32", r.Precision)
+	switch {
+	case r.Precision != PrecisionF32 && r.Precision != PrecisionTF32:
+		return fmt.Errorf("precision: got %q, want %s or %s", r.Precision, PrecisionF32, PrecisionTF32)
+	case r.Precision == PrecisionTF32 && r.Backend != backendCUDA:
+		return fmt.Errorf("precision: got %s with backend %s, want backend cuda: it is what tensor cores compute in", r.Precision, r.Backend)
+	case r.Deterministic && r.Backend != backendCUDA:
+		return fmt.Errorf("deterministic: backend %s always is, the flag is for backend cuda", r.Backend)
 	}
 	switch r.Backend {
 	case "auto", "cpu", "cuda", "reference":
@@ -242,6 +248,9 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 	if r.WorkspaceLimit > 0 {
 		spec.Options[optionWorkspaceLimit] = fmt.Sprint(r.WorkspaceLimit)
 	}
+	if r.Deterministic {
+		spec.Options[optionDeterministic] = "yes"
+	}
 	if r.Init != "" {
 		digest, err := weights.Digest(r.Init)
 		if err != nil {
@@ -281,8 +290,16 @@ const (
 	optionInit         = "init" // digest of the file of starting weights
 	optionRecompute    = "recompute"
 	optionUpdate       = "update"
+	// only where it is asked for
+	optionDeterministic = "deterministic"
 	// bytes
 	optionWorkspaceLimit = "workspace_limit"
+)
+
+// The precisions. Parameters, statistics and losses are f32 in all of them.
+const (
+	PrecisionF32  = "f32"
+	PrecisionTF32 = "tf32" // f32, rounded to tf32 as an operand of convolutions and linear layers
 )
 
 // The ways of trading memory that every method has, beside the defaults.

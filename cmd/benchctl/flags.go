@@ -57,7 +57,7 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "batch", "samples", "", "samples a step, comma separated (default: the data set's recipe)", list(&r.Batches, batch))
 	define(f, "aux-depths", "units", "2", "units of AugLocal's auxiliary networks (d), comma separated", list(&r.AuxDepths, number(1, math.MaxInt32)))
 	define(f, "modules", "count", "0", "local modules (K), comma separated; 0: one a unit", list(&r.Modules, number(0, math.MaxInt32)))
-	define(f, "precision", "name", r.Precision, "element type of activations: f32", word(&r.Precision))
+	define(f, "precision", "name", r.Precision, "f32; tf32: operands of convolutions and linear layers are rounded, on a GPU", word(&r.Precision))
 	define(f, "backend", "name", r.Backend, "auto, cpu, cuda or reference", word(&r.Backend))
 	define(f, "device", "number", "0", "which device of the backend, from 0", one(&r.Device, number(0, math.MaxInt32)))
 	define(f, "threads", "count", "0", "threads of the cpu backend; 0: all cores", one(&r.Threads, number(0, math.MaxInt32)))
@@ -71,6 +71,7 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "recompute", "name", "none", "norm: the backward pass makes the results of normalisations again; the same bits, less memory", word(&r.Recompute))
 	define(f, "update", "name", "early", "deferred: keep all gradients until one update ends the step, as eager frameworks do", word(&r.Update))
 	define(f, "workspace-limit", "size", "", "choose no kernel that needs more scratch memory: 256KiB, 1MiB", one(&r.WorkspaceLimit, size))
+	f.BoolVar(&r.Deterministic, "deterministic", false, "on a GPU: choose only kernels that give the same bits every time")
 	define(f, "config", "file", "", "YAML file with flags by name; flags on the command line win", word(&s.config))
 	define(f, "format", "name", "table", "of the results: table, markdown, csv, latex or json", word(&s.format))
 	s.format = "table"

@@ -35,8 +35,24 @@ func TestScripts(t *testing.T) {
 			"exit":    exitCommand,
 			"cifar10": cifar10Command,
 			"onejson": oneJSONCommand,
+			"standin": standInCommand,
 		},
 	})
+}
+
+// standInCommand is `standin FOLDER`: the CUDA backend's code on the host as the CUDA backend.
+func standInCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: standin FOLDER")
+	}
+	root, err := filepath.Abs("../..")
+	ts.Check(err)
+	ts.Check(exec.Command("make", "--silent", "--directory", root, "emu").Run())
+	library, err := os.ReadFile(filepath.Join(root, "build", "liblocalbench_emu.so"))
+	ts.Check(err)
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o777))
+	ts.Check(os.WriteFile(filepath.Join(dir, "liblocalbench_cuda.so"), library, 0o666))
 }
 
 // exitCommand is `exit CODE command...`: the command has to end with that code.

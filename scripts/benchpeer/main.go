@@ -1,8 +1,10 @@
 // Command benchpeer times our training step against the same step in PyTorch
 // (scripts/peer_bench.py), both in processes of their own that take turns, and
-// prints the ratios of step time and of peak memory.
+// prints the ratios of step time and of peak memory: of the process on the cpu, and on a GPU
+// of our arena to the peer's max_memory_allocated.
 //
 //	go run ./scripts/benchpeer -methods bp,auglocal -batch 128 -turns 8
+//	benchpeer -backend cuda -precision tf32 -network resnet110 -batch 1024 -json out.json
 package main
 
 import (
@@ -32,6 +34,9 @@ type options struct {
 	batch, threads, depth            int
 	turns, steps                     int
 	worker                           string
+	backend, precision, library      string
+	json                             string // file that a line a method is appended to
+	compile                          bool
 }
 
 func main() {
@@ -45,6 +50,11 @@ func main() {
 	flag.IntVar(&o.depth, "aux-depth", 2, "AugLocal's d")
 	flag.IntVar(&o.turns, "turns", 8, "turns of each side")
 	flag.IntVar(&o.steps, "steps", 3, "steps a turn")
+	flag.StringVar(&o.backend, "backend", "cpu", "cpu or cuda")
+	flag.StringVar(&o.precision, "precision", "f32", "f32, tf32 or bf16")
+	flag.StringVar(&o.library, "library", "build", "folder of the CUDA backend's library")
+	flag.StringVar(&o.json, "json", "", "append a line for each method to this file")
+	flag.BoolVar(&o.compile, "compile", false, "the peer compiles the network of bp")
 	flag.StringVar(&o.worker, "worker", "", "internal: be our side for this method")
 	flag.Parse()
 	if err := o.run(); err != nil {
@@ -70,6 +80,12 @@ type summary struct {
 	Baseline int64  `json:"process_baseline_bytes"`
 	Peak     int64  `json:"process_peak_bytes"`
 	Torch    string `json:"torch,omitempty"`
+	Arena    int64  `json:"arena_bytes,omitempty"`
+	// Allocated is what the peer's allocator had handed out at most, on a GPU.
+	Allocated int64             `json:"max_memory_allocated_bytes,omitempty"`
+	Device    string            `json:"device,omitempty"`
+	Ladder    map[string]int64  `json:"ladder,omitempty"` // used memory of the device by stage
+	Facts     map[string]string `json:"facts,omitempty"`
 }
 
 // side is one of the two processes.
@@ -87,7 +103,7 @@ func (o options) compare(method string) error {
 	}
 	number := func(name string, n int) []string { return []string{name, fmt.Sprint(n)} }
 	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
-	ours, err := start(self, append([]string{"-worker", method, "-network", o.network}, shared...))
+	ours, err := start(self, append([]string{"-worker", method, "-network", o.network, "-backend", o.backend, "-precision", o.precision, "-library", o.library}, shared...))
 	if err != nil {
 		return err
 	}
@@ -96,7 +112,11 @@ func (o options) compare(method string) error {
 			shared[i] = "-" + shared[i]
 		}
 	}
-	peer, err := start(o.python, append([]string{o.script, "--interactive", "--method", method, "--network", o.network}, shared...))
+	theirs := []string{o.script, "--interactive", "--method", method, "--network", o.network, "--device", o.backend, "--precision", o.precision}
+	if o.compile && method == "bp" {
+		theirs = append(theirs, "--compile")
+	}
+	peer, err := start(o.python, append(theirs, shared...))
 	if err != nil {
 		return err
 	}
@@ -121,7 +141,22 @@ func (o options) compare(method string) error {
 		return err
 	}
 	o.print(method, ours, peer, our, their, ratios)
-	return nil
+	return o.append(method, ours, peer, our, their, ratios)
+}
+
+// append adds the figures as a line of JSON to a file.
+func (o options) append(method string, ours, peer *side, our, their summary, ratios []float64) error {
+	if o.json == "" {
+		return nil
+	}
+	f, err := os.OpenFile(o.json, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return json.NewEncoder(f).Encode(map[string]any{"network": o.network, "method": method, "batch": o.batch, "backend": o.backend, "precision": o.precision,
+		"peer_compiled": o.compile && method == "bp", "step_seconds": ours.seconds, "peer_step_seconds": peer.seconds,
+		"times_as_fast": median(ratios), "ours": our, "peer": their})
 }
 
 func (o options) print(method string, ours, peer *side, our, their summary, ratios []float64) {
@@ -129,6 +164,11 @@ func (o options) print(method string, ours, peer *side, our, their summary, rati
 	fmt.Printf("%s %s batch %d, %d threads, %d x %d steps in turn (PyTorch %s)\n", o.network, method, o.batch, o.threads, o.turns, o.steps, their.Torch)
 	fmt.Printf("  step    ours %.1f ms (%.0f samples/s), peer %.1f ms (%.0f samples/s): %.2f times as fast (by turn %.2f to %.2f)\n",
 		1e3*median(ours.seconds), rate(ours), 1e3*median(peer.seconds), rate(peer), median(ratios), slices.Min(ratios), slices.Max(ratios))
+	if o.backend != "cpu" {
+		fmt.Printf("  memory  our arena %s, peer's max_memory_allocated %s: %.2f times (%s)\n", table.Bytes(our.Arena), table.Bytes(their.Allocated),
+			float64(our.Arena)/float64(their.Allocated), their.Device)
+		return
+	}
 	a, b := our.Peak-our.Baseline, their.Peak-their.Baseline
 	fmt.Printf("  memory  ours %s, peer %s over their baselines: %.2f times\n", table.Bytes(a), table.Bytes(b), float64(a)/float64(b))
 }
@@ -191,11 +231,12 @@ func median(x []float64) float64 {
 // work is our side: one fixed batch, the same protocol as the peer's.
 func (o options) work(in io.Reader, out io.Writer) error {
 	specs, err := suite.Request{Methods: []string{o.worker}, Networks: []string{o.network}, Datasets: []string{"cifar10"},
-		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}}.Expand()
+		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision}.Expand()
 	if err != nil {
 		return err
 	}
-	device, err := engine.Open("cpu", engine.Options{Threads: o.threads})
+	engine.SearchIn(o.library)
+	device, err := suite.OpenDevice(specs[0])
 	if err != nil {
 		return err
 	}
@@ -232,7 +273,7 @@ func (o options) work(in io.Reader, out io.Writer) error {
 		_, err := session.Train(images, labels, 0.1)
 		return time.Since(begin).Seconds(), err
 	}
-	for range 2 {
+	for range 3 { // the third is the first replay on a GPU
 		if _, err := step(); err != nil {
 			return err
 		}
@@ -244,7 +285,11 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(out).Encode(summary{Baseline: *baseline.ResidentBytes, Peak: *peak.PeakBytes})
+	sum := summary{Baseline: *baseline.ResidentBytes, Peak: *peak.PeakBytes, Arena: session.ArenaBytes(), Facts: device.Facts(), Ladder: map[string]int64{}}
+	for _, r := range engine.LadderOf(device) {
+		sum.Ladder[string(r.Stage)] = r.DeviceUsedBytes
+	}
+	return json.NewEncoder(out).Encode(sum)
 }
 
 // obey answers "run K" until "quit" or the end of the input.
