@@ -26,9 +26,21 @@ type StepOptions struct {
 	DeferUpdates bool
 	// Scatter gives every value a place of its own in the arena.
 	Scatter bool
+	// KeepInputs leaves the batch's places to it for the whole step, so that a device can
+	// take the next batch while the step runs.
+	KeepInputs bool
+	// Augment has the device change the images of a training step; the loader leaves them
+	// as they are, and writes the random words instead.
+	Augment Augmentation
 	// Eager writes the step as an eager framework runs it, for core/eager: op by op,
 	// nothing fused, updates deferred. It is not meant to be run.
 	Eager bool
+}
+
+// Augmentation is graph.Builder.Augment's; the zero value is none.
+type Augmentation struct {
+	Pad           int64
+	Reflect, Flip bool
 }
 
 // Step is a step program with names for what goes in and what comes out.
@@ -36,10 +48,12 @@ type Step struct {
 	Graph        *graph.Graph
 	Images       *graph.Value // input, u8 [N H W C]
 	Labels       *graph.Value // input, s32 [N]
+	Words        *graph.Value // input, s32 [N 4], of StepOptions.Augment; else nil
 	LearningRate *graph.Value // input, f32 [1]; nil in an evaluation
 	Losses       []ModuleLoss // in program order
 	Scatter      bool         // as in StepOptions
 
+	images     *graph.Value          // as the network sees them
 	recomputed map[*graph.Value]bool // activations that the backward pass makes again
 	kept       map[*graph.Value]bool // results of segments
 }
@@ -131,7 +145,14 @@ func begin(b *graph.Builder, o StepOptions) (*Step, *graph.Value) {
 		recomputed: map[*graph.Value]bool{}, kept: map[*graph.Value]bool{},
 	}
 	var x *graph.Value
-	b.InModule(0, graph.PhaseForward, func() { x = b.NormalizeImage(s.Images, o.Mean, o.Deviation) })
+	s.images = s.Images
+	b.InModule(0, graph.PhaseForward, func() {
+		if a := o.Augment; b.Training() && a != (Augmentation{}) {
+			s.Words = b.Input("words", graph.Shape{o.Batch, 4}, graph.TypeS32)
+			s.images = b.Augment(s.Images, s.Words, a.Pad, a.Reflect, a.Flip)
+		}
+		x = b.NormalizeImage(s.images, o.Mean, o.Deviation)
+	})
 	return s, x
 }
 
@@ -154,7 +175,7 @@ func (s *Step) forward(b *graph.Builder, m int, stage model.Stage, x **graph.Val
 	}
 	var losses []autodiff.Loss
 	b.InModule(m, phase, func() {
-		for i, t := range stage.Losses(b, *x, model.Batch{Images: s.Images, Labels: s.Labels}) {
+		for i, t := range stage.Losses(b, *x, model.Batch{Images: s.images, Labels: s.Labels}) {
 			if !b.Training() && t.Correct == nil {
 				continue
 			}
@@ -226,6 +247,9 @@ func (s *Step) finish(b *graph.Builder, o StepOptions) (*Step, error) {
 	}
 	passes.DropDetach(g)
 	s.Graph = g
+	if o.KeepInputs {
+		g.Outputs = append(g.Outputs, g.Inputs...)
+	}
 	if o.Eager {
 		passes.Recompute(g, func(v *graph.Value) bool { return s.recomputed[v] })
 		passes.DropUnused(g)

@@ -44,20 +44,37 @@ func tinySession(t *testing.T, d engine.Device, method string, o core.StepOption
 	return s
 }
 
-// bits trains some steps and returns the bits of all losses and of all parameters behind the last.
-func bits(t *testing.T, s *train.Session) (out []uint32) {
+// bits trains some steps and returns the bits of all losses and of all parameters behind the
+// last; ahead feeds the next batch while a step is under way.
+func bits(t *testing.T, s *train.Session, ahead bool) (out []uint32) {
 	t.Helper()
-	images, labels := make([]byte, 12*8*8*3), make([]int32, 12)
-	for step := range 4 {
-		for i := range images {
-			images[i] = byte((i + step) * 2654435761 >> 13)
+	feed := func(step int) {
+		b := train.Batch{Images: make([]byte, 12*8*8*3), Labels: make([]int32, 12)}
+		for i := range b.Images {
+			b.Images[i] = byte((i + step) * 2654435761 >> 13)
 		}
-		for i := range labels {
-			labels[i] = int32((i + step) % 3)
+		for i := range b.Labels {
+			b.Labels[i] = int32((i + step) % 3)
 		}
-		got, err := s.Train(images, labels, 0.1)
+		if err := s.Feed(b, 0.1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const steps = 5
+	feed(0)
+	for step := range steps {
+		if err := s.Launch(); err != nil {
+			t.Fatal(err)
+		}
+		if ahead && step+1 < steps {
+			feed(step + 1)
+		}
+		got, err := s.Outcome()
 		if err != nil {
 			t.Fatal(err)
+		}
+		if !ahead && step+1 < steps {
+			feed(step + 1)
 		}
 		for _, l := range got.Losses {
 			out = append(out, math.Float32bits(l))
@@ -76,8 +93,9 @@ func bits(t *testing.T, s *train.Session) (out []uint32) {
 }
 
 // TestModesGiveTheSameBits holds ways of running a step that must not matter against the plain
-// one: values poisoned at their planned death, and every value in an allocation of its own.
-// The fourth step of the plain run is a replayed graph on a CUDA device, and the poisoned run
+// one: the next batch fed while a step runs, images that the device crops where they are,
+// values poisoned at their planned death, and every value in an allocation of its own.
+// From the third step on the plain run is a replayed graph on a CUDA device, and the poisoned run
 // is op by op.
 func TestModesGiveTheSameBits(t *testing.T) {
 	for _, backend := range enginetest.Backends() {
@@ -85,16 +103,19 @@ func TestModesGiveTheSameBits(t *testing.T) {
 			t.Run(backend+" "+m.Name, func(t *testing.T) {
 				o := engine.Options{Threads: 1, Deterministic: backend == "cuda"}
 				d := enginetest.Open(t, backend, o)
-				want := bits(t, tinySession(t, d, m.Name, core.StepOptions{}))
+				want := bits(t, tinySession(t, d, m.Name, core.StepOptions{}), false)
+				same(t, "fed ahead", bits(t, tinySession(t, d, m.Name, core.StepOptions{KeepInputs: true}), true), want)
+				middle := core.StepOptions{KeepInputs: true, Augment: core.Augmentation{Pad: 3, Reflect: true, Flip: true}}
+				same(t, "the crop in the middle", bits(t, tinySession(t, d, m.Name, middle), true), want)
 				poisoned := tinySession(t, d, m.Name, core.StepOptions{})
 				core.Poison(poisoned.Training)
-				same(t, "poisoned", bits(t, poisoned), want)
+				same(t, "poisoned", bits(t, poisoned, false), want)
 				if backend == "cpu" {
 					return // its arena is one mapping
 				}
 				o.Scatter = true
 				scattered := tinySession(t, enginetest.Open(t, backend, o), m.Name, core.StepOptions{Scatter: true})
-				same(t, "scattered", bits(t, scattered), want)
+				same(t, "scattered", bits(t, scattered, false), want)
 			})
 		}
 	}

@@ -137,6 +137,13 @@ func (b *built) stepOptions(spec results.Spec) core.StepOptions {
 		SGD: graph.SGDOptions{Momentum: spec.Momentum, WeightDecay: spec.WeightDecay, Nesterov: spec.Nesterov}}
 	o.RecomputeNorm = spec.Options[optionRecompute] == RecomputeNorm
 	o.DeferUpdates = spec.Options[optionUpdate] == UpdateDeferred
+	if spec.Backend == backendCUDA {
+		// The next batch is copied while a step runs, and the GPU changes the images.
+		o.KeepInputs = true
+		if a := b.card.Augment; spec.Augment != augmentNone {
+			o.Augment = core.Augmentation{Pad: int64(a.Pad), Reflect: a.Border == datasets.BorderReflect, Flip: a.Flip}
+		}
+	}
 	copy(o.Mean[:], b.card.Mean)
 	copy(o.Deviation[:], b.card.Std)
 	return o

@@ -204,7 +204,7 @@ func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
 			x.watch.start()
 		},
 	}
-	if spec.Augment == "none" {
+	if spec.Augment == augmentNone {
 		o.Augment = datasets.Augmentation{}
 	}
 	return o

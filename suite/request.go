@@ -196,7 +196,7 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 	}
 	spec.LR, spec.Momentum, spec.WeightDecay, spec.Nesterov = or(r.LearningRate, rec.LR), or(r.Momentum, recipeMomentum), or(r.WeightDecay, recipeWeightDecay), true
 	if r.NoAugment {
-		spec.Augment = "none"
+		spec.Augment = augmentNone
 	}
 	if err := r.setOptions(&spec, m, depth, modules); err != nil {
 		return spec, err
@@ -295,6 +295,9 @@ const (
 	// bytes
 	optionWorkspaceLimit = "workspace_limit"
 )
+
+// augmentNone in a spec leaves the images of training as they are.
+const augmentNone = "none"
 
 // The precisions. Parameters, statistics and losses are f32 in all of them.
 const (

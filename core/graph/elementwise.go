@@ -23,6 +23,29 @@ func (b *Builder) NormalizeImage(x *Value, mean, deviation [4]float64) *Value {
 	return b.first(KindNormalizeImage, Attributes{Mean: mean, Deviation: deviation}, x)
 }
 
+// Augment adds the random change of training images [N H W C], bytes: a border of pad pixels on all
+// sides, a crop of the old size at a random place, and a mirrored row for half of the images.
+// Words [N 4], s32, are random bits: of the first two words of a sample, as unsigned, word *
+// (2 pad + 1) >> 32 is the row and the column of the crop; the top bit of the third says
+// whether to mirror.
+func (b *Builder) Augment(images, words *Value, pad int64, reflect, flip bool) *Value {
+	return b.first(KindAugment, Attributes{Padding: [2]int64{pad, pad}, Reflect: reflect, Flip: flip}, images, words)
+}
+
+func augmentShape(op *Op) ([]resultType, error) {
+	x, words, pad := op.Operands[0], op.Operands[1], op.Attr.Padding[0]
+	if err := wantRank(4, x); err != nil {
+		return nil, err
+	}
+	if len(words.Shape) != 2 || words.Shape[0] != x.Shape[0] || words.Shape[1] != 4 {
+		return nil, fmt.Errorf("words %s, want [%d 4]", words, x.Shape[0])
+	}
+	if pad < 0 || op.Attr.Reflect && pad >= min(x.Shape[1], x.Shape[2]) {
+		return nil, fmt.Errorf("padding %d of images %s, want less than their height and width", pad, x)
+	}
+	return []resultType{{"y", x.Shape, TypeU8, CategoryActivation}}, nil
+}
+
 func elementwiseRule(k Kind) rule {
 	same := func(op *Op) ([]resultType, error) {
 		x := op.Operands[0]

@@ -197,6 +197,8 @@ type Attributes struct {
 	Bias         bool       // the backward op also gives the bias gradient
 	CountPadding bool       // average pooling divides by the full window
 	Nesterov     bool       // sgd
+	Reflect      bool       // augment: the border mirrors the image, else it is zero
+	Flip         bool       // augment: half of the images are mirrored
 	Epsilon      float64    // added to the variance
 	Momentum     float64    // of running statistics; of sgd
 	WeightDecay  float64    // sgd

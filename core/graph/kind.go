@@ -44,6 +44,7 @@ const (
 	KindContrast
 	KindContrastBackward
 	KindAverage
+	KindAugment
 	kindCount
 )
 
@@ -87,6 +88,8 @@ func (k Kind) rule() rule {
 		return normRule(k)
 	case KindReLU, KindReLUBackward, KindAdd, KindDetach, KindNormalizeImage:
 		return elementwiseRule(k)
+	case KindAugment:
+		return rule{name: "augment", operands: []string{"images", "words"}, results: augmentShape}
 	case KindMaxPool, KindMaxPoolBackward, KindAveragePool, KindAveragePoolBackward,
 		KindAdaptiveAveragePool, KindAdaptiveAveragePoolBackward:
 		return poolRule(k)
@@ -117,7 +120,7 @@ func (k Kind) Roles() []string { return k.rule().operands }
 // operandType is the element type that the role asks for.
 func (k Kind) operandType(role string) ElementType {
 	switch {
-	case role == "labels":
+	case role == "labels" || role == "words":
 		return TypeS32
 	case role == "index" || role == "images" || k == KindNormalizeImage:
 		return TypeU8

@@ -94,7 +94,7 @@ func Tolerance(op *graph.Op, v *graph.Value) float64 {
 func terms(op *graph.Op, result int) int64 {
 	operand := func(i int) graph.Shape { return op.Operands[i].Shape }
 	switch op.Kind {
-	case graph.KindReLU, graph.KindReLUBackward, graph.KindDetach, graph.KindMaxPool:
+	case graph.KindReLU, graph.KindReLUBackward, graph.KindDetach, graph.KindMaxPool, graph.KindAugment:
 		return 0
 	case graph.KindAdd:
 		return 1

@@ -29,7 +29,32 @@ func elementwiseCases() []Case {
 		p.Add(x, x)
 	}}
 	out = append(out, twice.inPlace()...)
-	return append(out, imageCases()...)
+	return append(append(out, imageCases()...), augmentCases()...)
+}
+
+// augmentCases have words of all sizes: the crop's place is read from their upper bits.
+func augmentCases() []Case {
+	var out []Case
+	for _, s := range []struct {
+		name          string
+		shape         []int64
+		pad           int64
+		reflect, flip bool
+	}{
+		{"nothing", []int64{2, 3, 4, 3}, 0, false, false},
+		{"zero border", []int64{9, 5, 7, 3}, 4, false, false},
+		{"reflected border", []int64{9, 5, 7, 3}, 4, true, false},
+		{"mirrored", []int64{9, 4, 5, 1}, 0, false, true},
+		{"the recipe's", []int64{5, 32, 32, 3}, 4, true, true},
+		{"four channels", []int64{3, 9, 8, 4}, 8, false, true},
+	} {
+		out = append(out, Case{Name: s.name, Kind: graph.KindAugment, build: func(p *program) {
+			x := p.typed("x", graph.TypeU8, whole(256), s.shape...)
+			words := p.typed("words", graph.TypeS32, scattered(), s.shape[0], 4)
+			p.Augment(x, words, s.pad, s.reflect, s.flip)
+		}})
+	}
+	return out
 }
 
 func imageCases() []Case {

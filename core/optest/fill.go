@@ -36,6 +36,11 @@ func whole(n int64) fill {
 	return each(func(s rng.Stream, i uint64) float64 { return math.Floor(float64(n) * s.Uniform(i)) })
 }
 
+// scattered gives random bits as signed numbers of 32 bits.
+func scattered() fill {
+	return each(func(s rng.Stream, i uint64) float64 { return float64(int32(s.Uint32(i))) })
+}
+
 // away gives numbers of random sign and a magnitude in [low, high): none is
 // near zero.
 func away(low, high float64) fill {

@@ -96,6 +96,8 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return detach, true
 	case graph.KindNormalizeImage:
 		return normalizeImage, true
+	case graph.KindAugment:
+		return augment, true
 	case graph.KindMaxPool:
 		return maxPool, true
 	case graph.KindMaxPoolBackward:

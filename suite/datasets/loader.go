@@ -21,6 +21,9 @@ type LoaderOptions struct {
 	Epoch uint32
 	// Augment is applied to every image; the zero value copies it.
 	Augment Augmentation
+	// Draw leaves the images as they are and gives the random words of Augment instead, for a
+	// device that changes them.
+	Draw bool
 	// Shuffle takes the samples in the random order of the epoch.
 	Shuffle bool
 	// DropLast leaves out a last batch that is not full.
@@ -42,6 +45,7 @@ type Batch struct {
 	Images  []byte  // [N, Height, Width, Channels]
 	Labels  []int32 // [N]
 	Samples []int32 // [N]: the place of each sample in the split; read only
+	Words   []int32 // [N 4]: the words of each sample, with LoaderOptions.Draw; else nil
 	N       int     // LoaderOptions.Batch, or less in the last batch
 	Index   int     // the batch's number in the epoch, from 0
 
@@ -54,6 +58,7 @@ type slot struct {
 	batch        Batch
 	images       []byte
 	labels       []int32
+	words        []int32
 	free, ready  chan struct{}
 	heldByCaller bool
 }
@@ -107,6 +112,9 @@ func NewLoader(split Split, options LoaderOptions) (*Loader, error) {
 	for i := range l.ring {
 		l.ring[i].images = make([]byte, samples*split.Shape.Bytes())
 		l.ring[i].labels = make([]int32, samples)
+		if options.Draw {
+			l.ring[i].words = make([]int32, 4*samples)
+		}
 		l.ring[i].batch.slot = &l.ring[i]
 	}
 	l.start()
@@ -120,7 +128,7 @@ func (l *Loader) Batches() int { return l.batches }
 func (l *Loader) BufferBytes() int64 {
 	total := int64(4 * len(l.order))
 	for i := range l.ring {
-		total += int64(len(l.ring[i].images) + 4*len(l.ring[i].labels))
+		total += int64(len(l.ring[i].images) + 4*len(l.ring[i].labels) + 4*len(l.ring[i].words))
 	}
 	return total
 }
@@ -245,16 +253,28 @@ func (l *Loader) fill(s *slot, index int) {
 	samples := l.order[first : first+n : first+n]
 	for i, sample := range samples {
 		image, src := s.images[i*size:(i+1)*size], l.split.Image(int(sample))
-		if l.options.Augment.none() {
+		words := [4]uint32{}
+		if !l.options.Augment.none() {
+			words = l.options.Augment.Draw(l.options.Seed, l.options.Epoch, int(sample))
+		}
+		switch {
+		case l.options.Draw:
 			copy(image, src)
-		} else {
-			words := l.options.Augment.Draw(l.options.Seed, l.options.Epoch, int(sample))
+			for k, w := range words {
+				s.words[4*i+k] = int32(w)
+			}
+		case l.options.Augment.none():
+			copy(image, src)
+		default:
 			l.options.Augment.Apply(image, src, l.split.Shape, words)
 		}
 		s.labels[i] = l.split.Labels[sample]
 	}
 	s.batch.Images, s.batch.Labels, s.batch.Samples = s.images[:n*size], s.labels[:n], samples
 	s.batch.N, s.batch.Index = n, index
+	if l.options.Draw {
+		s.batch.Words = s.words[:4*n]
+	}
 }
 
 // wait takes the token of a full slot; the clock is read only when it has to wait.

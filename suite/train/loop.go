@@ -111,7 +111,7 @@ type runner struct {
 // open makes the loaders, once for all epochs.
 func (r *runner) open() (err error) {
 	o := r.options
-	r.train, err = datasets.NewLoader(o.Data.Train, datasets.LoaderOptions{Batch: o.Batch, Seed: o.Seed, Augment: o.Augment, Shuffle: true, Now: o.Now})
+	r.train, err = datasets.NewLoader(o.Data.Train, datasets.LoaderOptions{Batch: o.Batch, Seed: o.Seed, Augment: o.Augment, Draw: r.session.augments, Shuffle: true, Now: o.Now})
 	if err != nil {
 		return err
 	}
@@ -207,35 +207,54 @@ func (r *runner) trainEpoch(ctx context.Context) error {
 		return err
 	}
 	rate := o.Schedule.LearningRate(p.Epoch)
-	for {
-		begin := o.Now()
-		batch, err := loader.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
+	begin := o.Now()
+	samples, err := r.feed(ctx, rate)
+	for samples > 0 && err == nil {
+		waited := o.Now().Sub(begin)
+		if err := r.session.Launch(); err != nil {
 			return err
 		}
-		fetched := o.Now()
-		outcome, err := r.session.Train(batch.Images, batch.Labels, rate)
-		loader.Release(batch)
-		if err != nil {
-			return err
+		next := 0
+		if r.session.ahead {
+			from := o.Now()
+			next, err = r.feed(ctx, rate) // an error counts when the step under way is noted
+			waited += o.Now().Sub(from)
 		}
-		p.Sums.add(outcome, batch.N)
+		outcome, failed := r.session.Outcome()
+		if failed != nil {
+			return failed
+		}
+		p.Sums.add(outcome, samples)
 		p.Batch++
 		if err := r.checkFinite(outcome); err != nil {
 			return err
 		}
-		r.measure(batch.N, begin, fetched)
+		r.measure(samples, begin, waited)
 		r.tick(Tick{Epoch: p.Epoch, Step: p.Batch, Steps: loader.Batches(), Loss: r.headLoss(), Seconds: o.Now().Sub(begin).Seconds()})
+		begin = o.Now()
+		if samples = next; !r.session.ahead {
+			samples, err = r.feed(ctx, rate)
+		}
 	}
-	return nil
+	return err
 }
 
-// measure notes the times of a step. The first step of a process and partial
+// feed writes the next batch of the epoch and returns its samples; 0 behind the last.
+func (r *runner) feed(ctx context.Context, rate float64) (int, error) {
+	batch, err := r.train.Next(ctx)
+	if errors.Is(err, io.EOF) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer r.train.Release(batch)
+	return batch.N, r.session.Feed(Batch{Images: batch.Images, Labels: batch.Labels, Words: batch.Words}, rate)
+}
+
+// measure notes the times of a step; waited is what waiting for the loader and copying took. The first step of a process and partial
 // batches are not steady steps: they are trained but not timed.
-func (r *runner) measure(samples int, begin, fetched time.Time) {
+func (r *runner) measure(samples int, begin time.Time, waited time.Duration) {
 	phases := r.session.PhaseSeconds()
 	seconds := r.options.Now().Sub(begin).Seconds()
 	warm := r.warm
@@ -245,7 +264,7 @@ func (r *runner) measure(samples int, begin, fetched time.Time) {
 	}
 	r.report.Steps.Add(seconds)
 	r.report.StepSecondsSum += seconds
-	r.report.DataWaitSeconds += fetched.Sub(begin).Seconds()
+	r.report.DataWaitSeconds += waited.Seconds()
 	for phase, s := range phases {
 		r.report.PhaseSeconds[phase] += s
 	}

@@ -3,6 +3,7 @@ package train_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"strings"
@@ -24,7 +25,7 @@ type bench struct {
 	options train.Options
 }
 
-func newBench(t *testing.T, state string) *bench {
+func newBench(t *testing.T, state string, ahead bool) *bench {
 	t.Helper()
 	entry, err := datasets.Find("synthetic")
 	if err != nil {
@@ -54,6 +55,10 @@ func newBench(t *testing.T, state string) *bench {
 		Step: core.StepOptions{Batch: 16, Image: n.Input, SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}}
 	copy(o.Step.Mean[:], data.Mean)
 	copy(o.Step.Deviation[:], data.Std)
+	if ahead {
+		a := data.Augment
+		o.Step.KeepInputs, o.Step.Augment = true, core.Augmentation{Pad: int64(a.Pad), Reflect: a.Border == datasets.BorderReflect, Flip: a.Flip}
+	}
 	s, err := train.NewSession(device, o)
 	if err != nil {
 		t.Fatal(err)
@@ -80,9 +85,16 @@ func (b *bench) content(t *testing.T) map[string][]float32 {
 
 // TestResumeGivesTheSameBits interrupts a run in the middle of an epoch, and
 // again at an epoch's end, each time goes on in a fresh session, and wants every
-// weight, running statistic, momentum and figure of the uninterrupted run.
+// weight, running statistic, momentum and figure of the uninterrupted run. So does a session
+// that is fed while a step runs and whose device changes the images.
 func TestResumeGivesTheSameBits(t *testing.T) {
-	whole := newBench(t, "")
+	for _, ahead := range []bool{false, true} {
+		t.Run(fmt.Sprint("ahead ", ahead), func(t *testing.T) { testResume(t, ahead) })
+	}
+}
+
+func testResume(t *testing.T, ahead bool) {
+	whole := newBench(t, "", false)
 	want, err := train.Run(context.Background(), whole.session, whole.options)
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +106,7 @@ func TestResumeGivesTheSameBits(t *testing.T) {
 		func(k train.Tick) bool { return k.Finished != nil && k.Epoch == 2 },
 		func(train.Tick) bool { return false },
 	} {
-		b := newBench(t, state)
+		b := newBench(t, state, ahead)
 		ctx, cancel := context.WithCancel(context.Background())
 		b.options.Resume = true
 		b.options.On = func(k train.Tick) {
@@ -138,7 +150,7 @@ func TestResumeGivesTheSameBits(t *testing.T) {
 // belong to, and a damaged one named.
 func TestStateOfAnotherRun(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state.safetensors")
-	b := newBench(t, state)
+	b := newBench(t, state, false)
 	ctx, cancel := context.WithCancel(context.Background())
 	b.options.On = func(train.Tick) { cancel() }
 	if _, err := train.Run(ctx, b.session, b.options); !errors.Is(err, context.Canceled) {
@@ -152,7 +164,7 @@ func TestStateOfAnotherRun(t *testing.T) {
 
 // TestDivergence wants a loss that is not finite to stop the run with the place.
 func TestDivergence(t *testing.T) {
-	b := newBench(t, "")
+	b := newBench(t, "", false)
 	b.options.Schedule = train.Schedule{Base: 1e30, Epochs: 2}
 	_, err := train.Run(context.Background(), b.session, b.options)
 	var diverged *train.Diverged

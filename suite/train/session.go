@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -22,6 +23,10 @@ type Session struct {
 	arenaBytes int64
 	losses     []float32
 	correct    []float32
+	ahead      bool          // batches may be fed while a step runs
+	augments   bool          // on the device
+	fed        *core.Program // whose batch is written
+	launched   *core.Program
 }
 
 type tailKey struct {
@@ -41,7 +46,7 @@ type SessionOptions struct {
 // NewSession compiles the programs and allocates the arena. The persistent
 // values hold no defined content before Initialise or weights.Load.
 func NewSession(d engine.Device, o SessionOptions) (*Session, error) {
-	s := &Session{device: d, tails: map[tailKey]*core.Program{}}
+	s := &Session{device: d, tails: map[tailKey]*core.Program{}, ahead: o.Step.KeepInputs, augments: o.Step.Augment != (core.Augmentation{})}
 	if err := s.compile(o); err != nil {
 		s.Close()
 		return nil, err
@@ -176,17 +181,77 @@ type Outcome struct {
 	Correct []float32 // by loss term, samples that it classified right; 0 where it classifies nothing
 }
 
+// Batch is what a step reads. Words are those of an augmentation on the device, nil
+// without one.
+type Batch struct {
+	Images []byte  // [N H W C]
+	Labels []int32 // [N]
+	Words  []int32 // [N 4]
+}
+
 // Train runs one training step on the batch.
 func (s *Session) Train(images []byte, labels []int32, learningRate float64) (Outcome, error) {
-	p, err := s.pick(true, len(labels))
-	if err != nil {
+	if err := s.Feed(Batch{Images: images, Labels: labels}, learningRate); err != nil {
 		return Outcome{}, err
 	}
-	if err := p.Write(p.LearningRate, []float32{float32(learningRate)}); err != nil {
-		return Outcome{}, err
-	}
-	return s.run(p, images, labels)
+	return s.Step()
 }
+
+// Feed writes the batch of the next training step. With StepOptions.KeepInputs it may be called
+// between Launch and Outcome, and the copy runs beside the step.
+func (s *Session) Feed(b Batch, learningRate float64) error {
+	p, err := s.pick(true, len(b.Labels))
+	if err != nil {
+		return err
+	}
+	if err := p.Write(p.Images, b.Images); err != nil {
+		return err
+	}
+	if p.Words != nil {
+		if b.Words == nil { // a batch that is not to be changed: the crop in the middle
+			b.Words = middle(len(b.Labels), p)
+		}
+		if err := p.Write(p.Words, b.Words); err != nil {
+			return err
+		}
+	}
+	if err := p.Write(p.Labels, b.Labels); err != nil {
+		return err
+	}
+	s.fed = p
+	return p.Write(p.LearningRate, []float32{float32(learningRate)})
+}
+
+// middle are words that leave images as they are: the place of the crop is the border's width.
+func middle(samples int, p *core.Program) []int32 {
+	pad := uint64(p.Graph.Ops[0].Attr.Padding[0])
+	word := int32(uint32((pad<<32 + 2*pad) / (2*pad + 1))) // the least with word * (2 pad + 1) >> 32 = pad
+	words := make([]int32, 4*samples)
+	for i := range samples {
+		words[4*i], words[4*i+1] = word, word
+	}
+	return words
+}
+
+// Step runs the step whose batch was fed last.
+func (s *Session) Step() (Outcome, error) {
+	if err := s.Launch(); err != nil {
+		return Outcome{}, err
+	}
+	return s.Outcome()
+}
+
+// Launch begins the step whose batch was fed last.
+func (s *Session) Launch() error {
+	if s.fed == nil {
+		return errors.New("train: launch: no batch was fed")
+	}
+	s.launched, s.fed = s.fed, nil
+	return s.launched.Run(0, len(s.launched.Graph.Ops))
+}
+
+// Outcome waits for the step that was launched last.
+func (s *Session) Outcome() (Outcome, error) { return s.outcome(s.launched) }
 
 // Evaluate runs the network on the batch with running statistics.
 func (s *Session) Evaluate(images []byte, labels []int32) (Outcome, error) {
@@ -221,6 +286,11 @@ func (s *Session) run(p *core.Program, images []byte, labels []int32) (Outcome, 
 	if err := p.Run(0, len(p.Graph.Ops)); err != nil {
 		return Outcome{}, err
 	}
+	return s.outcome(p)
+}
+
+// outcome reads losses and counts of a program that has run.
+func (s *Session) outcome(p *core.Program) (Outcome, error) {
 	out := Outcome{Losses: s.losses[:len(p.Losses)], Correct: s.correct[:len(p.Losses)]}
 	for i, l := range p.Losses {
 		if err := p.Read(l.Value, out.Losses[i:i+1]); err != nil {

@@ -290,6 +290,7 @@ std::unique_ptr<kernel> gpu::choose(const op &o) {
     case kind_add:
     case kind_detach:
     case kind_normalize_image:
+    case kind_augment:
       return make_elementwise(o, *this);
     case kind_max_pool:
     case kind_max_pool_backward:

@@ -62,6 +62,29 @@ struct image_each {
   }
 };
 
+// augment_each crops and mirrors images: core/graph says what the words mean.
+struct augment_each {
+  const uint8_t *x;
+  uint8_t *y;
+  const uint32_t *words;
+  int h, w, c, pad;
+  bool reflect, flip;
+  __device__ int place(uint32_t word) const {
+    return static_cast<int>(word * static_cast<uint64_t>(2 * pad + 1) >> 32) - pad;
+  }
+  __device__ int outside(int at, int n) const {
+    if (at >= 0 && at < n) return at;
+    return !reflect ? -1 : at < 0 ? -at : 2 * (n - 1) - at;
+  }
+  __device__ void operator()(int i) const {
+    int k = i % c, s = i / c % w, r = i / c / w % h, n = i / c / w / h;
+    const uint32_t *own = words + 4 * n;
+    bool mirrored = flip && own[2] >> 31;
+    int a = outside(r + place(own[0]), h), b = outside((mirrored ? w - 1 - s : s) + place(own[1]), w);
+    y[i] = a < 0 || b < 0 ? 0 : x[((n * h + a) * w + b) * c + k];
+  }
+};
+
 struct average_each {
   pack<float> *a;
   const pack<float> *s;
@@ -76,7 +99,15 @@ struct average_each {
 struct elementwise : gpu_kernel {
   using gpu_kernel::gpu_kernel;
   void run(const op &o) override {
+    if (o.kind == kind_augment) return augment(o);
     typed(*o.results[0], [&](auto number) { one<decltype(number)>(o); });
+  }
+  void augment(const op &o) {
+    const value &x = *o.operands[0];
+    each(d, x.elements,
+         augment_each{x.data, o.results[0]->data, at<uint32_t>(o.operands[1]), static_cast<int>(x.dims[1]),
+                      static_cast<int>(x.dims[2]), static_cast<int>(x.dims[3]),
+                      static_cast<int>(o.attr.padding[0]), o.attr.reflect != 0, o.attr.flip != 0});
   }
   template <typename T>
   void one(const op &o) {

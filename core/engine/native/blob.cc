@@ -1,4 +1,4 @@
-//go:build !nocpu
+// go:build !nocpu
 
 // The program as it arrives: one blob of little-endian fields, written by
 // core/engine/blob.go.
@@ -6,7 +6,7 @@
 //   u32 magic "PROG", u32 version, u64 values, u64 ops
 //   a value: i32 type, i32 rank, i64 extents[4], those beyond the rank 1
 //   an op:   i32 kind, u32 n, i64 operands[n] (-1: absent), u32 m, i64 results[m],
-//            attributes: 18 x i64, 13 x f64, in the order of struct attributes
+//            attributes: 20 x i64, 13 x f64, in the order of struct attributes
 //
 // Nothing in it is trusted: every count, id and extent is checked here, and every
 // op in check.cc.
@@ -38,7 +38,7 @@ class reader {
 };
 
 constexpr uint64_t value_bytes = 4 + 4 + 4 * 8;
-constexpr uint64_t op_bytes = 4 + 4 + 4 + 18 * 8 + 13 * 8;  // of an op without operands and results
+constexpr uint64_t op_bytes = 4 + 4 + 4 + 20 * 8 + 13 * 8;  // of an op without operands and results
 
 value read_value(reader &r) {
   value v;
@@ -63,7 +63,8 @@ attributes read_attributes(reader &r) {
   for (int64_t *pair : whole)
     for (int i = 0; i < 2; i++) pair[i] = r.take<int64_t>();
   for (int64_t &x : a.input) x = r.take<int64_t>();
-  for (int64_t *x : {&a.groups, &a.relu, &a.bias, &a.count_padding, &a.nesterov, &a.classes})
+  for (int64_t *x :
+       {&a.groups, &a.relu, &a.bias, &a.count_padding, &a.nesterov, &a.reflect, &a.flip, &a.classes})
     *x = r.take<int64_t>();
   for (double *x : {&a.epsilon, &a.momentum, &a.weight_decay, &a.scale, &a.temperature})
     *x = r.take<double>();

@@ -1,4 +1,4 @@
-//go:build !nocpu
+// go:build !nocpu
 
 // What an op must look like before a kernel is chosen for it: number and type of
 // operands and results, shapes that fit, attributes in range. Kernels trust it.
@@ -50,6 +50,7 @@ const form &form_of(int32_t kind) {
       {"fs", "ff"},          // contrast
       {"fsf", "f"},          // contrast_backward
       {"ff", ""},            // average
+      {"us", "u"},           // augment
   };
   return forms[kind];
 }
@@ -261,6 +262,15 @@ void check(op &o) {
     case kind_sgd:
       return want(same(in[0], in[1]) && same(in[0], in[2]) && vector_of(in[3], 1),
                   "w, g and v of one shape and a rate [1]");
+    case kind_augment:
+      want(in[0]->rank == 4 && same(in[0], out[0]) && in[1]->rank == 2 && in[1]->dims[0] == in[0]->dims[0] &&
+               in[1]->dims[1] == 4,
+           "images of rank 4, a result of their shape and four words a sample");
+      for (int i = 1; i < 3; i++)
+        want(in[0]->dims[i] <= 65536 && in_range(0, o.attr.padding[0]) &&
+                 o.attr.padding[0] < (o.attr.reflect ? in[0]->dims[i] : 65536),
+             "a padding within the image, which is at most 65536 x 65536");
+      return;
     case kind_normalize_image:
       want(in[0]->rank == 4 && in[0]->dims[3] <= 4, "an image of rank 4 with at most 4 channels");
       break;

@@ -1,4 +1,4 @@
-//go:build !nocpu
+// go:build !nocpu
 
 // The cpu backend's device: chooses kernels, maps the arena, runs ops in order.
 #include "cpu.h"
@@ -85,6 +85,7 @@ std::unique_ptr<kernel> cpu::choose(const op &o) {
     case kind_add:
     case kind_detach:
     case kind_normalize_image:
+    case kind_augment:
       return make_elementwise(o, *this);
     case kind_max_pool:
     case kind_max_pool_backward:

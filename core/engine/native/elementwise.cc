@@ -1,4 +1,4 @@
-//go:build !nocpu
+// go:build !nocpu
 
 // Elementwise ops. One pass each: r operands read, one result written. Every
 // result may lie in an operand of its size: element i is read before it is written.
@@ -75,6 +75,36 @@ void normalize_image(const op &o, int threads) {
   });
 }
 
+// outside is the place in an image of n of one on its padded axis; -1: the border is zero.
+int64_t outside(int64_t at, int64_t n, bool reflect) {
+  if (at >= 0 && at < n) return at;
+  return !reflect ? -1 : at < 0 ? -at : 2 * (n - 1) - at;
+}
+
+// augment crops and mirrors images: core/graph says what the words mean.
+void augment(const op &o, int threads) {
+  const value &x = *o.operands[0];
+  int64_t h = x.dims[1], w = x.dims[2], c = x.dims[3], pad = o.attr.padding[0];
+  const auto *words = reinterpret_cast<const uint32_t *>(o.operands[1]->data);
+  auto place = [&](uint32_t word) {
+    return static_cast<int64_t>(word * static_cast<uint64_t>(2 * pad + 1) >> 32) - pad;
+  };
+  parallel(x.dims[0], 1, threads, x.elements, [&](int64_t from, int64_t to, int) {
+    for (int64_t i = from; i < to; i++) {
+      int64_t top = place(words[4 * i]), left = place(words[4 * i + 1]);
+      bool flip = o.attr.flip && words[4 * i + 2] >> 31;
+      const uint8_t *image = x.data + i * h * w * c;
+      uint8_t *y = o.results[0]->data + i * h * w * c;
+      for (int64_t r = 0; r < h; r++)
+        for (int64_t s = 0; s < w; s++, y += c) {
+          int64_t a = outside(r + top, h, o.attr.reflect);
+          int64_t b = outside((flip ? w - 1 - s : s) + left, w, o.attr.reflect);
+          for (int64_t k = 0; k < c; k++) y[k] = a < 0 || b < 0 ? 0 : image[(a * w + b) * c + k];
+        }
+    }
+  });
+}
+
 }  // namespace
 
 // sum[j] = sum over i of x[i,j]: the gradient of a bias. Threads take columns, so
@@ -89,6 +119,7 @@ std::unique_ptr<kernel> make_elementwise(const op &o, cpu &d) {
                                : o.kind == kind_relu_backward ? relu_backward
                                : o.kind == kind_add           ? add
                                : o.kind == kind_detach        ? detach
+                               : o.kind == kind_augment       ? augment
                                                               : normalize_image;
   return std::make_unique<function>(f, d.threads);
 }

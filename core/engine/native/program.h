@@ -56,6 +56,7 @@ enum kind : int32_t {
   kind_contrast,
   kind_contrast_backward,
   kind_average,
+  kind_augment,
   kind_count
 };
 
@@ -74,7 +75,7 @@ struct value {
 // attributes are graph.Attributes, field by field.
 struct attributes {
   int64_t kernel[2], stride[2], padding[2], output[2], input[4], groups;
-  int64_t relu, bias, count_padding, nesterov, classes;
+  int64_t relu, bias, count_padding, nesterov, reflect, flip, classes;
   double epsilon, momentum, weight_decay, scale, temperature, mean[4], deviation[4];
 };
 
