@@ -132,6 +132,11 @@ struct gpu_program : program {
   std::map<const value *, size_t> outputs;   // numbers that ops make and none reads: their places
   float *numbers = nullptr;                  // of the outputs, on the host
   cudaEvent_t gathered = nullptr;
+  std::map<const value *, uint64_t> batch;  // inputs that one of the first ops reads, and none else
+  uint64_t head = 0;                        // the op behind the last of these
+  cudaEvent_t taken = nullptr;              // behind the head: the batch has been read
+  cudaEvent_t copied = nullptr;             // behind the copies of the next batch
+  bool pending = false;                     // there are such copies
 
   cudaEvent_t event() {
     cudaEvent_t e = nullptr;
@@ -152,12 +157,41 @@ struct gpu_program : program {
   ~gpu_program() override {
     forget();
     for (cudaEvent_t e : spare) cudaEventDestroy(e);
-    if (gathered) cudaEventDestroy(gathered);
+    for (cudaEvent_t e : {gathered, taken, copied})
+      if (e) cudaEventDestroy(e);
     if (numbers) cudaFreeHost(numbers);
   }
 };
 
 gpu_program &mine(program &p) { return static_cast<gpu_program &>(p); }
+
+bool overlap(const uint8_t *a, int64_t n, const uint8_t *b, int64_t m) { return a < b + m && b < a + n; }
+
+// find_batch finds the inputs that can be written while the rest of the program runs: one of the
+// first ops reads them, and nothing else ever lies where they do.
+void find_batch(gpu_program &p) {
+  constexpr uint64_t most = 4;
+  p.batch.clear(), p.head = 0, p.pending = false;
+  std::map<const value *, uint64_t> reader;
+  std::map<const value *, int> uses;
+  for (uint64_t i = 0; i < p.ops.size(); i++) {
+    for (const value *v : p.ops[i].operands) uses[v]++, reader.emplace(v, i);
+    for (const value *v : p.ops[i].results) uses[v] += 2;
+  }
+  for (const auto &r : reader) {
+    const value *v = r.first;
+    if (!v || r.second >= most || uses[v] != 1) continue;
+    bool alone = true;
+    for (const value &w : p.values)
+      if (&w != v && w.data && overlap(v->data, v->bytes, w.data, w.bytes)) alone = false;
+    for (const op &o : p.ops)
+      if (o.scratch && overlap(v->data, v->bytes, o.scratch, static_cast<int64_t>(o.work->scratch)))
+        alone = false;
+    if (!alone) continue;
+    p.batch[v] = r.second;
+    p.head = std::max(p.head, r.second + 1);
+  }
+}
 
 // group is how many ops from i on run as one.
 size_t group(const program &p, uint64_t i, uint64_t last) {
@@ -227,6 +261,7 @@ gpu::gpu(const lb_options &o)
          properties.major, properties.minor);
 #endif
   checked(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
+  checked(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "making a stream");
   rung("context");
   library = open_libraries(*this);
   rung("handles");
@@ -235,11 +270,13 @@ gpu::gpu(const lb_options &o)
 gpu::~gpu() {
   if (!stream) return;
   cudaStreamSynchronize(stream);
+  if (copies_) cudaStreamSynchronize(copies_);
   library = nullptr;
   for (slot &s : slots_) {
     if (s.free) cudaEventDestroy(s.free);
     if (s.data) cudaFreeHost(s.data);
   }
+  if (copies_) cudaStreamDestroy(copies_);
   cudaStreamDestroy(stream);
 }
 
@@ -342,6 +379,7 @@ void gpu::bound(program &base) {
   gpu_program &p = mine(base);
   p.forget();
   p.classes.clear(), p.outputs.clear();
+  find_batch(p);
   std::map<const value *, bool> read;
   for (const op &o : p.ops) {
     for (const value *v : o.operands) read[v] = true;
@@ -376,7 +414,7 @@ void gpu::read(program &base, const value &v, void *to) {
   std::memcpy(to, p.numbers + found->second, sizeof(float));
 }
 
-// write goes through one of two pinned buffers, and does not wait for the device.
+// write goes through a ring of pinned buffers, and does not wait for the device.
 void gpu::write(program &base, value &v, const void *from) {
   gpu_program &p = mine(base);
   auto labels = p.classes.find(&v);
@@ -386,8 +424,12 @@ void gpu::write(program &base, value &v, const void *from) {
       fail(LB_INVALID, "label %d of sample %lld, want 0 to %lld", label, static_cast<long long>(i),
            static_cast<long long>(labels->second - 1));
   }
+  // What the program under way has read already is copied beside it.
+  bool beside = p.batch.count(&v) != 0 && last_ == &p && p.taken;
+  cudaStream_t to = beside ? copies_ : stream;
+  if (beside) checked(cudaStreamWaitEvent(to, p.taken, 0), "waiting for the device");
   slot &s = slots_[next_];
-  next_ = 1 - next_;
+  next_ = (next_ + 1) % slot_count;
   auto bytes = static_cast<uint64_t>(v.bytes);
   if (!s.free) checked(cudaEventCreateWithFlags(&s.free, cudaEventDisableTiming), "making an event");
   checked(cudaEventSynchronize(s.free), "waiting for a copy");
@@ -399,8 +441,12 @@ void gpu::write(program &base, value &v, const void *from) {
     s.data = static_cast<uint8_t *>(host), s.bytes = bytes;
   }
   std::memcpy(s.data, from, bytes);
-  checked(cudaMemcpyAsync(v.data, s.data, bytes, cudaMemcpyHostToDevice, stream), "copying to the device");
-  checked(cudaEventRecord(s.free, stream), "recording an event");
+  checked(cudaMemcpyAsync(v.data, s.data, bytes, cudaMemcpyHostToDevice, to), "copying to the device");
+  checked(cudaEventRecord(s.free, to), "recording an event");
+  if (!beside) return;
+  if (!p.copied) checked(cudaEventCreateWithFlags(&p.copied, cudaEventDisableTiming), "making an event");
+  checked(cudaEventRecord(p.copied, to), "recording an event");
+  p.pending = true;
 }
 
 // eager runs ops one by one; with seconds it waits for each.
@@ -452,37 +498,53 @@ cudaGraphExec_t gpu::capture(program &p, uint64_t first, uint64_t last, int32_t 
 void gpu::run(program &base, uint64_t first, uint64_t last, int32_t &at) {
   gpu_program &p = mine(base);
   range &r = p.ranges[{first, last}];
-  bool alone = last - first < 2;  // one op needs no graph
-  if (r.runs == 0) {
-    eager(p, first, last, at, nullptr);
+  if (p.pending) checked(cudaStreamWaitEvent(stream, p.copied, 0), "waiting for a copy");
+  p.pending = false;
+  // The ops that read the batch are no part of the graph: behind them the next one may come.
+  uint64_t from = first == 0 && p.head < last ? p.head : first;
+  bool alone = last - from < 2;  // one op needs no graph
+  bool replayed = r.runs > 1 && !alone, timed = r.runs == 1 || alone;
+  if (replayed && !r.graph) {
+    r.graph = capture(p, from, last, at);
     checked(cudaStreamSynchronize(stream), "waiting for the device");
-    rung("warm-up");
-  } else if (r.runs == 1 || alone) {
-    eager(p, first, last, at, &r.shares);
-    for (uint64_t i = first; i < last; i++) p.ops[i].seconds += r.shares[i - first];
-  } else {
-    if (!r.graph) {
-      r.graph = capture(p, first, last, at);
-      checked(cudaStreamSynchronize(stream), "waiting for the device");
-      rung("graph");
-    }
-    if (p.replays.size() >= 64) settle(p);
-    replay q{&r, first, p.event(), p.event()};
-    checked(cudaEventRecord(q.begin, stream), "recording an event");
+    rung("graph");
+  }
+  if (p.replays.size() >= 64) settle(p);
+  replay q{&r, first, replayed ? p.event() : nullptr, replayed ? p.event() : nullptr};
+  if (replayed) checked(cudaEventRecord(q.begin, stream), "recording an event");
+  std::vector<double> head, rest;
+  eager(p, first, from, at, timed ? &head : nullptr);
+  if (from > first) {
+    if (!p.taken) checked(cudaEventCreateWithFlags(&p.taken, cudaEventDisableTiming), "making an event");
+    checked(cudaEventRecord(p.taken, stream), "recording an event");
+  }
+  if (replayed) {
     checked(cudaGraphLaunch(r.graph, stream), "launching a graph");
     checked(cudaEventRecord(q.end, stream), "recording an event");
     p.replays.push_back(q);
+  } else {
+    eager(p, from, last, at, timed ? &rest : nullptr);
   }
+  if (timed) {
+    r.shares = head;
+    r.shares.insert(r.shares.end(), rest.begin(), rest.end());
+    for (uint64_t i = first; i < last; i++) p.ops[i].seconds += r.shares[i - first];
+  }
+  if (r.runs == 0) {
+    checked(cudaStreamSynchronize(stream), "waiting for the device");
+    rung("warm-up");
+  }
+  last_ = &p;
   r.runs += r.runs < 2;
   ran_ = true;
   at = -1;
   if (p.outputs.empty()) return;
-  std::vector<const float *> from(p.outputs.size());
-  for (const auto &o : p.outputs) from[o.second] = reinterpret_cast<const float *>(o.first->data);
-  for (size_t i = 0; i < from.size(); i += most_gathered) {
+  std::vector<const float *> places(p.outputs.size());
+  for (const auto &o : p.outputs) places[o.second] = reinterpret_cast<const float *>(o.first->data);
+  for (size_t i = 0; i < places.size(); i += most_gathered) {
     gather_list list{};
-    size_t n = std::min(from.size() - i, size_t{most_gathered});
-    std::copy_n(from.begin() + static_cast<int64_t>(i), n, list.from);
+    size_t n = std::min(places.size() - i, size_t{most_gathered});
+    std::copy_n(places.begin() + static_cast<int64_t>(i), n, list.from);
     gather(list, static_cast<int>(n), p.numbers + i, *this);
   }
   if (!p.gathered) checked(cudaEventCreateWithFlags(&p.gathered, cudaEventDisableTiming), "making an event");

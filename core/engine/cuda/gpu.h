@@ -49,6 +49,7 @@ struct gpu : device {
   void rung(const char *stage);
   void eager(program &, uint64_t first, uint64_t last, int32_t &at, std::vector<double> *seconds);
   cudaGraphExec_t capture(program &, uint64_t first, uint64_t last, int32_t &at);
+  static constexpr int slot_count = 8;  // two batches of images, words, labels and rate
   int index_;
   bool scatter_;
   std::string name_, uuid_;
@@ -58,8 +59,10 @@ struct gpu : device {
     uint8_t *data = nullptr;
     uint64_t bytes = 0;
     cudaEvent_t free = nullptr;
-  } slots_[2];
+  } slots_[slot_count];
   int next_ = 0;
+  cudaStream_t copies_ = nullptr;  // of inputs, beside the program
+  const program *last_ = nullptr;  // the program that ran last; never followed
 };
 
 // gpu_kernel is a kernel of own code: nothing to bind, everything on the device's stream.
