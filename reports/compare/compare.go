@@ -63,8 +63,8 @@ type Cell struct {
 	// Smallest is the change that as many repetitions as these could have found.
 	Smallest float64
 	Why      []string // of an exact change of memory: where the bytes came from
-	// OldCommit is that of the old side's program, NewCommit the first of the new side's whose
-	// records are worse; empty where records do not tell.
+	// OldCommit is the newest of the old side's programs, NewCommit the one of the new side's
+	// at which the values changed; empty where records do not tell.
 	OldCommit, NewCommit string
 }
 
@@ -163,7 +163,8 @@ func Run(old, new []results.Record, t Thresholds, chosen ...string) Comparison {
 	return c
 }
 
-// measurements groups the finished records that differ in the seed only.
+// measurements groups the finished records that differ in the seed only, in the order of
+// the runs.
 func measurements(records []results.Record) map[string][]results.Record {
 	out := map[string][]results.Record{}
 	for _, r := range records {
@@ -174,6 +175,9 @@ func measurements(records []results.Record) map[string][]results.Record {
 		s.Seed = 0
 		key := results.SpecID(s)
 		out[key] = append(out[key], r)
+	}
+	for _, group := range out {
+		slices.SortStableFunc(group, func(a, b results.Record) int { return a.Started.Compare(b.Started) })
 	}
 	return out
 }
@@ -220,16 +224,17 @@ func (m metric) compare(run string, old, new []results.Record, t Thresholds) (Ce
 		threshold = Defaults()[m.name]
 	}
 	c := Cell{Run: run, Metric: m.name, Unit: m.unit, Exact: m.exact, OldN: len(a), NewN: len(b), Threshold: threshold}
-	c.OldCommit, c.NewCommit = old[len(old)-1].Environment.Commit, m.since(new, mean(a), threshold)
+	c.OldCommit, c.NewCommit = old[len(old)-1].Environment.Commit, m.since(a, new)
 	if m.exact {
-		c.Old, c.New = a[0], b[0]
+		before, after := m.worst(old), m.worst(new)
+		c.Old, c.New = *m.of(before), *m.of(after)
 		c.Change = m.change(c.Old, c.New)
 		c.Low, c.High = c.Change, c.Change
 		c.Verdict = Same
 		switch {
 		case m.better*c.Change > threshold:
 			c.Verdict = Regression
-			c.Why = explain(m.name, old[0], new[0])
+			c.Why = explain(m.name, before, after)
 		case m.better*c.Change < 0:
 			c.Verdict = Better
 		}
@@ -245,17 +250,36 @@ func (m metric) compare(run string, old, new []results.Record, t Thresholds) (Ce
 	return c, true
 }
 
-// since is the first commit, in the order of the runs, whose values are on average worse than
-// before by more than the threshold; that of the first run if none is.
-func (m metric) since(records []results.Record, before, threshold float64) string {
-	records = slices.SortedStableFunc(slices.Values(records), func(a, b results.Record) int { return a.Started.Compare(b.Started) })
-	for _, r := range records {
-		same := slices.DeleteFunc(slices.Clone(records), func(x results.Record) bool { return x.Environment.Commit != r.Environment.Commit })
-		if values := m.values(same); len(values) > 0 && m.better*m.change(before, mean(values)) > threshold {
-			return r.Environment.Commit
+// worst is what an exact metric is judged by: of the newest commit that has the metric,
+// the record with the worst value. Records of one commit agree, or are not told apart.
+func (m metric) worst(records []results.Record) results.Record {
+	measured := slices.DeleteFunc(slices.Clone(records), func(r results.Record) bool { return m.of(r) == nil })
+	newest := measured[len(measured)-1].Environment.Commit
+	measured = slices.DeleteFunc(measured, func(r results.Record) bool { return r.Environment.Commit != newest })
+	return slices.MaxFunc(measured, func(a, b results.Record) int { return cmp.Compare(m.better**m.of(a), m.better**m.of(b)) })
+}
+
+// since is the commit of the new side at which the values changed: the one that best cuts
+// the old values and those of its commits, in the order of the runs, in two.
+func (m metric) since(old []float64, new []results.Record) string {
+	s := Series{Points: []Point{{Values: old}}}
+	for _, r := range new {
+		x := m.of(r)
+		if x == nil {
+			continue
 		}
+		at := slices.IndexFunc(s.Points[1:], func(p Point) bool { return p.Commit == r.Environment.Commit })
+		if at < 0 {
+			s.Points = append(s.Points, Point{Commit: r.Environment.Commit, Values: []float64{*x}})
+			continue
+		}
+		s.Points[at+1].Values = append(s.Points[at+1].Values, *x)
 	}
-	return records[0].Environment.Commit
+	if len(s.Points) == 2 {
+		return s.Points[1].Commit
+	}
+	c, _ := s.split(0, 0, len(s.Points))
+	return s.Points[c.at].Commit
 }
 
 // change is how far b is from a: a ratio less 1, or a difference.
@@ -272,8 +296,14 @@ func (m metric) change(a, b float64) float64 {
 }
 
 // interval is the confidence interval of the change, from those of the medians: each
-// side's ends against the other's, which is wider than it need be.
+// side's ends against the other's, which is wider than it need be. Too few repetitions
+// for an interval (of 95 %: less than 6) exclude no change at all.
 func (m metric) interval(a, b benchmath.Summary) (low, high float64) {
+	for _, end := range []float64{a.Lo, a.Hi, b.Lo, b.Hi} {
+		if math.IsInf(end, 0) || math.IsNaN(end) {
+			return math.Inf(-1), math.Inf(1)
+		}
+	}
 	low, high = m.change(a.Hi, b.Lo), m.change(a.Lo, b.Hi)
 	return min(low, high), max(low, high)
 }
@@ -386,8 +416,7 @@ func explain(name string, old, new results.Record) []string {
 	for _, key := range union(old.Memory.ByCategory, new.Memory.ByCategory) {
 		add("category "+key, old.Memory.ByCategory[key], new.Memory.ByCategory[key])
 	}
-	modules, values := map[string]int64{}, map[string]int64{}
-	after, later := map[string]int64{}, map[string]int64{}
+	modules, after := map[string]int64{}, map[string]int64{}
 	for _, m := range old.Memory.ByModule {
 		modules[m.Name] += m.Bytes
 	}
@@ -397,14 +426,25 @@ func explain(name string, old, new results.Record) []string {
 	for _, key := range union(modules, after) {
 		add(key, modules[key], after[key])
 	}
-	for _, v := range old.Memory.Top {
-		values[v.Name] += v.Bytes
-	}
-	for _, v := range new.Memory.Top {
-		later[v.Name] += v.Bytes
-	}
+	values, later := largest(old), largest(new)
 	for _, key := range union(values, later) {
-		add("tensor "+key+" among the largest", values[key], later[key])
+		switch before, after := values[key], later[key]; {
+		case before == 0:
+			out = append(out, fmt.Sprintf("tensor %s: %d bytes, was not among the largest", key, after))
+		case after == 0:
+			out = append(out, fmt.Sprintf("tensor %s: was %d bytes, is not among the largest", key, before))
+		default:
+			add("tensor "+key, before, after)
+		}
+	}
+	return out
+}
+
+// largest are the bytes of the largest tensors by name and category.
+func largest(r results.Record) map[string]int64 {
+	out := map[string]int64{}
+	for _, v := range r.Memory.Top {
+		out[v.Name+" ("+v.Category+")"] += v.Bytes
 	}
 	return out
 }
@@ -451,10 +491,7 @@ func (c Comparison) Worst(v Verdict) []Cell {
 func (c Comparison) Sentence() string {
 	if bad := c.Worst(Regression); len(bad) > 0 {
 		worst := slices.MaxFunc(bad, func(a, b Cell) int { return cmp.Compare(math.Abs(a.Change), math.Abs(b.Change)) })
-		text := fmt.Sprintf("%s of %s is worse by %s (%s, was %s)", worst.Metric, worst.Run, worst.Percent(worst.Change), number(worst.New), number(worst.Old))
-		if since := worst.NewCommit; since != "" && since != worst.OldCommit {
-			text += " since commit " + since[:min(len(since), 10)]
-		}
+		text := fmt.Sprintf("%s of %s is worse by %s (%s, was %s)%s", worst.Metric, worst.Run, worst.Percent(worst.Change), number(worst.New), number(worst.Old), worst.since())
 		if len(bad) > 1 {
 			text += fmt.Sprintf("; %d regressions in all", len(bad))
 		}
@@ -467,6 +504,20 @@ func (c Comparison) Sentence() string {
 		return "nothing to compare: no measurement is on both sides"
 	}
 	return fmt.Sprintf("no regression in %d cells", len(c.Cells))
+}
+
+// since names the commits between which a cell changed, as far as records tell.
+func (c Cell) since() string {
+	short := func(commit string) string { return commit[:min(len(commit), 10)] }
+	switch {
+	case c.NewCommit == "":
+		return ""
+	case c.NewCommit == c.OldCommit:
+		return " at the same commit " + short(c.NewCommit)
+	case c.OldCommit == "":
+		return " since commit " + short(c.NewCommit)
+	}
+	return fmt.Sprintf(" since commit %s (base was %s)", short(c.NewCommit), short(c.OldCommit))
 }
 
 // Percent writes a change of the cell: 5.2 %, or 0.4 points.

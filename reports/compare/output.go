@@ -60,7 +60,7 @@ func (c Cell) row() []table.Cell {
 	interval, p, smallest := table.Text("exact"), table.Cell{}, table.Cell{}
 	if !c.Exact {
 		interval = table.Text(fmt.Sprintf("%s to %s", c.Percent(c.Low), c.Percent(c.High)))
-		if math.IsNaN(c.Low) || math.IsNaN(c.High) { // of one repetition
+		if math.IsInf(c.Low, 0) || math.IsInf(c.High, 0) { // of too few repetitions
 			interval = table.Text("not known")
 		}
 		p = table.Number(c.P, fmt.Sprintf("%.3g", c.P))
@@ -83,7 +83,7 @@ func (c Comparison) Annotations(w io.Writer) error {
 		level   string
 	}{{Regression, "error"}, {Undecided, "warning"}} {
 		for _, cell := range c.Worst(v.verdict) {
-			text := fmt.Sprintf("%s of %s: %s, was %s (%s)", cell.Metric, cell.Run, number(cell.New), number(cell.Old), cell.Percent(cell.Change))
+			text := fmt.Sprintf("%s of %s: %s, was %s (%s)%s", cell.Metric, cell.Run, number(cell.New), number(cell.Old), cell.Percent(cell.Change), cell.since())
 			if cell.Need > 0 {
 				text = fmt.Sprintf("cannot tell whether %s of %s changed: want %d repetitions each", cell.Metric, cell.Run, cell.Need)
 			}
@@ -122,7 +122,7 @@ func (c Comparison) JUnit(w io.Writer) error {
 	s := junitSuite{Name: "benchctl compare", Tests: len(c.Cells)}
 	for _, cell := range c.Cells {
 		one := junitCase{Class: cell.Run, Name: cell.Metric}
-		text := &junitMessage{Message: fmt.Sprintf("%s, was %s: %s", number(cell.New), number(cell.Old), cell.Percent(cell.Change)), Text: strings.Join(cell.Why, "\n")}
+		text := &junitMessage{Message: fmt.Sprintf("%s, was %s: %s%s", number(cell.New), number(cell.Old), cell.Percent(cell.Change), cell.since()), Text: strings.Join(cell.Why, "\n")}
 		switch cell.Verdict {
 		case Regression:
 			one.Failure = text
