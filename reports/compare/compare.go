@@ -58,6 +58,8 @@ type Cell struct {
 	P                 float64 // corrected over the grid; 0 where it is exact
 	Threshold         float64 // in the unit of Change; worse beyond it
 	Verdict           Verdict
+	// First is the verdict before the cell was measured again; empty where it was not.
+	First Verdict
 	// Need is how many repetitions a side would be needed, where they are too few.
 	Need int
 	// Smallest is the change that as many repetitions as these could have found.
@@ -135,6 +137,11 @@ func Defaults() Thresholds {
 
 // Run compares. Chosen names the metrics, none for all.
 func Run(old, new []results.Record, t Thresholds, chosen ...string) Comparison {
+	return cells(old, new, t, func(_, metric string) bool { return len(chosen) == 0 || slices.Contains(chosen, metric) })
+}
+
+// cells compares the cells that are wanted.
+func cells(old, new []results.Record, t Thresholds, wanted func(run, metric string) bool) Comparison {
 	var c Comparison
 	before, after := measurements(old), measurements(new)
 	for _, key := range sortedKeys(before) {
@@ -143,12 +150,12 @@ func Run(old, new []results.Record, t Thresholds, chosen ...string) Comparison {
 			continue
 		}
 		for _, m := range metrics() {
-			if len(chosen) > 0 && !slices.Contains(chosen, m.name) {
+			if !wanted(key, m.name) {
 				continue
 			}
 			if cell, ok := m.compare(key, before[key], after[key], t); ok {
 				c.Cells = append(c.Cells, cell)
-				if differ := machine(before[key][0], after[key][0]); m.timed && len(differ) > 0 {
+				if differ := Machine(before[key][0].Environment, after[key][0].Environment); m.timed && len(differ) > 0 {
 					c.Apart = append(c.Apart, key+" ("+strings.Join(differ, ", ")+")")
 				}
 			}
@@ -182,9 +189,8 @@ func measurements(records []results.Record) map[string][]results.Record {
 	return out
 }
 
-// machine names what differs between the places that two records were made in.
-func machine(a, b results.Record) (differ []string) {
-	x, y := a.Environment, b.Environment
+// Machine names what differs between the machines of two environments, as far as both tell.
+func Machine(x, y results.Environment) (differ []string) {
 	for _, f := range []struct{ name, a, b string }{{"cpu", x.CPU, y.CPU}, {"os", x.OS, y.OS}, {"gpu", x.GPU, y.GPU}, {"driver", x.Driver, y.Driver}} {
 		if f.a != f.b && f.a != "" && f.b != "" {
 			differ = append(differ, fmt.Sprintf("%s %q and %q", f.name, f.a, f.b))
@@ -355,17 +361,17 @@ func (c *Comparison) correct() {
 		cell.P = largest
 	}
 	for _, cell := range noisy {
-		cell.decide(len(noisy))
+		cell.decide(Repetitions(len(noisy)))
 	}
 }
 
-// decide gives the verdict of a noisy cell out of so many.
-func (c *Cell) decide(cells int) {
+// decide gives the verdict of a noisy cell, which needs so many repetitions.
+func (c *Cell) decide(need int) {
 	worse, upper := c.Change, c.High
 	if c.Metric == "top1" {
 		worse, upper = -c.Change, -c.Low
 	}
-	if need := repetitions(cells); min(c.OldN, c.NewN) < need {
+	if min(c.OldN, c.NewN) < need {
 		c.Need = need
 		c.Verdict = Undecided
 		return
@@ -382,10 +388,10 @@ func (c *Cell) decide(cells int) {
 	}
 }
 
-// repetitions is the smallest number of repetitions a side with which a rank test can
-// reach significance at all after the correction: where all of one side lie above
-// all of the other, p is 2 / (2n choose n).
-func repetitions(cells int) int {
+// Repetitions is the smallest number of repetitions a side with which a rank test can
+// reach significance at all after the correction for so many noisy cells: where all of
+// one side lie above all of the other, p is 2 / (2n choose n).
+func Repetitions(cells int) int {
 	n, choose := 1, 2.0
 	for 2/choose*float64(cells) >= Alpha {
 		n++
@@ -461,25 +467,6 @@ func union(a, b map[string]int64) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// Flagged are the cells whose metric is noisy and that are worse or cannot be told.
-func (c Comparison) Flagged() []Cell {
-	return slices.DeleteFunc(slices.Clone(c.Cells), func(x Cell) bool {
-		return x.Exact || x.Verdict != Regression && x.Verdict != Undecided
-	})
-}
-
-// Confirm puts the cells of a comparison with new measurements in the place of the flagged
-// ones. The new ones alone count: those that raised the flag were chosen for being worse, and
-// would say so again.
-func (c *Comparison) Confirm(fresh Comparison) {
-	for _, flagged := range c.Flagged() {
-		same := func(x Cell) bool { return x.Run == flagged.Run && x.Metric == flagged.Metric }
-		if i := slices.IndexFunc(fresh.Cells, same); i >= 0 {
-			c.Cells[slices.IndexFunc(c.Cells, same)] = fresh.Cells[i]
-		}
-	}
 }
 
 // Worst returns the cells of a verdict.

@@ -122,7 +122,7 @@ func TestTooFewRepetitions(t *testing.T) {
 		t.Errorf("got %+v: %s", c.Cells[0], c.Sentence())
 	}
 	for cells, want := range map[int]int{1: 4, 2: 5, 200: 8} {
-		if got := repetitions(cells); got != want {
+		if got := Repetitions(cells); got != want {
 			t.Errorf("%d cells need %d repetitions, want %d", cells, got, want)
 		}
 	}
@@ -208,10 +208,30 @@ func TestConfirm(t *testing.T) {
 	if n := len(c.Flagged()); n != 2 {
 		t.Fatalf("%d flagged cells, want 2", n)
 	}
-	c.Confirm(Run(old, append(repeat("lucky", 1), repeat("slow", 1.1)...), Defaults(), "step_time"))
+	fresh := append(repeat("lucky", 1), repeat("slow", 1.1)...)
+	c.Confirm(old, fresh, Defaults())
 	bad := c.Worst(Regression)
-	if len(bad) != 1 || !strings.HasPrefix(bad[0].Run, "slow") || len(c.Cells) != 4 {
+	if len(bad) != 1 || !strings.HasPrefix(bad[0].Run, "slow") || bad[0].First != Regression || len(c.Cells) != 4 {
 		t.Errorf("got %+v, want the slow one alone", bad)
+	}
+	if rows := c.Tables(false)[0].Rows; len(rows) != 2 || rows[0][9].Text != "same (measured again, was: regression)" {
+		t.Errorf("got %+v, want a row for what was let go, too", rows)
+	}
+	// Planted: the fresh runs are of another machine, or there are none.
+	c = Run(old, append(repeat("lucky", 1.1), repeat("slow", 1.1)...), Defaults(), "step_time")
+	c.Confirm(old, nil, Defaults())
+	if n := len(c.Worst(Regression)); n != 2 {
+		t.Errorf("without fresh runs: %d regressions, want both to stay", n)
+	}
+	for i := range old {
+		old[i].Environment.CPU = "one"
+	}
+	for i := range fresh {
+		fresh[i].Environment.CPU = "another"
+	}
+	c.Confirm(old, fresh, Defaults())
+	if len(c.Apart) != 2 {
+		t.Errorf("fresh runs of another machine: got %v, want two that cannot be compared", c.Apart)
 	}
 }
 

@@ -26,7 +26,7 @@ func (c Comparison) Tables(all bool) []table.Table {
 	counts := map[Verdict]int{}
 	for _, cell := range c.Cells {
 		counts[cell.Verdict]++
-		if cell.Verdict != Same || all {
+		if cell.Verdict != Same || cell.First != "" || all {
 			t.Rows = append(t.Rows, cell.row())
 		}
 		for _, why := range cell.Why {
@@ -69,6 +69,9 @@ func (c Cell) row() []table.Cell {
 	verdict := string(c.Verdict)
 	if c.Need > 0 {
 		verdict = fmt.Sprintf("%s: want %d repetitions each", c.Verdict, c.Need)
+	}
+	if c.First != "" {
+		verdict += fmt.Sprintf(" (measured again, was: %s)", c.First)
 	}
 	return []table.Cell{table.Text(c.Run), table.Text(c.Metric), value(c.Old), value(c.New), table.Number(c.Change, c.Percent(c.Change)),
 		interval, p, table.Text(fmt.Sprintf("%d, %d", c.OldN, c.NewN)), smallest, table.Text(verdict)}
