@@ -116,6 +116,12 @@ func metrics() []metric {
 	}
 }
 
+// metricOf finds a metric by its name.
+func metricOf(name string) metric {
+	all := metrics()
+	return all[slices.IndexFunc(all, func(m metric) bool { return m.name == name })]
+}
+
 // Metrics names what is compared, in the order of the tables.
 func Metrics() []string {
 	var names []string
@@ -246,7 +252,7 @@ func (m metric) compare(run string, old, new []results.Record, t Thresholds) (Ce
 		}
 		return c, true
 	}
-	x, y := benchmath.NewSample(slices.Clone(a), &benchmath.DefaultThresholds), benchmath.NewSample(slices.Clone(b), &benchmath.DefaultThresholds)
+	x, y := sample(a), sample(b)
 	sx, sy := benchmath.AssumeNothing.Summary(x, confidence), benchmath.AssumeNothing.Summary(y, confidence)
 	c.Old, c.New = sx.Center, sy.Center
 	c.Change = m.change(c.Old, c.New)
@@ -284,8 +290,7 @@ func (m metric) since(old []float64, new []results.Record) string {
 	if len(s.Points) == 2 {
 		return s.Points[1].Commit
 	}
-	c, _ := s.split(0, 0, len(s.Points))
-	return s.Points[c.at].Commit
+	return s.Points[s.nearest(0, len(s.Points))].Commit
 }
 
 // change is how far b is from a: a ratio less 1, or a difference.
@@ -312,6 +317,18 @@ func (m metric) interval(a, b benchmath.Summary) (low, high float64) {
 	}
 	low, high = m.change(a.Hi, b.Lo), m.change(a.Lo, b.Hi)
 	return min(low, high), max(low, high)
+}
+
+// beyond says whether a change of the metric's default threshold, up or down, cannot be
+// excluded.
+func (m metric) beyond(a, b []float64) bool {
+	low, high := m.interval(benchmath.AssumeNothing.Summary(sample(a), confidence), benchmath.AssumeNothing.Summary(sample(b), confidence))
+	return max(-low, high) >= Defaults()[m.name]
+}
+
+// sample is a copy of values that the tests may sort.
+func sample(values []float64) *benchmath.Sample {
+	return benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds)
 }
 
 // smallest is the change that a test of this many repetitions finds four times out
