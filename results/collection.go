@@ -31,9 +31,15 @@ func ReadAny(path string) ([]Record, []Warning, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("records: %w", err)
 	}
+	return Parse(path, text)
+}
+
+// Parse reads the text of a file of one record or of a collection, as ReadAny does; errors
+// and warnings call it by the name.
+func Parse(path string, text []byte) ([]Record, []Warning, error) {
 	var c collection
 	if err := json.Unmarshal(text, &c); err != nil || c.Records == nil {
-		r, err := Read(path)
+		r, err := decodeNamed(path, text)
 		if err != nil {
 			return nil, nil, err
 		}

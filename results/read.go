@@ -48,6 +48,11 @@ func Read(path string) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("record: %w", err)
 	}
+	return decodeNamed(path, text)
+}
+
+// decodeNamed is decode with the file's name in its errors.
+func decodeNamed(path string, text []byte) (Record, error) {
 	record, err := decode(text)
 	var newer *NewerSchemaError
 	if errors.As(err, &newer) {

@@ -13,6 +13,16 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
+// EnvironmentOf is the environment that a run of a spec would have here and now.
+func EnvironmentOf(spec results.Spec) (results.Environment, error) {
+	d, err := OpenDevice(spec)
+	if err != nil {
+		return results.Environment{}, err
+	}
+	defer d.Close()
+	return environment(d), nil
+}
+
 // environment says where a run was made: what a comparison has to hold equal.
 func environment(d engine.Device) results.Environment {
 	e := results.Environment{Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, CPU: Processor(), Libraries: d.Facts()}

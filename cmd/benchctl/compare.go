@@ -52,9 +52,9 @@ func compareCommand(env Env) *cobra.Command {
 	define(flags, "junit", "file", "", "write the cells as a JUnit test suite", word(&f.junit))
 	define(flags, "benchmarks", "file", "", "write the new records as Go benchmark lines, for benchstat", word(&f.benchmarks))
 	flags.BoolVar(&f.selfTest, "self-test", false, "plant a byte and a slow-down in the records and see the comparison fail")
-	flags.BoolVar(&f.confirm, "confirm", false, "measure noisy cells that are worse or cannot be told again, on this machine, and judge by the new runs alone")
+	flags.BoolVar(&f.confirm, "confirm", false, "measure noisy cells that are worse or cannot be told again, here and now, and judge by the new runs alone")
 	f.repeats = 10
-	define(flags, "repeats", "count", "10", "with --confirm: runs of each flagged measurement", one(&f.repeats, number(1, maxSeeds)))
+	define(flags, "repeats", "count", "10", "with --confirm: runs of each flagged measurement, at most", one(&f.repeats, number(1, maxSeeds)))
 	f.out = filepath.Join("results", "confirm")
 	define(flags, "out", "folder", f.out, "with --confirm: of the new records", word(&f.out))
 	f.dataDir = env.Getenv("BENCHCTL_DATA")
@@ -123,51 +123,6 @@ func (f *compareFlags) run(env Env, args []string) error {
 		fmt.Fprintln(env.Stderr, "verdict: "+c.Sentence())
 	}
 	return verdict
-}
-
-// measureAgain runs what is flagged with seeds that neither side has, and judges the flagged
-// cells by these runs. What cannot be run here is an error, not a pass.
-func (f *compareFlags) measureAgain(env Env, c *compare.Comparison, old, new []results.Record, t compare.Thresholds) error {
-	flagged := c.Flagged()
-	if len(flagged) == 0 {
-		return nil
-	}
-	var metrics []string
-	runs := map[string]bool{}
-	for _, cell := range flagged {
-		runs[cell.Run] = true
-		metrics = append(metrics, cell.Metric)
-	}
-	last := uint64(0)
-	for _, r := range append(slices.Clone(old), new...) {
-		last = max(last, r.Spec.Seed)
-	}
-	var specs []results.Spec
-	var base []results.Record
-	for _, r := range old {
-		s := r.Spec
-		s.Seed = 0
-		if id := results.SpecID(s); runs[id] {
-			base = append(base, r)
-			for k := range f.repeats {
-				s.Seed = last + 1 + uint64(k)
-				if !slices.ContainsFunc(specs, func(x results.Spec) bool { return results.SpecID(x) == results.SpecID(s) }) {
-					specs = append(specs, s)
-				}
-			}
-		}
-	}
-	fmt.Fprintf(env.Stderr, "confirm: %d flagged cells, %d new runs\n", len(flagged), len(specs))
-	r := &runFlags{shared: &shared{}, dataDir: f.dataDir, out: f.out, jobs: 1}
-	if err := r.preflight(specs); err != nil {
-		return err
-	}
-	fresh, err := r.sweep(env, specs)
-	if err != nil {
-		return err
-	}
-	c.Confirm(compare.Run(base, fresh, t, metrics...))
-	return nil
 }
 
 func verdictOfComparison(c compare.Comparison) error {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
@@ -41,7 +42,7 @@ func historyCommand(env Env) *cobra.Command {
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "baseline", "name", "", "a file under version control, or a name below results/baselines", word(&f.baseline))
-	define(flags, "since", "revision", "", "only commits that this one does not contain", word(&f.since))
+	define(flags, "since", "revision", "", "what changed in commits that this one does not contain", word(&f.since))
 	define(flags, "metrics", "names", "", "follow these only: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
 	define(flags, "plots", "folder", "", "draw each metric that changed over the commits, as PNG and SVG", word(&f.plots))
 	define(flags, "format", "name", f.format, "of the table: table, markdown, csv, latex or json", word(&f.format))
@@ -63,73 +64,119 @@ func (f *historyFlags) run(env Env, paths []string) error {
 		return usage(errors.New("history: got paths and --baseline, want one of them"))
 	}
 	var revisions []compare.Revision
+	order := gitOrder
 	if len(paths) > 0 {
-		revisions, err = f.ofRecords(env, paths)
+		revisions, order, err = f.ofRecords(env, paths)
 	} else {
 		revisions, err = f.ofBaseline(env, baselinePath(cmp.Or(f.baseline, memoryBaseline)))
 	}
 	if err != nil {
 		return err
 	}
-	all := compare.History(revisions, f.metrics...)
-	if len(all) == 0 {
+	h := history{revisions: revisions, all: compare.History(revisions, f.metrics...), order: order}
+	if len(h.all) == 0 {
 		return &noBaselineError{fmt.Errorf("history: of %d commits no two have a measurement in common, want two", len(revisions))}
 	}
-	steps := compare.Steps(all)
-	a := answer{tables: []table.Table{historyTable(revisions, all, steps)}}
+	h.steps, h.short = compare.Steps(h.all)
+	a := answer{tables: []table.Table{h.table()}}
 	if f.plots != "" {
-		if a.plots, err = drawHistory(f.plots, revisions, all, steps); err != nil {
+		if a.plots, err = h.draw(f.plots); err != nil {
 			return usage(err)
 		}
 	}
 	return env.emit(format, a, nil)
 }
 
-// ofBaseline reads every version that a file had.
+// history is what is followed over commits, and where it changed.
+type history struct {
+	revisions []compare.Revision
+	all       []compare.Series
+	steps     []compare.Step
+	short     int
+	order     string // of the commits, in words
+}
+
+// gitOrder says that commits come in the order of git's history.
+const gitOrder = "in git's order"
+
+// ofBaseline reads every version that a file had; with --since those behind it, and the one
+// before them to hold the first against.
 func (f *historyFlags) ofBaseline(env Env, path string) (revisions []compare.Revision, err error) {
 	dir, base := filepath.Split(path)
-	commits, err := gitLog(dir, f.since, "--", base)
+	commits, err := gitLog(dir, "HEAD", "--", base)
 	if err != nil {
 		return nil, &noBaselineError{err}
 	}
-	scratch, err := os.MkdirTemp("", "benchctl-history-")
+	behind, err := f.behind(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(scratch)
-	for _, c := range commits {
+	for _, c := range keep(commits, behind, func(c commit) string { return c.hash }) {
 		text, err := git(dir, "show", c.hash+":./"+base)
 		if err != nil {
 			continue // the commit that removed it
 		}
-		version := filepath.Join(scratch, short(c.hash)+"-"+base)
-		if err := os.WriteFile(version, []byte(text), 0o600); err != nil {
-			return nil, err
-		}
-		records, warnings, err := results.ReadAny(version)
-		for _, w := range warnings {
-			fmt.Fprintf(env.Stderr, "benchctl: commit %s: %s\n", short(c.hash), w)
-		}
+		records, warnings, err := results.Parse(base+" at commit "+short(c.hash), []byte(text))
 		if err != nil {
-			fmt.Fprintf(env.Stderr, "benchctl: commit %s: skipped %v\n", short(c.hash), err)
-			continue
+			warnings = append(warnings, results.Warning{Path: path, Err: err})
 		}
-		revisions = append(revisions, compare.Revision{Commit: c.hash, Subject: c.subject, Records: records})
+		for _, w := range warnings {
+			fmt.Fprintln(env.Stderr, "benchctl: "+w.String())
+		}
+		if err == nil {
+			revisions = append(revisions, compare.Revision{Commit: c.hash, Subject: c.subject, Records: records})
+		}
 	}
 	return revisions, nil
 }
 
+// behind is the set of commits that --since does not contain; nil without the flag.
+func (f *historyFlags) behind(dir string) (map[string]bool, error) {
+	if f.since == "" {
+		return nil, nil
+	}
+	commits, err := gitLog(dir, f.since+"..HEAD")
+	if err != nil {
+		return nil, usage(fmt.Errorf("since: %w", err))
+	}
+	set := map[string]bool{}
+	for _, c := range commits {
+		set[c.hash] = true
+	}
+	return set, nil
+}
+
+// keep is what lies behind, and the last before; all without a set.
+func keep[T any](all []T, behind map[string]bool, hash func(T) string) (out []T) {
+	if behind == nil {
+		return all
+	}
+	for _, one := range slices.Backward(all) {
+		if !behind[hash(one)] {
+			out = append(out, one)
+			break
+		}
+	}
+	for _, one := range all {
+		if behind[hash(one)] {
+			out = append(out, one)
+		}
+	}
+	return out
+}
+
 // ofRecords groups records by the commit of the program that made them. The order is git's
-// where git knows all of the commits, and else that of the first runs.
-func (f *historyFlags) ofRecords(env Env, paths []string) ([]compare.Revision, error) {
+// where git knows all of the commits, and else that of the first runs, which it says.
+func (f *historyFlags) ofRecords(env Env, paths []string) (revisions []compare.Revision, order string, err error) {
 	records, err := readAll(env, paths)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	commits, err := gitLog("", f.since)
-	if err != nil && f.since != "" {
-		return nil, usage(err)
+	behind, err := f.behind("")
+	if err != nil {
+		return nil, "", err
 	}
+	commits, _ := gitLog("", "HEAD") // without git no commit is known
 	type entry struct {
 		compare.Revision
 		place int // in git's order; -1: git does not know it
@@ -148,7 +195,7 @@ func (f *historyFlags) ofRecords(env Env, paths []string) ([]compare.Revision, e
 			e = &entry{Revision: compare.Revision{Commit: hash}, first: r.Started}
 			e.place = slices.IndexFunc(commits, func(c commit) bool { return strings.HasPrefix(c.hash, hash) })
 			if e.place >= 0 {
-				e.Subject = commits[e.place].subject
+				e.Commit, e.Subject = commits[e.place].hash, commits[e.place].subject
 			}
 			found[hash] = e
 		}
@@ -160,38 +207,35 @@ func (f *historyFlags) ofRecords(env Env, paths []string) ([]compare.Revision, e
 	if unknown > 0 {
 		fmt.Fprintf(env.Stderr, "benchctl: history: %d records without a commit are left out\n", unknown)
 	}
-	var all []*entry
-	known := true
-	for _, e := range found {
-		if f.since != "" && e.place < 0 {
-			continue
-		}
-		known = known && e.place >= 0
-		all = append(all, e)
-	}
-	slices.SortFunc(all, func(a, b *entry) int {
-		if known {
-			return cmp.Or(cmp.Compare(a.place, b.place), strings.Compare(a.Commit, b.Commit))
-		}
+	all := slices.SortedFunc(maps.Values(found), func(a, b *entry) int {
 		return cmp.Or(a.first.Compare(b.first), strings.Compare(a.Commit, b.Commit))
 	})
-	var out []compare.Revision
-	for _, e := range all {
-		out = append(out, e.Revision)
+	if behind != nil {
+		all = slices.DeleteFunc(all, func(e *entry) bool {
+			if e.place < 0 {
+				fmt.Fprintf(env.Stderr, "benchctl: history: %d records of commit %s are left out: git does not say whether it is behind %s\n", len(e.Records), short(e.Commit), f.since)
+			}
+			return e.place < 0
+		})
 	}
-	return out, nil
+	order = gitOrder
+	if at := slices.IndexFunc(all, func(e *entry) bool { return e.place < 0 }); at >= 0 {
+		order = fmt.Sprintf("in the order of their first runs, because git does not know %s", short(all[at].Commit))
+	} else {
+		slices.SortStableFunc(all, func(a, b *entry) int { return cmp.Compare(a.place, b.place) })
+	}
+	for _, e := range keep(all, behind, func(e *entry) string { return e.Commit }) {
+		revisions = append(revisions, e.Revision)
+	}
+	return revisions, order, nil
 }
 
 // commit is one commit of the history.
 type commit struct{ hash, subject string }
 
-// gitLog lists commits, the oldest first: those that since does not contain, or all.
-func gitLog(dir, since string, extra ...string) (commits []commit, err error) {
-	revisions := "HEAD"
-	if since != "" {
-		revisions = since + "..HEAD"
-	}
-	text, err := git(dir, append([]string{"log", "--topo-order", "--reverse", "--format=%H%x09%s", revisions}, extra...)...)
+// gitLog lists the commits of a range, the oldest first.
+func gitLog(dir, revisions string, extra ...string) (commits []commit, err error) {
+	text, err := git(dir, append([]string{"log", "--topo-order", "--reverse", "--format=%H%x09%s", "--end-of-options", revisions}, extra...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -220,22 +264,25 @@ func git(dir string, args ...string) (string, error) {
 // short is the beginning of a hash.
 func short(hash string) string { return hash[:min(len(hash), 10)] }
 
-func historyTable(revisions []compare.Revision, all []compare.Series, steps []compare.Step) table.Table {
+func (h history) table() table.Table {
 	t := table.Table{Title: "Where metrics changed", Columns: []table.Column{textColumn("run", "run"), textColumn("metric", "metric"),
-		textColumn("commit", "commit"), textColumn("subject", "subject"), numberColumn("before", "before"), numberColumn("after", "after"),
+		textColumn("previous", "not yet at"), textColumn("commit", "commit"), textColumn("subject", "subject"), numberColumn("before", "before"), numberColumn("after", "after"),
 		numberColumn("change", "change"), numberColumn("p", "p, corrected")}}
-	for _, s := range steps {
-		series := all[s.Series]
+	for _, s := range h.steps {
+		series := h.all[s.Series]
 		cell := compare.Cell{Metric: series.Metric, Exact: series.Exact, Old: s.Before, New: s.After}
 		p := table.Text("exact")
 		if !series.Exact {
 			p = table.Number(s.P, fmt.Sprintf("%.2g", s.P))
 		}
-		t.Rows = append(t.Rows, []table.Cell{table.Text(series.Run), table.Text(series.Metric), table.Text(short(s.Commit)), table.Text(s.Subject),
+		t.Rows = append(t.Rows, []table.Cell{table.Text(series.Run), table.Text(series.Metric), table.Text(short(s.Previous)), table.Text(short(s.Commit)), table.Text(s.Subject),
 			metricCell(series, s.Before), metricCell(series, s.After), table.Number(s.Change, cell.Percent(s.Change)), p})
 	}
-	t.Notes = []string{fmt.Sprintf("%d series over %d commits, %s to %s; %d changes.", len(all), len(revisions),
-		short(revisions[0].Commit), short(revisions[len(revisions)-1].Commit), len(steps))}
+	t.Notes = []string{fmt.Sprintf("%d series over %d commits, %s to %s, %s; %d changes.", len(h.all), len(h.revisions),
+		short(h.revisions[0].Commit), short(h.revisions[len(h.revisions)-1].Commit), h.order, len(h.steps))}
+	if h.short > 0 {
+		t.Notes = append(t.Notes, fmt.Sprintf("%d series have too few repetitions for any change to be found.", h.short))
+	}
 	return t
 }
 
@@ -251,24 +298,24 @@ func metricCell(s compare.Series, x float64) table.Cell {
 	return table.Number(x, strings.TrimSpace(fmt.Sprintf("%.5g %s", x, s.Unit)))
 }
 
-// drawHistory draws a figure for each metric that changed anywhere: the series that did.
-func drawHistory(dir string, revisions []compare.Revision, all []compare.Series, steps []compare.Step) (files []string, err error) {
+// draw draws a figure for each metric that changed anywhere: the series that did.
+func (h history) draw(dir string) (files []string, err error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("plots: %w", err)
 	}
 	var names []string
 	place := map[string]int{}
-	for i, r := range revisions {
+	for i, r := range h.revisions {
 		names = append(names, short(r.Commit)[:min(len(r.Commit), 7)])
 		place[r.Commit] = i
 	}
 	lines := map[string][]figure.HistoryLine{}
-	for i, s := range all {
+	for i, s := range h.all {
 		line := figure.HistoryLine{Label: s.Run}
 		for _, p := range s.Points {
 			line.Points = append(line.Points, figure.HistoryPoint{At: place[p.Commit], Value: p.Median()})
 		}
-		for _, step := range steps {
+		for _, step := range h.steps {
 			if step.Series == i {
 				line.Steps = append(line.Steps, place[step.Commit])
 			}

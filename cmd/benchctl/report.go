@@ -126,7 +126,7 @@ func readAll(env Env, paths []string) ([]results.Record, error) {
 		return nil, newest
 	}
 	if len(all) == 0 {
-		return nil, usage(fmt.Errorf("report: got no record in %s, want at least one", strings.Join(paths, ", ")))
+		return nil, usage(fmt.Errorf("records: got none in %s, want at least one", strings.Join(paths, ", ")))
 	}
 	return all, nil
 }

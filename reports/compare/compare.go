@@ -58,13 +58,15 @@ type Cell struct {
 	P                 float64 // corrected over the grid; 0 where it is exact
 	Threshold         float64 // in the unit of Change; worse beyond it
 	Verdict           Verdict
+	// First is the verdict before the cell was measured again; empty where it was not.
+	First Verdict
 	// Need is how many repetitions a side would be needed, where they are too few.
 	Need int
 	// Smallest is the change that as many repetitions as these could have found.
 	Smallest float64
 	Why      []string // of an exact change of memory: where the bytes came from
-	// OldCommit is that of the old side's program, NewCommit the first of the new side's whose
-	// records are worse; empty where records do not tell.
+	// OldCommit is the newest of the old side's programs, NewCommit the one of the new side's
+	// at which the values changed; empty where records do not tell.
 	OldCommit, NewCommit string
 }
 
@@ -114,6 +116,12 @@ func metrics() []metric {
 	}
 }
 
+// metricOf finds a metric by its name.
+func metricOf(name string) metric {
+	all := metrics()
+	return all[slices.IndexFunc(all, func(m metric) bool { return m.name == name })]
+}
+
 // Metrics names what is compared, in the order of the tables.
 func Metrics() []string {
 	var names []string
@@ -135,6 +143,11 @@ func Defaults() Thresholds {
 
 // Run compares. Chosen names the metrics, none for all.
 func Run(old, new []results.Record, t Thresholds, chosen ...string) Comparison {
+	return cells(old, new, t, func(_, metric string) bool { return len(chosen) == 0 || slices.Contains(chosen, metric) })
+}
+
+// cells compares the cells that are wanted.
+func cells(old, new []results.Record, t Thresholds, wanted func(run, metric string) bool) Comparison {
 	var c Comparison
 	before, after := measurements(old), measurements(new)
 	for _, key := range sortedKeys(before) {
@@ -143,12 +156,12 @@ func Run(old, new []results.Record, t Thresholds, chosen ...string) Comparison {
 			continue
 		}
 		for _, m := range metrics() {
-			if len(chosen) > 0 && !slices.Contains(chosen, m.name) {
+			if !wanted(key, m.name) {
 				continue
 			}
 			if cell, ok := m.compare(key, before[key], after[key], t); ok {
 				c.Cells = append(c.Cells, cell)
-				if differ := machine(before[key][0], after[key][0]); m.timed && len(differ) > 0 {
+				if differ := Machine(before[key][0].Environment, after[key][0].Environment); m.timed && len(differ) > 0 {
 					c.Apart = append(c.Apart, key+" ("+strings.Join(differ, ", ")+")")
 				}
 			}
@@ -163,7 +176,8 @@ func Run(old, new []results.Record, t Thresholds, chosen ...string) Comparison {
 	return c
 }
 
-// measurements groups the finished records that differ in the seed only.
+// measurements groups the finished records that differ in the seed only, in the order of
+// the runs.
 func measurements(records []results.Record) map[string][]results.Record {
 	out := map[string][]results.Record{}
 	for _, r := range records {
@@ -175,12 +189,14 @@ func measurements(records []results.Record) map[string][]results.Record {
 		key := results.SpecID(s)
 		out[key] = append(out[key], r)
 	}
+	for _, group := range out {
+		slices.SortStableFunc(group, func(a, b results.Record) int { return a.Started.Compare(b.Started) })
+	}
 	return out
 }
 
-// machine names what differs between the places that two records were made in.
-func machine(a, b results.Record) (differ []string) {
-	x, y := a.Environment, b.Environment
+// Machine names what differs between the machines of two environments, as far as both tell.
+func Machine(x, y results.Environment) (differ []string) {
 	for _, f := range []struct{ name, a, b string }{{"cpu", x.CPU, y.CPU}, {"os", x.OS, y.OS}, {"gpu", x.GPU, y.GPU}, {"driver", x.Driver, y.Driver}} {
 		if f.a != f.b && f.a != "" && f.b != "" {
 			differ = append(differ, fmt.Sprintf("%s %q and %q", f.name, f.a, f.b))
@@ -220,22 +236,23 @@ func (m metric) compare(run string, old, new []results.Record, t Thresholds) (Ce
 		threshold = Defaults()[m.name]
 	}
 	c := Cell{Run: run, Metric: m.name, Unit: m.unit, Exact: m.exact, OldN: len(a), NewN: len(b), Threshold: threshold}
-	c.OldCommit, c.NewCommit = old[len(old)-1].Environment.Commit, m.since(new, mean(a), threshold)
+	c.OldCommit, c.NewCommit = old[len(old)-1].Environment.Commit, m.since(a, new)
 	if m.exact {
-		c.Old, c.New = a[0], b[0]
+		before, after := m.worst(old), m.worst(new)
+		c.Old, c.New = *m.of(before), *m.of(after)
 		c.Change = m.change(c.Old, c.New)
 		c.Low, c.High = c.Change, c.Change
 		c.Verdict = Same
 		switch {
 		case m.better*c.Change > threshold:
 			c.Verdict = Regression
-			c.Why = explain(m.name, old[0], new[0])
+			c.Why = explain(m.name, before, after)
 		case m.better*c.Change < 0:
 			c.Verdict = Better
 		}
 		return c, true
 	}
-	x, y := benchmath.NewSample(slices.Clone(a), &benchmath.DefaultThresholds), benchmath.NewSample(slices.Clone(b), &benchmath.DefaultThresholds)
+	x, y := sample(a), sample(b)
 	sx, sy := benchmath.AssumeNothing.Summary(x, confidence), benchmath.AssumeNothing.Summary(y, confidence)
 	c.Old, c.New = sx.Center, sy.Center
 	c.Change = m.change(c.Old, c.New)
@@ -245,17 +262,35 @@ func (m metric) compare(run string, old, new []results.Record, t Thresholds) (Ce
 	return c, true
 }
 
-// since is the first commit, in the order of the runs, whose values are on average worse than
-// before by more than the threshold; that of the first run if none is.
-func (m metric) since(records []results.Record, before, threshold float64) string {
-	records = slices.SortedStableFunc(slices.Values(records), func(a, b results.Record) int { return a.Started.Compare(b.Started) })
-	for _, r := range records {
-		same := slices.DeleteFunc(slices.Clone(records), func(x results.Record) bool { return x.Environment.Commit != r.Environment.Commit })
-		if values := m.values(same); len(values) > 0 && m.better*m.change(before, mean(values)) > threshold {
-			return r.Environment.Commit
+// worst is what an exact metric is judged by: of the newest commit that has the metric,
+// the record with the worst value. Records of one commit agree, or are not told apart.
+func (m metric) worst(records []results.Record) results.Record {
+	measured := slices.DeleteFunc(slices.Clone(records), func(r results.Record) bool { return m.of(r) == nil })
+	newest := measured[len(measured)-1].Environment.Commit
+	measured = slices.DeleteFunc(measured, func(r results.Record) bool { return r.Environment.Commit != newest })
+	return slices.MaxFunc(measured, func(a, b results.Record) int { return cmp.Compare(m.better**m.of(a), m.better**m.of(b)) })
+}
+
+// since is the commit of the new side at which the values changed: the one that best cuts
+// the old values and those of its commits, in the order of the runs, in two.
+func (m metric) since(old []float64, new []results.Record) string {
+	s := Series{Points: []Point{{Values: old}}}
+	for _, r := range new {
+		x := m.of(r)
+		if x == nil {
+			continue
 		}
+		at := slices.IndexFunc(s.Points[1:], func(p Point) bool { return p.Commit == r.Environment.Commit })
+		if at < 0 {
+			s.Points = append(s.Points, Point{Commit: r.Environment.Commit, Values: []float64{*x}})
+			continue
+		}
+		s.Points[at+1].Values = append(s.Points[at+1].Values, *x)
 	}
-	return records[0].Environment.Commit
+	if len(s.Points) == 2 {
+		return s.Points[1].Commit
+	}
+	return s.Points[s.nearest(0, len(s.Points))].Commit
 }
 
 // change is how far b is from a: a ratio less 1, or a difference.
@@ -272,10 +307,28 @@ func (m metric) change(a, b float64) float64 {
 }
 
 // interval is the confidence interval of the change, from those of the medians: each
-// side's ends against the other's, which is wider than it need be.
+// side's ends against the other's, which is wider than it need be. Too few repetitions
+// for an interval (of 95 %: less than 6) exclude no change at all.
 func (m metric) interval(a, b benchmath.Summary) (low, high float64) {
+	for _, end := range []float64{a.Lo, a.Hi, b.Lo, b.Hi} {
+		if math.IsInf(end, 0) || math.IsNaN(end) {
+			return math.Inf(-1), math.Inf(1)
+		}
+	}
 	low, high = m.change(a.Hi, b.Lo), m.change(a.Lo, b.Hi)
 	return min(low, high), max(low, high)
+}
+
+// beyond says whether a change of the metric's default threshold, up or down, cannot be
+// excluded.
+func (m metric) beyond(a, b []float64) bool {
+	low, high := m.interval(benchmath.AssumeNothing.Summary(sample(a), confidence), benchmath.AssumeNothing.Summary(sample(b), confidence))
+	return max(-low, high) >= Defaults()[m.name]
+}
+
+// sample is a copy of values that the tests may sort.
+func sample(values []float64) *benchmath.Sample {
+	return benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds)
 }
 
 // smallest is the change that a test of this many repetitions finds four times out
@@ -325,17 +378,17 @@ func (c *Comparison) correct() {
 		cell.P = largest
 	}
 	for _, cell := range noisy {
-		cell.decide(len(noisy))
+		cell.decide(Repetitions(len(noisy)))
 	}
 }
 
-// decide gives the verdict of a noisy cell out of so many.
-func (c *Cell) decide(cells int) {
+// decide gives the verdict of a noisy cell, which needs so many repetitions.
+func (c *Cell) decide(need int) {
 	worse, upper := c.Change, c.High
 	if c.Metric == "top1" {
 		worse, upper = -c.Change, -c.Low
 	}
-	if need := repetitions(cells); min(c.OldN, c.NewN) < need {
+	if min(c.OldN, c.NewN) < need {
 		c.Need = need
 		c.Verdict = Undecided
 		return
@@ -352,10 +405,10 @@ func (c *Cell) decide(cells int) {
 	}
 }
 
-// repetitions is the smallest number of repetitions a side with which a rank test can
-// reach significance at all after the correction: where all of one side lie above
-// all of the other, p is 2 / (2n choose n).
-func repetitions(cells int) int {
+// Repetitions is the smallest number of repetitions a side with which a rank test can
+// reach significance at all after the correction for so many noisy cells: where all of
+// one side lie above all of the other, p is 2 / (2n choose n).
+func Repetitions(cells int) int {
 	n, choose := 1, 2.0
 	for 2/choose*float64(cells) >= Alpha {
 		n++
@@ -386,8 +439,7 @@ func explain(name string, old, new results.Record) []string {
 	for _, key := range union(old.Memory.ByCategory, new.Memory.ByCategory) {
 		add("category "+key, old.Memory.ByCategory[key], new.Memory.ByCategory[key])
 	}
-	modules, values := map[string]int64{}, map[string]int64{}
-	after, later := map[string]int64{}, map[string]int64{}
+	modules, after := map[string]int64{}, map[string]int64{}
 	for _, m := range old.Memory.ByModule {
 		modules[m.Name] += m.Bytes
 	}
@@ -397,14 +449,25 @@ func explain(name string, old, new results.Record) []string {
 	for _, key := range union(modules, after) {
 		add(key, modules[key], after[key])
 	}
-	for _, v := range old.Memory.Top {
-		values[v.Name] += v.Bytes
-	}
-	for _, v := range new.Memory.Top {
-		later[v.Name] += v.Bytes
-	}
+	values, later := largest(old), largest(new)
 	for _, key := range union(values, later) {
-		add("tensor "+key+" among the largest", values[key], later[key])
+		switch before, after := values[key], later[key]; {
+		case before == 0:
+			out = append(out, fmt.Sprintf("tensor %s: %d bytes, was not among the largest", key, after))
+		case after == 0:
+			out = append(out, fmt.Sprintf("tensor %s: was %d bytes, is not among the largest", key, before))
+		default:
+			add("tensor "+key, before, after)
+		}
+	}
+	return out
+}
+
+// largest are the bytes of the largest tensors by name and category.
+func largest(r results.Record) map[string]int64 {
+	out := map[string]int64{}
+	for _, v := range r.Memory.Top {
+		out[v.Name+" ("+v.Category+")"] += v.Bytes
 	}
 	return out
 }
@@ -423,25 +486,6 @@ func union(a, b map[string]int64) []string {
 	return keys
 }
 
-// Flagged are the cells whose metric is noisy and that are worse or cannot be told.
-func (c Comparison) Flagged() []Cell {
-	return slices.DeleteFunc(slices.Clone(c.Cells), func(x Cell) bool {
-		return x.Exact || x.Verdict != Regression && x.Verdict != Undecided
-	})
-}
-
-// Confirm puts the cells of a comparison with new measurements in the place of the flagged
-// ones. The new ones alone count: those that raised the flag were chosen for being worse, and
-// would say so again.
-func (c *Comparison) Confirm(fresh Comparison) {
-	for _, flagged := range c.Flagged() {
-		same := func(x Cell) bool { return x.Run == flagged.Run && x.Metric == flagged.Metric }
-		if i := slices.IndexFunc(fresh.Cells, same); i >= 0 {
-			c.Cells[slices.IndexFunc(c.Cells, same)] = fresh.Cells[i]
-		}
-	}
-}
-
 // Worst returns the cells of a verdict.
 func (c Comparison) Worst(v Verdict) []Cell {
 	return slices.DeleteFunc(slices.Clone(c.Cells), func(x Cell) bool { return x.Verdict != v })
@@ -451,10 +495,7 @@ func (c Comparison) Worst(v Verdict) []Cell {
 func (c Comparison) Sentence() string {
 	if bad := c.Worst(Regression); len(bad) > 0 {
 		worst := slices.MaxFunc(bad, func(a, b Cell) int { return cmp.Compare(math.Abs(a.Change), math.Abs(b.Change)) })
-		text := fmt.Sprintf("%s of %s is worse by %s (%s, was %s)", worst.Metric, worst.Run, worst.Percent(worst.Change), number(worst.New), number(worst.Old))
-		if since := worst.NewCommit; since != "" && since != worst.OldCommit {
-			text += " since commit " + since[:min(len(since), 10)]
-		}
+		text := fmt.Sprintf("%s of %s is worse by %s (%s, was %s)%s", worst.Metric, worst.Run, worst.Percent(worst.Change), number(worst.New), number(worst.Old), worst.since())
 		if len(bad) > 1 {
 			text += fmt.Sprintf("; %d regressions in all", len(bad))
 		}
@@ -467,6 +508,20 @@ func (c Comparison) Sentence() string {
 		return "nothing to compare: no measurement is on both sides"
 	}
 	return fmt.Sprintf("no regression in %d cells", len(c.Cells))
+}
+
+// since names the commits between which a cell changed, as far as records tell.
+func (c Cell) since() string {
+	short := func(commit string) string { return commit[:min(len(commit), 10)] }
+	switch {
+	case c.NewCommit == "":
+		return ""
+	case c.NewCommit == c.OldCommit:
+		return " at the same commit " + short(c.NewCommit)
+	case c.OldCommit == "":
+		return " since commit " + short(c.NewCommit)
+	}
+	return fmt.Sprintf(" since commit %s (base was %s)", short(c.NewCommit), short(c.OldCommit))
 }
 
 // Percent writes a change of the cell: 5.2 %, or 0.4 points.

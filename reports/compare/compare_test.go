@@ -122,7 +122,7 @@ func TestTooFewRepetitions(t *testing.T) {
 		t.Errorf("got %+v: %s", c.Cells[0], c.Sentence())
 	}
 	for cells, want := range map[int]int{1: 4, 2: 5, 200: 8} {
-		if got := repetitions(cells); got != want {
+		if got := Repetitions(cells); got != want {
 			t.Errorf("%d cells need %d repetitions, want %d", cells, got, want)
 		}
 	}
@@ -208,10 +208,70 @@ func TestConfirm(t *testing.T) {
 	if n := len(c.Flagged()); n != 2 {
 		t.Fatalf("%d flagged cells, want 2", n)
 	}
-	c.Confirm(Run(old, append(repeat("lucky", 1), repeat("slow", 1.1)...), Defaults(), "step_time"))
+	fresh := append(repeat("lucky", 1), repeat("slow", 1.1)...)
+	c.Confirm(old, fresh, Defaults())
 	bad := c.Worst(Regression)
-	if len(bad) != 1 || !strings.HasPrefix(bad[0].Run, "slow") || len(c.Cells) != 4 {
+	if len(bad) != 1 || !strings.HasPrefix(bad[0].Run, "slow") || bad[0].First != Regression || len(c.Cells) != 4 {
 		t.Errorf("got %+v, want the slow one alone", bad)
+	}
+	if rows := c.Tables(false)[0].Rows; len(rows) != 2 || rows[0][9].Text != "same (measured again, was: regression)" {
+		t.Errorf("got %+v, want a row for what was let go, too", rows)
+	}
+	// Planted: the fresh runs are of another machine, or there are none.
+	c = Run(old, append(repeat("lucky", 1.1), repeat("slow", 1.1)...), Defaults(), "step_time")
+	c.Confirm(old, nil, Defaults())
+	if n := len(c.Worst(Regression)); n != 2 {
+		t.Errorf("without fresh runs: %d regressions, want both to stay", n)
+	}
+	for i := range old {
+		old[i].Environment.CPU = "one"
+	}
+	for i := range fresh {
+		fresh[i].Environment.CPU = "another"
+	}
+	c.Confirm(old, fresh, Defaults())
+	if len(c.Apart) != 2 {
+		t.Errorf("fresh runs of another machine: got %v, want two that cannot be compared", c.Apart)
+	}
+}
+
+// TestFewRepetitions: as many repetitions as the table asks for find a slow-down, though
+// they are too few for an interval.
+func TestFewRepetitions(t *testing.T) {
+	for _, n := range []uint64{4, 5, 6} {
+		var old, new []results.Record
+		for seed := range n {
+			old, new = append(old, record("net", seed, 1, 1+0.001*float64(seed))), append(new, record("net", seed, 1, 1.8+0.001*float64(seed)))
+		}
+		new = append(new, new...) // one side alone may be too few
+		for _, side := range [][]results.Record{new, new[:n]} {
+			if c := Run(old, side, Defaults(), "step_time"); c.Cells[0].Verdict != Regression {
+				t.Errorf("%d and %d repetitions, 80 %% slower: got %q (%g to %g), want %q", n, len(side), c.Cells[0].Verdict, c.Cells[0].Low, c.Cells[0].High, Regression)
+			}
+			if c := Run(side, old, Defaults(), "step_time"); c.Cells[0].Verdict != Better {
+				t.Errorf("%d and %d repetitions, faster: got %q, want %q", n, len(side), c.Cells[0].Verdict, Better)
+			}
+		}
+	}
+}
+
+// TestNewestCommit: an exact metric is judged by the newest commit of a side, whatever the
+// order of the files, and the first of those that have the bytes is named.
+func TestNewestCommit(t *testing.T) {
+	at := func(hour int, commit string, peak int64) results.Record {
+		r := record("net", uint64(hour), peak, 1)
+		r.Started, r.Environment.Commit = time.Date(2026, 1, 1, hour, 0, 0, 0, time.UTC), commit
+		return r
+	}
+	old := []results.Record{at(1, "base", 1000)}
+	new := []results.Record{at(5, "later", 2000), at(3, "innocent", 1000), at(4, "culprit", 2000)}
+	c := Run(old, new, Defaults(), "planned_peak")
+	if s := c.Sentence(); !strings.HasSuffix(s, "(2000, was 1000) since commit culprit (base was base)") {
+		t.Errorf("got %q", s)
+	}
+	mended := append(new, at(6, "mended", 1000))
+	if bad := Run(old, mended, Defaults(), "planned_peak").Worst(Regression); len(bad) > 0 {
+		t.Errorf("got %+v, want no regression: the newest commit has none", bad)
 	}
 }
 
@@ -228,7 +288,7 @@ func TestSince(t *testing.T) {
 		new = append(new, at(18+i, "later", 1.2+0.001*float64(i)), at(12+i, "culprit", 1.2+0.001*float64(i)), at(6+i, "innocent", 1.001+0.001*float64(i)))
 	}
 	c := Run(old, new, Defaults(), "step_time")
-	if s := c.Sentence(); len(c.Worst(Regression)) != 1 || !strings.HasSuffix(s, "since commit culprit") {
+	if s := c.Sentence(); len(c.Worst(Regression)) != 1 || !strings.HasSuffix(s, "since commit culprit (base was base)") {
 		t.Errorf("got %q, want the commit culprit", s)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/localbench/localbench/results"
@@ -26,7 +27,8 @@ func TestExactSteps(t *testing.T) {
 		t.Fatalf("got %v, want one series of five points", all)
 	}
 	var got []string
-	for _, s := range Steps(all) {
+	steps, _ := Steps(all)
+	for _, s := range steps {
 		got = append(got, fmt.Sprintf("%s %g %g", s.Commit, s.Before, s.After))
 	}
 	if want := []string{"c2 100 101", "c4 101 100"}; !slices.Equal(got, want) {
@@ -37,65 +39,120 @@ func TestExactSteps(t *testing.T) {
 	}
 }
 
-// noisy is a series of step times with a spread of 1 %, log-normal, that jumps at a commit.
-func noisy(random *rand.Rand, commits, repetitions, at int, jump float64) Series {
+// course is a series of step times drawn from timings, slower by the factors at their commits.
+func course(random *rand.Rand, timings []float64, commits, repetitions int, slow func(commit int) float64) Series {
 	s := Series{Run: "r", Metric: "step_time", Unit: "s"}
 	for k := range commits {
 		p := Point{Commit: fmt.Sprintf("c%d", k)}
 		for range repetitions {
-			x := 1 + 0.01*random.ExpFloat64() // skewed, as step times are
-			if k >= at {
-				x *= 1 + jump
-			}
-			p.Values = append(p.Values, x)
+			p.Values = append(p.Values, slow(k)*timings[random.IntN(len(timings))])
 		}
 		s.Points = append(s.Points, p)
 	}
 	return s
 }
 
-// TestNoisySteps simulates: steps of 5 % at three repetitions a commit are found at their very
-// commit, and grids in which nothing changes have false steps in less than one of twenty.
-func TestNoisySteps(t *testing.T) {
+// skewed are made-up timings: a floor, and an exponential tail of 1 %.
+func skewed() (timings []float64) {
 	random := rand.New(rand.NewPCG(1, 2))
-	const trials = 400
-	found := 0
-	for range trials {
-		steps := Steps([]Series{noisy(random, 30, 3, 17, 0.05)})
-		if len(steps) == 1 && steps[0].Commit == "c17" && steps[0].Change > 0.04 && steps[0].Change < 0.06 {
-			found++
-		}
+	for range 1000 {
+		timings = append(timings, 1+0.01*random.ExpFloat64())
 	}
-	if found < trials*95/100 {
-		t.Errorf("a step of 5 %%: found at its commit in %d of %d, want 95 %%", found, trials)
-	}
-	alarms := 0
-	for range trials {
-		var grid []Series
-		for range 20 {
-			grid = append(grid, noisy(random, 15, 3, 99, 0))
-		}
-		if len(Steps(grid)) > 0 {
-			alarms++
-		}
-	}
-	if alarms > trials*5/100 {
-		t.Errorf("nothing changes: %d of %d grids have a step, want at most 5 %%", alarms, trials)
-	}
-	t.Logf("found %d of %d; false alarms %d of %d", found, trials, alarms, trials)
+	return timings
 }
 
-// TestTwoSteps: up and down again.
-func TestTwoSteps(t *testing.T) {
-	random := rand.New(rand.NewPCG(3, 4))
-	s := noisy(random, 40, 3, 20, 0.1)
-	for k := 30; k < 40; k++ {
-		for i := range s.Points[k].Values {
-			s.Points[k].Values[i] /= 1.1
+// from is a slow-down from a commit on, to before another.
+func from(at, to int, factor float64) func(int) float64 {
+	return func(k int) float64 {
+		if k >= at && k < to {
+			return factor
 		}
+		return 1
 	}
-	steps := Steps([]Series{s})
-	if len(steps) != 2 || steps[0].Commit != "c20" || steps[1].Commit != "c30" || steps[1].Change > -0.08 {
-		t.Errorf("got %+v, want c20 and c30", steps)
+}
+
+// TestNoisySteps draws from timings that a machine took and from made-up ones: grids of 20
+// series in which nothing changes have a step in at most one of twenty; one series of a grid
+// with a step has this step, at its very commit, as long as the noise is smaller than it.
+func TestNoisySteps(t *testing.T) {
+	const trials, series = 100, 20
+	for _, row := range []struct {
+		name                 string
+		timings              []float64
+		commits, repetitions int
+		slow                 func(int) float64
+		want                 []int
+		least                int // of trials that find these steps and no other
+	}{
+		{"nothing, recorded", recorded(t), 15, 3, from(0, 0, 1), nil, 95 * trials / 100},
+		{"nothing, made up", skewed(), 15, 3, from(0, 0, 1), nil, 95 * trials / 100},
+		{"nothing, one repetition", recorded(t), 50, 1, from(0, 0, 1), nil, 95 * trials / 100},
+		{"5 %, made up", skewed(), 30, 3, from(17, 30, 1.05), []int{17}, 95 * trials / 100},
+		{"20 %, recorded", recorded(t), 30, 3, from(17, 30, 1.2), []int{17}, 95 * trials / 100},
+		{"20 % and mended, recorded", recorded(t), 50, 3, from(20, 30, 1.2), []int{20, 30}, 95 * trials / 100},
+		{"20 % and mended, one repetition", recorded(t), 60, 1, from(20, 40, 1.2), []int{20, 40}, 95 * trials / 100},
+		{"two commits of 20 repetitions", recorded(t), 2, 20, from(1, 2, 1.1), []int{1}, 95 * trials / 100},
+		{"0.2 %, too small to matter, made up", skewed(), 30, 20, from(17, 30, 1.002), nil, trials},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			random, found, any := rand.New(rand.NewPCG(3, 5)), 0, 0
+			for range trials {
+				grid := []Series{course(random, row.timings, row.commits, row.repetitions, row.slow)}
+				for range series - 1 {
+					grid = append(grid, course(random, row.timings, row.commits, row.repetitions, from(0, 0, 1)))
+				}
+				steps, short := Steps(grid)
+				var got []int
+				for _, s := range steps {
+					got = append(got, s.At)
+					if s.Series != 0 {
+						got = append(got, -1)
+					}
+				}
+				if slices.Equal(got, row.want) {
+					found++
+				}
+				if len(steps) > 0 {
+					any++
+				}
+				if short != 0 {
+					t.Fatalf("%d series are too short, want none", short)
+				}
+			}
+			t.Logf("as they are: %d of %d; any step: %d", found, trials, any)
+			if found < row.least {
+				t.Errorf("got the steps %v in %d of %d grids, want %d", row.want, found, trials, row.least)
+			}
+		})
+	}
+}
+
+// TestTooShort: a series that cannot have a step is counted.
+func TestTooShort(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	if steps, short := Steps([]Series{course(random, recorded(t), 4, 1, from(2, 4, 2))}); len(steps) != 0 || short != 1 {
+		t.Errorf("four values: got %v, %d too short, want no step and one", steps, short)
+	}
+}
+
+// TestMachinesApart: what is slower on another machine is no step.
+func TestMachinesApart(t *testing.T) {
+	var all []Revision
+	for k, cpu := range []string{"one", "one", "another", "another"} {
+		r := Revision{Commit: fmt.Sprintf("c%d", k)}
+		for seed := range uint64(10) {
+			x := record("net", seed, 1, float64(1+k/2)+0.001*float64(seed))
+			x.Environment.CPU = cpu
+			r.Records = append(r.Records, x)
+		}
+		all = append(all, r)
+	}
+	series := History(all, "step_time", "planned_peak")
+	var got []string
+	for _, s := range series {
+		got = append(got, fmt.Sprintf("%s %s %d", s.Metric, s.Run[strings.LastIndex(s.Run, " ")+1:], len(s.Points)))
+	}
+	if steps, _ := Steps(series); len(steps) != 0 || len(series) != 3 || got[1] != "step_time another 2" && got[2] != "step_time another 2" {
+		t.Errorf("got %v and %v, want two series of times of two points each, and no step", got, steps)
 	}
 }

@@ -26,7 +26,7 @@ func (c Comparison) Tables(all bool) []table.Table {
 	counts := map[Verdict]int{}
 	for _, cell := range c.Cells {
 		counts[cell.Verdict]++
-		if cell.Verdict != Same || all {
+		if cell.Verdict != Same || cell.First != "" || all {
 			t.Rows = append(t.Rows, cell.row())
 		}
 		for _, why := range cell.Why {
@@ -60,7 +60,7 @@ func (c Cell) row() []table.Cell {
 	interval, p, smallest := table.Text("exact"), table.Cell{}, table.Cell{}
 	if !c.Exact {
 		interval = table.Text(fmt.Sprintf("%s to %s", c.Percent(c.Low), c.Percent(c.High)))
-		if math.IsNaN(c.Low) || math.IsNaN(c.High) { // of one repetition
+		if math.IsInf(c.Low, 0) || math.IsInf(c.High, 0) { // of too few repetitions
 			interval = table.Text("not known")
 		}
 		p = table.Number(c.P, fmt.Sprintf("%.3g", c.P))
@@ -69,6 +69,9 @@ func (c Cell) row() []table.Cell {
 	verdict := string(c.Verdict)
 	if c.Need > 0 {
 		verdict = fmt.Sprintf("%s: want %d repetitions each", c.Verdict, c.Need)
+	}
+	if c.First != "" {
+		verdict += fmt.Sprintf(" (measured again, was: %s)", c.First)
 	}
 	return []table.Cell{table.Text(c.Run), table.Text(c.Metric), value(c.Old), value(c.New), table.Number(c.Change, c.Percent(c.Change)),
 		interval, p, table.Text(fmt.Sprintf("%d, %d", c.OldN, c.NewN)), smallest, table.Text(verdict)}
@@ -83,7 +86,7 @@ func (c Comparison) Annotations(w io.Writer) error {
 		level   string
 	}{{Regression, "error"}, {Undecided, "warning"}} {
 		for _, cell := range c.Worst(v.verdict) {
-			text := fmt.Sprintf("%s of %s: %s, was %s (%s)", cell.Metric, cell.Run, number(cell.New), number(cell.Old), cell.Percent(cell.Change))
+			text := fmt.Sprintf("%s of %s: %s, was %s (%s)%s", cell.Metric, cell.Run, number(cell.New), number(cell.Old), cell.Percent(cell.Change), cell.since())
 			if cell.Need > 0 {
 				text = fmt.Sprintf("cannot tell whether %s of %s changed: want %d repetitions each", cell.Metric, cell.Run, cell.Need)
 			}
@@ -122,7 +125,7 @@ func (c Comparison) JUnit(w io.Writer) error {
 	s := junitSuite{Name: "benchctl compare", Tests: len(c.Cells)}
 	for _, cell := range c.Cells {
 		one := junitCase{Class: cell.Run, Name: cell.Metric}
-		text := &junitMessage{Message: fmt.Sprintf("%s, was %s: %s", number(cell.New), number(cell.Old), cell.Percent(cell.Change)), Text: strings.Join(cell.Why, "\n")}
+		text := &junitMessage{Message: fmt.Sprintf("%s, was %s: %s%s", number(cell.New), number(cell.Old), cell.Percent(cell.Change), cell.since()), Text: strings.Join(cell.Why, "\n")}
 		switch cell.Verdict {
 		case Regression:
 			one.Failure = text

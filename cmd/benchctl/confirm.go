@@ -1,0 +1,116 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/localbench/localbench/reports/compare"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite"
+)
+
+// measureAgain runs the flagged measurements with seeds that neither side has, and judges
+// their cells by these runs. What cannot be measured here is said and keeps its verdict.
+// There are as many runs as the old side has, at least as many as a verdict takes, and at
+// most those of --repeats; rounds go over all measurements, so that a machine that becomes
+// slower does so for all of them.
+func (f *compareFlags) measureAgain(env Env, c *compare.Comparison, old, new []results.Record, t compare.Thresholds) error {
+	flagged := c.Flagged()
+	need := compare.Repetitions(len(flagged))
+	runs := map[string]int{}
+	for _, cell := range flagged {
+		if cell.OldN < need {
+			fmt.Fprintf(env.Stderr, "confirm: %s of %s: new runs cannot tell: the old side has %d repetitions, want %d\n", cell.Metric, cell.Run, cell.OldN, need)
+			continue
+		}
+		runs[cell.Run] = min(max(runs[cell.Run], need, cell.OldN), f.repeats)
+	}
+	sweep := &runFlags{shared: &shared{}, dataDir: f.dataDir, out: f.out, jobs: 1}
+	var specs []results.Spec
+	for _, r := range newest(new) {
+		id := seedless(r.Spec)
+		if runs[id] == 0 {
+			continue
+		}
+		if err := repeatable(sweep, old, r); err != nil {
+			fmt.Fprintf(env.Stderr, "benchctl: confirm: %s cannot be measured again here: %s\n", id, oneLine(err.Error()))
+			continue
+		}
+		seed := lastSeed(append(slices.Clone(old), new...))
+		for range runs[id] {
+			seed++
+			r.Spec.Seed = seed
+			specs = append(specs, r.Spec)
+		}
+	}
+	if len(specs) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(specs, func(a, b results.Spec) int { return cmp.Compare(a.Seed, b.Seed) })
+	fmt.Fprintf(env.Stderr, "confirm: %d flagged cells, %d new runs\n", len(flagged), len(specs))
+	fresh, err := sweep.sweep(env, specs)
+	var failed *sweepError
+	if errors.As(err, &failed) && failed.cause == nil {
+		fmt.Fprintln(env.Stderr, "benchctl: confirm: "+err.Error())
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	c.Confirm(old, fresh, t)
+	return nil
+}
+
+// repeatable says why a run of the new side cannot be repeated by this program on this
+// machine and be held against the old side.
+func repeatable(sweep *runFlags, old []results.Record, r results.Record) error {
+	if err := sweep.preflight([]results.Spec{r.Spec}); err != nil {
+		return err
+	}
+	here, err := suite.EnvironmentOf(r.Spec)
+	if err != nil {
+		return err
+	}
+	for _, before := range old {
+		if seedless(before.Spec) != seedless(r.Spec) {
+			continue
+		}
+		if differ := compare.Machine(before.Environment, here); len(differ) > 0 {
+			return fmt.Errorf("the machine is another: got %s", strings.Join(differ, ", "))
+		}
+	}
+	if e := r.Environment; e.Commit != here.Commit || e.Version != here.Version {
+		return fmt.Errorf("this is another program: got commit %q, version %q, want %q, %q of the new records", here.Commit, here.Version, e.Commit, e.Version)
+	}
+	return nil
+}
+
+// newest is the last finished run of each measurement, in the order of their names.
+func newest(records []results.Record) (out []results.Record) {
+	records = slices.Clone(records)
+	slices.SortStableFunc(records, func(a, b results.Record) int {
+		return cmp.Or(strings.Compare(seedless(a.Spec), seedless(b.Spec)), b.Started.Compare(a.Started))
+	})
+	for _, r := range records {
+		if r.Status == results.StatusDone && (len(out) == 0 || seedless(out[len(out)-1].Spec) != seedless(r.Spec)) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func lastSeed(records []results.Record) (last uint64) {
+	for _, r := range records {
+		last = max(last, r.Spec.Seed)
+	}
+	return last
+}
+
+// seedless is the id of a measurement: that of its spec without the seed.
+func seedless(s results.Spec) string {
+	s.Seed = 0
+	return results.SpecID(s)
+}

@@ -1,0 +1,42 @@
+package compare
+
+import (
+	"slices"
+
+	"github.com/localbench/localbench/results"
+)
+
+// flagged says whether new measurements could change what a cell says.
+func (c Cell) flagged() bool {
+	return !c.Exact && (c.Verdict == Regression || c.Verdict == Undecided)
+}
+
+// Flagged are the cells whose metric is noisy and that are worse or cannot be told.
+func (c Comparison) Flagged() []Cell {
+	return slices.DeleteFunc(slices.Clone(c.Cells), func(x Cell) bool { return !x.flagged() })
+}
+
+// Confirm judges the flagged cells by fresh measurements of the new side. The fresh ones
+// alone count: those that raised a flag were chosen for being worse, and would say so
+// again in any pool. Holm's correction is over the flagged cells that were measured; a
+// regression has then passed two tests, and one that could not be told at first, one.
+// Cells without fresh measurements stay as they are, and measurements of another machine
+// go to Apart.
+func (c *Comparison) Confirm(old, fresh []results.Record, t Thresholds) {
+	place := map[[2]string]int{}
+	for i, cell := range c.Cells {
+		if cell.flagged() {
+			place[[2]string{cell.Run, cell.Metric}] = i
+		}
+	}
+	again := cells(old, fresh, t, func(run, metric string) bool {
+		_, ok := place[[2]string{run, metric}]
+		return ok
+	})
+	c.Apart = append(c.Apart, again.Apart...)
+	for _, cell := range again.Cells {
+		i := place[[2]string{cell.Run, cell.Metric}]
+		cell.First = c.Cells[i].Verdict
+		c.Cells[i] = cell
+	}
+}
