@@ -155,7 +155,7 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, d
 	x.record.Environment = environment(device)
 	x.watch = watchGPU(x.record, device, x.nvml, x.now)
 	defer x.watch.close()
-	debug.SetGCPercent(20) // the heap holds the data set, and may not grow to twice that
+	debug.SetGCPercent(10) // the heap holds the data set, and may not grow to twice that
 	debug.FreeOSMemory()
 	baseline, measured := residentBytes()
 	step := b.stepOptions(spec)

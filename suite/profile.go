@@ -84,7 +84,7 @@ func ExecuteProfile(ctx context.Context, j Job) (*Profile, error) {
 // profileOn profiles on an open device.
 func profileOn(ctx context.Context, device engine.Device, b *built, j Job) (*Profile, error) {
 	x := &profiler{batch: newBatch(b, j.Spec), found: &Profile{}}
-	debug.SetGCPercent(20)
+	debug.SetGCPercent(10)
 	debug.FreeOSMemory()
 	x.baseline, x.measured = residentBytes()
 	if err := x.prepare(b, j.Spec, device); err != nil {
