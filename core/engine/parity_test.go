@@ -25,11 +25,16 @@ func openDevice(t testing.TB, name string, threads int) engine.Device {
 // bind plans g and binds it to an arena of its own.
 func bind(t testing.TB, d engine.Device, g *graph.Graph) engine.Program {
 	t.Helper()
+	return bindTo(t, d, g, plan.Options{})
+}
+
+func bindTo(t testing.TB, d engine.Device, g *graph.Graph, o plan.Options) engine.Program {
+	t.Helper()
 	p, err := d.Prepare(g)
 	if err != nil {
 		t.Fatal(err)
 	}
-	layout, err := plan.New(g, p.Scratch(), plan.Options{})
+	layout, err := plan.New(g, p.Scratch(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +96,8 @@ func read(t testing.TB, p engine.Program, v *graph.Value) []float32 {
 // TestParity runs every case of the op table on the cpu backend, and on other threads, and
 // on the CUDA backend's code on the host, and holds what each writes against the float64
 // reference. The tolerance grows with the terms of a sum and covers float32 arithmetic,
-// nothing else.
+// nothing else. Scattered, every value is an allocation of its own, and what reaches beyond
+// one is seen by tools that watch allocations (scripts/gpu-check.sh).
 func TestParity(t *testing.T) {
 	for _, backend := range enginetest.Backends() {
 		for _, threads := range []int{1, 2} {
@@ -99,13 +105,18 @@ func TestParity(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s, %d threads", backend, threads), func(t *testing.T) {
-				testParity(t, enginetest.Open(t, backend, engine.Options{Threads: threads}))
+				testParity(t, enginetest.Open(t, backend, engine.Options{Threads: threads}), plan.Options{})
+			})
+		}
+		if backend != "cpu" { // whose arena is one mapping
+			t.Run(backend+", scattered", func(t *testing.T) {
+				testParity(t, enginetest.Open(t, backend, engine.Options{Scatter: true}), plan.Options{Scatter: true})
 			})
 		}
 	}
 }
 
-func testParity(t *testing.T, d engine.Device) {
+func testParity(t *testing.T, d engine.Device, o plan.Options) {
 	for _, c := range optest.Cases() {
 		t.Run(c.String(), func(t *testing.T) {
 			g, err := c.Graph()
@@ -113,7 +124,7 @@ func testParity(t *testing.T, d engine.Device) {
 				t.Fatal(err)
 			}
 			values := c.Values(g, 1)
-			p, m := bind(t, d, g), reference.New(g)
+			p, m := bindTo(t, d, g, o), reference.New(g)
 			for v, content := range values {
 				m.Set(v, content)
 				write(t, p, v, content)
