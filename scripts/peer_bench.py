@@ -15,7 +15,8 @@ and a tiny convolution, the peak is VmHWM, reset at the baseline. So the peak
 holds parameters, gradients, momentum, activations, and what the allocator and
 oneDNN keep.
 
-On a GPU (--device cuda) a step is timed with the device synchronised, and memory is
+On a GPU (--device cuda) a step ends when the device has done it; device_step_seconds is the
+median between two events on the device, from the step's first work to its last. Memory is
 torch.cuda.max_memory_allocated since the warm-up. --precision tf32 lets convolutions
 and products round to tf32, bf16 runs the step under autocast; --compile compiles the
 network of bp with torch.compile.
@@ -88,6 +89,7 @@ class Peer:
         self.optimizer = localnets.make_optimizer(self.model, LEARNING_RATE)
         self.batch = self.random_batch(arguments.batch, layout, self.device)
         self.network = torch.compile(self.run_network) if arguments.compile else None
+        self.device_seconds: list[float] = []
 
     @staticmethod
     def random_batch(
@@ -115,14 +117,25 @@ class Peer:
     def step(self) -> float:
         """One training step; returns its seconds."""
         start = time.perf_counter()
+        begin = self.mark()
         self.optimizer.zero_grad(set_to_none=True)
         cast = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else None
         with cast or contextlib.nullcontext():
             self.forward_backward()
         self.optimizer.step()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        end = self.mark()
+        if begin and end:
+            end.synchronize()
+            self.device_seconds.append(begin.elapsed_time(end) * 1e-3)
         return time.perf_counter() - start
+
+    def mark(self) -> torch.cuda.Event | None:
+        """An event in the work of the GPU; None on the CPU."""
+        if self.device.type != "cuda":
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
 
 
 def summary(
@@ -142,6 +155,9 @@ def summary(
         "compiled": arguments.compile,
         "max_memory_allocated_bytes": (
             torch.cuda.max_memory_allocated() if arguments.device == "cuda" else None
+        ),
+        "device_step_seconds": (
+            statistics.median(peer.device_seconds) if peer.device_seconds else None
         ),
         "parameters": peer.model.parameter_count(),
         "torch": torch.__version__,
@@ -226,6 +242,7 @@ def main() -> None:
     peer = Peer(spec, arguments)
     for _ in range(arguments.warmup):
         peer.step()
+    peer.device_seconds.clear()
     if arguments.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     seconds: list[float] = []

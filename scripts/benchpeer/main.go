@@ -23,6 +23,7 @@ import (
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/meter"
 	"github.com/localbench/localbench/suite/train"
@@ -36,7 +37,8 @@ type options struct {
 	worker                           string
 	backend, precision, library      string
 	json                             string // file that a line a method is appended to
-	compile                          bool
+	peerDevice                       string
+	compile, floors                  bool
 }
 
 func main() {
@@ -54,7 +56,9 @@ func main() {
 	flag.StringVar(&o.precision, "precision", "f32", "f32, tf32 or bf16")
 	flag.StringVar(&o.library, "library", "build", "folder of the CUDA backend's library")
 	flag.StringVar(&o.json, "json", "", "append a line for each method to this file")
+	flag.StringVar(&o.peerDevice, "peer-device", "", "cpu or cuda; empty: as ours")
 	flag.BoolVar(&o.compile, "compile", false, "the peer compiles the network of bp")
+	flag.BoolVar(&o.floors, "floors", false, "run nothing: print the operations and the bytes that our step has to do")
 	flag.StringVar(&o.worker, "worker", "", "internal: be our side for this method")
 	flag.Parse()
 	if err := o.run(); err != nil {
@@ -67,7 +71,11 @@ func (o options) run() error {
 	if o.worker != "" {
 		return o.work(os.Stdin, os.Stdout)
 	}
-	for _, method := range strings.Split(o.methods, ",") {
+	methods := strings.Split(o.methods, ",")
+	if o.floors {
+		return o.printFloors(os.Stdout, methods)
+	}
+	for _, method := range methods {
 		if err := o.compare(method); err != nil {
 			return fmt.Errorf("%s: %w", method, err)
 		}
@@ -80,12 +88,16 @@ type summary struct {
 	Baseline int64  `json:"process_baseline_bytes"`
 	Peak     int64  `json:"process_peak_bytes"`
 	Torch    string `json:"torch,omitempty"`
+	Planned  int64  `json:"planned_peak_bytes,omitempty"`
 	Arena    int64  `json:"arena_bytes,omitempty"`
 	// Allocated is what the peer's allocator had handed out at most, on a GPU.
-	Allocated int64             `json:"max_memory_allocated_bytes,omitempty"`
-	Device    string            `json:"device,omitempty"`
-	Ladder    map[string]int64  `json:"ladder,omitempty"` // used memory of the device by stage
-	Facts     map[string]string `json:"facts,omitempty"`
+	Allocated int64  `json:"max_memory_allocated_bytes,omitempty"`
+	Device    string `json:"device,omitempty"`
+	// DeviceSeconds are of a step by the device's own clock: without the copies of the batch, and
+	// without what the host does meanwhile. Ours is the mean, the peer's the median.
+	DeviceSeconds float64           `json:"device_step_seconds,omitempty"`
+	Floor         *floor            `json:"floor,omitempty"`
+	Facts         map[string]string `json:"facts,omitempty"`
 }
 
 // side is one of the two processes.
@@ -112,13 +124,19 @@ func (o options) compare(method string) error {
 			shared[i] = "-" + shared[i]
 		}
 	}
-	theirs := []string{o.script, "--interactive", "--method", method, "--network", o.network, "--device", o.backend, "--precision", o.precision}
+	theirs := []string{o.script, "--interactive", "--method", method, "--network", o.network, "--device", cmp.Or(o.peerDevice, o.backend), "--precision", o.precision}
 	if o.compile && method == "bp" {
 		theirs = append(theirs, "--compile")
 	}
 	peer, err := start(o.python, append(theirs, shared...))
 	if err != nil {
 		return err
+	}
+	for _, s := range []*side{ours, peer} { // both are warm before either is timed
+		if _, err := s.turn(1); err != nil {
+			return err
+		}
+		s.seconds = nil
 	}
 	var ratios []float64
 	for range o.turns {
@@ -228,20 +246,29 @@ func median(x []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
+// spec is our side's run of a method.
+func (o options) spec(method string) (results.Spec, error) {
+	specs, err := suite.Request{Methods: []string{method}, Networks: []string{o.network}, Datasets: []string{"cifar10"},
+		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision}.Expand()
+	if err != nil {
+		return results.Spec{}, err
+	}
+	return specs[0], nil
+}
+
 // work is our side: one fixed batch, the same protocol as the peer's.
 func (o options) work(in io.Reader, out io.Writer) error {
-	specs, err := suite.Request{Methods: []string{o.worker}, Networks: []string{o.network}, Datasets: []string{"cifar10"},
-		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision}.Expand()
+	spec, err := o.spec(o.worker)
 	if err != nil {
 		return err
 	}
 	engine.SearchIn(o.library)
-	device, err := suite.OpenDevice(specs[0])
+	device, err := suite.OpenDevice(spec)
 	if err != nil {
 		return err
 	}
 	defer device.Close()
-	options, err := suite.SessionOptions(specs[0])
+	options, err := suite.SessionOptions(spec)
 	if err != nil {
 		return err
 	}
@@ -268,7 +295,9 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	for i := range labels {
 		labels[i] = int32(i % 10)
 	}
+	steps := 0
 	step := func() (float64, error) {
+		steps++
 		begin := time.Now()
 		_, err := session.Train(images, labels, 0.1)
 		return time.Since(begin).Seconds(), err
@@ -278,6 +307,8 @@ func (o options) work(in io.Reader, out io.Writer) error {
 			return err
 		}
 	}
+	session.Training.Trace(true)
+	steps = 0
 	if err := obey(in, out, step); err != nil {
 		return err
 	}
@@ -285,9 +316,14 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	sum := summary{Baseline: *baseline.ResidentBytes, Peak: *peak.PeakBytes, Arena: session.ArenaBytes(), Facts: device.Facts(), Ladder: map[string]int64{}}
-	for _, r := range engine.LadderOf(device) {
-		sum.Ladder[string(r.Stage)] = r.DeviceUsedBytes
+	least := floor{}
+	for _, f := range floorsOf(session.Training.Graph) {
+		least.add(f)
+	}
+	sum := summary{Baseline: *baseline.ResidentBytes, Peak: *peak.PeakBytes, Planned: session.Training.Profile.PlannedPeakBytes,
+		Arena: session.ArenaBytes(), Floor: &least, Facts: device.Facts()}
+	for _, seconds := range session.Training.Trace(false) {
+		sum.DeviceSeconds += seconds / float64(max(steps, 1))
 	}
 	return json.NewEncoder(out).Encode(sum)
 }
