@@ -24,7 +24,8 @@ network of bp with torch.compile.
 With --interactive the script warms up, then obeys standard input, so that a
 driver can let two programs take turns:
 
-    run K     runs K steps; prints {"step_seconds": [...], "process_peak_bytes": ...}
+    run K     runs K steps; prints {"step_seconds": [...], "device_step_seconds": ...,
+              "process_peak_bytes": ...}
     quit      prints the summary of all steps so far and ends; so does end of input
 
 Needs Python 3.11 and PyTorch 1.13 or later.
@@ -138,6 +139,11 @@ class Peer:
         return event
 
 
+def device_median(seconds: list[float]) -> float | None:
+    """Median by the device's clock; None where it has none."""
+    return statistics.median(seconds) if seconds else None
+
+
 def summary(
     arguments: argparse.Namespace, peer: Peer, seconds: list[float], baseline: int
 ) -> dict[str, Any]:
@@ -156,9 +162,7 @@ def summary(
         "max_memory_allocated_bytes": (
             torch.cuda.max_memory_allocated() if arguments.device == "cuda" else None
         ),
-        "device_step_seconds": (
-            statistics.median(peer.device_seconds) if peer.device_seconds else None
-        ),
+        "device_step_seconds": device_median(peer.device_seconds),
         "parameters": peer.model.parameter_count(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -183,7 +187,11 @@ def obey_input(peer: Peer, seconds: list[float]) -> None:
             case ["run", count] if count.isdigit():
                 turn = [peer.step() for _ in range(int(count))]
                 seconds.extend(turn)
-                answer = {"step_seconds": turn, "process_peak_bytes": status_bytes("VmHWM")}
+                answer = {
+                    "step_seconds": turn,
+                    "device_step_seconds": device_median(peer.device_seconds[-int(count) :]),
+                    "process_peak_bytes": status_bytes("VmHWM"),
+                }
                 print(json.dumps(answer), flush=True)
             case ["quit"]:
                 return

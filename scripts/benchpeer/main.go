@@ -24,6 +24,7 @@ import (
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/meter"
 	"github.com/localbench/localbench/suite/train"
@@ -37,7 +38,7 @@ type options struct {
 	worker                           string
 	backend, precision, library      string
 	json                             string // file that a line a method is appended to
-	peerDevice                       string
+	peerDevice, book                 string
 	compile, floors                  bool
 }
 
@@ -56,6 +57,7 @@ func main() {
 	flag.StringVar(&o.precision, "precision", "f32", "f32, tf32 or bf16")
 	flag.StringVar(&o.library, "library", "build", "folder of the CUDA backend's library")
 	flag.StringVar(&o.json, "json", "", "append a line for each method to this file")
+	flag.StringVar(&o.book, "book", "", "plan book of our convolutions; empty: that of this program")
 	flag.StringVar(&o.peerDevice, "peer-device", "", "cpu or cuda; empty: as ours")
 	flag.BoolVar(&o.compile, "compile", false, "the peer compiles the network of bp")
 	flag.BoolVar(&o.floors, "floors", false, "run nothing: print the operations and the bytes that our step has to do")
@@ -91,13 +93,10 @@ type summary struct {
 	Planned  int64  `json:"planned_peak_bytes,omitempty"`
 	Arena    int64  `json:"arena_bytes,omitempty"`
 	// Allocated is what the peer's allocator had handed out at most, on a GPU.
-	Allocated int64  `json:"max_memory_allocated_bytes,omitempty"`
-	Device    string `json:"device,omitempty"`
-	// DeviceSeconds are of a step by the device's own clock: without the copies of the batch, and
-	// without what the host does meanwhile. Ours is the mean, the peer's the median.
-	DeviceSeconds float64           `json:"device_step_seconds,omitempty"`
-	Floor         *floor            `json:"floor,omitempty"`
-	Facts         map[string]string `json:"facts,omitempty"`
+	Allocated int64             `json:"max_memory_allocated_bytes,omitempty"`
+	Device    string            `json:"device,omitempty"`
+	Floor     *floor            `json:"floor,omitempty"`
+	Facts     map[string]string `json:"facts,omitempty"`
 }
 
 // side is one of the two processes.
@@ -106,6 +105,9 @@ type side struct {
 	in      io.WriteCloser
 	out     *bufio.Reader
 	seconds []float64
+	// device are the seconds of a step in each turn by the device's own clock: without the copies of
+	// the batch, and without what the host does meanwhile. Ours are a mean, the peer's a median.
+	device []float64
 }
 
 func (o options) compare(method string) error {
@@ -115,7 +117,7 @@ func (o options) compare(method string) error {
 	}
 	number := func(name string, n int) []string { return []string{name, fmt.Sprint(n)} }
 	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
-	ours, err := start(self, append([]string{"-worker", method, "-network", o.network, "-backend", o.backend, "-precision", o.precision, "-library", o.library}, shared...))
+	ours, err := start(self, append([]string{"-worker", method, "-network", o.network, "-backend", o.backend, "-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
 	if err != nil {
 		return err
 	}
@@ -136,7 +138,7 @@ func (o options) compare(method string) error {
 		if _, err := s.turn(1); err != nil {
 			return err
 		}
-		s.seconds = nil
+		s.seconds, s.device = nil, nil
 	}
 	var ratios []float64
 	for range o.turns {
@@ -173,7 +175,8 @@ func (o options) append(method string, ours, peer *side, our, their summary, rat
 	}
 	defer f.Close()
 	return json.NewEncoder(f).Encode(map[string]any{"network": o.network, "method": method, "batch": o.batch, "backend": o.backend, "precision": o.precision,
-		"peer_compiled": o.compile && method == "bp", "step_seconds": ours.seconds, "peer_step_seconds": peer.seconds,
+		"peer_compiled": o.compile && method == "bp", "book": o.book, "step_seconds": ours.seconds, "peer_step_seconds": peer.seconds,
+		"device_step_seconds": ours.device, "peer_device_step_seconds": peer.device,
 		"times_as_fast": median(ratios), "ours": our, "peer": their})
 }
 
@@ -215,11 +218,15 @@ func (s *side) turn(steps int) (float64, error) {
 	}
 	var answer struct {
 		Seconds []float64 `json:"step_seconds"`
+		Device  *float64  `json:"device_step_seconds"`
 	}
 	if err := s.answer(&answer); err != nil {
 		return 0, err
 	}
 	s.seconds = append(s.seconds, answer.Seconds...)
+	if answer.Device != nil {
+		s.device = append(s.device, *answer.Device)
+	}
 	return median(answer.Seconds), nil
 }
 
@@ -256,6 +263,18 @@ func (o options) spec(method string) (results.Spec, error) {
 	return specs[0], nil
 }
 
+// open opens our device, with the engines of a plan book.
+func (o options) open(spec results.Spec) (engine.Device, error) {
+	if o.book == "" {
+		return suite.OpenDevice(spec)
+	}
+	book, err := planbook.Read(o.book)
+	if err != nil {
+		return nil, err
+	}
+	return suite.OpenWith(spec, book)
+}
+
 // work is our side: one fixed batch, the same protocol as the peer's.
 func (o options) work(in io.Reader, out io.Writer) error {
 	spec, err := o.spec(o.worker)
@@ -263,7 +282,7 @@ func (o options) work(in io.Reader, out io.Writer) error {
 		return err
 	}
 	engine.SearchIn(o.library)
-	device, err := suite.OpenDevice(spec)
+	device, err := o.open(spec)
 	if err != nil {
 		return err
 	}
@@ -295,9 +314,7 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	for i := range labels {
 		labels[i] = int32(i % 10)
 	}
-	steps := 0
 	step := func() (float64, error) {
-		steps++
 		begin := time.Now()
 		_, err := session.Train(images, labels, 0.1)
 		return time.Since(begin).Seconds(), err
@@ -307,9 +324,7 @@ func (o options) work(in io.Reader, out io.Writer) error {
 			return err
 		}
 	}
-	session.Training.Trace(true)
-	steps = 0
-	if err := obey(in, out, step); err != nil {
+	if err := obey(in, out, step, func() []float64 { return session.Training.Trace(true) }); err != nil {
 		return err
 	}
 	peak, err := meter.Self().Memory()
@@ -322,14 +337,12 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	}
 	sum := summary{Baseline: *baseline.ResidentBytes, Peak: *peak.PeakBytes, Planned: session.Training.Profile.PlannedPeakBytes,
 		Arena: session.ArenaBytes(), Floor: &least, Facts: device.Facts()}
-	for _, seconds := range session.Training.Trace(false) {
-		sum.DeviceSeconds += seconds / float64(max(steps, 1))
-	}
 	return json.NewEncoder(out).Encode(sum)
 }
 
-// obey answers "run K" until "quit" or the end of the input.
-func obey(in io.Reader, out io.Writer, step func() (float64, error)) error {
+// obey answers "run K" until "quit" or the end of the input; trace gives the seconds of the ops
+// since its last call.
+func obey(in io.Reader, out io.Writer, step func() (float64, error), trace func() []float64) error {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		var count int
@@ -340,6 +353,7 @@ func obey(in io.Reader, out io.Writer, step func() (float64, error)) error {
 			return fmt.Errorf("standard input: got %q, want 'run K' or 'quit'", lines.Text())
 		}
 		var seconds []float64
+		trace()
 		for range count {
 			s, err := step()
 			if err != nil {
@@ -347,7 +361,11 @@ func obey(in io.Reader, out io.Writer, step func() (float64, error)) error {
 			}
 			seconds = append(seconds, s)
 		}
-		if err := json.NewEncoder(out).Encode(map[string]any{"step_seconds": seconds}); err != nil {
+		device := 0.0
+		for _, s := range trace() {
+			device += s / float64(max(count, 1))
+		}
+		if err := json.NewEncoder(out).Encode(map[string]any{"step_seconds": seconds, "device_step_seconds": device}); err != nil {
 			return err
 		}
 	}
