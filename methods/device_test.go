@@ -101,6 +101,9 @@ func TestModesGiveTheSameBits(t *testing.T) {
 	for _, backend := range append(enginetest.Backends(), "reference") {
 		for _, m := range methods.List() {
 			t.Run(backend+" "+m.Name, func(t *testing.T) {
+				if backend == "reference" {
+					enginetest.NeedsCPU(t)
+				}
 				o := engine.Options{Threads: 1, Deterministic: backend == "cuda"}
 				d := enginetest.Open(t, backend, o)
 				want := bits(t, tinySession(t, d, m.Name, core.StepOptions{}), false)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/localbench/localbench/core/graph"
@@ -29,6 +32,24 @@ func TestFloors(t *testing.T) {
 	} {
 		if floors[kind] != want {
 			t.Errorf("%s: got %+v, want %+v", kind, floors[kind], want)
+		}
+	}
+}
+
+// TestPerformanceDocument holds the tables of docs/performance.md against the program.
+func TestPerformanceDocument(t *testing.T) {
+	document, err := os.ReadFile("../../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var printed bytes.Buffer
+	o := options{network: "resnet110", batch: 1024, depth: 3, backend: "cpu", precision: "f32"}
+	if err := o.printFloors(&printed, []string{"bp", "auglocal"}); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(printed.String()) {
+		if !strings.HasPrefix(line, "#") && !bytes.Contains(document, []byte(line)) {
+			t.Errorf("docs/performance.md lacks %q: paste what its command prints", line)
 		}
 	}
 }
