@@ -148,7 +148,7 @@ if ! stage build 200 build && [ "$device" = cuda ] && [ -e "$pack/liblocalbench_
   site=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   export LD_LIBRARY_PATH=$site/nvidia/cudnn/lib:$site/nvidia/cu13/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
-stage parity 90 'tests engine.test "TestParity/threads|TestSameBits|TestCUDA"'
+stage parity 90 'tests engine.test "TestParity/(threads|tf32)|TestSameBits|TestCUDA"'
 stage golden 120 "tests methods.test $golden"
 stage modes 60 'tests methods.test "TestModes|TestPoison"'
 stage bench-resnet110 100 'bench resnet110 3 bp,auglocal'

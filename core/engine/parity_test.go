@@ -105,18 +105,28 @@ func TestParity(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s, %d threads", backend, threads), func(t *testing.T) {
-				testParity(t, enginetest.Open(t, backend, engine.Options{Threads: threads}), plan.Options{})
+				testParity(t, enginetest.Open(t, backend, engine.Options{Threads: threads}), plan.Options{}, 0)
 			})
 		}
-		if backend != "cpu" { // whose arena is one mapping
-			t.Run(backend+", scattered", func(t *testing.T) {
-				testParity(t, enginetest.Open(t, backend, engine.Options{Scatter: true}), plan.Options{Scatter: true})
-			})
+		if backend == "cpu" { // its arena is one mapping, and it has no tf32
+			continue
 		}
+		t.Run(backend+", scattered", func(t *testing.T) {
+			testParity(t, enginetest.Open(t, backend, engine.Options{Scatter: true}), plan.Options{Scatter: true}, 0)
+		})
+		t.Run(backend+", tf32", func(t *testing.T) {
+			testParity(t, enginetest.Open(t, backend, engine.Options{TF32: true}), plan.Options{}, tf32Roundoff)
+		})
 	}
 }
 
-func testParity(t *testing.T, d engine.Device, o plan.Options) {
+// tf32Roundoff is half the distance of 1 to the next tf32.
+const tf32Roundoff = 1.0 / (1 << 11)
+
+// testParity runs the table. Where operands of products are rounded, by at most so much of their
+// size, a sum of products of random sign errs by about as much of its own, however many
+// there are; the factor is for the largest of many elements, as in optest.Tolerance.
+func testParity(t *testing.T, d engine.Device, o plan.Options, rounding float64) {
 	for _, c := range optest.Cases() {
 		t.Run(c.String(), func(t *testing.T) {
 			g, err := c.Graph()
@@ -137,7 +147,11 @@ func testParity(t *testing.T, d engine.Device, o plan.Options) {
 			}
 			op := c.Op(g)
 			for _, v := range optest.Written(op) {
-				if err := optest.Compare(read(t, p, v), m.Get(v), optest.Tolerance(op, v)); err != nil {
+				tolerance := optest.Tolerance(op, v)
+				if op.FLOPs() > 0 {
+					tolerance = max(tolerance, 8*rounding)
+				}
+				if err := optest.Compare(read(t, p, v), m.Get(v), tolerance); err != nil {
 					t.Errorf("%s: %v", v.Name, err)
 				}
 			}
