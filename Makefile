@@ -54,6 +54,8 @@ CUDA_LIB   := build/liblocalbench_cuda.so
 CUDA_ARCH  ?= -gencode arch=compute_90,code=sm_90 -gencode arch=compute_80,code=compute_80
 CUDA_PARTS := $(patsubst %,build/gpu/%.o,$(notdir $(filter-out %plain_library.cc,$(filter %.cc %.cu,$(CUDA))) $(SHARED)))
 PYTHON     ?= python3
+# Empty where the compiler is not one that we know, and its warnings are not to stop it.
+WERROR     ?= -Werror
 -include build/cuda.mk
 
 ## cuda: build the CUDA backend beside the command; needs no GPU, and no Go
@@ -72,27 +74,29 @@ $(CUDA_LIB): $(CUDA_PARTS) core/engine/cuda/exports.map
 
 build/gpu/%.cc.o: %.cc $(filter %.h,$(CUDA) $(NATIVE)) Makefile build/cuda.mk
 	@mkdir -p $(@D)
-	$(CXX) -std=c++17 -O2 -Wall -Wextra -Werror $(CUDA_INCLUDE) -fPIC -fvisibility=hidden -c $< -o $@
+	$(CXX) -std=c++17 -O2 -Wall -Wextra $(WERROR) $(CUDA_INCLUDE) -fPIC -fvisibility=hidden -c $< -o $@
 
 build/gpu/%.cu.o: %.cu $(filter %.h,$(CUDA) $(NATIVE)) Makefile build/cuda.mk
 	@mkdir -p $(@D)
-	$(NVCC) -std=c++17 -O3 -lineinfo -t 0 $(CUDA_ARCH) $(CUDA_INCLUDE) -Werror all-warnings -Xptxas --warn-on-spills \
+	$(NVCC) -std=c++17 -O3 -lineinfo -t 0 $(CUDA_ARCH) $(CUDA_INCLUDE) $(if $(WERROR),-Werror all-warnings) -Xptxas --warn-on-spills \
 	  -Xcompiler -fPIC,-fvisibility=hidden,-Wall -c $< -o $@
 
 # What scripts/gpu-check.sh needs on a machine with a GPU and without Go: test binaries, the
-# command and the benchmark without the cpu backend, and the headers of cudnn-frontend.
-PACK := build/gpu-check
-STRIP_FLAGS := -tags nocpu -ldflags '-s -w -extldflags=-Wl,-z,lazy'
+# command and the benchmark without the cpu backend, the headers of cudnn-frontend, make, and
+# the library, should it not compile there.
+PACK  := build/gpu-check
+STRIP := -tags nocpu -trimpath -ldflags '-s -w -extldflags=-Wl,-z,lazy'
 
 ## gpu-pack: build what gpu-check.sh takes to a machine with a GPU, into build/gpu-check
 gpu-pack: cuda
-	@rm -rf $(PACK) && mkdir -p $(PACK)/include
-	$(GO) test -c $(STRIP_FLAGS) -o $(PACK)/engine.test ./core/engine
-	$(GO) test -c $(STRIP_FLAGS) -o $(PACK)/methods.test ./methods
-	$(GO) build $(STRIP_FLAGS) -o $(PACK)/benchctl ./cmd/benchctl
-	$(GO) build $(STRIP_FLAGS) -o $(PACK)/benchpeer ./scripts/benchpeer
-	@for d in $(patsubst -isystem,,$(CUDA_INCLUDE)); do if [ -e $$d/cudnn_frontend.h ]; then cp -r $$d/cudnn_frontend* $$d/cudnn_backend_base.h $(PACK)/include 2>/dev/null || true; fi; done
-	@tar -C $(PACK) -czf $(PACK).tar.gz . && mv $(PACK).tar.gz $(PACK)/pack.tar.gz && cd $(PACK) && rm -rf include engine.test methods.test benchctl benchpeer
+	@rm -rf $(PACK) && mkdir -p $(PACK)/parts/include $(PACK)/parts/tools
+	$(GO) test -c $(STRIP) -o $(PACK)/parts/engine.test ./core/engine
+	$(GO) test -c $(STRIP) -o $(PACK)/parts/methods.test ./methods
+	$(GO) build $(STRIP) -o $(PACK)/parts/benchctl ./cmd/benchctl
+	$(GO) build $(STRIP) -o $(PACK)/parts/benchpeer ./scripts/benchpeer
+	@cp -r "$$(sed -n 's/^CUDA_INCLUDE := .* //p' build/cuda.mk)"/cudnn_* $(PACK)/parts/include
+	@cp $(CUDA_LIB) $(PACK)/parts && cp "$$(command -v $(firstword $(MAKE)))" $(PACK)/parts/tools
+	@tar -C $(PACK)/parts -czf $(PACK)/pack.tar.gz . && rm -rf $(PACK)/parts
 	@ls -l $(PACK)/pack.tar.gz
 
 ## run: train bp and AugLocal on the synthetic data set, print the tables, draw the plots

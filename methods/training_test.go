@@ -7,6 +7,7 @@ import (
 
 	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/suite/networks"
@@ -34,11 +35,8 @@ func sessionWith(t *testing.T, network, method string, o methods.Options, trade 
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := engine.Open("cpu", engine.Options{Threads: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
+	enginetest.NeedsCPU(t)
+	d := enginetest.Open(t, "cpu", engine.Options{Threads: 2})
 	trade.Batch, trade.Image = 8, n.Input
 	trade.Mean, trade.Deviation = [4]float64{125.3, 123.0, 113.9}, [4]float64{63.0, 62.1, 66.7}
 	trade.SGD = graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
@@ -151,11 +149,8 @@ func TestCheckpointEqualsBP(t *testing.T) {
 // TestCheckpointSaves plans resnet110: at most 45 % of bp's activations are alive at
 // the peak.
 func TestCheckpointSaves(t *testing.T) {
-	d, err := engine.Open("cpu", engine.Options{Threads: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	enginetest.NeedsCPU(t)
+	d := enginetest.Open(t, "cpu", engine.Options{Threads: 1})
 	activations := func(method string) int64 {
 		p, err := core.Compile(d, step(t, "resnet110", method, methods.Options{}), nil)
 		if err != nil {
@@ -199,11 +194,8 @@ func TestTradingMemoryKeepsTheBits(t *testing.T) {
 
 // TestRecomputeNormSaves: on resnet110 at most 60 % of bp's planned peak is left.
 func TestRecomputeNormSaves(t *testing.T) {
-	d, err := engine.Open("cpu", engine.Options{Threads: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	enginetest.NeedsCPU(t)
+	d := enginetest.Open(t, "cpu", engine.Options{Threads: 1})
 	n, err := networks.New("resnet110", graph.Shape{32, 32, 3}, 10)
 	if err != nil {
 		t.Fatal(err)

@@ -5,17 +5,21 @@
 #   make gpu-pack               where there is Go: writes build/gpu-check/pack.tar.gz, which travels
 #   scripts/gpu-check.sh        on the GPU's machine, in a copy of this tree with the pack
 #
-# A stage that fails, or runs out of its time, is noted and the next one goes on; all of them end
-# within nine minutes. What they print lies in $OUT (default build/gpu-check/out), a file a stage, the
-# figures in results.json and bench.jsonl there, and a short table comes last. The exit status
-# is 1 if a stage failed.
+# Stages run in the order of their worth; one that fails, or runs out of its time, is noted and the
+# next one goes on. All of them end within nine minutes. $OUT (default build/gpu-check/out) gets
+# results.json, written again after every stage, log.txt, and the plan book book.json; a short
+# table comes last. The exit status is 1 if a stage failed.
+#
+# LOCALBENCH_GPU_CHECK_DEVICE=emu rehearses where there is no GPU: the host's stand-in plays it, on
+# small batches, the peer runs on the cpu, and what needs nvcc or a driver is left out.
+# shellcheck disable=SC2016,SC2317 # functions and quoted commands run in the stages' own shells
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 root=$PWD
 OUT=${OUT:-$root/build/gpu-check/out}
 PYTHON=${PYTHON:-python3}
 pack=$root/build/gpu-check
-mkdir -p "$OUT"
+device=${LOCALBENCH_GPU_CHECK_DEVICE:-cuda}
 if [ -e "$pack/pack.tar.gz" ]; then tar -C "$pack" -xzf "$pack/pack.tar.gz"; fi
 for file in engine.test methods.test benchctl benchpeer include; do
   if [ ! -e "$pack/$file" ]; then
@@ -23,21 +27,25 @@ for file in engine.test methods.test benchctl benchpeer include; do
     exit 2
   fi
 done
-export BENCHCTL_LIB_DIR=$root/build CUDNN_FRONTEND=$pack/include PYTHON PYTHONUNBUFFERED=1
-began=$SECONDS
+parts=$pack/parts # what the stages leave for the report
+rm -rf "$parts" "$OUT"/{log.txt,results.json,book.json}
+mkdir -p "$OUT" "$parts" "$pack/lib"
+export BENCHCTL_LIB_DIR=$pack/lib CUDNN_FRONTEND=$pack/include PYTHONUNBUFFERED=1 PATH=$PATH:/usr/local/cuda/bin:$pack/tools
+export OUT PYTHON pack parts device
 limit=530 # seconds for all
+began=$SECONDS
 failed=0
-stages=()
 
-# stage NAME SECONDS COMMAND runs a command for at most so long, or for what is left.
+# stage NAME SECONDS COMMAND... runs a command for at most so long, or for what is left.
 stage() {
   local name=$1 most=$2 left=$((limit - SECONDS + began)) from=$SECONDS status=ok
   shift 2
+  echo "=== $name" >>"$OUT/log.txt"
   if [ "$left" -lt 5 ]; then
     status="no time left"
   else
     if [ "$most" -gt "$left" ]; then most=$left; fi
-    timeout --kill-after=5 "$most" "$@" >"$OUT/$name.log" 2>&1
+    timeout --kill-after=5 "$most" bash -c "set -uo pipefail; $*" >>"$OUT/log.txt" 2>&1
     local code=$?
     if [ $code -eq 124 ] || [ $code -eq 137 ]; then
       status="out of time"
@@ -45,65 +53,121 @@ stage() {
       status="failed ($code)"
     fi
   fi
-  if [ "$status" != ok ]; then failed=1; fi
-  stages+=("$name|$status|$((SECONDS - from))")
+  printf '%s\t%s\t%s\n' "$name" "$status" "$((SECONDS - from))" >>"$parts/stages.txt"
+  "$PYTHON" scripts/gpu_report.py "$parts" "$OUT/results.json" >/dev/null
   echo "gpu-check: $name: $status, $((SECONDS - from)) s" >&2
+  if [ "$status" != ok ]; then
+    failed=1
+    return 1
+  fi
 }
 
+# versions prints what is there; what is not there fails, after the rest.
 versions() {
-  nvidia-smi -L
-  nvidia-smi --query-gpu=name,driver_version,memory.total,memory.used,compute_cap,ecc.mode.current --format=csv
-  ./scripts/cuda.sh
-  "$(./scripts/cuda.sh | sed -n 's/^NVCC := //p')" --version
-  "$PYTHON" -c 'import torch; print("torch", torch.__version__, "cuDNN", torch.backends.cudnn.version(), torch.cuda.get_device_name())'
+  local status=0
+  uname -srm
+  "${CXX:-g++}" --version | head -1 || status=1
+  "$PYTHON" -c 'import sys, torch; print("Python", sys.version.split()[0], "torch", torch.__version__, "cuDNN", torch.backends.cudnn.version())' || status=1
+  if [ "$device" = cuda ]; then
+    nvidia-smi -L || status=1
+    nvidia-smi --query-gpu=name,driver_version,memory.total,memory.used,compute_cap,ecc.mode.current,clocks.sm,temperature.gpu --format=csv || status=1
+    ./scripts/cuda.sh || status=1
+    nvcc --version | tail -2 || status=1
+    command -v compute-sanitizer || status=1
+  fi
+  return "$status"
 }
 
-bench() { # NETWORK DEPTH PRECISION METHODS [FLAGS]
-  local network=$1 depth=$2 precision=$3 methods=$4
-  shift 4
-  "$pack/benchpeer" -python "$PYTHON" -backend cuda -library "$BENCHCTL_LIB_DIR" -network "$network" -aux-depth "$depth" -batch 1024 \
-    -precision "$precision" -methods "$methods" -turns 4 -steps 10 -threads 8 -json "$OUT/bench.jsonl" "$@"
+build() {
+  if [ "$device" = emu ]; then
+    make --silent emu && cp build/liblocalbench_emu.so "$BENCHCTL_LIB_DIR/liblocalbench_cuda.so"
+  else # warnings of a compiler that we do not know are no errors
+    make -j"$(nproc)" cuda WERROR= && cp build/liblocalbench_cuda.so "$BENCHCTL_LIB_DIR"
+  fi
 }
 
-sanitize() { # TOOL
-  cd core/engine && compute-sanitizer --tool "$1" --error-exitcode 9 "$pack/engine.test" -cuda -library "$BENCHCTL_LIB_DIR" \
-    -test.run 'TestParity' -test.timeout 5m
+# tests PROGRAM PATTERN [WRAPPER...] runs tests of a carried program, in their package's folder.
+tests() {
+  local program=$1 pattern=$2 folder=core/engine
+  shift 2
+  if [ "$program" = methods.test ]; then folder=methods; fi
+  cd "$folder" && "$@" "$pack/$program" -cuda -library "$BENCHCTL_LIB_DIR" -test.v -test.run "$pattern" -test.timeout 9m |
+    grep -vE '^ *(=== RUN|--- PASS)'
 }
 
-export -f versions bench sanitize
-export pack OUT
-rm -f "$OUT/bench.jsonl"
+# sanitize TOOL PATTERN: the signals by which Go's scheduler stops its threads are left out.
+sanitize() {
+  export GODEBUG=asyncpreemptoff=1
+  if [ "$device" = emu ]; then
+    tests engine.test "$2"
+  else
+    tests engine.test "$2" compute-sanitizer --tool "$1" --error-exitcode 9
+  fi
+}
 
-stage versions 30 bash -c versions
-stage build 180 make -j"$(nproc)" cuda
-stage parity 90 bash -c 'cd core/engine && "$pack/engine.test" -cuda -library "$BENCHCTL_LIB_DIR" -test.v -test.run "TestParity|TestSameBits"'
-stage golden 90 bash -c 'cd methods && "$pack/methods.test" -cuda -library "$BENCHCTL_LIB_DIR" -test.v -test.run "TestGoldenTraces"'
-stage bench-resnet110-tf32 100 bash -c 'bench resnet110 3 tf32 bp,auglocal'
-stage modes 60 bash -c 'cd methods && "$pack/methods.test" -cuda -library "$BENCHCTL_LIB_DIR" -test.v -test.run "TestModes|TestPoison"'
-stage profile 40 bash -c '"$pack/benchctl" profile --backend cuda --precision tf32 --networks resnet110 --methods bp --batch 1024 --format json >"$OUT/profile.json"'
-stage tune 60 bash -c '"$pack/benchctl" tune --backend cuda --precision tf32 --networks resnet32,resnet110 --methods bp,auglocal --aux-depths 3 --batch 1024 --book "$OUT/book.json"'
-stage bench-resnet32-tf32 60 bash -c 'bench resnet32 2 tf32 bp,auglocal'
-stage memcheck 90 bash -c 'sanitize memcheck'
-stage bench-resnet110-compile 90 bash -c 'bench resnet110 3 tf32 bp -compile'
-stage racecheck 60 bash -c 'sanitize racecheck'
+# bench NETWORK DEPTH METHODS [FLAGS...] times ours and the peer in turns.
+bench() {
+  local network=$1 depth=$2 methods=$3 batch=1024 turns=4 steps=10 peer=cuda
+  shift 3
+  if [ "$device" = emu ]; then network=resnet32 depth=2 batch=2 turns=1 steps=1 peer=cpu; fi
+  "$pack/benchpeer" -python "$PYTHON" -backend cuda -peer-device "$peer" -library "$BENCHCTL_LIB_DIR" -network "$network" -aux-depth "$depth" \
+    -batch "$batch" -precision tf32 -methods "$methods" -turns "$turns" -steps "$steps" -threads 8 -json "$parts/bench.jsonl" "$@"
+}
 
-{
-  printf '{"stages": ['
-  comma=
-  for s in "${stages[@]}"; do
-    IFS='|' read -r name status seconds <<<"$s"
-    printf '%s{"stage": "%s", "status": "%s", "seconds": %s}' "$comma" "$name" "$status" "$seconds"
-    comma=', '
-  done
-  printf '], "bench": ['
-  if [ -e "$OUT/bench.jsonl" ]; then paste -sd, "$OUT/bench.jsonl"; fi
-  printf ']}\n'
-} >"$OUT/results.json"
+# peer METHOD [FLAGS...] times PyTorch alone, where we have no such precision yet.
+peer() {
+  local method=$1 network=resnet110 batch=1024 on=cuda steps=20 warmup=5
+  shift
+  if [ "$device" = emu ]; then network=resnet32 batch=2 on=cpu steps=1 warmup=0; fi
+  "$PYTHON" scripts/peer_bench.py --device "$on" --method "$method" --network "$network" --aux-depth 3 --batch "$batch" --threads 8 \
+    --steps "$steps" --warmup "$warmup" --json "$@" | tee -a "$parts/peer.jsonl"
+}
 
-echo
-for s in "${stages[@]}"; do
-  IFS='|' read -r name status seconds <<<"$s"
-  printf '%-26s %-16s %4s s\n' "$name" "$status" "$seconds"
-done
-grep -hE 'times as fast|memory  our' "$OUT"/bench-*.log 2>/dev/null
+# profile has the ladder: what each stage of setting up takes of the device's memory, which has to
+# be ours alone.
+profile() {
+  local network=resnet110 batch=1024
+  if [ "$device" = emu ]; then network=resnet20 batch=2; fi
+  "$pack/benchctl" profile --backend cuda --precision tf32 --networks "$network" --methods "$1" --aux-depths 3 --batch "$batch" --format json
+}
+
+tune() {
+  "$pack/benchctl" tune --backend cuda --precision tf32 --networks resnet110 --methods bp,auglocal --aux-depths 3 --batch 1024 --book "$OUT/book.json"
+}
+
+export -f versions build tests sanitize bench peer profile tune
+
+golden=TestGoldenTraces
+if [ "$device" = emu ]; then golden=$golden/resnet32_bp; fi
+
+stage versions 60 versions
+if ! stage build 200 build && [ "$device" = cuda ] && [ -e "$pack/liblocalbench_cuda.so" ]; then
+  # The pack's own, which was linked elsewhere: the libraries are those of PyTorch.
+  echo "gpu-check: the library that came with the pack is used" | tee -a "$OUT/log.txt" >&2
+  cp "$pack/liblocalbench_cuda.so" "$BENCHCTL_LIB_DIR"
+  site=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  export LD_LIBRARY_PATH=$site/nvidia/cudnn/lib:$site/nvidia/cu13/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+fi
+stage parity 90 'tests engine.test "TestParity/(threads|tf32)|TestSameBits|TestCUDA"'
+stage golden 120 "tests methods.test $golden"
+stage modes 60 'tests methods.test "TestModes|TestPoison"'
+stage bench-resnet110 100 'bench resnet110 3 bp,auglocal'
+stage memcheck 120 'sanitize memcheck TestParity/scattered'
+stage profile 60 'profile bp,auglocal >"$parts/profile.json"'
+if [ "$device" = cuda ]; then
+  stage ceilings 30 '"$PYTHON" scripts/gpu_ceilings.py | tee "$parts/ceilings.json"'
+  stage tune 90 tune
+  if [ -e "$OUT/book.json" ]; then stage bench-tuned 70 'bench resnet110 3 bp,auglocal -book "$OUT/book.json"'; fi
+fi
+stage peer-bf16 60 'peer bp --precision bf16 && peer auglocal --precision bf16'
+stage bench-resnet32 60 'bench resnet32 2 bp,auglocal'
+if [ "$device" = cuda ]; then
+  stage racecheck 60 'sanitize racecheck TestParity/threads'
+  stage peer-compiled 120 'peer bp --precision bf16 --compile'
+  stage synccheck 40 'sanitize synccheck TestParity/threads'
+  # Reads of a value's last piece may reach into the padding behind it: they are reported here.
+  stage initcheck 40 'sanitize initcheck TestParity/scattered'
+fi
+
+"$PYTHON" scripts/gpu_report.py "$parts" "$OUT/results.json"
 exit $failed

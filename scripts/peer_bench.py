@@ -15,7 +15,8 @@ and a tiny convolution, the peak is VmHWM, reset at the baseline. So the peak
 holds parameters, gradients, momentum, activations, and what the allocator and
 oneDNN keep.
 
-On a GPU (--device cuda) a step is timed with the device synchronised, and memory is
+On a GPU (--device cuda) a step ends when the device has done it; device_step_seconds is the
+median between two events on the device, from the step's first work to its last. Memory is
 torch.cuda.max_memory_allocated since the warm-up. --precision tf32 lets convolutions
 and products round to tf32, bf16 runs the step under autocast; --compile compiles the
 network of bp with torch.compile.
@@ -23,7 +24,8 @@ network of bp with torch.compile.
 With --interactive the script warms up, then obeys standard input, so that a
 driver can let two programs take turns:
 
-    run K     runs K steps; prints {"step_seconds": [...], "process_peak_bytes": ...}
+    run K     runs K steps; prints {"step_seconds": [...], "device_step_seconds": ...,
+              "process_peak_bytes": ...}
     quit      prints the summary of all steps so far and ends; so does end of input
 
 Needs Python 3.11 and PyTorch 1.13 or later.
@@ -88,6 +90,7 @@ class Peer:
         self.optimizer = localnets.make_optimizer(self.model, LEARNING_RATE)
         self.batch = self.random_batch(arguments.batch, layout, self.device)
         self.network = torch.compile(self.run_network) if arguments.compile else None
+        self.device_seconds: list[float] = []
 
     @staticmethod
     def random_batch(
@@ -115,14 +118,30 @@ class Peer:
     def step(self) -> float:
         """One training step; returns its seconds."""
         start = time.perf_counter()
+        begin = self.mark()
         self.optimizer.zero_grad(set_to_none=True)
         cast = torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else None
         with cast or contextlib.nullcontext():
             self.forward_backward()
         self.optimizer.step()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        end = self.mark()
+        if begin and end:
+            end.synchronize()
+            self.device_seconds.append(begin.elapsed_time(end) * 1e-3)
         return time.perf_counter() - start
+
+    def mark(self) -> torch.cuda.Event | None:
+        """An event in the work of the GPU; None on the CPU."""
+        if self.device.type != "cuda":
+            return None
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+def device_median(seconds: list[float]) -> float | None:
+    """Median by the device's clock; None where it has none."""
+    return statistics.median(seconds) if seconds else None
 
 
 def summary(
@@ -143,6 +162,7 @@ def summary(
         "max_memory_allocated_bytes": (
             torch.cuda.max_memory_allocated() if arguments.device == "cuda" else None
         ),
+        "device_step_seconds": device_median(peer.device_seconds),
         "parameters": peer.model.parameter_count(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -167,7 +187,11 @@ def obey_input(peer: Peer, seconds: list[float]) -> None:
             case ["run", count] if count.isdigit():
                 turn = [peer.step() for _ in range(int(count))]
                 seconds.extend(turn)
-                answer = {"step_seconds": turn, "process_peak_bytes": status_bytes("VmHWM")}
+                answer = {
+                    "step_seconds": turn,
+                    "device_step_seconds": device_median(peer.device_seconds[-int(count) :]),
+                    "process_peak_bytes": status_bytes("VmHWM"),
+                }
                 print(json.dumps(answer), flush=True)
             case ["quit"]:
                 return
@@ -226,6 +250,7 @@ def main() -> None:
     peer = Peer(spec, arguments)
     for _ in range(arguments.warmup):
         peer.step()
+    peer.device_seconds.clear()
     if arguments.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     seconds: list[float] = []

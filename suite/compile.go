@@ -66,11 +66,16 @@ func Compile(spec results.Spec) (*Compiled, error) {
 // OpenDevice opens the device that a spec names, with its limits, and with the engines that the
 // plan book has for it.
 func OpenDevice(spec results.Spec) (engine.Device, error) {
-	o, err := deviceOptions(spec)
+	book, err := planbook.Own()
 	if err != nil {
 		return nil, err
 	}
-	book, err := planbook.Own()
+	return OpenWith(spec, book)
+}
+
+// OpenWith is OpenDevice with another plan book.
+func OpenWith(spec results.Spec, book planbook.Book) (engine.Device, error) {
+	o, err := deviceOptions(spec)
 	if err != nil {
 		return nil, err
 	}

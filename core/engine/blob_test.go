@@ -1,3 +1,5 @@
+//go:build !nocpu
+
 package engine
 
 import (

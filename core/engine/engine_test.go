@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/optest"
 )
@@ -30,6 +31,7 @@ func addition(t testing.TB, n int64) (g *graph.Graph, x, y, sum *graph.Value) {
 var place = []int64{0, 64, 128}
 
 func TestOpen(t *testing.T) {
+	enginetest.NeedsCPU(t)
 	for _, c := range []struct {
 		name    string
 		backend string

@@ -25,11 +25,16 @@ func openDevice(t testing.TB, name string, threads int) engine.Device {
 // bind plans g and binds it to an arena of its own.
 func bind(t testing.TB, d engine.Device, g *graph.Graph) engine.Program {
 	t.Helper()
+	return bindTo(t, d, g, plan.Options{})
+}
+
+func bindTo(t testing.TB, d engine.Device, g *graph.Graph, o plan.Options) engine.Program {
+	t.Helper()
 	p, err := d.Prepare(g)
 	if err != nil {
 		t.Fatal(err)
 	}
-	layout, err := plan.New(g, p.Scratch(), plan.Options{})
+	layout, err := plan.New(g, p.Scratch(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +96,8 @@ func read(t testing.TB, p engine.Program, v *graph.Value) []float32 {
 // TestParity runs every case of the op table on the cpu backend, and on other threads, and
 // on the CUDA backend's code on the host, and holds what each writes against the float64
 // reference. The tolerance grows with the terms of a sum and covers float32 arithmetic,
-// nothing else.
+// nothing else. Scattered, every value is an allocation of its own, and what reaches beyond
+// one is seen by tools that watch allocations (scripts/gpu-check.sh).
 func TestParity(t *testing.T) {
 	for _, backend := range enginetest.Backends() {
 		for _, threads := range []int{1, 2} {
@@ -99,13 +105,28 @@ func TestParity(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%s, %d threads", backend, threads), func(t *testing.T) {
-				testParity(t, enginetest.Open(t, backend, engine.Options{Threads: threads}))
+				testParity(t, enginetest.Open(t, backend, engine.Options{Threads: threads}), plan.Options{}, 0)
 			})
 		}
+		if backend == "cpu" { // its arena is one mapping, and it has no tf32
+			continue
+		}
+		t.Run(backend+", scattered", func(t *testing.T) {
+			testParity(t, enginetest.Open(t, backend, engine.Options{Scatter: true}), plan.Options{Scatter: true}, 0)
+		})
+		t.Run(backend+", tf32", func(t *testing.T) {
+			testParity(t, enginetest.Open(t, backend, engine.Options{TF32: true}), plan.Options{}, tf32Roundoff)
+		})
 	}
 }
 
-func testParity(t *testing.T, d engine.Device) {
+// tf32Roundoff is half the distance of 1 to the next tf32.
+const tf32Roundoff = 1.0 / (1 << 11)
+
+// testParity runs the table. Where operands of products are rounded, by at most so much of their
+// size, a sum of products of random sign errs by about as much of its own, however many
+// there are; the factor is for the largest of many elements, as in optest.Tolerance.
+func testParity(t *testing.T, d engine.Device, o plan.Options, rounding float64) {
 	for _, c := range optest.Cases() {
 		t.Run(c.String(), func(t *testing.T) {
 			g, err := c.Graph()
@@ -113,7 +134,7 @@ func testParity(t *testing.T, d engine.Device) {
 				t.Fatal(err)
 			}
 			values := c.Values(g, 1)
-			p, m := bind(t, d, g), reference.New(g)
+			p, m := bindTo(t, d, g, o), reference.New(g)
 			for v, content := range values {
 				m.Set(v, content)
 				write(t, p, v, content)
@@ -126,7 +147,11 @@ func testParity(t *testing.T, d engine.Device) {
 			}
 			op := c.Op(g)
 			for _, v := range optest.Written(op) {
-				if err := optest.Compare(read(t, p, v), m.Get(v), optest.Tolerance(op, v)); err != nil {
+				tolerance := optest.Tolerance(op, v)
+				if op.FLOPs() > 0 {
+					tolerance = max(tolerance, 8*rounding)
+				}
+				if err := optest.Compare(read(t, p, v), m.Get(v), tolerance); err != nil {
 					t.Errorf("%s: %v", v.Name, err)
 				}
 			}

@@ -23,6 +23,8 @@ import (
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/meter"
 	"github.com/localbench/localbench/suite/train"
@@ -36,7 +38,8 @@ type options struct {
 	worker                           string
 	backend, precision, library      string
 	json                             string // file that a line a method is appended to
-	compile                          bool
+	peerDevice, book                 string
+	compile, floors                  bool
 }
 
 func main() {
@@ -54,7 +57,10 @@ func main() {
 	flag.StringVar(&o.precision, "precision", "f32", "f32, tf32 or bf16")
 	flag.StringVar(&o.library, "library", "build", "folder of the CUDA backend's library")
 	flag.StringVar(&o.json, "json", "", "append a line for each method to this file")
+	flag.StringVar(&o.book, "book", "", "plan book of our convolutions; empty: that of this program")
+	flag.StringVar(&o.peerDevice, "peer-device", "", "cpu or cuda; empty: as ours")
 	flag.BoolVar(&o.compile, "compile", false, "the peer compiles the network of bp")
+	flag.BoolVar(&o.floors, "floors", false, "run nothing: print the operations and the bytes that our step has to do")
 	flag.StringVar(&o.worker, "worker", "", "internal: be our side for this method")
 	flag.Parse()
 	if err := o.run(); err != nil {
@@ -67,7 +73,11 @@ func (o options) run() error {
 	if o.worker != "" {
 		return o.work(os.Stdin, os.Stdout)
 	}
-	for _, method := range strings.Split(o.methods, ",") {
+	methods := strings.Split(o.methods, ",")
+	if o.floors {
+		return o.printFloors(os.Stdout, methods)
+	}
+	for _, method := range methods {
 		if err := o.compare(method); err != nil {
 			return fmt.Errorf("%s: %w", method, err)
 		}
@@ -80,11 +90,12 @@ type summary struct {
 	Baseline int64  `json:"process_baseline_bytes"`
 	Peak     int64  `json:"process_peak_bytes"`
 	Torch    string `json:"torch,omitempty"`
+	Planned  int64  `json:"planned_peak_bytes,omitempty"`
 	Arena    int64  `json:"arena_bytes,omitempty"`
 	// Allocated is what the peer's allocator had handed out at most, on a GPU.
 	Allocated int64             `json:"max_memory_allocated_bytes,omitempty"`
 	Device    string            `json:"device,omitempty"`
-	Ladder    map[string]int64  `json:"ladder,omitempty"` // used memory of the device by stage
+	Floor     *floor            `json:"floor,omitempty"`
 	Facts     map[string]string `json:"facts,omitempty"`
 }
 
@@ -94,6 +105,9 @@ type side struct {
 	in      io.WriteCloser
 	out     *bufio.Reader
 	seconds []float64
+	// device are the seconds of a step in each turn by the device's own clock: without the copies of
+	// the batch, and without what the host does meanwhile. Ours are a mean, the peer's a median.
+	device []float64
 }
 
 func (o options) compare(method string) error {
@@ -103,7 +117,7 @@ func (o options) compare(method string) error {
 	}
 	number := func(name string, n int) []string { return []string{name, fmt.Sprint(n)} }
 	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
-	ours, err := start(self, append([]string{"-worker", method, "-network", o.network, "-backend", o.backend, "-precision", o.precision, "-library", o.library}, shared...))
+	ours, err := start(self, append([]string{"-worker", method, "-network", o.network, "-backend", o.backend, "-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
 	if err != nil {
 		return err
 	}
@@ -112,13 +126,19 @@ func (o options) compare(method string) error {
 			shared[i] = "-" + shared[i]
 		}
 	}
-	theirs := []string{o.script, "--interactive", "--method", method, "--network", o.network, "--device", o.backend, "--precision", o.precision}
+	theirs := []string{o.script, "--interactive", "--method", method, "--network", o.network, "--device", cmp.Or(o.peerDevice, o.backend), "--precision", o.precision}
 	if o.compile && method == "bp" {
 		theirs = append(theirs, "--compile")
 	}
 	peer, err := start(o.python, append(theirs, shared...))
 	if err != nil {
 		return err
+	}
+	for _, s := range []*side{ours, peer} { // both are warm before either is timed
+		if _, err := s.turn(1); err != nil {
+			return err
+		}
+		s.seconds, s.device = nil, nil
 	}
 	var ratios []float64
 	for range o.turns {
@@ -155,7 +175,8 @@ func (o options) append(method string, ours, peer *side, our, their summary, rat
 	}
 	defer f.Close()
 	return json.NewEncoder(f).Encode(map[string]any{"network": o.network, "method": method, "batch": o.batch, "backend": o.backend, "precision": o.precision,
-		"peer_compiled": o.compile && method == "bp", "step_seconds": ours.seconds, "peer_step_seconds": peer.seconds,
+		"peer_compiled": o.compile && method == "bp", "book": o.book, "step_seconds": ours.seconds, "peer_step_seconds": peer.seconds,
+		"device_step_seconds": ours.device, "peer_device_step_seconds": peer.device,
 		"times_as_fast": median(ratios), "ours": our, "peer": their})
 }
 
@@ -197,11 +218,15 @@ func (s *side) turn(steps int) (float64, error) {
 	}
 	var answer struct {
 		Seconds []float64 `json:"step_seconds"`
+		Device  *float64  `json:"device_step_seconds"`
 	}
 	if err := s.answer(&answer); err != nil {
 		return 0, err
 	}
 	s.seconds = append(s.seconds, answer.Seconds...)
+	if answer.Device != nil {
+		s.device = append(s.device, *answer.Device)
+	}
 	return median(answer.Seconds), nil
 }
 
@@ -228,20 +253,41 @@ func median(x []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
+// spec is our side's run of a method.
+func (o options) spec(method string) (results.Spec, error) {
+	specs, err := suite.Request{Methods: []string{method}, Networks: []string{o.network}, Datasets: []string{"cifar10"},
+		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision}.Expand()
+	if err != nil {
+		return results.Spec{}, err
+	}
+	return specs[0], nil
+}
+
+// open opens our device, with the engines of a plan book.
+func (o options) open(spec results.Spec) (engine.Device, error) {
+	if o.book == "" {
+		return suite.OpenDevice(spec)
+	}
+	book, err := planbook.Read(o.book)
+	if err != nil {
+		return nil, err
+	}
+	return suite.OpenWith(spec, book)
+}
+
 // work is our side: one fixed batch, the same protocol as the peer's.
 func (o options) work(in io.Reader, out io.Writer) error {
-	specs, err := suite.Request{Methods: []string{o.worker}, Networks: []string{o.network}, Datasets: []string{"cifar10"},
-		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision}.Expand()
+	spec, err := o.spec(o.worker)
 	if err != nil {
 		return err
 	}
 	engine.SearchIn(o.library)
-	device, err := suite.OpenDevice(specs[0])
+	device, err := o.open(spec)
 	if err != nil {
 		return err
 	}
 	defer device.Close()
-	options, err := suite.SessionOptions(specs[0])
+	options, err := suite.SessionOptions(spec)
 	if err != nil {
 		return err
 	}
@@ -278,22 +324,25 @@ func (o options) work(in io.Reader, out io.Writer) error {
 			return err
 		}
 	}
-	if err := obey(in, out, step); err != nil {
+	if err := obey(in, out, step, func() []float64 { return session.Training.Trace(true) }); err != nil {
 		return err
 	}
 	peak, err := meter.Self().Memory()
 	if err != nil {
 		return err
 	}
-	sum := summary{Baseline: *baseline.ResidentBytes, Peak: *peak.PeakBytes, Arena: session.ArenaBytes(), Facts: device.Facts(), Ladder: map[string]int64{}}
-	for _, r := range engine.LadderOf(device) {
-		sum.Ladder[string(r.Stage)] = r.DeviceUsedBytes
+	least := floor{}
+	for _, f := range floorsOf(session.Training.Graph) {
+		least.add(f)
 	}
+	sum := summary{Baseline: *baseline.ResidentBytes, Peak: *peak.PeakBytes, Planned: session.Training.Profile.PlannedPeakBytes,
+		Arena: session.ArenaBytes(), Floor: &least, Facts: device.Facts()}
 	return json.NewEncoder(out).Encode(sum)
 }
 
-// obey answers "run K" until "quit" or the end of the input.
-func obey(in io.Reader, out io.Writer, step func() (float64, error)) error {
+// obey answers "run K" until "quit" or the end of the input; trace gives the seconds of the ops
+// since its last call.
+func obey(in io.Reader, out io.Writer, step func() (float64, error), trace func() []float64) error {
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
 		var count int
@@ -304,6 +353,7 @@ func obey(in io.Reader, out io.Writer, step func() (float64, error)) error {
 			return fmt.Errorf("standard input: got %q, want 'run K' or 'quit'", lines.Text())
 		}
 		var seconds []float64
+		trace()
 		for range count {
 			s, err := step()
 			if err != nil {
@@ -311,7 +361,11 @@ func obey(in io.Reader, out io.Writer, step func() (float64, error)) error {
 			}
 			seconds = append(seconds, s)
 		}
-		if err := json.NewEncoder(out).Encode(map[string]any{"step_seconds": seconds}); err != nil {
+		device := 0.0
+		for _, s := range trace() {
+			device += s / float64(max(count, 1))
+		}
+		if err := json.NewEncoder(out).Encode(map[string]any{"step_seconds": seconds, "device_step_seconds": device}); err != nil {
 			return err
 		}
 	}

@@ -28,11 +28,11 @@ func Backends() []string {
 	return []string{"cpu", "emu"}
 }
 
-// NeedsCPU skips a test of the cpu backend where a GPU is tested.
+// NeedsCPU skips a test of a backend on the processor where a GPU is tested.
 func NeedsCPU(t testing.TB) {
 	t.Helper()
 	if *onGPU {
-		t.Skip("-cuda: the cpu backend was not tested")
+		t.Skip("-cuda: what runs on the processor was not tested")
 	}
 }
 
