@@ -205,7 +205,7 @@ struct libraries {
     if (!h) {
       checked_cublas(cublasCreate(&h), "making a handle");
       checked_cublas(cublasSetStream(h, s), "setting the stream");
-      checked_cublas(cublasSetMathMode(h, tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_PEDANTIC_MATH),
+      checked_cublas(cublasSetMathMode(h, tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH),
                      "setting the precision");
     }
     return h;
