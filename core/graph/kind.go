@@ -44,6 +44,7 @@ const (
 	KindContrast
 	KindContrastBackward
 	KindAverage
+	KindCast
 	kindCount
 )
 
@@ -85,7 +86,7 @@ func (k Kind) rule() rule {
 		return convRule(k)
 	case KindNormStats, KindNormApply, KindNormBackward:
 		return normRule(k)
-	case KindReLU, KindReLUBackward, KindAdd, KindDetach, KindNormalizeImage:
+	case KindReLU, KindReLUBackward, KindAdd, KindDetach, KindNormalizeImage, KindCast:
 		return elementwiseRule(k)
 	case KindMaxPool, KindMaxPoolBackward, KindAveragePool, KindAveragePoolBackward,
 		KindAdaptiveAveragePool, KindAdaptiveAveragePoolBackward:
@@ -113,17 +114,6 @@ func (k Kind) String() string { return k.rule().name }
 
 // Roles names the operands in order; a trailing '?' marks an optional one.
 func (k Kind) Roles() []string { return k.rule().operands }
-
-// operandType is the element type that the role asks for.
-func (k Kind) operandType(role string) ElementType {
-	switch {
-	case role == "labels":
-		return TypeS32
-	case role == "index" || role == "images" || k == KindNormalizeImage:
-		return TypeU8
-	}
-	return TypeF32
-}
 
 // InPlace lists the in-place permissions of the op's kind that apply to it: the
 // sizes agree and the operand is there. A listed pair does not mean that the

@@ -56,6 +56,7 @@ enum kind : int32_t {
   kind_contrast,
   kind_contrast_backward,
   kind_average,
+  kind_cast,
   kind_count
 };
 
