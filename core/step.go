@@ -24,6 +24,9 @@ type StepOptions struct {
 	// DeferUpdates keeps all gradients until one update of everything ends the step,
 	// as eager frameworks do: the same bits, more memory.
 	DeferUpdates bool
+	// Mixed has activations and their gradients in bf16; weights, statistics, losses and
+	// optimizer state stay f32 (passes.Mixed).
+	Mixed bool
 	// Eager writes the step as an eager framework runs it, for core/eager: op by op,
 	// nothing fused, updates deferred. It is not meant to be run.
 	Eager bool
@@ -237,6 +240,11 @@ func (s *Step) finish(b *graph.Builder, o StepOptions) (*Step, error) {
 	passes.Recompute(g, func(v *graph.Value) bool { return s.recomputed[v] })
 	passes.MarkSaved(g)
 	passes.DropUnused(g)
+	if o.Mixed {
+		if err := passes.Mixed(g); err != nil {
+			return nil, err
+		}
+	}
 	passes.InPlace(g)
 	return s, g.Verify()
 }

@@ -72,7 +72,8 @@ func OpenDevice(spec results.Spec) (engine.Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("device: got %q, want a number", spec.Device)
 	}
-	return engine.Open(spec.Backend, engine.Options{Device: number, Threads: int(spec.Threads), WorkspaceLimit: limit})
+	return engine.Open(spec.Backend, engine.Options{Device: number, Threads: int(spec.Threads), WorkspaceLimit: limit,
+		TF32: spec.Precision == PrecisionTF32})
 }
 
 // CompileOn is Compile on an open device: cheaper where many specs are planned.
@@ -102,8 +103,12 @@ func CompileOn(d engine.Device, spec results.Spec) (*Compiled, error) {
 		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch()}, nil
 }
 
-// predictEager fills in what an eager framework would report for the step.
+// predictEager fills in what an eager framework would report for the step; nothing in
+// bf16, for which there is no model of the framework's own casts.
 func (b *built) predictEager(spec results.Spec, m *results.Memory) error {
+	if spec.Precision == PrecisionBF16 {
+		return nil
+	}
 	o := b.stepOptions(spec)
 	o.Eager = true
 	step, err := core.TrainingStep(b.stages, o)
@@ -121,6 +126,7 @@ func (b *built) stepOptions(spec results.Spec) core.StepOptions {
 		SGD: graph.SGDOptions{Momentum: spec.Momentum, WeightDecay: spec.WeightDecay, Nesterov: spec.Nesterov}}
 	o.RecomputeNorm = spec.Options[optionRecompute] == RecomputeNorm
 	o.DeferUpdates = spec.Options[optionUpdate] == UpdateDeferred
+	o.Mixed = spec.Precision == PrecisionBF16
 	copy(o.Mean[:], b.card.Mean)
 	copy(o.Deviation[:], b.card.Std)
 	return o

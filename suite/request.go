@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,7 +51,7 @@ type Request struct {
 func Defaults() Request {
 	return Request{
 		Methods: []string{"bp", "auglocal"}, Networks: []string{"resnet32"}, Datasets: []string{"synthetic"},
-		AuxDepths: []int{2}, Modules: []int{0}, Seeds: []uint64{1}, Precision: "f32", Backend: "auto",
+		AuxDepths: []int{2}, Modules: []int{0}, Seeds: []uint64{1}, Precision: PrecisionF32, Backend: "auto",
 	}
 }
 
@@ -139,14 +140,26 @@ func (r Request) check() error {
 			return fmt.Errorf("%s: got %q, want %s or %s", c.name, c.value, c.want[0], c.want[1])
 		}
 	}
-	if r.Precision != "f32" {
-		return fmt.Errorf("precision: got %q, want f32", r.Precision)
-	}
+	return r.checkBackend()
+}
+
+// checkBackend tests backend and precision, which not every backend has.
+func (r Request) checkBackend() error {
+	var has []string
 	switch r.Backend {
-	case "auto", "cpu", "cuda", "reference":
-		return nil
+	case "auto", "cpu":
+		has = []string{PrecisionF32}
+	case "cuda":
+		has = []string{PrecisionF32, PrecisionBF16, PrecisionTF32}
+	case "reference":
+		has = []string{PrecisionF32, PrecisionBF16}
+	default:
+		return fmt.Errorf("backend: got %q, want auto, cpu, cuda or reference", r.Backend)
 	}
-	return fmt.Errorf("backend: got %q, want auto, cpu, cuda or reference", r.Backend)
+	if !slices.Contains(has, r.Precision) {
+		return fmt.Errorf("precision: got %q, want %s with --backend %s", r.Precision, strings.Join(has, " or "), r.Backend)
+	}
+	return nil
 }
 
 // bases crosses what every method has.
@@ -283,6 +296,13 @@ const (
 	optionUpdate       = "update"
 	// bytes
 	optionWorkspaceLimit = "workspace_limit"
+)
+
+// The precisions of a step.
+const (
+	PrecisionF32  = "f32"
+	PrecisionBF16 = "bf16" // of activations and their gradients; weights and losses stay f32
+	PrecisionTF32 = "tf32" // f32, but convolutions and linear layers may round their operands to tf32
 )
 
 // The ways of trading memory that every method has, beside the defaults.
