@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -14,8 +15,9 @@ import (
 )
 
 // shortTraining trains a network of a stem and three blocks for ten steps of 16 images of
-// 8x8 and returns the losses of every step, term by term.
-func shortTraining(t *testing.T, d engine.Device, method string, o methods.Options, mixed bool) [][]float64 {
+// 8x8 and returns the losses of every step, term by term, and that of an evaluation before
+// them. Memory is filled with what is not a number at the start.
+func shortTraining(t *testing.T, d engine.Device, method string, o methods.Options, mixed bool) (losses [][]float64, evaluated []float64) {
 	t.Helper()
 	n, err := networks.New("resnet20", graph.Shape{8, 8, 3}, 4)
 	if err != nil {
@@ -31,7 +33,7 @@ func shortTraining(t *testing.T, d engine.Device, method string, o methods.Optio
 		t.Fatal(err)
 	}
 	const batch = 16
-	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: core.StepOptions{
+	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Evaluation: true, Step: core.StepOptions{
 		Batch: batch, Image: n.Input, Mean: [4]float64{128, 128, 128}, Deviation: [4]float64{64, 64, 64}, Mixed: mixed,
 		SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
 	}})
@@ -39,11 +41,15 @@ func shortTraining(t *testing.T, d engine.Device, method string, o methods.Optio
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if d.Name() != "reference" { // which has no bytes to fill
+		if err := s.Arena().Fill(0xff); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := s.Initialise(3); err != nil {
 		t.Fatal(err)
 	}
 	images, labels := make([]byte, batch*8*8*3), make([]int32, batch)
-	var losses [][]float64
 	for step := range uint32(10) {
 		noise := rng.Stream{Seed: 11, Purpose: rng.PurposeSynthetic, Epoch: step}
 		for i := range labels {
@@ -52,32 +58,44 @@ func shortTraining(t *testing.T, d engine.Device, method string, o methods.Optio
 		for i := range images { // a class is a brightness
 			images[i] = byte(30*(i/(8*8*3)%4)) + byte(noise.Uint32(uint64(i))%100)
 		}
+		if step == 0 {
+			outcome, err := s.Evaluate(images, labels)
+			if err != nil {
+				t.Fatal(err)
+			}
+			evaluated = numbers(outcome.Losses)
+		}
 		outcome, err := s.Train(images, labels, 0.02)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var row []float64
-		for _, x := range outcome.Losses {
-			row = append(row, float64(x))
-		}
-		losses = append(losses, row)
+		losses = append(losses, numbers(outcome.Losses))
 	}
-	return losses
+	return losses, evaluated
+}
+
+func numbers(x []float32) []float64 {
+	out := make([]float64, len(x))
+	for i := range x {
+		out[i] = float64(x[i])
+	}
+	return out
 }
 
 // apart is the largest difference of two rows of losses, relative to a third.
 func apart(a, b, scale []float64) (most float64) {
 	for i := range a {
-		most = max(most, math.Abs(a[i]-b[i])/math.Abs(scale[i]))
+		most = max(most, math.Abs(a[i]-b[i])/math.Abs(scale[i])) // not a number if one is
 	}
 	return most
 }
 
 // TestMixedTrainingFollows trains in bf16 on the CUDA backend's code on the host, in f32 on
 // the cpu and in bf16 by the reference, on the same images from the same weights. The first
-// losses are those of one forward pass: they may differ from those of f32 by the unit
-// roundoff of bf16, and from the reference, which rounds alike, by half of it. After that
-// the weights differ, too: the losses of ten steps keep within 4 roundoffs of the first.
+// losses, and that of the evaluation, are those of one forward pass: they may differ from
+// those of f32 by the unit roundoff of bf16, and from the reference, which rounds alike, by
+// half of it. After that the weights differ, too: the losses of ten steps keep within
+// 4 roundoffs of the first.
 func TestMixedTrainingFollows(t *testing.T) {
 	const roundoff = 1.0 / (1 << 8)
 	for _, c := range []struct {
@@ -88,20 +106,22 @@ func TestMixedTrainingFollows(t *testing.T) {
 		{"infopro, contrast", "infopro", methods.Options{Modules: 2, Mode: methods.ModeContrast}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			full := shortTraining(t, openDevice(t, "cpu", 1), c.method, c.options, false)
-			mixed := shortTraining(t, openEmulated(t, engine.Options{}), c.method, c.options, true)
-			right := shortTraining(t, openDevice(t, "reference", 0), c.method, c.options, true)
-			for step, losses := range mixed {
-				limits := [2]float64{4 * roundoff, 4 * roundoff}
-				if step == 0 {
-					limits = [2]float64{roundoff, roundoff / 2}
+			full, fullBefore := shortTraining(t, openDevice(t, "cpu", 1), c.method, c.options, false)
+			mixed, mixedBefore := shortTraining(t, openEmulated(t, engine.Options{}), c.method, c.options, true)
+			right, rightBefore := shortTraining(t, openDevice(t, "reference", 0), c.method, c.options, true)
+			check := func(when string, got, want, first []float64, of string, limit float64) {
+				if off := apart(got, want, first); !(off <= limit) {
+					t.Errorf("%s: losses %.5g, want %.5g of %s within %.2g of %.5g", when, got, want, of, limit, first)
 				}
-				for i, other := range [2][]float64{full[step], right[step]} {
-					off := apart(losses, other, full[0])
-					if off > limits[i] {
-						t.Errorf("step %d: losses %.5g, want %.5g of %s within %.2g of the first", step, losses, other, [2]string{"f32", "the reference"}[i], limits[i])
-					}
-				}
+			}
+			check("evaluation", mixedBefore, fullBefore, fullBefore, "f32", roundoff)
+			check("evaluation", mixedBefore, rightBefore, fullBefore, "the reference", roundoff/2)
+			check("step 0", mixed[0], full[0], full[0], "f32", roundoff)
+			check("step 0", mixed[0], right[0], full[0], "the reference", roundoff/2)
+			for step := 1; step < len(mixed); step++ {
+				when := fmt.Sprint("step ", step)
+				check(when, mixed[step], full[step], full[0], "f32", 4*roundoff)
+				check(when, mixed[step], right[step], full[0], "the reference", 4*roundoff)
 			}
 			head := len(full[0]) - 1
 			if first, last := mixed[0][head], mixed[len(mixed)-1][head]; last > first/2 {
