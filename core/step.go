@@ -32,6 +32,9 @@ type StepOptions struct {
 	// Augment has the device change the images of a training step; the loader leaves them
 	// as they are, and writes the random words instead.
 	Augment Augmentation
+	// Mixed has activations and their gradients in bf16; weights, statistics, losses and
+	// optimizer state stay f32 (passes.Mixed).
+	Mixed bool
 	// Eager writes the step as an eager framework runs it, for core/eager: op by op,
 	// nothing fused, updates deferred. It is not meant to be run.
 	Eager bool
@@ -264,6 +267,11 @@ func (s *Step) finish(b *graph.Builder, o StepOptions) (*Step, error) {
 	passes.Recompute(g, func(v *graph.Value) bool { return s.recomputed[v] })
 	passes.MarkSaved(g)
 	passes.DropUnused(g)
+	if o.Mixed {
+		if err := passes.Mixed(g); err != nil {
+			return nil, err
+		}
+	}
 	passes.InPlace(g)
 	return s, g.Verify()
 }

@@ -123,8 +123,12 @@ func CompileOn(d engine.Device, spec results.Spec) (*Compiled, error) {
 		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch()}, nil
 }
 
-// predictEager fills in what an eager framework would report for the step.
+// predictEager fills in what an eager framework would report for the step; nothing in
+// bf16, for which there is no model of the framework's own casts.
 func (b *built) predictEager(spec results.Spec, m *results.Memory) error {
+	if spec.Precision == PrecisionBF16 {
+		return nil
+	}
 	o := b.stepOptions(spec)
 	o.Eager = true
 	step, err := core.TrainingStep(b.stages, o)
@@ -149,6 +153,7 @@ func (b *built) stepOptions(spec results.Spec) core.StepOptions {
 			o.Augment = core.Augmentation{Pad: int64(a.Pad), Reflect: a.Border == datasets.BorderReflect, Flip: a.Flip}
 		}
 	}
+	o.Mixed = spec.Precision == PrecisionBF16
 	copy(o.Mean[:], b.card.Mean)
 	copy(o.Deviation[:], b.card.Std)
 	return o

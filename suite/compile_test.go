@@ -1,9 +1,11 @@
 package suite_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/plan"
 	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/results"
@@ -140,6 +142,96 @@ func TestEveryByteHasACategory(t *testing.T) {
 			if modules != p.PlannedPeakBytes || scopes != p.PlannedPeakBytes || p.ByCategory.Total() != p.PlannedPeakBytes {
 				t.Errorf("%s: the peak is %d, by module %d, by scope %d, by category %d", results.SpecID(s), p.PlannedPeakBytes, modules, scopes, p.ByCategory.Total())
 			}
+		}
+	}
+}
+
+// planned plans a CIFAR-10 run at batch 128 in the given precision, without scratch memory.
+func planned(t *testing.T, network, method, precision string) *suite.Compiled {
+	t.Helper()
+	d, err := engine.Open("null", engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	specs, err := suite.Request{Methods: []string{method}, Networks: []string{network}, Datasets: []string{"cifar10"},
+		Batches: []int64{128}, Precision: precision, Backend: "cuda"}.Expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := suite.CompileOn(d, specs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestMixedMemory: in bf16 what the forward pass of bp leaves behind takes half the bytes,
+// but for what stays f32, counted by hand: mean and variance of the 33 normalisations of
+// ResNet-32 (11 of 16 channels, 11 of 32 and 11 of 64, projections included) and the
+// probabilities of 128 samples. What lives from step to step keeps its bytes.
+func TestMixedMemory(t *testing.T) {
+	const vectors, probabilities = 2 * 4 * 11 * (16 + 32 + 64), 4 * 128 * 10
+	full, half := planned(t, "resnet32", "bp", "f32"), planned(t, "resnet32", "bp", "bf16")
+	saved := func(c *suite.Compiled) (sum int64) {
+		for _, v := range c.Step.Graph.Values {
+			if v.Category == graph.CategorySaved {
+				sum += v.Bytes()
+			}
+		}
+		return sum - vectors - probabilities
+	}
+	if f, h := saved(full), saved(half); f != 2*h || h <= 0 {
+		t.Errorf("saved activations of %d bytes in bf16, want half of %d", h, f)
+	}
+	for c := graph.CategoryParameter; c.Persistent(); c++ {
+		if f, h := full.Profile.ByCategory[c], half.Profile.ByCategory[c]; f != h || c != graph.CategoryAuxiliaryParameter && f == 0 {
+			t.Errorf("%s: %d bytes in bf16, want the %d of f32", c, h, f)
+		}
+	}
+	if half.Memory.EagerAllocatedBytes != nil || full.Memory.EagerAllocatedBytes == nil {
+		t.Error("the eager model speaks of bf16 or is silent on f32, want the contrary")
+	}
+	if f, h := full.Model, half.Model; *f.Parameters != *h.Parameters || *f.FLOPsPerSample.Step != *h.FLOPsPerSample.Step {
+		t.Errorf("%d parameters and %d FLOPs in bf16, want %d and %d", *h.Parameters, *h.FLOPsPerSample.Step, *f.Parameters, *f.FLOPsPerSample.Step)
+	}
+}
+
+// TestMixedOfEveryMethod: less memory than in f32, and modules as isolated.
+func TestMixedOfEveryMethod(t *testing.T) {
+	for _, m := range methods.List() {
+		full, half := planned(t, "resnet20", m.Name, "f32"), planned(t, "resnet20", m.Name, "bf16")
+		if f, h := *full.Memory.PlannedPeakBytes, *half.Memory.PlannedPeakBytes; h >= f || 2*h <= f {
+			t.Errorf("%s: planned peak of %d bytes in bf16, want less than the %d of f32 and more than half", m.Name, h, f)
+		}
+		for _, found := range half.Audit() {
+			t.Errorf("%s: %s", m.Name, found.What)
+		}
+	}
+}
+
+// TestTF32ReachesTheDevice: the cpu backend is asked for it, and says that it has none.
+func TestTF32ReachesTheDevice(t *testing.T) {
+	_, err := suite.OpenDevice(results.Spec{Backend: "cpu", Precision: suite.PrecisionTF32})
+	if err == nil || !strings.Contains(err.Error(), "the cpu backend computes in f32 only") {
+		t.Errorf("got %v, want tf32 to be refused by the device", err)
+	}
+}
+
+// TestPrecisionOfBackends is a pair that is refused, or not, a row.
+func TestPrecisionOfBackends(t *testing.T) {
+	for _, c := range []struct{ backend, precision, want string }{
+		{"auto", "f32", ""}, {"cuda", "f32", ""}, {"cuda", "bf16", ""}, {"cuda", "tf32", ""}, {"reference", "bf16", ""},
+		{"auto", "bf16", `precision: got "bf16", want f32 with --backend auto`},
+		{"cpu", "tf32", `precision: got "tf32", want f32 with --backend cpu`},
+		{"reference", "tf32", `precision: got "tf32", want f32 or bf16 with --backend reference`},
+		{"cuda", "fp16", `precision: got "fp16", want f32 or bf16 or tf32 with --backend cuda`},
+	} {
+		specs, err := suite.Request{Precision: c.precision, Backend: c.backend}.Expand()
+		if c.want == "" && (err != nil || specs[0].Precision != c.precision) {
+			t.Errorf("%s on %s: %v", c.precision, c.backend, err)
+		}
+		if c.want != "" && (err == nil || err.Error() != c.want) {
+			t.Errorf("%s on %s: got %v, want %q", c.precision, c.backend, err, c.want)
 		}
 	}
 }

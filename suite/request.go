@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -140,19 +141,29 @@ func (r Request) check() error {
 			return fmt.Errorf("%s: got %q, want %s or %s", c.name, c.value, c.want[0], c.want[1])
 		}
 	}
-	switch {
-	case r.Precision != PrecisionF32 && r.Precision != PrecisionTF32:
-		return fmt.Errorf("precision: got %q, want %s or %s", r.Precision, PrecisionF32, PrecisionTF32)
-	case r.Precision == PrecisionTF32 && r.Backend != backendCUDA:
-		return fmt.Errorf("precision: got %s with backend %s, want backend cuda: it is what tensor cores compute in", r.Precision, r.Backend)
-	case r.Deterministic && r.Backend != backendCUDA:
+	if r.Deterministic && r.Backend != backendCUDA {
 		return fmt.Errorf("deterministic: backend %s always is, the flag is for backend cuda", r.Backend)
 	}
+	return r.checkBackend()
+}
+
+// checkBackend tests backend and precision, which not every backend has.
+func (r Request) checkBackend() error {
+	var has []string
 	switch r.Backend {
-	case "auto", "cpu", "cuda", "reference":
-		return nil
+	case "auto", "cpu":
+		has = []string{PrecisionF32}
+	case "cuda":
+		has = []string{PrecisionF32, PrecisionBF16, PrecisionTF32}
+	case "reference":
+		has = []string{PrecisionF32, PrecisionBF16}
+	default:
+		return fmt.Errorf("backend: got %q, want auto, cpu, cuda or reference", r.Backend)
 	}
-	return fmt.Errorf("backend: got %q, want auto, cpu, cuda or reference", r.Backend)
+	if !slices.Contains(has, r.Precision) {
+		return fmt.Errorf("precision: got %q, want %s with --backend %s", r.Precision, strings.Join(has, " or "), r.Backend)
+	}
+	return nil
 }
 
 // bases crosses what every method has.
@@ -299,10 +310,11 @@ const (
 // augmentNone in a spec leaves the images of training as they are.
 const augmentNone = "none"
 
-// The precisions. Parameters, statistics and losses are f32 in all of them.
+// The precisions of a step.
 const (
 	PrecisionF32  = "f32"
-	PrecisionTF32 = "tf32" // f32, rounded to tf32 as an operand of convolutions and linear layers
+	PrecisionBF16 = "bf16" // of activations and their gradients; weights and losses stay f32
+	PrecisionTF32 = "tf32" // f32, but convolutions and linear layers may round their operands to tf32
 )
 
 // The ways of trading memory that every method has, beside the defaults.

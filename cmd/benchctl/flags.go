@@ -57,7 +57,7 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "batch", "samples", "", "samples a step, comma separated (default: the data set's recipe)", list(&r.Batches, batch))
 	define(f, "aux-depths", "units", "2", "units of AugLocal's auxiliary networks (d), comma separated", list(&r.AuxDepths, number(1, math.MaxInt32)))
 	define(f, "modules", "count", "0", "local modules (K), comma separated; 0: one a unit", list(&r.Modules, number(0, math.MaxInt32)))
-	define(f, "precision", "name", r.Precision, "f32; tf32: operands of convolutions and linear layers are rounded, on a GPU", word(&r.Precision))
+	define(f, "precision", "name", r.Precision, "f32; bf16: activations and their gradients, with f32 weights; tf32: f32 whose products may be rounded", word(&r.Precision))
 	define(f, "backend", "name", r.Backend, "auto, cpu, cuda or reference", word(&r.Backend))
 	define(f, "device", "number", "0", "which device of the backend, from 0", one(&r.Device, number(0, math.MaxInt32)))
 	define(f, "threads", "count", "0", "threads of the cpu backend; 0: all cores", one(&r.Threads, number(0, math.MaxInt32)))

@@ -173,7 +173,11 @@ func planTables(d engine.Device, specs []results.Spec, f planFlags) ([]table.Tab
 const relatedNote = "In brackets: relative to bp with the same network, data set and batch."
 
 func sizesTable(all []profiled) table.Table {
-	t := table.Table{Title: "Memory of a training step", Columns: append(specColumns(),
+	title := "Memory of a training step"
+	if p := all[0].Spec.Precision; p != suite.PrecisionF32 { // one for all runs of a request
+		title += ", " + p
+	}
+	t := table.Table{Title: title, Columns: append(specColumns(),
 		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("arena_bytes", "arena"),
 		numberColumn("lower_bound_bytes", "lower bound"), numberColumn("fragmentation_bytes", "fragmentation"), textColumn("peak_op", "peak at"))}
 	estimated := 0
@@ -203,6 +207,9 @@ func eagerTable(all []profiled) table.Table {
 		m, bp := c.Memory, baselineOf(all, c.Spec)
 		if bp.EagerAllocatedBytes != nil && len(t.Notes) == 1 {
 			t.Notes = append(t.Notes, relatedNote)
+		}
+		if c.Spec.Precision == suite.PrecisionBF16 {
+			t.Notes = []string{"Of a step in bf16 nothing is predicted: the casts that frameworks add of themselves are not in the model."}
 		}
 		t.Rows = append(t.Rows, append(specCells(c.Spec), over(bytesCell(m.EagerRequestedBytes), bp.EagerRequestedBytes),
 			over(bytesCell(m.EagerAllocatedBytes), bp.EagerAllocatedBytes), over(bytesCell(m.EagerReservedBytes), bp.EagerReservedBytes),

@@ -1,12 +1,12 @@
 package engine_test
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -115,20 +115,29 @@ func TestMissingLibrary(t *testing.T) {
 func TestOpTable(t *testing.T) {
 	enginetest.NeedsCPU(t)
 	devices := []engine.Device{openDevice(t, "reference", 1), openDevice(t, "cpu", 1), enginetest.Open(t, "emu", engine.Options{})}
-	has := map[graph.Kind][]bool{}
+	type element struct {
+		kind graph.Kind
+		bf16 bool
+	}
+	cases, lacks := map[element]bool{}, map[element][3]bool{} // by device
 	for _, c := range optest.Cases() {
 		g, err := c.Graph()
 		if err != nil {
 			t.Fatal(err)
 		}
-		kind := c.Op(g).Kind
-		if has[kind] == nil {
-			has[kind] = []bool{true, true, true}
-		}
+		e := element{c.Op(g).Kind, narrow(c)}
+		cases[e] = true
 		for i, d := range devices {
 			p, err := d.Prepare(g)
-			if has[kind][i] = has[kind][i] && err == nil; err == nil {
+			if err == nil {
 				p.Close()
+				continue
+			}
+			missing := lacks[e]
+			missing[i] = true
+			lacks[e] = missing
+			if i != 1 || !e.bf16 { // the cpu backend computes in f32 only
+				t.Errorf("%s on %s: %v", c, d.Name(), err)
 			}
 		}
 	}
@@ -137,15 +146,17 @@ func TestOpTable(t *testing.T) {
 	for _, k := range graph.Kinds() {
 		fmt.Fprintf(&b, "| `%s` |", k)
 		for i := range devices {
-			word := "no"
-			if has[k] != nil && has[k][i] {
-				word = "yes"
+			var words []string
+			for _, e := range []element{{k, false}, {k, true}} {
+				if cases[e] && !lacks[e][i] {
+					words = append(words, map[bool]string{false: "f32", true: "bf16"}[e.bf16])
+				}
 			}
-			fmt.Fprintf(&b, " %s |", word)
+			fmt.Fprintf(&b, " %s |", cmp.Or(strings.Join(words, ", "), "no"))
 		}
 		b.WriteString("\n")
-		if has[k] == nil || slices.Contains(has[k], false) {
-			t.Errorf("%s: got %v of reference, cpu and cuda, want a kernel on each", k, has[k])
+		if !cases[element{k, false}] && !cases[element{k, true}] {
+			t.Errorf("%s: got no case in the op table, want some", k)
 		}
 	}
 	const path = "../../docs/ops.md"

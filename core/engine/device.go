@@ -490,8 +490,10 @@ func raw(v *graph.Value, data any) ([]byte, error) {
 		b, t = view(d), graph.TypeS32
 	case []byte:
 		b, t = d, graph.TypeU8
+	case []uint16:
+		b, t = view(d), graph.TypeBF16
 	default:
-		return nil, fmt.Errorf("engine: %s: got %T, want []float32, []int32 or []byte", v.Name, data)
+		return nil, fmt.Errorf("engine: %s: got %T, want []float32, []int32, []byte or []uint16", v.Name, data)
 	}
 	if t != v.Type || int64(len(b)) != v.Bytes() {
 		return nil, fmt.Errorf("engine: %s: got %d bytes of %s, want %d of %s", v.Name, len(b), t, v.Bytes(), v.Type)
@@ -499,6 +501,7 @@ func raw(v *graph.Value, data any) ([]byte, error) {
 	return b, nil
 }
 
-func view[T float32 | int32](d []T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(d))), 4*len(d))
+func view[T float32 | int32 | uint16](d []T) []byte {
+	var element T
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(d))), int(unsafe.Sizeof(element))*len(d))
 }

@@ -43,7 +43,8 @@ type Program interface {
 	// start; a value with offset -1 is used by no op.
 	Bind(a Arena, offsets, scratchOffsets []int64) error
 	// Write and Read copy a value of a bound program, in the program's order of
-	// elements. The slice is []float32, []int32 or []byte, as the value's type.
+	// elements. The slice is []float32, []int32, []byte or, for bf16, []uint16, as the
+	// value's type.
 	Write(v *graph.Value, src any) error
 	Read(v *graph.Value, dst any) error
 	// Run runs the ops first, ..., last-1.

@@ -108,6 +108,10 @@ func (p *referenceProgram) Write(v *graph.Value, src any) error {
 		widen(content, s)
 	case []byte:
 		widen(content, s)
+	case []uint16:
+		for i, bits := range s {
+			content[i] = float64(graph.FromBF16(bits))
+		}
 	}
 	if v.Category.Persistent() {
 		p.arena.persistent[p.offsets[v.ID]] = content
@@ -136,6 +140,10 @@ func (p *referenceProgram) Read(v *graph.Value, dst any) error {
 		narrow(d, content)
 	case []byte:
 		narrow(d, content)
+	case []uint16:
+		for i, x := range content {
+			d[i] = graph.BF16(float32(x))
+		}
 	}
 	return nil
 }

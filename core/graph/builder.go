@@ -258,9 +258,9 @@ func (op *Op) infer() ([]resultType, error) {
 		if op.Operands[i] == nil && !strings.HasSuffix(role, "?") {
 			return nil, fmt.Errorf("%s: operand %s is missing", r.name, role)
 		}
-		if v := op.Operands[i]; v != nil && v.Type != op.Kind.operandType(role) {
-			return nil, fmt.Errorf("%s: operand %s is %s, want %s", r.name, role, v, op.Kind.operandType(role))
-		}
+	}
+	if err := op.checkElements(); err != nil {
+		return nil, fmt.Errorf("%s: %w", r.name, err)
 	}
 	types, err := r.results(op)
 	if err != nil {

@@ -86,7 +86,7 @@ func convShape(op *Op) ([]resultType, error) {
 		}
 		y[1+i] = n
 	}
-	return []resultType{{"y", y, TypeF32, CategoryActivation}}, nil
+	return []resultType{{"y", y, x.Type, CategoryActivation}}, nil
 }
 
 func convBackwardDataShape(op *Op) ([]resultType, error) {
@@ -102,7 +102,7 @@ func convBackwardDataShape(op *Op) ([]resultType, error) {
 	if !forward[0].shape.Equal(dy.Shape) {
 		return nil, fmt.Errorf("gradient %s, want %s", dy.Shape, forward[0].shape)
 	}
-	return []resultType{{"dx", x, TypeF32, CategoryGradient}}, nil
+	return []resultType{{"dx", x, dy.Type, CategoryGradient}}, nil
 }
 
 func convBackwardWeightsShape(op *Op) ([]resultType, error) {
@@ -119,7 +119,7 @@ func convBackwardWeightsShape(op *Op) ([]resultType, error) {
 	if !forward[0].shape.Equal(dy.Shape) {
 		return nil, fmt.Errorf("gradient %s, want %s", dy.Shape, forward[0].shape)
 	}
-	out := []resultType{{"dweight", w, TypeF32, CategoryGradient}}
+	out := []resultType{{"dweight", w, x.Type, CategoryGradient}}
 	if a.Bias {
 		out = append(out, resultType{"dbias", Shape{w[0]}, TypeF32, CategoryGradient})
 	}

@@ -17,6 +17,13 @@ func (b *Builder) Add(x, y *Value) *Value { return b.first(KindAdd, Attributes{}
 // gradients exist it is dropped (passes.DropDetach); it costs nothing.
 func (b *Builder) Detach(x *Value) *Value { return b.first(KindDetach, Attributes{}, x) }
 
+// Cast adds the same numbers in the other of the types f32 and bf16, rounded to
+// nearest, ties to even. That of a persistent value is a copy that one kernel
+// reads: workspace.
+func (b *Builder) Cast(x *Value, to ElementType) *Value {
+	return b.first(KindCast, Attributes{Element: to}, x)
+}
+
 // NormalizeImage adds y = (x - mean) / deviation by channel, from bytes
 // [N H W C] with C at most 4 to f32. Mean and deviation are in 0..255.
 func (b *Builder) NormalizeImage(x *Value, mean, deviation [4]float64) *Value {
@@ -53,7 +60,7 @@ func elementwiseRule(k Kind) rule {
 		if op.Phase == PhaseBackward {
 			category = CategoryGradient
 		}
-		return []resultType{{"y", x.Shape, TypeF32, category}}, wantShape(x.Shape, op.Operands[1:]...)
+		return []resultType{{"y", x.Shape, x.Type, category}}, wantShape(x.Shape, op.Operands[1:]...)
 	}
 	switch k {
 	case KindReLU:
@@ -64,9 +71,30 @@ func elementwiseRule(k Kind) rule {
 		return rule{name: "add", operands: []string{"x", "y"}, results: same, inPlace: []Pair{{0, 0}, {0, 1}}}
 	case KindDetach:
 		return rule{name: "detach", operands: []string{"x"}, results: same, inPlace: []Pair{{0, 0}}}
+	case KindCast:
+		return rule{name: "cast", operands: []string{"from"}, results: castShape}
 	default:
 		return rule{name: "normalize_image", operands: []string{"x"}, results: normalizeImageShape}
 	}
+}
+
+// CastCategory is the category of a cast of v.
+func CastCategory(v *Value) Category {
+	switch {
+	case v.Category.Persistent():
+		return CategoryWorkspace
+	case v.Category == CategoryGradient:
+		return CategoryGradient
+	}
+	return CategoryActivation
+}
+
+func castShape(op *Op) ([]resultType, error) {
+	x := op.Operands[0]
+	if x.Type == op.Attr.Element {
+		return nil, fmt.Errorf("%s to %s, want the other of f32 and bf16", x, op.Attr.Element)
+	}
+	return []resultType{{"y", x.Shape, op.Attr.Element, CastCategory(x)}}, nil
 }
 
 func normalizeImageShape(op *Op) ([]resultType, error) {
@@ -83,5 +111,5 @@ func normalizeImageShape(op *Op) ([]resultType, error) {
 			return nil, fmt.Errorf("deviation of channel %d is %g, want more than 0", i, op.Attr.Deviation[i])
 		}
 	}
-	return []resultType{{"y", x.Shape, TypeF32, CategoryActivation}}, nil
+	return []resultType{{"y", x.Shape, op.Attr.Element, CategoryActivation}}, nil
 }

@@ -29,21 +29,17 @@ type ElementType uint8
 
 // The element types of the step program.
 const (
-	TypeF32 ElementType = iota // IEEE 754 binary32
-	TypeS32                    // 32-bit signed integer: class labels
-	TypeU8                     // byte: images in 0..255, window indices
+	TypeF32  ElementType = iota // IEEE 754 binary32
+	TypeS32                     // 32-bit signed integer: class labels
+	TypeU8                      // byte: images in 0..255, window indices
+	TypeBF16                    // the upper half of an f32: 8 bits of precision, the range of f32
 )
 
 // Bytes returns the size of one element.
-func (t ElementType) Bytes() int64 {
-	if t == TypeU8 {
-		return 1
-	}
-	return 4
-}
+func (t ElementType) Bytes() int64 { return [...]int64{4, 4, 1, 2}[t] }
 
-// String returns the short name used in dumps: f32, s32, u8.
-func (t ElementType) String() string { return [...]string{"f32", "s32", "u8"}[t] }
+// String returns the short name used in dumps: f32, s32, u8, bf16.
+func (t ElementType) String() string { return [...]string{"f32", "s32", "u8", "bf16"}[t] }
 
 // Category says what a value is for. Every value has exactly one; the memory
 // profile sums bytes by it.
@@ -58,7 +54,7 @@ const (
 	CategoryGradient                           // of parameters and of activations
 	CategorySaved                              // activations read again by the backward pass
 	CategoryActivation                         // activations that die in the forward pass
-	CategoryWorkspace                          // scratch memory of one kernel
+	CategoryWorkspace                          // scratch memory of one kernel, copies of weights in another type
 	CategoryInput                              // the batch and the run-time scalars
 	categoryCount
 )
@@ -207,6 +203,9 @@ type Attributes struct {
 	Temperature  float64    // contrast: divides the products of features
 	Mean         [4]float64 // normalize_image, by channel, in 0..255
 	Deviation    [4]float64 // normalize_image, by channel, in 0..255
+	// Element is the type of the result where the operands leave it open, f32 or bf16:
+	// cast, normalize_image, and the gradients of losses over logits.
+	Element ElementType
 }
 
 // Graph is a step program. The zero value is not useful; see Builder.

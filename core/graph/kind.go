@@ -45,6 +45,7 @@ const (
 	KindContrastBackward
 	KindAverage
 	KindAugment
+	KindCast
 	kindCount
 )
 
@@ -86,7 +87,7 @@ func (k Kind) rule() rule {
 		return convRule(k)
 	case KindNormStats, KindNormApply, KindNormBackward:
 		return normRule(k)
-	case KindReLU, KindReLUBackward, KindAdd, KindDetach, KindNormalizeImage:
+	case KindReLU, KindReLUBackward, KindAdd, KindDetach, KindNormalizeImage, KindCast:
 		return elementwiseRule(k)
 	case KindAugment:
 		return rule{name: "augment", operands: []string{"images", "words"}, results: augmentShape}
@@ -116,17 +117,6 @@ func (k Kind) String() string { return k.rule().name }
 
 // Roles names the operands in order; a trailing '?' marks an optional one.
 func (k Kind) Roles() []string { return k.rule().operands }
-
-// operandType is the element type that the role asks for.
-func (k Kind) operandType(role string) ElementType {
-	switch {
-	case role == "labels" || role == "words":
-		return TypeS32
-	case role == "index" || role == "images" || k == KindNormalizeImage:
-		return TypeU8
-	}
-	return TypeF32
-}
 
 // InPlace lists the in-place permissions of the op's kind that apply to it: the
 // sizes agree and the operand is there. A listed pair does not mean that the

@@ -49,7 +49,7 @@ func linearShape(op *Op) ([]resultType, error) {
 	if bias != nil && !bias.Shape.Equal(Shape{w.Shape[0]}) {
 		return nil, fmt.Errorf("bias %s, want %d elements", bias.Shape, w.Shape[0])
 	}
-	return []resultType{{"y", Shape{x.Shape[0], w.Shape[0]}, TypeF32, CategoryActivation}}, nil
+	return []resultType{{"y", Shape{x.Shape[0], w.Shape[0]}, x.Type, CategoryActivation}}, nil
 }
 
 func linearBackwardDataShape(op *Op) ([]resultType, error) {
@@ -64,7 +64,7 @@ func linearBackwardDataShape(op *Op) ([]resultType, error) {
 	if dy.Shape[1] != w.Shape[0] || x.Elements() != dy.Shape[0]*w.Shape[1] {
 		return nil, fmt.Errorf("gradient %s and weight %s do not give an input gradient %s", dy.Shape, w.Shape, x)
 	}
-	return []resultType{{"dx", x, TypeF32, CategoryGradient}}, nil
+	return []resultType{{"dx", x, dy.Type, CategoryGradient}}, nil
 }
 
 func linearBackwardWeightsShape(op *Op) ([]resultType, error) {
@@ -75,7 +75,7 @@ func linearBackwardWeightsShape(op *Op) ([]resultType, error) {
 	if len(x.Shape) < 2 || x.Shape[0] != dy.Shape[0] {
 		return nil, fmt.Errorf("input %s and gradient %s have different batch sizes", x.Shape, dy.Shape)
 	}
-	out := []resultType{{"dweight", Shape{dy.Shape[1], x.Shape.Elements() / x.Shape[0]}, TypeF32, CategoryGradient}}
+	out := []resultType{{"dweight", Shape{dy.Shape[1], x.Shape.Elements() / x.Shape[0]}, x.Type, CategoryGradient}}
 	if op.Attr.Bias {
 		out = append(out, resultType{"dbias", Shape{dy.Shape[1]}, TypeF32, CategoryGradient})
 	}

@@ -45,5 +45,5 @@ func crossEntropyShape(op *Op) ([]resultType, error) {
 
 func crossEntropyBackwardShape(op *Op) ([]resultType, error) {
 	p := op.Operands[0]
-	return []resultType{{"dlogits", p.Shape, TypeF32, CategoryGradient}}, checkLabels(p, op.Operands[1])
+	return []resultType{{"dlogits", p.Shape, op.Attr.Element, CategoryGradient}}, checkLabels(p, op.Operands[1])
 }

@@ -10,8 +10,10 @@ import "fmt"
 //	norm_apply     y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], [rectified]
 //	norm_backward  dx, dgamma, dbeta [, dresidual] from dy [+ dy2]
 //
-// x is [N H W C] or [N C]; every other operand is [C], but residual, z and the
-// gradients, which have the shape of x.
+// x is [N H W C] or [N C]; every other operand is [C] and f32, but residual, z and
+// the gradients dx and dresidual, which have the shape and the element type of x.
+// Where g, the gradient behind the rectifier, is a result (dresidual), the others are
+// computed from what is stored there.
 
 // NormStats adds the batch statistics of x and moves the running ones:
 // running = (1-momentum)*running + momentum*batch, with the unbiased variance.
@@ -124,7 +126,7 @@ func normApplyShape(op *Op) ([]resultType, error) {
 	if err := wantVectors(c, op.Operands[1:5]...); err != nil {
 		return nil, err
 	}
-	return []resultType{{"y", x.Shape, TypeF32, CategoryActivation}}, wantShape(x.Shape, op.Operands[5])
+	return []resultType{{"y", x.Shape, x.Type, CategoryActivation}}, wantShape(x.Shape, op.Operands[5])
 }
 
 func normBackwardShape(op *Op) ([]resultType, error) {
@@ -140,12 +142,12 @@ func normBackwardShape(op *Op) ([]resultType, error) {
 		return nil, err
 	}
 	out := []resultType{
-		{"dx", x.Shape, TypeF32, CategoryGradient},
+		{"dx", x.Shape, x.Type, CategoryGradient},
 		{"dgamma", Shape{c}, TypeF32, CategoryGradient},
 		{"dbeta", Shape{c}, TypeF32, CategoryGradient},
 	}
 	if z != nil {
-		out = append(out, resultType{"dresidual", x.Shape, TypeF32, CategoryGradient})
+		out = append(out, resultType{"dresidual", x.Shape, x.Type, CategoryGradient})
 	}
 	return out, nil
 }

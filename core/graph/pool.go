@@ -94,7 +94,7 @@ func poolShape(op *Op) ([]resultType, error) {
 	if err := checkPool(op.Kind, op.Attr, x.Shape); err != nil {
 		return nil, err
 	}
-	out := []resultType{{"y", y, TypeF32, CategoryActivation}}
+	out := []resultType{{"y", y, x.Type, CategoryActivation}}
 	if op.Kind == KindMaxPool {
 		out = append(out, resultType{"index", y, TypeU8, CategoryActivation})
 	}
@@ -107,7 +107,7 @@ func poolBackwardShape(op *Op) ([]resultType, error) {
 		return nil, err
 	}
 	dy := Shape{x[0], op.Attr.Output[0], op.Attr.Output[1], x[3]}
-	return []resultType{{"dx", x, TypeF32, CategoryGradient}}, wantShape(dy, op.Operands...)
+	return []resultType{{"dx", x, op.Operands[0].Type, CategoryGradient}}, wantShape(dy, op.Operands...)
 }
 
 func checkPool(k Kind, a Attributes, x Shape) error {

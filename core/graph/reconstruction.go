@@ -29,6 +29,6 @@ func reconstructionRule(k Kind) rule {
 	}
 	return rule{name: "binary_cross_entropy_backward", operands: []string{"logits", "images"}, inPlace: []Pair{{0, 0}},
 		results: func(op *Op) ([]resultType, error) {
-			return []resultType{{"dlogits", op.Operands[0].Shape, TypeF32, CategoryGradient}}, sameShape(op)
+			return []resultType{{"dlogits", op.Operands[0].Shape, op.Attr.Element, CategoryGradient}}, sameShape(op)
 		}}
 }

@@ -7,7 +7,7 @@ import "fmt"
 // by row, so these losses keep [N C] values only.
 
 // Deviation adds the standard deviation over positions, unbiased, of each
-// channel of each sample: x [N H W C] gives [N C].
+// channel of each sample: x [N H W C] gives [N C], f32.
 func (b *Builder) Deviation(x *Value) *Value { return b.first(KindDeviation, Attributes{}, x) }
 
 // DeviationBackward adds the gradient of deviation: dy * (x - mean) / ((HW-1) * y),
@@ -56,7 +56,7 @@ func similarityRule(k Kind) rule {
 	case KindDeviation:
 		return rule{name: "deviation", operands: []string{"x"}, results: deviationShape}
 	case KindDeviationBackward:
-		return rule{name: "deviation_backward", operands: []string{"dy", "x", "y"}, results: deviationBackwardShape, inPlace: []Pair{{0, 1}}}
+		return rule{name: "deviation_backward", operands: []string{"ddeviation", "x", "deviation"}, results: deviationBackwardShape, inPlace: []Pair{{0, 1}}}
 	case KindSimilarity:
 		return rule{name: "similarity", operands: []string{"features", "labels"}, results: similarityShape}
 	case KindSimilarityBackward:
@@ -84,7 +84,7 @@ func deviationBackwardShape(op *Op) ([]resultType, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []resultType{{"dx", op.Operands[1].Shape, TypeF32, CategoryGradient}}, wantShape(forward[0].shape, op.Operands[0], op.Operands[2])
+	return []resultType{{"dx", op.Operands[1].Shape, op.Operands[1].Type, CategoryGradient}}, wantShape(forward[0].shape, op.Operands[0], op.Operands[2])
 }
 
 func similarityShape(op *Op) ([]resultType, error) {

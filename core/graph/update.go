@@ -8,7 +8,7 @@ type SGDOptions struct {
 }
 
 // SGD adds one update of the parameter w and its momentum v in place, from the
-// gradient g and the run-time learning rate lr [1], all f32:
+// gradient g, f32 or bf16, and the run-time learning rate lr [1], all else f32:
 //
 //	g += weightDecay*w;  v = momentum*v + g;  w -= lr * (g + momentum*v)   with Nesterov
 //	                                          w -= lr * v                  without

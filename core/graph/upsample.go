@@ -32,11 +32,11 @@ func upsampleShape(op *Op) ([]resultType, error) {
 		return nil, fmt.Errorf("output %dx%d, want at least 1x1", op.Attr.Output[0], op.Attr.Output[1])
 	}
 	y := Shape{x.Shape[0], op.Attr.Output[0], op.Attr.Output[1], x.Shape[3]}
-	return []resultType{{"y", y, TypeF32, CategoryActivation}}, nil
+	return []resultType{{"y", y, x.Type, CategoryActivation}}, nil
 }
 
 func upsampleBackwardShape(op *Op) ([]resultType, error) {
 	x := Shape(op.Attr.Input[:])
 	dy := Shape{x[0], op.Attr.Output[0], op.Attr.Output[1], x[3]}
-	return []resultType{{"dx", x, TypeF32, CategoryGradient}}, wantShape(dy, op.Operands...)
+	return []resultType{{"dx", x, op.Operands[0].Type, CategoryGradient}}, wantShape(dy, op.Operands...)
 }

@@ -13,8 +13,8 @@
 //   - Contents stay away from kinks (a rectifier's zero, equal candidates of a
 //     maximum), so that rounding cannot flip a branch. Rows whose name says
 //     "ties" are the exception: there the rule of core/graph decides.
-//   - Contents are functions of (seed, name of the value) and exact in float32,
-//     so that no backend starts from other numbers.
+//   - Contents are functions of (seed, name of the value) and exact in the value's
+//     element type, so that no backend starts from other numbers.
 package optest
 
 import (
@@ -31,13 +31,16 @@ type Case struct {
 	Name   string       // a sentence; unique within the kind
 	Kind   graph.Kind   // the op under test, the only one of the program
 	Shares []graph.Pair // results that take over the storage of operands
-	build  func(p *program)
+	// Element is the type of the op's tensors: f32, or bf16, which not every device has.
+	Element graph.ElementType
+	build   func(p *program)
 }
 
-// Cases returns the table, by family.
+// Cases returns the table, by family, and behind it the cases in bf16.
 func Cases() []Case {
-	return slices.Concat(convCases(), normCases(), elementwiseCases(), poolCases(), linearCases(), lossCases(), updateCases(),
+	all := slices.Concat(convCases(), normCases(), elementwiseCases(), poolCases(), linearCases(), lossCases(), updateCases(),
 		upsampleCases(), reconstructionCases(), deviationCases(), pairCases())
+	return slices.Concat(all, castCases(), narrowed(all))
 }
 
 // Uncovered returns the kinds that cases say nothing about.
@@ -62,6 +65,9 @@ func (c Case) Graph() (*graph.Graph, error) {
 	op := c.Op(g)
 	if op == nil {
 		return nil, fmt.Errorf("optest: %s: the program is not one op of that kind", c)
+	}
+	if err := c.retype(op); err != nil {
+		return nil, fmt.Errorf("optest: %s: %w", c, err)
 	}
 	g.Outputs = append(g.Outputs, op.Results...)
 	for _, s := range c.Shares {
@@ -201,6 +207,9 @@ func (p *program) values(g *graph.Graph, seed uint64) map[*graph.Value][]float64
 		f(rng.Stream{Seed: seed, Purpose: rng.PurposeSynthetic, Epoch: rng.NameKey(v.Name)}, content)
 		for i, x := range content {
 			content[i] = float64(float32(x))
+			if v.Type == graph.TypeBF16 {
+				content[i] = float64(graph.FromBF16(graph.BF16(float32(x))))
+			}
 		}
 		out[v] = content
 	}

@@ -33,6 +33,7 @@ func poolings() []pooling {
 		pool("5x5 with stride 3, padding 2", 1, 11, 13, 10, 5, 3, 2, false),
 		pool("3x3 with stride 4: gaps", 2, 11, 8, 16, 3, 4, 0, false),
 		pool("1x1 with stride 2", 5, 5, 4, 3, 1, 2, 0, false),
+		pool("2x2, 12 channels", 3, 6, 8, 12, 2, 2, 0, false),
 		pool("3x3 with stride 2, a whole image", 4, 32, 32, 16, 3, 2, 1, false),
 		{"2x3 with strides 1 and 2, padding 0 and 1", 3, 6, 9, 10, graph.PoolOptions{
 			Kernel: [2]int64{2, 3}, Stride: [2]int64{1, 2}, Padding: [2]int64{0, 1}}},

@@ -32,8 +32,8 @@ func add(m *Machine, op *graph.Op) error {
 	return nil
 }
 
-// detach copies.
-func detach(m *Machine, op *graph.Op) error {
+// same copies: detach, and cast, whose result is rounded as every result is.
+func same(m *Machine, op *graph.Op) error {
 	copy(m.result(op, 0), m.operand(op, 0))
 	return nil
 }

@@ -67,6 +67,11 @@ func normBackward(m *Machine, op *graph.Op) error {
 	dx, dgamma, dbeta := m.result(op, 0), m.result(op, 1), m.result(op, 2)
 	n := normOf(m, op)
 	g := normMasked(m, op, n)
+	if len(op.Results) == 4 {
+		copy(m.result(op, 3), g)
+		m.round(op.Results[3])
+		g = m.result(op, 3)
+	}
 	channels := len(dgamma)
 	count := float64(len(x) / channels)
 	clear(dgamma)
@@ -79,9 +84,6 @@ func normBackward(m *Machine, op *graph.Op) error {
 		c := i % channels
 		h := n.normalised(i, x[i])
 		dx[i] = n.gamma[c] * n.inverse[c] * (g[i] - dbeta[c]/count - h*dgamma[c]/count)
-	}
-	if len(op.Results) == 4 {
-		copy(m.result(op, 3), g)
 	}
 	return nil
 }

@@ -8,7 +8,8 @@
 //   - Every value has storage of its own, Value.Shares is not looked at. So a
 //     backend that takes storage over too early differs from the reference.
 //   - Everything is float64, labels and bytes too. Nothing is rounded to
-//     float32, so finite differences work on it.
+//     float32, so finite differences work on it. Values of type bf16 are rounded:
+//     8 bits are few enough to be part of what is computed.
 package reference
 
 import (
@@ -67,8 +68,21 @@ func (m *Machine) Run(first, last int) error {
 		if err := run(m, op); err != nil {
 			return fmt.Errorf("reference: op %d %s at %s: %w", first+i, op.Kind, op.Scope, err)
 		}
+		for _, v := range op.Results {
+			m.round(v)
+		}
 	}
 	return nil
+}
+
+// round gives the content of a bf16 value the precision that it has there.
+func (m *Machine) round(v *graph.Value) {
+	if v.Type != graph.TypeBF16 {
+		return
+	}
+	for i, x := range m.values[v.ID] {
+		m.values[v.ID][i] = float64(graph.FromBF16(graph.BF16(float32(x))))
+	}
 }
 
 // kernel returns the function of a kind.
@@ -92,8 +106,8 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return reluBackward, true
 	case graph.KindAdd:
 		return add, true
-	case graph.KindDetach:
-		return detach, true
+	case graph.KindDetach, graph.KindCast:
+		return same, true
 	case graph.KindNormalizeImage:
 		return normalizeImage, true
 	case graph.KindAugment:

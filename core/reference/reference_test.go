@@ -113,6 +113,30 @@ func TestByHand(t *testing.T) {
 	}
 }
 
+// Sums in bf16 are exact, and rounded when they are done: 257 is no number of bf16, and
+// the tie goes to the even 256, 259 to 260.
+func TestResultsAreRounded(t *testing.T) {
+	b := graph.NewBuilder(true)
+	x, y := b.Input("x", graph.Shape{3}, graph.TypeBF16), b.Input("y", graph.Shape{3}, graph.TypeBF16)
+	sum := b.Add(x, y)
+	up := b.Cast(sum, graph.TypeF32)
+	g, err := b.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := New(g)
+	m.Set(x, []float64{256, 256, 256})
+	m.Set(y, []float64{1, 3, -1})
+	if err := m.Run(0, len(g.Ops)); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []*graph.Value{sum, up} {
+		if err := near(m.Get(v), []float64{256, 260, 255}); err != nil {
+			t.Errorf("%s: %v", v, err)
+		}
+	}
+}
+
 // Storage that the plan shares is not shared here: the operand keeps its content.
 func TestSharesAreNotLookedAt(t *testing.T) {
 	b := graph.NewBuilder(true)

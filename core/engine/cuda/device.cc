@@ -328,6 +328,7 @@ std::unique_ptr<kernel> gpu::choose(const op &o) {
     case kind_detach:
     case kind_normalize_image:
     case kind_augment:
+    case kind_cast:
       return make_elementwise(o, *this);
     case kind_max_pool:
     case kind_max_pool_backward:

@@ -85,6 +85,24 @@ struct augment_each {
   }
 };
 
+// cast_each: to the nearest, ties to even. A thread takes 8 elements, which are 16 bytes of
+// bf16; a value of f32 lies in whole 32 bytes as well, so the last may reach beyond its end.
+template <typename T>
+struct alignas(16) eight {
+  T v[8];
+};
+template <typename From, typename To>
+struct cast_each {
+  const eight<From> *x;
+  eight<To> *y;
+  __device__ void operator()(int64_t i) const {
+    eight<From> a = x[i];
+    eight<To> b;
+    for (int k = 0; k < 8; k++) narrow(widen(a.v[k]), b.v[k]);
+    y[i] = b;
+  }
+};
+
 struct average_each {
   pack<float> *a;
   const pack<float> *s;
@@ -98,8 +116,17 @@ struct average_each {
 
 struct elementwise : gpu_kernel {
   using gpu_kernel::gpu_kernel;
+  template <typename From, typename To>
+  void cast(const op &o) {
+    each(d, (o.results[0]->elements + 7) / 8,
+         cast_each<From, To>{at<eight<From>>(o.operands[0]), at<eight<To>>(o.results[0])});
+  }
   void run(const op &o) override {
     if (o.kind == kind_augment) return augment(o);
+    if (o.kind == kind_cast) {
+      if (o.results[0]->type == type_bf16) return cast<float, bf16>(o);
+      return cast<bf16, float>(o);
+    }
     typed(*o.results[0], [&](auto number) { one<decltype(number)>(o); });
   }
   void augment(const op &o) {

@@ -44,8 +44,9 @@ value read_value(reader &r) {
   value v;
   v.type = r.take<int32_t>();
   v.rank = r.take<int32_t>();
-  if (v.type < 0 || v.type > 2 || v.rank < 0 || v.rank > 4)
-    fail(LB_INVALID, "program: value of type %d and rank %d, want 0..2 and 0..4", v.type, v.rank);
+  if (v.type < 0 || v.type >= type_count || v.rank < 0 || v.rank > 4)
+    fail(LB_INVALID, "program: value of type %d and rank %d, want 0..%d and 0..4", v.type, v.rank,
+         type_count - 1);
   for (int i = 0; i < 4; i++) {
     int64_t d = r.take<int64_t>();
     if (d < 1 || (i >= v.rank && d != 1) || v.elements > INT64_MAX / 8 / d)
@@ -53,7 +54,8 @@ value read_value(reader &r) {
     v.dims[i] = d;
     v.elements *= d;
   }
-  v.bytes = v.elements * (v.type == 2 ? 1 : 4);
+  constexpr int64_t sizes[type_count] = {4, 4, 1, 2};
+  v.bytes = v.elements * sizes[v.type];
   return v;
 }
 

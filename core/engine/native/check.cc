@@ -7,8 +7,9 @@
 namespace lb {
 namespace {
 
-// form is the operands and results of a kind, a letter each: f f32, s s32, u u8;
-// a capital letter marks one that may be absent (a result: at the end of the list).
+// form is the operands and results of a kind, a letter each: f f32, s s32, u u8, t a tensor,
+// f32 or bf16 and all of an op the same, e either of the two; a capital letter marks one that
+// may be absent (a result: at the end of the list).
 struct form {
   const char *operands, *results;
 };
@@ -16,53 +17,68 @@ struct form {
 const form &form_of(int32_t kind) {
   static const form forms[kind_count] = {
       {"", ""},              // none
-      {"ffF", "f"},          // conv
-      {"ff", "f"},           // conv_backward_data
-      {"ff", "fF"},          // conv_backward_weights
-      {"fFF", "ff"},         // norm_stats
-      {"fffffF", "f"},       // norm_apply
-      {"ffffffFF", "fffF"},  // norm_backward
-      {"f", "f"},            // relu
-      {"ff", "f"},           // relu_backward
-      {"ff", "f"},           // add
-      {"f", "f"},            // detach
-      {"f", "fu"},           // max_pool
-      {"fu", "f"},           // max_pool_backward
-      {"f", "f"},            // average_pool
-      {"f", "f"},            // average_pool_backward
-      {"f", "f"},            // adaptive_average_pool
-      {"f", "f"},            // adaptive_average_pool_backward
-      {"ffF", "f"},          // linear
-      {"ff", "f"},           // linear_backward_data
-      {"ff", "fF"},          // linear_backward_weights
+      {"ttF", "t"},          // conv
+      {"tt", "t"},           // conv_backward_data
+      {"tt", "tF"},          // conv_backward_weights
+      {"tFF", "ff"},         // norm_stats
+      {"tffffT", "t"},       // norm_apply
+      {"ttffffTT", "tffT"},  // norm_backward
+      {"t", "t"},            // relu
+      {"tt", "t"},           // relu_backward
+      {"tt", "t"},           // add
+      {"t", "t"},            // detach
+      {"t", "tu"},           // max_pool
+      {"tu", "t"},           // max_pool_backward
+      {"t", "t"},            // average_pool
+      {"t", "t"},            // average_pool_backward
+      {"t", "t"},            // adaptive_average_pool
+      {"t", "t"},            // adaptive_average_pool_backward
+      {"ttF", "t"},          // linear
+      {"tt", "t"},           // linear_backward_data
+      {"tt", "tF"},          // linear_backward_weights
       {"fs", "fff"},         // cross_entropy
-      {"fs", "f"},           // cross_entropy_backward
-      {"u", "f"},            // normalize_image
-      {"ffff", ""},          // sgd
-      {"f", "f"},            // upsample
-      {"f", "f"},            // upsample_backward
+      {"fs", "e"},           // cross_entropy_backward
+      {"u", "e"},            // normalize_image
+      {"feff", ""},          // sgd
+      {"t", "t"},            // upsample
+      {"t", "t"},            // upsample_backward
       {"fu", "f"},           // binary_cross_entropy
-      {"fu", "f"},           // binary_cross_entropy_backward
-      {"f", "f"},            // deviation
-      {"fff", "f"},          // deviation_backward
+      {"fu", "e"},           // binary_cross_entropy_backward
+      {"t", "f"},            // deviation
+      {"ftf", "t"},          // deviation_backward
       {"fs", "f"},           // similarity
       {"fs", "f"},           // similarity_backward
       {"fs", "ff"},          // contrast
       {"fsf", "f"},          // contrast_backward
       {"ff", ""},            // average
       {"us", "u"},           // augment
+      {"e", "e"},            // cast
   };
   return forms[kind];
 }
 
-void check_form(const std::vector<value *> &list, const char *letters, const char *what) {
+// fits says whether a type fits a letter; tensor is the type of the op's tensors, -1 before
+// the first of them.
+bool fits(int32_t type, char letter, int32_t &tensor) {
+  bool number = type == type_f32 || type == type_bf16;
+  switch (letter) {
+    case 'e':
+      return number;
+    case 't':
+      if (tensor < 0) tensor = type;
+      return number && type == tensor;
+  }
+  return type < 3 && "fsu"[type] == letter;
+}
+
+void check_form(const std::vector<value *> &list, const char *letters, const char *what, int32_t &tensor) {
   size_t i = 0;
   for (; letters[i]; i++) {
     bool optional = letters[i] < 'a';
     char want = static_cast<char>(optional ? letters[i] + 'a' - 'A' : letters[i]);
     const value *v = i < list.size() ? list[i] : nullptr;
     if (!v && !optional) fail(LB_INVALID, "%s %zu is absent", what, i);
-    if (v && "fsu"[v->type] != want) fail(LB_INVALID, "%s %zu has type %d", what, i, v->type);
+    if (v && !fits(v->type, want, tensor)) fail(LB_INVALID, "%s %zu has type %d", what, i, v->type);
   }
   if (list.size() > i) fail(LB_INVALID, "%zu %ss, want at most %zu", list.size(), what, i);
 }
@@ -203,8 +219,9 @@ void check(op &o) {
   if (o.kind <= kind_none || o.kind >= kind_count)
     fail(LB_UNSUPPORTED, "no kernel of kind %d, this backend knows 1 to %d", o.kind, kind_count - 1);
   const form &f = form_of(o.kind);
-  check_form(o.operands, f.operands, "operand");
-  check_form(o.results, f.results, "result");
+  int32_t tensor = -1;
+  check_form(o.operands, f.operands, "operand", tensor);
+  check_form(o.results, f.results, "result", tensor);
   for (size_t i = 0; f.operands[i]; i++)
     if (i >= o.operands.size()) o.operands.push_back(nullptr);
   for (const value *v : o.operands) check_range(v);
@@ -273,6 +290,9 @@ void check(op &o) {
       return;
     case kind_normalize_image:
       want(in[0]->rank == 4 && in[0]->dims[3] <= 4, "an image of rank 4 with at most 4 channels");
+      break;
+    case kind_cast:
+      want(in[0]->type != out[0]->type, "two types");
       break;
   }
   for (const value *v : in) want(same(v, out[0]), "tensors of one shape");

@@ -71,6 +71,9 @@ std::unique_ptr<device> open_device(const lb_options &o) {
 std::string cpu::describe() { return "threads=" + std::to_string(threads) + "\n" + describe_libraries(); }
 
 std::unique_ptr<kernel> cpu::choose(const op &o) {
+  for (const auto *list : {&o.operands, &o.results})
+    for (const value *v : *list)
+      if (v && v->type == type_bf16) fail(LB_UNSUPPORTED, "the cpu backend computes in f32 only");
   switch (o.kind) {
     case kind_conv:
     case kind_conv_backward_data:

@@ -57,6 +57,7 @@ enum kind : int32_t {
   kind_contrast_backward,
   kind_average,
   kind_augment,
+  kind_cast,
   kind_count
 };
 

@@ -1,0 +1,92 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// The element types of operands follow from their roles. Activations, their
+// gradients and the weights of convolutions and linear layers are tensors: f32 or
+// bf16, all of an op the same. What sums or decides is f32: statistics, the vectors
+// of normalisations, biases, logits, probabilities, losses, and all that outlives a
+// step.
+
+// tensor tells whether operands of the role share the element type of the op.
+func (k Kind) tensor(role string) bool {
+	switch strings.TrimSuffix(role, "?") {
+	case "x", "y", "z", "dy", "dy2", "residual", "weight":
+		return k != KindNormalizeImage
+	}
+	return false
+}
+
+// OperandTypes lists the element types that operand i may have, in itself: tensors
+// of one op must also agree.
+func (op *Op) OperandTypes(i int) []ElementType {
+	role := op.Kind.Roles()[i]
+	switch {
+	case role == "labels" || role == "words":
+		return []ElementType{TypeS32}
+	case role == "index" || role == "images" || op.Kind == KindNormalizeImage:
+		return []ElementType{TypeU8}
+	case role == "g" || role == "from" || op.Kind.tensor(role):
+		return []ElementType{TypeF32, TypeBF16}
+	}
+	return []ElementType{TypeF32}
+}
+
+// Tensor reports whether operand i is one of those that share the op's element type.
+func (op *Op) Tensor(i int) bool { return op.Kind.tensor(op.Kind.Roles()[i]) }
+
+// checkElements tests the element types of the operands.
+func (op *Op) checkElements() error {
+	var first *Value
+	for i, v := range op.Operands {
+		if v == nil {
+			continue
+		}
+		if types := op.OperandTypes(i); !slices.Contains(types, v.Type) {
+			return fmt.Errorf("operand %s is %s, want %s", op.Kind.Roles()[i], v, strings.ReplaceAll(strings.Trim(fmt.Sprint(types), "[]"), " ", " or "))
+		}
+		if !op.Tensor(i) {
+			continue
+		}
+		if first == nil {
+			first = v
+		}
+		if v.Type != first.Type {
+			return fmt.Errorf("operand %s is %s, want %s as %s", op.Kind.Roles()[i], v, first.Type, first.Name)
+		}
+	}
+	if e := op.Attr.Element; e != TypeF32 && e != TypeBF16 {
+		return fmt.Errorf("result of type %s, want f32 or bf16", e)
+	}
+	return nil
+}
+
+// Retype gives the results the element types that follow from the operands and the
+// attributes, after those have changed.
+func (op *Op) Retype() error {
+	types, err := op.infer()
+	if err != nil {
+		return err
+	}
+	for i, t := range types {
+		op.Results[i].Type = t.element
+	}
+	return nil
+}
+
+// BF16 rounds x to bf16, to the nearest and in a tie to the even one: its bits.
+func BF16(x float32) uint16 {
+	u := math.Float32bits(x)
+	if x != x {
+		return uint16(u>>16) | 0x40 // what is not a number stays so
+	}
+	return uint16((u + 0x7fff + u>>16&1) >> 16)
+}
+
+// FromBF16 is the number that bits of bf16 stand for.
+func FromBF16(bits uint16) float32 { return math.Float32frombits(uint32(bits) << 16) }
