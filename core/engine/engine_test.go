@@ -3,6 +3,8 @@ package engine_test
 import (
 	"errors"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -67,6 +69,26 @@ func TestOpen(t *testing.T) {
 	var missing *engine.Unavailable
 	if !errors.As(err, &missing) || missing.Hint() == "" {
 		t.Errorf("cuda: got %v, want *Unavailable with a hint", err)
+	}
+}
+
+// TestNoCPU: each file of the cpu backend is left out by the tag nocpu. A constraint that is
+// written with a space is none, and says nothing.
+func TestNoCPU(t *testing.T) {
+	enginetest.NeedsCPU(t)
+	files, err := filepath.Glob("native/*.cc")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got %d files, %v, want those of the cpu backend", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const want = "//go:build !nocpu\n\n"
+		if !strings.HasPrefix(string(text), want) {
+			t.Errorf("%s: got %.30q, want it to begin with %q", file, text, want)
+		}
 	}
 }
 

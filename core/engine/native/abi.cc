@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // The C ABI over a backend's device: checks arguments, and keeps every exception
 // inside.

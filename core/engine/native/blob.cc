@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // The program as it arrives: one blob of little-endian fields, written by
 // core/engine/blob.go.

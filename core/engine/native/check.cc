@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // What an op must look like before a kernel is chosen for it: number and type of
 // operands and results, shapes that fit, attributes in range. Kernels trust it.

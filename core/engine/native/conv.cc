@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // Convolutions and linear layers, by oneDNN: the only file that sees its headers.
 //

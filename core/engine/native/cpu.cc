@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // The cpu backend's device: chooses kernels, maps the arena, runs ops in order.
 #include "cpu.h"

@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // Elementwise ops. One pass each: r operands read, one result written. Every
 // result may lie in an operand of its size: element i is read before it is written.

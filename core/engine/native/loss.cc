@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // Losses of single samples.
 //   cross_entropy            loss = mean(logsumexp(l) - l[label]); correct; p = softmax(l), may lie in l

@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // Batch normalisation over all dimensions but the last.
 //

@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // Pooling over windows of [N H W C], C innermost, and its gradients.
 //

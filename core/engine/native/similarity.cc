@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // Losses over pairs of samples, and the standard deviation that feeds one.
 //

@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // Updates of parameters, in place, one pass: 3r 2w.
 //   average  a = m*a + (1-m)*s

@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // Bilinear up-sampling of [N H W C] with aligned corners, and its transpose.
 //

@@ -1,4 +1,4 @@
-// go:build !nocpu
+//go:build !nocpu
 
 // 3x3 convolutions of stride 1 by Winograd's minimal filtering F(2x2, 3x3)
 // (Lavin and Gray, 2016): 16 products a 2x2 tile where the direct way has 36.
