@@ -53,7 +53,7 @@ func (c Case) retype(op *graph.Op) error {
 	return op.Retype()
 }
 
-// castCases round numbers of every size, ties, and what is next to the largest number.
+// castCases round numbers of many sizes: a quarter of ten bits are ties.
 func castCases() []Case {
 	ties := each(func(s rng.Stream, i uint64) float64 {
 		return math.Ldexp(float64(1<<9|s.Uint32(i)%(1<<9)), int(i%200)-100)
