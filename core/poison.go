@@ -8,7 +8,7 @@ import (
 )
 
 // Poison makes a program run op by op and overwrite each value behind the last op that uses
-// it: f32 with what is not a number, bytes with a pattern. A step whose plan ends a lifetime
+// it: f32 and bf16 with what is not a number, bytes with a pattern. A step whose plan ends a lifetime
 // too early, or whose kernel reads what is dead, then gives another result; any other gives the
 // same bits. It is slow, and proves the plan on any backend.
 func Poison(p *Program) {
@@ -59,6 +59,13 @@ func poison(v *graph.Value) any {
 			octets[i] = 0xa5
 		}
 		return octets
+	}
+	if v.Type == graph.TypeBF16 {
+		bits := make([]uint16, n)
+		for i := range bits {
+			bits[i] = 0xffff
+		}
+		return bits
 	}
 	numbers := make([]float32, n)
 	for i := range numbers {

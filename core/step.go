@@ -149,13 +149,12 @@ func begin(b *graph.Builder, o StepOptions) (*Step, *graph.Value) {
 	}
 	var x *graph.Value
 	s.images = s.Images
-	b.InModule(0, graph.PhaseForward, func() {
-		if a := o.Augment; b.Training() && a != (Augmentation{}) {
-			s.Words = b.Input("words", graph.Shape{o.Batch, 4}, graph.TypeS32)
-			s.images = b.Augment(s.Images, s.Words, a.Pad, a.Reflect, a.Flip)
-		}
-		x = b.NormalizeImage(s.images, o.Mean, o.Deviation)
-	})
+	if a := o.Augment; b.Training() && a != (Augmentation{}) {
+		s.Words = b.Input("words", graph.Shape{o.Batch, 4}, graph.TypeS32)
+		// Like the batch itself the changed images are no module's: a loss of any may read them.
+		b.InModule(graph.NoModule, graph.PhaseForward, func() { s.images = b.Augment(s.Images, s.Words, a.Pad, a.Reflect, a.Flip) })
+	}
+	b.InModule(0, graph.PhaseForward, func() { x = b.NormalizeImage(s.images, o.Mean, o.Deviation) })
 	return s, x
 }
 

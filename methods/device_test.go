@@ -119,6 +119,10 @@ func TestModesGiveTheSameBits(t *testing.T) {
 				o.Scatter = true
 				scattered := tinySession(t, enginetest.Open(t, backend, o), m.Name, core.StepOptions{Scatter: true})
 				same(t, "scattered", bits(t, scattered, false), want)
+				mixed := bits(t, tinySession(t, d, m.Name, core.StepOptions{Mixed: true}), false)
+				poisonedMixed := tinySession(t, d, m.Name, core.StepOptions{Mixed: true})
+				core.Poison(poisonedMixed.Training)
+				same(t, "mixed, poisoned", bits(t, poisonedMixed, false), mixed)
 			})
 		}
 	}
