@@ -17,8 +17,9 @@ void checked(cudaError_t, const char *doing);
 
 struct libraries;  // handles of cuDNN and cuBLAS, and the engines chosen; library.cc
 
-// gpu is the device. Everything runs on one stream, or is captured from it; copies of inputs
-// have a stream of their own.
+// gpu is the device. Everything runs on its first stream, or is captured from it; ops of other
+// lanes than 0 run on streams of their own, which leave the first one and come back to it within
+// a run.
 struct gpu : device {
   explicit gpu(const lb_options &);
   ~gpu() override;
@@ -38,15 +39,18 @@ struct gpu : device {
   bool tf32, deterministic;
   uint64_t workspace_limit;
   std::string plan_book;
-  cudaStream_t stream = nullptr;
+  cudaStream_t stream = nullptr;  // the first one; while an op is launched, that of its lane
+  int32_t lane = 0;               // of the op that is launched
   std::shared_ptr<libraries> library;
 
  private:
   void rung(const char *stage);
   void eager(program &, uint64_t first, uint64_t last, int32_t &at, std::vector<double> *seconds);
   cudaGraphExec_t capture(program &, uint64_t first, uint64_t last, int32_t &at);
+  friend class fan;
   int index_;
   bool scatter_;
+  std::vector<cudaStream_t> lanes_;  // by lane; the first is where everything else runs, too
   std::string name_;
   std::vector<std::pair<std::string, uint64_t>> ladder_;  // used bytes of the device behind each stage
   struct slot {                                           // a buffer that writes go through
