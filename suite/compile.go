@@ -121,6 +121,7 @@ func (b *built) stepOptions(spec results.Spec) core.StepOptions {
 		SGD: graph.SGDOptions{Momentum: spec.Momentum, WeightDecay: spec.WeightDecay, Nesterov: spec.Nesterov}}
 	o.RecomputeNorm = spec.Options[optionRecompute] == RecomputeNorm
 	o.DeferUpdates = spec.Options[optionUpdate] == UpdateDeferred
+	o.Overlap, _ = InFlight(spec)
 	copy(o.Mean[:], b.card.Mean)
 	copy(o.Deviation[:], b.card.Std)
 	return o
