@@ -35,6 +35,10 @@ type StepOptions struct {
 	// Mixed has activations and their gradients in bf16; weights, statistics, losses and
 	// optimizer state stay f32 (passes.Mixed).
 	Mixed bool
+	// Overlap is how many local modules are in flight: the auxiliary network, backward pass
+	// and update of one run beside the forward pass of those behind it. 0 or 1: one after
+	// the other. The same bits, more memory. It wants updates that are not deferred.
+	Overlap int
 	// Eager writes the step as an eager framework runs it, for core/eager: op by op,
 	// nothing fused, updates deferred. It is not meant to be run.
 	Eager bool
@@ -83,6 +87,9 @@ func (s *Step) Head() ModuleLoss {
 // its gradient is complete. What a module saved is dead before the next module
 // begins.
 func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
+	if o.Overlap > 1 && o.DeferUpdates {
+		return nil, fmt.Errorf("overlap: got %d modules in flight with deferred updates, want early ones: a module is in flight until its update", o.Overlap)
+	}
 	b := graph.NewBuilder(true)
 	s, x := begin(b, o)
 	s.LearningRate = b.Input("learning_rate", graph.Shape{1}, graph.TypeF32)
@@ -272,5 +279,8 @@ func (s *Step) finish(b *graph.Builder, o StepOptions) (*Step, error) {
 		}
 	}
 	passes.InPlace(g)
+	if b.Training() {
+		passes.Overlap(g, o.Overlap)
+	}
 	return s, g.Verify()
 }

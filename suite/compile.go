@@ -154,6 +154,7 @@ func (b *built) stepOptions(spec results.Spec) core.StepOptions {
 		}
 	}
 	o.Mixed = spec.Precision == PrecisionBF16
+	o.Overlap, _ = InFlight(spec)
 	copy(o.Mean[:], b.card.Mean)
 	copy(o.Deviation[:], b.card.Std)
 	return o

@@ -6,6 +6,7 @@ package suite
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -43,6 +44,7 @@ type Request struct {
 	NoAugment                   bool
 	Recompute                   string // none, or norm: what the backward pass makes again
 	Update                      string // early, or deferred to the end of the step
+	Overlap                     int    // local modules in flight; 0 or 1: one after the other
 	WorkspaceLimit              int64  // bytes of scratch memory a kernel may need; 0: any
 	Deterministic               bool   // cuda: only kernels that give the same bits every time
 	Init                        string // file of starting weights; empty: from the seed
@@ -117,7 +119,7 @@ func (r Request) check() error {
 			return fmt.Errorf("batch: got %d, want 1 or more samples", b)
 		}
 	}
-	for name, n := range map[string]int{"epochs": r.Epochs, "train-limit": r.TrainLimit, "test-limit": r.TestLimit, "threads": r.Threads, "device": r.Device} {
+	for name, n := range map[string]int{"overlap": r.Overlap, "epochs": r.Epochs, "train-limit": r.TrainLimit, "test-limit": r.TestLimit, "threads": r.Threads, "device": r.Device} {
 		if n < 0 {
 			return fmt.Errorf("%s: got %d, want 0 or more", name, n)
 		}
@@ -219,8 +221,44 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 	if spec.Batch > int64(samples) {
 		return spec, fmt.Errorf("batch: got %d, want at most the %d training samples of %s", spec.Batch, samples, spec.Dataset)
 	}
-	_, err = stagesOf(spec)
-	return spec, err
+	b, err := stagesOf(spec)
+	if err != nil {
+		return spec, err
+	}
+	return spec, r.checkOverlap(m, len(b.stages))
+}
+
+// checkOverlap says why modules of the method cannot be in flight side by side.
+func (r Request) checkOverlap(m methods.Method, modules int) error {
+	switch {
+	case r.Overlap < 2:
+		return nil
+	case !m.Local():
+		return fmt.Errorf("overlap: got %d with %s, want 1: its backward pass needs the whole forward pass; local methods gain by it", r.Overlap, m.Name)
+	case r.Overlap > modules || r.Overlap > graph.MaxLanes:
+		return fmt.Errorf("overlap: got %d, want 1 to %d: %s has %d modules here", r.Overlap, min(modules, graph.MaxLanes), m.Name, modules)
+	case r.Update == UpdateDeferred:
+		return fmt.Errorf("overlap: got %d with update %s, want %s: a module is in flight until its update", r.Overlap, UpdateDeferred, UpdateEarly)
+	}
+	return nil
+}
+
+// InFlight is how many local modules of a spec run side by side, and the same spec with
+// one after the other.
+func InFlight(s results.Spec) (modules int, alone results.Spec) {
+	modules, _ = strconv.Atoi(cmp.Or(s.Options[optionOverlap], "1"))
+	s.Options = maps.Clone(s.Options)
+	delete(s.Options, optionOverlap)
+	return modules, s
+}
+
+// CheckRunnable says why the backend of a spec cannot run it as it asks, though it can
+// be planned.
+func CheckRunnable(s results.Spec) error {
+	if n, _ := InFlight(s); n > 1 && s.Backend != "cuda" {
+		return fmt.Errorf("overlap: got %d on backend %s, which runs one op after the other, want backend cuda; `benchctl plan` shows the memory on any", n, s.Backend)
+	}
+	return nil
 }
 
 // setOptions writes what the method reads into the spec, and nothing else.
@@ -255,6 +293,9 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 	}
 	if r.Update == UpdateDeferred {
 		spec.Options[optionUpdate] = r.Update
+	}
+	if r.Overlap > 1 {
+		spec.Options[optionOverlap] = fmt.Sprint(r.Overlap)
 	}
 	if r.WorkspaceLimit > 0 {
 		spec.Options[optionWorkspaceLimit] = fmt.Sprint(r.WorkspaceLimit)
@@ -301,6 +342,7 @@ const (
 	optionInit         = "init" // digest of the file of starting weights
 	optionRecompute    = "recompute"
 	optionUpdate       = "update"
+	optionOverlap      = "overlap"
 	// only where it is asked for
 	optionDeterministic = "deterministic"
 	// bytes

@@ -161,6 +161,11 @@ func planTables(d engine.Device, specs []results.Spec, f planFlags) ([]table.Tab
 		return []table.Table{eagerTable(all)}, all, nil
 	}
 	tables := []table.Table{sizesTable(all), categoryTable(all)}
+	if t, err := overlapTable(d, all); err != nil {
+		return nil, nil, err
+	} else if len(t.Rows) > 0 {
+		tables = append(tables, t)
+	}
 	if f.details || len(all) == 1 {
 		for _, p := range all {
 			tables = append(tables, moduleTable(p), scopeTable(p), topTable(p), sparklineTable(p))
@@ -195,6 +200,30 @@ func sizesTable(all []profiled) table.Table {
 		t.Notes = append(t.Notes, fmt.Sprintf("Workspace estimated, as none, for %d convolutions: the GPU is not here and the plan book does not have them (benchctl tune).", estimated))
 	}
 	return t
+}
+
+// overlapTable holds modules in flight side by side against one after the other; it has no
+// rows where there are none.
+func overlapTable(d engine.Device, all []profiled) (table.Table, error) {
+	t := table.Table{Title: "What modules in flight cost", Columns: append(specColumns(), numberColumn("overlap", "in flight"),
+		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("arena_bytes", "arena"),
+		numberColumn("alone_planned_peak_bytes", "planned peak of one"), numberColumn("alone_arena_bytes", "arena of one")),
+		Notes: []string{"In brackets: relative to one module after the other. The planned peak is the largest sum of what may be alive at the same time."}}
+	for _, p := range all {
+		inFlight, spec := suite.InFlight(p.Spec)
+		if inFlight < 2 {
+			continue
+		}
+		alone, err := suite.CompileOn(d, spec)
+		if err != nil {
+			return t, fmt.Errorf("%s: %w", results.SpecID(spec), err)
+		}
+		one, m := alone.Memory, p.Memory
+		t.Rows = append(t.Rows, append(specCells(p.Spec), table.Number(float64(inFlight), fmt.Sprint(inFlight)),
+			over(bytesCell(m.PlannedPeakBytes), one.PlannedPeakBytes), over(bytesCell(m.ArenaBytes), one.ArenaBytes),
+			bytesCell(one.PlannedPeakBytes), bytesCell(one.ArenaBytes)))
+	}
+	return t, nil
 }
 
 // eagerTable is what an eager framework would report.
@@ -263,10 +292,14 @@ func sparklineTable(p profiled) table.Table {
 	for i, s := range p.Profile.Timeline {
 		totals[i] = s.Total()
 	}
-	peak := p.Profile.PlannedPeakBytes
-	return table.Table{Title: "Bytes alive over the step: " + runLabel(p.Spec),
+	highest := slices.Max(totals)
+	t := table.Table{Title: "Bytes alive over the step: " + runLabel(p.Spec),
 		Columns: []table.Column{textColumn("timeline", "from the first op to the last"), numberColumn("peak_bytes", "highest")},
-		Rows:    [][]table.Cell{{table.Text(sparkline(totals, 72)), bytesCell(&peak)}}}
+		Rows:    [][]table.Cell{{table.Text(sparkline(totals, 72)), bytesCell(&highest)}}}
+	if inFlight, _ := suite.InFlight(p.Spec); inFlight > 1 {
+		t.Notes = []string{"In the order of the program. Side by side modules keep more alive: the planned peak."}
+	}
+	return t
 }
 
 // sparkline draws values in so many characters; each shows the largest of its share,

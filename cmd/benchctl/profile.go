@@ -71,6 +71,11 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	if err != nil {
 		return usage(err)
 	}
+	for _, s := range specs {
+		if err := suite.CheckRunnable(s); err != nil {
+			return usage(err)
+		}
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err

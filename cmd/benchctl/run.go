@@ -95,6 +95,9 @@ func (f *runFlags) preflight(specs []results.Spec) error {
 	}
 	backends, sets := map[string]bool{}, map[string]bool{}
 	for _, s := range specs {
+		if err := suite.CheckRunnable(s); err != nil {
+			return usage(err)
+		}
 		var newer *results.NewerSchemaError
 		if _, err := results.Read(results.Path(f.out, results.SpecID(s))); errors.As(err, &newer) {
 			return newer

@@ -1,7 +1,9 @@
 // Package audit proves of a training step that its local modules are what they
 // claim to be: no gradient crosses a border, and nothing of a module is alive when
 // the next one has its peak. Where that does not hold it names the tensor. It reads
-// the program and the plan and shares no code with what wrote them.
+// the program and the plan and shares no code with what wrote them. Where modules run
+// side by side it looks at the order of the program: what has to be kept, not what
+// is kept to gain time.
 package audit
 
 import (

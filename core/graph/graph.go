@@ -178,6 +178,13 @@ type Op struct {
 	Scope    string // "module3/layer2.1/bn1"
 	Module   int    // the local module it works for
 	Phase    Phase
+	// Lane is the chain of ops that this one belongs to: those of one lane run one after
+	// the other, in the order of the program, those of different lanes side by side but
+	// for what Waits says. A program has one lane, 0, unless passes.Overlap gives it more.
+	Lane int
+	// Waits are the positions of earlier ops, at most one a lane and none of the op's
+	// own, that must have ended before it begins.
+	Waits []int
 }
 
 // Attributes are the compile-time constants of an op. Each kind reads the

@@ -33,7 +33,10 @@ func (g *Graph) Verify() error {
 			return fmt.Errorf("graph: output %q is made by no op", v.Name)
 		}
 	}
-	return g.verifySharing()
+	if err := g.verifySharing(); err != nil {
+		return err
+	}
+	return g.verifyLanes()
 }
 
 func (g *Graph) verifyOp(op *Op, defined map[*Value]bool, updated map[*Value]int) error {

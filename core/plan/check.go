@@ -13,7 +13,8 @@ import (
 // the same op overlap, if one lies outside its region or off the alignment, or
 // if a value that takes over storage lies elsewhere than the one it takes over.
 // It shares no code with the planner and knows nothing of lifetimes but that a
-// value is in use from the op that makes it to the last that reads it.
+// value is in use from the op that makes it to the last that reads it. A program of
+// several lanes is held against the other orders that it may run in as well.
 func (l *Layout) Check(g *graph.Graph, scratch []int64) error {
 	if len(l.Offset) != len(g.Values) || len(l.ScratchOffset) != len(g.Ops) {
 		return fmt.Errorf("plan: layout of %d values and %d ops, want %d and %d", len(l.Offset), len(l.ScratchOffset), len(g.Values), len(g.Ops))
@@ -38,6 +39,9 @@ func (l *Layout) Check(g *graph.Graph, scratch []int64) error {
 		if err := c.step(op, l.ScratchOffset[i], bytes); err != nil {
 			return fmt.Errorf("plan: op %d %s at %s: %w", i, op.Kind, op.Scope, err)
 		}
+	}
+	if g.Lanes() > 1 {
+		return l.checkLanes(g, scratch)
 	}
 	return nil
 }

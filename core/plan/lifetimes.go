@@ -96,3 +96,24 @@ func lifetimes(occupied []occupancy, alignment int64) []storage {
 	}
 	return all
 }
+
+// exactBytes lists the sizes of the storages as their values have them: those of a
+// storage are all alike.
+func exactBytes(occupied []occupancy) []int64 {
+	var sizes []int64
+	for _, o := range occupied {
+		if o.storage == len(sizes) {
+			sizes = append(sizes, o.bytes)
+		}
+		sizes[o.storage] = max(sizes[o.storage], o.bytes)
+	}
+	return sizes
+}
+
+func roundedBytes(storages []storage) []int64 {
+	sizes := make([]int64, len(storages))
+	for i, s := range storages {
+		sizes[i] = s.bytes
+	}
+	return sizes
+}

@@ -16,7 +16,24 @@ import (
 // pack returns an offset for each storage and the size of the arena they need.
 // Loads are the bytes alive by op.
 func pack(storages []storage, loads []int64) (offsets []int64, top int64) {
-	p := &packer{storages: storages, bound: slices.Max(loads), free: newSpace(len(loads)), offsets: make([]int64, len(storages))}
+	return search(storages, loads, slices.Max(loads), newSpace(len(loads)))
+}
+
+// room knows which bytes are taken, and by which storages, of a layout on its way.
+// Storages are named by position and by content.
+type room interface {
+	clear()
+	take(i int, s storage, offset int64)
+	// fit returns the start of the smallest gap that storage i can lie in. The space below
+	// limit and above all that is taken counts as a gap; where no gap fits, the result is
+	// what lies above all that is taken.
+	fit(i int, s storage, limit int64) int64
+	spent() int // spans looked at so far
+}
+
+// search is pack with the room and the bound that it is to reach.
+func search(storages []storage, loads []int64, bound int64, free room) (offsets []int64, top int64) {
+	p := &packer{storages: storages, bound: bound, free: free, offsets: make([]int64, len(storages))}
 	for _, compare := range orders(storages, loads) {
 		order := make([]int, len(storages))
 		for i := range order {
@@ -35,7 +52,7 @@ func pack(storages []storage, loads []int64) (offsets []int64, top int64) {
 type packer struct {
 	storages []storage
 	bound    int64
-	free     *space
+	free     room
 	offsets  []int64 // of the order that was placed last
 
 	best  []int64 // offsets of the best order so far; nil: none yet
@@ -48,7 +65,7 @@ const searchWork = 2_000_000
 
 // finished reports whether the bound is met or the work is used up. Counting
 // work, not time, keeps the plan a function of the program.
-func (p *packer) finished() bool { return p.top == p.bound || p.free.work > searchWork }
+func (p *packer) finished() bool { return p.top == p.bound || p.free.spent() > searchWork }
 
 // place gives each storage its offset in the given order, and remembers the
 // result if it is the best so far. It stops at the first storage that makes it
@@ -58,11 +75,11 @@ func (p *packer) place(order []int) int {
 	var top int64
 	for n, i := range order {
 		s := p.storages[i]
-		p.offsets[i] = p.free.fit(s, p.bound)
+		p.offsets[i] = p.free.fit(i, s, p.bound)
 		if top = max(top, p.offsets[i]+s.bytes); p.best != nil && top >= p.top {
 			return n + 1
 		}
-		p.free.take(s, p.offsets[i])
+		p.free.take(i, s, p.offsets[i])
 	}
 	p.best, p.top, p.order = slices.Clone(p.offsets), top, order
 	return len(order)

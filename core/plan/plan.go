@@ -63,10 +63,12 @@ type Layout struct {
 
 	PersistentBytes int64 // the first region: [0, PersistentBytes)
 	TransientBytes  int64 // the region behind it
-	// PeakBytes is the planned peak: the largest exact sum alive at any op.
+	// PeakBytes is the planned peak: the largest exact sum alive at any op. Of a program
+	// of several lanes it is the largest sum of values that need a place of their own
+	// each, whatever the order in which the lanes run.
 	PeakBytes int64
 	// LowerBoundBytes is what no layout of this alignment can go below: the
-	// persistent region and the largest sum of rounded sizes alive at any op.
+	// persistent region and the same sum of rounded sizes of storages.
 	LowerBoundBytes int64
 	// ReservedBytes lie in the persistent region for another program only:
 	// optimizer state, as an evaluation sees it. No part of the peak.
@@ -147,20 +149,30 @@ func (l *Layout) placePersistent(g *graph.Graph, fixed map[string]Placement) err
 func (l *Layout) placeTransient(g *graph.Graph, scratch []int64, scatter bool) {
 	occupied := occupancies(g, scratch)
 	storages := lifetimes(occupied, l.Alignment)
-	loads := loadByOp(opCount(g), storages)
-	l.PeakBytes += largestSum(opCount(g), occupied)
-	l.LowerBoundBytes = l.PersistentBytes + slices.Max(loads)
-	offsets, top := make([]int64, len(storages)), int64(0)
-	if !scatter {
-		offsets, top = pack(storages, loads)
-	}
-	for i, s := range storages {
-		if scatter {
-			offsets[i] = top
-			top += s.bytes
+	var offsets []int64
+	if g.Lanes() > 1 {
+		all := lives(g, occupied)
+		_, peak := together(g, all, exactBytes(occupied))
+		_, bound := together(g, all, roundedBytes(storages))
+		l.PeakBytes += peak
+		l.LowerBoundBytes = l.PersistentBytes + bound
+		if !scatter {
+			offsets, l.TransientBytes = packLanes(g, storages, all, bound)
+		}
+	} else {
+		loads := loadByOp(opCount(g), storages)
+		l.PeakBytes += largestSum(opCount(g), occupied)
+		l.LowerBoundBytes = l.PersistentBytes + slices.Max(loads)
+		if !scatter {
+			offsets, l.TransientBytes = pack(storages, loads)
 		}
 	}
-	l.TransientBytes = top
+	if scatter {
+		for _, s := range storages {
+			offsets = append(offsets, l.TransientBytes)
+			l.TransientBytes += s.bytes
+		}
+	}
 
 	for _, v := range g.Values {
 		if !v.Category.Persistent() {

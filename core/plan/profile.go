@@ -26,7 +26,10 @@ func (s Sample) Total() (sum int64) {
 // allocated. Bytes are the exact sizes of values and scratch memory; rounding
 // and gaps are fragmentation.
 type Profile struct {
-	PlannedPeakBytes int64 // the largest sum alive at any op
+	// PlannedPeakBytes is the largest sum alive at any op, and PeakOp that op. Of a
+	// program of several lanes it is Layout.PeakBytes, and PeakOp the op that makes the last
+	// of what is alive.
+	PlannedPeakBytes int64
 	PeakOp           OpPlace
 
 	// What is alive at the peak. Each of the three sums to PlannedPeakBytes.
@@ -40,7 +43,8 @@ type Profile struct {
 	ByPhase map[graph.Phase]int64
 
 	// Timeline is the bytes alive at each op; one sample for a program without
-	// ops.
+	// ops. Several lanes are shown in the order of the program, which is one of those
+	// that they may run in: side by side they may need more, up to the peak.
 	Timeline []Sample
 
 	// Of the layout. ArenaBytes is the sum of PlannedPeakBytes, ReservedBytes and
@@ -104,26 +108,36 @@ func Measure(g *graph.Graph, scratch []int64, l *Layout) *Profile {
 		FragmentationBytes: l.FragmentationBytes(),
 		ByPhase:            map[graph.Phase]int64{},
 	}
-	occupied := occupancies(g, scratch)
+	var persistent []occupancy
 	for _, v := range persistentValues(g) {
-		occupied = append(occupied, occupancy{value: v, bytes: v.Bytes(), to: opCount(g) - 1})
+		persistent = append(persistent, occupancy{value: v, bytes: v.Bytes(), to: opCount(g) - 1})
 	}
+	transient := occupancies(g, scratch)
+	occupied := append(slices.Clone(transient), persistent...)
 	p.Timeline = timeline(g, occupied)
 	peak := 0
 	for i, op := range g.Ops {
 		p.ByPhase[op.Phase] = max(p.ByPhase[op.Phase], p.Timeline[i].Total())
 	}
 	for i, s := range p.Timeline {
-		if total := s.Total(); total > p.PlannedPeakBytes {
-			p.PlannedPeakBytes, peak = total, i
+		if s.Total() > p.Timeline[peak].Total() {
+			peak = i
 		}
 	}
-	p.ByCategory = p.Timeline[peak]
+	alive := aliveAt(peak, occupied)
+	if g.Lanes() > 1 {
+		alive, peak = aliveTogether(g, transient)
+		alive = append(alive, persistent...)
+	}
+	for _, o := range alive {
+		p.PlannedPeakBytes += o.bytes
+		p.ByCategory[o.category()] += o.bytes
+	}
 	if peak < len(g.Ops) {
 		op := g.Ops[peak]
 		p.PeakOp = OpPlace{peak, op.Kind, op.Scope, op.Module, op.Phase}
 	}
-	p.attribute(aliveAt(peak, g, occupied))
+	p.attribute(owners(g, alive))
 	return p
 }
 
@@ -160,16 +174,44 @@ func (o occupancy) owner(g *graph.Graph) ValueBytes {
 	return ValueBytes{op.Scope + ":workspace", op.Scope, o.category(), op.Module, o.bytes}
 }
 
-// aliveAt lists the owners of the bytes alive at op, the largest first.
-func aliveAt(op int, g *graph.Graph, occupied []occupancy) []ValueBytes {
-	var alive []ValueBytes
+// aliveAt lists what is alive at op.
+func aliveAt(op int, occupied []occupancy) []occupancy {
+	var alive []occupancy
 	for _, o := range occupied {
 		if o.from <= op && op <= o.to {
-			alive = append(alive, o.owner(g))
+			alive = append(alive, o)
 		}
 	}
-	slices.SortStableFunc(alive, func(a, b ValueBytes) int { return cmp.Compare(b.Bytes, a.Bytes) })
 	return alive
+}
+
+// aliveTogether lists what is alive at the peak of several lanes, and the last op that
+// makes something of it. Bytes that values take over one after the other go to the one
+// that has them by then in the order of the program.
+func aliveTogether(g *graph.Graph, occupied []occupancy) (alive []occupancy, peak int) {
+	all := lives(g, occupied)
+	set, _ := together(g, all, exactBytes(occupied))
+	at := map[int]int{} // place in alive, by storage
+	for i, s := range set {
+		at[s], peak = i, max(peak, all[s].begin)
+	}
+	alive = make([]occupancy, len(set))
+	for _, o := range occupied {
+		if i, ok := at[o.storage]; ok && (o.from <= peak || alive[i].bytes == 0) {
+			alive[i] = o
+		}
+	}
+	return alive, peak
+}
+
+// owners lists whose bytes these are, the largest first.
+func owners(g *graph.Graph, occupied []occupancy) []ValueBytes {
+	var all []ValueBytes
+	for _, o := range occupied {
+		all = append(all, o.owner(g))
+	}
+	slices.SortStableFunc(all, func(a, b ValueBytes) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	return all
 }
 
 // attribute sums what is alive at the peak by module and by scope.

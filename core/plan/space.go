@@ -31,6 +31,8 @@ func newSpace(ops int) *space {
 	return &space{leaves: leaves, whole: make([]spans, 2*leaves), part: make([]spans, 2*leaves)}
 }
 
+func (f *space) spent() int { return f.work }
+
 func (f *space) clear() {
 	for i := range f.whole {
 		f.whole[i], f.part[i] = f.whole[i][:0], f.part[i][:0]
@@ -38,7 +40,7 @@ func (f *space) clear() {
 }
 
 // take enters a storage at its offset.
-func (f *space) take(s storage, offset int64) {
+func (f *space) take(_ int, s storage, offset int64) {
 	f.enter(1, 0, f.leaves-1, s, span{offset, offset + s.bytes})
 }
 
@@ -59,19 +61,25 @@ func (f *space) enter(node, first, last int, s storage, taken span) {
 // fit returns the start of the smallest gap that is free during the lifetime of
 // s and large enough. The space below limit and above all that is taken counts
 // as a gap; where no gap fits, the result is what lies above all that is taken.
-func (f *space) fit(s storage, limit int64) int64 {
+func (f *space) fit(_ int, s storage, limit int64) int64 {
 	f.taken = f.taken[:0]
 	f.collect(1, 0, f.leaves-1, s)
 	f.work += 8 + len(f.taken) // a query costs about eight spans by itself
-	slices.SortFunc(f.taken, func(a, b span) int { return cmp.Compare(a.low, b.low) })
+	return smallestGap(f.taken, s.bytes, limit)
+}
+
+// smallestGap is the start of the smallest gap between spans, which it sorts, that has
+// room for so many bytes; see fit.
+func smallestGap(taken []span, bytes, limit int64) int64 {
+	slices.SortFunc(taken, func(a, b span) int { return cmp.Compare(a.low, b.low) })
 	var top int64
 	best, smallest := int64(-1), int64(0)
 	gap := func(low, high int64) {
-		if size := high - low; size >= s.bytes && (best < 0 || size < smallest) {
+		if size := high - low; size >= bytes && (best < 0 || size < smallest) {
 			best, smallest = low, size
 		}
 	}
-	for _, t := range f.taken {
+	for _, t := range taken {
 		gap(top, t.low)
 		top = max(top, t.high)
 	}

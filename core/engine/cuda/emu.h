@@ -5,8 +5,11 @@
 // (barriers, shuffles) are fibers; those of a kernel that does not are turns of a loop. A
 // barrier that part of a block does not reach, or that a kernel launched without fibers
 // reaches, ends the process with a message. Streams run what they are given at once;
-// while a graph is captured, launches and copies are kept, in the order of the calls, which
-// is an order that the graph's edges allow.
+// while a graph is captured, launches and copies are kept with what they come behind: the
+// one before on their stream, and what it has waited for. There are several devices, which
+// differ in the order in which they replay a graph: that of the calls; the stream that was made
+// first as far ahead as the graph allows, or the one made last; or by chance. Where a wait is
+// missing, one of them gives another result.
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
@@ -149,24 +152,86 @@ inline void run_grid(dim3 grid, dim3 block, bool fibers, const std::function<voi
     }
 }
 
-struct graph {
-  std::vector<std::function<void()>> nodes;
+struct stream;
+struct node {
+  std::function<void()> run;
+  std::vector<size_t> after;  // nodes
+  int stream;
 };
+struct graph {
+  std::vector<node> nodes;
+  std::vector<stream *> streams;  // that take part in the capture; none once it has ended
+};
+inline int streams_made;
 struct stream {
+  int number = streams_made++;
   std::shared_ptr<graph> capture;  // nullptr: none is under way
+  std::vector<size_t> behind;      // what the next node comes behind
 };
 struct event {
   std::shared_ptr<graph> capture;
+  std::vector<size_t> behind;
   double seconds = 0;
 };
 
 // submit does it at once, or keeps it for the graph that s captures.
 template <typename F>
 void submit(stream *s, F f) {
-  if (s && s->capture)
-    s->capture->nodes.push_back(f);
-  else
-    f();
+  if (!s || !s->capture) return f();
+  s->capture->nodes.push_back({f, s->behind, s->number});
+  s->behind = {s->capture->nodes.size() - 1};
+}
+
+// The devices, by the order in which they replay graphs.
+enum order { in_turn, first_stream_first, last_stream_first, by_chance, order_count = 8 };
+inline thread_local int device;
+inline thread_local uint64_t dice;
+
+// choose picks one of the nodes that may run.
+inline size_t choose(const graph &g, const std::vector<size_t> &ready) {
+  if (device >= by_chance) {
+    dice = dice * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<size_t>(dice >> 33) % ready.size();
+  }
+  auto before = [&](size_t a, size_t b) {
+    int by = g.nodes[ready[a]].stream - g.nodes[ready[b]].stream;
+    return device == last_stream_first ? by > 0 : by < 0;
+  };
+  size_t best = 0;
+  for (size_t i = 1; i < ready.size(); i++)
+    if (before(i, best)) best = i;
+  return best;
+}
+
+inline void replay(const graph &g) {
+  if (device == in_turn) {
+    for (const node &n : g.nodes) n.run();
+    return;
+  }
+  std::vector<size_t> left(g.nodes.size()), ready;
+  std::vector<std::vector<size_t>> next(g.nodes.size());
+  for (size_t i = 0; i < g.nodes.size(); i++) {
+    left[i] = g.nodes[i].after.size();
+    for (size_t before : g.nodes[i].after) next[before].push_back(i);
+    if (left[i] == 0) ready.push_back(i);
+  }
+  while (!ready.empty()) {
+    size_t at = choose(g, ready), i = ready[at];
+    ready.erase(ready.begin() + static_cast<int64_t>(at));
+    g.nodes[i].run();
+    for (size_t n : next[i])
+      if (--left[n] == 0) ready.push_back(n);
+  }
+}
+
+// joined tells whether every node comes before one of the last ones of a stream.
+inline bool joined(const graph &g, const std::vector<size_t> &last) {
+  std::vector<bool> reached(g.nodes.size());
+  for (size_t i : last) reached[i] = true;
+  for (size_t i = g.nodes.size(); i-- > 0;)
+    for (size_t before : g.nodes[i].after)
+      if (reached[i]) reached[before] = true;
+  return std::find(reached.begin(), reached.end(), false) == reached.end();
 }
 
 }  // namespace emu
@@ -195,7 +260,9 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
-  cudaErrorNoDevice = 100
+  cudaErrorNoDevice = 100,
+  cudaErrorStreamCaptureUnjoined = 904,
+  cudaErrorStreamCaptureIsolation = 905
 };
 using cudaStream_t = emu::stream *;
 using cudaEvent_t = emu::event *;
@@ -225,13 +292,18 @@ inline std::vector<std::pair<void *, size_t>> allocations;
 }  // namespace emu
 
 inline const char *cudaGetErrorString(cudaError_t e) {
-  return e == cudaErrorMemoryAllocation ? "out of memory"
-         : e == cudaSuccess             ? "no error"
-                                        : "invalid argument";
+  return e == cudaErrorMemoryAllocation         ? "out of memory"
+         : e == cudaSuccess                     ? "no error"
+         : e == cudaErrorStreamCaptureUnjoined  ? "a stream of the capture was not joined"
+         : e == cudaErrorStreamCaptureIsolation ? "an event from outside of the capture"
+                                                : "invalid argument";
 }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
-inline cudaError_t cudaGetDeviceCount(int *n) { return *n = 1, cudaSuccess; }
-inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+inline cudaError_t cudaGetDeviceCount(int *n) { return *n = emu::order_count, cudaSuccess; }
+inline cudaError_t cudaSetDevice(int i) {
+  emu::device = i, emu::dice = static_cast<uint64_t>(i);
+  return cudaSuccess;
+}
 inline cudaError_t cudaDriverGetVersion(int *v) { return *v = 0, cudaSuccess; }
 inline cudaError_t cudaRuntimeGetVersion(int *v) { return *v = 0, cudaSuccess; }
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
@@ -285,7 +357,7 @@ inline cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   e->seconds = static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-  e->capture = s->capture;
+  e->capture = s->capture, e->behind = s->behind;
   return cudaSuccess;
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
@@ -294,16 +366,28 @@ inline cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b)
 }
 // A stream that waits for an event of a capture takes part in the capture.
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned = 0) {
-  if (e->capture) s->capture = e->capture;
+  if (s->capture && s->capture != e->capture) return cudaErrorStreamCaptureIsolation;
+  if (!e->capture) return cudaSuccess;
+  if (e->capture->streams.empty()) return cudaErrorStreamCaptureIsolation;
+  if (!s->capture) {
+    s->capture = e->capture;
+    s->capture->streams.push_back(s);
+  }
+  s->behind.insert(s->behind.end(), e->behind.begin(), e->behind.end());
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
-  return s->capture = std::make_shared<emu::graph>(), cudaSuccess;
+  s->capture = std::make_shared<emu::graph>();
+  s->capture->streams = {s};
+  return cudaSuccess;
 }
 inline cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g) {
-  *g = new emu::graph(*s->capture);
-  s->capture = nullptr;
-  return cudaSuccess;
+  auto captured = s->capture;
+  bool complete = emu::joined(*captured, s->behind);
+  *g = complete ? new emu::graph(*captured) : nullptr;
+  for (emu::stream *t : captured->streams) t->capture = nullptr, t->behind.clear();
+  captured->streams.clear();
+  return complete ? cudaSuccess : cudaErrorStreamCaptureUnjoined;
 }
 inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long = 0) {
   return *x = new emu::graph(*g), cudaSuccess;
@@ -312,6 +396,6 @@ inline cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaS
 inline cudaError_t cudaGraphDestroy(cudaGraph_t g) { return delete g, cudaSuccess; }
 inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g) { return delete g, cudaSuccess; }
 inline cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t) {
-  for (auto &node : g->nodes) node();
+  emu::replay(*g);
   return cudaSuccess;
 }

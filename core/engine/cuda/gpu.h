@@ -19,8 +19,9 @@ struct libraries;  // handles of cuDNN and cuBLAS, and the engines chosen; libra
 struct gpu;
 std::string choices_of(const program &, gpu &);  // those of a program, as lines of a plan book
 
-// gpu is the device. Everything runs on one stream, or is captured from it; copies of inputs
-// have a stream of their own.
+// gpu is the device. Everything runs on its first stream, or is captured from it; ops of other
+// lanes than 0 run on streams of their own, which leave the first one and come back to it within
+// a run.
 struct gpu : device {
   explicit gpu(const lb_options &);
   ~gpu() override;
@@ -42,16 +43,19 @@ struct gpu : device {
   bool tune;  // engines are timed before one is chosen
   uint64_t workspace_limit;
   std::string plan_book;
-  cudaStream_t stream = nullptr;
+  cudaStream_t stream = nullptr;  // the first one; while an op is launched, that of its lane
+  int32_t lane = 0;               // of the op that is launched
   std::shared_ptr<libraries> library;
 
  private:
   void rung(const char *stage);
   void eager(program &, uint64_t first, uint64_t last, int32_t &at, std::vector<double> *seconds);
   cudaGraphExec_t capture(program &, uint64_t first, uint64_t last, int32_t &at);
+  friend class fan;
   static constexpr int slot_count = 8;  // two batches of images, words, labels and rate
   int index_;
   bool scatter_;
+  std::vector<cudaStream_t> lanes_;  // by lane; the first is where everything else runs, too
   std::string name_, uuid_;
   bool ran_ = false;
   std::vector<std::pair<std::string, uint64_t>> ladder_;  // used bytes of the device behind each stage

@@ -6,7 +6,8 @@
 //   u32 magic "PROG", u32 version, u64 values, u64 ops
 //   a value: i32 type, i32 rank, i64 extents[4], those beyond the rank 1
 //   an op:   i32 kind, u32 n, i64 operands[n] (-1: absent), u32 m, i64 results[m],
-//            attributes: 20 x i64, 13 x f64, in the order of struct attributes
+//            attributes: 20 x i64, 13 x f64, in the order of struct attributes,
+//            i32 lane, u32 w, i64 waits[w]: earlier ops of other lanes
 //
 // Nothing in it is trusted: every count, id and extent is checked here, and every
 // op in check.cc.
@@ -38,7 +39,8 @@ class reader {
 };
 
 constexpr uint64_t value_bytes = 4 + 4 + 4 * 8;
-constexpr uint64_t op_bytes = 4 + 4 + 4 + 20 * 8 + 13 * 8;  // of an op without operands and results
+constexpr uint64_t op_bytes =
+    4 + 4 + 4 + 20 * 8 + 13 * 8 + 4 + 4;  // of an op without operands, results and waits
 
 value read_value(reader &r) {
   value v;
@@ -93,6 +95,23 @@ std::vector<value *> read_list(reader &r, std::vector<value> &values, bool optio
   return list;
 }
 
+// read_lane takes the lane of op number at, and what it waits for.
+void read_lane(reader &r, std::vector<op> &ops, int32_t at) {
+  op &o = ops[static_cast<size_t>(at)];
+  o.lane = r.take<int32_t>();
+  uint32_t n = r.take<uint32_t>();
+  if (o.lane < 0 || o.lane >= most_lanes || n >= static_cast<uint32_t>(most_lanes))
+    fail(LB_INVALID, "program: lane %d with %u waits, want lanes of 0 to %d and at most one wait for each",
+         o.lane, n, most_lanes - 1);
+  for (uint32_t i = 0; i < n; i++) {
+    int64_t w = r.take<int64_t>();
+    if (w < 0 || w >= at || ops[static_cast<size_t>(w)].lane == o.lane)
+      fail(LB_INVALID, "program: waits for op %lld, want an earlier one of another lane",
+           static_cast<long long>(w));
+    o.waits.push_back(static_cast<uint64_t>(w));
+  }
+}
+
 }  // namespace
 
 void read_program(const uint8_t *blob, uint64_t bytes, std::vector<value> &values, std::vector<op> &ops,
@@ -116,6 +135,7 @@ void read_program(const uint8_t *blob, uint64_t bytes, std::vector<value> &value
     o.operands = read_list(r, values, true);
     o.results = read_list(r, values, false);
     o.attr = read_attributes(r);
+    read_lane(r, ops, at);
     check(o);
   }
   at = -1;

@@ -1,0 +1,122 @@
+package graph
+
+import "fmt"
+
+// MaxLanes bounds the lanes of a program, as backends do.
+const MaxLanes = 64
+
+// Lanes is how many lanes the ops lie in: 1 where they run one after the other.
+func (g *Graph) Lanes() int {
+	lanes := 1
+	for _, op := range g.Ops {
+		lanes = max(lanes, op.Lane+1)
+	}
+	return lanes
+}
+
+// Order is the partial order in which the ops of a graph run: those of a lane in
+// the order of the program, and each behind what it waits for, in as many steps as
+// it takes. The order of the program is one of those that it allows. It takes a number
+// for each op and lane.
+type Order struct {
+	lanes int
+	lane  []int // by op
+	ended []int // by op and lane: the last op that has ended when the op begins; -1: none
+}
+
+// Order returns the order that lanes and Waits make.
+func (g *Graph) Order() *Order {
+	o := &Order{lanes: g.Lanes(), lane: make([]int, len(g.Ops))}
+	o.ended = make([]int, len(g.Ops)*o.lanes)
+	last := make([]int, o.lanes) // op of each lane so far
+	for l := range last {
+		last[l] = -1
+	}
+	for i, op := range g.Ops {
+		at := o.at(i)
+		for l := range at {
+			at[l] = -1
+		}
+		o.lane[i] = op.Lane
+		o.follow(at, last[op.Lane])
+		for _, w := range op.Waits {
+			o.follow(at, w)
+		}
+		last[op.Lane] = i
+	}
+	return o
+}
+
+func (o *Order) at(op int) []int { return o.ended[op*o.lanes : (op+1)*o.lanes] }
+
+// follow enters into at that op before has ended, and all that ended before it.
+func (o *Order) follow(at []int, before int) {
+	if before < 0 {
+		return
+	}
+	for l, e := range o.at(before) {
+		at[l] = max(at[l], e)
+	}
+	at[o.lane[before]] = max(at[o.lane[before]], before)
+}
+
+// Ended returns the last op of a lane that is sure to have ended when op begins; -1
+// if none is.
+func (o *Order) Ended(op, lane int) int { return o.ended[op*o.lanes+lane] }
+
+// Before reports whether op a is sure to have ended when op b begins.
+func (o *Order) Before(a, b int) bool { return a <= o.Ended(b, o.lane[a]) }
+
+// verifyLanes checks that lanes and waits are in range, and that an op follows, in
+// the partial order, the maker of what it reads, and everybody who touches what it
+// updates or takes over.
+func (g *Graph) verifyLanes() error {
+	for i, op := range g.Ops {
+		if op.Lane < 0 || op.Lane >= MaxLanes {
+			return fmt.Errorf("graph: op %d %s at %s: lane %d, want 0 to %d", i, op.Kind, op.Scope, op.Lane, MaxLanes-1)
+		}
+		for _, w := range op.Waits {
+			if w < 0 || w >= i || g.Ops[w].Lane == op.Lane {
+				return fmt.Errorf("graph: op %d %s at %s: waits for op %d, want an earlier op of another lane", i, op.Kind, op.Scope, w)
+			}
+		}
+	}
+	if g.Lanes() == 1 {
+		return nil
+	}
+	order := g.Order()
+	maker := map[*Value]int{}
+	touched := map[*Value][]int{}
+	for i, op := range g.Ops {
+		for _, v := range op.Operands {
+			if m, ok := maker[v]; ok && !order.Before(m, i) {
+				return fmt.Errorf("graph: op %d %s at %s: reads %q, whose maker, op %d, it does not wait for", i, op.Kind, op.Scope, v.Name, m)
+			}
+		}
+		for _, v := range op.overwrites() {
+			for _, t := range touched[v] {
+				if !order.Before(t, i) {
+					return fmt.Errorf("graph: op %d %s at %s: writes over %q and does not wait for op %d, which uses it", i, op.Kind, op.Scope, v.Name, t)
+				}
+			}
+		}
+		for _, v := range op.Operands {
+			touched[v] = append(touched[v], i)
+		}
+		for _, v := range op.Results {
+			maker[v], touched[v] = i, append(touched[v], i)
+		}
+	}
+	return nil
+}
+
+// overwrites lists the values whose content is gone when the op has run.
+func (op *Op) overwrites() []*Value {
+	all := op.Mutates()
+	for _, v := range op.Results {
+		if v.Shares != nil {
+			all = append(all, v.Shares)
+		}
+	}
+	return all
+}
