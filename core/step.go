@@ -84,8 +84,8 @@ func (s *Step) Head() ModuleLoss {
 
 // TrainingStep writes one training step: stage by stage the forward ops, the
 // auxiliary network and losses, the backward ops, and each parameter's update as soon as
-// its gradient is complete. What a module saved is dead before the next module
-// begins.
+// its gradient is complete. In the order of the program, what a module saved is dead
+// before the next module begins.
 func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
 	if o.Overlap > 1 && o.DeferUpdates {
 		return nil, fmt.Errorf("overlap: got %d modules in flight with deferred updates, want early ones: a module is in flight until its update", o.Overlap)

@@ -377,6 +377,9 @@ func settings(s results.Spec) string {
 		text += fmt.Sprintf(" K%d", s.Modules)
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Options)) {
+		if _, err := strconv.Atoi(s.Options[key]); err == nil {
+			text += " " + key // a number alone says nothing
+		}
 		text += " " + s.Options[key]
 	}
 	return text
