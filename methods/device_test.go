@@ -104,7 +104,7 @@ func TestModesGiveTheSameBits(t *testing.T) {
 				if backend == "reference" {
 					enginetest.NeedsCPU(t)
 				}
-				o := engine.Options{Threads: 1, Deterministic: backend == "cuda"}
+				o := engine.Options{Threads: 1, Deterministic: backend == "cuda", Own: backend != "cpu"}
 				d := enginetest.Open(t, backend, o)
 				want := bits(t, tinySession(t, d, m.Name, core.StepOptions{}), false)
 				same(t, "fed ahead", bits(t, tinySession(t, d, m.Name, core.StepOptions{KeepInputs: true}), true), want)

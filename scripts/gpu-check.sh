@@ -4,11 +4,13 @@
 #
 #   make gpu-pack               where there is Go: writes build/gpu-check/pack.tar.gz, which travels
 #   scripts/gpu-check.sh        on the GPU's machine, in a copy of this tree with the pack
+#   scripts/gpu-check.sh tune bench    there, the stages whose names have one of these words
 #
 # Stages run in the order of their worth; one that fails, or runs out of its time, is noted and the
-# next one goes on. All of them end within nine minutes. $OUT (default build/gpu-check/out) gets
-# results.json, written again after every stage, log.txt, and the plan book book.json; a short
-# table comes last. The exit status is 1 if a stage failed.
+# next one goes on. All of them end within nine minutes; what they had no time for, a second call
+# runs by name, on what the first one built. $OUT (default build/gpu-check/out) gets results.json,
+# written again after every stage, log.txt, and the plan book book.json; a short table comes
+# last. The exit status is 1 if a stage failed.
 #
 # LOCALBENCH_GPU_CHECK_DEVICE=emu rehearses where there is no GPU: the host's stand-in plays it, on
 # small batches, the peer runs on the cpu, and what needs nvcc or a driver is left out.
@@ -28,10 +30,13 @@ for file in engine.test methods.test benchctl benchpeer include; do
   fi
 done
 parts=$pack/parts # what the stages leave for the report
+book=$pack/book.json # outlives a call
 rm -rf "$parts" "$OUT"/{log.txt,results.json,book.json}
+if [ $# -eq 0 ]; then rm -rf "${pack:?}/lib" "$book"; fi
 mkdir -p "$OUT" "$parts" "$pack/lib"
 export BENCHCTL_LIB_DIR=$pack/lib CUDNN_FRONTEND=$pack/include PYTHONUNBUFFERED=1 PATH=$PATH:/usr/local/cuda/bin:$pack/tools
-export OUT PYTHON pack parts device
+export OUT PYTHON pack parts device book
+wanted="$*"
 limit=530 # seconds for all
 began=$SECONDS
 failed=0
@@ -40,6 +45,7 @@ failed=0
 stage() {
   local name=$1 most=$2 left=$((limit - SECONDS + began)) from=$SECONDS status=ok
   shift 2
+  if [ -n "$wanted" ] && ! grep -qE "${wanted// /|}" <<<"$name"; then return 0; fi
   echo "=== $name" >>"$OUT/log.txt"
   if [ "$left" -lt 5 ]; then
     status="no time left"
@@ -105,16 +111,36 @@ sanitize() {
   fi
 }
 
-# bench NETWORK DEPTH METHODS [FLAGS...] times ours and the peer in turns.
+# bench NETWORK DEPTH PRECISION METHODS [FLAGS...] times ours and the peer in turns, ours with the
+# plan book that tune has made.
 bench() {
-  local network=$1 depth=$2 methods=$3 batch=1024 turns=4 steps=10 peer=cuda
-  shift 3
+  local network=$1 depth=$2 precision=$3 methods=$4 batch=1024 turns=4 steps=10 peer=cuda
+  shift 4
   if [ "$device" = emu ]; then network=resnet32 depth=2 batch=2 turns=1 steps=1 peer=cpu; fi
+  if [ -e "$book" ]; then set -- -book "$book" "$@"; fi
   "$pack/benchpeer" -python "$PYTHON" -backend cuda -peer-device "$peer" -library "$BENCHCTL_LIB_DIR" -network "$network" -aux-depth "$depth" \
-    -batch "$batch" -precision tf32 -methods "$methods" -turns "$turns" -steps "$steps" -threads 8 -json "$parts/bench.jsonl" "$@"
+    -batch "$batch" -precision "$precision" -methods "$methods" -turns "$turns" -steps "$steps" -threads 8 -json "$parts/bench.jsonl" "$@"
 }
 
-# peer METHOD [FLAGS...] times PyTorch alone, where we have no such precision yet.
+# ops times one op of each kind, convolutions as cuDNN's and as our own.
+ops() {
+  local short=()
+  if [ "$device" = emu ]; then short=(-test.short); fi
+  cd core/engine && "$pack/engine.test" -cuda -library "$BENCHCTL_LIB_DIR" -test.run '^$' -test.bench '^BenchmarkOp$' -test.benchtime 20x "${short[@]}" | tee "$parts/ops.txt"
+}
+
+# epoch trains for three epochs of 50,000 images of noise, in the form of CIFAR-10.
+epoch() {
+  local network=resnet110 batch=1024 few=()
+  if [ "$device" = emu ]; then network=resnet20 batch=4 few=(--train-limit 16 --test-limit 16); fi
+  if [ -e "$book" ]; then export BENCHCTL_PLAN_BOOK=$book; fi
+  "$PYTHON" scripts/noise_cifar10.py "$pack/data" || return
+  rm -rf "$parts/runs"
+  "$pack/benchctl" run --backend cuda --precision bf16 --methods bp,auglocal --networks "$network" --aux-depths 3 --batch "$batch" --datasets cifar10 \
+    --data-dir "$pack/data" --epochs 3 "${few[@]}" --quiet --out "$parts/runs"
+}
+
+# peer METHOD [FLAGS...] times PyTorch alone.
 peer() {
   local method=$1 network=resnet110 batch=1024 on=cuda steps=20 warmup=5
   shift
@@ -132,10 +158,14 @@ profile() {
 }
 
 tune() {
-  "$pack/benchctl" tune --backend cuda --precision tf32 --networks resnet110 --methods bp,auglocal --aux-depths 3 --batch 1024 --book "$OUT/book.json"
+  local precision
+  for precision in bf16 tf32; do
+    "$pack/benchctl" tune --backend cuda --precision "$precision" --networks resnet110,resnet32 --methods bp,auglocal --aux-depths 3 --batch 1024 --book "$book" || return
+    cp "$book" "$OUT"
+  done
 }
 
-export -f versions build tests sanitize bench peer profile tune
+export -f versions build tests sanitize bench ops epoch peer profile tune
 
 golden=TestGoldenTraces
 if [ "$device" = emu ]; then golden=$golden/resnet32_bp; fi
@@ -148,23 +178,26 @@ if ! stage build 200 build && [ "$device" = cuda ] && [ -e "$pack/liblocalbench_
   site=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   export LD_LIBRARY_PATH=$site/nvidia/cudnn/lib:$site/nvidia/cu13/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
-stage parity 90 'tests engine.test "TestParity/(threads|tf32)|TestSameBits|TestCUDA"'
+stage parity 100 'tests engine.test "TestParity/(threads|tf32|own)|TestSameBits|TestOwn|TestCUDA|TestPlanBook"'
 stage golden 120 "tests methods.test $golden"
 stage modes 60 'tests methods.test "TestModes|TestPoison"'
-stage bench-resnet110 100 'bench resnet110 3 bp,auglocal'
-stage memcheck 120 'sanitize memcheck TestParity/scattered'
-stage profile 60 'profile bp,auglocal >"$parts/profile.json"'
+stage bench-tf32 80 'bench resnet110 3 tf32 bp,auglocal'
 if [ "$device" = cuda ]; then
   stage ceilings 30 '"$PYTHON" scripts/gpu_ceilings.py | tee "$parts/ceilings.json"'
-  stage tune 90 tune
-  if [ -e "$OUT/book.json" ]; then stage bench-tuned 70 'bench resnet110 3 bp,auglocal -book "$OUT/book.json"'; fi
+  stage tune 120 tune
+  if [ -e "$book" ]; then stage bench-tuned-tf32 80 'bench resnet110 3 tf32 bp,auglocal'; fi
 fi
-stage peer-bf16 60 'peer bp --precision bf16 && peer auglocal --precision bf16'
-stage bench-resnet32 60 'bench resnet32 2 bp,auglocal'
+stage bench-bf16 80 'bench resnet110 3 bf16 bp,auglocal'
+stage epoch 60 epoch
+stage profile 60 'profile bp,auglocal >"$parts/profile.json"'
+stage overlap 40 'for n in 2 3; do bench resnet110 3 tf32 auglocal -overlap $n -peer-device none || exit; done'
+stage ops 60 ops
+stage memcheck 120 'sanitize memcheck TestParity/scattered'
+stage bench-resnet32 60 'bench resnet32 2 tf32 bp,auglocal'
 if [ "$device" = cuda ]; then
-  stage racecheck 60 'sanitize racecheck TestParity/threads'
-  stage peer-compiled 120 'peer bp --precision bf16 --compile'
-  stage synccheck 40 'sanitize synccheck TestParity/threads'
+  stage peer-compiled 120 'peer bp --precision bf16 --compile && peer bp --precision tf32 --compile'
+  stage racecheck 60 'sanitize racecheck "TestParity/(threads|own)"'
+  stage synccheck 40 'sanitize synccheck "TestParity/(threads|own)"'
   # Reads of a value's last piece may reach into the padding behind it: they are reported here.
   stage initcheck 40 'sanitize initcheck TestParity/scattered'
 fi

@@ -16,7 +16,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-DATA_SHEET = {"copy_bytes_per_second": 3.35e12, "tf32_flops_per_second": 494.7e12}
+DATA_SHEET = {
+    "copy_bytes_per_second": 3.35e12,
+    "tf32_flops_per_second": 494.7e12,
+    "bf16_flops_per_second": 989.4e12,
+}
 
 
 def lines(path: Path) -> list[Any]:
@@ -45,7 +49,24 @@ def gather(folder: Path) -> dict[str, Any]:
         "bench": lines(folder / "bench.jsonl"),
         "peer": lines(folder / "peer.jsonl"),
         "profile": whole(folder / "profile.json"),
+        "ops": benchmarks(folder / "ops.txt"),
+        "runs": [whole(path) for path in sorted((folder / "runs").glob("*.json"))],
     }
+
+
+def benchmarks(path: Path) -> list[dict[str, Any]]:
+    """The lines of Go benchmarks: a name, a count, and pairs of a number and its unit."""
+    rows: list[dict[str, Any]] = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        if not line.startswith("Benchmark") or "\t" not in line:
+            continue
+        name, _, *metrics = (field.strip() for field in line.split("\t"))
+        row: dict[str, Any] = {"name": name.removeprefix("BenchmarkOp/").rsplit("-", 1)[0]}
+        for metric in metrics:
+            number, unit = metric.split()
+            row[unit] = float(number)
+        rows.append(row)
+    return rows
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -73,18 +94,20 @@ def print_benchmarks(results: dict[str, Any]) -> None:
         f" {'floor':>7} {'gap':>6} {'arena':>7} {'peer GiB':>8}"
     )
     for row in results["bench"]:
-        ours, peer = row["ours"], row["peer"]
+        ours, peer = row["ours"], row.get("peer", {})
         floor = max(
-            ours["floor"]["flops"] / rates["tf32_flops_per_second"],
+            ours["floor"]["flops"] / rates[f"{row['precision']}_flops_per_second"],
             ours["floor"]["bytes"] / rates["copy_bytes_per_second"],
         )
         device = median(row.get("device_step_seconds"))
         name = f"{row['network']} {row['method']} b{row['batch']} {row['precision']}"
         if row.get("book"):
             name += " tuned"
+        if row["overlap"] > 1:
+            name += f" overlap {row['overlap']}"
         print(
             f"{name:34} {milliseconds(median(row['step_seconds'])):>8}"
-            f" {milliseconds(median(row['peer_step_seconds'])):>8}"
+            f" {milliseconds(median(row.get('peer_step_seconds'))):>8}"
             f" {milliseconds(device):>8} {milliseconds(median(row.get('peer_device_step_seconds'))):>8}"
             f" {milliseconds(floor):>7} {f'{device / floor:.2f}x' if device else '-':>6}"
             f" {gibibytes(ours['arena_bytes']):>7}"
@@ -101,6 +124,19 @@ def print_benchmarks(results: dict[str, Any]) -> None:
         )
 
 
+def print_ops(rows: list[dict[str, Any]]) -> None:
+    print(f"{'op':60} {'us':>9} {'GB/s':>7}")
+    for row in rows:
+        print(f"{row['name']:60} {row['device-us/op']:9.1f} {row['GB/s']:7.0f}")
+
+
+def print_runs(records: list[dict[str, Any]]) -> None:
+    for record in records:
+        spec, epochs = record["spec"], record.get("accuracy", {}).get("epochs", [])
+        seconds = ", ".join(f"{epoch['seconds']:.2f}" for epoch in epochs)
+        print(f"{spec['network']} {spec['method']} b{spec['batch']} {spec['precision']}: epochs of {seconds} s")
+
+
 def main() -> None:
     results = gather(Path(sys.argv[1]))
     Path(sys.argv[2]).write_text(json.dumps(results, indent=1) + "\n")
@@ -113,6 +149,9 @@ def main() -> None:
         print("ceilings", json.dumps(results["ceilings"]))
     if results["bench"] or results["peer"]:
         print_benchmarks(results)
+    print_runs([record for record in results["runs"] if record])
+    if results["ops"]:
+        print_ops(results["ops"])
 
 
 if __name__ == "__main__":

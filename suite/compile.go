@@ -13,7 +13,6 @@ import (
 	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/core/plan"
 	"github.com/localbench/localbench/results"
-	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/timeline"
 	"github.com/localbench/localbench/suite/train"
@@ -66,20 +65,11 @@ func Compile(spec results.Spec) (*Compiled, error) {
 // OpenDevice opens the device that a spec names, with its limits, and with the engines that the
 // plan book has for it.
 func OpenDevice(spec results.Spec) (engine.Device, error) {
-	book, err := planbook.Own()
-	if err != nil {
-		return nil, err
-	}
-	return OpenWith(spec, book)
-}
-
-// OpenWith is OpenDevice with another plan book.
-func OpenWith(spec results.Spec, book planbook.Book) (engine.Device, error) {
 	o, err := deviceOptions(spec)
 	if err != nil {
 		return nil, err
 	}
-	if o.PlanBook, err = bookFor(spec, book); err != nil {
+	if o.PlanBook, err = bookFor(spec); err != nil {
 		return nil, err
 	}
 	return engine.Open(spec.Backend, o)

@@ -13,9 +13,13 @@ import (
 )
 
 // bookFor is what the plan book has for the device of a spec; empty for other backends.
-func bookFor(spec results.Spec, book planbook.Book) (string, error) {
+func bookFor(spec results.Spec) (string, error) {
 	if spec.Backend != backendCUDA {
 		return "", nil
+	}
+	book, err := planbook.Current()
+	if err != nil {
+		return "", err
 	}
 	facts, err := engine.Probe(spec.Backend)
 	if err != nil {
@@ -49,7 +53,7 @@ func OpenPlanner(spec results.Spec, gpu string) (engine.Device, error) {
 	if spec.Backend != backendCUDA {
 		return nil, fmt.Errorf("gpu: got %q with backend %s, want backend cuda", gpu, spec.Backend)
 	}
-	book, err := planbook.Own()
+	book, err := planbook.Current()
 	if err != nil {
 		return nil, err
 	}

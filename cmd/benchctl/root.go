@@ -10,11 +10,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/results/planbook"
 )
 
 // run is the whole command: arguments in, exit code out.
 func run(env Env) exitCode {
 	engine.SearchIn(env.Getenv("BENCHCTL_LIB_DIR"))
+	planbook.Use(env.Getenv("BENCHCTL_PLAN_BOOK"))
 	root := newRoot(env)
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)

@@ -86,6 +86,106 @@ func TestCUDAPlansWithoutDevice(t *testing.T) {
 	}
 }
 
+// fewChannels tells whether a case is a convolution that the CUDA backend has a kernel of its own for: of
+// 3x3, stride 1 and padding 1, between 16 or 32 channels.
+func fewChannels(t *testing.T, c optest.Case) bool {
+	t.Helper()
+	g, err := c.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := c.Op(g)
+	var x, w, y *graph.Value
+	switch op.Kind {
+	case graph.KindConv:
+		x, w, y = op.Operands[0], op.Operands[1], op.Results[0]
+	case graph.KindConvBackwardData:
+		y, w, x = op.Operands[0], op.Operands[1], op.Results[0]
+	case graph.KindConvBackwardWeights:
+		x, y, w = op.Operands[0], op.Operands[1], op.Results[0]
+	default:
+		return false
+	}
+	few := func(v *graph.Value) bool { n := v.Shape[3]; return n == 16 || n == 32 }
+	return few(x) && few(y) && w.Shape[1] == 3 && w.Shape[2] == 3 && op.Attr.Stride == [2]int64{1, 1} && op.Attr.Padding == [2]int64{1, 1} && op.Attr.Groups == 1
+}
+
+// TestOwnConvolutions asks for the backend's own kernels: it takes them for the convolutions that they
+// are for and for no other, in f32 only where operands may be rounded to tf32.
+func TestOwnConvolutions(t *testing.T) {
+	backends := enginetest.Backends()
+	for _, o := range []engine.Options{{Own: true}, {Own: true, TF32: true}, {TF32: true}} {
+		d := enginetest.Open(t, backends[len(backends)-1], o)
+		taken := 0
+		for _, c := range optest.Cases() {
+			want := fewChannels(t, c) && o.Own && (o.TF32 || narrow(c))
+			g, err := c.Graph()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := d.Prepare(g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.Kernels()[0] == ownConvolution; got != want {
+				t.Errorf("%+v: %s: kernel %q, want our own: %t", o, c, p.Kernels()[0], want)
+			}
+			if want {
+				taken++
+			}
+			p.Close()
+		}
+		if o.Own && taken == 0 {
+			t.Errorf("%+v: no case is for our own kernels", o)
+		}
+	}
+}
+
+const ownConvolution = "own, tensor cores"
+
+// TestPlanBookNamesOwnKernel plans with a book whose line is the backend's own kernel (engine -1): the
+// scratch memory is the kernel's. A line for shapes that it is not for is an error.
+func TestPlanBookNamesOwnKernel(t *testing.T) {
+	engine.SearchIn(cudaLibrary(t))
+	prepare := func(book string, channels int64) (engine.Program, error) {
+		d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly, TF32: true, PlanBook: book})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { d.Close() })
+		if d.Facts()["library"] == "none" {
+			t.Skip("the host's stand-in plays the GPU: it has no plan book")
+		}
+		b := graph.NewBuilder(true)
+		x, w := b.Input("x", graph.Shape{8, 32, 32, channels}, graph.TypeF32), b.Input("w", graph.Shape{16, 3, 3, channels}, graph.TypeF32)
+		b.ConvBackwardWeights(&graph.Op{Kind: graph.KindConv, Operands: []*graph.Value{x, w, nil}, Attr: graph.Attributes{Stride: [2]int64{1, 1}, Padding: [2]int64{1, 1}, Groups: 1}},
+			b.Input("dy", graph.Shape{8, 32, 32, 16}, graph.TypeF32))
+		g, err := b.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d.Prepare(g)
+	}
+	line := func(channels int) string {
+		return fmt.Sprintf("conv_backward_weights tf32 x8x32x32x%[1]d w16x3x3x%[1]d s1x1 p1x1\t-1\t\t0\t11\n", channels)
+	}
+	p, err := prepare(line(16), 16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 8x32 rows by 32 columns are 32 tiles of 256 elements, and a block's sums are 16x3x3x16 numbers.
+	if name, bytes := p.Kernels()[0], p.Scratch()[0]; name != ownConvolution || bytes != 32*16*3*3*16*4 {
+		t.Errorf("got %q with %d bytes of scratch memory, want our own kernel with %d", name, bytes, 32*16*3*3*16*4)
+	}
+	lines, err := p.(engine.Chooser).Choices()
+	if want := strings.Replace(line(16), "\t0\t11", fmt.Sprintf("\t%d\t11", 32*16*3*3*16*4), 1); err != nil || lines != want {
+		t.Errorf("got %q (%v), want %q", lines, err, want)
+	}
+	if _, err := prepare(line(24), 24); err == nil || !strings.Contains(err.Error(), "plan book: there is no kernel of our own") {
+		t.Errorf("24 channels: got %v, want an error that names the plan book", err)
+	}
+}
+
 // TestMissingLibrary looks for a backend in an empty folder, and for one that is none.
 func TestMissingLibrary(t *testing.T) {
 	dir := t.TempDir()

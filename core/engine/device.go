@@ -129,7 +129,7 @@ func openNative(name string, b native.Backend, o Options) (Device, error) {
 	go d.own()
 	err := d.do(func() (err error) {
 		d.handle, err = b.Open(native.Options{Device: int32(o.Device), Threads: int32(o.Threads), TF32: o.TF32, Deterministic: o.Deterministic,
-			Scatter: o.Scatter, Tune: o.Tune, WorkspaceLimit: uint64(o.WorkspaceLimit), PlanBook: o.PlanBook})
+			Scatter: o.Scatter, Tune: o.Tune, Own: o.Own, WorkspaceLimit: uint64(o.WorkspaceLimit), PlanBook: o.PlanBook})
 		return err
 	})
 	if err == nil && o.Device != PlanOnly {

@@ -82,6 +82,9 @@ type Options struct {
 	PlanBook string
 	// Tune has the backend time the engines that the book does not name before it chooses.
 	Tune bool
+	// Own has the backend take its own kernels for what the book does not name, where it has
+	// one beside a library's.
+	Own bool
 	// WorkspaceLimit bounds the scratch memory of a kernel in bytes: one that needs
 	// more is not chosen. 0: no limit.
 	WorkspaceLimit int64

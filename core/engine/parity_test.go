@@ -136,6 +136,9 @@ func TestParity(t *testing.T) {
 		t.Run(backend+", tf32", func(t *testing.T) {
 			testParity(t, enginetest.Open(t, backend, engine.Options{TF32: true}), plan.Options{}, tf32Roundoff)
 		})
+		t.Run(backend+", own kernels, scattered", func(t *testing.T) {
+			testParity(t, enginetest.Open(t, backend, engine.Options{TF32: true, Own: true, Scatter: true}), plan.Options{Scatter: true}, tf32Roundoff)
+		})
 	}
 }
 
@@ -188,14 +191,20 @@ func testParity(t *testing.T, d engine.Device, o plan.Options, rounding float64)
 func TestSameBits(t *testing.T) {
 	for _, backend := range enginetest.Backends() {
 		t.Run(backend, func(t *testing.T) {
-			testSameBits(t, enginetest.Open(t, backend, engine.Options{Threads: 2, Deterministic: backend == "cuda"}))
+			testSameBits(t, enginetest.Open(t, backend, engine.Options{Threads: 2, Deterministic: backend == "cuda"}), func(c optest.Case) bool { return !narrow(c) })
+		})
+		if backend == "cpu" {
+			continue
+		}
+		t.Run(backend+", own kernels", func(t *testing.T) {
+			testSameBits(t, enginetest.Open(t, backend, engine.Options{TF32: true, Own: true}), func(c optest.Case) bool { return fewChannels(t, c) })
 		})
 	}
 }
 
-func testSameBits(t *testing.T, d engine.Device) {
+func testSameBits(t *testing.T, d engine.Device, wanted func(optest.Case) bool) {
 	for _, c := range optest.Cases() {
-		if narrow(c) {
+		if !wanted(c) {
 			continue
 		}
 		g, err := c.Graph()

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/google/renameio/v2"
 )
@@ -39,8 +40,20 @@ type Book struct {
 	Entries []Entry `json:"entries"`
 }
 
-// Own is the book that this program was built with.
-func Own() (Book, error) { return parse(own, "the book of this program") }
+// used is the path of Use.
+var used atomic.Pointer[string]
+
+// Use names the file whose book Current is, for the whole process; empty: that of the program.
+func Use(path string) { used.Store(&path) }
+
+// Current is the book that plans are made with: the one in the file of Use, or the one that this
+// program was built with.
+func Current() (Book, error) {
+	if path := used.Load(); path != nil && *path != "" {
+		return Read(*path)
+	}
+	return parse(own, "the book of this program")
+}
 
 // Read reads a book from a file.
 func Read(path string) (Book, error) {

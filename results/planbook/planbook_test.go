@@ -33,6 +33,11 @@ func TestBook(t *testing.T) {
 			t.Errorf("cuDNN %q: got %q, want %q", version, lines, first+second)
 		}
 	}
+	Use(path)
+	defer Use("")
+	if current, err := Current(); err != nil || current.Lines("A", "") != second {
+		t.Errorf("the book in use: got %v (%v), want that of the file", current, err)
+	}
 	if lines := got.Lines("H", "9.20.0"); lines != "" {
 		t.Errorf("another version: got %q, want nothing", lines)
 	}
@@ -45,7 +50,7 @@ func TestBook(t *testing.T) {
 }
 
 func TestBadBooks(t *testing.T) {
-	if _, err := Own(); err != nil {
+	if _, err := Current(); err != nil {
 		t.Error(err)
 	}
 	for name, text := range map[string]string{"no JSON": "{", "newer": `{"schema": 2}`,

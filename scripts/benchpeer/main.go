@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime/debug"
@@ -39,6 +40,7 @@ type options struct {
 	backend, precision, library      string
 	json                             string // file that a line a method is appended to
 	peerDevice, book                 string
+	overlap                          int
 	compile, floors                  bool
 }
 
@@ -58,7 +60,8 @@ func main() {
 	flag.StringVar(&o.library, "library", "build", "folder of the CUDA backend's library")
 	flag.StringVar(&o.json, "json", "", "append a line for each method to this file")
 	flag.StringVar(&o.book, "book", "", "plan book of our convolutions; empty: that of this program")
-	flag.StringVar(&o.peerDevice, "peer-device", "", "cpu or cuda; empty: as ours")
+	flag.StringVar(&o.peerDevice, "peer-device", "", "cpu or cuda; empty: as ours; none: time our step alone")
+	flag.IntVar(&o.overlap, "overlap", 1, "our local modules in flight")
 	flag.BoolVar(&o.compile, "compile", false, "the peer compiles the network of bp")
 	flag.BoolVar(&o.floors, "floors", false, "run nothing: print the operations and the bytes that our step has to do")
 	flag.StringVar(&o.worker, "worker", "", "internal: be our side for this method")
@@ -117,9 +120,12 @@ func (o options) compare(method string) error {
 	}
 	number := func(name string, n int) []string { return []string{name, fmt.Sprint(n)} }
 	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
-	ours, err := start(self, append([]string{"-worker", method, "-network", o.network, "-backend", o.backend, "-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
+	ours, err := start(self, append([]string{"-worker", method, "-overlap", fmt.Sprint(o.overlap), "-network", o.network, "-backend", o.backend, "-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
 	if err != nil {
 		return err
+	}
+	if o.peerDevice == "none" {
+		return o.alone(method, ours)
 	}
 	for i := range shared {
 		if i%2 == 0 {
@@ -135,10 +141,9 @@ func (o options) compare(method string) error {
 		return err
 	}
 	for _, s := range []*side{ours, peer} { // both are warm before either is timed
-		if _, err := s.turn(1); err != nil {
+		if err := s.warm(); err != nil {
 			return err
 		}
-		s.seconds, s.device = nil, nil
 	}
 	var ratios []float64
 	for range o.turns {
@@ -161,11 +166,31 @@ func (o options) compare(method string) error {
 		return err
 	}
 	o.print(method, ours, peer, our, their, ratios)
-	return o.append(method, ours, peer, our, their, ratios)
+	return o.append(method, ours, our, map[string]any{"peer_compiled": o.compile && method == "bp", "peer_step_seconds": peer.seconds,
+		"peer_device_step_seconds": peer.device, "times_as_fast": median(ratios), "peer": their})
 }
 
-// append adds the figures as a line of JSON to a file.
-func (o options) append(method string, ours, peer *side, our, their summary, ratios []float64) error {
+// alone times our step without a peer.
+func (o options) alone(method string, ours *side) error {
+	if err := ours.warm(); err != nil {
+		return err
+	}
+	for range o.turns {
+		if _, err := ours.turn(o.steps); err != nil {
+			return err
+		}
+	}
+	our, err := ours.quit()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s %s batch %d, %d modules in flight, %d x %d steps\n  step    %.1f ms (%.0f samples/s)\n  memory  arena %s\n", o.network, method, o.batch, o.overlap,
+		o.turns, o.steps, 1e3*median(ours.seconds), float64(o.batch)/median(ours.seconds), table.Bytes(our.Arena))
+	return o.append(method, ours, our, nil)
+}
+
+// append adds our figures, and those of the peer, as a line of JSON to a file.
+func (o options) append(method string, ours *side, our summary, theirs map[string]any) error {
 	if o.json == "" {
 		return nil
 	}
@@ -174,10 +199,10 @@ func (o options) append(method string, ours, peer *side, our, their summary, rat
 		return err
 	}
 	defer f.Close()
-	return json.NewEncoder(f).Encode(map[string]any{"network": o.network, "method": method, "batch": o.batch, "backend": o.backend, "precision": o.precision,
-		"peer_compiled": o.compile && method == "bp", "book": o.book, "step_seconds": ours.seconds, "peer_step_seconds": peer.seconds,
-		"device_step_seconds": ours.device, "peer_device_step_seconds": peer.device,
-		"times_as_fast": median(ratios), "ours": our, "peer": their})
+	row := map[string]any{"network": o.network, "method": method, "batch": o.batch, "backend": o.backend, "precision": o.precision, "overlap": o.overlap,
+		"book": o.book, "step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
+	maps.Copy(row, theirs)
+	return json.NewEncoder(f).Encode(row)
 }
 
 func (o options) print(method string, ours, peer *side, our, their summary, ratios []float64) {
@@ -209,6 +234,13 @@ func start(name string, args []string) (*side, error) {
 		return nil, err
 	}
 	return &side{command: c, in: in, out: bufio.NewReader(out)}, nil
+}
+
+// warm runs a step that does not count.
+func (s *side) warm() error {
+	_, err := s.turn(1)
+	s.seconds, s.device = nil, nil
+	return err
 }
 
 // turn runs some steps and returns their median in seconds.
@@ -256,23 +288,11 @@ func median(x []float64) float64 {
 // spec is our side's run of a method.
 func (o options) spec(method string) (results.Spec, error) {
 	specs, err := suite.Request{Methods: []string{method}, Networks: []string{o.network}, Datasets: []string{"cifar10"},
-		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision}.Expand()
+		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision, Overlap: o.overlap}.Expand()
 	if err != nil {
 		return results.Spec{}, err
 	}
 	return specs[0], nil
-}
-
-// open opens our device, with the engines of a plan book.
-func (o options) open(spec results.Spec) (engine.Device, error) {
-	if o.book == "" {
-		return suite.OpenDevice(spec)
-	}
-	book, err := planbook.Read(o.book)
-	if err != nil {
-		return nil, err
-	}
-	return suite.OpenWith(spec, book)
 }
 
 // work is our side: one fixed batch, the same protocol as the peer's.
@@ -282,7 +302,8 @@ func (o options) work(in io.Reader, out io.Writer) error {
 		return err
 	}
 	engine.SearchIn(o.library)
-	device, err := o.open(spec)
+	planbook.Use(o.book)
+	device, err := suite.OpenDevice(spec)
 	if err != nil {
 		return err
 	}

@@ -243,6 +243,7 @@ gpu::gpu(const lb_options &o)
       tf32(o.precision == LB_TF32),
       deterministic(o.deterministic != 0),
       tune(o.tune != 0),
+      own(o.own != 0),
       workspace_limit(o.workspace_limit),
       plan_book(o.plan_book ? o.plan_book : ""),
       index_(o.device),

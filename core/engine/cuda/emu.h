@@ -56,6 +56,8 @@ inline unsigned current;
 inline dim3 block_index, thread_index, block_size, grid_size;
 inline std::function<void()> body;
 inline uint64_t slots[most_threads];
+constexpr size_t most_shared = 227 << 10;
+alignas(16) inline uint32_t dynamic[most_shared / 4];  // shared memory whose size the launch gives
 
 [[noreturn]] inline void stop(const char *why) {
   std::fprintf(stderr, "emu: %s\n", why);

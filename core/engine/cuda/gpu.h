@@ -41,6 +41,7 @@ struct gpu : device {
   bool planning;  // no device: kernels are chosen, nothing runs
   bool tf32, deterministic;
   bool tune;  // engines are timed before one is chosen
+  bool own;   // own kernels come before those of libraries
   uint64_t workspace_limit;
   std::string plan_book;
   cudaStream_t stream = nullptr;  // the first one; while an op is launched, that of its lane
@@ -85,7 +86,8 @@ std::unique_ptr<kernel> make_similarity(const op &, gpu &);
 std::unique_ptr<kernel> make_update(const op &, gpu &);
 std::unique_ptr<kernel> make_conv(const op &, gpu &);
 std::unique_ptr<kernel> make_linear(const op &, gpu &);
-std::unique_ptr<kernel> make_plain(const op &, gpu &);  // plain.cu: conv and linear without libraries
+std::unique_ptr<kernel> make_plain(const op &, gpu &);     // plain.cu: conv and linear without libraries
+std::unique_ptr<kernel> make_mma_conv(const op &, gpu &);  // nullptr: not one for these shapes
 
 // update_many runs consecutive updates of one rate and one set of attributes at once.
 void update_many(const op *first, size_t n, gpu &);
@@ -111,7 +113,7 @@ std::string describe_libraries();
 constexpr unsigned threads_per_block = 256;
 
 // launch runs a kernel whose threads do not wait for each other, launch_blocks one whose do:
-// the stand-in needs to know.
+// the stand-in needs to know. launch_shared gives every block so many bytes of shared memory, too.
 #ifdef LB_EMU
 template <typename... P, typename... A>
 void launch(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
@@ -120,6 +122,11 @@ void launch(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
 template <typename... P, typename... A>
 void launch_blocks(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
   emu::submit(d.stream, [=] { emu::run_grid(grid, block, true, [=] { f(a...); }); });
+}
+template <typename... P, typename... A>
+void launch_shared(gpu &d, dim3 grid, dim3 block, size_t bytes, void (*f)(P...), A... a) {
+  if (bytes > emu::most_shared) emu::stop("more shared memory than a block has");
+  launch_blocks(d, grid, block, f, a...);
 }
 #elif defined(__CUDACC__)
 template <typename... P, typename... A>
@@ -130,6 +137,13 @@ void launch(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
 template <typename... P, typename... A>
 void launch_blocks(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
   launch(d, grid, block, f, a...);
+}
+template <typename... P, typename... A>
+void launch_shared(gpu &d, dim3 grid, dim3 block, size_t bytes, void (*f)(P...), A... a) {
+  checked(cudaFuncSetAttribute(f, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+          "asking for shared memory");
+  f<<<grid, block, bytes, d.stream>>>(a...);
+  checked(cudaGetLastError(), "a launch");
 }
 #endif
 

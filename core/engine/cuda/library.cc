@@ -1,9 +1,10 @@
 // Convolutions by cuDNN and linear layers by cuBLAS: the only file that sees their headers.
 //
 // An engine is chosen once for each signature, at prepare, and kept: the one that the plan
-// book has, or the fastest of those that heuristics propose where the device is opened to
-// tune, or the first of them. Its workspace is the op's scratch memory, so the plan knows it. A
-// book whose engine is not there, or needs another workspace than it says, is an error.
+// book has, or the fastest of those that heuristics propose and of our own (mma_conv.cu) where
+// the device is opened to tune, or the first of cuDNN's. Its workspace is the op's scratch
+// memory, so the plan knows it. A book whose engine is not there, or needs another workspace
+// than it says, is an error.
 //
 // Of the engines proposed those are left out that round inputs where full f32 was asked for,
 // or sum in less than f32, or transform (FFT, Winograd), whose workspaces are large and
@@ -74,8 +75,9 @@ struct signature {
 
 // choice is a line of the plan book: signature, engine, knobs (number=value,...), workspace in
 // bytes and microseconds, separated by tabs. Microseconds are 0 where nothing was timed.
+constexpr int64_t own_engine = -1;
 struct choice {
-  int64_t engine = -1;
+  int64_t engine = 0;
   std::unordered_map<fe::KnobType_t, int64_t> knobs;
   int64_t workspace = 0;
   double microseconds = 0;
@@ -99,12 +101,14 @@ std::map<std::string, choice> read_book(const std::string &text) {
   for (std::string line; std::getline(lines, line);) {
     if (line.empty()) continue;
     std::istringstream fields(line);
-    std::string name, engine, knobs, workspace;
+    std::string name, engine, knobs, workspace, microseconds;
     std::getline(fields, name, '\t'), std::getline(fields, engine, '\t');
     std::getline(fields, knobs, '\t'), std::getline(fields, workspace, '\t');
+    std::getline(fields, microseconds, '\t');
     choice c;
     try {
       c.engine = std::stoll(engine), c.workspace = std::stoll(workspace);
+      c.microseconds = std::stod(microseconds);
       std::istringstream list(knobs);
       for (std::string knob; std::getline(list, knob, ',');) {
         size_t equal = knob.find('=');
@@ -113,7 +117,7 @@ std::map<std::string, choice> read_book(const std::string &text) {
       }
     } catch (const std::exception &) {
       fail(LB_INVALID,
-           "plan book: got %.200s, want a signature, an engine, knobs and a workspace between tabs",
+           "plan book: got %.200s, want signature, engine, knobs, workspace and microseconds between tabs",
            line.c_str());
     }
     book[name] = c;
@@ -233,17 +237,41 @@ struct rent {
   ~rent() { cudaFree(p); }
 };
 
-// seconds_of is the least time of a few runs of an engine.
-double microseconds_of(fe::graph::Graph &g, int64_t index, cudnnHandle_t h, cudaStream_t stream,
-                       std::unordered_map<int64_t, void *> &pack) {
-  rent workspace(g.get_workspace_size_plan_at_index(index));
+// pack_of has the places of a convolution's tensors.
+std::unordered_map<int64_t, void *> pack_of(const op &o) {
+  uint8_t *a = o.operands[0]->data, *b = o.operands[1]->data, *c = o.results[0]->data;
+  if (o.kind == kind_conv) return {{uid_x, a}, {uid_w, b}, {uid_y, c}};
+  if (o.kind == kind_conv_backward_data) return {{uid_y, a}, {uid_w, b}, {uid_x, c}};
+  return {{uid_x, a}, {uid_y, b}, {uid_w, c}};
+}
+
+// trial is a convolution without bias in memory of its own, to time engines with.
+struct trial {
+  value values[3];
+  std::vector<std::unique_ptr<rent>> memory;
+  op o;
+  explicit trial(const op &like) {
+    const value *from[3] = {like.operands[0], like.operands[1], like.results[0]};
+    for (int i = 0; i < 3; i++) {
+      values[i] = *from[i];
+      memory.push_back(std::make_unique<rent>(values[i].bytes));
+      values[i].data = static_cast<uint8_t *>(memory.back()->p);
+    }
+    o.kind = like.kind, o.attr = like.attr;
+    o.operands = {&values[0], &values[1], nullptr}, o.results = {&values[2]};
+  }
+};
+
+// microseconds_of is the least time of a few runs, or -1 if one fails.
+template <typename F>
+double microseconds_of(cudaStream_t stream, F run) {
   cudaEvent_t begin = nullptr, end = nullptr;
   checked(cudaEventCreate(&begin), "making an event");
   checked(cudaEventCreate(&end), "making an event");
   double least = -1;
   for (int i = 0; i < 8; i++) {
     cudaEventRecord(begin, stream);
-    if (g.execute_plan_at_index(h, pack, workspace.p, index).is_bad()) break;
+    if (!run()) break;
     cudaEventRecord(end, stream);
     float ms = 0;
     if (cudaEventSynchronize(end) != cudaSuccess || cudaEventElapsedTime(&ms, begin, end) != cudaSuccess)
@@ -269,29 +297,41 @@ void leave_out(fe::graph::Graph &g, const signature &s, const gpu &d) {
   if (d.workspace_limit > 0) g.deselect_workspace_greater_than(static_cast<int64_t>(d.workspace_limit));
 }
 
-// propose chooses among the engines of the heuristics; false: none can do it.
-bool propose(planned &p, const signature &s, gpu &d, cudnnHandle_t h) {
+// propose chooses among the engines of the heuristics and, where it times them, our own kernel;
+// false: none can do it.
+bool propose(planned &p, const signature &s, const op &o, gpu &d, cudnnHandle_t h) {
   fe::graph::Graph &g = p.graph;
   if (g.create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK}).is_bad()) return false;
   leave_out(g, s, d);
-  std::unique_ptr<rent> x, w, y;
-  std::unordered_map<int64_t, void *> pack;
-  if (d.tune) {
-    x = std::make_unique<rent>(s.x.bytes), w = std::make_unique<rent>(s.w.bytes),
-    y = std::make_unique<rent>(s.y.bytes);
-    pack = {{uid_x, x->p}, {uid_w, w->p}, {uid_y, y->p}};
-  }
+  auto timed = d.tune ? std::make_unique<trial>(o) : nullptr;
   bool found = false;
+  auto keep = [&](const choice &c, int64_t index) {
+    if (d.tune && c.microseconds < 0) return;
+    if (!found || c.microseconds < p.chosen.microseconds) p.chosen = c, p.index = index, found = true;
+  };
   for (int64_t i = 0; i < g.get_execution_plan_count(); i++) {
     if (g.build_plan_at_index(i).is_bad()) continue;
     choice c;
     c.workspace = g.get_workspace_size_plan_at_index(i);
     if (d.workspace_limit > 0 && static_cast<uint64_t>(c.workspace) > d.workspace_limit) continue;
     if (g.get_engine_and_knobs_at_index(i, c.engine, c.knobs).is_bad()) continue;
-    if (d.tune) c.microseconds = microseconds_of(g, i, h, d.stream, pack);
-    if (d.tune && c.microseconds < 0) continue;
-    if (!found || c.microseconds < p.chosen.microseconds) p.chosen = c, p.index = i, found = true;
+    if (d.tune) {
+      rent workspace(c.workspace);
+      auto pack = pack_of(timed->o);
+      c.microseconds = microseconds_of(
+          d.stream, [&] { return g.execute_plan_at_index(h, pack, workspace.p, i).is_good(); });
+    }
+    keep(c, i);
     if (!d.tune) break;
+  }
+  auto own = d.tune ? make_mma_conv(timed->o, d) : nullptr;
+  if (own && (d.workspace_limit == 0 || own->scratch <= d.workspace_limit)) {
+    rent workspace(static_cast<int64_t>(own->scratch));
+    timed->o.scratch = static_cast<uint8_t *>(workspace.p);
+    choice c;
+    c.engine = own_engine, c.workspace = static_cast<int64_t>(own->scratch);
+    c.microseconds = microseconds_of(d.stream, [&] { return own->run(timed->o), true; });
+    keep(c, 0);
   }
   return found;
 }
@@ -314,25 +354,37 @@ void follow(planned &p, const choice &c, const std::string &name) {
   p.chosen = c, p.index = 0;
 }
 
-std::shared_ptr<planned> engine_of(const signature &s, gpu &d) {
+std::shared_ptr<planned> engine_of(const op &o, gpu &d) {
   libraries &l = *d.library;
+  signature s(o);
   std::string name = s.text(d);
   auto known = l.engines.find(name);
   if (known != l.engines.end()) return known->second;
   auto p = std::make_shared<planned>();
   auto line = l.book.find(name);
+  bool listed = line != l.book.end();
+  if (listed ? line->second.engine == own_engine : d.own) {
+    auto own = make_mma_conv(o, d);
+    if (listed && !own)
+      fail(LB_INVALID, "plan book: there is no kernel of our own for %s: make the book again", name.c_str());
+    if (own) {
+      p->chosen.engine = own_engine, p->chosen.workspace = static_cast<int64_t>(own->scratch);
+      if (listed) p->chosen.microseconds = line->second.microseconds;
+      return l.engines[name] = p;
+    }
+  }
   if (d.planning) {
-    p->estimated = line == l.book.end();
-    if (!p->estimated) p->chosen = line->second;
+    p->estimated = !listed;
+    if (listed) p->chosen = line->second;
     return l.engines[name] = p;
   }
   cudnnHandle_t h = l.dnn_of(d.stream);
   describe_graph(p->graph, s);
   checked_graph(p->graph.validate(), "describing a convolution");
   checked_graph(p->graph.build_operation_graph(h), "describing a convolution");
-  if (line != l.book.end())
+  if (listed)
     follow(*p, line->second, name);
-  else if (!propose(*p, s, d, h))
+  else if (!propose(*p, s, o, d, h))
     p = nullptr;
   return l.engines[name] = p;
 }
@@ -348,14 +400,7 @@ struct dnn_conv : gpu_kernel {
     if (p->estimated) name = "cuDNN, workspace estimated";
   }
   void run(const op &o) override {
-    uint8_t *a = o.operands[0]->data, *b = o.operands[1]->data, *c = o.results[0]->data;
-    std::unordered_map<int64_t, void *> pack;
-    if (o.kind == kind_conv)
-      pack = {{uid_x, a}, {uid_w, b}, {uid_y, c}};
-    else if (o.kind == kind_conv_backward_data)
-      pack = {{uid_y, a}, {uid_w, b}, {uid_x, c}};
-    else
-      pack = {{uid_x, a}, {uid_y, b}, {uid_w, c}};
+    auto pack = pack_of(o);
     checked_graph(
         p->graph.execute_plan_at_index(d.library->dnn_of(d.stream), pack, align(o.scratch), p->index),
         "a convolution");
@@ -445,8 +490,9 @@ std::string choices_of(const program &p, gpu &d) {
 // make_conv: a signature that no engine can do, such as channels that it cannot align, has the
 // plain loop, and the kernel's name says so.
 std::unique_ptr<kernel> make_conv(const op &o, gpu &d) {
-  auto p = engine_of(signature(o), d);
+  auto p = engine_of(o, d);
   if (!p) return make_plain(o, d);
+  if (p->chosen.engine == own_engine) return make_mma_conv(o, d);
   return std::make_unique<dnn_conv>(o, d, p);
 }
 

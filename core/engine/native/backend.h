@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-#define LB_ABI 3u           // of the table below
+#define LB_ABI 4u           // of the table below
 #define LB_BLOB_VERSION 4u  // of the program that prepare reads: blob.cc has its fields
 
 #define LB_NOWHERE UINT64_MAX
@@ -60,6 +60,7 @@ typedef struct lb_options {
   int32_t deterministic;     // 1: only kernels that give the same bits every time
   int32_t scatter;           // 1: every place in an arena is an allocation of its own
   int32_t tune;              // 1: kernels are timed before one is chosen
+  int32_t own;               // 1: the backend's own kernels before a library's, where it has both
   uint64_t workspace_limit;  // no kernel is chosen that needs more scratch memory, in bytes; 0: no limit
   const char *plan_book;     // lines of engines to use, NULL: the backend chooses
 } lb_options;

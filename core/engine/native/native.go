@@ -101,7 +101,7 @@ type Options struct {
 	Device, Threads        int32
 	TF32                   bool
 	Deterministic, Scatter bool
-	Tune                   bool
+	Tune, Own              bool
 	WorkspaceLimit         uint64 // bytes
 	PlanBook               string
 }
@@ -111,7 +111,7 @@ func (b Backend) Open(o Options) (Device, error) {
 	var e C.lb_error
 	var d Device
 	c := C.lb_options{struct_size: C.sizeof_lb_options, device: C.int32_t(o.Device), threads: C.int32_t(o.Threads), precision: flag(o.TF32),
-		deterministic: flag(o.Deterministic), scatter: flag(o.Scatter), tune: flag(o.Tune), workspace_limit: C.uint64_t(o.WorkspaceLimit)}
+		deterministic: flag(o.Deterministic), scatter: flag(o.Scatter), tune: flag(o.Tune), own: flag(o.Own), workspace_limit: C.uint64_t(o.WorkspaceLimit)}
 	if o.PlanBook != "" {
 		c.plan_book = C.CString(o.PlanBook)
 		defer C.free(unsafe.Pointer(c.plan_book))

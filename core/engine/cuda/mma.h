@@ -1,0 +1,125 @@
+// Products of small matrices by a warp on tensor cores, and what feeds them.
+//
+// A 32-bit word holds one tf32 number or two neighbouring bf16 numbers. In words the operands of
+// both types lie in the same places, which is why kernels count in words: with g = lane / 4 and
+// t = lane % 4, lane holds of
+//   a [16 rows][8 words]     (g, t) (g+8, t) (g, t+4) (g+8, t+4)
+//   b [8 words][8 columns]   (t, g) (t+4, g)
+//   c [16 rows][8 columns]   (g, 2t) (g, 2t+1) (g+8, 2t) (g+8, 2t+1), f32
+// (PTX ISA, mma.m16n8k8 with .tf32 and mma.m16n8k16 with .bf16.)
+#pragma once
+#include "gpu.h"
+
+#ifdef LB_EMU
+#define LB_UNROLL
+#else
+#define LB_UNROLL _Pragma("unroll")
+#endif
+
+#if defined(LB_EMU) || defined(__CUDACC__)
+
+namespace lb {
+
+// to_tf32 rounds to 10 bits of mantissa, ties away from zero, and returns the word.
+__device__ inline uint32_t to_tf32(float x) {
+  uint32_t u;
+#ifdef LB_EMU
+  std::memcpy(&u, &x, sizeof u);
+  if ((u & 0x7f800000u) != 0x7f800000u) u = (u + 0x1000u) & ~0x1fffu;
+#else
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(u) : "f"(x));
+#endif
+  return u;
+}
+
+// mma adds a*b to c. T says what the words hold. All lanes of a warp call it together.
+template <typename T>
+__device__ void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+
+// load_rows fills a from shared memory. Lane gives the address of 4 words, at a multiple of 16
+// bytes: those of row lane % 16, the first four for lanes below 16 and the others above.
+__device__ inline void load_rows(uint32_t (&a)[4], const uint32_t *words);
+
+#ifdef LB_EMU
+
+namespace emu_words {
+inline uint32_t operands[emu::most_threads][6];
+inline const uint32_t *rows[emu::most_threads];
+inline float number(float, uint32_t word, int) {
+  float f;
+  std::memcpy(&f, &word, sizeof f);
+  return f;
+}
+inline float number(bf16, uint32_t word, int i) {
+  return widen(bf16{static_cast<uint16_t>(i ? word >> 16 : word)});
+}
+}  // namespace emu_words
+
+template <typename T>
+void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  using namespace emu_words;
+  unsigned me = emu::current, warp = me / 32 * 32, g = me % 32 / 4, t = me % 4;
+  std::copy_n(a, 4, operands[me]), std::copy_n(b, 2, operands[me] + 4);
+  emu::wait(emu::state::shuffle);
+  for (unsigned i = 0; i < 4; i++) {
+    unsigned column = 2 * t + i % 2;
+    float sum = 0;
+    for (unsigned k = 0; k < 8; k++) {
+      uint32_t left = operands[warp + g * 4 + k % 4][i / 2 + k / 4 * 2],
+               right = operands[warp + column * 4 + k % 4][4 + k / 4];
+      for (int half = 0; half < static_cast<int>(4 / sizeof(T)); half++)
+        sum += number(T{}, left, half) * number(T{}, right, half);
+    }
+    c[i] += sum;
+  }
+  emu::wait(emu::state::shuffle);
+}
+
+inline void load_rows(uint32_t (&a)[4], const uint32_t *words) {
+  using namespace emu_words;
+  unsigned me = emu::current, warp = me / 32 * 32, g = me % 32 / 4, t = me % 4;
+  if (reinterpret_cast<uintptr_t>(words) % 16 != 0) emu::stop("rows at an address that is no multiple of 16");
+  rows[me] = words;
+  emu::wait(emu::state::shuffle);
+  for (unsigned i = 0; i < 4; i++) a[i] = rows[warp + i * 8 + g][t];
+  emu::wait(emu::state::shuffle);
+}
+
+// shared_words is the block's shared memory of the size that it was launched with.
+inline uint32_t *shared_words() { return emu::dynamic; }
+
+#else
+
+template <>
+__device__ inline void mma<float>(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+template <>
+__device__ inline void mma<bf16>(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+__device__ inline void load_rows(uint32_t (&a)[4], const uint32_t *words) {
+  auto at = static_cast<unsigned>(__cvta_generic_to_shared(words));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+               : "r"(at));
+}
+
+__device__ inline uint32_t *shared_words() {
+  extern __shared__ uint4 words[];
+  return reinterpret_cast<uint32_t *>(words);
+}
+
+#endif
+
+}  // namespace lb
+
+#endif

@@ -1,0 +1,358 @@
+// Convolutions of 3x3 with stride 1 and padding 1 between 16 or 32 channels: most of what a ResNet
+// for CIFAR computes, and less than a library's tiles are wide. They are bound by memory, so a block
+// reads a tile of the image once, with its border, and keeps all weights.
+//
+// Operands are bf16, or f32 rounded to tf32; sums are f32. A tile is 256 elements of the image:
+// rows of all images, one below the other, by 8 or 16 columns. The rows above and below that
+// belong to another image count as zeros.
+//
+// Forward and backward to the data are one kernel: the latter's weights are turned by 180 degrees, and
+// their channels change places. The gradient of the weights is a product over all elements; blocks
+// leave sums of their own, which a second kernel adds in f64. The number of blocks follows from
+// the shapes alone: the same bits on every GPU.
+#include "mma.h"
+#include "tile.h"
+
+namespace lb {
+namespace {
+
+constexpr int threads = 256, warps = threads / 32, pixels = 256, taps = 9;
+
+struct image {
+  int rows;  // of all images
+  int h, w;
+  int down, across;  // tiles
+};
+
+template <int TW>
+image image_of(const value &x) {
+  constexpr int TH = pixels / TW;
+  image g;
+  g.h = static_cast<int>(x.dims[1]), g.w = static_cast<int>(x.dims[2]);
+  g.rows = static_cast<int>(x.dims[0]) * g.h;
+  g.down = (g.rows + TH - 1) / TH, g.across = (g.w + TW - 1) / TW;
+  return g;
+}
+
+struct alignas(16) quad {
+  uint32_t word[4];
+};
+
+template <typename T>
+struct conv_args {
+  image g;
+  const T *x, *w;  // w [K 3 3 C], or [C 3 3 K] of the convolution whose data's gradient this is
+  T *y;
+  int backward;
+};
+
+template <typename T, int C, int K>
+struct conv_shape {
+  static constexpr int words = C * static_cast<int>(sizeof(T)) / 4;  // of an element
+  static constexpr int chunk = words < 16 ? words : 16;              // of them at once in the tile
+  static constexpr int pitch = chunk + 4;  // 8 rows of 4 words then lie in different banks
+  static constexpr int steps = words / 8, blocks = K / 8;
+  static constexpr int weights = taps * steps * blocks * 64;
+};
+
+template <typename T, int C, int K, int TW>
+constexpr size_t conv_shared() {
+  using S = conv_shape<T, C, K>;
+  return 4 * (S::weights + (pixels / TW + 2) * (TW + 2) * S::pitch + 4);
+}
+
+__device__ inline uint32_t word_of(const float *w, int64_t at, int64_t) { return to_tf32(w[at]); }
+__device__ inline uint32_t word_of(const bf16 *w, int64_t at, int64_t next) {
+  return static_cast<uint32_t>(w[at].bits) | static_cast<uint32_t>(w[at + next].bits) << 16;
+}
+
+// load_weights brings the weights into the order in which lanes hold them. Column n of block j is
+// result channel n/2*2*blocks + 2*j + n%2: a lane's channels are then neighbours.
+template <typename T, int C, int K>
+__device__ inline void load_weights(const conv_args<T> &a, uint32_t *to) {
+  using S = conv_shape<T, C, K>;
+  constexpr int per_word = 4 / static_cast<int>(sizeof(T));
+  for (int i = static_cast<int>(threadIdx.x); i < S::weights; i += threads) {
+    int lane = i / 2 % 32, j = i / 64 % S::blocks, step = i / 64 / S::blocks % S::steps,
+        tap = i / 64 / S::blocks / S::steps;
+    int n = lane / 4, k = n / 2 * 2 * S::blocks + 2 * j + n % 2;
+    int c = (step * 8 + lane % 4 + i % 2 * 4) * per_word;
+    if (a.backward)
+      to[i] = word_of(a.w, (static_cast<int64_t>(c) * taps + (taps - 1 - tap)) * K + k, taps * K);
+    else
+      to[i] = word_of(a.w, (static_cast<int64_t>(k) * taps + tap) * C + c, 1);
+  }
+}
+
+__device__ inline quad rounded(quad v, float) {
+  for (uint32_t &word : v.word) {
+    float f;
+    memcpy(&f, &word, sizeof f);
+    word = to_tf32(f);
+  }
+  return v;
+}
+__device__ inline quad rounded(quad v, bf16) { return v; }
+
+// load_tile reads words [first, first+chunk) of the tile's elements and of the border.
+template <typename T, int C, int TW, int chunk, int pitch>
+__device__ inline void load_tile(const image &g, const T *x, int row, int column, int first, uint32_t *to) {
+  constexpr int words = C * static_cast<int>(sizeof(T)) / 4, across = TW + 2;
+  constexpr int parts = chunk / 4, all = (pixels / TW + 2) * across * parts,
+                turns = (all + threads - 1) / threads;
+  quad v[turns];
+  LB_UNROLL
+  for (int k = 0; k < turns; k++) {
+    int i = static_cast<int>(threadIdx.x) + k * threads, p = i / parts;
+    int r = row + p / across - 1, c = column + p % across - 1;
+    v[k] = quad{};
+    if (i < all && r >= 0 && r < g.rows && c >= 0 && c < g.w)
+      v[k] = *reinterpret_cast<const quad *>(reinterpret_cast<const uint32_t *>(x) +
+                                             (static_cast<int64_t>(r) * g.w + c) * words + first +
+                                             i % parts * 4);
+  }
+  LB_UNROLL
+  for (int k = 0; k < turns; k++) {
+    int i = static_cast<int>(threadIdx.x) + k * threads;
+    if (i < all) *reinterpret_cast<quad *>(to + i / parts * pitch + i % parts * 4) = rounded(v[k], T{});
+  }
+}
+
+template <typename T, int C, int K, int TW>
+__global__ void __launch_bounds__(threads, C + K == 32 ? 3 : 2) conv(conv_args<T> a) {
+  using S = conv_shape<T, C, K>;
+  constexpr int TH = pixels / TW, across = TW + 2;
+  uint32_t *weights = shared_words(), *tile = weights + S::weights,
+           *zeros = tile + (TH + 2) * across * S::pitch;
+  load_weights<T, C, K>(a, weights);
+  if (threadIdx.x < 4) zeros[threadIdx.x] = 0;
+  int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  for (int at = static_cast<int>(blockIdx.x); at < a.g.down * a.g.across; at += static_cast<int>(gridDim.x)) {
+    int row = at / a.g.across * TH, column = at % a.g.across * TW;
+    // What this lane loads for the warp's two blocks of 16 elements, and whether the rows above and
+    // below are of the same image.
+    const uint32_t *from[2];
+    bool above[2], below[2];
+    for (int m = 0; m < 2; m++) {
+      int p = warp * 32 + m * 16 + lane % 16, h = (row + p / TW) % a.g.h;
+      from[m] = tile + (p / TW * across + p % TW) * S::pitch + lane / 16 * 4;
+      above[m] = h > 0, below[m] = h < a.g.h - 1;
+    }
+    float sum[2][S::blocks][4] = {};
+    for (int first = 0; first < S::words; first += S::chunk) {
+      __syncthreads();
+      load_tile<T, C, TW, S::chunk, S::pitch>(a.g, a.x, row, column, first, tile);
+      __syncthreads();
+      const uint32_t *w = weights + first / 8 * S::blocks * 64 + lane * 2;
+      LB_UNROLL
+      for (int tap = 0; tap < taps; tap++) {
+        int r = tap / 3, s = tap % 3;
+        LB_UNROLL
+        for (int step = 0; step < S::chunk / 8; step++) {
+          uint32_t left[2][4];
+          for (int m = 0; m < 2; m++) {
+            bool inside = r == 1 || (r == 0 ? above[m] : below[m]);
+            load_rows(left[m], inside ? from[m] + (r * across + s) * S::pitch + step * 8 : zeros);
+          }
+          LB_UNROLL
+          for (int j = 0; j < S::blocks; j++) {
+            const uint32_t *b = w + ((tap * S::steps + step) * S::blocks + j) * 64;
+            uint32_t right[2] = {b[0], b[1]};
+            mma<T>(sum[0][j], left[0], right);
+            mma<T>(sum[1][j], left[1], right);
+          }
+        }
+      }
+    }
+    // A lane has 2*blocks neighbouring channels of four elements.
+    for (int m = 0; m < 2; m++)
+      for (int half = 0; half < 2; half++) {
+        int p = warp * 32 + m * 16 + half * 8 + lane / 4;
+        int r = row + p / TW, c = column + p % TW;
+        if (r >= a.g.rows || c >= a.g.w) continue;
+        T *to = a.y + (static_cast<int64_t>(r) * a.g.w + c) * K + lane % 4 * 2 * S::blocks;
+        for (int j = 0; j < S::blocks; j += 2) {
+          piece<T, 4> out;
+          for (int e = 0; e < 4; e++) narrow(sum[m][j + e / 2][half * 2 + e % 2], out.v[e]);
+          store<T, 4>(to + j * 2, out);
+        }
+      }
+  }
+}
+
+template <typename T>
+struct weights_args {
+  image g;
+  const T *x, *dy;
+  float *partial;  // [block][K 3 3 C]
+};
+
+// A row of the tiles in shared memory, in words: elements of neighbours lie in different banks.
+template <int C>
+constexpr int row_pitch = C + 8;
+
+template <int C, int K, int TW>
+constexpr size_t weights_shared() {
+  size_t tiles = (pixels / TW + 2) * (TW + 2) * row_pitch<C> + pixels * row_pitch<K>, sums = taps * C * K;
+  return 4 * (tiles > sums ? tiles : sums);
+}
+
+// load_numbers reads a tile with a border of so many elements as words of tf32, of which every bf16
+// is one.
+template <typename T, int C, int TW, int border>
+__device__ inline void load_numbers(const image &g, const T *x, int row, int column, uint32_t *to) {
+  constexpr int across = TW + 2 * border, parts = C / 4, all = (pixels / TW + 2 * border) * across * parts;
+  for (int i = static_cast<int>(threadIdx.x); i < all; i += threads) {
+    int p = i / parts, r = row + p / across - border, c = column + p % across - border;
+    quad v{};
+    if (r >= 0 && r < g.rows && c >= 0 && c < g.w) {
+      auto some = load<T, 4>(x + (static_cast<int64_t>(r) * g.w + c) * C + i % parts * 4);
+      for (int k = 0; k < 4; k++) v.word[k] = to_tf32(widen(some.v[k]));
+    }
+    *reinterpret_cast<quad *>(to + p * row_pitch<C> + i % parts * 4) = v;
+  }
+}
+
+// weights_partial: a warp has 16 channels of x by 16 of dy for all taps; where there are fewer such
+// pairs than warps, some share a pair and its elements.
+template <typename T, int C, int K, int TW>
+__global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a) {
+  constexpr int TH = pixels / TW, across = TW + 2, pairs = C / 16 * (K / 16), sharing = warps / pairs;
+  uint32_t *x = shared_words(), *dy = x + (TH + 2) * across * row_pitch<C>;
+  int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, g = lane / 4,
+      t = lane % 4;
+  int pair = warp % pairs, share = warp / pairs, c = pair % (C / 16) * 16, k = pair / (C / 16) * 16;
+  float sum[taps][2][4] = {};
+  for (int at = static_cast<int>(blockIdx.x); at < a.g.down * a.g.across; at += static_cast<int>(gridDim.x)) {
+    int row = at / a.g.across * TH, column = at % a.g.across * TW;
+    __syncthreads();
+    load_numbers<T, C, TW, 1>(a.g, a.x, row, column, x);
+    load_numbers<T, K, TW, 0>(a.g, a.dy, row, column, dy);
+    __syncthreads();
+    for (int step = share; step < pixels / 8; step += sharing) {  // 8 elements of a row
+      int p = step * 8, line = p / TW, h = (row + line) % a.g.h;
+      const uint32_t *from = dy + (p + t) * row_pitch<K> + k + g;
+      uint32_t right[2][2] = {{from[0], from[4 * row_pitch<K>]}, {from[8], from[4 * row_pitch<K> + 8]}};
+      LB_UNROLL
+      for (int tap = 0; tap < taps; tap++) {
+        int r = tap / 3, s = tap % 3;
+        if (h + r - 1 < 0 || h + r - 1 >= a.g.h) continue;  // all of the warp
+        const uint32_t *b = x + ((line + r) * across + p % TW + s + t) * row_pitch<C> + c + g;
+        uint32_t left[4] = {b[0], b[8], b[4 * row_pitch<C>], b[4 * row_pitch<C> + 8]};
+        mma<float>(sum[tap][0], left, right[0]);
+        mma<float>(sum[tap][1], left, right[1]);
+      }
+    }
+  }
+  // The warps of a pair add their sums one after the other.
+  auto *sums = reinterpret_cast<float *>(shared_words());
+  for (int turn = 0; turn < sharing; turn++) {
+    __syncthreads();
+    if (share != turn) continue;
+    LB_UNROLL
+    for (int tap = 0; tap < taps; tap++)
+      for (int i = 0; i < 8; i++) {
+        int channel = c + g + i % 4 / 2 * 8, of = k + i / 4 * 8 + 2 * t + i % 2;
+        float *to = sums + (of * taps + tap) * C + channel, own = sum[tap][i / 4][i % 4];
+        *to = turn == 0 ? own : *to + own;
+      }
+  }
+  __syncthreads();
+  for (int i = static_cast<int>(threadIdx.x); i < taps * C * K; i += threads)
+    a.partial[static_cast<int64_t>(blockIdx.x) * taps * C * K + i] = sums[i];
+}
+
+template <typename T>
+struct weights_total {
+  const float *partial;
+  T *dw;
+  int64_t blocks, n;
+  __device__ void operator()(int64_t i) const {
+    double sum = 0;
+    for (int64_t b = 0; b < blocks; b++) sum += partial[b * n + i];
+    narrow(static_cast<float>(sum), dw[i]);
+  }
+};
+
+// with calls f with numbers of channels and the width of a tile as constants.
+template <int N>
+struct constant {
+  static constexpr int value = N;
+};
+template <typename F>
+void with(int64_t c, int64_t k, int64_t w, F f) {
+  auto wide = [&](auto a, auto b) { w > 8 ? f(a, b, constant<16>{}) : f(a, b, constant<8>{}); };
+  auto second = [&](auto a) { k == 16 ? wide(a, constant<16>{}) : wide(a, constant<32>{}); };
+  c == 16 ? second(constant<16>{}) : second(constant<32>{});
+}
+
+// Blocks of the kernel of the weights' gradient: two for each processor of a large GPU.
+constexpr int most_blocks = 132 * 2;
+
+struct mma_conv : gpu_kernel {
+  int blocks = 0;
+  uint64_t sums = 0;  // bytes
+  mma_conv(const op &o, gpu &g) : gpu_kernel(g) {
+    name = "own, tensor cores";
+    if (o.kind != kind_conv_backward_weights) return;
+    const value &x = *o.operands[0], &dy = *o.operands[1];
+    image i = x.dims[2] > 8 ? image_of<16>(x) : image_of<8>(x);
+    blocks = std::min(i.down * i.across, most_blocks);
+    sums = static_cast<uint64_t>(blocks * taps * x.channels() * dy.channels() * 4);
+    scratch = sums;
+    if (o.results.size() > 1) scratch = std::max(sums, sum_columns_scratch(dy));
+  }
+  void run(const op &o) override {
+    typed(*o.operands[0], [&](auto number) {
+      using T = decltype(number);
+      if (o.kind == kind_conv_backward_weights)
+        weights<T>(o);
+      else
+        data<T>(o);
+    });
+    if (o.kind == kind_conv && o.operands[2]) add_bias(*o.results[0], o.in(2), d);
+    if (o.results.size() > 1) sum_columns(*o.operands[1], o.out(1), o.scratch, d);
+  }
+  template <typename T>
+  void data(const op &o) {
+    const value &x = *o.operands[0], &y = *o.results[0];
+    with(x.channels(), y.channels(), x.dims[2], [&](auto c, auto k, auto width) {
+      constexpr int C = decltype(c)::value, K = decltype(k)::value, TW = decltype(width)::value;
+      conv_args<T> a{image_of<TW>(x), at<T>(&x), at<T>(o.operands[1]), at<T>(&y), o.kind != kind_conv};
+      int grid = std::min(a.g.down * a.g.across, 132 * 4);
+      launch_shared(d, dim3(static_cast<unsigned>(grid)), dim3(threads), conv_shared<T, C, K, TW>(),
+                    conv<T, C, K, TW>, a);
+    });
+  }
+  template <typename T>
+  void weights(const op &o) {
+    const value &x = *o.operands[0], &dy = *o.operands[1], &dw = *o.results[0];
+    auto *partial = reinterpret_cast<float *>(o.scratch);
+    with(x.channels(), dy.channels(), x.dims[2], [&](auto c, auto k, auto width) {
+      constexpr int C = decltype(c)::value, K = decltype(k)::value, TW = decltype(width)::value;
+      weights_args<T> a{image_of<TW>(x), at<T>(&x), at<T>(&dy), partial};
+      launch_shared(d, dim3(static_cast<unsigned>(blocks)), dim3(threads), weights_shared<C, K, TW>(),
+                    weights_partial<T, C, K, TW>, a);
+    });
+    each(d, dw.elements, weights_total<T>{partial, at<T>(&dw), blocks, dw.elements});
+  }
+};
+
+bool few(int64_t channels) { return channels == 16 || channels == 32; }
+
+}  // namespace
+
+std::unique_ptr<kernel> make_mma_conv(const op &o, gpu &d) {
+  const value &x = o.kind == kind_conv_backward_data ? *o.results[0] : *o.operands[0];
+  const value &y = o.kind == kind_conv                 ? *o.results[0]
+                   : o.kind == kind_conv_backward_data ? *o.operands[0]
+                                                       : *o.operands[1];
+  const value &w = o.kind == kind_conv_backward_weights ? *o.results[0] : *o.operands[1];
+  const attributes &a = o.attr;
+  bool fits = few(x.channels()) && few(y.channels()) && w.dims[1] == 3 && w.dims[2] == 3 && a.groups == 1 &&
+              a.stride[0] == 1 && a.stride[1] == 1 && a.padding[0] == 1 && a.padding[1] == 1;
+  if (!fits || (x.type == type_f32 && !d.tf32)) return nullptr;
+  return std::make_unique<mma_conv>(o, d);
+}
+
+}  // namespace lb
