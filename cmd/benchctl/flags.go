@@ -58,10 +58,7 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "batch", "samples", "", "samples a step, comma separated (default: the data set's recipe)", list(&r.Batches, batch))
 	define(f, "aux-depths", "units", "2", "units of AugLocal's auxiliary networks (d), comma separated", list(&r.AuxDepths, number(1, math.MaxInt32)))
 	define(f, "modules", "count", "0", "local modules (K), comma separated; 0: one a unit", list(&r.Modules, number(0, math.MaxInt32)))
-	define(f, "precision", "name", r.Precision, "f32; bf16: activations and their gradients, with f32 weights; tf32: f32 whose products may be rounded", word(&r.Precision))
-	define(f, "backend", "name", r.Backend, "auto, cpu, cuda or reference", word(&r.Backend))
-	define(f, "device", "number", "0", "which device of the backend, from 0", one(&r.Device, number(0, math.MaxInt32)))
-	define(f, "threads", "count", "0", "threads of the cpu backend; 0: all cores", one(&r.Threads, number(0, math.MaxInt32)))
+	addDevice(f, r)
 	define(f, "selection", "name", "uniform", "which units AugLocal's auxiliary networks copy", word(&r.Selection))
 	define(f, "pyramid-coefficient", "fraction", "0.5", "how fast AugLocal's auxiliary depth falls, in (0, 1]", one(&r.PyramidCoefficient, real))
 	f.BoolVar(&r.NoPyramid, "no-pyramid", false, "give every auxiliary network the full depth")
@@ -78,6 +75,14 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "format", "name", "table", "of the results: table, markdown, csv, latex or json", word(&s.format))
 	s.format = "table"
 	return s
+}
+
+// addDevice defines the flags that say what computes, and how.
+func addDevice(f *pflag.FlagSet, r *suite.Request) {
+	define(f, "precision", "name", r.Precision, "f32; bf16: activations and their gradients, with f32 weights; tf32: f32 whose products may be rounded", word(&r.Precision))
+	define(f, "backend", "name", r.Backend, "cpu, cuda, reference, or auto: the cpu, for a GPU has to be asked for", word(&r.Backend))
+	define(f, "device", "number", "0", "which device of the backend, from 0", one(&r.Device, number(0, math.MaxInt32)))
+	define(f, "threads", "count", "0", "threads of the cpu backend; 0: all cores", one(&r.Threads, number(0, math.MaxInt32)))
 }
 
 // addTraining defines the flags that only matter to a run that trains.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -19,8 +20,7 @@ import (
 // reproduceFlags are those of `reproduce`.
 type reproduceFlags struct {
 	table, scale, quirks, out, dataDir, format string
-	seeds                                      []uint64
-	threads                                    int
+	request                                    suite.Request // seeds, and what computes
 	noRun, quiet                               bool
 }
 
@@ -42,12 +42,12 @@ func reproduceCommand(env Env) *cobra.Command {
 		Example: "  benchctl reproduce --table memory\n  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
 		Args:    noArguments,
 	}
-	f := &reproduceFlags{scale: scaleSmoke, quirks: "none", format: "table", seeds: []uint64{1}}
+	f := &reproduceFlags{scale: scaleSmoke, quirks: "none", format: "table", request: suite.Defaults()}
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "table", "name", "", "cifar10, infopro-cifar10, svhn, stl10, imagenet, memory or ablation", word(&f.table))
 	define(flags, "scale", "name", f.scale, "full: the paper's epochs; reduced: a tenth; smoke: one epoch of 2048 samples", word(&f.scale))
-	define(flags, "seeds", "count or list", "1", "3: the seeds 1 to 3; 1,2,5: these seeds", seeds(&f.seeds))
+	define(flags, "seeds", "count or list", "1", "3: the seeds 1 to 3; 1,2,5: these seeds", seeds(&f.request.Seeds))
 	define(flags, "quirks", "name", f.quirks, "paper: report the best epoch on the test set, as the programs do; none: the last", word(&f.quirks))
 	f.dataDir = env.Getenv("BENCHCTL_DATA")
 	if f.dataDir == "" {
@@ -56,7 +56,7 @@ func reproduceCommand(env Env) *cobra.Command {
 	define(flags, "data-dir", "folder", f.dataDir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
 	f.out = filepath.Join("results", "reproductions")
 	define(flags, "out", "folder", f.out, "of the records", word(&f.out))
-	define(flags, "threads", "count", "0", "threads of the cpu backend; 0: all cores", one(&f.threads, number(0, math.MaxInt32)))
+	addDevice(flags, &f.request)
 	define(flags, "format", "name", f.format, "of the table: table, markdown, csv, latex or json", word(&f.format))
 	flags.BoolVar(&f.noRun, "no-run", false, "judge the records that there are, run nothing")
 	flags.BoolVar(&f.quiet, "quiet", false, "no progress on standard error")
@@ -71,6 +71,7 @@ type reproduction struct {
 	why     string         // no spec can be made of it
 	own, sd float64
 	n       int
+	places  []string // what the runs were made on
 }
 
 func (f *reproduceFlags) run(env Env) error {
@@ -88,6 +89,9 @@ func (f *reproduceFlags) run(env Env) error {
 	if f.quirks != "none" && f.quirks != "paper" {
 		return usage(fmt.Errorf("quirks: got %q, want none or paper", f.quirks))
 	}
+	if _, err := f.request.Expand(); err != nil {
+		return usage(err)
+	}
 	all := make([]reproduction, len(cells))
 	var missing []results.Spec
 	for i, c := range cells {
@@ -102,6 +106,7 @@ func (f *reproduceFlags) run(env Env) error {
 		return err
 	}
 	failed := 0
+	var places []string
 	t := f.heading()
 	for i := range all {
 		if err := f.measure(&all[i]); err != nil {
@@ -112,7 +117,9 @@ func (f *reproduceFlags) run(env Env) error {
 			failed++
 		}
 		t.Rows = append(t.Rows, row(all[i], verdict))
+		places = append(places, all[i].places...)
 	}
+	t.Notes = append(t.Notes, f.note(places))
 	var verdict error
 	if failed > 0 {
 		verdict = &verdictError{fmt.Sprintf("reproduce: %d of %d cells of %s do not hold", failed, len(all), f.table)}
@@ -125,9 +132,12 @@ func (f *reproduceFlags) run(env Env) error {
 
 // prepare turns a cell into specs, one a seed.
 func (f *reproduceFlags) prepare(c published.Cell) reproduction {
-	r := suite.Request{Methods: []string{c.Method}, Networks: []string{c.Network}, Datasets: []string{c.Dataset}, Seeds: f.seeds,
-		Modules: []int{c.Modules}, AuxDepths: []int{max(c.AuxDepth, 2)}, Mode: c.Options["mode"], Cuts: c.Options["cuts"], Threads: f.threads, Epochs: c.Epochs,
-		Selection: c.Options["selection"], NoPyramid: c.Options["pyramid"] == "no"}
+	r := suite.Request{Methods: []string{c.Method}, Networks: []string{c.Network}, Datasets: []string{c.Dataset}, Seeds: f.request.Seeds,
+		Modules: []int{c.Modules}, AuxDepths: []int{max(c.AuxDepth, 2)}, Mode: c.Options["mode"], Cuts: c.Options["cuts"], Epochs: c.Epochs,
+		Selection: c.Options["selection"], NoPyramid: c.Options["pyramid"] == "no", Threads: f.request.Threads}
+	if c.Metric != "memory" { // which is a model's, and of no device
+		r.Backend, r.Precision, r.Device = f.request.Backend, f.request.Precision, f.request.Device
+	}
 	if c.Batch > 0 {
 		r.Batches = []int64{c.Batch}
 	}
@@ -183,6 +193,7 @@ func (f *reproduceFlags) measure(r *reproduction) error {
 		}
 		if ok && top1 != nil {
 			values = append(values, *top1)
+			r.places = append(r.places, fmt.Sprintf("%s (%s, %s)", cmp.Or(rec.Environment.GPU, rec.Environment.CPU, "a machine without a name"), s.Backend, s.Precision))
 		}
 	}
 	for _, v := range values {
@@ -235,12 +246,21 @@ func (f *reproduceFlags) heading() table.Table {
 		textColumn("method", "method"), numberColumn("modules", "K"), numberColumn("aux_depth", "d"), textColumn("options", "options"), textColumn("metric", "metric"),
 		numberColumn("published", "published"), numberColumn("own", "own"), numberColumn("difference", "difference"), numberColumn("runs", "seeds"),
 		textColumn("verdict", "verdict"), textColumn("mark", "mark"), textColumn("source", "source")}}
-	t.Notes = []string{"Marks: A seen in the authors' own material, B restated by others, D derived from such a figure.",
-		fmt.Sprintf("Our accuracies are at scale %s on the cpu backend, %s.", f.scale, map[string]string{"none": "of the last epoch", "paper": "of the best epoch on the test set, as the programs report it"}[f.quirks])}
-	if f.table == "memory" {
-		t.Notes[1] = "Our memory is the eager model's estimate of a first step with algorithm search; no GPU was used. GB are 10^9 bytes."
-	}
+	t.Notes = []string{"Marks: A seen in the authors' own material, B restated by others, D derived from such a figure."}
 	return t
+}
+
+// note says what our own figures are, and on what they were made.
+func (f *reproduceFlags) note(places []string) string {
+	if f.table == "memory" {
+		return "Our memory is the eager model's estimate of a first step with algorithm search; no GPU was used. GB are 10^9 bytes."
+	}
+	if len(places) == 0 {
+		return fmt.Sprintf("There is no accuracy of our own at scale %s yet.", f.scale)
+	}
+	slices.Sort(places)
+	epoch := map[string]string{"none": "of the last epoch", "paper": "of the best epoch on the test set, as the programs report it"}[f.quirks]
+	return fmt.Sprintf("Our accuracies are at scale %s, %s, on %s.", f.scale, epoch, strings.Join(slices.Compact(places), " and "))
 }
 
 func row(r reproduction, verdict string) []table.Cell {

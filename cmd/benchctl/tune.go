@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
@@ -29,7 +30,7 @@ func tuneCommand(env Env) *cobra.Command {
 	path := filepath.Join("results", "planbook", "book.json")
 	define(c.Flags(), "book", "file", path, "the plan book", word(&path))
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		request, _, err := s.expand(c)
+		request, format, err := s.expand(c)
 		if err != nil {
 			return err
 		}
@@ -41,6 +42,7 @@ func tuneCommand(env Env) *cobra.Command {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return usage(err)
 		}
+		t := table.Table{Title: "Plan book " + path, Columns: []table.Column{textColumn("run", "run"), textColumn("gpu", "GPU"), numberColumn("new", "new engines")}}
 		for _, spec := range specs {
 			if spec.Backend != "cuda" {
 				return usage(fmt.Errorf("backend: got %s, want cuda: its kernels are chosen by the device", spec.Backend))
@@ -53,9 +55,10 @@ func tuneCommand(env Env) *cobra.Command {
 			if err := book.Write(path); err != nil {
 				return usage(err)
 			}
-			fmt.Fprintf(env.Stdout, "%s: %d new engines on %s\n", results.SpecID(spec), len(book.Entries)-before, gpu)
+			added := int64(len(book.Entries) - before)
+			t.Rows = append(t.Rows, []table.Cell{table.Text(results.SpecID(spec)), table.Text(gpu), wholeCell(&added)})
 		}
-		return nil
+		return env.emit(format, answer{tables: []table.Table{t}}, nil)
 	}
 	return c
 }

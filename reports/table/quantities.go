@@ -34,7 +34,20 @@ func quantities() []quantity {
 			medianStep, func(mean, sd float64) string { return number(mean*1e3, sd*1e3) }, -1, true},
 		{Column{Key: "samples_per_second", Name: "throughput", Unit: "samples/s", Align: AlignRight},
 			func(r results.Record) *float64 { return r.Time.SamplesPerSecond }, number, 1, true},
+		{Column{Key: "epoch_energy_joules", Name: "energy, an epoch", Unit: "J", Align: AlignRight}, epochEnergy, number, -1, true},
 	}
+}
+
+// epochEnergy is the mean over the epochs that a GPU's energy is known of, evaluation included.
+func epochEnergy(r results.Record) *float64 {
+	if len(r.GPU.Epochs) == 0 {
+		return nil
+	}
+	sum := 0.0
+	for _, e := range r.GPU.Epochs {
+		sum += e.EnergyJoules
+	}
+	return new(sum / float64(len(r.GPU.Epochs)))
 }
 
 func medianStep(r results.Record) *float64 {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,30 @@ func sweep() []results.Record {
 }
 
 func TestSummaryGolden(t *testing.T) { golden(t, "summary", Summary(sweep())) }
+
+// TestSummaryOfEnergy has a column for the energy of an epoch where a GPU told it: the mean over the
+// epochs, and relative to BP.
+func TestSummaryOfEnergy(t *testing.T) {
+	bp, local := run("bp", 0, 0.93, 800, 500), run("dgl", 0, 0.91, 400, 450)
+	bp.GPU.Epochs = []results.EpochEnergy{{Epoch: 1, EnergyJoules: 1500}, {Epoch: 2, EnergyJoules: 1700}}
+	local.GPU.Epochs = []results.EpochEnergy{{Epoch: 1, EnergyJoules: 1200}}
+	s := Summary([]results.Record{bp, local, run("predsim", 0, 0.9, 400, 450)})
+	column := slices.IndexFunc(s.Columns, func(c Column) bool { return c.Key == "epoch_energy_joules" })
+	if column < 0 {
+		t.Fatal("no column for the energy")
+	}
+	if got := *s.Rows[0][column].Number; got != 1600 {
+		t.Errorf("bp: got %g J, want the mean of 1500 and 1700", got)
+	}
+	for _, r := range s.Rows[1:] {
+		switch c := r[column]; {
+		case r[0].Text == "predsim" && c.Number != nil:
+			t.Errorf("predsim: got %g J, want none: no GPU told", *c.Number)
+		case r[0].Text == "dgl" && (*c.Number != 1200 || *c.Ratio != 0.75 || !c.Best):
+			t.Errorf("dgl: got %+v, want 1200 J, 0.75 of BP's, the best", c)
+		}
+	}
+}
 
 func TestSummaryOfNothing(t *testing.T) {
 	var b bytes.Buffer
