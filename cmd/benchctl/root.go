@@ -70,11 +70,16 @@ func noArguments(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	what := "argument"
-	if c.HasSubCommands() {
-		what = "command"
+	if !c.HasSubCommands() {
+		return &usageError{fmt.Errorf("argument: got %q, want flags only", args[0]), c.CommandPath() + " --help lists the flags"}
 	}
-	return &usageError{fmt.Errorf("%s: got %q, want none such", what, args[0]), c.CommandPath() + " --help lists what there is"}
+	var names []string
+	for _, sub := range c.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	return &usageError{fmt.Errorf("command: got %q, want one of %s", args[0], strings.Join(names, ", ")), c.CommandPath() + " --help says what they do"}
 }
 
 func version() string {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/reports/figure"
@@ -244,7 +245,7 @@ func draw(env Env, records []results.Record, dir string, quiet bool) ([]string, 
 
 // dryRun is the table of what would be run.
 func dryRun(specs []results.Spec) table.Table {
-	t := table.Table{Title: fmt.Sprintf("%d runs", len(specs)), Columns: append(specColumns(),
+	t := table.Table{Title: english.Plural(len(specs), "run", ""), Columns: append(specColumns(),
 		numberColumn("seed", "seed"), numberColumn("epochs", "epochs"), textColumn("id", "id"))}
 	for _, s := range specs {
 		t.Rows = append(t.Rows, append(specCells(s),
