@@ -21,6 +21,9 @@ type StepOptions struct {
 	// RecomputeNorm does not save the results of normalisations, which the backward
 	// pass makes again from the convolutions' results: the same bits, less memory.
 	RecomputeNorm bool
+	// Again names results of the forward pass that are not saved either: FitBudget chooses
+	// them.
+	Again map[string]bool
 	// DeferUpdates keeps all gradients until one update of everything ends the step,
 	// as eager frameworks do: the same bits, more memory.
 	DeferUpdates bool
@@ -267,6 +270,11 @@ func (s *Step) finish(b *graph.Builder, o StepOptions) (*Step, error) {
 	passes.FuseGradientSum(g)
 	if o.RecomputeNorm {
 		for _, v := range passes.NormResults(g, normChain, s.kept) {
+			s.recomputed[v] = true
+		}
+	}
+	for _, v := range g.Values {
+		if o.Again[v.Name] {
 			s.recomputed[v] = true
 		}
 	}

@@ -1,6 +1,8 @@
 package methods_test
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -23,6 +25,16 @@ func session(t *testing.T, network, method string, o methods.Options) *train.Ses
 // sessionWith is session with the given ways of trading memory.
 func sessionWith(t *testing.T, network, method string, o methods.Options, trade core.StepOptions) *train.Session {
 	t.Helper()
+	s, err := fittedSession(t, network, method, o, trade, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// fittedSession is sessionWith, made to fit into so many bytes unless they are 0.
+func fittedSession(t *testing.T, network, method string, o methods.Options, trade core.StepOptions, budget int64) (*train.Session, error) {
+	t.Helper()
 	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
 	if err != nil {
 		t.Fatal(err)
@@ -40,6 +52,11 @@ func sessionWith(t *testing.T, network, method string, o methods.Options, trade 
 	trade.Batch, trade.Image = 8, n.Input
 	trade.Mean, trade.Deviation = [4]float64{125.3, 123.0, 113.9}, [4]float64{63.0, 62.1, 66.7}
 	trade.SGD = graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
+	if budget > 0 {
+		if trade, err = core.FitBudget(d, stages, trade, budget); err != nil {
+			return nil, err
+		}
+	}
 	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: trade})
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +65,7 @@ func sessionWith(t *testing.T, network, method string, o methods.Options, trade 
 	if err := s.Initialise(3); err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return s, nil
 }
 
 func trainSteps(t *testing.T, s *train.Session, steps int) (losses []float32) {
@@ -166,16 +183,13 @@ func TestCheckpointSaves(t *testing.T) {
 	}
 }
 
-// TestTradingMemoryKeepsTheBits: recomputed normalisations and deferred updates
-// change where bytes are, not what they are.
+// TestTradingMemoryKeepsTheBits: recomputed normalisations, deferred updates and
+// budgets change where bytes are, not what they are. A budget holds.
 func TestTradingMemoryKeepsTheBits(t *testing.T) {
 	for _, m := range methods.List() {
 		plain := session(t, "resnet20", m.Name, methods.Options{})
 		want := trainSteps(t, plain, 3)
-		for name, trade := range map[string]core.StepOptions{
-			"recompute": {RecomputeNorm: true}, "deferred": {DeferUpdates: true}, "both": {RecomputeNorm: true, DeferUpdates: true},
-		} {
-			s := sessionWith(t, "resnet20", m.Name, methods.Options{}, trade)
+		check := func(name string, s *train.Session) {
 			if got := trainSteps(t, s, 3); !sameBits(got, want) {
 				t.Errorf("%s, %s: losses %v, want %v", m.Name, name, got, want)
 			}
@@ -187,6 +201,30 @@ func TestTradingMemoryKeepsTheBits(t *testing.T) {
 			before, after := plain.Training.Profile.PlannedPeakBytes, s.Training.Profile.PlannedPeakBytes
 			if name == "recompute" && m.Name != "checkpoint" && after >= before || name == "deferred" && after < before {
 				t.Errorf("%s, %s: planned peak %d, plain %d", m.Name, name, after, before)
+			}
+		}
+		for name, trade := range map[string]core.StepOptions{
+			"recompute": {RecomputeNorm: true}, "deferred": {DeferUpdates: true}, "both": {RecomputeNorm: true, DeferUpdates: true},
+		} {
+			check(name, sessionWith(t, "resnet20", m.Name, methods.Options{}, trade))
+		}
+		percents := []int64{90, 75}
+		if m.Name == "bp" {
+			percents = append(percents, 50)
+		}
+		for _, percent := range percents {
+			budget := plain.Training.Layout.ArenaBytes() * percent / 100
+			s, err := fittedSession(t, "resnet20", m.Name, methods.Options{}, core.StepOptions{}, budget)
+			var over *core.OverBudget
+			if errors.As(err, &over) && m.Name != "bp" && (m.Name != "auglocal" || percent < 90) {
+				continue // of so small a batch most is parameters: the others have little to give
+			}
+			if err != nil {
+				t.Fatalf("%s in %d %%: %v", m.Name, percent, err)
+			}
+			check(fmt.Sprintf("%d %%", percent), s)
+			if arena := s.Training.Layout.ArenaBytes(); arena > budget {
+				t.Errorf("%s in %d %%: the arena has %d bytes, want at most %d", m.Name, percent, arena, budget)
 			}
 		}
 	}

@@ -105,6 +105,8 @@ def print_benchmarks(results: dict[str, Any]) -> None:
             name += " tuned"
         if row["overlap"] > 1:
             name += f" overlap {row['overlap']}"
+        if row["budget_bytes"]:
+            name += " budget"
         print(
             f"{name:34} {milliseconds(median(row['step_seconds'])):>8}"
             f" {milliseconds(median(row.get('peer_step_seconds'))):>8}"

@@ -40,6 +40,7 @@ type Compiled struct {
 	Allocations []plan.Allocation
 	Kernels     []string
 	Scratch     []int64
+	Again       int // results that the backward pass makes again for the spec's budget
 }
 
 // Audit proves the isolation of the modules, or names what breaks it.
@@ -92,7 +93,11 @@ func CompileOn(d engine.Device, spec results.Spec) (*Compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	step, err := core.TrainingStep(b.stages, b.stepOptions(spec))
+	o, err := b.fittedOptions(d, spec)
+	if err != nil {
+		return nil, err
+	}
+	step, err := core.TrainingStep(b.stages, o)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +115,7 @@ func CompileOn(d engine.Device, spec results.Spec) (*Compiled, error) {
 		return nil, err
 	}
 	return &Compiled{Spec: spec, Model: m, Memory: sizes, Network: b.network, Stages: b.stages, Step: step, Profile: p.Profile,
-		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch()}, nil
+		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch(), Again: len(o.Again)}, nil
 }
 
 // predictEager fills in what an eager framework would report for the step; nothing in
@@ -128,6 +133,16 @@ func (b *built) predictEager(spec results.Spec, m *results.Memory) error {
 	p := eager.Predict(step.Graph)
 	m.EagerRequestedBytes, m.EagerAllocatedBytes, m.EagerReservedBytes, m.EagerSearchedBytes = &p.RequestedBytes, &p.AllocatedBytes, &p.ReservedBytes, &p.SearchedBytes
 	return nil
+}
+
+// fittedOptions are stepOptions, with what has to be made again for the spec's budget.
+func (b *built) fittedOptions(d engine.Device, spec results.Spec) (core.StepOptions, error) {
+	o := b.stepOptions(spec)
+	budget, _ := Budget(spec)
+	if budget == 0 {
+		return o, nil
+	}
+	return core.FitBudget(d, b.stages, o, budget)
 }
 
 // stepOptions are the constants of the step program of a spec.
@@ -202,14 +217,15 @@ func memory(p *plan.Profile) results.Memory {
 	return m
 }
 
-// SessionOptions are the programs of a spec for full training batches only: what
+// SessionOptions are the programs of a spec for full training batches only, on a device: what
 // a benchmark of the step needs.
-func SessionOptions(spec results.Spec) (train.SessionOptions, error) {
+func SessionOptions(d engine.Device, spec results.Spec) (train.SessionOptions, error) {
 	b, err := stagesOf(spec)
 	if err != nil {
 		return train.SessionOptions{}, err
 	}
-	return train.SessionOptions{Stages: b.stages, Step: b.stepOptions(spec)}, nil
+	step, err := b.fittedOptions(d, spec)
+	return train.SessionOptions{Stages: b.stages, Step: step}, err
 }
 
 // CheckInit says whether a file of weights fits the network and the auxiliary

@@ -153,12 +153,15 @@ func (x *execution) run(ctx context.Context) error {
 func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, data *datasets.Dataset) error {
 	spec := x.job.Spec
 	x.record.Environment = environment(device)
+	step, err := b.fittedOptions(device, spec)
+	if err != nil {
+		return err
+	}
 	x.watch = watchGPU(x.record, device, x.nvml, x.now)
 	defer x.watch.close()
 	debug.SetGCPercent(10) // the heap holds the data set, and may not grow to twice that
 	debug.FreeOSMemory()
 	baseline, measured := residentBytes()
-	step := b.stepOptions(spec)
 	step.Heads = x.job.EvalHeads
 	session, err := train.NewSession(device, train.SessionOptions{
 		Stages: b.stages, Step: step, Evaluation: true,
@@ -176,6 +179,9 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, d
 	}
 	arena := session.ArenaBytes()
 	x.record.Memory.ArenaBytes = &arena
+	if budget, _ := Budget(spec); budget > 0 && arena > budget {
+		return fmt.Errorf("budget: got %d bytes, want at least %d: the evaluation of the network needs as much", budget, arena)
+	}
 	if measured {
 		x.record.Memory.ProcessBaselineBytes = &baseline
 	}

@@ -9,7 +9,9 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/core/plan"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/meter"
@@ -84,10 +86,14 @@ func ExecuteProfile(ctx context.Context, j Job) (*Profile, error) {
 // profileOn profiles on an open device.
 func profileOn(ctx context.Context, device engine.Device, b *built, j Job) (*Profile, error) {
 	x := &profiler{batch: newBatch(b, j.Spec), found: &Profile{}}
+	step, err := b.fittedOptions(device, j.Spec)
+	if err != nil {
+		return nil, err
+	}
 	debug.SetGCPercent(10)
 	debug.FreeOSMemory()
 	x.baseline, x.measured = residentBytes()
-	if err := x.prepare(b, j.Spec, device); err != nil {
+	if err := x.prepare(b.stages, step, j.Spec, device); err != nil {
 		return nil, err
 	}
 	defer x.session.Close()
@@ -146,9 +152,9 @@ func (x *profiler) peak(phase string, f func() error) error {
 	return nil
 }
 
-func (x *profiler) prepare(b *built, spec results.Spec, device engine.Device) error {
+func (x *profiler) prepare(stages []model.Stage, step core.StepOptions, spec results.Spec, device engine.Device) error {
 	err := x.peak(PeakPrepare, func() (err error) {
-		x.session, err = train.NewSession(device, train.SessionOptions{Stages: b.stages, Step: b.stepOptions(spec), Evaluation: true})
+		x.session, err = train.NewSession(device, train.SessionOptions{Stages: stages, Step: step, Evaluation: true})
 		return err
 	})
 	if err != nil {

@@ -44,6 +44,7 @@ type Request struct {
 	NoAugment                   bool
 	Recompute                   string // none, or norm: what the backward pass makes again
 	Update                      string // early, or deferred to the end of the step
+	Budget                      int64  // bytes that the arena of a training step may have: activations are made again until it fits; 0: as it comes
 	Overlap                     int    // local modules in flight; 0 or 1: one after the other
 	WorkspaceLimit              int64  // bytes of scratch memory a kernel may need; 0: any
 	Deterministic               bool   // cuda: only kernels that give the same bits every time
@@ -142,6 +143,12 @@ func (r Request) check() error {
 		if c.value != "" && c.value != c.want[0] && c.value != c.want[1] {
 			return fmt.Errorf("%s: got %q, want %s or %s", c.name, c.value, c.want[0], c.want[1])
 		}
+	}
+	if r.Budget < 0 {
+		return fmt.Errorf("budget: got %d bytes, want 0 or more", r.Budget)
+	}
+	if r.Budget > 0 && r.Overlap > 1 {
+		return fmt.Errorf("budget: got one with %d modules in flight, want one module after the other: what is alive at a time then depends on the order", r.Overlap)
 	}
 	if r.Deterministic && r.Backend != backendCUDA {
 		return fmt.Errorf("deterministic: backend %s always is, the flag is for backend cuda", r.Backend)
@@ -252,6 +259,15 @@ func InFlight(s results.Spec) (modules int, alone results.Spec) {
 	return modules, s
 }
 
+// Budget is what the arena of a spec's training step may have in bytes, 0 if nobody asked, and the
+// same spec without a budget.
+func Budget(s results.Spec) (bytes int64, free results.Spec) {
+	bytes, _ = strconv.ParseInt(cmp.Or(s.Options[optionBudget], "0"), 10, 64)
+	s.Options = maps.Clone(s.Options)
+	delete(s.Options, optionBudget)
+	return bytes, s
+}
+
 // CheckRunnable says why the backend of a spec cannot run it as it asks, though it can
 // be planned.
 func CheckRunnable(s results.Spec) error {
@@ -290,6 +306,9 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 	}
 	if r.Recompute == RecomputeNorm {
 		spec.Options[optionRecompute] = r.Recompute
+	}
+	if r.Budget > 0 {
+		spec.Options[optionBudget] = fmt.Sprint(r.Budget)
 	}
 	if r.Update == UpdateDeferred {
 		spec.Options[optionUpdate] = r.Update
@@ -341,6 +360,7 @@ const (
 	optionCoefficients = "coefficients"
 	optionInit         = "init" // digest of the file of starting weights
 	optionRecompute    = "recompute"
+	optionBudget       = "budget" // bytes
 	optionUpdate       = "update"
 	optionOverlap      = "overlap"
 	// only where it is asked for

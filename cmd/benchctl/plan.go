@@ -46,6 +46,9 @@ func planCommand(env Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if budget > 0 && request.Budget > 0 {
+			return usage(errors.New("fit: got one with --budget, want one of them: --fit looks for the batch, --budget for what to make again"))
+		}
 		if budget > 0 && len(request.Batches) == 0 {
 			request.Batches = []int64{1}
 		}
@@ -166,6 +169,11 @@ func planTables(d engine.Device, specs []results.Spec, f planFlags) ([]table.Tab
 	} else if len(t.Rows) > 0 {
 		tables = append(tables, t)
 	}
+	if t, err := budgetTable(d, all); err != nil {
+		return nil, nil, err
+	} else if len(t.Rows) > 0 {
+		tables = append(tables, t)
+	}
 	if f.details || len(all) == 1 {
 		for _, p := range all {
 			tables = append(tables, moduleTable(p), scopeTable(p), topTable(p), sparklineTable(p))
@@ -222,6 +230,28 @@ func overlapTable(d engine.Device, all []profiled) (table.Table, error) {
 		t.Rows = append(t.Rows, append(specCells(p.Spec), table.Number(float64(inFlight), fmt.Sprint(inFlight)),
 			over(bytesCell(m.PlannedPeakBytes), one.PlannedPeakBytes), over(bytesCell(m.ArenaBytes), one.ArenaBytes),
 			bytesCell(one.PlannedPeakBytes), bytesCell(one.ArenaBytes)))
+	}
+	return t, nil
+}
+
+// budgetTable says what steps that were made to fit pay for it; it has no rows where there are none.
+func budgetTable(d engine.Device, all []profiled) (table.Table, error) {
+	t := table.Table{Title: "What fitting into the budget costs", Columns: append(specColumns(), numberColumn("budget_bytes", "budget"),
+		numberColumn("arena_bytes", "arena"), numberColumn("free_arena_bytes", "arena without"), numberColumn("again", "made again"),
+		numberColumn("step_flops", "FLOPs of a sample")),
+		Notes: []string{"In brackets: relative to the same step without a budget. Made again are results of ops of the forward pass; the bits of the step are the same."}}
+	for _, p := range all {
+		budget, spec := suite.Budget(p.Spec)
+		if budget == 0 {
+			continue
+		}
+		free, err := suite.CompileOn(d, spec)
+		if err != nil {
+			return t, fmt.Errorf("%s: %w", results.SpecID(spec), err)
+		}
+		count := int64(p.Again)
+		t.Rows = append(t.Rows, append(specCells(p.Spec), bytesCell(&budget), over(bytesCell(p.Memory.ArenaBytes), free.Memory.ArenaBytes),
+			bytesCell(free.Memory.ArenaBytes), wholeCell(&count), over(wholeCell(p.Model.FLOPsPerSample.Step), free.Model.FLOPsPerSample.Step)))
 	}
 	return t, nil
 }

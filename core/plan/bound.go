@@ -1,5 +1,7 @@
 package plan
 
+import "github.com/localbench/localbench/core/graph"
+
 // loadByOp returns, by op, the bytes of the storages alive at it. Its maximum is
 // the lower bound of the transient arena: they all need a place at once.
 func loadByOp(ops int, storages []storage) []int64 {
@@ -11,17 +13,36 @@ func loadByOp(ops int, storages []storage) []int64 {
 	return accumulate(loads[:ops])
 }
 
-// largestSum returns the largest exact number of bytes occupied at any op.
-func largestSum(ops int, occupied []occupancy) (peak int64) {
+// exactSums returns, by op, the exact number of bytes occupied.
+func exactSums(ops int, occupied []occupancy) []int64 {
 	sums := make([]int64, ops+1)
 	for _, o := range occupied {
 		sums[o.from] += o.bytes
 		sums[o.to+1] -= o.bytes
 	}
-	for _, bytes := range accumulate(sums[:ops]) {
+	return accumulate(sums[:ops])
+}
+
+// largestSum returns the largest exact number of bytes occupied at any op.
+func largestSum(ops int, occupied []occupancy) (peak int64) {
+	for _, bytes := range exactSums(ops, occupied) {
 		peak = max(peak, bytes)
 	}
 	return peak
+}
+
+// Load returns the bytes alive at each op of a program of one lane, persistent values and scratch
+// memory included: the totals of Profile.Timeline, without a layout.
+func Load(g *graph.Graph, scratch []int64) []int64 {
+	sums := exactSums(opCount(g), occupancies(g, scratch))
+	var persistent int64
+	for _, v := range persistentValues(g) {
+		persistent += v.Bytes()
+	}
+	for i := range sums {
+		sums[i] += persistent
+	}
+	return sums
 }
 
 // accumulate turns changes into sums, in place.

@@ -75,7 +75,7 @@ func floorsOf(g *graph.Graph) map[graph.Kind]floor {
 
 // stepOf is the training step of a spec.
 func stepOf(spec results.Spec) (*core.Step, error) {
-	o, err := suite.SessionOptions(spec)
+	o, err := suite.SessionOptions(nil, spec) // no device: there is no budget
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -21,6 +22,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/reports/table"
@@ -41,6 +44,7 @@ type options struct {
 	json                             string // file that a line a method is appended to
 	peerDevice, book                 string
 	overlap                          int
+	budget                           uint64 // bytes of our arena; 0: as many as the step takes
 	compile, floors                  bool
 }
 
@@ -62,6 +66,10 @@ func main() {
 	flag.StringVar(&o.book, "book", "", "plan book of our convolutions; empty: that of this program")
 	flag.StringVar(&o.peerDevice, "peer-device", "", "cpu or cuda; empty: as ours; none: time our step alone")
 	flag.IntVar(&o.overlap, "overlap", 1, "our local modules in flight")
+	flag.Func("budget", "our arena has at most this size, as with benchctl's flag: 512MiB", func(text string) (err error) {
+		o.budget, err = humanize.ParseBytes(text)
+		return err
+	})
 	flag.BoolVar(&o.compile, "compile", false, "the peer compiles the network of bp")
 	flag.BoolVar(&o.floors, "floors", false, "run nothing: print the operations and the bytes that our step has to do")
 	flag.StringVar(&o.worker, "worker", "", "internal: be our side for this method")
@@ -78,6 +86,9 @@ func (o options) run() error {
 	}
 	methods := strings.Split(o.methods, ",")
 	if o.floors {
+		if o.budget > 0 {
+			return errors.New("floors: got them with -budget, want one of them: what a budget costs depends on the device")
+		}
 		return o.printFloors(os.Stdout, methods)
 	}
 	for _, method := range methods {
@@ -120,7 +131,8 @@ func (o options) compare(method string) error {
 	}
 	number := func(name string, n int) []string { return []string{name, fmt.Sprint(n)} }
 	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
-	ours, err := start(self, append([]string{"-worker", method, "-overlap", fmt.Sprint(o.overlap), "-network", o.network, "-backend", o.backend, "-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
+	ours, err := start(self, append([]string{"-worker", method, "-overlap", fmt.Sprint(o.overlap), "-budget", fmt.Sprint(o.budget),
+		"-network", o.network, "-backend", o.backend, "-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
 	if err != nil {
 		return err
 	}
@@ -200,7 +212,7 @@ func (o options) append(method string, ours *side, our summary, theirs map[strin
 	}
 	defer f.Close()
 	row := map[string]any{"network": o.network, "method": method, "batch": o.batch, "backend": o.backend, "precision": o.precision, "overlap": o.overlap,
-		"book": o.book, "step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
+		"budget_bytes": o.budget, "book": o.book, "step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
 	maps.Copy(row, theirs)
 	return json.NewEncoder(f).Encode(row)
 }
@@ -288,7 +300,7 @@ func median(x []float64) float64 {
 // spec is our side's run of a method.
 func (o options) spec(method string) (results.Spec, error) {
 	specs, err := suite.Request{Methods: []string{method}, Networks: []string{o.network}, Datasets: []string{"cifar10"},
-		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision, Overlap: o.overlap}.Expand()
+		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision, Overlap: o.overlap, Budget: int64(o.budget)}.Expand()
 	if err != nil {
 		return results.Spec{}, err
 	}
@@ -308,7 +320,7 @@ func (o options) work(in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer device.Close()
-	options, err := suite.SessionOptions(spec)
+	options, err := suite.SessionOptions(device, spec)
 	if err != nil {
 		return err
 	}
