@@ -192,7 +192,7 @@ stage epoch 60 epoch
 stage profile 60 'profile bp,auglocal >"$parts/profile.json"'
 stage overlap 40 'for n in 2 3; do bench resnet110 3 tf32 auglocal -overlap $n -peer-device none || exit; done'
 # Three fifths of what PyTorch is predicted to allocate.
-stage budget 40 'bench resnet110 3 tf32 bp -budget 4.8GiB -peer-device none && bench resnet110 3 tf32 auglocal -budget 488MiB -peer-device none'
+stage budget 40 'bench resnet110 3 tf32 bp -budget 4.8GiB -peer-device none && bench resnet110 3 tf32 auglocal -budget 488MiB -workspace-limit 64MiB -peer-device none'
 stage ops 60 ops
 stage memcheck 120 'sanitize memcheck TestParity/scattered'
 stage bench-resnet32 60 'bench resnet32 2 tf32 bp,auglocal'

@@ -29,7 +29,7 @@ func bookFor(spec results.Spec) (string, error) {
 }
 
 // Estimated is how many ops' scratch memory a plan does not know exactly: those of convolutions
-// that are planned without their GPU, and without an entry in the plan book.
+// that are planned for a GPU of which only the name is known, and that the plan book does not have.
 func (c *Compiled) Estimated() (n int) {
 	for _, k := range c.Kernels {
 		if strings.HasSuffix(k, "workspace estimated") {
@@ -40,32 +40,43 @@ func (c *Compiled) Estimated() (n int) {
 }
 
 // OpenPlanner opens a device that plans a spec. Where the spec's GPU is not there, its
-// backend plans without: with the plan book of that kind of GPU (its driver's name; empty:
-// the first that the book knows), and with estimates for what the book does not have.
-func OpenPlanner(spec results.Spec, gpu string) (engine.Device, error) {
+// backend plans without, for a GPU of a name that the plan book can find, and the second result is
+// that GPU's whole name: with the engines that the book has for it and this version of cuDNN, and
+// for others with those that cuDNN chooses for such a GPU. An empty name is the GPU that is here, or else the book's first.
+func OpenPlanner(spec results.Spec, gpu string) (engine.Device, string, error) {
 	if gpu == "" {
 		d, err := OpenDevice(spec)
 		var missing *engine.Unavailable
 		if err == nil || spec.Backend != backendCUDA || !errors.As(err, &missing) {
-			return d, err
+			return d, "", err
 		}
 	}
 	if spec.Backend != backendCUDA {
-		return nil, fmt.Errorf("gpu: got %q with backend %s, want backend cuda", gpu, spec.Backend)
+		return nil, "", fmt.Errorf("gpu: got %q with backend %s, want backend cuda", gpu, spec.Backend)
 	}
 	book, err := planbook.Current()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if known := book.GPUs(); gpu == "" && len(known) > 0 {
-		gpu = known[0]
+	kind, err := book.Find(gpu)
+	if err != nil {
+		return nil, "", err
 	}
 	o, err := deviceOptions(spec)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	o.Device, o.PlanBook = engine.PlanOnly, book.Lines(gpu, "")
-	return engine.Open(spec.Backend, o)
+	o.Device, o.Properties = engine.PlanOnly, string(kind.Properties)
+	d, err := engine.Open(spec.Backend, o)
+	if err != nil {
+		return nil, "", err
+	}
+	if o.PlanBook = book.Lines(kind.Name, d.Facts()["cuDNN"]); o.PlanBook == "" {
+		return d, kind.Name, nil
+	}
+	d.Close()
+	d, err = engine.Open(spec.Backend, o)
+	return d, kind.Name, err
 }
 
 // Tune prepares the training step of a spec, has the backend time every engine of every
@@ -107,6 +118,11 @@ func Tune(spec results.Spec, book *planbook.Book) (gpu string, err error) {
 	lines, err := chooser.Choices()
 	if err != nil {
 		return gpu, err
+	}
+	if told, ok := d.(interface{ Properties() string }); ok && told.Properties() != "" {
+		if err := book.Know(gpu, told.Properties()); err != nil {
+			return gpu, err
+		}
 	}
 	return gpu, book.Add(gpu, facts["cuDNN"], lines)
 }

@@ -9,14 +9,26 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
 )
 
-// memoryBaseline is the name of the baseline that needs no run: planned memory.
+// memoryBaseline is the name of the baseline that needs no run: planned memory. With a dash and a
+// GPU's name behind it, such as memory-h100, it is planned for that GPU.
 const memoryBaseline = "memory"
+
+// plannedFor is the GPU that a baseline's name says it is planned for, empty for none; false: it is no
+// baseline of planned memory.
+func plannedFor(name string) (gpu string, ok bool) {
+	if name == memoryBaseline {
+		return "", true
+	}
+	gpu, ok = strings.CutPrefix(name, memoryBaseline+"-")
+	return gpu, ok && gpu != ""
+}
 
 func baselineCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
@@ -24,7 +36,8 @@ func baselineCommand(env Env) *cobra.Command {
 		Short: "records to compare with, kept in git: update, list, show or check them",
 		Long: "Baselines are collections of records in results/baselines, reviewed like code. The one\n" +
 			"named memory is planned memory of every network under every method; it needs no run,\n" +
-			"is the same on every machine, and is checked to the byte.",
+			"is the same on every machine, and is checked to the byte. memory-h100 is the same for\n" +
+			"that GPU, with the workspaces of its convolutions; it needs the cuda backend and no GPU.",
 		Args: noArguments,
 	}
 	c.RunE = func(*cobra.Command, []string) error {
@@ -48,7 +61,7 @@ func baselineCommand(env Env) *cobra.Command {
 		format, _ := table.Lookup("table")
 		return env.emit(format, answer{tables: []table.Table{table.Summary(records)}}, nil)
 	}
-	check := &cobra.Command{Use: "check", Short: "plan the memory baseline again and hold it against the file, to the byte", Args: noArguments}
+	check := &cobra.Command{Use: "check", Short: "plan the memory baselines again and hold them against their files, to the byte", Args: noArguments}
 	check.RunE = func(*cobra.Command, []string) error { return checkMemory(env) }
 	c.AddCommand(update, list, show, check)
 	return c
@@ -61,11 +74,12 @@ func updateBaseline(env Env, args []string, from string) error {
 	path := baselinePath(filepath.Join(baselineDir, args[0]+".json"))
 	var records []results.Record
 	var err error
+	gpu, planned := plannedFor(args[0])
 	switch {
-	case args[0] == memoryBaseline && from == "":
-		records, err = suite.PlannedMemory()
+	case planned && from == "":
+		records, err = suite.PlannedMemory(gpu)
 	case from == "":
-		err = fmt.Errorf("baseline update %s: want --from with a folder of records; only %s is made from plans", args[0], memoryBaseline)
+		err = fmt.Errorf("baseline update %s: want --from with a folder of records; only %s, or memory-<gpu>, is made from plans", args[0], memoryBaseline)
 	default:
 		records, err = readRecords(env, from)
 	}
@@ -98,15 +112,45 @@ func listBaselines(env Env) error {
 	return nil
 }
 
-// checkMemory is the gate of our own continuous integration.
+// checkMemory is the gate of our own continuous integration: each baseline of planned memory that
+// there is, and the one that is the same on every machine in any case.
 func checkMemory(env Env) error {
-	old, err := readRecords(env, baselinePath(memoryBaseline))
+	files, err := filepath.Glob(filepath.Join(baselineDir, memoryBaseline+"-*.json"))
+	if err != nil {
+		return err
+	}
+	if err := checkPlanned(env, memoryBaseline); err != nil {
+		return err
+	}
+	for _, path := range files {
+		name := strings.TrimSuffix(filepath.Base(path), ".json")
+		err := checkPlanned(env, name)
+		var missing *engine.Unavailable
+		if errors.As(err, &missing) {
+			fmt.Fprintf(env.Stdout, "%s: not checked: %v\n", name, missing)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkPlanned plans a baseline again.
+func checkPlanned(env Env, name string) error {
+	old, err := readRecords(env, baselinePath(name))
 	if err != nil {
 		return &noBaselineError{err}
 	}
-	new, err := suite.PlannedMemory()
+	gpu, _ := plannedFor(name)
+	new, err := suite.PlannedMemory(gpu)
 	if err != nil {
 		return err
+	}
+	if len(old) > 0 && len(new) > 0 {
+		if a, b := old[0].Environment.Libraries["cuDNN"], new[0].Environment.Libraries["cuDNN"]; a != b {
+			fmt.Fprintf(env.Stdout, "%s: not checked: it was planned with cuDNN %s, and here is %s\n", name, a, b)
+			return nil
+		}
 	}
 	c := compare.Run(old, new, compare.Defaults())
 	changed := append(c.Worst(compare.Regression), c.Worst(compare.Better)...)
@@ -115,10 +159,14 @@ func checkMemory(env Env) error {
 		return err
 	}
 	if len(changed)+len(c.OnlyOld)+len(c.OnlyNew) == 0 {
-		fmt.Fprintf(env.Stdout, "planned memory: %d cells are the same to the byte\n", len(c.Cells))
+		title := "planned memory"
+		if gpu != "" {
+			title += " for " + gpu
+		}
+		fmt.Fprintf(env.Stdout, "%s: %d cells are the same to the byte\n", title, len(c.Cells))
 		return nil
 	}
-	verdict := &verdictError{"baseline: planned memory has changed: " + c.Sentence() + "; benchctl baseline update memory takes it over"}
+	verdict := &verdictError{fmt.Sprintf("baseline: planned memory has changed: %s; benchctl baseline update %s takes it over", c.Sentence(), name)}
 	if err := env.emit(format, answer{tables: c.Tables(false)}, verdict); err != nil && !os.IsNotExist(err) {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/meter"
@@ -32,8 +33,8 @@ func planCommand(env Env) *cobra.Command {
 	f := planFlags{policy: policyPlanned}
 	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena is at most this large: 512MiB, 8GiB", one(&f.budget, size))
 	define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave for other things", one(&f.reserve, size))
-	define(c.Flags(), "target", "device", "", "find the largest batch that fits the free memory of cpu, or of cuda:0", word(&f.target))
-	define(c.Flags(), "gpu", "name", "", "with --backend cuda: plan for a GPU that is not here, by its driver's name, with the plan book's workspaces", word(&f.gpu))
+	define(c.Flags(), "target", "device", "", "find the largest batch that fits the free memory of cpu, or of cuda:0, or the whole memory of the gpu that --gpu names", word(&f.target))
+	define(c.Flags(), "gpu", "name", "", "with --backend cuda: plan for a GPU that is not here, by its name or a part of it, such as h100 (default: the GPU that is here, or else the plan book's first)", word(&f.gpu))
 	define(c.Flags(), "policy", "name", policyPlanned, "planned: our arena; eager: what an eager framework with a caching allocator would report", word(&f.policy))
 	c.Flags().BoolVar(&f.details, "details", false, "modules, scopes, largest values and the timeline of every run; always there for a single one")
 	define(c.Flags(), "export", "folder", "", "write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
@@ -109,8 +110,23 @@ func (f planFlags) fitBudget() (int64, error) {
 			return 0, fmt.Errorf("target: %w", err)
 		}
 		budget = free
+	case "gpu":
+		if f.gpu == "" {
+			return 0, errors.New("target: got gpu without --gpu, want the GPU's name there, such as h100")
+		}
+		book, err := planbook.Current()
+		if err != nil {
+			return 0, err
+		}
+		g, err := book.Find(f.gpu)
+		if err != nil {
+			return 0, err
+		}
+		if budget = g.MemoryBytes(); budget == 0 {
+			return 0, fmt.Errorf("target: the plan book does not have the memory of %s, give it with --fit", g.Name)
+		}
 	default:
-		return 0, fmt.Errorf("target: got %q, want cpu or cuda:0", f.target)
+		return 0, fmt.Errorf("target: got %q, want cpu, cuda:0 or gpu", f.target)
 	}
 	if f.reserve > 0 && budget == 0 {
 		return 0, errors.New("reserve: got a size without --fit or --target, want one of them with it")
@@ -140,14 +156,19 @@ func freeOnGPU(number string) (int64, error) {
 	return has.FreeBytes(), nil
 }
 
-// onDevice opens a device that plans all specs, as their own one or as the GPU of that name.
+// onDevice opens a device that plans all specs, as their own one or as the GPU of that name. Where
+// it stands for a GPU that is not here, the first table says so.
 func onDevice(specs []results.Spec, gpu string, use func(engine.Device) ([]table.Table, error)) ([]table.Table, error) {
-	d, err := suite.OpenPlanner(specs[0], gpu)
+	d, absent, err := suite.OpenPlanner(specs[0], gpu)
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
 	defer d.Close()
-	return use(d)
+	tables, err := use(d)
+	if version := d.Facts()["cuDNN"]; err == nil && absent != "" && version != "" && len(tables) > 0 {
+		tables[0].Notes = append(tables[0].Notes, fmt.Sprintf("Planned for %s, which is not here: its engines, and their workspaces, are those of the plan book, and else those that cuDNN %s chooses for it.", absent, version))
+	}
+	return tables, err
 }
 
 // planTables are the sizes of every spec, and what the peaks are made of.
@@ -205,7 +226,7 @@ func sizesTable(all []profiled) table.Table {
 			bytesCell(m.LowerBoundBytes), bytesCell(fragmentation(m)), table.Text(m.PeakOp)))
 	}
 	if estimated > 0 {
-		t.Notes = append(t.Notes, fmt.Sprintf("Workspace estimated, as none, for %d convolutions: the GPU is not here and the plan book does not have them (benchctl tune).", estimated))
+		t.Notes = append(t.Notes, fmt.Sprintf("Workspace estimated, as none, for %d convolutions: nothing but the name of the GPU is known, and the plan book does not have them (benchctl tune).", estimated))
 	}
 	return t
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/optest"
+	"github.com/localbench/localbench/results/planbook"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/ops.md")
@@ -137,6 +139,152 @@ func TestOwnConvolutions(t *testing.T) {
 		}
 		if o.Own && taken == 0 {
 			t.Errorf("%+v: no case is for our own kernels", o)
+		}
+	}
+}
+
+// knownGPUs are those that plans can be made for where they are not.
+func knownGPUs(t *testing.T) []planbook.GPU {
+	book, err := planbook.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return book.Kinds
+}
+
+// convolutions are the op table's programs with convolutions, by the names of their cases.
+func convolutions(t *testing.T) map[string]*graph.Graph {
+	found := map[string]*graph.Graph{}
+	for _, c := range optest.Cases() {
+		g, err := c.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(g.Ops, isConvolution) {
+			found[c.String()] = g
+		}
+	}
+	return found
+}
+
+func isConvolution(op *graph.Op) bool {
+	return op.Kind == graph.KindConv || op.Kind == graph.KindConvBackwardData || op.Kind == graph.KindConvBackwardWeights
+}
+
+// TestCUDAPlansForAbsentGPUs has cuDNN choose an engine for every convolution of the op table, for every GPU
+// that the plan book knows: there is one, none is estimated, and the choices as a plan
+// book give the same plan. A limit on workspaces holds.
+func TestCUDAPlansForAbsentGPUs(t *testing.T) {
+	engine.SearchIn(cudaLibrary(t))
+	const limit = 64 << 10
+	cases := convolutions(t)
+	for i, gpu := range knownGPUs(t) {
+		options := []engine.Options{{TF32: true, WorkspaceLimit: limit}, {}, {TF32: true}, {Deterministic: true}}
+		if i > 0 {
+			options = options[:1]
+		}
+		for _, o := range options {
+			o.Device, o.Properties = engine.PlanOnly, string(gpu.Properties)
+			d, err := engine.Open("cuda", o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			if d.Facts()["library"] == "none" {
+				t.Skip("the host's stand-in plays the GPU: it has no cuDNN")
+			}
+			programs := map[string]engine.Program{}
+			var book strings.Builder
+			for c, g := range cases {
+				p, err := d.Prepare(g)
+				if err != nil {
+					t.Errorf("%s, %s: %v", gpu.Name, c, err)
+					continue
+				}
+				defer p.Close()
+				for i, op := range g.Ops {
+					if !isConvolution(op) {
+						continue
+					}
+					if name, bytes := p.Kernels()[i], p.Scratch()[i]; !strings.HasPrefix(name, "cuDNN engine ") || o.WorkspaceLimit > 0 && bytes > limit+256 { // to align
+						t.Errorf("%s, %s: got %q with %d bytes of scratch memory", gpu.Name, c, name, bytes)
+					}
+				}
+				lines, err := p.(engine.Chooser).Choices()
+				if err != nil {
+					t.Fatal(err)
+				}
+				book.WriteString(lines)
+				programs[c] = p
+			}
+			o.PlanBook = book.String()
+			listed, err := engine.Open("cuda", o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listed.Close()
+			for c, g := range cases {
+				q, err := listed.Prepare(g)
+				if err != nil {
+					t.Errorf("%s, %s, from the book: %v", gpu.Name, c, err)
+					continue
+				}
+				if p := programs[c]; p != nil && (!slices.Equal(p.Kernels(), q.Kernels()) || !slices.Equal(p.Scratch(), q.Scratch())) {
+					t.Errorf("%s, %s: chosen %q %d, from the book %q %d", gpu.Name, c, p.Kernels(), p.Scratch(), q.Kernels(), q.Scratch())
+				}
+				q.Close()
+			}
+		}
+	}
+}
+
+// TestCUDAChoosesTheSameAway: on a GPU, what is chosen for it without it, from what it tells of
+// itself, is what is chosen on it.
+func TestCUDAChoosesTheSameAway(t *testing.T) {
+	if !slices.Equal(enginetest.Backends(), []string{"cuda"}) {
+		t.Skip("no GPU is tested (-cuda)")
+	}
+	cases := convolutions(t)
+	for _, o := range []engine.Options{{}, {TF32: true}, {TF32: true, Deterministic: true}} {
+		here := enginetest.Open(t, "cuda", o)
+		o.Device, o.Properties = engine.PlanOnly, here.(interface{ Properties() string }).Properties()
+		if o.Properties == "" {
+			t.Skip("the device tells no properties")
+		}
+		away := enginetest.Open(t, "cuda", o)
+		for c, g := range cases {
+			p, err := here.Prepare(g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q, err := away.Prepare(g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(p.Kernels(), q.Kernels()) || !slices.Equal(p.Scratch(), q.Scratch()) {
+				t.Errorf("%s: here %q %d, away %q %d", c, p.Kernels(), p.Scratch(), q.Kernels(), q.Scratch())
+			}
+			p.Close()
+			q.Close()
+		}
+	}
+}
+
+// TestBadProperties: what is no description of a GPU is refused, and nothing is timed where no
+// device is.
+func TestBadProperties(t *testing.T) {
+	engine.SearchIn(cudaLibrary(t))
+	for want, o := range map[string]engine.Options{
+		"properties of a device: got {}, want JSON as cuDNN writes it": {Properties: "{}"},
+		"no device was opened: there is nothing to time kernels on":    {Tune: true},
+	} {
+		o.Device = engine.PlanOnly
+		d, err := engine.Open("cuda", o)
+		if err == nil && d.Facts()["library"] == "none" {
+			t.Skip("the host's stand-in plays the GPU: it has no cuDNN")
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,12 +18,17 @@ import (
 )
 
 // What a device tells of its used memory begins with ladderPrefix, uuidKey is its name among all
-// cards, and freeKey its free bytes: no facts that runs of one kind share.
+// cards, freeKey its free bytes, and propertiesKey what libraries look at: no facts that runs of one
+// kind share, or that anybody would read.
 const (
-	ladderPrefix = "ladder."
-	uuidKey      = "uuid"
-	freeKey      = "free"
+	ladderPrefix  = "ladder."
+	uuidKey       = "uuid"
+	freeKey       = "free"
+	propertiesKey = "properties"
 )
+
+// quietKeys are none of the facts.
+var quietKeys = []string{uuidKey, freeKey, propertiesKey}
 
 // nativeDevice is a native backend whose calls all come from one goroutine that is
 // locked to its thread: OpenMP keeps a pool of workers for every thread that
@@ -129,7 +135,7 @@ func openNative(name string, b native.Backend, o Options) (Device, error) {
 	go d.own()
 	err := d.do(func() (err error) {
 		d.handle, err = b.Open(native.Options{Device: int32(o.Device), Threads: int32(o.Threads), TF32: o.TF32, Deterministic: o.Deterministic,
-			Scatter: o.Scatter, Tune: o.Tune, Own: o.Own, WorkspaceLimit: uint64(o.WorkspaceLimit), PlanBook: o.PlanBook})
+			Scatter: o.Scatter, Tune: o.Tune, Own: o.Own, WorkspaceLimit: uint64(o.WorkspaceLimit), PlanBook: o.PlanBook, Properties: o.Properties})
 		return err
 	})
 	if err == nil && o.Device != PlanOnly {
@@ -212,7 +218,7 @@ func (d *nativeDevice) Name() string { return d.name }
 func (d *nativeDevice) Facts() map[string]string {
 	facts := map[string]string{}
 	for _, f := range d.describe() {
-		if !strings.HasPrefix(f.key, ladderPrefix) && f.key != uuidKey && f.key != freeKey {
+		if !strings.HasPrefix(f.key, ladderPrefix) && !slices.Contains(quietKeys, f.key) {
 			facts[f.key] = f.value
 		}
 	}
@@ -263,6 +269,10 @@ func (d *nativeDevice) FreeBytes() int64 {
 	}
 	return bytes
 }
+
+// Properties are what the backend's library looks at when it chooses kernels for this device, for
+// Options of another one that plans for it; empty for what has no such library.
+func (d *nativeDevice) Properties() string { return d.fact(propertiesKey) }
 
 // fact is one of the facts; empty where the device does not have it.
 func (d *nativeDevice) fact(key string) string {

@@ -80,6 +80,10 @@ type Options struct {
 	// chooses. An engine that is not there, or needs another workspace than the book says, is
 	// an error.
 	PlanBook string
+	// Properties are those of the device to plan for with PlanOnly, as a device of that kind
+	// tells them (Properties): the backend chooses the engines that it would choose there. Empty: it
+	// chooses none, and the workspaces of convolutions are estimated.
+	Properties string
 	// Tune has the backend time the engines that the book does not name before it chooses.
 	Tune bool
 	// Own has the backend take its own kernels for what the book does not name, where it has

@@ -1,6 +1,7 @@
-// Package planbook holds which convolution engine a GPU uses for which convolution: made on the
-// GPU by `benchctl tune`, kept in version control, so that the memory of a step is known exactly
-// before it runs, on a machine without that GPU too.
+// Package planbook holds what plans need to know of GPUs that are not here: which convolution engine
+// one uses for which convolution, made on the GPU by `benchctl tune`, and what cuDNN looks at when it
+// chooses an engine by itself. It is kept in version control, so that the memory of a step is
+// known exactly before it runs, on a machine without that GPU too.
 package planbook
 
 import (
@@ -34,9 +35,31 @@ type Entry struct {
 	Microseconds   float64 `json:"microseconds,omitempty"` // when it was chosen
 }
 
+// GPU is a kind of GPU.
+type GPU struct {
+	Name string `json:"name"` // the driver's
+	// Properties are what cuDNN tells of the GPU, and what it needs to be told to choose engines
+	// for it: JSON, a flat object with the names of its own.
+	Properties json.RawMessage `json:"properties"`
+	Source     string          `json:"source"` // where they come from; OnGPU: from the GPU itself
+}
+
+// OnGPU is the source of properties that a GPU told of itself.
+const OnGPU = "the GPU itself"
+
+// MemoryBytes is the whole memory of the GPU; 0 if the properties do not tell.
+func (g GPU) MemoryBytes() int64 {
+	var p struct {
+		Bytes int64 `json:"totalGlobalMem"`
+	}
+	_ = json.Unmarshal(g.Properties, &p) // parse has seen it
+	return p.Bytes
+}
+
 // Book is a plan book.
 type Book struct {
 	Schema  int     `json:"schema"`
+	Kinds   []GPU   `json:"gpus,omitempty"` // the first is the one to plan for where none is named
 	Entries []Entry `json:"entries"`
 }
 
@@ -76,18 +99,17 @@ func parse(text []byte, name string) (b Book, err error) {
 			return b, fmt.Errorf("plan book: %s: entry %q: want a signature of one line and a workspace of at least 0 bytes", name, e.Signature)
 		}
 	}
+	for _, g := range b.Kinds {
+		if g.Name == "" || !json.Valid(g.Properties) {
+			return b, fmt.Errorf("plan book: %s: GPU %q: want a name and properties", name, g.Name)
+		}
+	}
 	return b, nil
 }
 
 // Lines are the entries of a GPU and a version of cuDNN as the backend reads them: signature,
-// engine, knobs, workspace and microseconds, between tabs. An empty version is that of
-// the last entry of the GPU.
+// engine, knobs, workspace and microseconds, between tabs.
 func (b Book) Lines(gpu, cudnn string) string {
-	for _, e := range b.Entries {
-		if cudnn == "" && e.GPU == gpu {
-			cudnn = e.CUDNN
-		}
-	}
 	var out strings.Builder
 	for _, e := range b.Entries {
 		if e.GPU == gpu && e.CUDNN == cudnn {
@@ -97,14 +119,57 @@ func (b Book) Lines(gpu, cudnn string) string {
 	return out.String()
 }
 
-// GPUs lists the GPUs that the book knows, in order of their names.
-func (b Book) GPUs() []string {
-	var names []string
-	for _, e := range b.Entries {
-		names = append(names, e.GPU)
+// Find is the GPU of a name, or of a part of one that no other has: "h100". Small and large letters
+// are the same; empty is the first. The book's own GPUs come before those that this program
+// knows besides.
+func (b Book) Find(name string) (GPU, error) {
+	builtIn, err := parse(own, "the book of this program")
+	if err != nil {
+		return GPU{}, err
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	kinds := slices.Clone(b.Kinds)
+	for _, g := range builtIn.Kinds {
+		if !slices.ContainsFunc(kinds, func(k GPU) bool { return k.Name == g.Name }) {
+			kinds = append(kinds, g)
+		}
+	}
+	for _, e := range b.Entries {
+		if !slices.ContainsFunc(kinds, func(k GPU) bool { return k.Name == e.GPU }) {
+			kinds = append(kinds, GPU{Name: e.GPU})
+		}
+	}
+	if name == "" {
+		return kinds[0], nil
+	}
+	var found []GPU
+	var names []string
+	for _, g := range kinds {
+		if strings.EqualFold(g.Name, name) {
+			return g, nil
+		}
+		if strings.Contains(strings.ToLower(g.Name), strings.ToLower(name)) {
+			found = append(found, g)
+		}
+		names = append(names, g.Name)
+	}
+	if len(found) != 1 {
+		return GPU{}, fmt.Errorf("gpu: got %q, want one of %s; `benchctl tune` adds the GPU that it runs on to the plan book", name, strings.Join(names, ", "))
+	}
+	return found[0], nil
+}
+
+// Know takes over what a GPU told of itself.
+func (b *Book) Know(gpu, properties string) error {
+	if !json.Valid([]byte(properties)) {
+		return fmt.Errorf("plan book: properties of %s: got %q, want JSON", gpu, properties)
+	}
+	g := GPU{Name: gpu, Properties: json.RawMessage(properties), Source: OnGPU}
+	if i := slices.IndexFunc(b.Kinds, func(k GPU) bool { return k.Name == gpu }); i >= 0 {
+		b.Kinds[i] = g
+	} else {
+		b.Kinds = append(b.Kinds, g)
+	}
+	return nil
 }
 
 // Add takes over what a backend has chosen, in the form of Lines; older entries of the

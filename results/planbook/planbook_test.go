@@ -28,21 +28,24 @@ func TestBook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, version := range []string{"9.19.1", ""} {
-		if lines := got.Lines("H", version); lines != first+second {
-			t.Errorf("cuDNN %q: got %q, want %q", version, lines, first+second)
-		}
+	if lines := got.Lines("H", "9.19.1"); lines != first+second {
+		t.Errorf("got %q, want %q", lines, first+second)
 	}
 	Use(path)
 	defer Use("")
-	if current, err := Current(); err != nil || current.Lines("A", "") != second {
+	if current, err := Current(); err != nil || current.Lines("A", "9.19.1") != second {
 		t.Errorf("the book in use: got %v (%v), want that of the file", current, err)
 	}
 	if lines := got.Lines("H", "9.20.0"); lines != "" {
 		t.Errorf("another version: got %q, want nothing", lines)
 	}
-	if names := strings.Join(got.GPUs(), ","); names != "A,H" {
-		t.Errorf("got %s, want A,H", names)
+	if g, err := got.Find("nvidia"); err == nil {
+		t.Errorf("a part of several names: got %q", g.Name)
+	}
+	for part, want := range map[string]string{"A": "A", "a100": "NVIDIA A100-SXM4-80GB", "h100 80gb": "NVIDIA H100 80GB HBM3", "": "NVIDIA H100 80GB HBM3"} {
+		if g, err := got.Find(part); err != nil || g.Name != want {
+			t.Errorf("%q: got %q (%v), want %q", part, g.Name, err, want)
+		}
 	}
 	if err := b.Add("H", "9.19.1", "conv\tseven\t\t0\t0\n"); err == nil {
 		t.Error("an engine that is no number was taken")
@@ -54,13 +57,49 @@ func TestBadBooks(t *testing.T) {
 		t.Error(err)
 	}
 	for name, text := range map[string]string{"no JSON": "{", "newer": `{"schema": 2}`,
-		"a tab": `{"schema": 1, "entries": [{"signature": "a\tb"}]}`, "no signature": `{"schema": 1, "entries": [{}]}`} {
+		"no properties": `{"schema": 1, "gpus": [{"name": "H"}]}`, "a tab": `{"schema": 1, "entries": [{"signature": "a\tb"}]}`, "no signature": `{"schema": 1, "entries": [{}]}`} {
 		path := filepath.Join(t.TempDir(), "book.json")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Read(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: got %v, want an error that names the file", name, err)
+		}
+	}
+}
+
+// TestKnownGPUs: what a GPU tells of itself takes the place of what was published of it, and is the
+// same after it was written and read.
+func TestKnownGPUs(t *testing.T) {
+	b, err := Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	published, err := b.Find("h100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if published.MemoryBytes() != 84942979072 || published.Source == OnGPU {
+		t.Errorf("published: got %d bytes from %s, want 84942979072 from elsewhere", published.MemoryBytes(), published.Source)
+	}
+	for name, told := range map[string]string{published.Name: `{"totalGlobalMem": 7}`, "NVIDIA New": `{"totalGlobalMem": 9}`} {
+		if err := b.Know(name, told); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Know("NVIDIA New", "no JSON"); err == nil {
+		t.Error("properties that are no JSON were taken")
+	}
+	path := filepath.Join(t.TempDir(), "book.json")
+	if err := b.Write(path); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = Read(path); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int64{"h100": 7, "nvidia new": 9} {
+		if g, err := b.Find(name); err != nil || g.MemoryBytes() != want || g.Source != OnGPU {
+			t.Errorf("%s: got %d bytes from %s (%v), want %d from the GPU", name, g.MemoryBytes(), g.Source, err, want)
 		}
 	}
 }

@@ -44,8 +44,20 @@ type options struct {
 	json                             string // file that a line a method is appended to
 	peerDevice, book                 string
 	overlap                          int
-	budget                           uint64 // bytes of our arena; 0: as many as the step takes
+	budget, workspace                size // of our arena, and at most of a kernel's scratch memory; 0: no limit
 	compile, floors                  bool
+}
+
+// size is a number of bytes as a flag.
+type size uint64
+
+func (s size) String() string { return fmt.Sprint(uint64(s)) }
+
+// Set reads a size such as 512MiB.
+func (s *size) Set(text string) error {
+	bytes, err := humanize.ParseBytes(text)
+	*s = size(bytes)
+	return err
 }
 
 func main() {
@@ -66,10 +78,8 @@ func main() {
 	flag.StringVar(&o.book, "book", "", "plan book of our convolutions; empty: that of this program")
 	flag.StringVar(&o.peerDevice, "peer-device", "", "cpu or cuda; empty: as ours; none: time our step alone")
 	flag.IntVar(&o.overlap, "overlap", 1, "our local modules in flight")
-	flag.Func("budget", "our arena has at most this size, as with benchctl's flag: 512MiB", func(text string) (err error) {
-		o.budget, err = humanize.ParseBytes(text)
-		return err
-	})
+	flag.Var(&o.budget, "budget", "our arena has at most this size, as with benchctl's flag: 512MiB")
+	flag.Var(&o.workspace, "workspace-limit", "as benchctl's flag: 64MiB")
 	flag.BoolVar(&o.compile, "compile", false, "the peer compiles the network of bp")
 	flag.BoolVar(&o.floors, "floors", false, "run nothing: print the operations and the bytes that our step has to do")
 	flag.StringVar(&o.worker, "worker", "", "internal: be our side for this method")
@@ -131,7 +141,7 @@ func (o options) compare(method string) error {
 	}
 	number := func(name string, n int) []string { return []string{name, fmt.Sprint(n)} }
 	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
-	ours, err := start(self, append([]string{"-worker", method, "-overlap", fmt.Sprint(o.overlap), "-budget", fmt.Sprint(o.budget),
+	ours, err := start(self, append([]string{"-worker", method, "-overlap", fmt.Sprint(o.overlap), "-budget", o.budget.String(), "-workspace-limit", o.workspace.String(),
 		"-network", o.network, "-backend", o.backend, "-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
 	if err != nil {
 		return err
@@ -212,7 +222,7 @@ func (o options) append(method string, ours *side, our summary, theirs map[strin
 	}
 	defer f.Close()
 	row := map[string]any{"network": o.network, "method": method, "batch": o.batch, "backend": o.backend, "precision": o.precision, "overlap": o.overlap,
-		"budget_bytes": o.budget, "book": o.book, "step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
+		"budget_bytes": o.budget, "workspace_limit_bytes": o.workspace, "book": o.book, "step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
 	maps.Copy(row, theirs)
 	return json.NewEncoder(f).Encode(row)
 }
@@ -300,7 +310,7 @@ func median(x []float64) float64 {
 // spec is our side's run of a method.
 func (o options) spec(method string) (results.Spec, error) {
 	specs, err := suite.Request{Methods: []string{method}, Networks: []string{o.network}, Datasets: []string{"cifar10"},
-		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision, Overlap: o.overlap, Budget: int64(o.budget)}.Expand()
+		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision, Overlap: o.overlap, Budget: int64(o.budget), WorkspaceLimit: int64(o.workspace)}.Expand()
 	if err != nil {
 		return results.Spec{}, err
 	}

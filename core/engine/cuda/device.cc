@@ -246,11 +246,13 @@ gpu::gpu(const lb_options &o)
       own(o.own != 0),
       workspace_limit(o.workspace_limit),
       plan_book(o.plan_book ? o.plan_book : ""),
+      properties(o.properties ? o.properties : ""),
       index_(o.device),
       scatter_(o.scatter != 0) {
   if (o.precision != LB_F32 && o.precision != LB_TF32)
     fail(LB_INVALID, "precision %d, want 0 or 1", o.precision);
   if (planning) {
+    if (tune) fail(LB_INVALID, "no device was opened: there is nothing to time kernels on");
     name_ = "none";
     library = open_libraries(*this);
     return;
@@ -302,7 +304,7 @@ std::string gpu::describe() {
   if (planning) return text;
   size_t have = 0, all = 0;
   checked(cudaMemGetInfo(&have, &all), "asking for free memory");
-  text += "uuid=" + uuid_ + "\nfree=" + std::to_string(have) + "\n";
+  text += "uuid=" + uuid_ + "\nfree=" + std::to_string(have) + "\nproperties=" + properties + "\n";
   if (ran_) rung("steady");
   for (const auto &r : ladder_) text += "ladder." + r.first + "=" + std::to_string(r.second) + "\n";
   return text;

@@ -44,6 +44,7 @@ struct gpu : device {
   bool own;   // own kernels come before those of libraries
   uint64_t workspace_limit;
   std::string plan_book;
+  std::string properties;         // of the device that is planned for, as cuDNN reads them; empty: not known
   cudaStream_t stream = nullptr;  // the first one; while an op is launched, that of its lane
   int32_t lane = 0;               // of the op that is launched
   std::shared_ptr<libraries> library;

@@ -3,8 +3,9 @@
 // An engine is chosen once for each signature, at prepare, and kept: the one that the plan
 // book has, or the fastest of those that heuristics propose and of our own (mma_conv.cu) where
 // the device is opened to tune, or the first of cuDNN's. Its workspace is the op's scratch
-// memory, so the plan knows it. A book whose engine is not there, or needs another workspace
-// than it says, is an error.
+// memory, so the plan knows it. cuDNN chooses from what it is told of a device, without one, too:
+// so planning for a GPU that is not here gives the engines of a run there. A book whose engine is not there,
+// or needs another workspace than it says, is an error.
 //
 // Of the engines proposed those are left out that round inputs where full f32 was asked for,
 // or sum in less than f32, or transform (FFT, Winograd), whose workspaces are large and
@@ -74,24 +75,38 @@ struct signature {
 };
 
 // choice is a line of the plan book: signature, engine, knobs (number=value,...), workspace in
-// bytes and microseconds, separated by tabs. Microseconds are 0 where nothing was timed.
+// bytes and microseconds, separated by tabs. Microseconds are 0 where nothing was timed. Numbers
+// of knobs and their order are cuDNN's own: the front end's names do not cover all of them.
 constexpr int64_t own_engine = -1;
 struct choice {
   int64_t engine = 0;
-  std::unordered_map<fe::KnobType_t, int64_t> knobs;
+  std::string knobs;
   int64_t workspace = 0;
   double microseconds = 0;
 
   std::string text() const {
-    std::vector<std::pair<int64_t, int64_t>> sorted;
-    for (const auto &k : knobs) sorted.push_back({static_cast<int64_t>(k.first), k.second});
-    std::sort(sorted.begin(), sorted.end());
     std::ostringstream s;
-    s << engine << "\t";
-    for (size_t i = 0; i < sorted.size(); i++)
-      s << (i ? "," : "") << sorted[i].first << "=" << sorted[i].second;
-    s << "\t" << workspace << "\t" << microseconds;
+    s << engine << "\t" << knobs << "\t" << workspace << "\t" << microseconds;
     return s.str();
+  }
+  // name is what cuDNN calls the engine with its knobs: eng28_k2=4_k3=0.
+  std::string name() const {
+    std::string text = "eng" + std::to_string(engine) + (knobs.empty() ? "" : "_k");
+    for (char c : knobs) text += c == ',' ? std::string("_k") : std::string(1, c);
+    return text;
+  }
+  // named is the choice of that name.
+  static choice named(const std::string &name) {
+    choice c;
+    size_t end = name.find('_');
+    if (name.rfind("eng", 0) != 0) fail(LB_INTERNAL, "cuDNN: an engine is called %.100s", name.c_str());
+    c.engine = std::stoll(name.substr(3, end - 3));
+    for (size_t next; end != std::string::npos; end = next) {
+      next = name.find("_k", end + 2);
+      c.knobs += (c.knobs.empty() ? "" : ",") +
+                 name.substr(end + 2, next == std::string::npos ? next : next - end - 2);
+    }
+    return c;
   }
 };
 
@@ -101,20 +116,14 @@ std::map<std::string, choice> read_book(const std::string &text) {
   for (std::string line; std::getline(lines, line);) {
     if (line.empty()) continue;
     std::istringstream fields(line);
-    std::string name, engine, knobs, workspace, microseconds;
-    std::getline(fields, name, '\t'), std::getline(fields, engine, '\t');
-    std::getline(fields, knobs, '\t'), std::getline(fields, workspace, '\t');
-    std::getline(fields, microseconds, '\t');
+    std::string name, engine, workspace, microseconds;
     choice c;
+    std::getline(fields, name, '\t'), std::getline(fields, engine, '\t');
+    std::getline(fields, c.knobs, '\t'), std::getline(fields, workspace, '\t');
+    std::getline(fields, microseconds, '\t');
     try {
       c.engine = std::stoll(engine), c.workspace = std::stoll(workspace);
       c.microseconds = std::stod(microseconds);
-      std::istringstream list(knobs);
-      for (std::string knob; std::getline(list, knob, ',');) {
-        size_t equal = knob.find('=');
-        c.knobs[static_cast<fe::KnobType_t>(std::stoll(knob.substr(0, equal)))] =
-            std::stoll(knob.substr(equal + 1));
-      }
     } catch (const std::exception &) {
       fail(LB_INVALID,
            "plan book: got %.200s, want signature, engine, knobs, workspace and microseconds between tabs",
@@ -195,6 +204,7 @@ struct libraries {
   std::map<cudaStream_t, cublasHandle_t> blas;
   std::map<std::string, choice> book;
   std::map<std::string, std::shared_ptr<planned>> engines;
+  std::shared_ptr<const fe::DeviceProperties> properties;  // of a device that is planned for
 
   cudnnHandle_t dnn_of(cudaStream_t s) {
     cudnnHandle_t &h = dnn[s];
@@ -297,11 +307,22 @@ void leave_out(fe::graph::Graph &g, const signature &s, const gpu &d) {
   if (d.workspace_limit > 0) g.deselect_workspace_greater_than(static_cast<int64_t>(d.workspace_limit));
 }
 
+// list_engines has the heuristics propose engines, the best first; false: there are none.
+bool list_engines(fe::graph::Graph &g) {
+  return g.create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK}).is_good();
+}
+
+choice choice_at(const fe::graph::Graph &g, int64_t i) {
+  std::string name;
+  checked_graph(g.get_plan_name_at_index(i, name), "asking for an engine");
+  return choice::named(name);
+}
+
 // propose chooses among the engines of the heuristics and, where it times them, our own kernel;
 // false: none can do it.
 bool propose(planned &p, const signature &s, const op &o, gpu &d, cudnnHandle_t h) {
   fe::graph::Graph &g = p.graph;
-  if (g.create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK}).is_bad()) return false;
+  if (!list_engines(g)) return false;
   leave_out(g, s, d);
   auto timed = d.tune ? std::make_unique<trial>(o) : nullptr;
   bool found = false;
@@ -311,10 +332,9 @@ bool propose(planned &p, const signature &s, const op &o, gpu &d, cudnnHandle_t 
   };
   for (int64_t i = 0; i < g.get_execution_plan_count(); i++) {
     if (g.build_plan_at_index(i).is_bad()) continue;
-    choice c;
+    choice c = choice_at(g, i);
     c.workspace = g.get_workspace_size_plan_at_index(i);
     if (d.workspace_limit > 0 && static_cast<uint64_t>(c.workspace) > d.workspace_limit) continue;
-    if (g.get_engine_and_knobs_at_index(i, c.engine, c.knobs).is_bad()) continue;
     if (d.tune) {
       rent workspace(c.workspace);
       auto pack = pack_of(timed->o);
@@ -336,22 +356,22 @@ bool propose(planned &p, const signature &s, const op &o, gpu &d, cudnnHandle_t 
   return found;
 }
 
-// follow builds the engine that the book names.
+// follow builds the engine that the book names: it was one of those that are proposed.
 void follow(planned &p, const choice &c, const std::string &name) {
   fe::graph::Graph &g = p.graph;
-  fe::error_t e = g.create_execution_plan(c.engine, c.knobs);
-  if (e.is_good()) e = g.build_plan_at_index(0);
-  if (e.is_bad())
+  int64_t count = list_engines(g) ? g.get_execution_plan_count() : 0, i = 0;
+  while (i < count && choice_at(g, i).name() != c.name()) i++;
+  if (i == count || g.build_plan_at_index(i).is_bad())
     fail(LB_INVALID,
-         "plan book: engine %lld of %s is not there: the book is of another cuDNN or GPU, make it again: %s",
-         static_cast<long long>(c.engine), name.c_str(), e.get_message().c_str());
-  int64_t workspace = g.get_workspace_size_plan_at_index(0);
+         "plan book: engine %s of %s is not there: the book is of another cuDNN or GPU, make it again",
+         c.name().c_str(), name.c_str());
+  int64_t workspace = g.get_workspace_size_plan_at_index(i);
   if (workspace != c.workspace)
     fail(LB_INVALID,
          "plan book: %s: engine %lld needs %lld bytes of workspace, the book says %lld: make it again",
          name.c_str(), static_cast<long long>(c.engine), static_cast<long long>(workspace),
          static_cast<long long>(c.workspace));
-  p.chosen = c, p.index = 0;
+  p.chosen = c, p.index = i;
 }
 
 std::shared_ptr<planned> engine_of(const op &o, gpu &d) {
@@ -373,13 +393,14 @@ std::shared_ptr<planned> engine_of(const op &o, gpu &d) {
       return l.engines[name] = p;
     }
   }
-  if (d.planning) {
+  if (d.planning && !l.properties) {
     p->estimated = !listed;
     if (listed) p->chosen = line->second;
     return l.engines[name] = p;
   }
-  cudnnHandle_t h = l.dnn_of(d.stream);
+  cudnnHandle_t h = d.planning ? nullptr : l.dnn_of(d.stream);
   describe_graph(p->graph, s);
+  if (d.planning) p->graph.set_device_properties(l.properties);
   checked_graph(p->graph.validate(), "describing a convolution");
   checked_graph(p->graph.build_operation_graph(h), "describing a convolution");
   if (listed)
@@ -454,11 +475,40 @@ struct blas_linear : gpu_kernel {
 
 }  // namespace
 
+namespace {
+
+std::shared_ptr<const fe::DeviceProperties> read_properties(const std::string &text) {
+  auto p = std::make_shared<fe::DeviceProperties>();
+  if (p->deserialize({text.begin(), text.end()}).is_bad())
+    fail(LB_INVALID, "properties of a device: got %.200s, want JSON as cuDNN writes it", text.c_str());
+  return p;
+}
+
+// properties_here are those of the current device; empty where cuDNN does not tell, which keeps
+// nobody from running.
+std::string properties_here() {
+  int index = 0;
+  checked(cudaGetDevice(&index), "asking for the device");
+  fe::DeviceProperties p;
+  std::vector<uint8_t> text;
+  p.set_device_id(index);
+  if (p.build().is_bad() || p.serialize(text).is_bad()) return "";
+  std::string line(text.begin(), std::find(text.begin(), text.end(), 0));
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  return line;
+}
+
+}  // namespace
+
 std::shared_ptr<libraries> open_libraries(gpu &d) {
   auto l = std::make_shared<libraries>();
   l->book = read_book(d.plan_book);
-  if (d.planning) return l;
+  if (d.planning) {
+    if (!d.properties.empty()) l->properties = read_properties(d.properties);
+    return l;
+  }
   l->dnn_of(d.stream), l->blas_of(d.stream, d.tf32);
+  d.properties = properties_here();
   return l;
 }
 

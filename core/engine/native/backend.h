@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-#define LB_ABI 4u           // of the table below
+#define LB_ABI 5u           // of the table below
 #define LB_BLOB_VERSION 4u  // of the program that prepare reads: blob.cc has its fields
 
 #define LB_NOWHERE UINT64_MAX
@@ -63,6 +63,7 @@ typedef struct lb_options {
   int32_t own;               // 1: the backend's own kernels before a library's, where it has both
   uint64_t workspace_limit;  // no kernel is chosen that needs more scratch memory, in bytes; 0: no limit
   const char *plan_book;     // lines of engines to use, NULL: the backend chooses
+  const char *properties;    // LB_NO_DEVICE: those of the device to plan for, NULL: none is known
 } lb_options;
 
 #define LB_NO_DEVICE (-1)

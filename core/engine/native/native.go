@@ -103,7 +103,7 @@ type Options struct {
 	Deterministic, Scatter bool
 	Tune, Own              bool
 	WorkspaceLimit         uint64 // bytes
-	PlanBook               string
+	PlanBook, Properties   string
 }
 
 // Open opens a device.
@@ -115,6 +115,10 @@ func (b Backend) Open(o Options) (Device, error) {
 	if o.PlanBook != "" {
 		c.plan_book = C.CString(o.PlanBook)
 		defer C.free(unsafe.Pointer(c.plan_book))
+	}
+	if o.Properties != "" {
+		c.properties = C.CString(o.Properties)
+		defer C.free(unsafe.Pointer(c.properties))
 	}
 	err := check(C.call_open(b.table, &c, &d.p, &e), &e)
 	return d, err
