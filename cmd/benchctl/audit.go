@@ -32,7 +32,7 @@ func auditCommand(env Env) *cobra.Command {
 			return usage(err)
 		}
 		broken := 0
-		tables, err := onDevice(specs, "", func(d engine.Device) ([]table.Table, error) {
+		tables, err := onDevice(specs, "", func(d engine.Device, _ string) ([]table.Table, error) {
 			var tables []table.Table
 			tables, broken, err = auditTables(d, specs)
 			return tables, err

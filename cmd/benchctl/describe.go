@@ -29,7 +29,7 @@ func describeCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
-		tables, err := onDevice(specs, "", func(d engine.Device) ([]table.Table, error) { return describeTables(d, specs) })
+		tables, err := onDevice(specs, "", func(d engine.Device, _ string) ([]table.Table, error) { return describeTables(d, specs) })
 		if err != nil {
 			return usage(err)
 		}

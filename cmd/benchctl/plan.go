@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,11 +59,11 @@ func planCommand(env Env) *cobra.Command {
 			return usage(err)
 		}
 		var files []string
-		tables, err := onDevice(specs, f.gpu, func(d engine.Device) ([]table.Table, error) {
+		tables, err := onDevice(specs, f.gpu, func(d engine.Device, gpu string) ([]table.Table, error) {
 			if budget > 0 {
 				return fitTable(d, specs, budget)
 			}
-			tables, all, err := planTables(d, specs, f)
+			tables, all, err := planTables(d, gpu, specs, f)
 			if err == nil && f.export != "" {
 				files, err = export(f.export, all)
 			}
@@ -157,14 +158,15 @@ func freeOnGPU(number string) (int64, error) {
 }
 
 // onDevice opens a device that plans all specs, as their own one or as the GPU of that name. Where
-// it stands for a GPU that is not here, the first table says so.
-func onDevice(specs []results.Spec, gpu string, use func(engine.Device) ([]table.Table, error)) ([]table.Table, error) {
+// it stands for a GPU that is not here, the first table says so. The GPU's name is empty where it
+// is none.
+func onDevice(specs []results.Spec, gpu string, use func(d engine.Device, gpu string) ([]table.Table, error)) ([]table.Table, error) {
 	d, absent, err := suite.OpenPlanner(specs[0], gpu)
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
 	defer d.Close()
-	tables, err := use(d)
+	tables, err := use(d, cmp.Or(absent, d.Facts()["device"]))
 	if version := d.Facts()["cuDNN"]; err == nil && absent != "" && version != "" && len(tables) > 0 {
 		tables[0].Notes = append(tables[0].Notes, fmt.Sprintf("Planned for %s, which is not here: its engines, and their workspaces, are those of the plan book, and else those that cuDNN %s chooses for it.", absent, version))
 	}
@@ -172,7 +174,7 @@ func onDevice(specs []results.Spec, gpu string, use func(engine.Device) ([]table
 }
 
 // planTables are the sizes of every spec, and what the peaks are made of.
-func planTables(d engine.Device, specs []results.Spec, f planFlags) ([]table.Table, []profiled, error) {
+func planTables(d engine.Device, gpu string, specs []results.Spec, f planFlags) ([]table.Table, []profiled, error) {
 	all := make([]profiled, len(specs))
 	for i, s := range specs {
 		c, err := suite.CompileOn(d, s)
@@ -191,6 +193,11 @@ func planTables(d engine.Device, specs []results.Spec, f planFlags) ([]table.Tab
 		tables = append(tables, t)
 	}
 	if t, err := budgetTable(d, all); err != nil {
+		return nil, nil, err
+	} else if len(t.Rows) > 0 {
+		tables = append(tables, t)
+	}
+	if t, err := rooflineTable(gpu, all); err != nil {
 		return nil, nil, err
 	} else if len(t.Rows) > 0 {
 		tables = append(tables, t)
@@ -274,6 +281,41 @@ func budgetTable(d engine.Device, all []profiled) (table.Table, error) {
 		t.Rows = append(t.Rows, append(specCells(p.Spec), bytesCell(&budget), over(bytesCell(p.Memory.ArenaBytes), free.Memory.ArenaBytes),
 			bytesCell(free.Memory.ArenaBytes), wholeCell(&count), over(wholeCell(p.Model.FLOPsPerSample.Step), free.Model.FLOPsPerSample.Step)))
 	}
+	return t, nil
+}
+
+// rooflineTable is what the steps take by the data sheet of a GPU; it has no rows where the plan book
+// does not know its rates, or not for these steps.
+func rooflineTable(gpu string, all []profiled) (table.Table, error) {
+	t := table.Table{Title: "A step by the data sheet of " + gpu, Columns: append(specColumns(), numberColumn("step_flops", "operations [GFLOP]"),
+		numberColumn("step_bytes", "bytes moved [GB]"), numberColumn("arithmetic_ms", "arithmetic [ms]"), numberColumn("memory_ms", "memory [ms]"),
+		numberColumn("roofline_ms", "op by op [ms]"), numberColumn("samples_per_second", "samples/s"), numberColumn("epoch_s", "epoch [s]"))}
+	book, err := planbook.Current()
+	if err != nil || gpu == "" {
+		return t, err
+	}
+	kind, err := book.Find(gpu)
+	if err != nil || kind.Name != gpu || kind.Rates == nil {
+		return t, nil
+	}
+	number := func(x float64) table.Cell {
+		return table.Number(x, fmt.Sprintf("%.*f", max(0, 3-int(math.Log10(x))), x))
+	}
+	for _, p := range all {
+		r, err := p.Roofline(*kind.Rates)
+		if err != nil {
+			continue
+		}
+		entry, err := datasets.Find(p.Spec.Dataset)
+		if err != nil {
+			return t, err
+		}
+		steps := (int64(entry.TrainSamples) + p.Spec.Batch - 1) / p.Spec.Batch
+		t.Rows = append(t.Rows, append(specCells(p.Spec), number(float64(r.FLOPs)/1e9), number(float64(r.Bytes)/1e9), number(1e3*r.Arithmetic), number(1e3*r.Memory),
+			number(1e3*r.Seconds), number(float64(p.Spec.Batch)/r.Seconds), number(float64(steps)*r.Seconds)))
+	}
+	t.Notes = []string{"Op by op: each takes as long as its operations or its bytes at the rates of the data sheet (" + kind.Rates.Source +
+		"), each operand read once. No measurement and no prediction: kernels stay behind it, and caches may beat it."}
 	return t, nil
 }
 

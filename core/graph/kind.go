@@ -156,10 +156,10 @@ func (op *Op) FLOPs() int64 {
 }
 
 // Bytes counts the bytes of the op's operands and results: what it must move
-// through memory at the least, if each is touched once.
+// through memory at the least, if each is read or written once, and both where it is overwritten.
 func (op *Op) Bytes() int64 {
 	var sum int64
-	for _, list := range [][]*Value{op.Operands, op.Results} {
+	for _, list := range [][]*Value{op.Operands, op.Results, op.Mutates()} {
 		for _, v := range list {
 			if v != nil {
 				sum += v.Bytes()

@@ -42,6 +42,14 @@ type GPU struct {
 	// for it: JSON, a flat object with the names of its own.
 	Properties json.RawMessage `json:"properties"`
 	Source     string          `json:"source"` // where they come from; OnGPU: from the GPU itself
+	Rates      *Rates          `json:"rates,omitempty"`
+}
+
+// Rates are what a GPU does in a second at the most.
+type Rates struct {
+	Bytes  float64            `json:"bytes_per_second"` // between memory and processors
+	FLOPs  map[string]float64 `json:"flops_per_second"` // by precision, a multiply-add as two
+	Source string             `json:"source"`
 }
 
 // OnGPU is the source of properties that a GPU told of itself.
@@ -102,6 +110,9 @@ func parse(text []byte, name string) (b Book, err error) {
 	for _, g := range b.Kinds {
 		if g.Name == "" || !json.Valid(g.Properties) {
 			return b, fmt.Errorf("plan book: %s: GPU %q: want a name and properties", name, g.Name)
+		}
+		if g.Rates != nil && (g.Rates.Bytes <= 0 || len(g.Rates.FLOPs) == 0) {
+			return b, fmt.Errorf("plan book: %s: GPU %q: rates: want bytes and operations a second", name, g.Name)
 		}
 	}
 	return b, nil
@@ -164,6 +175,9 @@ func (b *Book) Know(gpu, properties string) error {
 		return fmt.Errorf("plan book: properties of %s: got %q, want JSON", gpu, properties)
 	}
 	g := GPU{Name: gpu, Properties: json.RawMessage(properties), Source: OnGPU}
+	if old, err := b.Find(gpu); err == nil && old.Name == gpu {
+		g.Rates = old.Rates // which it does not tell
+	}
 	if i := slices.IndexFunc(b.Kinds, func(k GPU) bool { return k.Name == gpu }); i >= 0 {
 		b.Kinds[i] = g
 	} else {

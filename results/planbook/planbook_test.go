@@ -57,7 +57,7 @@ func TestBadBooks(t *testing.T) {
 		t.Error(err)
 	}
 	for name, text := range map[string]string{"no JSON": "{", "newer": `{"schema": 2}`,
-		"no properties": `{"schema": 1, "gpus": [{"name": "H"}]}`, "a tab": `{"schema": 1, "entries": [{"signature": "a\tb"}]}`, "no signature": `{"schema": 1, "entries": [{}]}`} {
+		"no rate": `{"schema": 1, "gpus": [{"name": "H", "properties": {}, "rates": {"bytes_per_second": 1}}]}`, "no properties": `{"schema": 1, "gpus": [{"name": "H"}]}`, "a tab": `{"schema": 1, "entries": [{"signature": "a\tb"}]}`, "no signature": `{"schema": 1, "entries": [{}]}`} {
 		path := filepath.Join(t.TempDir(), "book.json")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -98,8 +98,12 @@ func TestKnownGPUs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]int64{"h100": 7, "nvidia new": 9} {
-		if g, err := b.Find(name); err != nil || g.MemoryBytes() != want || g.Source != OnGPU {
+		g, err := b.Find(name)
+		if err != nil || g.MemoryBytes() != want || g.Source != OnGPU {
 			t.Errorf("%s: got %d bytes from %s (%v), want %d from the GPU", name, g.MemoryBytes(), g.Source, err, want)
+		}
+		if known := name == "h100"; known != (g.Rates != nil) || known && g.Rates.Bytes != 3.35e12 {
+			t.Errorf("%s: got rates %v, want those of the data sheet where there is one", name, g.Rates)
 		}
 	}
 }

@@ -9,16 +9,8 @@ import (
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
-)
-
-// The rates of an H100 SXM: NVIDIA H100 Tensor Core GPU data sheet. It states those of tensor
-// cores with sparsity, which doubles them; these are the dense ones. Operations and bytes a second.
-const (
-	rateF32   = 67e12
-	rateTF32  = 494.7e12
-	rateBF16  = 989.4e12
-	bandwidth = 3.35e12
 )
 
 // floor is the least that a training step has to do: operations of its convolutions and linear
@@ -54,9 +46,6 @@ func floorsOf(g *graph.Graph) map[graph.Kind]floor {
 	out := map[graph.Kind]floor{}
 	for _, op := range g.Ops {
 		f := floor{Ops: 1, FLOPs: op.FLOPs(), Bytes: op.Bytes()}
-		for _, v := range op.Mutates() {
-			f.Bytes += v.Bytes() // read and written
-		}
 		f.HalfBytes = f.Bytes
 		for _, v := range slices.Concat(op.Operands, op.Results) {
 			if v != nil && v.Type == graph.TypeF32 && len(v.Shape) > 1 && !v.Category.Persistent() && !parameters[v] {
@@ -88,6 +77,14 @@ func (o options) printFloors(w io.Writer, methods []string) error {
 	if err != nil {
 		return err
 	}
+	book, err := planbook.Current()
+	if err != nil {
+		return err
+	}
+	h100, err := book.Find("h100")
+	if err != nil {
+		return err
+	}
 	for _, method := range methods {
 		spec, err := o.spec(method)
 		if err != nil {
@@ -97,14 +94,14 @@ func (o options) printFloors(w io.Writer, methods []string) error {
 		if err != nil {
 			return err
 		}
-		if err := markdown.Write(w, floorTable(fmt.Sprintf("%s, %s, batch %d", o.network, method, o.batch), floorsOf(step.Graph))); err != nil {
+		if err := markdown.Write(w, floorTable(fmt.Sprintf("%s, %s, batch %d", o.network, method, o.batch), floorsOf(step.Graph), *h100.Rates)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func floorTable(title string, floors map[graph.Kind]floor) table.Table {
+func floorTable(title string, floors map[graph.Kind]floor, rates planbook.Rates) table.Table {
 	t := table.Table{Title: title, Columns: []table.Column{{Key: "kind", Name: "op"}}}
 	for _, c := range []table.Column{{Key: "ops", Name: "ops"}, {Key: "flops", Name: "operations", Unit: "GFLOP"}, {Key: "bytes", Name: "f32", Unit: "GB"},
 		{Key: "half_bytes", Name: "bf16", Unit: "GB"}, {Key: "again_bytes", Name: "read again, f32", Unit: "GB"}} {
@@ -128,9 +125,9 @@ func floorTable(title string, floors map[graph.Kind]floor) table.Table {
 	row("all", sum)
 	ms := func(amount int64, rate float64) float64 { return 1e3 * float64(amount) / rate }
 	t.Notes = []string{
-		fmt.Sprintf("tf32: %.2f ms of arithmetic, %.2f ms of bytes.", ms(sum.FLOPs, rateTF32), ms(sum.Bytes, bandwidth)),
-		fmt.Sprintf("bf16: %.2f ms of arithmetic, %.2f ms of bytes.", ms(sum.FLOPs, rateBF16), ms(sum.HalfBytes, bandwidth)),
-		fmt.Sprintf("f32 without tensor cores: %.2f ms of arithmetic.", ms(sum.FLOPs, rateF32)),
+		fmt.Sprintf("tf32: %.2f ms of arithmetic, %.2f ms of bytes.", ms(sum.FLOPs, rates.FLOPs["tf32"]), ms(sum.Bytes, rates.Bytes)),
+		fmt.Sprintf("bf16: %.2f ms of arithmetic, %.2f ms of bytes.", ms(sum.FLOPs, rates.FLOPs["bf16"]), ms(sum.HalfBytes, rates.Bytes)),
+		fmt.Sprintf("f32 without tensor cores: %.2f ms of arithmetic.", ms(sum.FLOPs, rates.FLOPs["f32"])),
 	}
 	return t
 }
