@@ -27,6 +27,11 @@ func (e *OverBudget) Error() string {
 		humanize.IBytesN(uint64(e.BudgetBytes), 4), humanize.IBytesN(uint64(e.LeastBytes), 4))
 }
 
+// Hint says what else makes a step smaller.
+func (e *OverBudget) Hint() string {
+	return "a smaller --batch needs less, and so does a --workspace-limit where kernels take much scratch memory"
+}
+
 // FitBudget adds to the options what the backward pass has to make again (Again) for the arena
 // of the training step on the device to be at most so many bytes.
 //

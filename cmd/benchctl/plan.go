@@ -27,7 +27,7 @@ func planCommand(env Env) *cobra.Command {
 		Short: "the memory of a training step, without running or allocating it",
 		Long: "plan compiles the training step of every run and prints its memory: exact, and\n" +
 			"nothing is allocated. With --fit it finds the largest batch whose arena fits.",
-		Example: "  benchctl plan --methods bp,auglocal --networks resnet110 --batch 1024\n  benchctl plan --networks resnet110 --fit 8GiB",
+		Example: "  benchctl plan --methods bp,auglocal --networks resnet110 --batch 1024\n  benchctl plan --networks resnet110 --fit 8GiB\n  benchctl plan --networks resnet110 --batch 1024 --gpu a100 --precision bf16",
 		Args:    noArguments,
 	}
 	s := addShared(c)
@@ -35,7 +35,7 @@ func planCommand(env Env) *cobra.Command {
 	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena is at most this large: 512MiB, 8GiB", one(&f.budget, size))
 	define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave for other things", one(&f.reserve, size))
 	define(c.Flags(), "target", "device", "", "find the largest batch that fits the free memory of cpu, or of cuda:0, or the whole memory of the gpu that --gpu names", word(&f.target))
-	define(c.Flags(), "gpu", "name", "", "with --backend cuda: plan for a GPU that is not here, by its name or a part of it, such as h100 (default: the GPU that is here, or else the plan book's first)", word(&f.gpu))
+	define(c.Flags(), "gpu", "name", "", "plan with backend cuda for a GPU that is not here, by its name or a part of it, such as h100; --backend cuda without it plans for the GPU that is here, or else for the plan book's first", word(&f.gpu))
 	define(c.Flags(), "policy", "name", policyPlanned, "planned: our arena; eager: what an eager framework with a caching allocator would report", word(&f.policy))
 	c.Flags().BoolVar(&f.details, "details", false, "modules, scopes, largest values and the timeline of every run; always there for a single one")
 	define(c.Flags(), "export", "folder", "", "write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
@@ -53,6 +53,9 @@ func planCommand(env Env) *cobra.Command {
 		}
 		if budget > 0 && len(request.Batches) == 0 {
 			request.Batches = []int64{1}
+		}
+		if f.gpu != "" && (request.Backend == "" || request.Backend == "auto") {
+			request.Backend = "cuda"
 		}
 		specs, err := request.Expand()
 		if err != nil {
@@ -197,7 +200,7 @@ func planTables(d engine.Device, gpu string, specs []results.Spec, f planFlags) 
 	} else if len(t.Rows) > 0 {
 		tables = append(tables, t)
 	}
-	if t, err := rooflineTable(gpu, all); err != nil {
+	if t, err := gpuTables(gpu, all, &tables[0]); err != nil {
 		return nil, nil, err
 	} else if len(t.Rows) > 0 {
 		tables = append(tables, t)
@@ -284,9 +287,10 @@ func budgetTable(d engine.Device, all []profiled) (table.Table, error) {
 	return t, nil
 }
 
-// rooflineTable is what the steps take by the data sheet of a GPU; it has no rows where the plan book
-// does not know its rates, or not for these steps.
-func rooflineTable(gpu string, all []profiled) (table.Table, error) {
+// gpuTables add what the plan book knows of a GPU: whether the runs fit, as notes of the first table,
+// and what their steps take by its data sheet. The other table has no rows where the book does not know the
+// rates, or not for these steps.
+func gpuTables(gpu string, all []profiled, sizes *table.Table) (table.Table, error) {
 	t := table.Table{Title: "A step by the data sheet of " + gpu, Columns: append(specColumns(), numberColumn("step_flops", "operations [GFLOP]"),
 		numberColumn("step_bytes", "bytes moved [GB]"), numberColumn("arithmetic_ms", "arithmetic [ms]"), numberColumn("memory_ms", "memory [ms]"),
 		numberColumn("roofline_ms", "op by op [ms]"), numberColumn("samples_per_second", "samples/s"), numberColumn("epoch_s", "epoch [s]"))}
@@ -295,7 +299,13 @@ func rooflineTable(gpu string, all []profiled) (table.Table, error) {
 		return t, err
 	}
 	kind, err := book.Find(gpu)
-	if err != nil || kind.Name != gpu || kind.Rates == nil {
+	if err != nil || kind.Name != gpu {
+		return t, nil
+	}
+	if has := kind.MemoryBytes(); has > 0 {
+		sizes.Notes = append(sizes.Notes, fitNote(has, all))
+	}
+	if kind.Rates == nil {
 		return t, nil
 	}
 	number := func(x float64) table.Cell {
@@ -317,6 +327,21 @@ func rooflineTable(gpu string, all []profiled) (table.Table, error) {
 	t.Notes = []string{"Op by op: each takes as long as its operations or its bytes at the rates of the data sheet (" + kind.Rates.Source +
 		"), each operand read once. No measurement and no prediction: kernels stay behind it, and caches may beat it."}
 	return t, nil
+}
+
+// fitNote says which runs do not fit into so many bytes.
+func fitNote(has int64, all []profiled) string {
+	var large []string
+	for _, p := range all {
+		if arena := *p.Memory.ArenaBytes; arena > has {
+			large = append(large, fmt.Sprintf("%s of %s with batch %d needs %s", p.Spec.Method, p.Spec.Network, p.Spec.Batch, table.Bytes(arena)))
+		}
+	}
+	memory := "the GPU's memory of " + table.Bytes(has) + ", of which driver and libraries take their part"
+	if len(large) == 0 {
+		return "All fit into " + memory + "."
+	}
+	return "Does not fit into " + memory + ": " + strings.Join(large, "; ") + "."
 }
 
 // eagerTable is what an eager framework would report.
