@@ -21,6 +21,8 @@ const (
 func Recipes() []Recipe {
 	return []Recipe{
 		{"cifar10", 1024, 0.8, 400, 10},
+		{"svhn", 1024, 0.8, 400, 10},
+		{"stl10", 128, 0.1, 400, 10},
 		{"synthetic", 128, 0.1, 6, 1},
 	}
 }

@@ -42,7 +42,8 @@ func dataTable() table.Table {
 		classes, train, test := int64(e.Classes), int64(e.TrainSamples), int64(e.TestSamples)
 		archive := table.Cell{}
 		if e.Archive != nil {
-			archive = bytesCell(&e.Archive.Bytes)
+			bytes := e.Archive.Bytes()
+			archive = bytesCell(&bytes)
 		}
 		t.Rows = append(t.Rows, []table.Cell{table.Text(e.Name), wholeCell(&classes),
 			table.Text(fmt.Sprintf("%dx%dx%d", e.Height, e.Width, e.Channels)), wholeCell(&train), wholeCell(&test),

@@ -116,7 +116,7 @@ func (f *runFlags) preflight(specs []results.Spec) error {
 			d.Close()
 		}
 		if !sets[s.Dataset] {
-			if err := openable(s.Dataset, f.dataDir); err != nil {
+			if err := openable(s, f.dataDir); err != nil {
 				return usage(err)
 			}
 		}
@@ -138,13 +138,13 @@ func writable(dir string) error {
 	return os.Remove(probe.Name())
 }
 
-// openable opens the first sample of a set, which checks that its files are there.
-func openable(name, dir string) error {
-	entry, err := datasets.Find(name)
+// openable opens the data set of a spec, which checks that its files are there and sound.
+func openable(s results.Spec, dir string) error {
+	entry, err := datasets.Find(s.Dataset)
 	if err != nil || entry.Archive == nil {
 		return err
 	}
-	_, err = entry.Open(dir, datasets.Options{TrainLimit: 1, TestLimit: 1})
+	_, err = entry.Open(dir, datasets.Options{TrainLimit: int(s.TrainLimit), TestLimit: int(s.TestLimit)})
 	return err
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -25,7 +24,7 @@ const (
 // features from tiny images, 2009).
 func cifar10() Entry {
 	archive := &Archive{
-		URL: cifar10URL, Bytes: 170052171, MD5: "c32a1d4ab5d03f1284b67883e8d87530", Folder: cifar10Folder,
+		Downloads: []Download{{URL: cifar10URL, Bytes: 170052171, MD5: "c32a1d4ab5d03f1284b67883e8d87530"}}, Folder: cifar10Folder,
 	}
 	for _, name := range append(cifar10TrainFiles(), cifar10TestFile) {
 		archive.Files = append(archive.Files, File{Name: name, Bytes: cifar10Size})
@@ -67,8 +66,8 @@ func openCIFAR10(dir string, opts Options) (*Dataset, error) {
 	if err := opts.check(set.Name); err != nil {
 		return nil, err
 	}
-	if dir == "" {
-		return nil, fmt.Errorf("datasets: %s: data folder: got an empty path, want a folder that holds %s", set.Name, cifar10Folder)
+	if err := checkDir(set.Name, dir, cifar10Folder); err != nil {
+		return nil, err
 	}
 	train := cifar10TrainFiles()
 	for _, name := range append(train, cifar10TestFile) {
@@ -89,20 +88,14 @@ func openCIFAR10(dir string, opts Options) (*Dataset, error) {
 // checkCIFAR10File tells whether a file is there and has the one right size.
 func checkCIFAR10File(dir, name string) error {
 	path := filepath.Join(dir, cifar10Folder, name)
-	status, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &MissingError{Dataset: "cifar10", Dir: dir, Want: path, Remedy: cifar10Remedy(dir)}
-	}
+	size, err := sizeOf("cifar10", dir, path, cifar10Remedy(dir))
 	if err != nil {
-		return fmt.Errorf("datasets: cifar10: %w", err)
+		return err
 	}
-	if !status.Mode().IsRegular() {
-		return fmt.Errorf("datasets: cifar10: %s: got %s, want a regular file", path, status.Mode().Type())
-	}
-	if status.Size() != cifar10Size {
+	if size != cifar10Size {
 		return &DamagedError{
-			Dataset: "cifar10", File: path, Offset: min(status.Size(), cifar10Size), What: "size",
-			Got:    fmt.Sprintf("%d bytes", status.Size()),
+			Dataset: "cifar10", File: path, Offset: min(size, cifar10Size), What: "size",
+			Got:    fmt.Sprintf("%d bytes", size),
 			Want:   fmt.Sprintf("%d bytes (%d records of %d)", cifar10Size, cifar10Records, cifar10Record),
 			Remedy: cifar10Remedy(dir),
 		}

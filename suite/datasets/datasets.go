@@ -16,7 +16,12 @@
 // be right there.
 package datasets
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
 
 // Shape is the size of an image in pixels, stored as [Height, Width, Channels].
 type Shape struct {
@@ -158,3 +163,32 @@ func (e *DamagedError) Error() string {
 
 // Hint says how to get a good copy.
 func (e *DamagedError) Hint() string { return e.Remedy }
+
+// sizeOf is the size of a file of a set; an absent one gives a *MissingError.
+func sizeOf(dataset, dir, path, remedy string) (int64, error) {
+	status, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, &MissingError{Dataset: dataset, Dir: dir, Want: path, Remedy: remedy}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("datasets: %s: %w", dataset, err)
+	}
+	if !status.Mode().IsRegular() {
+		return 0, fmt.Errorf("datasets: %s: %s: got %s, want a regular file", dataset, path, status.Mode().Type())
+	}
+	return status.Size(), nil
+}
+
+// checkDir refuses an empty name of a data folder.
+func checkDir(dataset, dir, folder string) error {
+	if dir == "" {
+		return fmt.Errorf("datasets: %s: data folder: got an empty path, want a folder that holds %s", dataset, folder)
+	}
+	return nil
+}
+
+// enough tells whether a file of a split has the samples that are asked for: all of them, or with a
+// limit that many. So a part of a set serves for a try.
+func enough(have, limit, whole int) bool {
+	return have == whole || limit > 0 && have >= min(limit, whole)
+}

@@ -43,7 +43,7 @@ func TestListCardsAreComplete(t *testing.T) {
 			t.Errorf("Find(%q): got %q, %v", entry.Name, found.Name, err)
 		}
 	}
-	if _, err := Find("cifar11"); err == nil || !strings.Contains(err.Error(), "cifar10, synthetic") {
+	if _, err := Find("cifar11"); err == nil || !strings.Contains(err.Error(), "cifar10, svhn, stl10, synthetic") {
 		t.Errorf("Find of an unknown name: got %v, want an error that lists the names", err)
 	}
 }
@@ -60,7 +60,7 @@ func TestOpenWithoutData(t *testing.T) {
 			t.Errorf("%s: open of an empty folder: got %v, want a *MissingError", entry.Name, err)
 			continue
 		}
-		if missing.Dataset != entry.Name || missing.Dir != dir || !strings.Contains(missing.Hint(), entry.Archive.URL) {
+		if missing.Dataset != entry.Name || missing.Dir != dir || !strings.Contains(missing.Hint(), entry.Archive.Downloads[0].URL) {
 			t.Errorf("%s: got %+v, want the name, the folder and a hint with the address", entry.Name, missing)
 		}
 		if _, err := entry.Open("", Options{}); err == nil {

@@ -12,7 +12,7 @@ type Entry struct {
 	Licence string
 	// Origin is the page that describes the set; empty for a generated one.
 	Origin string
-	// Archive is the official file; nil for a generated set.
+	// Archive is what the authors publish; nil for a generated set.
 	Archive *Archive
 	// Open reads or makes the set. dir is the data folder; a generated set
 	// ignores it. An absent set gives a *MissingError, a bad file a *DamagedError.
@@ -21,13 +21,31 @@ type Entry struct {
 
 // Archive is the official download of a set.
 type Archive struct {
-	URL   string
-	Bytes int64
-	MD5   string // as published beside the file, hexadecimal
-	// Folder is what unpacking it makes in the data folder.
+	Downloads []Download
+	// Folder is where its files lie in the data folder.
 	Folder string
 	// Files are the files of Folder that Open reads, with their exact sizes.
 	Files []File
+	// Skip names files that are not unpacked: nobody reads them, and they are large.
+	Skip []string
+}
+
+// Download is a file that the authors publish.
+type Download struct {
+	URL   string
+	Bytes int64
+	MD5   string // as published, hexadecimal
+	// As is the name that the file is kept under in the folder; empty: it is a tar.gz that
+	// has the folder.
+	As string
+}
+
+// Bytes is the size of all downloads.
+func (a Archive) Bytes() (sum int64) {
+	for _, d := range a.Downloads {
+		sum += d.Bytes
+	}
+	return sum
 }
 
 // File is a file of an archive.
@@ -39,6 +57,8 @@ type File struct {
 // List is every set, in the order in which listings show them.
 var List = []Entry{
 	cifar10(),
+	svhn(),
+	stl10(),
 	synthetic(),
 }
 

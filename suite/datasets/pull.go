@@ -11,11 +11,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// Pull downloads the archive of a set, holds its size and checksum against the
-// published ones, and unpacks its folder into dir. What is there already stays
+// Pull downloads what is published of a set, holds sizes and checksums against the
+// published ones, and puts the folder into dir. What is there already stays
 // until all is sound. On is called with the bytes received so far; it may be nil.
 func (e Entry) Pull(ctx context.Context, dir string, on func(received int64)) error {
 	if e.Archive == nil {
@@ -30,12 +31,11 @@ func (e Entry) Pull(ctx context.Context, dir string, on func(received int64)) er
 		return fmt.Errorf("datasets: %s: %w", e.Name, err)
 	}
 	defer os.RemoveAll(work)
-	archive := filepath.Join(work, "archive")
-	if err := e.Archive.download(ctx, archive, on); err != nil {
-		return fmt.Errorf("datasets: %s: %s: %w", e.Name, e.Archive.URL, err)
-	}
-	if err := unpack(archive, work); err != nil {
-		return fmt.Errorf("datasets: %s: %s: %w", e.Name, e.Archive.URL, err)
+	counted := progress{new(int64), on}
+	for _, d := range e.Archive.Downloads {
+		if err := d.fetch(ctx, work, *e.Archive, counted); err != nil {
+			return fmt.Errorf("datasets: %s: %s: %w", e.Name, d.URL, err)
+		}
 	}
 	place := filepath.Join(dir, e.Archive.Folder)
 	if err := os.RemoveAll(place); err != nil {
@@ -47,8 +47,25 @@ func (e Entry) Pull(ctx context.Context, dir string, on func(received int64)) er
 	return nil
 }
 
-func (a Archive) download(ctx context.Context, path string, on func(int64)) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL, nil)
+// fetch puts a download, or what it has packed, below dir.
+func (d Download) fetch(ctx context.Context, dir string, a Archive, counted progress) error {
+	if d.As != "" {
+		path := filepath.Join(dir, a.Folder, d.As)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			return err
+		}
+		return d.download(ctx, path, counted)
+	}
+	archive := filepath.Join(dir, "archive")
+	defer os.Remove(archive)
+	if err := d.download(ctx, archive, counted); err != nil {
+		return err
+	}
+	return unpack(archive, dir, a.Skip)
+}
+
+func (d Download) download(ctx context.Context, path string, counted progress) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.URL, nil)
 	if err != nil {
 		return err
 	}
@@ -66,15 +83,15 @@ func (a Archive) download(ctx context.Context, path string, on func(int64)) erro
 	}
 	defer file.Close()
 	sum := md5.New() // what the publisher gives; it guards against damage, not against malice
-	n, err := io.Copy(io.MultiWriter(file, sum, progress{new(int64), on}), io.LimitReader(response.Body, a.Bytes+1))
+	n, err := io.Copy(io.MultiWriter(file, sum, counted), io.LimitReader(response.Body, d.Bytes+1))
 	if err != nil {
 		return err
 	}
-	if n != a.Bytes {
-		return fmt.Errorf("got %d bytes or more, want %d", n, a.Bytes)
+	if n != d.Bytes {
+		return fmt.Errorf("got %d bytes or more, want %d", n, d.Bytes)
 	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != a.MD5 {
-		return fmt.Errorf("got checksum %s, want %s", got, a.MD5)
+	if got := hex.EncodeToString(sum.Sum(nil)); got != d.MD5 {
+		return fmt.Errorf("got checksum %s, want %s", got, d.MD5)
 	}
 	return file.Close()
 }
@@ -93,8 +110,8 @@ func (p progress) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// unpack writes the files of a tar.gz below dir.
-func unpack(archive, dir string) error {
+// unpack writes the files of a tar.gz below dir, but those whose names are to be skipped.
+func unpack(archive, dir string, skip []string) error {
 	file, err := os.Open(archive)
 	if err != nil {
 		return err
@@ -119,6 +136,7 @@ func unpack(archive, dir string) error {
 		switch {
 		case strings.HasSuffix(entry.Name, "/"):
 			err = os.MkdirAll(path, 0o777)
+		case slices.Contains(skip, filepath.Base(path)):
 		case entry.Typeflag == tar.TypeReg:
 			err = unpackFile(path, entries)
 		}

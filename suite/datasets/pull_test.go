@@ -40,13 +40,13 @@ func TestPull(t *testing.T) {
 		name   string
 		body   []byte
 		status int
-		change func(*datasets.Archive)
+		change func(*datasets.Download)
 		want   string // part of the error; empty: it is pulled
 	}{
 		{name: "sound", body: good},
-		{name: "another checksum", body: good, change: func(a *datasets.Archive) { a.MD5 = strings.Repeat("0", 32) }, want: "want " + strings.Repeat("0", 32)},
-		{name: "too long", body: append(good[:len(good):len(good)], 0), change: func(a *datasets.Archive) { a.Bytes-- }, want: "or more, want"},
-		{name: "too short", body: good, change: func(a *datasets.Archive) { a.Bytes++ }, want: "or more, want"},
+		{name: "another checksum", body: good, change: func(a *datasets.Download) { a.MD5 = strings.Repeat("0", 32) }, want: "want " + strings.Repeat("0", 32)},
+		{name: "too long", body: append(good[:len(good):len(good)], 0), change: func(a *datasets.Download) { a.Bytes-- }, want: "or more, want"},
+		{name: "too short", body: good, change: func(a *datasets.Download) { a.Bytes++ }, want: "or more, want"},
 		{name: "not there", body: good, status: http.StatusNotFound, want: "404"},
 		{name: "no archive", body: []byte("this is no archive"), want: "gzip"},
 		{name: "a path outside", body: outside, want: "want one inside"},
@@ -67,11 +67,11 @@ func TestPull(t *testing.T) {
 			if err := os.WriteFile(old, []byte("old"), 0o666); err != nil {
 				t.Fatal(err)
 			}
-			a := &datasets.Archive{URL: server.URL, Bytes: int64(len(c.body)), MD5: fmt.Sprintf("%x", md5.Sum(c.body)), Folder: "set"}
+			d := datasets.Download{URL: server.URL, Bytes: int64(len(c.body)), MD5: fmt.Sprintf("%x", md5.Sum(c.body))}
 			if c.change != nil {
-				c.change(a)
+				c.change(&d)
 			}
-			err := datasets.Entry{Archive: a}.Pull(context.Background(), dir, nil)
+			err := datasets.Entry{Archive: &datasets.Archive{Downloads: []datasets.Download{d}, Folder: "set"}}.Pull(context.Background(), dir, nil)
 			content, _ := os.ReadFile(old)
 			entries, _ := os.ReadDir(dir)
 			if len(entries) != 1 {
