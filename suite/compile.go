@@ -154,7 +154,7 @@ func (b *built) stepOptions(spec results.Spec) core.StepOptions {
 	if spec.Backend == backendCUDA {
 		// The next batch is copied while a step runs, and the GPU changes the images.
 		o.KeepInputs = true
-		if a := b.card.Augment; spec.Augment != augmentNone {
+		if a := b.card.Augment; spec.Augment != augmentNone && !a.ResizedCrop { // which the loader does
 			o.Augment = core.Augmentation{Pad: int64(a.Pad), Reflect: a.Border == datasets.BorderReflect, Flip: a.Flip}
 		}
 	}

@@ -200,7 +200,7 @@ func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
 	spec := x.job.Spec
 	o := train.Options{
 		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Augment: b.card.Augment,
-		Schedule:  train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup},
+		Schedule:  train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup, FromZero: recipe(spec.Dataset).FromZero},
 		StatePath: x.statePath(), Resume: x.job.Resume, InitPath: x.job.Init, Now: x.now, On: x.tick,
 		// The peak of training, not of preparing it: what planning left behind is
 		// given back. Where the peak cannot be reset it is that of the whole process.

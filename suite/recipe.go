@@ -9,6 +9,8 @@ type Recipe struct {
 	LR      float64 // base learning rate for that batch
 	Epochs  int64
 	Warmup  int // epochs
+	// FromZero is the schedule's: the first epoch has the base learning rate.
+	FromZero bool
 }
 
 // Constants of stochastic gradient descent in every recipe.
@@ -20,10 +22,11 @@ const (
 // Recipes lists the recipes by data set.
 func Recipes() []Recipe {
 	return []Recipe{
-		{"cifar10", 1024, 0.8, 400, 10},
-		{"svhn", 1024, 0.8, 400, 10},
-		{"stl10", 128, 0.1, 400, 10},
-		{"synthetic", 128, 0.1, 6, 1},
+		{Dataset: "cifar10", Batch: 1024, LR: 0.8, Epochs: 400, Warmup: 10},
+		{Dataset: "svhn", Batch: 1024, LR: 0.8, Epochs: 400, Warmup: 10},
+		{Dataset: "stl10", Batch: 128, LR: 0.1, Epochs: 400, Warmup: 10},
+		{Dataset: "imagenet", Batch: 1024, LR: 0.4, Epochs: 200, FromZero: true},
+		{Dataset: "synthetic", Batch: 128, LR: 0.1, Epochs: 6, Warmup: 1},
 	}
 }
 

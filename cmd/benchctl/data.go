@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/reports/table"
@@ -41,7 +43,7 @@ func dataTable() table.Table {
 	for _, e := range datasets.List {
 		classes, train, test := int64(e.Classes), int64(e.TrainSamples), int64(e.TestSamples)
 		archive := table.Cell{}
-		if e.Archive != nil {
+		if e.Archive != nil && len(e.Archive.Downloads) > 0 {
 			bytes := e.Archive.Bytes()
 			archive = bytesCell(&bytes)
 		}
@@ -71,7 +73,7 @@ func dataPullCommand(env Env) *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			if err := entry.Pull(ctx, dir, nil); err != nil {
+			if err := pull(ctx, env, entry, dir); err != nil {
 				return usage(err)
 			}
 			set, err := entry.Open(dir, datasets.Options{})
@@ -85,6 +87,16 @@ func dataPullCommand(env Env) *cobra.Command {
 	return c
 }
 
+// pull fetches a set, with a bar on a terminal.
+func pull(ctx context.Context, env Env, entry datasets.Entry, dir string) error {
+	if entry.Archive == nil || !env.IsTTY {
+		return entry.Pull(ctx, dir, nil)
+	}
+	bar := newBar(env, entry.Archive.Bytes(), progressbar.OptionShowBytes(true), progressbar.OptionSetDescription(entry.Name))
+	defer func() { _ = bar.Clear() }()
+	return entry.Pull(ctx, dir, func(received int64) { _ = bar.Set64(received) })
+}
+
 // dataVerifyCommand reads whole sets, which checks every size and every label.
 func dataVerifyCommand(env Env) *cobra.Command {
 	c := &cobra.Command{Use: "verify", Short: "read data sets to the end and check sizes and labels", Args: noArguments}
@@ -96,6 +108,8 @@ func dataVerifyCommand(env Env) *cobra.Command {
 	define(c.Flags(), "datasets", "names", "cifar10", "data sets, comma separated", words(&names))
 	define(c.Flags(), "data-dir", "folder", dir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&dir))
 	c.RunE = func(*cobra.Command, []string) error {
+		ctx, stop := interrupts(env)
+		defer stop()
 		for _, name := range names {
 			entry, err := datasets.Find(name)
 			if err != nil {
@@ -103,6 +117,9 @@ func dataVerifyCommand(env Env) *cobra.Command {
 			}
 			set, err := entry.Open(dir, datasets.Options{})
 			if err != nil {
+				return usage(err)
+			}
+			if err := set.Verify(ctx); err != nil {
 				return usage(err)
 			}
 			where := "made, not read"

@@ -64,22 +64,22 @@ func (p *progress) on(run int, spec results.Spec, e suite.Event) {
 // show moves the bar of a run.
 func (p *progress) show(name string, e suite.Event) {
 	if p.bar == nil {
-		p.bar = newBar(p.env, e.Epochs*e.Steps)
+		p.bar = newBar(p.env, int64(e.Epochs*e.Steps))
 	}
 	p.bar.Describe(fmt.Sprintf("%s: epoch %d/%d, %.4g samples/s, %s left", name, e.Epoch, e.Epochs,
 		e.SamplesPerSecond, table.Seconds(e.SecondsLeft)))
 	_ = p.bar.Set((e.Epoch-1)*e.Steps + e.Step) // a bar that cannot be drawn is no reason to stop
 }
 
-func newBar(env Env, steps int) *progressbar.ProgressBar {
+func newBar(env Env, steps int64, more ...progressbar.Option) *progressbar.ProgressBar {
 	saucer := "="
 	if env.color() {
 		saucer = "[green]=[reset]"
 	}
-	return progressbar.NewOptions(steps, progressbar.OptionSetWriter(env.Stderr), progressbar.OptionSetWidth(20),
+	return progressbar.NewOptions64(steps, append(more, progressbar.OptionSetWriter(env.Stderr), progressbar.OptionSetWidth(20),
 		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false), progressbar.OptionThrottle(100_000_000),
 		progressbar.OptionEnableColorCodes(env.color()), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetTheme(progressbar.Theme{Saucer: saucer, SaucerHead: saucer, SaucerPadding: " ", BarStart: "[", BarEnd: "]"}))
+		progressbar.OptionSetTheme(progressbar.Theme{Saucer: saucer, SaucerHead: saucer, SaucerPadding: " ", BarStart: "[", BarEnd: "]"}))...)
 }
 
 func (p *progress) clear() {

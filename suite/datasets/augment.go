@@ -28,6 +28,9 @@ func (b Border) String() string {
 // crop the old size at a random place, and mirror left to right every second
 // time. The zero value changes nothing.
 type Augmentation struct {
+	// ResizedCrop takes a random part of a picture, scaled to the set's shape, in place of its middle. It is for splits
+	// of Pictures, which have no border, and is done where they are decoded.
+	ResizedCrop bool
 	// Pad is the width of the border in pixels, 0 for no crop; a reflecting
 	// border is at most one less than the image's size.
 	Pad int
@@ -40,6 +43,9 @@ type Augmentation struct {
 // String is the recipe in words: "reflect-pad 4, random crop, flip".
 func (a Augmentation) String() string {
 	text := ""
+	if a.ResizedCrop {
+		text = "random resized crop"
+	}
 	if a.Pad > 0 {
 		text = fmt.Sprintf("%s-pad %d, random crop", a.Border, a.Pad)
 	}
@@ -136,7 +142,7 @@ func (a Augmentation) check(shape Shape) error {
 }
 
 // none tells whether the recipe changes nothing.
-func (a Augmentation) none() bool { return a.Pad == 0 && !a.Flip }
+func (a Augmentation) none() bool { return a.Pad == 0 && !a.Flip && !a.ResizedCrop }
 
 // mirrorRow reverses the order of the pixels of a row.
 func mirrorRow(row []byte, channels int) {

@@ -3,7 +3,8 @@
 //
 // In goes a folder, out comes a Dataset: all images of both splits in memory as
 // bytes in the order [N, H, W, C], so that a step never waits for a disk and the
-// host memory a set takes is known from its card. Normalisation is not done
+// host memory a set takes is known from its card. A set too large for that (ImageNet) is a list of
+// picture files, which the loader decodes batch by batch. Normalisation is not done
 // here: the loader hands out bytes (a quarter of the traffic of float32) and
 // the compute core subtracts Mean and divides by Std on the device.
 //
@@ -17,6 +18,7 @@
 package datasets
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,25 +45,39 @@ type Card struct {
 	Mean, Std []float64
 	// Augment is the training recipe's augmentation; test images have none.
 	Augment Augmentation
-	// ClassNames has one name a class, in the order of the labels.
+	// ClassNames has one name a class, in the order of the labels; nil where folders name them.
 	ClassNames []string
 }
 
-// Dataset is a set in memory.
+// Dataset is a set that can be trained on.
 type Dataset struct {
 	Card
 	Train, Test Split
+}
+
+// Verify reads what opening a set has not read.
+func (d *Dataset) Verify(ctx context.Context) error {
+	for _, s := range []Split{d.Train, d.Test} {
+		if s.Pictures != nil {
+			if err := s.Pictures.verify(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Split is one half of a set. It is read only once made: loaders share it.
 type Split struct {
 	Shape
 	N      int
-	Images []byte  // [N, Height, Width, Channels]
+	Images []byte  // [N, Height, Width, Channels]; nil where Pictures has them
 	Labels []int32 // [N], each in 0..Classes-1
+	// Pictures are files that have to be decoded; nil where Images has all.
+	Pictures *Pictures
 }
 
-// Image returns the pixels of one sample, without copying them.
+// Image returns the pixels of one sample, without copying them. A split of Pictures has none.
 func (s Split) Image(sample int) []byte {
 	size := s.Shape.Bytes()
 	return s.Images[sample*size : (sample+1)*size : (sample+1)*size]
@@ -76,7 +92,13 @@ func (s Split) Slice(from, to int) (Split, error) {
 	}
 	size := s.Shape.Bytes()
 	part := Split{Shape: s.Shape, N: to - from}
-	part.Images = s.Images[from*size : to*size : to*size]
+	if s.Pictures != nil {
+		files := *s.Pictures
+		files.files = files.files[from:to:to]
+		part.Pictures = &files
+	} else {
+		part.Images = s.Images[from*size : to*size : to*size]
+	}
 	part.Labels = s.Labels[from:to:to]
 	return part, nil
 }
@@ -91,7 +113,11 @@ func (s Split) check() error {
 	if s.N < 1 || s.Height < 1 || s.Width < 1 || s.Channels < 1 {
 		return fmt.Errorf("datasets: split: got %d samples of %dx%dx%d, want at least one of each", s.N, s.Height, s.Width, s.Channels)
 	}
-	if want := s.N * s.Shape.Bytes(); len(s.Images) != want {
+	if s.Pictures != nil {
+		if s.Channels != 3 || len(s.Pictures.files) != s.N {
+			return fmt.Errorf("datasets: split: pictures: got %d of %d channels, want %d of 3", len(s.Pictures.files), s.Channels, s.N)
+		}
+	} else if want := s.N * s.Shape.Bytes(); len(s.Images) != want {
 		return fmt.Errorf("datasets: split: pixels: got %d bytes, want %d", len(s.Images), want)
 	}
 	if len(s.Labels) != s.N {

@@ -21,7 +21,9 @@ type Entry struct {
 
 // Archive is the official download of a set.
 type Archive struct {
+	// Downloads is empty where a registration stands before them; Access then says what to do.
 	Downloads []Download
+	Access    string
 	// Folder is where its files lie in the data folder.
 	Folder string
 	// Files are the files of Folder that Open reads, with their exact sizes.
@@ -59,6 +61,7 @@ var List = []Entry{
 	cifar10(),
 	svhn(),
 	stl10(),
+	imagenet(),
 	synthetic(),
 }
 

@@ -33,6 +33,9 @@ type LoaderOptions struct {
 	// Workers is the number of goroutines that prepare batches; 0 means 1. It
 	// changes nothing in the batches.
 	Workers int
+	// Decoders is the number of goroutines that decode the pictures of a batch, where the split has Pictures; 0 means 1. It
+	// changes nothing in the batches either.
+	Decoders int
 	// Ring is the number of batch buffers, the one in use included; 0 means 3.
 	// It is at least 2 and is rounded up to a multiple of Workers.
 	Ring int
@@ -59,6 +62,7 @@ type slot struct {
 	images       []byte
 	labels       []int32
 	words        []int32
+	err          error // why the batch could not be made
 	free, ready  chan struct{}
 	heldByCaller bool
 }
@@ -152,6 +156,10 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	}
 	if err := l.wait(ctx, s); err != nil {
 		return nil, err
+	}
+	if s.err != nil {
+		s.ready <- struct{}{} // every later call finds it again
+		return nil, s.err
 	}
 	s.heldByCaller = true
 	l.next++
@@ -251,7 +259,14 @@ func (l *Loader) fill(s *slot, index int) {
 	n := min(l.options.Batch, l.split.N-first)
 	size := l.split.Shape.Bytes()
 	samples := l.order[first : first+n : first+n]
+	if l.split.Pictures != nil {
+		s.err = l.split.Pictures.fill(s.images, samples, l.split.Shape, l.options)
+	}
 	for i, sample := range samples {
+		s.labels[i] = l.split.Labels[sample]
+		if l.split.Pictures != nil {
+			continue
+		}
 		image, src := s.images[i*size:(i+1)*size], l.split.Image(int(sample))
 		words := [4]uint32{}
 		if !l.options.Augment.none() {
@@ -268,7 +283,6 @@ func (l *Loader) fill(s *slot, index int) {
 		default:
 			l.options.Augment.Apply(image, src, l.split.Shape, words)
 		}
-		s.labels[i] = l.split.Labels[sample]
 	}
 	s.batch.Images, s.batch.Labels, s.batch.Samples = s.images[:n*size], s.labels[:n], samples
 	s.batch.N, s.batch.Index = n, index
@@ -320,6 +334,12 @@ func checkLoader(split Split, options LoaderOptions) error {
 	}
 	if batches := countBatches(split.N, options); options.Start < 0 || options.Start > batches {
 		return fmt.Errorf("datasets: loader: start: got batch %d, want 0 to %d", options.Start, batches)
+	}
+	switch pictures, a := split.Pictures != nil, options.Augment; {
+	case pictures && (options.Draw || a.Pad > 0):
+		return errors.New("datasets: loader: got pictures to be changed by a device or padded, want a resized crop at the most")
+	case !pictures && a.ResizedCrop:
+		return errors.New("datasets: loader: got a resized crop of images in memory, want it for pictures only")
 	}
 	return options.Augment.check(split.Shape)
 }

@@ -22,6 +22,9 @@ func (e Entry) Pull(ctx context.Context, dir string, on func(received int64)) er
 	if e.Archive == nil {
 		return fmt.Errorf("datasets: %s is made, not downloaded: there is nothing to pull", e.Name)
 	}
+	if len(e.Archive.Downloads) == 0 {
+		return &AccessError{Dataset: e.Name, Remedy: e.Archive.Access}
+	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("datasets: %s: %w", e.Name, err)
 	}
@@ -46,6 +49,19 @@ func (e Entry) Pull(ctx context.Context, dir string, on func(received int64)) er
 	}
 	return nil
 }
+
+// AccessError says that a set cannot be downloaded by a program.
+type AccessError struct {
+	Dataset string
+	Remedy  string // how to get it, a sentence
+}
+
+func (e *AccessError) Error() string {
+	return fmt.Sprintf("datasets: %s: its authors ask for a registration before the download, which no program can give", e.Dataset)
+}
+
+// Hint says how to get the set.
+func (e *AccessError) Hint() string { return e.Remedy }
 
 // fetch puts a download, or what it has packed, below dir.
 func (d Download) fetch(ctx context.Context, dir string, a Archive, counted progress) error {

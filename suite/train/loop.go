@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/localbench/localbench/results"
@@ -111,11 +112,13 @@ type runner struct {
 // open makes the loaders, once for all epochs.
 func (r *runner) open() (err error) {
 	o := r.options
-	r.train, err = datasets.NewLoader(o.Data.Train, datasets.LoaderOptions{Batch: o.Batch, Seed: o.Seed, Augment: o.Augment, Draw: r.session.augments, Shuffle: true, Now: o.Now})
+	decoders := runtime.GOMAXPROCS(0) // of sets that are pictures; the batches are the same for any number
+	r.train, err = datasets.NewLoader(o.Data.Train, datasets.LoaderOptions{Batch: o.Batch, Seed: o.Seed, Augment: o.Augment, Draw: r.session.augments, Shuffle: true,
+		Decoders: decoders, Now: o.Now})
 	if err != nil {
 		return err
 	}
-	if r.test, err = datasets.NewLoader(o.Data.Test, datasets.LoaderOptions{Batch: o.Batch}); err != nil {
+	if r.test, err = datasets.NewLoader(o.Data.Test, datasets.LoaderOptions{Batch: o.Batch, Decoders: decoders}); err != nil {
 		r.train.Close()
 		return err
 	}

@@ -8,6 +8,8 @@ type Schedule struct {
 	Base   float64 // the recipe's lr
 	Epochs int
 	Warmup int // epochs; 0 for none
+	// FromZero counts the epochs of the cosine from 0, so that the first one has Base itself.
+	FromZero bool
 }
 
 // WarmupStart is the learning rate that the warm-up begins at.
@@ -18,9 +20,14 @@ const WarmupStart = 0.01
 //	cosine(e) = Base/2 * (1 + cos(pi*e/Epochs))
 //	e <= Warmup:  cosine(e)*(e-1)/Warmup + WarmupStart*(Warmup+1-e)/Warmup
 //
-// as in the programs of InfoPro and AugLocal, where Warmup is 10.
+// as in the programs of InfoPro and AugLocal for small images, where Warmup is 10. Those for
+// ImageNet have no warm-up and cosine(e-1): FromZero.
 func (s Schedule) LearningRate(e int) float64 {
-	cosine := s.Base / 2 * (1 + math.Cos(math.Pi*float64(e)/float64(s.Epochs)))
+	at := float64(e)
+	if s.FromZero {
+		at--
+	}
+	cosine := s.Base / 2 * (1 + math.Cos(math.Pi*at/float64(s.Epochs)))
 	if e > s.Warmup {
 		return cosine
 	}

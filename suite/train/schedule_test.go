@@ -23,6 +23,12 @@ func TestLearningRate(t *testing.T) {
 			t.Errorf("epoch %d: %g, want %g", c.epoch, got, c.want)
 		}
 	}
+	fromZero := Schedule{Base: 0.4, Epochs: 200, FromZero: true}
+	for e, want := range map[int]float64{1: 0.4, 101: 0.2, 200: 0.2 * (1 - math.Cos(math.Pi/200))} {
+		if got := fromZero.LearningRate(e); math.Abs(got-want) > 1e-12 {
+			t.Errorf("epochs from zero, epoch %d: %g, want %g", e, got, want)
+		}
+	}
 	none := Schedule{Base: 0.4, Epochs: 2}
 	if got := none.LearningRate(1); math.Abs(got-0.2) > 1e-12 {
 		t.Errorf("without warm-up, epoch 1 of 2: %g, want 0.2", got)
