@@ -67,9 +67,10 @@ type Spec struct {
 	WeightDecay float64 `json:"weight_decay"`
 	Momentum    float64 `json:"momentum"`
 	Nesterov    bool    `json:"nesterov"`
-	TrainLimit  int64   `json:"train_limit,omitzero"` // first samples of the train set; 0: all
-	TestLimit   int64   `json:"test_limit,omitzero"`  // first samples of the test set; 0: all
-	Augment     string  `json:"augment,omitzero"`     // name of the augmentation; empty: the recipe's own
+	TrainLimit  int64   `json:"train_limit,omitzero"`  // first samples of the train set; 0: all
+	TestLimit   int64   `json:"test_limit,omitzero"`   // first samples of the test set; 0: all
+	ValFraction float64 `json:"val_fraction,omitzero"` // of the train set, held out to choose the epoch by
+	Augment     string  `json:"augment,omitzero"`      // name of the augmentation; empty: the recipe's own
 }
 
 // Environment is where the run ran.
@@ -176,7 +177,11 @@ type Accuracy struct {
 	Epochs    []Epoch  `json:"epochs,omitempty"`
 	BestTop1  *float64 `json:"best_top1,omitempty"`  // best test accuracy of any epoch
 	BestEpoch *int64   `json:"best_epoch,omitempty"` // the epoch it was reached in
-	LastTop1  *float64 `json:"last_top1,omitempty"`  // test accuracy after the last epoch
+	// SelectedTop1 is the test accuracy after SelectedEpoch, the first epoch with the best accuracy
+	// on the samples that were held out of the train set: chosen without a look at the test set.
+	SelectedTop1  *float64 `json:"selected_top1,omitempty"`
+	SelectedEpoch *int64   `json:"selected_epoch,omitempty"`
+	LastTop1      *float64 `json:"last_top1,omitempty"` // test accuracy after the last epoch
 }
 
 // Epoch is one pass over the train set and the evaluation after it.
@@ -186,6 +191,8 @@ type Epoch struct {
 	TrainTop1    *float64 `json:"train_top1,omitempty"`
 	TestLoss     *float64 `json:"test_loss,omitempty"`
 	TestTop1     *float64 `json:"test_top1,omitempty"`
+	ValLoss      *float64 `json:"val_loss,omitempty"` // on the held out samples
+	ValTop1      *float64 `json:"val_top1,omitempty"`
 	LR           float64  `json:"lr"`
 	Seconds      *float64 `json:"seconds,omitempty"`
 	ModuleLosses Series   `json:"module_losses,omitempty"` // train loss of each local module

@@ -58,10 +58,12 @@ func (c *check) fractions(r Record) {
 	one("time.data_share", r.Time.DataShare)
 	one("accuracy.best_top1", r.Accuracy.BestTop1)
 	one("accuracy.last_top1", r.Accuracy.LastTop1)
+	one("accuracy.selected_top1", r.Accuracy.SelectedTop1)
 	for i, e := range r.Accuracy.Epochs {
 		place := fmt.Sprintf("accuracy.epochs[%d]", i)
 		one(place+".train_top1", e.TrainTop1)
 		one(place+".test_top1", e.TestTop1)
+		one(place+".val_top1", e.ValTop1)
 		for j, h := range e.Heads {
 			one(fmt.Sprintf("%s.heads[%d].test_top1", place, j), h.TestTop1)
 		}

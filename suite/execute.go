@@ -125,6 +125,14 @@ type execution struct {
 	on     func(Event)
 	nvml   func() (gpu.Library, error)
 	watch  *watch
+	val    *datasets.Split // held out of the training set; nil if nothing is
+}
+
+func (x *execution) valTail() int64 {
+	if x.val == nil {
+		return 0
+	}
+	return train.Tail(x.val.N, int(x.job.Spec.Batch))
 }
 
 func (x *execution) statePath() string {
@@ -140,6 +148,13 @@ func (x *execution) run(ctx context.Context) error {
 	data, err := openData(spec, x.job.DataDir)
 	if err != nil {
 		return err
+	}
+	if spec.ValFraction > 0 {
+		rest, held, err := data.Train.Holdout(spec.ValFraction)
+		if err != nil {
+			return err
+		}
+		data.Train, x.val = rest, &held
 	}
 	device, err := OpenDevice(spec)
 	if err != nil {
@@ -165,7 +180,7 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, d
 	step.Heads = x.job.EvalHeads
 	session, err := train.NewSession(device, train.SessionOptions{
 		Stages: b.stages, Step: step, Evaluation: true,
-		TrainTail: train.Tail(data.Train.N, int(spec.Batch)), TestTail: train.Tail(data.Test.N, int(spec.Batch))})
+		TrainTail: train.Tail(data.Train.N, int(spec.Batch)), TestTail: train.Tail(data.Test.N, int(spec.Batch)), ValTail: x.valTail()})
 	if err != nil {
 		return err
 	}
@@ -199,7 +214,7 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, d
 func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
 	spec := x.job.Spec
 	o := train.Options{
-		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Augment: b.card.Augment,
+		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Val: x.val, Augment: b.card.Augment,
 		Schedule:  train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup, FromZero: recipe(spec.Dataset).FromZero},
 		StatePath: x.statePath(), Resume: x.job.Resume, InitPath: x.job.Init, Now: x.now, On: x.tick,
 		// The peak of training, not of preparing it: what planning left behind is
@@ -244,6 +259,7 @@ func (x *execution) fill(r *train.Report) {
 		}
 		record.Accuracy.LastTop1 = r.Epochs[i].TestTop1
 	}
+	record.Accuracy.SelectedTop1, record.Accuracy.SelectedEpoch = selected(r.Epochs)
 	record.Time.TrainSeconds, record.Time.EvalSeconds = &r.TrainSeconds, &r.EvalSeconds
 	steps, ok := r.Steps.Summary()
 	if !ok {
@@ -258,6 +274,18 @@ func (x *execution) fill(r *train.Report) {
 	}
 	share := r.DataWaitSeconds / r.StepSecondsSum
 	record.Time.DataWaitSeconds, record.Time.DataShare = &r.DataWaitSeconds, &share
+}
+
+// selected is the test accuracy after the first epoch with the best accuracy on held out
+// samples; nil where none are.
+func selected(epochs []results.Epoch) (top1 *float64, epoch *int64) {
+	best := -1.0
+	for i, e := range epochs {
+		if e.ValTop1 != nil && *e.ValTop1 > best {
+			best, top1, epoch = *e.ValTop1, epochs[i].TestTop1, &epochs[i].Epoch
+		}
+	}
+	return top1, epoch
 }
 
 func openData(spec results.Spec, dir string) (*datasets.Dataset, error) {

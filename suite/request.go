@@ -42,13 +42,15 @@ type Request struct {
 	Mode, Coefficients          string // InfoPro; empty: softmax, and the published set
 	Segment                     int    // checkpoint; 0: about the root of the units
 	NoAugment                   bool
-	Recompute                   string // none, or norm: what the backward pass makes again
-	Update                      string // early, or deferred to the end of the step
-	Budget                      int64  // bytes that the arena of a training step may have: activations are made again until it fits; 0: as it comes
-	Overlap                     int    // local modules in flight; 0 or 1: one after the other
-	WorkspaceLimit              int64  // bytes of scratch memory a kernel may need; 0: any
-	Deterministic               bool   // cuda: only kernels that give the same bits every time
-	Init                        string // file of starting weights; empty: from the seed
+	Recompute                   string  // none, or norm: what the backward pass makes again
+	Update                      string  // early, or deferred to the end of the step
+	Budget                      int64   // bytes that the arena of a training step may have: activations are made again until it fits; 0: as it comes
+	Overlap                     int     // local modules in flight; 0 or 1: one after the other
+	WorkspaceLimit              int64   // bytes of scratch memory a kernel may need; 0: any
+	Deterministic               bool    // cuda: only kernels that give the same bits every time
+	Init                        string  // file of starting weights; empty: from the seed
+	Quirks                      string  // of the published programs; empty: none
+	ValFraction                 float64 // of the training set, held out to choose the epoch by; 0: nothing
 }
 
 // Defaults is the request of a bare `benchctl run`.
@@ -144,6 +146,12 @@ func (r Request) check() error {
 			return fmt.Errorf("%s: got %q, want %s or %s", c.name, c.value, c.want[0], c.want[1])
 		}
 	}
+	if r.Quirks != "" && r.Quirks != QuirksNone && r.Quirks != QuirksPaper {
+		return fmt.Errorf("quirks: got %q, want %s or %s", r.Quirks, QuirksNone, QuirksPaper)
+	}
+	if !(r.ValFraction >= 0 && r.ValFraction < 1) {
+		return fmt.Errorf("val-fraction: got %g, want 0 or more and less than 1", r.ValFraction)
+	}
 	if r.Budget < 0 {
 		return fmt.Errorf("budget: got %d bytes, want 0 or more", r.Budget)
 	}
@@ -182,9 +190,12 @@ func (r Request) bases() []results.Spec {
 		for _, dataset := range r.Datasets {
 			batches := r.Batches
 			fill(&batches, []int64{recipe(dataset).Batch})
+			if r.ownSettings(dataset) {
+				batches = []int64{paperBatch}
+			}
 			for _, batch := range batches {
 				for _, method := range r.Methods {
-					out = append(out, results.Spec{Method: method, Network: network, Dataset: dataset, Batch: batch})
+					out = append(out, results.Spec{Method: method, Network: network, Dataset: dataset, Batch: batch, Quirks: r.quirks()})
 				}
 			}
 		}
@@ -215,6 +226,9 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 		spec.Epochs = rec.Epochs
 	}
 	spec.LR, spec.Momentum, spec.WeightDecay, spec.Nesterov = or(r.LearningRate, rec.LR), or(r.Momentum, recipeMomentum), or(r.WeightDecay, recipeWeightDecay), true
+	if r.ownSettings(spec.Dataset) {
+		spec.LR = paperLR
+	}
 	if r.NoAugment {
 		spec.Augment = augmentNone
 	}
@@ -224,6 +238,14 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 	samples := entry.TrainSamples
 	if r.TrainLimit > 0 && (r.TrainLimit < samples || spec.Dataset == "synthetic") {
 		samples = r.TrainLimit
+	}
+	if r.ValFraction > 0 {
+		spec.ValFraction = r.ValFraction
+		held := datasets.HeldOut(samples, r.ValFraction)
+		if held < 1 || held == samples {
+			return spec, fmt.Errorf("val-fraction: got %g, want one that holds out at least 1 and not all of %d training samples", r.ValFraction, samples)
+		}
+		samples -= held
 	}
 	if spec.Batch > int64(samples) {
 		return spec, fmt.Errorf("batch: got %d, want at most the %d training samples of %s", spec.Batch, samples, spec.Dataset)
@@ -244,7 +266,7 @@ func (r Request) checkOverlap(m methods.Method, modules int) error {
 		return fmt.Errorf("overlap: got %d with %s, want 1: its backward pass needs the whole forward pass; local methods gain by it", r.Overlap, m.Name)
 	case r.Overlap > modules || r.Overlap > graph.MaxLanes:
 		return fmt.Errorf("overlap: got %d, want 1 to %d: %s has %d modules here", r.Overlap, min(modules, graph.MaxLanes), m.Name, modules)
-	case r.Update == UpdateDeferred:
+	case r.deferred():
 		return fmt.Errorf("overlap: got %d with update %s, want %s: a module is in flight until its update", r.Overlap, UpdateDeferred, UpdateEarly)
 	}
 	return nil
@@ -290,7 +312,7 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 		spec.Selection = cmp.Or(r.Selection, string(methods.SelectionUniform))
 	}
 	if m.Reads(methods.OptionPyramid) {
-		spec.Pyramid, spec.PyramidCoefficient = !r.NoPyramid, r.PyramidCoefficient
+		spec.Pyramid, spec.PyramidCoefficient = !r.NoPyramid && !r.withoutPyramid(spec.Dataset), r.PyramidCoefficient
 		if spec.Pyramid && spec.PyramidCoefficient == 0 {
 			spec.PyramidCoefficient = 0.5
 		}
@@ -310,8 +332,8 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 	if r.Budget > 0 {
 		spec.Options[optionBudget] = fmt.Sprint(r.Budget)
 	}
-	if r.Update == UpdateDeferred {
-		spec.Options[optionUpdate] = r.Update
+	if r.deferred() {
+		spec.Options[optionUpdate] = UpdateDeferred
 	}
 	if r.Overlap > 1 {
 		spec.Options[optionOverlap] = fmt.Sprint(r.Overlap)
@@ -401,7 +423,7 @@ func networkOf(spec results.Spec) (*model.Network, datasets.Card, error) {
 		return nil, datasets.Card{}, err
 	}
 	image := graph.Shape{int64(entry.Height), int64(entry.Width), int64(entry.Channels)}
-	n, err := networks.New(spec.Network, image, int64(entry.Classes))
+	n, err := networks.New(spec.Network, image, classesOf(spec, entry.Card))
 	return n, entry.Card, err
 }
 

@@ -69,6 +69,7 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "recompute", "name", "none", "norm: the backward pass makes the results of normalisations again; the same bits, less memory", word(&r.Recompute))
 	define(f, "budget", "size", "", "make activations again in the backward pass, as few as it takes for the arena of the step to have at most this size: 512MiB; the same bits", one(&r.Budget, size))
 	define(f, "update", "name", "early", "deferred: keep all gradients until one update ends the step, as eager frameworks do", word(&r.Update))
+	define(f, "quirks", "name", "none", "paper: as the published programs do: stl10 with 100 classes, batch 128 and rate 0.1; imagenet without AugLocal's pyramid; gradients kept until one update", word(&r.Quirks))
 	define(f, "overlap", "modules", "1", "local modules in flight: from 2 on, a module's auxiliary network, backward pass and update run beside the forward pass of the next; with --backend cuda, or to plan", one(&r.Overlap, number(1, graph.MaxLanes)))
 	define(f, "workspace-limit", "size", "", "choose no kernel that needs more scratch memory: 256KiB, 1MiB", one(&r.WorkspaceLimit, size))
 	f.BoolVar(&r.Deterministic, "deterministic", false, "on a GPU: choose only kernels that give the same bits every time")
@@ -96,6 +97,7 @@ func addTraining(c *cobra.Command, r *suite.Request) {
 	define(f, "lr", "rate", "", "base learning rate (default: the data set's recipe)", optional(&r.LearningRate))
 	define(f, "momentum", "fraction", "", "of SGD (default: the data set's recipe)", optional(&r.Momentum))
 	define(f, "weight-decay", "rate", "", "of SGD (default: the data set's recipe)", optional(&r.WeightDecay))
+	define(f, "val-fraction", "fraction", "0", "of the training set, held out and the same for every seed: the accuracy of the epoch that is best there is reported, too", one(&r.ValFraction, real))
 	f.BoolVar(&r.NoAugment, "no-augment", false, "train on the images as they are")
 }
 

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
-	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/reports/table"
@@ -19,9 +18,9 @@ import (
 
 // reproduceFlags are those of `reproduce`.
 type reproduceFlags struct {
-	table, scale, quirks, out, dataDir, format string
-	request                                    suite.Request // seeds, and what computes
-	noRun, quiet                               bool
+	table, scale, quirks, published, out, dataDir, format string
+	request                                               suite.Request // seeds, what is held out, and what computes
+	noRun, quiet                                          bool
 }
 
 // The scales at which a table is run.
@@ -38,17 +37,20 @@ func reproduceCommand(env Env) *cobra.Command {
 		Long: "reproduce knows figures of papers, with their sources, and the settings that they were\n" +
 			"made with. It runs what has no record yet and gives each cell a verdict. Accuracies are\n" +
 			"judged at full scale only. Memory is the eager model's, and needs no run. A cell that\n" +
-			"does not hold ends with exit code 1.",
-		Example: "  benchctl reproduce --table memory\n  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
+			"does not hold ends with exit code 1. Some figures could not be read by us: --published\n" +
+			"takes a file of the form of results/published/published.json, filled in from the paper.",
+		Example: "  benchctl reproduce --table memory --quirks paper\n  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
 		Args:    noArguments,
 	}
-	f := &reproduceFlags{scale: scaleSmoke, quirks: "none", format: "table", request: suite.Defaults()}
+	f := &reproduceFlags{scale: scaleSmoke, quirks: suite.QuirksNone, format: "table", request: suite.Defaults()}
 	flags := c.Flags()
 	flags.SortFlags = false
-	define(flags, "table", "name", "", "cifar10, infopro-cifar10, svhn, stl10, imagenet, memory or ablation", word(&f.table))
+	define(flags, "table", "name", "", "cifar10, infopro-cifar10, svhn, stl10, imagenet, memory, or ablation: its parts are ablation-selection, -pyramid and -depth", word(&f.table))
 	define(flags, "scale", "name", f.scale, "full: the paper's epochs; reduced: a tenth; smoke: one epoch of 2048 samples", word(&f.scale))
 	define(flags, "seeds", "count or list", "1", "3: the seeds 1 to 3; 1,2,5: these seeds", seeds(&f.request.Seeds))
-	define(flags, "quirks", "name", f.quirks, "paper: report the best epoch on the test set, as the programs do; none: the last", word(&f.quirks))
+	define(flags, "quirks", "name", f.quirks, "paper: as the published programs do: the best epoch on the test set, stl10 with 100 classes, memory with the search for algorithms, and what run --quirks says; none: what is right, the last epoch or that of --val-fraction", word(&f.quirks))
+	define(flags, "val-fraction", "fraction", "0", "of the training set, held out to choose the epoch by", one(&f.request.ValFraction, real))
+	define(flags, "published", "file", "", "figures that you have read in a paper, for cells that we could not see; as results/published/published.json", word(&f.published))
 	f.dataDir = env.Getenv("BENCHCTL_DATA")
 	if f.dataDir == "" {
 		f.dataDir = "data"
@@ -64,32 +66,16 @@ func reproduceCommand(env Env) *cobra.Command {
 	return c
 }
 
-// reproduction is a published cell and what there is of our own.
-type reproduction struct {
-	published.Cell
-	specs   []results.Spec // by seed
-	why     string         // no spec can be made of it
-	own, sd float64
-	n       int
-	places  []string // what the runs were made on
-}
-
 func (f *reproduceFlags) run(env Env) error {
 	format, err := table.Lookup(f.format)
 	if err != nil {
 		return usage(err)
 	}
-	cells, err := published.Cells(f.table)
+	cells, err := f.cells()
 	if err != nil {
 		return usage(err)
 	}
-	if f.scale != scaleFull && f.scale != scaleReduced && f.scale != scaleSmoke {
-		return usage(fmt.Errorf("scale: got %q, want %s, %s or %s", f.scale, scaleFull, scaleReduced, scaleSmoke))
-	}
-	if f.quirks != "none" && f.quirks != "paper" {
-		return usage(fmt.Errorf("quirks: got %q, want none or paper", f.quirks))
-	}
-	if _, err := f.request.Expand(); err != nil {
+	if err := f.check(); err != nil {
 		return usage(err)
 	}
 	all := make([]reproduction, len(cells))
@@ -97,7 +83,7 @@ func (f *reproduceFlags) run(env Env) error {
 	for i, c := range cells {
 		all[i] = f.prepare(c)
 		for _, s := range all[i].specs {
-			if _, ok := f.record(s); !ok && c.Metric == "top1" {
+			if _, ok := f.record(s); !ok && c.Metric == published.Top1 {
 				missing = append(missing, s)
 			}
 		}
@@ -105,21 +91,10 @@ func (f *reproduceFlags) run(env Env) error {
 	if err := f.runMissing(env, missing); err != nil {
 		return err
 	}
-	failed := 0
-	var places []string
-	t := f.heading()
-	for i := range all {
-		if err := f.measure(&all[i]); err != nil {
-			return err
-		}
-		verdict, holds := f.verdict(all[i])
-		if !holds {
-			failed++
-		}
-		t.Rows = append(t.Rows, row(all[i], verdict))
-		places = append(places, all[i].places...)
+	t, failed, err := f.judge(all)
+	if err != nil {
+		return err
 	}
-	t.Notes = append(t.Notes, f.note(places))
 	var verdict error
 	if failed > 0 {
 		verdict = &verdictError{fmt.Sprintf("reproduce: %d of %d cells of %s do not hold", failed, len(all), f.table)}
@@ -130,28 +105,56 @@ func (f *reproduceFlags) run(env Env) error {
 	return verdict
 }
 
-// prepare turns a cell into specs, one a seed.
-func (f *reproduceFlags) prepare(c published.Cell) reproduction {
-	r := suite.Request{Methods: []string{c.Method}, Networks: []string{c.Network}, Datasets: []string{c.Dataset}, Seeds: f.request.Seeds,
-		Modules: []int{c.Modules}, AuxDepths: []int{max(c.AuxDepth, 2)}, Mode: c.Options["mode"], Cuts: c.Options["cuts"], Epochs: c.Epochs,
-		Selection: c.Options["selection"], NoPyramid: c.Options["pyramid"] == "no", Threads: f.request.Threads}
-	if c.Metric != "memory" { // which is a model's, and of no device
-		r.Backend, r.Precision, r.Device = f.request.Backend, f.request.Precision, f.request.Device
+// cells are those of the table, with what a person has filled in.
+func (f *reproduceFlags) cells() ([]published.Cell, error) {
+	cells, err := published.All()
+	if err == nil && f.published != "" {
+		cells, err = published.Fill(cells, f.published)
 	}
-	if c.Batch > 0 {
-		r.Batches = []int64{c.Batch}
-	}
-	switch f.scale {
-	case scaleReduced:
-		r.Epochs = max(c.Epochs, 400) / 10
-	case scaleSmoke:
-		r.Epochs, r.TrainLimit, r.TestLimit = 1, 2048, 1024
-	}
-	specs, err := r.Expand()
 	if err != nil {
-		return reproduction{Cell: c, why: oneLine(err.Error())}
+		return nil, err
 	}
-	return reproduction{Cell: c, specs: specs}
+	return published.Table(cells, f.table)
+}
+
+func (f *reproduceFlags) check() error {
+	if f.scale != scaleFull && f.scale != scaleReduced && f.scale != scaleSmoke {
+		return fmt.Errorf("scale: got %q, want %s, %s or %s", f.scale, scaleFull, scaleReduced, scaleSmoke)
+	}
+	f.request.Quirks = f.quirks
+	if f.quirks == suite.QuirksPaper && f.request.ValFraction > 0 {
+		return fmt.Errorf("val-fraction: got %g with --quirks paper, want 0: the programs hold nothing out", f.request.ValFraction)
+	}
+	_, err := f.request.Expand()
+	return err
+}
+
+// judge measures the cells and makes the table of them; failed is how many do not hold.
+func (f *reproduceFlags) judge(all []reproduction) (t table.Table, failed int, err error) {
+	var places []string
+	counts := map[string]int{}
+	memory := memories{}
+	t = f.heading()
+	for i := range all {
+		if err := f.measure(&all[i], memory); err != nil {
+			return t, 0, err
+		}
+		verdict, holds := f.verdict(all[i])
+		if !holds {
+			failed++
+		}
+		kind, _, _ := strings.Cut(verdict, ":")
+		counts[kind]++
+		t.Rows = append(t.Rows, row(all[i], verdict))
+		places = append(places, all[i].places...)
+	}
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[kind], kind))
+	}
+	t.Notes = append(t.Notes, fmt.Sprintf("%s: %s.", english.Plural(len(all), "cell", ""), strings.Join(parts, ", ")))
+	t.Notes = append(t.Notes, f.notes(places)...)
+	return t, failed, nil
 }
 
 func (f *reproduceFlags) record(s results.Spec) (results.Record, bool) {
@@ -169,137 +172,4 @@ func (f *reproduceFlags) runMissing(env Env, missing []results.Spec) error {
 	}
 	_, err := runs.sweep(env, missing)
 	return err
-}
-
-// measure fills in our own figure, if there is one.
-func (f *reproduceFlags) measure(r *reproduction) error {
-	if r.why != "" {
-		return nil
-	}
-	if r.Metric == "memory" {
-		c, err := suite.Compile(r.specs[0])
-		if err != nil {
-			return usage(err)
-		}
-		r.own, r.n = float64(*c.Memory.EagerSearchedBytes), 1
-		return nil
-	}
-	var values []float64
-	for _, s := range r.specs {
-		rec, ok := f.record(s)
-		top1 := rec.Accuracy.LastTop1
-		if f.quirks == "paper" {
-			top1 = rec.Accuracy.BestTop1
-		}
-		if ok && top1 != nil {
-			values = append(values, *top1)
-			r.places = append(r.places, fmt.Sprintf("%s (%s, %s)", cmp.Or(rec.Environment.GPU, rec.Environment.CPU, "a machine without a name"), s.Backend, s.Precision))
-		}
-	}
-	for _, v := range values {
-		r.own += v / float64(len(values))
-	}
-	for _, v := range values {
-		r.sd += (v - r.own) * (v - r.own) / float64(max(len(values)-1, 1))
-	}
-	r.sd, r.n = math.Sqrt(r.sd), len(values)
-	return nil
-}
-
-// What counts as the same: half a point of accuracy, or a twentieth of the memory.
-const (
-	samePoints = 0.005
-	sameMemory = 0.05
-)
-
-// verdict judges a cell; not to hold is to be judged and found different.
-func (f *reproduceFlags) verdict(r reproduction) (string, bool) {
-	switch {
-	case r.why != "":
-		return "not run: " + r.why, true
-	case r.n == 0:
-		return "not run", true
-	case r.Value == nil:
-		return "not comparable: the published figure was not seen", true
-	}
-	published, direction := *r.Value, "higher"
-	if r.own < published {
-		direction = "lower"
-	}
-	switch {
-	case r.Metric == "memory" && math.Abs(r.own/published-1) <= sameMemory:
-		return "reproduced", true
-	case r.Metric == "memory":
-		return direction, false
-	case f.scale != scaleFull:
-		return "not comparable: scale " + f.scale, true
-	case math.Abs(r.own-published) <= samePoints:
-		return "reproduced", true
-	case r.SD != nil && math.Abs(r.own-published) <= 2*math.Hypot(*r.SD, r.sd):
-		return "within seed noise", true
-	}
-	return direction, false
-}
-
-func (f *reproduceFlags) heading() table.Table {
-	t := table.Table{Title: "Published and own figures: " + f.table, Columns: []table.Column{textColumn("network", "network"), textColumn("dataset", "data set"),
-		textColumn("method", "method"), numberColumn("modules", "K"), numberColumn("aux_depth", "d"), textColumn("options", "options"), textColumn("metric", "metric"),
-		numberColumn("published", "published"), numberColumn("own", "own"), numberColumn("difference", "difference"), numberColumn("runs", "seeds"),
-		textColumn("verdict", "verdict"), textColumn("mark", "mark"), textColumn("source", "source")}}
-	t.Notes = []string{"Marks: A seen in the authors' own material, B restated by others, D derived from such a figure."}
-	return t
-}
-
-// note says what our own figures are, and on what they were made.
-func (f *reproduceFlags) note(places []string) string {
-	if f.table == "memory" {
-		return "Our memory is the eager model's estimate of a first step with algorithm search; no GPU was used. GB are 10^9 bytes."
-	}
-	if len(places) == 0 {
-		return fmt.Sprintf("There is no accuracy of our own at scale %s yet.", f.scale)
-	}
-	slices.Sort(places)
-	epoch := map[string]string{"none": "of the last epoch", "paper": "of the best epoch on the test set, as the programs report it"}[f.quirks]
-	return fmt.Sprintf("Our accuracies are at scale %s, %s, on %s.", f.scale, epoch, strings.Join(slices.Compact(places), " and "))
-}
-
-func row(r reproduction, verdict string) []table.Cell {
-	text := func(x float64) string {
-		if r.Metric == "memory" {
-			return fmt.Sprintf("%.2f GB", x/1e9)
-		}
-		return fmt.Sprintf("%.2f %%", 100*x)
-	}
-	own, difference := table.Cell{}, table.Cell{}
-	if r.n > 0 {
-		own = table.Number(r.own, text(r.own))
-		switch {
-		case r.Value == nil:
-		case r.Metric == "memory":
-			difference = table.Number(r.own / *r.Value - 1, fmt.Sprintf("%+.1f %%", 100*(r.own / *r.Value - 1)))
-		default:
-			difference = table.Number(r.own-*r.Value, fmt.Sprintf("%+.2f points", 100*(r.own-*r.Value)))
-		}
-	}
-	whole := func(n int) table.Cell {
-		if n == 0 {
-			return table.Cell{}
-		}
-		return table.Number(float64(n), fmt.Sprint(n))
-	}
-	value := table.Text("not seen")
-	if r.Value != nil {
-		value = table.Number(*r.Value, text(*r.Value))
-	}
-	if r.SD != nil {
-		value.Spread = r.SD
-		value.Text += fmt.Sprintf(" +- %.2f", 100**r.SD)
-	}
-	var chosen []string
-	for _, key := range slices.Sorted(maps.Keys(r.Options)) {
-		chosen = append(chosen, key+" "+r.Options[key])
-	}
-	options := strings.Join(chosen, ", ")
-	return []table.Cell{table.Text(r.Network), table.Text(r.Dataset), table.Text(r.Method), whole(r.Modules), whole(r.AuxDepth), table.Text(options),
-		table.Text(r.Metric), value, own, difference, whole(r.n), table.Text(verdict), table.Text(r.Mark), table.Text(r.Source)}
 }

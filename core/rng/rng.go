@@ -33,6 +33,7 @@ const (
 	PurposeAugment   Purpose = 3
 	PurposeDropout   Purpose = 4
 	PurposeSynthetic Purpose = 5
+	PurposeHoldout   Purpose = 6
 	PurposeGolden    Purpose = 100
 )
 

@@ -26,6 +26,8 @@ func quantities() []quantity {
 			func(r results.Record) *float64 { return r.Accuracy.BestTop1 }, percent, 1, false},
 		{Column{Key: "last_top1", Name: "last top-1", Unit: "%", Align: AlignRight},
 			func(r results.Record) *float64 { return r.Accuracy.LastTop1 }, percent, 1, false},
+		{Column{Key: "selected_top1", Name: "selected top-1", Unit: "%", Align: AlignRight},
+			func(r results.Record) *float64 { return r.Accuracy.SelectedTop1 }, percent, 1, false},
 		size("planned_peak_bytes", "planned peak", func(r results.Record) *int64 { return r.Memory.PlannedPeakBytes }),
 		size("arena_bytes", "arena", func(r results.Record) *int64 { return r.Memory.ArenaBytes }),
 		size("process_peak_bytes", "process peak", func(r results.Record) *int64 { return r.Memory.ProcessPeakBytes }),

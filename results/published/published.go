@@ -1,12 +1,16 @@
 // Package published holds figures of papers, each with its source and a mark of how
 // it was seen. Only figures that were seen are here. A cell without one is a setting of a
-// paper's table whose figure nobody could read: it can be run, and is judged by no one.
+// paper's table whose figure nobody could read: it can be run, and is judged by no one until
+// a person fills it in (Fill).
 package published
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 )
@@ -14,13 +18,20 @@ import (
 //go:embed published.json
 var text []byte
 
+// The metrics of cells.
+const (
+	Top1            = "top1"             // accuracy on the test set, a fraction
+	Memory          = "memory"           // bytes
+	MemoryReduction = "memory_reduction" // of bp's memory that the method does without, a fraction
+)
+
 // Cell is one figure.
 type Cell struct {
 	Table    string            `json:"table"`
 	Dataset  string            `json:"dataset"`
 	Network  string            `json:"network"`
 	Method   string            `json:"method"`
-	Metric   string            `json:"metric"`          // top1, a fraction; memory, bytes
+	Metric   string            `json:"metric"`
 	Value    *float64          `json:"value,omitempty"` // nil: the cell is known, its figure was not seen
 	SD       *float64          `json:"sd,omitempty"`    // over the paper's trials
 	Modules  int               `json:"modules,omitempty"`
@@ -28,32 +39,115 @@ type Cell struct {
 	Batch    int64             `json:"batch,omitempty"`  // 0: the recipe's
 	Epochs   int               `json:"epochs,omitempty"` // 0: the recipe's
 	Options  map[string]string `json:"options,omitempty"`
-	Mark     string            `json:"mark"` // A: seen in the authors' material; B: restated; D: derived
-	Source   string            `json:"source"`
-	Note     string            `json:"note,omitempty"`
+	// Recipe says how the figure was trained where that is not how we train; its cell cannot
+	// be held against ours.
+	Recipe string `json:"recipe,omitempty"`
+	Mark   string `json:"mark"` // a key of the file's marks
+	Source string `json:"source"`
+	Note   string `json:"note,omitempty"`
 }
 
-// Cells returns the figures of a table. The error of an unknown table lists the known
-// ones.
-func Cells(table string) ([]Cell, error) {
-	var file struct {
-		Cells []Cell `json:"cells"`
+// same says whether two cells are of one setting.
+func (c Cell) same(o Cell) bool {
+	return c.Table == o.Table && c.Dataset == o.Dataset && c.Network == o.Network && c.Method == o.Method && c.Metric == o.Metric &&
+		c.Modules == o.Modules && c.AuxDepth == o.AuxDepth && c.Batch == o.Batch && c.Epochs == o.Epochs && maps.Equal(c.Options, o.Options)
+}
+
+// check says what is wrong with a cell.
+func (c Cell) check() error {
+	for name, value := range map[string]string{"table": c.Table, "dataset": c.Dataset, "network": c.Network, "method": c.Method, "source": c.Source} {
+		if value == "" {
+			return fmt.Errorf("%s: got none, want one", name)
+		}
 	}
-	if err := json.Unmarshal(text, &file); err != nil {
+	if !slices.Contains([]string{Top1, Memory, MemoryReduction}, c.Metric) {
+		return fmt.Errorf("metric: got %q, want %s, %s or %s", c.Metric, Top1, Memory, MemoryReduction)
+	}
+	if !slices.Contains([]string{"A", "B", "D"}, c.Mark) {
+		return fmt.Errorf("mark: got %q, want A: seen in the authors' own material, B: restated by others, or D: derived", c.Mark)
+	}
+	for name, x := range map[string]*float64{"value": c.Value, "sd": c.SD} {
+		switch {
+		case x == nil:
+		case c.Metric == Memory && *x <= 0:
+			return fmt.Errorf("%s: got %g, want a number of bytes", name, *x)
+		case c.Metric != Memory && (*x < 0 || *x > 1):
+			return fmt.Errorf("%s: got %g, want a fraction in [0, 1], such as 0.9363 for 93.63 %%", name, *x)
+		}
+	}
+	return nil
+}
+
+// All returns every cell, in the order of the tables.
+func All() ([]Cell, error) { return parse(text) }
+
+func parse(text []byte) ([]Cell, error) {
+	var file struct {
+		Schema int               `json:"schema"`
+		Marks  map[string]string `json:"marks"`
+		Cells  []Cell            `json:"cells"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&file); err != nil {
+		return nil, fmt.Errorf("want an object with cells, as results/published/published.json: %w", err)
+	}
+	if file.Schema != 1 {
+		return nil, fmt.Errorf("schema: got %d, want 1", file.Schema)
+	}
+	for i, c := range file.Cells {
+		if err := c.check(); err != nil {
+			return nil, fmt.Errorf("cell %d (%s, %s, %s): %w", i+1, c.Table, c.Network, c.Method, err)
+		}
+	}
+	return file.Cells, nil
+}
+
+// Fill reads a file of the same form, which a person has filled in with a paper at hand, and
+// takes its figures over. A figure goes to the cell of its setting whose figure was not
+// seen; one that has no such cell is a cell of its own, behind the others. A figure that was
+// seen is never overwritten.
+func Fill(cells []Cell, path string) ([]Cell, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
 		return nil, fmt.Errorf("published: %w", err)
 	}
-	var cells []Cell
+	filled, err := parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("published: %s: %w", path, err)
+	}
+	cells = slices.Clone(cells)
+	for _, c := range filled {
+		if c.Value == nil { // as in a copy of our own file, of which some were filled in
+			continue
+		}
+		twin := func(o Cell) bool {
+			return c.same(o) && (o.Value == nil || *o.Value == *c.Value && o.Source == c.Source)
+		}
+		if at := slices.IndexFunc(cells, twin); at >= 0 {
+			cells[at] = c
+			continue
+		}
+		cells = append(cells, c)
+	}
+	return cells, nil
+}
+
+// Table picks the cells of a table, or of the tables that the name and a dash begin. The error
+// of an unknown table lists the known ones.
+func Table(cells []Cell, name string) ([]Cell, error) {
+	var of []Cell
 	var known []string
-	for _, c := range file.Cells {
-		if c.Table == table {
-			cells = append(cells, c)
+	for _, c := range cells {
+		if c.Table == name || strings.HasPrefix(c.Table, name+"-") {
+			of = append(of, c)
 		}
 		if !slices.Contains(known, c.Table) {
 			known = append(known, c.Table)
 		}
 	}
-	if cells == nil {
-		return nil, fmt.Errorf("table: got %q, want one of %s", table, strings.Join(known, ", "))
+	if name == "" || of == nil {
+		return nil, fmt.Errorf("table: got %q, want one of %s", name, strings.Join(known, ", "))
 	}
-	return cells, nil
+	return of, nil
 }

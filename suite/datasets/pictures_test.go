@@ -138,6 +138,23 @@ func TestImageNetOpens(t *testing.T) {
 	if err := set.Verify(t.Context()); err != nil {
 		t.Error(err)
 	}
+	rest, held, err := set.Train.Holdout(0.4)
+	if err != nil || rest.check() != nil || held.check() != nil || rest.N != 3 || held.N != 2 {
+		t.Fatalf("held out: got %+v and %+v, %v, want 3 and 2 samples", rest, held, err)
+	}
+	var paths []string
+	for _, part := range []Split{rest, held} {
+		for i, label := range part.Labels {
+			path := part.Pictures.path(i)
+			paths = append(paths, path)
+			if want := fmt.Sprintf("n0%d", label+1); filepath.Base(filepath.Dir(path)) != want {
+				t.Errorf("held out: label %d of %s", label, path)
+			}
+		}
+	}
+	if slices.Sort(paths); len(slices.Compact(paths)) != 5 {
+		t.Errorf("held out: got the files %v, want all five once", paths)
+	}
 	for name, opts := range map[string]Options{"all of it": {}, "more than there is": {TrainLimit: 6, TestLimit: 2}} {
 		_, err := openImageNet(dir, opts)
 		var damaged *DamagedError

@@ -26,6 +26,7 @@ type Options struct {
 	Batch    int
 	Schedule Schedule
 	Data     *datasets.Dataset
+	Val      *datasets.Split // held out of Data.Train, evaluated after every epoch as the test set is; may be nil
 	Augment  datasets.Augmentation
 	// StatePath is the file that progress is saved to after every epoch and on
 	// interruption; empty saves nothing. Resume goes on from it if it is there.
@@ -106,7 +107,7 @@ type runner struct {
 	report  *Report
 	warm    bool // a step has run in this process
 
-	train, test *datasets.Loader
+	train, test, val *datasets.Loader // val is nil if nothing is held out
 }
 
 // open makes the loaders, once for all epochs.
@@ -122,13 +123,23 @@ func (r *runner) open() (err error) {
 		r.train.Close()
 		return err
 	}
-	r.report.BufferBytes = r.train.BufferBytes() + r.test.BufferBytes()
+	if o.Val != nil {
+		if r.val, err = datasets.NewLoader(*o.Val, datasets.LoaderOptions{Batch: o.Batch, Decoders: decoders}); err != nil {
+			r.close()
+			return err
+		}
+		r.report.BufferBytes += r.val.BufferBytes()
+	}
+	r.report.BufferBytes += r.train.BufferBytes() + r.test.BufferBytes()
 	return nil
 }
 
 func (r *runner) close() {
 	r.train.Close()
 	r.test.Close()
+	if r.val != nil {
+		r.val.Close()
+	}
 }
 
 func (r *runner) begin() error {
@@ -164,14 +175,18 @@ func (r *runner) epoch(ctx context.Context) error {
 		return err
 	}
 	trained := r.options.Now()
-	test, err := r.evaluate(ctx)
+	test, err := r.evaluate(ctx, r.test)
+	var val Sums
+	if err == nil && r.val != nil {
+		val, err = r.evaluate(ctx, r.val)
+	}
 	if err != nil {
 		p.TrainSeconds += trained.Sub(start).Seconds()
 		return err
 	}
 	p.TrainSeconds += trained.Sub(start).Seconds()
 	p.EvalSeconds += r.options.Now().Sub(trained).Seconds()
-	done := r.summary(test, r.options.Now().Sub(start).Seconds())
+	done := r.summary(test, val, r.options.Now().Sub(start).Seconds())
 	p.Epochs = append(p.Epochs, done)
 	p.Epoch, p.Batch, p.Sums = p.Epoch+1, 0, Sums{}
 	r.tick(Tick{Epoch: int(done.Epoch), Finished: &done})
@@ -179,7 +194,7 @@ func (r *runner) epoch(ctx context.Context) error {
 }
 
 // summary makes the record of the epoch from the sums.
-func (r *runner) summary(test Sums, seconds float64) results.Epoch {
+func (r *runner) summary(test, val Sums, seconds float64) results.Epoch {
 	p := &r.report.Progress
 	e := results.Epoch{Epoch: int64(p.Epoch), LR: r.options.Schedule.LearningRate(p.Epoch), Seconds: &seconds}
 	for i, l := range r.session.Training.Losses {
@@ -196,6 +211,10 @@ func (r *runner) summary(test Sums, seconds float64) results.Epoch {
 		loss, top1 := test.mean(i), test.top1(i)
 		if l.Classifier {
 			e.TestLoss, e.TestTop1 = &loss, &top1
+			if val.Samples > 0 {
+				loss, top1 := val.mean(i), val.top1(i)
+				e.ValLoss, e.ValTop1 = &loss, &top1
+			}
 		}
 		if len(r.session.Evaluation.Losses) > 1 {
 			e.Heads = append(e.Heads, results.Head{Module: int64(l.Module), Name: l.Name, TestLoss: &loss, TestTop1: &top1})
@@ -292,14 +311,14 @@ func (r *runner) checkFinite(o Outcome) error {
 	return nil
 }
 
-// evaluate runs the whole test set.
-func (r *runner) evaluate(ctx context.Context) (Sums, error) {
+// evaluate runs the whole of a set.
+func (r *runner) evaluate(ctx context.Context, set *datasets.Loader) (Sums, error) {
 	var sums Sums
-	if err := r.test.Reset(0, 0); err != nil {
+	if err := set.Reset(0, 0); err != nil {
 		return sums, err
 	}
 	for {
-		batch, err := r.test.Next(ctx)
+		batch, err := set.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			return sums, nil
 		}
@@ -307,7 +326,7 @@ func (r *runner) evaluate(ctx context.Context) (Sums, error) {
 			return sums, err
 		}
 		outcome, err := r.session.Evaluate(batch.Images, batch.Labels)
-		r.test.Release(batch)
+		set.Release(batch)
 		if err != nil {
 			return sums, err
 		}

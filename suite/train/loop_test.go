@@ -51,7 +51,7 @@ func newBench(t *testing.T, state string, ahead bool) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := train.SessionOptions{Stages: stages, Evaluation: true, TrainTail: train.Tail(72, 16), TestTail: train.Tail(40, 16),
+	o := train.SessionOptions{Stages: stages, Evaluation: true, TrainTail: train.Tail(72, 16), TestTail: train.Tail(40, 16), ValTail: 4,
 		Step: core.StepOptions{Batch: 16, Image: n.Input, SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}}
 	copy(o.Step.Mean[:], data.Mean)
 	copy(o.Step.Deviation[:], data.Std)
@@ -170,5 +170,42 @@ func TestDivergence(t *testing.T) {
 	var diverged *train.Diverged
 	if !errors.As(err, &diverged) || diverged.Epoch != 1 {
 		t.Errorf("got %v, want divergence in epoch 1", err)
+	}
+}
+
+// TestHeldOut: samples that are held out are evaluated as the test set is, in batches whose last is
+// of another size, and change nothing in the training.
+func TestHeldOut(t *testing.T) {
+	plain, both := newBench(t, "", false), newBench(t, "", false)
+	held, err := both.options.Data.Test.Slice(0, 36) // two batches and one of 4
+	if err != nil {
+		t.Fatal(err)
+	}
+	both.options.Val = &held
+	want, err := train.Run(context.Background(), plain.session, plain.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := train.Run(context.Background(), both.session, both.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same samples as test set give the same figures.
+	alone := newBench(t, "", false)
+	alone.options.Data.Test = held
+	test, err := train.Run(context.Background(), alone.session, alone.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range got.Epochs {
+		if *e.TrainLoss != *want.Epochs[i].TrainLoss || *e.TestLoss != *want.Epochs[i].TestLoss || want.Epochs[i].ValTop1 != nil {
+			t.Errorf("epoch %d: training changed", i+1)
+		}
+		if *e.ValLoss != *test.Epochs[i].TestLoss || *e.ValTop1 != *test.Epochs[i].TestTop1 {
+			t.Errorf("epoch %d: loss %v, top-1 %v of held out samples, want %v and %v", i+1, *e.ValLoss, *e.ValTop1, *test.Epochs[i].TestLoss, *test.Epochs[i].TestTop1)
+		}
+	}
+	if got.BufferBytes <= want.BufferBytes {
+		t.Errorf("loaders hold %d bytes, want more than %d", got.BufferBytes, want.BufferBytes)
 	}
 }

@@ -1,8 +1,10 @@
 package train
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/localbench/localbench/core"
@@ -40,6 +42,7 @@ type SessionOptions struct {
 	Step       core.StepOptions // Batch is the full batch
 	TrainTail  int64            // samples of the last training batch, if not full; else 0
 	TestTail   int64            // samples of the last test batch, if not full; else 0
+	ValTail    int64            // samples of the last batch of held out ones, if not full; else 0
 	Evaluation bool             // the session evaluates, too
 }
 
@@ -74,8 +77,8 @@ func (s *Session) compile(o SessionOptions) (err error) {
 			return err
 		}
 	}
-	for _, k := range []tailKey{{true, o.TrainTail}, {false, o.TestTail}} {
-		if k.samples > 0 && (k.training || o.Evaluation) {
+	for _, k := range []tailKey{{true, o.TrainTail}, {false, o.TestTail}, {false, o.ValTail}} {
+		if k.samples > 0 && s.tails[k] == nil && (k.training || o.Evaluation) {
 			if s.tails[k], err = s.program(o, k.training, k.samples); err != nil {
 				return err
 			}
@@ -99,21 +102,17 @@ func (s *Session) program(o SessionOptions, training bool, batch int64) (*core.P
 
 func (s *Session) programs() []*core.Program {
 	var all []*core.Program
-	for _, p := range []*core.Program{s.Training, s.Evaluation, s.tails[s.tail(true)], s.tails[s.tail(false)]} {
+	full := []*core.Program{s.Training, s.Evaluation}
+	tails := slices.SortedFunc(maps.Keys(s.tails), func(a, b tailKey) int { return cmp.Compare(a.samples, b.samples) })
+	for _, k := range tails {
+		full = append(full, s.tails[k])
+	}
+	for _, p := range full {
 		if p != nil {
 			all = append(all, p)
 		}
 	}
 	return all
-}
-
-func (s *Session) tail(training bool) tailKey {
-	for k := range s.tails {
-		if k.training == training {
-			return k
-		}
-	}
-	return tailKey{}
 }
 
 // ArenaBytes is the size of the arena that was allocated.

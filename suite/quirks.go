@@ -1,0 +1,56 @@
+package suite
+
+import (
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/datasets"
+)
+
+// What to do about the quirks of the published programs (AugLocal, InfoPro).
+const (
+	QuirksNone  = "none"  // what is right
+	QuirksPaper = "paper" // what the programs did, so that their figures can be met
+)
+
+// What the programs for small images do to a set that is neither CIFAR-10 nor SVHN,
+// whatever they are asked for: to STL-10.
+const (
+	paperBatch   = 128
+	paperLR      = 0.1
+	paperClasses = 100 // its name is misspelt where the number of classes is chosen
+)
+
+// Data sets that the quirks are about.
+const (
+	stl10    = "stl10"
+	imagenet = "imagenet"
+)
+
+// quirks is the word for the spec: empty for none, so that ids stay what they were.
+func (r Request) quirks() string {
+	if r.Quirks == QuirksPaper {
+		return QuirksPaper
+	}
+	return ""
+}
+
+// ownSettings says whether the programs set batch and learning rate themselves.
+func (r Request) ownSettings(dataset string) bool { return r.Quirks == QuirksPaper && dataset == stl10 }
+
+// withoutPyramid says whether AugLocal's program leaves its pyramid out: the script for
+// ImageNet never passes the flag on.
+func (r Request) withoutPyramid(dataset string) bool {
+	return r.Quirks == QuirksPaper && dataset == imagenet
+}
+
+// deferred says whether gradients are kept until one update ends the step, as the programs keep them.
+func (r Request) deferred() bool {
+	return r.Update == UpdateDeferred || r.Update == "" && r.Quirks == QuirksPaper
+}
+
+// classesOf is how many classes the classifiers of a spec have, the auxiliary ones included.
+func classesOf(spec results.Spec, card datasets.Card) int64 {
+	if spec.Quirks == QuirksPaper && spec.Dataset == stl10 {
+		return paperClasses
+	}
+	return int64(card.Classes)
+}
