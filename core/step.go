@@ -206,19 +206,18 @@ func (s *Step) forward(b *graph.Builder, m int, stage model.Stage, x **graph.Val
 // unit. Running statistics are of the state's own activations and stay.
 func follow(b *graph.Builder, a model.Average, unit string) {
 	sources := map[string]*graph.Value{}
-	for _, v := range b.State(unit + ".") {
-		if v.Category == graph.CategoryParameter {
-			sources[strings.TrimPrefix(v.Name, unit)] = v
-		}
+	for _, v := range b.State(unit) { // other units may share the name: more than is needed
+		sources[strings.TrimPrefix(v.Name, unit)] = v
 	}
 	for _, v := range b.State(a.Scope + ".") {
-		if source := sources[strings.TrimPrefix(v.Name, a.Scope)]; source != nil {
-			b.Average(v, source, a.Momentum)
-			delete(sources, strings.TrimPrefix(v.Name, a.Scope))
+		source := sources[strings.TrimPrefix(v.Name, a.Scope)]
+		if source == nil {
+			b.Fail(fmt.Errorf("%s follows nothing: unit %q has no such state", v.Name, unit))
+			return
 		}
-	}
-	if len(sources) > 0 {
-		b.Fail(fmt.Errorf("%s has nothing for %d parameters of %s", a.Scope, len(sources), unit))
+		if source.Category == graph.CategoryParameter {
+			b.Average(v, source, a.Momentum)
+		}
 	}
 }
 

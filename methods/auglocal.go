@@ -111,9 +111,9 @@ func selectUnits(s Selection, l, depth, n int) ([]int, error) {
 }
 
 // augLocalClassifier writes the auxiliary network behind unit l: a
-// fresh block for each chosen unit, of its width, then global average pool,
-// normalisation of the features if the planned depth is at most one, and a
-// linear classifier. A block takes stride 2 while halvings are owed: each
+// fresh block for each chosen unit, of its width, then the network's classifier for
+// auxiliary networks, or else global average pool, normalisation of the features
+// if the planned depth is at most one, and a linear classifier. A block takes stride 2 while halvings are owed: each
 // doubling of the width from one block to the next owes one.
 func augLocalClassifier(b *graph.Builder, n *model.Network, l, depth int, chosen []int, x *graph.Value) *graph.Value {
 	width, debt := n.Units[l].Width, 0.0
@@ -122,9 +122,12 @@ func augLocalClassifier(b *graph.Builder, n *model.Network, l, depth int, chosen
 		if debt += math.Log2(float64(next) / float64(width)); debt >= 1 {
 			stride, debt = 2, debt-1
 		}
-		block := n.Block(fmt.Sprintf("layers.%d", i), width, next, stride)
+		block := n.Block(fmt.Sprintf("layers.%d", i), n.Units[c], stride)
 		b.In(block.Name, func() { x = block.Forward(b, x) })
 		width = next
+	}
+	if n.AuxiliaryHead != nil {
+		return n.AuxiliaryHead(b, x)
 	}
 	x = b.AdaptiveAveragePool(x, 1, 1)
 	if depth <= 1 {

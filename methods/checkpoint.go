@@ -18,5 +18,5 @@ func checkpoint(n *model.Network, o Options) ([]model.Stage, error) {
 	if segment < 1 || segment > len(n.Units) {
 		return nil, fmt.Errorf("checkpoint: segment: got %d, want 1 to %d: the network has %d units", segment, len(n.Units), len(n.Units))
 	}
-	return []model.Stage{{Units: n.Units, Losses: model.HeadLosses(n.Classes), Classifier: true, Segment: segment}}, nil
+	return []model.Stage{{Units: n.Units, Losses: n.HeadLosses, Classifier: true, Segment: segment}}, nil
 }

@@ -9,19 +9,41 @@ import (
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/suite/networks"
 	"github.com/localbench/localbench/suite/train"
 )
 
-// tinySession trains four units on images of 8 x 8 under a method.
+// tiny is a few units of a network for images of 8 x 8.
+type tiny struct {
+	network string
+	units   []int
+}
+
+// tinyNetworks has one of each kind of block.
+func tinyNetworks() []tiny {
+	return []tiny{{"resnet20", []int{0, 1, 4, 7}}, {"resnet50", []int{0, 1, 4}}, {"vgg11", []int{0, 1, 2}}}
+}
+
+// tinySession trains a few units of ResNet-20 under a method.
 func tinySession(t *testing.T, d engine.Device, method string, o core.StepOptions) *train.Session {
 	t.Helper()
-	n, err := networks.New("resnet20", graph.Shape{8, 8, 3}, 3)
+	return tinyNetworks()[0].session(t, d, method, o)
+}
+
+// session trains the units under a method.
+func (c tiny) session(t *testing.T, d engine.Device, method string, o core.StepOptions) *train.Session {
+	t.Helper()
+	n, err := networks.New(c.network, graph.Shape{8, 8, 3}, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.Units = append(n.Units[:2:2], n.Units[4], n.Units[7])
+	var units []model.Unit
+	for _, u := range c.units {
+		units = append(units, n.Units[u])
+	}
+	n.Units = units
 	m, err := methods.Find(method)
 	if err != nil {
 		t.Fatal(err)
@@ -100,32 +122,39 @@ func bits(t *testing.T, s *train.Session, ahead bool) (out []uint32) {
 func TestModesGiveTheSameBits(t *testing.T) {
 	for _, backend := range append(enginetest.Backends(), "reference") {
 		for _, m := range methods.List() {
-			t.Run(backend+" "+m.Name, func(t *testing.T) {
-				if backend == "reference" {
-					enginetest.NeedsCPU(t)
+			for _, network := range tinyNetworks() {
+				if network.network != "resnet20" && (backend == "reference" || backend == "emu" && m.Name != "bp") {
+					continue // half a minute each
 				}
-				o := engine.Options{Threads: 1, Deterministic: backend == "cuda", Own: backend != "cpu"}
-				d := enginetest.Open(t, backend, o)
-				want := bits(t, tinySession(t, d, m.Name, core.StepOptions{}), false)
-				same(t, "fed ahead", bits(t, tinySession(t, d, m.Name, core.StepOptions{KeepInputs: true}), true), want)
-				middle := core.StepOptions{KeepInputs: true, Augment: core.Augmentation{Pad: 3, Reflect: true, Flip: true}}
-				same(t, "the crop in the middle", bits(t, tinySession(t, d, m.Name, middle), true), want)
-				poisoned := tinySession(t, d, m.Name, core.StepOptions{})
-				core.Poison(poisoned.Training)
-				same(t, "poisoned", bits(t, poisoned, false), want)
-				if backend == "cpu" || backend == "reference" {
-					return // their values have no allocations
-				}
-				o.Scatter = true
-				scattered := tinySession(t, enginetest.Open(t, backend, o), m.Name, core.StepOptions{Scatter: true})
-				same(t, "scattered", bits(t, scattered, false), want)
-				mixed := bits(t, tinySession(t, d, m.Name, core.StepOptions{Mixed: true}), false)
-				poisonedMixed := tinySession(t, d, m.Name, core.StepOptions{Mixed: true})
-				core.Poison(poisonedMixed.Training)
-				same(t, "mixed, poisoned", bits(t, poisonedMixed, false), mixed)
-			})
+				t.Run(backend+" "+m.Name+" "+network.network, func(t *testing.T) { modesGiveTheSameBits(t, backend, m.Name, network) })
+			}
 		}
 	}
+}
+
+func modesGiveTheSameBits(t *testing.T, backend, method string, network tiny) {
+	if backend == "reference" {
+		enginetest.NeedsCPU(t)
+	}
+	o := engine.Options{Threads: 1, Deterministic: backend == "cuda", Own: backend != "cpu"}
+	d := enginetest.Open(t, backend, o)
+	want := bits(t, network.session(t, d, method, core.StepOptions{}), false)
+	same(t, "fed ahead", bits(t, network.session(t, d, method, core.StepOptions{KeepInputs: true}), true), want)
+	middle := core.StepOptions{KeepInputs: true, Augment: core.Augmentation{Pad: 3, Reflect: true, Flip: true}}
+	same(t, "the crop in the middle", bits(t, network.session(t, d, method, middle), true), want)
+	poisoned := network.session(t, d, method, core.StepOptions{})
+	core.Poison(poisoned.Training)
+	same(t, "poisoned", bits(t, poisoned, false), want)
+	if backend == "cpu" || backend == "reference" {
+		return // their values have no allocations
+	}
+	o.Scatter = true
+	scattered := network.session(t, enginetest.Open(t, backend, o), method, core.StepOptions{Scatter: true})
+	same(t, "scattered", bits(t, scattered, false), want)
+	mixed := bits(t, network.session(t, d, method, core.StepOptions{Mixed: true}), false)
+	poisonedMixed := network.session(t, d, method, core.StepOptions{Mixed: true})
+	core.Poison(poisonedMixed.Training)
+	same(t, "mixed, poisoned", bits(t, poisonedMixed, false), mixed)
 }
 
 func same(t *testing.T, what string, got, want []uint32) {

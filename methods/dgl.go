@@ -13,20 +13,23 @@ func dgl(n *model.Network, o Options) ([]model.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dgl: %w", err)
 	}
-	return localStages(n, ends, func(b *graph.Builder, _ int, x *graph.Value, batch model.Batch) []model.Term {
-		return []model.Term{model.CrossEntropy(b, dglClassifier(b, x, n.Classes), batch)}
+	return localStages(n, ends, func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
+		return []model.Term{model.CrossEntropy(b, dglClassifier(b, x, n.Units[ends[m]].PoolSide, n.Classes), batch)}
 	}), nil
 }
 
 // dglClassifier is the auxiliary network of the paper's multi-layer variant: x
 // pooled to a quarter of its side, three 1x1 convolutions, pooled to 2x2, and a
-// perceptron with two hidden layers.
-func dglClassifier(b *graph.Builder, x *graph.Value, classes int64) *graph.Value {
+// perceptron with two hidden layers. A side of 0 is that of x.
+func dglClassifier(b *graph.Builder, x *graph.Value, side, classes int64) *graph.Value {
 	if b.Err() != nil {
 		return x
 	}
 	c := x.Shape[3]
 	height, width := (x.Shape[1]+3)/4, (x.Shape[2]+3)/4
+	if side > 0 {
+		height, width = min((side+3)/4, x.Shape[1]), min((side+3)/4, x.Shape[2])
+	}
 	x = b.AdaptiveAveragePool(x, height, width)
 	for i := 1; i <= 3; i++ {
 		x = b.ReLU(model.Norm(b, fmt.Sprint("bn", i), model.Conv(b, fmt.Sprint("conv", i), x, c, 1, 1)))

@@ -78,11 +78,14 @@ func infoPro(n *model.Network, o Options) ([]model.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("infopro: %w", err)
 	}
-	return localStages(n, ends, terms), nil
+	return localStages(n, ends, func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
+		return terms(b, m, n.Units[ends[m]], x, batch)
+	}), nil
 }
 
-// infoProTerms returns InfoPro's two loss terms for count auxiliary networks.
-func (o Options) infoProTerms(n *model.Network, count int) (auxiliary, error) {
+// infoProTerms returns the writer of InfoPro's two loss terms for count auxiliary
+// networks: of network m on the result x of a unit.
+func (o Options) infoProTerms(n *model.Network, count int) (func(b *graph.Builder, m int, u model.Unit, x *graph.Value, batch model.Batch) []model.Term, error) {
 	if o.Mode == "" {
 		o.Mode = ModeSoftmax
 	}
@@ -98,13 +101,13 @@ func (o Options) infoProTerms(n *model.Network, count int) (auxiliary, error) {
 		return nil, err
 	}
 	widest := n.Units[len(n.Units)-1].Width
-	return func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
+	return func(b *graph.Builder, m int, u model.Unit, x *graph.Value, batch model.Batch) []model.Term {
 		r := 0.0
 		if count > 1 {
 			r = float64(m) / float64(count-1)
 		}
 		reconstruction := model.Term{Name: "reconstruction", Value: infoProDecode(b, x, batch.Images), Weight: c.A1*(1-r) + c.A2*r}
-		classification := infoProClassify(b, x, batch, o.Mode, widest, n.Classes)
+		classification := infoProClassify(b, x, batch, o.Mode, u.Width >= widest, n.Classes)
 		classification.Weight = c.B1*(1-r) + c.B2*r
 		return []model.Term{reconstruction, classification}
 	}, nil
@@ -187,12 +190,12 @@ func infoProDecode(b *graph.Builder, x, images *graph.Value) *graph.Value {
 
 // infoProClassify is the classification term: a 3x3 convolution to twice the
 // width at half the side, but for the widest units, pooled to 128 features.
-func infoProClassify(b *graph.Builder, x *graph.Value, batch model.Batch, mode Mode, widest, classes int64) model.Term {
+func infoProClassify(b *graph.Builder, x *graph.Value, batch model.Batch, mode Mode, widest bool, classes int64) model.Term {
 	if b.Err() != nil {
 		return model.Term{Value: x}
 	}
 	width, stride := 2*x.Shape[3], int64(2)
-	if x.Shape[3] >= widest {
+	if widest {
 		width, stride = x.Shape[3], 1
 	}
 	x = b.ReLU(model.Norm(b, "bn", model.Conv(b, "conv", x, width, 3, stride)))

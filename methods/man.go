@@ -28,7 +28,7 @@ func man(n *model.Network, o Options) ([]model.Stage, error) {
 		var average, bias *graph.Value
 		b.In("average", func() { b.Frozen(func() { average = next.Forward(b, x) }) })
 		b.In("bias", func() { bias = next.Forward(b, x) })
-		return terms(b, m, b.Add(bias, average), batch)
+		return terms(b, m, next, b.Add(bias, average), batch)
 	})
 	for m := range ends {
 		stages[m].AuxDepth = 1

@@ -126,5 +126,5 @@ func localStages(n *model.Network, ends []int, aux auxiliary) []model.Stage {
 		})
 		first = end + 1
 	}
-	return append(stages, model.Stage{Units: n.Units[first:], Losses: model.HeadLosses(n.Classes), Classifier: true})
+	return append(stages, model.Stage{Units: n.Units[first:], Losses: n.HeadLosses, Classifier: true})
 }

@@ -72,18 +72,19 @@ func TestParameterCounts(t *testing.T) {
 // TestEveryParameterIsUpdatedOnce counts the updates of each parameter: none
 // may be forgotten, none done twice.
 func TestEveryParameterIsUpdatedOnce(t *testing.T) {
-	for _, m := range methods.List() {
-		method := m.Name
-		s := step(t, "resnet20", method, methods.Options{})
-		updates := map[*graph.Value]int{}
-		for _, op := range s.Graph.Ops {
-			if op.Kind == graph.KindSGD {
-				updates[op.Operands[0]]++
+	for _, network := range []string{"resnet20", "resnet18", "resnet50", "vgg11"} {
+		for _, m := range methods.List() {
+			s := step(t, network, m.Name, methods.Options{})
+			updates := map[*graph.Value]int{}
+			for _, op := range s.Graph.Ops {
+				if op.Kind == graph.KindSGD {
+					updates[op.Operands[0]]++
+				}
 			}
-		}
-		for _, v := range s.Graph.Values {
-			if (v.Category == graph.CategoryParameter || v.Category == graph.CategoryAuxiliaryParameter) && updates[v] != 1 {
-				t.Errorf("%s: %s is updated %d times, want 1", method, v.Name, updates[v])
+			for _, v := range s.Graph.Values {
+				if (v.Category == graph.CategoryParameter || v.Category == graph.CategoryAuxiliaryParameter) && updates[v] != 1 {
+					t.Errorf("%s on %s: %s is updated %d times, want 1", m.Name, network, v.Name, updates[v])
+				}
 			}
 		}
 	}

@@ -148,16 +148,18 @@ func TestGradientIsolation(t *testing.T) {
 // TestCheckpointEqualsBP wants the same bits after five steps, whatever the
 // segment, running statistics included.
 func TestCheckpointEqualsBP(t *testing.T) {
-	bp := session(t, "resnet20", "bp", methods.Options{})
-	want := trainSteps(t, bp, 5)
-	for _, segment := range []int{0, 1, 4, 10} {
-		s := session(t, "resnet20", "checkpoint", methods.Options{Segment: segment})
-		if got := trainSteps(t, s, 5); !sameBits(got, want) {
-			t.Errorf("segment %d: losses %v, want %v", segment, got, want)
-		}
-		for i, v := range s.Persistent() {
-			if !sameBits(content(t, s, v), content(t, bp, bp.Persistent()[i])) {
-				t.Errorf("segment %d: %s differs", segment, v.Name)
+	for network, segments := range map[string][]int{"resnet20": {0, 1, 4, 10}, "vgg11": {0, 2}} {
+		bp := session(t, network, "bp", methods.Options{})
+		want := trainSteps(t, bp, 5)
+		for _, segment := range segments {
+			s := session(t, network, "checkpoint", methods.Options{Segment: segment})
+			if got := trainSteps(t, s, 5); !sameBits(got, want) {
+				t.Errorf("%s, segment %d: losses %v, want %v", network, segment, got, want)
+			}
+			for i, v := range s.Persistent() {
+				if !sameBits(content(t, s, v), content(t, bp, bp.Persistent()[i])) {
+					t.Errorf("%s, segment %d: %s differs", network, segment, v.Name)
+				}
 			}
 		}
 	}

@@ -1,6 +1,6 @@
 // Package model holds the words that networks and methods share: a network is a
-// list of units and a head. A unit knows how to write its own forward ops; it
-// knows nothing of losses, modules, gradients or devices.
+// list of units and a head. Both know how to write their own forward ops; they
+// know nothing of losses, modules, gradients or devices.
 package model
 
 import (
@@ -10,12 +10,17 @@ import (
 )
 
 // Unit is the smallest part of a network that a local module can end at: the
-// stem, or one residual block.
+// stem, one residual block, or one layer of a network without such blocks.
 type Unit struct {
-	Name    string // scope of its parameters: "layer1.0"; empty for the stem
-	Place   string // "stage.block" in the published cuts' notation: "2.1"; the stem is "0.0"
-	Width   int64  // nominal channels: what AugLocal calls dims
-	Forward func(b *graph.Builder, x *graph.Value) *graph.Value
+	Name  string // scope of its parameters: "layer1.0"; several units may share one, such as the empty one
+	Place string // "stage.block" in the published cuts' notation: "2.1"; a stem is "0.0"
+	// Width is the nominal number of channels, what AugLocal calls dims; a bottleneck's
+	// result has several times as many.
+	Width int64
+	// PoolSide is the side that DGL's published program takes the unit's result to have
+	// when it pools to a quarter of it; 0: its own.
+	PoolSide int64
+	Forward  func(b *graph.Builder, x *graph.Value) *graph.Value
 }
 
 // Network is one architecture for one input and number of classes.
@@ -24,35 +29,49 @@ type Network struct {
 	Input   graph.Shape // height, width, channels of one sample
 	Classes int64
 	Units   []Unit
-	// Block makes a fresh unit of the network's own kind, for auxiliary
-	// networks: in channels to width, of the given stride.
-	Block func(name string, in, width, stride int64) Unit
+	// Head writes the classifier on the result of the last unit, [N H W C]: logits [N Classes].
+	Head func(b *graph.Builder, x *graph.Value) *graph.Value
+	// Block makes a fresh unit for an auxiliary network, of the kind and the width of a
+	// unit of the network, of stride 1 or 2, for any number of channels. Networks
+	// whose blocks have no stride halve the map by their own rule.
+	Block func(name string, like Unit, stride int64) Unit
+	// AuxiliaryHead writes the classifier behind such blocks; nil: global average pool
+	// and a linear layer "fc".
+	AuxiliaryHead func(b *graph.Builder, x *graph.Value) *graph.Value
 }
 
-// Head writes the classifier: global average pool and a linear layer "fc".
-// x is [N H W C]; the result is [N Classes].
-func Head(b *graph.Builder, x *graph.Value, classes int64) *graph.Value {
-	return Linear(b, "fc", b.AdaptiveAveragePool(x, 1, 1), classes)
+// PooledHead returns the classifier of most networks: global average pool and a
+// linear layer of that name.
+func PooledHead(name string, classes int64) func(*graph.Builder, *graph.Value) *graph.Value {
+	return func(b *graph.Builder, x *graph.Value) *graph.Value {
+		return Linear(b, name, b.AdaptiveAveragePool(x, 1, 1), classes)
+	}
 }
 
 // Conv writes a square convolution without bias, in scope name, its weight
 // drawn from normal(0, sqrt(2 / (kernel*kernel*out))).
 func Conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64) *graph.Value {
-	return conv(b, name, x, out, kernel, stride, false)
+	return conv(b, name, x, out, kernel, stride, nil)
 }
 
 // ConvWithBias is Conv with a bias, drawn as a linear layer's.
 func ConvWithBias(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64) *graph.Value {
-	return conv(b, name, x, out, kernel, stride, true)
+	bias := fanIn(kernel * kernel * Channels(x))
+	return conv(b, name, x, out, kernel, stride, &bias)
 }
 
-func conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64, withBias bool) (y *graph.Value) {
+// ConvWithZeroBias is Conv with a bias that begins at zero.
+func ConvWithZeroBias(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64) *graph.Value {
+	return conv(b, name, x, out, kernel, stride, &graph.Weight{})
+}
+
+func conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64, start *graph.Weight) (y *graph.Value) {
 	b.In(name, func() {
-		w := b.Parameter("weight", graph.Shape{out, kernel, kernel, channels(x)}, graph.Weight{
+		w := b.Parameter("weight", graph.Shape{out, kernel, kernel, Channels(x)}, graph.Weight{
 			Init: graph.InitNormal, Scale: math.Sqrt(2 / float64(kernel*kernel*out)), Layout: graph.LayoutConv})
 		var bias *graph.Value
-		if withBias {
-			bias = b.Parameter("bias", graph.Shape{out}, fanIn(kernel*kernel*channels(x)))
+		if start != nil {
+			bias = b.Parameter("bias", graph.Shape{out}, *start)
 		}
 		y = b.Conv(x, w, bias, graph.ConvOptions{Stride: stride, Padding: (kernel - 1) / 2})
 	})
@@ -74,7 +93,7 @@ const (
 // a training program, with the running ones in an evaluation program.
 func Norm(b *graph.Builder, name string, x *graph.Value) (y *graph.Value) {
 	b.In(name, func() {
-		c := graph.Shape{channels(x)}
+		c := graph.Shape{Channels(x)}
 		one := graph.Weight{Init: graph.InitConstant, Scale: 1}
 		gamma, beta := b.Parameter("weight", c, one), b.Parameter("bias", c, graph.Weight{})
 		mean, variance := b.Buffer("running_mean", c, graph.Weight{}), b.Buffer("running_var", c, one)
@@ -89,34 +108,42 @@ func Norm(b *graph.Builder, name string, x *graph.Value) (y *graph.Value) {
 // Linear writes a linear layer with bias in scope name, both drawn from
 // uniform(-1/sqrt(in), 1/sqrt(in)). x is [N ...], flattened.
 func Linear(b *graph.Builder, name string, x *graph.Value, out int64) *graph.Value {
-	return linear(b, name, x, out, true)
+	start := fanIn(features(x))
+	return linear(b, name, x, out, start, &start)
+}
+
+// LinearNormal is Linear with weights drawn from normal(0, deviation) and a bias that
+// begins at zero.
+func LinearNormal(b *graph.Builder, name string, x *graph.Value, out int64, deviation float64) *graph.Value {
+	return linear(b, name, x, out, graph.Weight{Init: graph.InitNormal, Scale: deviation}, &graph.Weight{})
 }
 
 // LinearWithoutBias is Linear without one: a normalisation follows.
 func LinearWithoutBias(b *graph.Builder, name string, x *graph.Value, out int64) *graph.Value {
-	return linear(b, name, x, out, false)
+	return linear(b, name, x, out, fanIn(features(x)), nil)
 }
 
-func linear(b *graph.Builder, name string, x *graph.Value, out int64, withBias bool) (y *graph.Value) {
+func linear(b *graph.Builder, name string, x *graph.Value, out int64, weight graph.Weight, start *graph.Weight) (y *graph.Value) {
 	b.In(name, func() {
-		in := max(x.Shape.Elements(), 1) / max(batch(x), 1)
-		weight := fanIn(in)
 		if len(x.Shape) == 4 {
 			weight.Layout, weight.Source = graph.LayoutFlattened, [3]int64{x.Shape[3], x.Shape[1], x.Shape[2]}
 		}
-		w := b.Parameter("weight", graph.Shape{out, in}, weight)
+		w := b.Parameter("weight", graph.Shape{out, features(x)}, weight)
 		var bias *graph.Value
-		if withBias {
-			bias = b.Parameter("bias", graph.Shape{out}, fanIn(in))
+		if start != nil {
+			bias = b.Parameter("bias", graph.Shape{out}, *start)
 		}
 		y = b.Linear(x, w, bias)
 	})
 	return y
 }
 
-// channels and batch tolerate the placeholders that a builder returns after
-// its first error.
-func channels(x *graph.Value) int64 {
+// features is how many elements a sample of x has.
+func features(x *graph.Value) int64 { return max(x.Shape.Elements(), 1) / max(batch(x), 1) }
+
+// Channels is the last extent of x. Like batch it tolerates the placeholders that a
+// builder returns after its first error.
+func Channels(x *graph.Value) int64 {
 	if len(x.Shape) == 0 {
 		return 1
 	}

@@ -43,10 +43,8 @@ type Term struct {
 }
 
 // HeadLosses is the Losses function of a stage that ends in the network's head.
-func HeadLosses(classes int64) func(*graph.Builder, *graph.Value, Batch) []Term {
-	return func(b *graph.Builder, x *graph.Value, batch Batch) []Term {
-		return []Term{CrossEntropy(b, Head(b, x, classes), batch)}
-	}
+func (n *Network) HeadLosses(b *graph.Builder, x *graph.Value, batch Batch) []Term {
+	return []Term{CrossEntropy(b, n.Head(b, x), batch)}
 }
 
 // CrossEntropy writes the softmax cross-entropy of logits as a term of weight 1.

@@ -1,6 +1,11 @@
 // Package networks is the registry of architectures: a file a family, a line a
 // network. A network is data (model.Network): units that write their own
 // forward ops. Shapes follow the data set's images.
+//
+// Networks for ImageNet take images of any size. Those whose shorter side is less than
+// 128 pixels, such as CIFAR-10's 32 and STL-10's 96, would leave the last stage next to
+// nothing of the picture: for them the networks begin without halving the sides, as is
+// the custom, and the file of a family says what else is different.
 package networks
 
 import (
@@ -26,12 +31,27 @@ func List() []Entry {
 		{"resnet32", "CIFAR ResNet, 16 units, 5 basic blocks a stage", cifarResNet(5)},
 		{"resnet56", "CIFAR ResNet, 28 units, 9 basic blocks a stage", cifarResNet(9)},
 		{"resnet110", "CIFAR ResNet, 55 units, 18 basic blocks a stage", cifarResNet(18)},
+		{"resnet18", "ResNet, 9 units, basic blocks of 64 to 512 channels", resNet(basicBlock, 2, 2, 2, 2)},
+		{"resnet34", "ResNet, 17 units, basic blocks of 64 to 512 channels", resNet(basicBlock, 3, 4, 6, 3)},
+		{"resnet50", "ResNet, 17 units, bottlenecks of 256 to 2048 channels", resNet(bottleneck, 3, 4, 6, 3)},
+		{"resnet101", "ResNet, 34 units, bottlenecks of 256 to 2048 channels", resNet(bottleneck, 3, 4, 23, 3)},
+		{"resnet152", "ResNet, 51 units, bottlenecks of 256 to 2048 channels", resNet(bottleneck, 3, 8, 36, 3)},
+		{"vgg11", "VGG with batch normalisation, 8 units", vgg(1, 1, 2, 2, 2)},
+		{"vgg13", "VGG with batch normalisation, 10 units", vgg(2, 2, 2, 2, 2)},
+		{"vgg16", "VGG with batch normalisation, 13 units", vgg(2, 2, 3, 3, 3)},
+		{"vgg19", "VGG with batch normalisation, 16 units", vgg(2, 2, 4, 4, 4)},
 	}
 }
+
+// small says whether networks for ImageNet take the form for small images.
+func small(image graph.Shape) bool { return min(image[0], image[1]) < 128 }
 
 // New builds the network of that name. The error of an unknown name lists the
 // known ones.
 func New(name string, image graph.Shape, classes int64) (*model.Network, error) {
+	if len(image) != 3 {
+		return nil, fmt.Errorf("network: image shape %s, want height, width and channels", image)
+	}
 	var known []string
 	for _, e := range List() {
 		if e.Name == name {

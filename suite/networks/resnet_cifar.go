@@ -1,8 +1,6 @@
 package networks
 
 import (
-	"fmt"
-
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/model"
 )
@@ -13,21 +11,9 @@ import (
 // changes the shortcut is a strided 1x1 convolution and a normalisation.
 func cifarResNet(blocks int) func(string, graph.Shape, int64) *model.Network {
 	return func(name string, image graph.Shape, classes int64) *model.Network {
-		n := &model.Network{Name: name, Input: image, Classes: classes, Block: basicBlock}
+		n := &model.Network{Name: name, Input: image, Classes: classes, Head: model.PooledHead("fc", classes), Block: residual(basicBlock).like}
 		n.Units = append(n.Units, model.Unit{Place: "0.0", Width: 16, Forward: smallStem(16)})
-		in := int64(16)
-		for stage, width := range []int64{16, 32, 64} {
-			for i := range blocks {
-				stride := int64(1)
-				if stage > 0 && i == 0 {
-					stride = 2
-				}
-				u := basicBlock(fmt.Sprintf("layer%d.%d", stage+1, i), in, width, stride)
-				u.Place = fmt.Sprintf("%d.%d", stage+1, i)
-				n.Units = append(n.Units, u)
-				in = width
-			}
-		}
+		n.Units = append(n.Units, residual(basicBlock).stages(16, blocks, blocks, blocks)...)
 		return n
 	}
 }
@@ -37,19 +23,4 @@ func smallStem(width int64) func(*graph.Builder, *graph.Value) *graph.Value {
 	return func(b *graph.Builder, x *graph.Value) *graph.Value {
 		return b.ReLU(model.Norm(b, "bn1", model.Conv(b, "conv1", x, width, 3, 1)))
 	}
-}
-
-// basicBlock is two 3x3 convolutions with a shortcut around them.
-func basicBlock(name string, in, width, stride int64) model.Unit {
-	return model.Unit{Name: name, Width: width, Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
-		shortcut := x
-		if stride != 1 || in != width {
-			b.In("downsample", func() {
-				shortcut = model.Norm(b, "1", model.Conv(b, "0", x, width, 1, stride))
-			})
-		}
-		y := b.ReLU(model.Norm(b, "bn1", model.Conv(b, "conv1", x, width, 3, stride)))
-		y = model.Norm(b, "bn2", model.Conv(b, "conv2", y, width, 3, 1))
-		return b.ReLU(b.Add(y, shortcut))
-	}}
 }

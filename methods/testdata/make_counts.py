@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Writes the parameters of auxiliary networks, `counts.json`, beside this script.
+
+    python3 methods/testdata/make_counts.py
+
+They are counted from the descriptions of the methods, for networks whose goldens are not traces: at 224
+pixels and 1000 classes and at 32 pixels and 10, one module a unit. A network is described by what is
+behind each unit: nominal width, channels and side. One JSON object a line of `counts`: network, method,
+depth (of AugLocal), side, classes, auxiliary parameters.
+
+Needs Python 3.11.
+"""
+
+import json
+import math
+from pathlib import Path
+
+STAGES = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3),
+          "vgg13": (2, 2, 2, 2, 2), "vgg19": (2, 2, 4, 4, 4)}
+BOTTLENECKS = ("resnet50", "resnet101")
+
+
+def conv(c: int, o: int, k: int, bias: bool = False) -> int:
+    return c * o * k * k + (o if bias else 0)
+
+
+def bn(c: int) -> int:
+    return 2 * c
+
+
+def linear(i: int, o: int, bias: bool = True) -> int:
+    return i * o + (o if bias else 0)
+
+
+def units(network: str, side: int) -> list[tuple[int, int, int]]:
+    """Nominal width, channels, side behind every unit."""
+    if network.startswith("vgg"):
+        widths = [w for w, n in zip((64, 128, 256, 512, 512), STAGES[network]) for _ in range(n)]
+        sides = [side >> s for s, n in enumerate(STAGES[network]) for _ in range(n)]
+        return [(w, w, s) for w, s in zip(widths, sides)]
+    first = side // 4 if side >= 128 else side
+    out = [(64, 64, first)]
+    for stage, count in enumerate(STAGES[network]):
+        w = 64 << stage
+        out += [(w, 4 * w if network in BOTTLENECKS else w, first >> stage)] * count
+    return out
+
+
+def block(network: str, c: int, w: int, stride: int) -> tuple[int, int]:
+    """Parameters of a fresh block on c channels, and its channels."""
+    if network.startswith("vgg"):
+        return conv(c, w, 3, True) + bn(w), w
+    if network in BOTTLENECKS:
+        o = 4 * w
+        n = conv(c, w, 1) + conv(w, w, 3) + conv(w, o, 1) + 2 * bn(w) + bn(o)
+    else:
+        o = w
+        n = conv(c, w, 3) + conv(w, w, 3) + 2 * bn(w)
+    if stride != 1 or c != o:
+        n += conv(c, o, 1) + bn(o)
+    return n, o
+
+
+def auglocal(network: str, side: int, classes: int, d: int) -> int:
+    u = units(network, side)
+    n = len(u)
+    local, t, total = n - d - 1, 0.5, 0
+    for unit in range(local):
+        depth = max(1, round(d * (1 - unit * t / (local - 1)) + unit * t / (local - 1)))
+        left = n - 1 - unit
+        chosen = range(unit + 1, n) if depth >= left else [round(unit + left / depth * i) for i in range(1, depth + 1)]
+        width, c, debt = u[unit][0], u[unit][1], 0.0
+        for at in chosen:
+            debt += math.log2(u[at][0] / width)
+            stride = 2 if debt >= 1 else 1
+            debt -= stride - 1
+            more, c = block(network, c, u[at][0], stride)
+            total, width = total + more, u[at][0]
+        if network.startswith("vgg"):
+            total += 2 * (linear(512, 512) + bn(512)) + linear(512, classes)
+        else:
+            total += linear(c, classes) + (bn(c) if depth <= 1 else 0)
+    return total
+
+
+def dgl(network: str, side: int, classes: int) -> int:
+    total = 0
+    for w, c, s in units(network, side)[:-1]:
+        if network.startswith("vgg") and side >= 128:
+            s = {64: side, 128: side // 2, 256: side // 4, 512: side // 8}[w]
+        f = c * min(math.ceil(s / 4), 2) ** 2
+        total += 3 * (conv(c, c, 1) + bn(c)) + 2 * (linear(f, f, False) + bn(f)) + linear(f, classes)
+    return total
+
+
+def predsim(network: str, side: int, classes: int) -> int:
+    total = 0
+    for _, c, s in units(network, side)[:-1]:
+        h = w = s
+        kernel, turn = [1, 1], 0
+        while c * h * w > 512 and h * w > 1:
+            kernel[turn] *= 2
+            turn = 1 - turn
+            h, w = math.ceil(s / kernel[0]), math.ceil(s / kernel[1])
+        total += conv(c, c, 3) + linear(c * h * w, classes)
+    return total
+
+
+def infopro(network: str, side: int, classes: int) -> int:
+    u, total = units(network, side), 0
+    for w, c, _ in u[:-1]:
+        o = c if w == u[-1][0] else 2 * c
+        total += conv(c, o, 3) + bn(o) + linear(o, 128) + linear(128, classes)
+        total += conv(c, 12, 3, True) + bn(12) + conv(12, 3, 3, True)
+    return total
+
+
+def man(network: str, side: int, classes: int) -> int:
+    """InfoPro's losses behind a trained copy of the next unit; the averaged one is not trained."""
+    u, total = units(network, side), 0
+    for (_, c, s), (w, o, after) in zip(u, u[1:]):
+        more, _ = block(network, c, w, 1 if network.startswith("vgg") or s == after else 2)
+        wide = o if w == u[-1][0] else 2 * o
+        total += more + conv(o, wide, 3) + bn(wide) + linear(wide, 128) + linear(128, classes)
+        total += conv(o, 12, 3, True) + bn(12) + conv(12, 3, 3, True)
+    return total
+
+
+def main() -> None:
+    lines = []
+    for network in STAGES:
+        for side, classes in ((224, 1000), (32, 10)):
+            for method, count in (("dgl", dgl), ("predsim", predsim), ("infopro", infopro), ("man", man)):
+                lines.append({"network": network, "method": method, "depth": 0, "side": side, "classes": classes,
+                              "auxiliary_parameters": count(network, side, classes)})
+            for d in (1, 2, 4):
+                lines.append({"network": network, "method": "auglocal", "depth": d, "side": side, "classes": classes,
+                              "auxiliary_parameters": auglocal(network, side, classes, d)})
+    text = '{"command": "python3 methods/testdata/make_counts.py", "counts": [\n' + ",\n".join(map(json.dumps, lines)) + "\n]}\n"
+    Path(__file__).with_name("counts.json").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

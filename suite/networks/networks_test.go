@@ -1,0 +1,202 @@
+package networks_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/engine/enginetest"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
+	"github.com/localbench/localbench/core/passes"
+	"github.com/localbench/localbench/suite/networks"
+)
+
+// golden is what testdata/make_golden.py says of torchvision.
+type golden struct {
+	Networks []struct {
+		Name       string
+		Parameters int64
+		Tensors    []string
+	}
+	Logits []struct {
+		Network             string
+		Side, Classes       int64
+		Inference, Training []float64
+	}
+}
+
+func readGolden(t *testing.T) (g golden) {
+	t.Helper()
+	text, err := os.ReadFile("testdata/torchvision.json")
+	if err == nil {
+		err = json.Unmarshal(text, &g)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// build writes the forward pass of a network up to its logits.
+func build(t *testing.T, n *model.Network, batch int64, training bool) (g *graph.Graph, images, logits *graph.Value) {
+	t.Helper()
+	b := graph.NewBuilder(training)
+	images = b.Input("images", append(graph.Shape{batch}, n.Input...), graph.TypeU8)
+	x := b.NormalizeImage(images, [4]float64{120, 120, 120}, [4]float64{60, 60, 60})
+	for _, u := range n.Units {
+		b.In(u.Name, func() { x = u.Forward(b, x) })
+	}
+	logits = n.Head(b, x)
+	b.Output(logits)
+	b.Rewrite(0, passes.FuseNorm)
+	g, err := b.Graph()
+	if err != nil {
+		t.Fatalf("%s: %v", n.Name, err)
+	}
+	passes.InPlace(g)
+	if err := g.Verify(); err != nil {
+		t.Fatalf("%s: %v", n.Name, err)
+	}
+	return g, images, logits
+}
+
+// TestTensors holds the networks against torchvision's: the number of parameters of
+// all, the names, shapes and order of all tensors of some.
+func TestTensors(t *testing.T) {
+	known := map[string]bool{}
+	for _, want := range readGolden(t).Networks {
+		known[want.Name] = true
+		n, err := networks.New(want.Name, graph.Shape{224, 224, 3}, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, _, _ := build(t, n, 2, true)
+		var parameters int64
+		var tensors []string
+		for _, v := range g.Values {
+			if v.Category == graph.CategoryParameter {
+				parameters += v.Shape.Elements()
+			}
+			if v.Category.Persistent() {
+				tensors = append(tensors, fmt.Sprint(v.Name, " ", v.CanonicalShape()))
+			}
+		}
+		if parameters != want.Parameters {
+			t.Errorf("%s: %d parameters, want %d", want.Name, parameters, want.Parameters)
+		}
+		// Where a block has a shortcut of its own, torchvision lists it last.
+		slices.Sort(tensors)
+		slices.Sort(want.Tensors)
+		if len(want.Tensors) > 0 && !slices.Equal(tensors, want.Tensors) {
+			t.Errorf("%s: tensors\n%s\nwant\n%s", want.Name, strings.Join(tensors, "\n"), strings.Join(want.Tensors, "\n"))
+		}
+	}
+	for _, e := range networks.List() {
+		if strings.HasPrefix(e.About, "CIFAR") {
+			continue // methods/testdata has those
+		}
+		if !known[e.Name] {
+			t.Errorf("%s: torchvision.json does not have it", e.Name)
+		}
+	}
+}
+
+// formula is that of the script.
+func formula(count, salt int64) []float64 {
+	out := make([]float64, count)
+	for i := range out {
+		x := uint32(int64(i) + salt*7919)
+		for range 2 {
+			x = (x ^ x>>16) * 0x045D9F3B
+		}
+		out[i] = float64(x^x>>16)/(1<<31) - 1
+	}
+	return out
+}
+
+// fill is that of the script.
+func fill(t *testing.T, p *core.Program) {
+	t.Helper()
+	for _, v := range p.Graph.Values {
+		if !v.Category.Persistent() {
+			continue
+		}
+		salt := int64(0)
+		for at, letter := range []byte(v.Name) {
+			salt += int64(at+1) * int64(letter)
+		}
+		canonical, program := make([]float32, v.Shape.Elements()), make([]float32, v.Shape.Elements())
+		fanIn := v.Shape.Elements() / v.Shape[0]
+		for i, x := range formula(int64(len(canonical)), salt) {
+			switch {
+			case len(v.Shape) > 1:
+				x *= math.Sqrt(6 / float64(fanIn))
+			case strings.HasSuffix(v.Name, ".weight"), strings.HasSuffix(v.Name, ".running_var"):
+				x = 1 + x/4
+			default:
+				x /= 8
+			}
+			canonical[i] = float32(x)
+		}
+		graph.ToProgram(v, program, canonical)
+		if err := p.Write(v, program); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestLogits runs networks on two images, with running statistics and with the batch's, and
+// holds the logits against torchvision's in double precision.
+func TestLogits(t *testing.T) {
+	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 2})
+	for _, want := range readGolden(t).Logits {
+		for _, training := range []bool{false, true} {
+			name := fmt.Sprintf("%s, %d pixels, training %v", want.Network, want.Side, training)
+			n, err := networks.New(want.Network, graph.Shape{want.Side, want.Side, 3}, want.Classes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, images, logits := build(t, n, 2, training)
+			p, err := core.Compile(d, &core.Step{Graph: g}, nil)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			arena, err := core.Arena(d, p)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			fill(t, p)
+			pixels := make([]byte, images.Shape.Elements())
+			for i, x := range formula(int64(len(pixels)), 7) {
+				pixels[i] = byte((x + 1) * 128)
+			}
+			got := make([]float32, logits.Shape.Elements())
+			for _, err := range []error{p.Write(images, pixels), p.Run(0, len(g.Ops)), p.Read(logits, got)} {
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+			}
+			expected, largest, off := want.Inference, 0.0, 0.0
+			if training {
+				expected = want.Training
+			}
+			for i, x := range expected {
+				largest, off = max(largest, math.Abs(x)), max(off, math.Abs(float64(got[i])-x))
+			}
+			// Rounding of f32 through fifty layers; a batch of two amplifies it where variances are small.
+			if !(off <= 1e-4*largest) {
+				t.Errorf("%s: logits %v, want %v", name, got, expected)
+			}
+			t.Logf("%s: off by %.1e of the largest", name, off/largest)
+			p.Program.Close()
+			arena.Close()
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package networks
+
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
+)
+
+// Constants of VGG.
+const (
+	vggHidden    = 4096 // of each hidden layer of the head
+	vggSide      = 7    // of the map that the head flattens
+	vggDeviation = 0.01 // of the head's weights at the start
+	vggAuxiliary = 512  // features of AugLocal's classifier, and of its hidden layers
+)
+
+// vgg returns the maker of the VGG networks with batch normalisation (Simonyan and
+// Zisserman, 2015), as torchvision has them: five stages of so many layers with 64,
+// 128, 256, 512 and 512 channels. A layer is a 3x3 convolution with bias, normalisation and
+// ReLU, and a unit; there is no stem. A max pool over 2x2 stands in front of the first
+// layer of a stage and belongs to it: so the program of AugLocal cuts. The
+// last pool is the head's.
+//
+// The head is that of torchvision and of AugLocal's program: the map averaged to
+// 7x7, two hidden layers of 4096, but without dropout. For small images it is a global
+// average pool and one linear layer, the usual form for CIFAR: no program of the papers
+// for them is public. All state that both forms have is named as in torchvision.
+func vgg(layers ...int) func(string, graph.Shape, int64) *model.Network {
+	return func(name string, image graph.Shape, classes int64) *model.Network {
+		n := &model.Network{Name: name, Input: image, Classes: classes,
+			Head: vggHead(classes), AuxiliaryHead: vggAuxiliaryHead(classes), Block: vggBlock}
+		if small(image) {
+			n.Head = func(b *graph.Builder, x *graph.Value) *graph.Value {
+				return model.PooledHead("classifier", classes)(b, halved(b, x))
+			}
+		}
+		at := 0 // position in torchvision's list of features
+		for stage, width := range []int64{64, 128, 256, 512, 512} {
+			for i := range layers[stage] {
+				pool := stage > 0 && i == 0
+				if pool {
+					at++
+				}
+				position := at
+				u := model.Unit{Name: "features", Place: fmt.Sprintf("%d.%d", stage+1, i), Width: width,
+					Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
+						return vggLayer(b, x, position, width, pool)
+					}}
+				if !small(image) {
+					u.PoolSide = image[0] * 64 / width // by width alone: in the last stage it is twice the side
+				}
+				n.Units = append(n.Units, u)
+				at += 3
+			}
+		}
+		return n
+	}
+}
+
+// halved is the max pool over 2x2.
+func halved(b *graph.Builder, x *graph.Value) *graph.Value {
+	y, _ := b.MaxPool(x, graph.PoolOptions{Kernel: [2]int64{2, 2}})
+	return y
+}
+
+// vggLayer is one layer at a position in the list of features, behind a pool where one
+// stands.
+func vggLayer(b *graph.Builder, x *graph.Value, at int, width int64, pool bool) *graph.Value {
+	if pool {
+		x = halved(b, x)
+	}
+	x = model.ConvWithZeroBias(b, fmt.Sprint(at), x, width, 3, 1)
+	return b.ReLU(model.Norm(b, fmt.Sprint(at+1), x))
+}
+
+// vggBlock is model.Network.Block: a layer, behind a pool where the width changes.
+func vggBlock(name string, like model.Unit, _ int64) model.Unit {
+	return model.Unit{Name: name, Width: like.Width, Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
+		return vggLayer(b, x, 0, like.Width, model.Channels(x) != like.Width)
+	}}
+}
+
+// vggHead is model.Network.Head.
+func vggHead(classes int64) func(*graph.Builder, *graph.Value) *graph.Value {
+	return func(b *graph.Builder, x *graph.Value) *graph.Value {
+		x = halved(b, x)
+		if b.Err() == nil && (x.Shape[1] != vggSide || x.Shape[2] != vggSide) {
+			x = b.AdaptiveAveragePool(x, vggSide, vggSide)
+		}
+		for _, layer := range []string{"classifier.0", "classifier.3"} {
+			x = b.ReLU(model.LinearNormal(b, layer, x, vggHidden, vggDeviation))
+		}
+		return model.LinearNormal(b, "classifier.6", x, classes, vggDeviation)
+	}
+}
+
+// vggAuxiliaryHead is model.Network.AuxiliaryHead: the map, flattened channel by channel,
+// is averaged to 512 features, and a perceptron with two hidden layers reads them. The
+// features are averages of whole rows of one channel, or of all of it where there are 512
+// channels, as behind every auxiliary network of AugLocal's uniform selection.
+func vggAuxiliaryHead(classes int64) func(*graph.Builder, *graph.Value) *graph.Value {
+	return func(b *graph.Builder, x *graph.Value) *graph.Value {
+		if b.Err() != nil {
+			return x
+		}
+		height, channels := x.Shape[1], x.Shape[3]
+		parts := vggAuxiliary / channels // of a channel
+		if height%parts != 0 {
+			b.Fail(fmt.Errorf("a map of %d rows and %d channels has no %d equal parts of whole rows to average, want a multiple of %d rows",
+				height, channels, vggAuxiliary, parts))
+			return x
+		}
+		x = b.AdaptiveAveragePool(x, parts, 1)
+		for i := 1; i <= 2; i++ {
+			x = b.ReLU(model.Norm(b, fmt.Sprint("bn", i), model.Linear(b, fmt.Sprint("fc", i), x, vggAuxiliary)))
+		}
+		return model.Linear(b, "fc3", x, classes)
+	}
+}
