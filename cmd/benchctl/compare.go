@@ -166,7 +166,7 @@ func (f *compareFlags) sides(env Env, args []string) (old, new []results.Record,
 }
 
 func readRecords(env Env, path string) ([]results.Record, error) {
-	records, warnings, err := results.ReadAny(path)
+	records, warnings, err := results.ReadAny(path, results.Slim)
 	for _, w := range warnings {
 		fmt.Fprintln(env.Stderr, "benchctl: "+w.String())
 	}
