@@ -18,20 +18,26 @@ type collection struct {
 
 // ReadAny reads records from a folder, a file of one record, or a collection. What
 // is broken or of a newer schema becomes a warning, as in ReadDir; a single file
-// that is so is an error.
-func ReadAny(path string) ([]Record, []Warning, error) {
+// that is so is an error. What is to be done to each record is done as it is read.
+func ReadAny(path string, each ...func(*Record)) ([]Record, []Warning, error) {
 	stat, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("records: %w", err)
 	}
 	if stat.IsDir() {
-		return ReadDir(path)
+		return ReadDir(path, each...)
 	}
 	text, err := readFile(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("records: %w", err)
 	}
-	return Parse(path, text)
+	records, warnings, err := Parse(path, text)
+	for i := range records {
+		for _, change := range each {
+			change(&records[i])
+		}
+	}
+	return records, warnings, err
 }
 
 // Parse reads the text of a file of one record or of a collection, as ReadAny does; errors

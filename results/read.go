@@ -2,13 +2,18 @@ package results
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // maxFileBytes bounds what a reader takes in; a record of 10,000 epochs of 100
@@ -67,28 +72,56 @@ func decodeNamed(path string, text []byte) (Record, error) {
 
 // ReadDir reads every *.json of a folder, without its sub-folders, in the order
 // of their names. A file that is broken, cut off or of a newer schema becomes a
-// warning and never hides the others. The error is for the folder itself.
-func ReadDir(dir string) ([]Record, []Warning, error) {
+// warning and never hides the others. The error is for the folder itself. What is done to each
+// record as it is read (Slim) keeps a thousand of them from filling the memory.
+func ReadDir(dir string, each ...func(*Record)) ([]Record, []Warning, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("records: %w", err)
 	}
+	var paths []string
+	for _, entry := range entries {
+		if name := entry.Name(); strings.HasSuffix(name, ".json") && !strings.HasPrefix(name, ".") {
+			paths = append(paths, filepath.Join(dir, name))
+		}
+	}
+	all, faults := make([]Record, len(paths)), make([]error, len(paths))
+	var next atomic.Int64
+	var readers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(paths)) {
+		readers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(paths); i = int(next.Add(1)) - 1 {
+				all[i], faults[i] = Read(paths[i])
+				for _, change := range each {
+					change(&all[i])
+				}
+			}
+		})
+	}
+	readers.Wait()
 	var records []Record
 	var warnings []Warning
-	for _, entry := range entries {
-		name := entry.Name()
-		if !strings.HasSuffix(name, ".json") || strings.HasPrefix(name, ".") {
-			continue
-		}
-		path := filepath.Join(dir, name)
-		record, err := Read(path)
+	for i, err := range faults {
 		if err != nil {
-			warnings = append(warnings, Warning{Path: path, Err: err})
+			warnings = append(warnings, Warning{Path: paths[i], Err: err})
 			continue
 		}
-		records = append(records, record)
+		records = append(records, all[i])
 	}
 	return records, warnings, nil
+}
+
+// Slim drops what only a look at one run needs and what makes most of a long record: the losses of
+// modules by epoch, and the accuracy of their classifiers after all epochs but the last.
+func Slim(r *Record) {
+	last := len(r.Accuracy.Epochs) - 1
+	for i := range r.Accuracy.Epochs {
+		e := &r.Accuracy.Epochs[i]
+		e.ModuleLosses = nil
+		if i < last {
+			e.Heads = nil
+		}
+	}
 }
 
 // readFile reads a plain file; a pipe or a device would block or never end.
@@ -108,6 +141,12 @@ func readFile(path string) ([]byte, error) {
 
 // decode turns the text of a file into a valid record.
 func decode(text []byte) (Record, error) {
+	// Nearly every record is of the newest schema and is read once.
+	var record Record
+	if err := json.Unmarshal(text, &record); err == nil && record.Schema == Schema {
+		return record, record.Validate()
+	}
+	record = Record{}
 	var head struct {
 		Schema *int64 `json:"schema"`
 	}
@@ -124,7 +163,6 @@ func decode(text []byte) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	var record Record
 	if err := json.Unmarshal(text, &record); err != nil {
 		return Record{}, explain(err, text)
 	}
@@ -145,5 +183,28 @@ func explain(err error, text []byte) error {
 		}
 		return fmt.Errorf("not JSON at byte %d: %w", syntax.Offset, err)
 	}
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		return fmt.Errorf("%s: got JSON's %s at byte %d, want %s", cmp.Or(kind.Field, "file"), kind.Value, kind.Offset, wanted(kind.Type))
+	}
 	return err
+}
+
+// wanted is what a field of the type is written as.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice:
+		return "a list"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Pointer:
+		return wanted(t.Elem())
+	case reflect.Float64:
+		return "a number"
+	}
+	return "a whole number"
 }

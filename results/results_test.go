@@ -30,7 +30,7 @@ func spec() Spec {
 // full is a record with every field at something else than its zero value.
 func full() Record {
 	s := spec()
-	s.Device, s.Threads, s.TrainLimit, s.TestLimit, s.Augment, s.Quirks = "0", 2, 512, 256, "crop-flip", "none"
+	s.Device, s.Threads, s.TrainLimit, s.TestLimit, s.ValFraction, s.Augment, s.Quirks = "0", 2, 512, 256, 0.1, "crop-flip", "none"
 	s.Options = map[string]string{"mode": "softmax"}
 	r := Record{Schema: Schema, ID: SpecID(s), Status: StatusDone, Error: "none", Spec: s,
 		Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
@@ -125,13 +125,13 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 	want := map[string]string{
 		"": "schema id status error started finished spec environment model memory time accuracy gpu",
 		"spec": `method network dataset batch aux_depth modules pyramid pyramid_coefficient selection options
-			precision backend device threads seed epochs lr weight_decay momentum nesterov train_limit test_limit augment quirks`,
+			precision backend device threads seed epochs lr weight_decay momentum nesterov train_limit test_limit val_fraction augment quirks`,
 		"environment": "version commit go os cpu threads memory_bytes gpu driver libraries",
 		"model":       "parameters auxiliary_parameters modules flops_per_sample",
 		"memory": `planned_peak_bytes arena_bytes lower_bound_bytes touched_bytes data_buffer_bytes process_peak_bytes
 			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes eager_searched_bytes by_category by_phase by_module peak_op top ladder`,
 		"time":     "step_seconds samples_per_second phase_seconds train_seconds eval_seconds data_wait_seconds data_share",
-		"accuracy": "epochs best_top1 best_epoch last_top1",
+		"accuracy": "epochs best_top1 best_epoch last_top1 selected_top1 selected_epoch",
 		"gpu": `name uuid driver cuda_driver compute_capability ecc mig memory_bytes samples interval_seconds sampled_seconds process_peak_bytes
 			device_peak_bytes power_mean_watts power_max_watts sm_clock_mean_hertz memory_clock_mean_hertz temperature_max_celsius throttle_reasons
 			energy_joules energy_source epochs notes`,
@@ -386,7 +386,14 @@ func TestReadDirGoesOnAfterBadFiles(t *testing.T) {
 		"d-newer.json":    {string(newer), "got 7, want at most 1"},
 		"e-other.json":    {`{"name": "not ours"}`, "schema: got none"},
 		"f-two.json":      {string(text) + string(text), "not JSON at byte"},
-		"g-type.json":     {`{"schema": 1, "spec": {"batch": "many"}}`, "spec.batch"},
+		"g-type.json":     {`{"schema": 1, "spec": {"batch": "many"}}`, "spec.batch: got JSON's string at byte"},
+		"g-nan.json":      {strings.Replace(string(text), `"lr": 0.8`, `"lr": "NaN"`, 1), "want a number"},
+		"g-nothing.json":  {`{"schema": 1, "id": "a", "status": "done", "spec": {}}`, "spec.method: got none"},
+		"g-list.json":     {"[1]", "file: got JSON's array"},
+		"g-null.json":     {"null", "schema: got none"},
+		"g-deep.json":     {strings.Repeat("[", 100000), "max depth"},
+		"g-garbage.json":  {"\x00\xff\x7fELF", "not JSON at byte 1"},
+		"g-long.json":     {`{"schema": 1, "error": "` + strings.Repeat("x", 10<<20), "cut off"},
 		"h-status.json":   {strings.Replace(string(text), `"done"`, `"great"`, 1), `status: got "great"`},
 		"i-schema.json":   {`{"schema": "one"}`, "schema"},
 		"j-old.json":      {`{"schema": 0}`, "schema: got 0"},
@@ -411,8 +418,8 @@ func TestReadDirGoesOnAfterBadFiles(t *testing.T) {
 	if len(records) != 1 || records[0].ID != good.ID {
 		t.Errorf("got %d records, want the good one", len(records))
 	}
-	if len(warnings) != 12 {
-		t.Errorf("got %d warnings, want 12", len(warnings))
+	if len(warnings) != 19 {
+		t.Errorf("got %d warnings, want 19", len(warnings))
 	}
 	for _, w := range warnings {
 		want := files[filepath.Base(w.Path)].want

@@ -36,8 +36,13 @@ func (r Record) Validate() error {
 			c.fault(name, "got year %d, want 0 to 9999", year)
 		}
 	}
+	for _, field := range [][2]string{{"method", r.Spec.Method}, {"network", r.Spec.Network}, {"dataset", r.Spec.Dataset}} {
+		if field[1] == "" {
+			c.fault("spec."+field[0], "got none, want one: half of a record says nothing")
+		}
+	}
 	c.fractions(r)
-	c.numbers("", reflect.ValueOf(r))
+	c.numbers(nil, reflect.ValueOf(r))
 	return errors.Join(c.faults...)
 }
 
@@ -50,60 +55,85 @@ func (c *check) fault(place, format string, args ...any) {
 }
 
 func (c *check) fractions(r Record) {
-	one := func(place string, x *float64) {
+	one := func(x *float64, place string, index ...any) {
 		if x != nil && (*x < 0 || *x > 1) {
-			c.fault(place, "got %v, want a fraction in [0, 1]", *x)
+			c.fault(fmt.Sprintf(place, index...), "got %v, want a fraction in [0, 1]", *x)
 		}
 	}
-	one("time.data_share", r.Time.DataShare)
-	one("accuracy.best_top1", r.Accuracy.BestTop1)
-	one("accuracy.last_top1", r.Accuracy.LastTop1)
-	one("accuracy.selected_top1", r.Accuracy.SelectedTop1)
+	one(r.Time.DataShare, "time.data_share")
+	one(r.Accuracy.BestTop1, "accuracy.best_top1")
+	one(r.Accuracy.LastTop1, "accuracy.last_top1")
+	one(r.Accuracy.SelectedTop1, "accuracy.selected_top1")
 	for i, e := range r.Accuracy.Epochs {
-		place := fmt.Sprintf("accuracy.epochs[%d]", i)
-		one(place+".train_top1", e.TrainTop1)
-		one(place+".test_top1", e.TestTop1)
-		one(place+".val_top1", e.ValTop1)
+		one(e.TrainTop1, "accuracy.epochs[%d].train_top1", i)
+		one(e.TestTop1, "accuracy.epochs[%d].test_top1", i)
+		one(e.ValTop1, "accuracy.epochs[%d].val_top1", i)
 		for j, h := range e.Heads {
-			one(fmt.Sprintf("%s.heads[%d].test_top1", place, j), h.TestTop1)
+			one(h.TestTop1, "accuracy.epochs[%d].heads[%d].test_top1", i, j)
 		}
 	}
 }
 
 // numbers refuses required numbers that are not finite, and sizes and counts
-// below zero. A module's index and the difference of two sizes may be negative.
-func (c *check) numbers(place string, v reflect.Value) {
+// below zero. A module's index and the difference of two sizes may be negative. A record
+// has tens of thousands of numbers: what a place is called is worked out for faults alone.
+func (c *check) numbers(at *step, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Float64:
 		if !finite(v.Float()) {
-			c.fault(place, "got %v, want a finite number", v.Float())
+			c.fault(at.String(), "got %v, want a finite number", v.Float())
 		}
 	case reflect.Int64:
-		if v.Int() < 0 && !strings.HasSuffix(place, ".module") && !strings.HasSuffix(place, ".delta_bytes") {
+		if v.Int() >= 0 {
+			return
+		}
+		if place := at.String(); !strings.HasSuffix(place, ".module") && !strings.HasSuffix(place, ".delta_bytes") {
 			c.fault(place, "got %d, want at least 0", v.Int())
 		}
 	case reflect.Pointer:
 		if !v.IsNil() && v.Elem().Kind() != reflect.Float64 {
-			c.numbers(place, v.Elem())
+			c.numbers(at, v.Elem())
 		}
 	case reflect.Slice:
 		for i := 0; i < v.Len() && v.Type() != reflect.TypeFor[Series](); i++ {
-			c.numbers(fmt.Sprintf("%s[%d]", place, i), v.Index(i))
+			c.numbers(&step{before: at, index: i}, v.Index(i))
 		}
 	case reflect.Map:
 		for _, key := range v.MapKeys() {
 			if v.Type().Elem().Kind() == reflect.Int64 {
-				c.numbers(place+"."+key.String(), v.MapIndex(key))
+				c.numbers(&step{before: at, key: key.String()}, v.MapIndex(key))
 			}
 		}
 	case reflect.Struct:
 		for i := 0; i < v.NumField(); i++ {
-			if f := v.Type().Field(i); f.IsExported() {
-				name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-				c.numbers(strings.TrimPrefix(place+"."+name, "."), v.Field(i))
+			if v.Field(i).CanInterface() {
+				c.numbers(&step{before: at, of: v.Type(), index: i}, v.Field(i))
 			}
 		}
 	}
+}
+
+// step is one step of the way to a place in a record: a field of a type, a key, or else an
+// element of a list.
+type step struct {
+	before *step
+	of     reflect.Type
+	index  int
+	key    string
+}
+
+// String names the place: accuracy.epochs[0].lr.
+func (s *step) String() string {
+	switch {
+	case s == nil:
+		return ""
+	case s.key != "":
+		return s.before.String() + "." + s.key
+	case s.of == nil:
+		return fmt.Sprintf("%s[%d]", s.before, s.index)
+	}
+	name, _, _ := strings.Cut(s.of.Field(s.index).Tag.Get("json"), ",")
+	return strings.TrimPrefix(s.before.String()+"."+name, ".")
 }
 
 // withoutNonFinite copies a value and leaves out measured numbers that are not

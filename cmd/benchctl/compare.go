@@ -47,7 +47,7 @@ func compareCommand(env Env) *cobra.Command {
 	define(flags, "baseline", "path", "", "the old side: a file or folder, or a name below results/baselines", word(&f.baseline))
 	define(flags, "metrics", "names", "", "compare these only: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
 	define(flags, "thresholds", "file", "", "YAML file: by how much a metric may become worse, such as memory: 0%, step_time: 5%, top1: -0.5pp", word(&f.thresholds))
-	flags.BoolVar(&f.all, "all", false, "list the cells that are the same, too")
+	flags.BoolVar(&f.all, "all", false, "list the cells that are the same, too; json and csv always do")
 	flags.BoolVar(&f.annotations, "annotations", false, "write GitHub annotations to standard error")
 	define(flags, "junit", "file", "", "write the cells as a JUnit test suite", word(&f.junit))
 	define(flags, "benchmarks", "file", "", "write the new records as Go benchmark lines, for benchstat", word(&f.benchmarks))
@@ -116,7 +116,7 @@ func (f *compareFlags) run(env Env, args []string) error {
 		return usage(err)
 	}
 	verdict := verdictOfComparison(c)
-	if err := env.emit(format, answer{tables: c.Tables(f.all)}, verdict); err != nil {
+	if err := env.emit(format, answer{tables: c.Tables(f.all || format.Name() == "json" || format.Name() == "csv")}, verdict); err != nil {
 		return err
 	}
 	if verdict == nil {
@@ -166,7 +166,7 @@ func (f *compareFlags) sides(env Env, args []string) (old, new []results.Record,
 }
 
 func readRecords(env Env, path string) ([]results.Record, error) {
-	records, warnings, err := results.ReadAny(path)
+	records, warnings, err := results.ReadAny(path, results.Slim)
 	for _, w := range warnings {
 		fmt.Fprintln(env.Stderr, "benchctl: "+w.String())
 	}

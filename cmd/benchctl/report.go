@@ -106,7 +106,7 @@ func readAll(env Env, paths []string) ([]results.Record, error) {
 	var all []results.Record
 	var newest error
 	for _, path := range paths {
-		records, warnings, err := results.ReadAny(path)
+		records, warnings, err := results.ReadAny(path, results.Slim)
 		var newer *results.NewerSchemaError
 		if errors.As(err, &newer) {
 			warnings, err = append(warnings, results.Warning{Path: path, Err: err}), nil

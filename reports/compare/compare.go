@@ -62,8 +62,10 @@ type Cell struct {
 	First Verdict
 	// Need is how many repetitions a side would be needed, where they are too few.
 	Need int
-	// Smallest is the change that as many repetitions as these could have found.
+	// Smallest is the change that as many repetitions as these could have found, four times out of
+	// five, among so many cells.
 	Smallest float64
+	noise    float64  // what Smallest is a multiple of
 	Why      []string // of an exact change of memory: where the bytes came from
 	// OldCommit is the newest of the old side's programs, NewCommit the one of the new side's
 	// at which the values changed; empty where records do not tell.
@@ -257,8 +259,8 @@ func (m metric) compare(run string, old, new []results.Record, t Thresholds) (Ce
 	c.Old, c.New = sx.Center, sy.Center
 	c.Change = m.change(c.Old, c.New)
 	c.Low, c.High = m.interval(sx, sy)
-	c.P = benchmath.AssumeNothing.Compare(x, y).P
-	c.Smallest = m.smallest(a, b)
+	c.P = pValue(a, b, m.better)
+	c.noise = m.noise(a, b)
 	return c, true
 }
 
@@ -331,16 +333,14 @@ func sample(values []float64) *benchmath.Sample {
 	return benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds)
 }
 
-// smallest is the change that a test of this many repetitions finds four times out
-// of five: the shift of two samples with the pooled spread, for a rank test, whose
-// efficiency is 3/pi.
-func (m metric) smallest(a, b []float64) float64 {
+// noise is the standard deviation of a shift between two samples with the pooled spread, as a
+// rank test sees it, whose efficiency is 3/pi, in the unit of Change.
+func (m metric) noise(a, b []float64) float64 {
 	if len(a) < 2 || len(b) < 2 {
 		return math.Inf(1)
 	}
-	const z = 1.96 + 0.84
 	spread := math.Sqrt((variance(a)*float64(len(a)-1) + variance(b)*float64(len(b)-1)) / float64(len(a)+len(b)-2))
-	shift := z * spread * math.Sqrt(math.Pi/3*(1/float64(len(a))+1/float64(len(b))))
+	shift := spread * math.Sqrt(math.Pi/3*(1/float64(len(a))+1/float64(len(b))))
 	if m.points {
 		return shift
 	}
@@ -377,10 +377,16 @@ func (c *Comparison) correct() {
 		largest = max(largest, min(1, float64(len(order)-i)*cell.P))
 		cell.P = largest
 	}
+	// To be significant at the first step of the correction, and that four times out of five.
+	z := quantile(1-Alpha/float64(2*tests*max(len(noisy), 1))) + quantile(0.8)
 	for _, cell := range noisy {
+		cell.Smallest = z * cell.noise
 		cell.decide(Repetitions(len(noisy)))
 	}
 }
+
+// quantile is the normal distribution's.
+func quantile(p float64) float64 { return math.Sqrt2 * math.Erfinv(2*p-1) }
 
 // decide gives the verdict of a noisy cell, which needs so many repetitions.
 func (c *Cell) decide(need int) {
@@ -405,12 +411,15 @@ func (c *Cell) decide(need int) {
 	}
 }
 
-// Repetitions is the smallest number of repetitions a side with which a rank test can
+// Repetitions is the smallest number of repetitions a side with which rank tests can
 // reach significance at all after the correction for so many noisy cells: where all of
-// one side lie above all of the other, p is 2 / (2n choose n).
-func Repetitions(cells int) int {
+// one side lie above all of the other, p of each test is 2 / (2n choose n).
+func Repetitions(cells int) int { return repetitions(tests * cells) }
+
+// repetitions is the same for one rank test and so many p-values.
+func repetitions(looks int) int {
 	n, choose := 1, 2.0
-	for 2/choose*float64(cells) >= Alpha {
+	for 2/choose*float64(looks) >= Alpha {
 		n++
 		choose *= float64(2*n) * float64(2*n-1) / float64(n) / float64(n)
 	}

@@ -7,14 +7,17 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+	"golang.org/x/perf/benchfmt"
 
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -44,56 +47,130 @@ func recorded(t *testing.T) []float64 {
 	return file.Seconds
 }
 
-// grid draws repetitions for so many measurements from the recorded timings, slowed
-// by a factor.
-func grid(random *rand.Rand, timings []float64, measurements, repetitions int, slow float64) []results.Record {
-	var out []results.Record
-	for m := range measurements {
-		for seed := range repetitions {
-			out = append(out, record(fmt.Sprint("net", m), uint64(seed), 1<<20, slow*timings[random.IntN(len(timings))]))
+// simulations is how many comparisons of a whole grid the two tests below make, with a fixed seed.
+var simulations = flag.Int("simulations", 1000, "comparisons of 200 cells in TestFalseAlarms and TestDetection")
+
+// The grid of both tests.
+const (
+	gridCells       = 200
+	gridRepetitions = 20
+)
+
+// family compares a whole grid of measurements drawn from the recorded timings, those of the
+// first slowed by a factor, as Run does: each cell by metric.compare, all by correct. The exact test takes
+// milliseconds where there are ties, so it is made only of cells one of whose two rank sums is beyond
+// two and a half of its standard deviations, where p is about 0.01; the others could not be
+// significant after a correction for 200 cells, nor change what others are.
+func family(random *rand.Rand, timings []float64, slow float64) (c Comparison) {
+	m := metricOf("step_time")
+	draw := func(factor float64) (values []float64) {
+		for range gridRepetitions {
+			values = append(values, factor*timings[random.IntN(len(timings))])
 		}
+		return values
 	}
-	return out
+	records := func(values []float64) (out []results.Record) {
+		for seed, seconds := range values {
+			out = append(out, record("net", uint64(seed), 1<<20, seconds))
+		}
+		return out
+	}
+	for i := range gridCells {
+		factor := 1.0
+		if i == 0 {
+			factor = slow
+		}
+		a, b := draw(1), draw(factor)
+		cell := Cell{Metric: m.name, OldN: len(a), NewN: len(b), P: 1}
+		half, mine := halfScores(a, b, m.better)
+		tail := dealtNormal(half, len(a), float64(mine))
+		if math.Abs(rankSum(a, b)) > 2.5 || min(tail, 1-tail) < 0.0062 {
+			cell, _ = m.compare("net", records(a), records(b), Defaults())
+		}
+		c.Cells = append(c.Cells, cell)
+	}
+	c.correct()
+	return c
 }
 
-// simulations is how many comparisons TestFalseAlarms makes. A thousand take nine
-// minutes on two cores: 12 of them had a false alarm, and 989 of 1000 found a
-// slow-down of 5 % (November 2026).
-var simulations = flag.Int("simulations", 20, "comparisons of 200 cells in TestFalseAlarms")
+// rankSum is Wilcoxon's, as standard deviations from what is expected of two like samples
+// (ties make the deviation smaller than the one used here).
+func rankSum(a, b []float64) float64 {
+	u := 0.0
+	for _, x := range a {
+		for _, y := range b {
+			switch {
+			case x > y:
+				u++
+			case x == y:
+				u += 0.5
+			}
+		}
+	}
+	n := float64(len(a))
+	return (u - n*n/2) / math.Sqrt(n*n*(2*n+1)/12)
+}
 
 // TestFalseAlarms compares the same against the same, over a grid of 200 cells with 20
 // repetitions: in at most 5 % of the comparisons may anything be called worse.
 func TestFalseAlarms(t *testing.T) {
 	timings, random := recorded(t), rand.New(rand.NewPCG(7, 11))
-	rounds := *simulations
 	alarms := 0
-	for range rounds {
-		old, new := grid(random, timings, 200, 20, 1), grid(random, timings, 200, 20, 1)
-		if len(Run(old, new, Defaults(), "step_time").Worst(Regression)) > 0 {
+	for range *simulations {
+		if c := family(random, timings, 1); len(c.Worst(Regression)) > 0 {
 			alarms++
 		}
 	}
-	t.Logf("%d false alarms in %d comparisons of 200 cells", alarms, rounds)
-	if alarms > rounds*5/100 {
-		t.Errorf("%d false alarms in %d comparisons, want at most 5 %%", alarms, rounds)
+	t.Logf("%d false alarms in %d comparisons of %d cells", alarms, *simulations, gridCells)
+	if alarms > *simulations*5/100 {
+		t.Errorf("%d false alarms in %d comparisons, want at most 5 %%", alarms, *simulations)
 	}
 }
 
-// TestDetection slows one measurement by 5 %: in more than 95 % of comparisons with
-// 20 repetitions it is found.
+// TestDetection slows one measurement of the grid by 5 %: in more than 95 % of the comparisons it is
+// found, after the correction for all 200 cells.
 func TestDetection(t *testing.T) {
 	timings, random := recorded(t), rand.New(rand.NewPCG(3, 5))
-	const rounds = 1000
 	found := 0
-	for range rounds {
-		old, new := grid(random, timings, 1, 20, 1), grid(random, timings, 1, 20, 1.05)
-		if len(Run(old, new, Defaults(), "step_time").Worst(Regression)) == 1 {
+	for range *simulations {
+		if c := family(random, timings, 1.05); c.Cells[0].Verdict == Regression {
 			found++
 		}
 	}
-	t.Logf("a slow-down of 5 %% is found in %d of %d comparisons", found, rounds)
-	if found <= rounds*95/100 {
-		t.Errorf("a slow-down of 5 %% is found in %d of %d comparisons, want more than 95 %%", found, rounds)
+	t.Logf("a slow-down of 5 %% is found in %d of %d comparisons of %d cells", found, *simulations, gridCells)
+	if found <= *simulations*95/100 {
+		t.Errorf("a slow-down of 5 %% is found in %d of %d comparisons, want more than 95 %%", found, *simulations)
+	}
+}
+
+// TestFamilyIsRun: a whole grid through Run gives the verdicts and the corrected p that family gives.
+func TestFamilyIsRun(t *testing.T) {
+	timings := recorded(t)
+	for seed := range uint64(3) {
+		got := family(rand.New(rand.NewPCG(seed, 1)), timings, 1.05)
+		random := rand.New(rand.NewPCG(seed, 1))
+		var old, new []results.Record
+		for i := range gridCells {
+			factor := 1.0
+			if i == 0 {
+				factor = 1.05
+			}
+			for side, records := range []*[]results.Record{&old, &new} {
+				for repetition := range gridRepetitions {
+					slow := []float64{1, factor}[side]
+					*records = append(*records, record(fmt.Sprintf("net%03d", i), uint64(repetition), 1<<20, slow*timings[random.IntN(len(timings))]))
+				}
+			}
+		}
+		want := Run(old, new, Defaults(), "step_time")
+		if len(want.Cells) != gridCells {
+			t.Fatalf("%d cells, want %d", len(want.Cells), gridCells)
+		}
+		for i, cell := range want.Cells {
+			if got.Cells[i].Verdict != cell.Verdict || cell.P < 0.5 && got.Cells[i].P != cell.P {
+				t.Errorf("seed %d, cell %d: got %s, p %g, want %s, p %g", seed, i, got.Cells[i].Verdict, got.Cells[i].P, cell.Verdict, cell.P)
+			}
+		}
 	}
 }
 
@@ -114,14 +191,15 @@ func TestOneByte(t *testing.T) {
 }
 
 // TestTooFewRepetitions: what cannot be told is said, with the number that is needed.
-// With one noisy cell that is 4: 2 / (8 choose 4) = 0.029, 2 / (6 choose 3) = 0.1.
+// With one noisy cell that is 5: p is twice 2 / (10 choose 5) = 0.016, and with 4 twice
+// 2 / (8 choose 4) = 0.057.
 func TestTooFewRepetitions(t *testing.T) {
 	old, new := []results.Record{record("net", 1, 1, 1)}, []results.Record{record("net", 1, 1, 2)}
 	c := Run(old, new, Defaults(), "step_time")
-	if c.Cells[0].Verdict != Undecided || c.Cells[0].Need != 4 || !strings.Contains(c.Sentence(), "want 4 each") {
+	if c.Cells[0].Verdict != Undecided || c.Cells[0].Need != 5 || !strings.Contains(c.Sentence(), "want 5 each") {
 		t.Errorf("got %+v: %s", c.Cells[0], c.Sentence())
 	}
-	for cells, want := range map[int]int{1: 4, 2: 5, 200: 8} {
+	for cells, want := range map[int]int{1: 5, 2: 5, 200: 9} {
 		if got := Repetitions(cells); got != want {
 			t.Errorf("%d cells need %d repetitions, want %d", cells, got, want)
 		}
@@ -238,7 +316,7 @@ func TestConfirm(t *testing.T) {
 // TestFewRepetitions: as many repetitions as the table asks for find a slow-down, though
 // they are too few for an interval.
 func TestFewRepetitions(t *testing.T) {
-	for _, n := range []uint64{4, 5, 6} {
+	for _, n := range []uint64{5, 6} {
 		var old, new []results.Record
 		for seed := range n {
 			old, new = append(old, record("net", seed, 1, 1+0.001*float64(seed))), append(new, record("net", seed, 1, 1.8+0.001*float64(seed)))
@@ -290,5 +368,38 @@ func TestSince(t *testing.T) {
 	c := Run(old, new, Defaults(), "step_time")
 	if s := c.Sentence(); len(c.Worst(Regression)) != 1 || !strings.HasSuffix(s, "since commit culprit (base was base)") {
 		t.Errorf("got %q, want the commit culprit", s)
+	}
+}
+
+// TestBenchmarksKeepApart: what tells records apart is in the names, so that benchstat averages over
+// seeds alone; golang.org/x/perf reads the file.
+func TestBenchmarksKeepApart(t *testing.T) {
+	soft, hard, wide := record("net", 1, 1000, 1), record("net", 1, 1000, 1), record("net", 2, 1000, 1)
+	soft.Spec.Options, hard.Spec.Options = map[string]string{"mode": "softmax"}, map[string]string{"mode": "contrast"}
+	wide.Spec.Precision, wide.Spec.Options = "bf16", soft.Spec.Options
+	soft.Environment.CPU = "a  processor"
+	var out bytes.Buffer
+	if err := Benchmarks(&out, []results.Record{soft, hard, wide}); err != nil {
+		t.Fatal(err)
+	}
+	reader := benchfmt.NewReader(&out, "out")
+	var names []string
+	for reader.Scan() {
+		switch line := reader.Result().(type) {
+		case *benchfmt.SyntaxError:
+			t.Error(line)
+		case *benchfmt.Result:
+			names = append(names, string(line.Name))
+			if v, ok := line.Value("sec/op"); !ok || v != 1 {
+				t.Errorf("%s: %g seconds, want 1", line.Name, v)
+			}
+			if got := line.GetConfig("epochs"); got != "1" {
+				t.Errorf("%s: epochs %q, want 1", line.Name, got)
+			}
+		}
+	}
+	slices.Sort(names)
+	if len(slices.Compact(names)) != 3 || !strings.Contains(strings.Join(names, " "), "/precision=bf16") {
+		t.Errorf("got %q, want three names", names)
 	}
 }

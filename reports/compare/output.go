@@ -1,10 +1,14 @@
 package compare
 
 import (
+	"bufio"
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/localbench/localbench/reports/table"
@@ -149,43 +153,83 @@ func (c Comparison) JUnit(w io.Writer) error {
 	return err
 }
 
+// benchmarkUnits are the quantities of a benchmark line. Planned bytes are exact: a difference is
+// one at a single repetition.
+func benchmarkUnits() []struct {
+	unit, about string
+	of          func(results.Record) *float64
+} {
+	bytes := func(of func(results.Record) *int64) func(results.Record) *float64 {
+		return func(r results.Record) *float64 { return size(of(r)) }
+	}
+	return []struct {
+		unit, about string
+		of          func(results.Record) *float64
+	}{
+		{"planned-B", "better=lower assume=exact", bytes(func(r results.Record) *int64 { return r.Memory.PlannedPeakBytes })},
+		{"arena-B", "better=lower assume=exact", bytes(func(r results.Record) *int64 { return r.Memory.ArenaBytes })},
+		{"process-B", "better=lower assume=nothing", bytes(func(r results.Record) *int64 { return r.Memory.ProcessPeakBytes })},
+		{"top1-%", "better=higher assume=nothing", func(r results.Record) *float64 {
+			if r.Accuracy.LastTop1 == nil {
+				return nil
+			}
+			return new(100 * *r.Accuracy.LastTop1)
+		}},
+	}
+}
+
 // Benchmarks writes records in the format of Go's benchmarks, a line a record, so that
-// benchstat reads them.
+// benchstat reads them. The name of a benchmark has what tells records apart, the seed left out, so
+// that nothing but seeds is taken for repetitions; in what all agree, and the machine, is the
+// configuration: benchstat does not hold other settings or machines against each other.
 func Benchmarks(w io.Writer, records []results.Record) error {
+	b := bufio.NewWriter(w)
+	for _, u := range benchmarkUnits() {
+		fmt.Fprintf(b, "Unit %s %s\n", u.unit, u.about)
+	}
+	records = slices.DeleteFunc(slices.Clone(records), func(r results.Record) bool { return r.Status != results.StatusDone })
+	varying, before := results.Varying(records), map[string]string{}
 	for _, r := range records {
-		if r.Status != results.StatusDone {
-			continue
-		}
-		s := r.Spec
-		name := fmt.Sprintf("BenchmarkStep/network=%s/method=%s/dataset=%s/batch=%d", s.Network, s.Method, s.Dataset, s.Batch)
-		if s.AuxDepth > 0 {
-			name += fmt.Sprintf("/d=%d", s.AuxDepth)
-		}
-		if s.Modules > 0 {
-			name += fmt.Sprintf("/k=%d", s.Modules)
+		name, configuration := benchmarkSettings(r, varying)
+		for _, c := range configuration {
+			if before[c.Name] != c.Text {
+				before[c.Name] = c.Text
+				fmt.Fprintf(b, "%s: %s\n", c.Name, strings.Join(strings.Fields(c.Text), " "))
+			}
 		}
 		steps := int64(1)
 		if r.Time.StepSeconds != nil {
 			steps = max(r.Time.StepSeconds.N, 1)
 		}
-		line := fmt.Sprintf("%s %d", name, steps)
+		fmt.Fprintf(b, "%s %d", name, steps)
 		if r.Time.StepSeconds != nil {
-			line += fmt.Sprintf(" %.0f ns/op", 1e9*r.Time.StepSeconds.Median)
+			fmt.Fprintf(b, " %.0f ns/op", 1e9*r.Time.StepSeconds.Median)
 		}
-		for _, one := range []struct {
-			unit  string
-			bytes *int64
-		}{{"planned-B", r.Memory.PlannedPeakBytes}, {"arena-B", r.Memory.ArenaBytes}, {"process-B", r.Memory.ProcessPeakBytes}} {
-			if one.bytes != nil {
-				line += fmt.Sprintf(" %d %s", *one.bytes, one.unit)
+		for _, u := range benchmarkUnits() {
+			if x := u.of(r); x != nil {
+				fmt.Fprintf(b, " %s %s", strconv.FormatFloat(*x, 'f', -1, 64), u.unit)
 			}
 		}
-		if r.Accuracy.LastTop1 != nil {
-			line += fmt.Sprintf(" %.4f top1", *r.Accuracy.LastTop1)
-		}
-		if _, err := fmt.Fprintln(w, line); err != nil {
-			return err
+		fmt.Fprintln(b)
+	}
+	return b.Flush()
+}
+
+// benchmarkSettings are the name of a record's benchmark, and its configuration.
+func benchmarkSettings(r results.Record, varying []string) (name string, configuration []results.Field) {
+	s := r.Spec
+	name = fmt.Sprintf("BenchmarkStep/network=%s/method=%s/dataset=%s/batch=%d", s.Network, s.Method, s.Dataset, s.Batch)
+	short := map[string]string{"aux_depth": "d", "modules": "k", "environment.os": "goos"}
+	for _, f := range results.Fields(r) {
+		key := cmp.Or(short[f.Name], strings.TrimPrefix(strings.TrimPrefix(f.Name, "options."), "environment."))
+		switch place, inEnvironment := f.Name, strings.HasPrefix(f.Name, "environment."); {
+		case slices.Contains([]string{"network", "method", "dataset", "batch", "seed", "device"}, place):
+		case inEnvironment && !slices.Contains([]string{"environment.os", "environment.cpu", "environment.gpu"}, place):
+		case inEnvironment || !results.MethodField(place) && !slices.Contains(varying, place):
+			configuration = append(configuration, results.Field{Name: key, Text: f.Text})
+		case f.Text != "":
+			name += "/" + key + "=" + strings.NewReplacer(" ", "+", "/", "_").Replace(f.Text)
 		}
 	}
-	return nil
+	return name, configuration
 }

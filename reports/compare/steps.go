@@ -49,7 +49,7 @@ func Steps(all []Series) (out []Step, short int) {
 	}
 	slices.SortStableFunc(noisy, func(a, b search) int { return cmp.Compare(a.smallest(), b.smallest()) })
 	for _, one := range noisy {
-		if need := max(leastValues, Repetitions(len(noisy)*max(one.looked, 1))); len(one.values(0, len(one.Points))) < 2*need {
+		if need := max(leastValues, repetitions(len(noisy)*max(one.looked, 1))); len(one.values(0, len(one.Points))) < 2*need {
 			short++
 		}
 	}
