@@ -79,7 +79,7 @@ func OpenPlanner(spec results.Spec, gpu string) (engine.Device, string, error) {
 	return d, kind.Name, err
 }
 
-// Tune prepares the training step of a spec, has the backend time every engine of every
+// Tune prepares the training step of a spec, has the backend time engines of every
 // convolution that the book does not name, and adds those it chose to the book. It returns the
 // GPU.
 func Tune(spec results.Spec, book *planbook.Book) (gpu string, err error) {

@@ -18,11 +18,12 @@ func tuneCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tune",
 		Short: "time the convolution engines of this GPU, and keep the fastest in the plan book",
-		Long: "tune prepares the training step of every run and times each engine that cuDNN has for\n" +
-			"each of its convolutions, and our own kernel where there is one. The plan book keeps\n" +
-			"the fastest with its workspace, so that the memory of a step is known before it\n" +
-			"runs, on a machine without that GPU too. An entry that is there stays. All commands\n" +
-			"use the book in $BENCHCTL_PLAN_BOOK, or else the one that benchctl was built with.",
+		Long: "tune prepares the training step of every run and times the engines that cuDNN proposes\n" +
+			"for each of its convolutions, the best guesses first and for about three seconds, and\n" +
+			"our own kernel where there is one. The plan book keeps the fastest with its workspace,\n" +
+			"so that the memory of a step is known before it runs, on a machine without that GPU\n" +
+			"too. An entry that is there stays. All commands use the book in $BENCHCTL_PLAN_BOOK,\n" +
+			"or else the one that benchctl was built with.",
 		Example: "  benchctl tune --backend cuda --methods bp,auglocal --networks resnet32,resnet110 --batch 1024",
 		Args:    noArguments,
 	}

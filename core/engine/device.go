@@ -138,7 +138,7 @@ func openNative(name string, b native.Backend, o Options) (Device, error) {
 			Scatter: o.Scatter, Tune: o.Tune, Own: o.Own, WorkspaceLimit: uint64(o.WorkspaceLimit), PlanBook: o.PlanBook, Properties: o.Properties})
 		return err
 	})
-	if err == nil && o.Device != PlanOnly {
+	if err == nil && o.Device != PlanOnly && !o.Tune { // to tune is no measurement of steps
 		err = d.warm()
 	}
 	if err != nil {

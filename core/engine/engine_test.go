@@ -144,12 +144,28 @@ func TestMisuse(t *testing.T) {
 	}
 }
 
+// TestOutOfMemory asks for an arena that no device has: the error says so, and the device still runs.
 func TestOutOfMemory(t *testing.T) {
-	d := openDevice(t, "cpu", 1)
-	_, err := d.NewArena(1 << 46)
-	var memory *engine.OutOfMemory
-	if !errors.As(err, &memory) || memory.NeedBytes != 1<<46 || memory.HaveBytes <= 0 || memory.Hint() == "" {
-		t.Errorf("got %#v, want *OutOfMemory with need and supply", err)
+	for _, backend := range enginetest.Backends() {
+		d := enginetest.Open(t, backend, engine.Options{})
+		_, err := d.NewArena(1 << 46)
+		var memory *engine.OutOfMemory
+		if !errors.As(err, &memory) || memory.NeedBytes != 1<<46 || memory.HaveBytes <= 0 || memory.Hint() == "" {
+			t.Errorf("%s: got %#v, want *OutOfMemory with need and supply", backend, err)
+		}
+		b := graph.NewBuilder(true)
+		x := b.Input("x", graph.Shape{4}, graph.TypeF32)
+		y := b.Add(x, x)
+		b.Output(y)
+		g, err := b.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, got := bind(t, d, g), make([]float32, 4)
+		err = errors.Join(p.Write(x, []float32{1, 2, 3, 4}), p.Run(0, 1), p.Read(y, got))
+		if want := []float32{2, 4, 6, 8}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: after that: got %v, %v, want %v", backend, got, err, want)
+		}
 	}
 }
 

@@ -71,7 +71,7 @@ struct allocation : memory {
     void *p = nullptr;
     cudaError_t e = cudaMalloc(&p, n);
     if (e == cudaErrorMemoryAllocation) {
-      cudaGetLastError();  // it is not to be found by the next launch
+      cudaGetLastError();  // as in checked
       size_t have = 0, all = 0;
       checked(cudaMemGetInfo(&have, &all), "asking for free memory");
       throw failure{LB_OUT_OF_MEMORY, "the device has less free memory", n, have};
@@ -103,7 +103,11 @@ struct scattered : allocation {
       fail(LB_INVALID, "scattered places: %llu and %llu bytes at offset %llu",
            static_cast<unsigned long long>(p->bytes), static_cast<unsigned long long>(rounded),
            static_cast<unsigned long long>(offset));
-    if (!p) p = std::make_unique<allocation>(rounded);
+    if (!p) {
+      p = std::make_unique<allocation>(rounded);
+      // Pieces of 16 bytes may reach beyond the end; what lies there is no number that matters.
+      if (size < rounded) checked(cudaMemset(p->data + size, 0, rounded - size), "clearing an arena's padding");
+    }
     return p->data;
   }
   bool whole() const override { return false; }
@@ -137,6 +141,7 @@ struct gpu_program : program {
   std::map<const value *, uint64_t> batch;  // inputs that one of the first ops reads, and none else
   uint64_t head = 0;                        // the op behind the last of these
   cudaEvent_t taken = nullptr;              // behind the head: the batch has been read
+  bool early = false;                       // the last run that read the batch did so before taken
   cudaEvent_t copied = nullptr;             // behind the copies of the next batch
   bool pending = false;                     // there are such copies
   lane_events events;
@@ -174,7 +179,7 @@ bool overlap(const uint8_t *a, int64_t n, const uint8_t *b, int64_t m) { return 
 // first ops reads them, and nothing else ever lies where they do.
 void find_batch(gpu_program &p) {
   constexpr uint64_t most = 4;
-  p.batch.clear(), p.head = 0, p.pending = false;
+  p.batch.clear(), p.head = 0, p.pending = p.early = false;
   std::map<const value *, uint64_t> reader;
   std::map<const value *, int> uses;
   for (uint64_t i = 0; i < p.ops.size(); i++) {
@@ -217,6 +222,7 @@ void run_group(program &p, uint64_t i, size_t n, gpu &d) {
 
 void checked(cudaError_t e, const char *doing) {
   if (e == cudaSuccess) return;
+  cudaGetLastError();  // said here: the next launch is not to find it
   fail(e == cudaErrorMemoryAllocation ? LB_OUT_OF_MEMORY
        : lost(e)                      ? LB_DEVICE_LOST
                                       : LB_INTERNAL,
@@ -442,7 +448,7 @@ void gpu::write(program &base, value &v, const void *from) {
            static_cast<long long>(labels->second - 1));
   }
   // What the program under way has read already is copied beside it.
-  bool beside = p.batch.count(&v) != 0 && last_ == &p && p.taken;
+  bool beside = p.batch.count(&v) != 0 && last_ == &p && p.early;
   cudaStream_t to = beside ? copies_ : stream;
   if (beside) checked(cudaStreamWaitEvent(to, p.taken, 0), "waiting for the device");
   slot &s = slots_[next_];
@@ -505,6 +511,7 @@ cudaGraphExec_t gpu::capture(program &p, uint64_t first, uint64_t last, int32_t 
   } catch (...) {
     cudaStreamEndCapture(stream, &graph);
     if (graph) cudaGraphDestroy(graph);
+    cudaGetLastError();  // what made the capture void has been said
     throw;
   }
   checked(cudaStreamEndCapture(stream, &graph), "capturing");
@@ -539,6 +546,7 @@ void gpu::run(program &base, uint64_t first, uint64_t last, int32_t &at) {
     if (!p.taken) checked(cudaEventCreateWithFlags(&p.taken, cudaEventDisableTiming), "making an event");
     checked(cudaEventRecord(p.taken, stream), "recording an event");
   }
+  if (first < p.head) p.early = from > first;
   if (replayed) {
     checked(cudaGraphLaunch(r.graph, stream), "launching a graph");
     checked(cudaEventRecord(q.end, stream), "recording an event");

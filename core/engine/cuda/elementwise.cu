@@ -56,9 +56,13 @@ struct image_each {
   T *y;
   unsigned c;
   float mean[4], deviation[4];
+  // at: an index that is not known beforehand would put the array into local memory.
+  static __device__ float at(const float (&v)[4], unsigned k) {
+    return k == 0 ? v[0] : k == 1 ? v[1] : k == 2 ? v[2] : v[3];
+  }
   __device__ void operator()(unsigned i) const {
     unsigned k = i % c;
-    narrow((static_cast<float>(x[i]) - mean[k]) / deviation[k], y[i]);
+    narrow((static_cast<float>(x[i]) - at(mean, k)) / at(deviation, k), y[i]);
   }
 };
 

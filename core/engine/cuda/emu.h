@@ -22,6 +22,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #define __global__
@@ -140,6 +141,8 @@ inline void run_grid(dim3 grid, dim3 block, bool fibers, const std::function<voi
   grid_size = grid, block_size = block, body = f, waits = fibers;
   unsigned n = block.x * block.y;
   if (n > most_threads) stop("more threads than a block has");
+  if (n == 0 || grid.x == 0 || grid.y == 0 || grid.x > 0x7fffffffu || grid.y > 0xffffu)
+    stop("a grid that no GPU takes");
   for (unsigned y = 0; y < grid.y; y++)
     for (unsigned x = 0; x < grid.x; x++) {
       block_index = dim3(x, y);
@@ -300,7 +303,12 @@ inline const char *cudaGetErrorString(cudaError_t e) {
          : e == cudaErrorStreamCaptureIsolation ? "an event from outside of the capture"
                                                 : "invalid argument";
 }
-inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+namespace emu {
+// failed keeps an error until somebody asks for it: the next launch would find it.
+inline cudaError_t last_error = cudaSuccess;
+inline cudaError_t failed(cudaError_t e) { return last_error = e; }
+}  // namespace emu
+inline cudaError_t cudaGetLastError() { return std::exchange(emu::last_error, cudaSuccess); }
 inline cudaError_t cudaGetDeviceCount(int *n) { return *n = emu::order_count, cudaSuccess; }
 inline cudaError_t cudaSetDevice(int i) {
   emu::device = i, emu::dice = static_cast<uint64_t>(i);
@@ -318,7 +326,8 @@ inline cudaError_t cudaMemGetInfo(size_t *free, size_t *total) {
   return cudaSuccess;
 }
 inline cudaError_t cudaMalloc(void **p, size_t n) {
-  if (n > emu::total - emu::used || posix_memalign(p, 256, n) != 0) return cudaErrorMemoryAllocation;
+  if (n > emu::total - emu::used || posix_memalign(p, 256, n) != 0)
+    return emu::failed(cudaErrorMemoryAllocation);
   emu::used += n, emu::allocations.push_back({*p, n});
   return cudaSuccess;
 }
@@ -331,7 +340,7 @@ inline cudaError_t cudaFree(void *p) {
       std::free(p);
       return cudaSuccess;
     }
-  return p ? cudaErrorInvalidValue : cudaSuccess;
+  return p ? emu::failed(cudaErrorInvalidValue) : cudaSuccess;
 }
 inline cudaError_t cudaHostAlloc(void **p, size_t n, unsigned) {
   *p = std::malloc(n);
@@ -342,6 +351,7 @@ inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMem
   emu::submit(s, [=] { std::memmove(to, from, n); });
   return cudaSuccess;
 }
+inline cudaError_t cudaMemset(void *to, int c, size_t n) { return std::memset(to, c, n), cudaSuccess; }
 inline cudaError_t cudaMemsetAsync(void *to, int c, size_t n, cudaStream_t s) {
   emu::submit(s, [=] { std::memset(to, c, n); });
   return cudaSuccess;
@@ -368,9 +378,9 @@ inline cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b)
 }
 // A stream that waits for an event of a capture takes part in the capture.
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned = 0) {
-  if (s->capture && s->capture != e->capture) return cudaErrorStreamCaptureIsolation;
+  if (s->capture && s->capture != e->capture) return emu::failed(cudaErrorStreamCaptureIsolation);
   if (!e->capture) return cudaSuccess;
-  if (e->capture->streams.empty()) return cudaErrorStreamCaptureIsolation;
+  if (e->capture->streams.empty()) return emu::failed(cudaErrorStreamCaptureIsolation);
   if (!s->capture) {
     s->capture = e->capture;
     s->capture->streams.push_back(s);
@@ -389,7 +399,7 @@ inline cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g) {
   *g = complete ? new emu::graph(*captured) : nullptr;
   for (emu::stream *t : captured->streams) t->capture = nullptr, t->behind.clear();
   captured->streams.clear();
-  return complete ? cudaSuccess : cudaErrorStreamCaptureUnjoined;
+  return complete ? cudaSuccess : emu::failed(cudaErrorStreamCaptureUnjoined);
 }
 inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsigned long long = 0) {
   return *x = new emu::graph(*g), cudaSuccess;

@@ -119,10 +119,12 @@ constexpr unsigned threads_per_block = 256;
 template <typename... P, typename... A>
 void launch(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
   emu::submit(d.stream, [=] { emu::run_grid(grid, block, false, [=] { f(a...); }); });
+  checked(cudaGetLastError(), "a launch");
 }
 template <typename... P, typename... A>
 void launch_blocks(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
   emu::submit(d.stream, [=] { emu::run_grid(grid, block, true, [=] { f(a...); }); });
+  checked(cudaGetLastError(), "a launch");
 }
 template <typename... P, typename... A>
 void launch_shared(gpu &d, dim3 grid, dim3 block, size_t bytes, void (*f)(P...), A... a) {

@@ -198,18 +198,31 @@ constexpr size_t weights_shared() {
 }
 
 // load_numbers reads a tile with a border of so many elements as words of tf32, of which every bf16
-// is one.
+// is one. A thread has several reads under way: with one after the other the kernel would wait for memory
+// ten times a tile.
+constexpr int at_once = 4;
 template <typename T, int C, int TW, int border>
 __device__ inline void load_numbers(const image &g, const T *x, int row, int column, uint32_t *to) {
-  constexpr int across = TW + 2 * border, parts = C / 4, all = (pixels / TW + 2 * border) * across * parts;
-  for (int i = static_cast<int>(threadIdx.x); i < all; i += threads) {
-    int p = i / parts, r = row + p / across - border, c = column + p % across - border;
-    quad v{};
-    if (r >= 0 && r < g.rows && c >= 0 && c < g.w) {
-      auto some = load<T, 4>(x + (static_cast<int64_t>(r) * g.w + c) * C + i % parts * 4);
-      for (int k = 0; k < 4; k++) v.word[k] = to_tf32(widen(some.v[k]));
+  constexpr int across = TW + 2 * border, parts = C / 4, all = (pixels / TW + 2 * border) * across * parts,
+                turns = (all + threads - 1) / threads;
+  LB_NO_UNROLL
+  for (int from = 0; from < turns; from += at_once) {
+    piece<T, 4> v[at_once];
+    LB_UNROLL
+    for (int k = 0; k < at_once; k++) {
+      int i = static_cast<int>(threadIdx.x) + (from + k) * threads, p = i / parts;
+      int r = row + p / across - border, c = column + p % across - border;
+      v[k] = piece<T, 4>{};
+      if (i < all && r >= 0 && r < g.rows && c >= 0 && c < g.w)
+        v[k] = load<T, 4>(x + (static_cast<int64_t>(r) * g.w + c) * C + i % parts * 4);
     }
-    *reinterpret_cast<quad *>(to + p * row_pitch<C> + i % parts * 4) = v;
+    LB_UNROLL
+    for (int k = 0; k < at_once; k++) {
+      int i = static_cast<int>(threadIdx.x) + (from + k) * threads;
+      quad words;
+      for (int e = 0; e < 4; e++) words.word[e] = to_tf32(widen(v[k].v[e]));
+      if (i < all) *reinterpret_cast<quad *>(to + i / parts * row_pitch<C> + i % parts * 4) = words;
+    }
   }
 }
 
@@ -262,17 +275,20 @@ __global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a)
     a.partial[static_cast<int64_t>(blockIdx.x) * taps * C * K + i] = sums[i];
 }
 
+// weights_total adds the blocks' sums: a block has 32 of the n elements, which are a multiple of 32, and
+// each of its warps every eighth of the sums.
 template <typename T>
-struct weights_total {
-  const float *partial;
-  T *dw;
-  int64_t blocks, n;
-  __device__ void operator()(int64_t i) const {
-    double sum = 0;
-    for (int64_t b = 0; b < blocks; b++) sum += partial[b * n + i];
-    narrow(static_cast<float>(sum), dw[i]);
-  }
-};
+__global__ void __launch_bounds__(threads) weights_total(const float *partial, T *dw, int blocks, int n) {
+  __shared__ double shared[threads];
+  int lane = static_cast<int>(threadIdx.x) % 32, i = static_cast<int>(blockIdx.x) * 32 + lane;
+  double sum = 0;
+  for (int b = static_cast<int>(threadIdx.x) / 32; b < blocks; b += warps) sum += partial[b * n + i];
+  shared[threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.x >= 32) return;
+  for (int w = 1; w < warps; w++) sum += shared[w * 32 + lane];
+  narrow(static_cast<float>(sum), dw[i]);
+}
 
 // with calls f with numbers of channels and the width of a tile as constants.
 template <int N>
@@ -334,7 +350,9 @@ struct mma_conv : gpu_kernel {
       launch_shared(d, dim3(static_cast<unsigned>(blocks)), dim3(threads), weights_shared<C, K, TW>(),
                     weights_partial<T, C, K, TW>, a);
     });
-    each(d, dw.elements, weights_total<T>{partial, at<T>(&dw), blocks, dw.elements});
+    int n = static_cast<int>(dw.elements);
+    launch_blocks(d, dim3(static_cast<unsigned>(n / 32)), dim3(threads), weights_total<T>,
+                  static_cast<const float *>(partial), at<T>(&dw), blocks, n);
   }
 };
 

@@ -115,7 +115,7 @@ __device__ inline void total(const tile &t, const float *partial, int64_t channe
       shared[2 * threadIdx.x + 1] += shared[2 * (threadIdx.x + half) + 1];
     }
   }
-  a = shared[0], b = shared[1];
+  if (threadIdx.x == 0) a = shared[0], b = shared[1];  // which it wrote last
 }
 
 #endif
