@@ -189,7 +189,7 @@ type Epoch struct {
 	Epoch        int64    `json:"epoch"` // from 1
 	TrainLoss    *float64 `json:"train_loss,omitempty"`
 	TrainTop1    *float64 `json:"train_top1,omitempty"`
-	TestLoss     *float64 `json:"test_loss,omitempty"`
+	TestLoss     *float64 `json:"test_loss,omitempty"` // absent where it was no finite number, as ValLoss
 	TestTop1     *float64 `json:"test_top1,omitempty"`
 	ValLoss      *float64 `json:"val_loss,omitempty"` // on the held out samples
 	ValTop1      *float64 `json:"val_top1,omitempty"`

@@ -210,17 +210,26 @@ func (r *runner) summary(test, val Sums, seconds float64) results.Epoch {
 	for i, l := range r.session.Evaluation.Losses {
 		loss, top1 := test.mean(i), test.top1(i)
 		if l.Classifier {
-			e.TestLoss, e.TestTop1 = &loss, &top1
+			e.TestLoss, e.TestTop1 = finite(loss), &top1
 			if val.Samples > 0 {
 				loss, top1 := val.mean(i), val.top1(i)
-				e.ValLoss, e.ValTop1 = &loss, &top1
+				e.ValLoss, e.ValTop1 = finite(loss), &top1
 			}
 		}
 		if len(r.session.Evaluation.Losses) > 1 {
-			e.Heads = append(e.Heads, results.Head{Module: int64(l.Module), Name: l.Name, TestLoss: &loss, TestTop1: &top1})
+			e.Heads = append(e.Heads, results.Head{Module: int64(l.Module), Name: l.Name, TestLoss: finite(loss), TestTop1: &top1})
 		}
 	}
 	return e
+}
+
+// finite is nil for what is no finite number: running statistics that have not settled yet can make
+// the loss of an evaluation one, which does not end the training.
+func finite(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
 }
 
 func (r *runner) trainEpoch(ctx context.Context) error {

@@ -209,3 +209,34 @@ func TestHeldOut(t *testing.T) {
 		t.Errorf("loaders hold %d bytes, want more than %d", got.BufferBytes, want.BufferBytes)
 	}
 }
+
+// TestEvaluationThatIsNotFinite: running statistics that are no numbers make the test loss none, too. The training goes
+// on, its state is saved, and the record says nothing where there is nothing to say.
+func TestEvaluationThatIsNotFinite(t *testing.T) {
+	b := newBench(t, filepath.Join(t.TempDir(), "state.safetensors"), false)
+	b.options.On = func(k train.Tick) {
+		if k.Epoch != 2 || k.Finished != nil || k.Step != k.Steps {
+			return
+		}
+		for _, v := range b.session.Persistent() {
+			if strings.HasSuffix(v.Name, "running_var") {
+				nothing := make([]float32, v.Shape.Elements())
+				for i := range nothing {
+					nothing[i] = float32(math.NaN())
+				}
+				if err := b.session.Training.Write(v, nothing); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	got, err := train.Run(t.Context(), b.session, b.options)
+	if err != nil || len(got.Epochs) != 3 {
+		t.Fatalf("%d epochs, %v", len(got.Epochs), err)
+	}
+	for i, e := range got.Epochs {
+		if (e.TestLoss == nil) != (i > 0) || e.TestTop1 == nil || e.TrainLoss == nil {
+			t.Errorf("epoch %d: got %+v, want a test loss in the first alone", e.Epoch, e)
+		}
+	}
+}
