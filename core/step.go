@@ -61,7 +61,10 @@ type Step struct {
 	Words        *graph.Value // input, s32 [N 4], of StepOptions.Augment; else nil
 	LearningRate *graph.Value // input, f32 [1]; nil in an evaluation
 	Losses       []ModuleLoss // in program order
-	Scatter      bool         // as in StepOptions
+	// Probabilities are the head's, f32 [N C], which an evaluation leaves behind for the top-5 accuracy; nil in a
+	// training step, and where so few classes make it mean little.
+	Probabilities *graph.Value
+	Scatter       bool // as in StepOptions
 
 	images     *graph.Value          // as the network sees them
 	recomputed map[*graph.Value]bool // activations that the backward pass makes again
@@ -74,6 +77,9 @@ type ModuleLoss struct {
 	Classifier bool // the network's own head: the loss and top-1 of the tables
 	model.Term
 }
+
+// classesForTop5 is from how many classes on five guesses are worth counting.
+const classesForTop5 = 20
 
 // Head returns the term of the network's own head.
 func (s *Step) Head() ModuleLoss {
@@ -191,7 +197,12 @@ func (s *Step) forward(b *graph.Builder, m int, stage model.Stage, x **graph.Val
 			if !b.Training() && t.Correct == nil {
 				continue
 			}
-			s.Losses = append(s.Losses, ModuleLoss{Module: m, Classifier: stage.Classifier && i == 0, Term: t})
+			head := stage.Classifier && i == 0
+			s.Losses = append(s.Losses, ModuleLoss{Module: m, Classifier: head, Term: t})
+			if p := t.Probabilities; head && !b.Training() && p != nil && len(p.Shape) == 2 && p.Shape[1] >= classesForTop5 {
+				s.Probabilities = p
+				b.Output(p)
+			}
 			losses = append(losses, autodiff.Loss{Value: t.Value, Weight: t.Weight})
 			b.Output(t.Value)
 			if t.Correct != nil {

@@ -182,6 +182,8 @@ type Accuracy struct {
 	SelectedTop1  *float64 `json:"selected_top1,omitempty"`
 	SelectedEpoch *int64   `json:"selected_epoch,omitempty"`
 	LastTop1      *float64 `json:"last_top1,omitempty"` // test accuracy after the last epoch
+	BestTop5      *float64 `json:"best_top5,omitempty"` // of BestEpoch, which top-1 chooses; of sets with 20 classes or more
+	LastTop5      *float64 `json:"last_top5,omitempty"`
 }
 
 // Epoch is one pass over the train set and the evaluation after it.
@@ -191,7 +193,8 @@ type Epoch struct {
 	TrainTop1    *float64 `json:"train_top1,omitempty"`
 	TestLoss     *float64 `json:"test_loss,omitempty"` // absent where it was no finite number, as ValLoss
 	TestTop1     *float64 `json:"test_top1,omitempty"`
-	ValLoss      *float64 `json:"val_loss,omitempty"` // on the held out samples
+	TestTop5     *float64 `json:"test_top5,omitempty"` // the class is among the five likeliest; from 20 classes on
+	ValLoss      *float64 `json:"val_loss,omitempty"`  // on the held out samples
 	ValTop1      *float64 `json:"val_top1,omitempty"`
 	LR           float64  `json:"lr"`
 	Seconds      *float64 `json:"seconds,omitempty"`

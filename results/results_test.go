@@ -131,7 +131,7 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 		"memory": `planned_peak_bytes arena_bytes lower_bound_bytes touched_bytes data_buffer_bytes process_peak_bytes
 			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes eager_searched_bytes by_category by_phase by_module peak_op top ladder`,
 		"time":     "step_seconds samples_per_second phase_seconds train_seconds eval_seconds data_wait_seconds data_share",
-		"accuracy": "epochs best_top1 best_epoch last_top1 selected_top1 selected_epoch",
+		"accuracy": "epochs best_top1 best_epoch last_top1 best_top5 last_top5 selected_top1 selected_epoch",
 		"gpu": `name uuid driver cuda_driver compute_capability ecc mig memory_bytes samples interval_seconds sampled_seconds process_peak_bytes
 			device_peak_bytes power_mean_watts power_max_watts sm_clock_mean_hertz memory_clock_mean_hertz temperature_max_celsius throttle_reasons
 			energy_joules energy_source epochs notes`,

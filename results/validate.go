@@ -64,9 +64,12 @@ func (c *check) fractions(r Record) {
 	one(r.Accuracy.BestTop1, "accuracy.best_top1")
 	one(r.Accuracy.LastTop1, "accuracy.last_top1")
 	one(r.Accuracy.SelectedTop1, "accuracy.selected_top1")
+	one(r.Accuracy.BestTop5, "accuracy.best_top5")
+	one(r.Accuracy.LastTop5, "accuracy.last_top5")
 	for i, e := range r.Accuracy.Epochs {
 		one(e.TrainTop1, "accuracy.epochs[%d].train_top1", i)
 		one(e.TestTop1, "accuracy.epochs[%d].test_top1", i)
+		one(e.TestTop5, "accuracy.epochs[%d].test_top5", i)
 		one(e.ValTop1, "accuracy.epochs[%d].val_top1", i)
 		for j, h := range e.Heads {
 			one(h.TestTop1, "accuracy.epochs[%d].heads[%d].test_top1", i, j)

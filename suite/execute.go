@@ -255,9 +255,9 @@ func (x *execution) fill(r *train.Report) {
 	record.Accuracy.Epochs = r.Epochs
 	for i, e := range r.Epochs {
 		if best := record.Accuracy.BestTop1; best == nil || *e.TestTop1 > *best {
-			record.Accuracy.BestTop1, record.Accuracy.BestEpoch = r.Epochs[i].TestTop1, &r.Epochs[i].Epoch
+			record.Accuracy.BestTop1, record.Accuracy.BestEpoch, record.Accuracy.BestTop5 = e.TestTop1, &r.Epochs[i].Epoch, e.TestTop5
 		}
-		record.Accuracy.LastTop1 = r.Epochs[i].TestTop1
+		record.Accuracy.LastTop1, record.Accuracy.LastTop5 = e.TestTop1, e.TestTop5
 	}
 	record.Accuracy.SelectedTop1, record.Accuracy.SelectedEpoch = selected(r.Epochs)
 	record.Time.TrainSeconds, record.Time.EvalSeconds = &r.TrainSeconds, &r.EvalSeconds

@@ -453,10 +453,36 @@ func baselineOf(all []profiled, s results.Spec) results.Memory {
 	return results.Memory{}
 }
 
-// categoryTable has a column for each run and a row for each category.
+// categoryTable has a row for each category and a column for each run, or from the fourth run on, which
+// no screen has the width for, a row for each run and a column for each category.
 func categoryTable(all []profiled) table.Table {
-	t := table.Table{Title: "Bytes alive at the peak, by category", Columns: []table.Column{textColumn("category", "category")}}
-	names := map[string]int64{}
+	t := table.Table{Title: "Bytes alive at the peak, by category"}
+	most := map[string]int64{}
+	for _, c := range all {
+		for name, bytes := range c.Memory.ByCategory {
+			most[name] = max(most[name], bytes)
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(most), func(a, b string) int {
+		return cmp.Or(cmp.Compare(most[b], most[a]), strings.Compare(a, b))
+	})
+	words := func(name string) string { return strings.ReplaceAll(name, "_", " ") }
+	if len(all) > 3 {
+		t.Columns = specColumns()
+		for _, name := range names {
+			t.Columns = append(t.Columns, numberColumn(name+"_bytes", words(name)))
+		}
+		for _, c := range all {
+			row := specCells(c.Spec)
+			for _, name := range names {
+				bytes := c.Memory.ByCategory[name]
+				row = append(row, bytesCell(&bytes))
+			}
+			t.Rows = append(t.Rows, row)
+		}
+		return t
+	}
+	t.Columns = []table.Column{textColumn("category", "category")}
 	for _, c := range all {
 		label := c.Spec.Method
 		if len(all) > 2 {
@@ -464,18 +490,9 @@ func categoryTable(all []profiled) table.Table {
 		}
 		key := strings.ReplaceAll(results.SpecID(c.Spec), "-", "_") + "_bytes"
 		t.Columns = append(t.Columns, numberColumn(key, label))
-		for name, bytes := range c.Memory.ByCategory {
-			names[name] = max(names[name], bytes)
-		}
 	}
-	byBytes := func(a, b string) int {
-		if names[a] != names[b] {
-			return cmp.Compare(names[b], names[a])
-		}
-		return strings.Compare(a, b)
-	}
-	for _, name := range slices.SortedFunc(maps.Keys(names), byBytes) {
-		row := []table.Cell{table.Text(strings.ReplaceAll(name, "_", " "))}
+	for _, name := range names {
+		row := []table.Cell{table.Text(words(name))}
 		for _, c := range all {
 			bytes := c.Memory.ByCategory[name]
 			row = append(row, bytesCell(&bytes))

@@ -39,7 +39,9 @@ type Term struct {
 	Name    string       // "classification", "similarity", "reconstruction"
 	Value   *graph.Value // f32 [1]
 	Correct *graph.Value // f32 [1], samples classified right; nil if the term classifies nothing
-	Weight  float64      // in the sum that is differentiated
+	// Probabilities are those of the classes, f32 [N C]; nil if the term classifies nothing.
+	Probabilities *graph.Value
+	Weight        float64 // in the sum that is differentiated
 }
 
 // HeadLosses is the Losses function of a stage that ends in the network's head.
@@ -49,6 +51,6 @@ func (n *Network) HeadLosses(b *graph.Builder, x *graph.Value, batch Batch) []Te
 
 // CrossEntropy writes the softmax cross-entropy of logits as a term of weight 1.
 func CrossEntropy(b *graph.Builder, logits *graph.Value, batch Batch) Term {
-	loss, correct, _ := b.CrossEntropy(logits, batch.Labels)
-	return Term{Name: "classification", Value: loss, Correct: correct, Weight: 1}
+	loss, correct, probabilities := b.CrossEntropy(logits, batch.Labels)
+	return Term{Name: "classification", Value: loss, Correct: correct, Probabilities: probabilities, Weight: 1}
 }

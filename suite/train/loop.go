@@ -210,7 +210,7 @@ func (r *runner) summary(test, val Sums, seconds float64) results.Epoch {
 	for i, l := range r.session.Evaluation.Losses {
 		loss, top1 := test.mean(i), test.top1(i)
 		if l.Classifier {
-			e.TestLoss, e.TestTop1 = finite(loss), &top1
+			e.TestLoss, e.TestTop1, e.TestTop5 = finite(loss), &top1, test.top5()
 			if val.Samples > 0 {
 				loss, top1 := val.mean(i), val.top1(i)
 				e.ValLoss, e.ValTop1 = finite(loss), &top1

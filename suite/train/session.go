@@ -25,6 +25,7 @@ type Session struct {
 	arenaBytes int64
 	losses     []float32
 	correct    []float32
+	scores     []float32     // probabilities that an evaluation left behind
 	ahead      bool          // batches may be fed while a step runs
 	augments   bool          // on the device
 	fed        *core.Program // whose batch is written
@@ -178,6 +179,7 @@ func (s *Session) Initialise(seed uint64) error {
 type Outcome struct {
 	Losses  []float32 // by loss term in program order; valid until the next run
 	Correct []float32 // by loss term, samples that it classified right; 0 where it classifies nothing
+	Top5    *float32  // samples whose class is among the head's five likeliest; nil where nobody counts
 }
 
 // Batch is what a step reads. Words are those of an augmentation on the device, nil
@@ -258,7 +260,38 @@ func (s *Session) Evaluate(images []byte, labels []int32) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	return s.run(p, images, labels)
+	out, err := s.run(p, images, labels)
+	if err != nil || p.Probabilities == nil {
+		return out, err
+	}
+	n := p.Probabilities.Shape.Elements()
+	if int64(len(s.scores)) < n {
+		s.scores = make([]float32, n)
+	}
+	if err := p.Read(p.Probabilities, s.scores[:n]); err != nil {
+		return out, err
+	}
+	count := top5(s.scores[:n], labels)
+	out.Top5 = &count
+	return out, nil
+}
+
+// top5 counts the samples whose label has fewer than five classes before it: likelier ones, or as likely ones of a lower
+// number. scores is [N C].
+func top5(scores []float32, labels []int32) (count float32) {
+	classes := len(scores) / len(labels)
+	for i, label := range labels {
+		row, before := scores[i*classes:(i+1)*classes], 0
+		for c, x := range row {
+			if x > row[label] || x == row[label] && c < int(label) {
+				before++
+			}
+		}
+		if before < 5 {
+			count++
+		}
+	}
+	return count
 }
 
 func (s *Session) pick(training bool, samples int) (*core.Program, error) {

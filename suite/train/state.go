@@ -26,6 +26,7 @@ type Sums struct {
 	Samples int       `json:"samples"`
 	Losses  []float64 `json:"losses"`  // by loss term, times samples
 	Correct []float64 `json:"correct"` // by loss term
+	Top5    *float64  `json:"top5,omitempty"`
 }
 
 func (s *Sums) add(o Outcome, samples int) {
@@ -33,6 +34,12 @@ func (s *Sums) add(o Outcome, samples int) {
 		s.Losses, s.Correct = make([]float64, len(o.Losses)), make([]float64, len(o.Losses))
 	}
 	s.Samples += samples
+	if o.Top5 != nil {
+		if s.Top5 == nil {
+			s.Top5 = new(float64)
+		}
+		*s.Top5 += float64(*o.Top5)
+	}
 	for i, l := range o.Losses {
 		s.Losses[i] += float64(l) * float64(samples)
 		s.Correct[i] += float64(o.Correct[i])
@@ -42,6 +49,15 @@ func (s *Sums) add(o Outcome, samples int) {
 // mean returns the mean loss of term i; top1 the fraction that it classified right.
 func (s *Sums) mean(i int) float64 { return s.Losses[i] / float64(s.Samples) }
 func (s *Sums) top1(i int) float64 { return s.Correct[i] / float64(s.Samples) }
+
+// top5 returns the fraction whose class is among the head's five likeliest, nil where nobody counts.
+func (s *Sums) top5() *float64 {
+	if s.Top5 == nil {
+		return nil
+	}
+	share := *s.Top5 / float64(s.Samples)
+	return &share
+}
 
 // stateKey names the progress among the metadata of a state file, specKey the
 // id of the run that it belongs to.
