@@ -166,7 +166,11 @@ func checkPlanned(env Env, name string) error {
 		fmt.Fprintf(env.Stdout, "%s: %d cells are the same to the byte\n", title, len(c.Cells))
 		return nil
 	}
-	verdict := &verdictError{fmt.Sprintf("baseline: planned memory has changed: %s; benchctl baseline update %s takes it over", c.Sentence(), name)}
+	what := c.Sentence()
+	if len(c.Worst(compare.Regression)) == 0 {
+		what = fmt.Sprintf("%d cells became smaller, %d networks or methods came and %d went", len(c.Worst(compare.Better)), len(c.OnlyNew), len(c.OnlyOld))
+	}
+	verdict := &verdictError{fmt.Sprintf("baseline: planned memory has changed: %s; benchctl baseline update %s takes it over", what, name)}
 	if err := env.emit(format, answer{tables: c.Tables(false)}, verdict); err != nil && !os.IsNotExist(err) {
 		return err
 	}

@@ -150,14 +150,14 @@ func (f *compareFlags) sides(env Env, args []string) (old, new []results.Record,
 	if f.baseline != "" {
 		base = baselinePath(f.baseline)
 	}
-	if old, err = readRecords(env, base); err != nil {
+	if old, err = readRecords(env, base, withoutEpochs); err != nil {
 		var newer *results.NewerSchemaError
 		if errors.As(err, &newer) {
 			return nil, nil, err
 		}
 		return nil, nil, &noBaselineError{err}
 	}
-	new, err = readRecords(env, args[len(args)-1])
+	new, err = readRecords(env, args[len(args)-1], withoutEpochs)
 	var newer *results.NewerSchemaError
 	if err != nil && !errors.As(err, &newer) {
 		err = usage(err)
@@ -165,8 +165,11 @@ func (f *compareFlags) sides(env Env, args []string) (old, new []results.Record,
 	return old, new, err
 }
 
-func readRecords(env Env, path string) ([]results.Record, error) {
-	records, warnings, err := results.ReadAny(path, results.Slim)
+// withoutEpochs drops most of a long record, which nothing is compared by.
+func withoutEpochs(r *results.Record) { r.Accuracy.Epochs = nil }
+
+func readRecords(env Env, path string, each ...func(*results.Record)) ([]results.Record, error) {
+	records, warnings, err := results.ReadAny(path, each...)
 	for _, w := range warnings {
 		fmt.Fprintln(env.Stderr, "benchctl: "+w.String())
 	}

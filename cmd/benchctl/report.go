@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/reports/figure"
@@ -18,8 +22,8 @@ import (
 
 // reportFlags are those of `report`.
 type reportFlags struct {
-	format, plots, html, policy string
-	quiet                       bool
+	format, plots, html, title, policy string
+	quiet                              bool
 }
 
 func reportCommand(env Env) *cobra.Command {
@@ -32,12 +36,13 @@ func reportCommand(env Env) *cobra.Command {
 			"records are named and skipped.",
 		Example: "  benchctl report results/runs --html report.html\n  benchctl report a/runs b/runs --format latex --plots plots",
 	}
-	f := &reportFlags{format: "table", policy: policyPlanned}
+	f := &reportFlags{format: "table", title: "Training methods side by side", policy: policyPlanned}
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "format", "name", f.format, "of the table: table, markdown, csv, latex or json", word(&f.format))
 	define(flags, "plots", "folder", "", "draw the plots there, as PNG, SVG and PDF", word(&f.plots))
 	define(flags, "html", "file", "", "write tables and plots as one page that needs nothing else", word(&f.html))
+	define(flags, "title", "text", "Training methods side by side", "of the page", word(&f.title))
 	define(flags, "policy", "name", f.policy, "planned: our arena; eager: also what an eager framework would report", word(&f.policy))
 	flags.BoolVar(&f.quiet, "quiet", false, "no word on standard error but errors")
 	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(env, args) }
@@ -69,8 +74,7 @@ func (f *reportFlags) run(env Env, paths []string) error {
 		}
 	}
 	if f.html != "" {
-		report := page.Report{Title: "Localbench report", Tables: a.tables, Figures: figure.All(records),
-			About: []string{fmt.Sprintf("%d records from %s.", len(records), strings.Join(paths, ", "))}}
+		report := page.Report{Title: f.title, Tables: a.tables, Figures: figure.All(records), About: about(records, paths)}
 		if err := writeFile(f.html, func(w io.Writer) error { return page.Write(w, report) }); err != nil {
 			return usage(fmt.Errorf("html: %w", err))
 		}
@@ -80,6 +84,46 @@ func (f *reportFlags) run(env Env, paths []string) error {
 		}
 	}
 	return env.emit(format, a, nil)
+}
+
+// about says what a page is of, to a reader who has nothing but the page: how many runs of what,
+// when, by which program and on which machines.
+func about(records []results.Record, paths []string) []string {
+	statuses := map[results.Status]int{}
+	var what, where, commits []string
+	var first, last time.Time
+	for _, r := range records {
+		statuses[r.Status]++
+		what = append(what, r.Spec.Network+" on "+r.Spec.Dataset)
+		where = append(where, cmp.Or(r.Environment.GPU, r.Environment.CPU, "a machine without a name"))
+		if c := r.Environment.Commit; c != "" {
+			commits = append(commits, "commit "+short(c))
+		} else {
+			commits = append(commits, "version "+cmp.Or(r.Environment.Version, "unknown"))
+		}
+		if !r.Started.IsZero() && (first.IsZero() || r.Started.Before(first)) {
+			first = r.Started
+		}
+		if r.Finished.After(last) {
+			last = r.Finished
+		}
+	}
+	distinct := func(names []string) string {
+		slices.Sort(names)
+		return strings.Join(slices.Compact(names), ", ")
+	}
+	runs := english.Plural(len(records), "run", "")
+	for _, s := range results.Statuses()[1:] {
+		if statuses[s] > 0 {
+			runs += fmt.Sprintf(", %d %s", statuses[s], s)
+		}
+	}
+	lines := []string{fmt.Sprintf("%s of %s (%s).", runs, distinct(what), strings.Join(paths, ", "))}
+	made := "Made by benchctl, " + distinct(commits) + ", on " + distinct(where)
+	if !first.IsZero() && !last.IsZero() {
+		made += ", from " + first.UTC().Format("2006-01-02 15:04") + " to " + last.UTC().Format("2006-01-02 15:04 MST")
+	}
+	return append(lines, made+".")
 }
 
 func (f *reportFlags) draw(env Env, records []results.Record) ([]string, error) {

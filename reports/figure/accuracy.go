@@ -38,15 +38,8 @@ func AccuracyByEpoch(records []results.Record) (Figure, error) {
 	f.Plot.Y.Label.Text = "test top-1 accuracy [%]"
 	f.Plot.X.Tick.Marker, f.Plot.Y.Tick.Marker = roundTicks{whole: true}, roundTicks{}
 	f.Plot.Add(grid(true))
-	for _, l := range lines { // bands first, so that they lie below every line
-		if err := l.addBand(f.Plot); err != nil {
-			return Figure{}, err
-		}
-	}
-	for _, l := range lines {
-		if err := l.addLine(&f); err != nil {
-			return Figure{}, err
-		}
+	if err := f.addCurves(lines); err != nil {
+		return Figure{}, err
 	}
 	roundTicks{}.snap(&f.Plot.Y, 0, 100)
 	if f.Plot.X.Min == f.Plot.X.Max {
@@ -83,6 +76,23 @@ func average(g results.Group) []point {
 		}
 	}
 	return points
+}
+
+// addCurves adds lines, as many as can be told apart, with their bands below all of them.
+func (f *Figure) addCurves(lines []curve) error {
+	lines, more := fewer(lines, mostLines)
+	for _, l := range lines {
+		if err := l.addBand(f.Plot); err != nil {
+			return err
+		}
+	}
+	for _, l := range lines {
+		if err := l.addLine(f); err != nil {
+			return err
+		}
+	}
+	f.addMore(more)
+	return nil
 }
 
 func (l curve) addBand(p *plot.Plot) error {

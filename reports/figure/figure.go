@@ -39,9 +39,41 @@ const pixelsPerInch = 192
 // Figure is a plot with its legend beside it.
 type Figure struct {
 	Plot          *plot.Plot
-	Legend        plot.Legend // drawn to the right of the plot; may be empty
+	Legend        plot.Legend // drawn to the right of the plot, or below; may be empty
 	Width, Height vg.Length   // of the whole
+	below         bool        // the legend stands below
 }
+
+// Title says what the figure shows.
+func (f Figure) Title() string { return f.Plot.Title.Text }
+
+// Untitled is the figure for a place that has its title already.
+func (f Figure) Untitled() Figure {
+	p := *f.Plot
+	p.Title.Text = ""
+	f.Plot = &p
+	return f
+}
+
+// Narrow is the figure for a page of that width, such as a phone's: as high, text as large, with the
+// legend below the plot.
+func (f Figure) Narrow(width vg.Length) Figure {
+	f.below, f.Width = true, width
+	f.Height += f.legendSize().Y
+	return f
+}
+
+// legendSize is how much room the legend takes, its margin included; nothing if it is empty.
+func (f Figure) legendSize() vg.Point {
+	size := f.Legend.Rectangle(draw.Canvas{Rectangle: vg.Rectangle{Max: vg.Point{X: f.Width, Y: f.Height}}}).Size()
+	if size.X <= 0 {
+		return vg.Point{}
+	}
+	return vg.Point{X: size.X + 2*margin, Y: size.Y + margin}
+}
+
+// margin is what stays empty around a figure, in points.
+const margin = 8 * vg.Length(1)
 
 // newFigure is an empty figure in our style.
 func newFigure(title string, width, height vg.Length) Figure {
@@ -65,17 +97,24 @@ func newFigure(title string, width, height vg.Length) Figure {
 
 // Draw draws the figure on a canvas of any size.
 func (f Figure) Draw(c draw.Canvas) {
-	const margin = 8 * vg.Length(1)
 	c.SetColor(color.White)
 	c.Fill(c.Rectangle.Path())
 	c = draw.Crop(c, margin, -margin, margin, -margin)
-	beside := f.Legend.Rectangle(c).Size().X
-	if beside > 0 {
-		beside += 2 * margin
+	legend := f.legendSize()
+	switch {
+	case legend.X == 0:
+		f.Plot.Draw(c)
+	case f.below:
+		f.Legend.Draw(draw.Crop(c, 0, 0, 0, legend.Y-c.Size().Y))
+		f.Plot.Draw(draw.Crop(c, 0, 0, legend.Y, 0))
+	default:
 		top := f.Plot.Title.TextStyle.FontExtents().Height + f.Plot.Title.Padding
-		f.Legend.Draw(draw.Crop(c, c.Size().X-beside+2*margin, 0, 0, -top))
+		if f.Plot.Title.Text == "" {
+			top = 0
+		}
+		f.Legend.Draw(draw.Crop(c, c.Size().X-legend.X+2*margin, 0, 0, -top))
+		f.Plot.Draw(draw.Crop(c, 0, -legend.X, 0, 0))
 	}
-	f.Plot.Draw(draw.Crop(c, 0, -beside, 0, 0))
 }
 
 // PNG writes the figure as a PNG of 192 pixels an inch.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"image/color"
 	"image/png"
 	"io/fs"
 	"math"
@@ -66,6 +67,27 @@ func sweep() []results.Record {
 	return append(records, deep, failed)
 }
 
+// whole are the finished runs of sweep with times, classifiers of modules and the last accuracy.
+func whole() (out []results.Record) {
+	for _, r := range append(sweep(), run("auglocal", 1, 60, 0.94, 420)) {
+		if r.Status != results.StatusDone {
+			continue
+		}
+		last := &r.Accuracy.Epochs[len(r.Accuracy.Epochs)-1]
+		r.Accuracy.LastTop1 = last.TestTop1
+		r.Time.PhaseSeconds = map[string]float64{"data": 0.001, "forward": 0.1, "backward": 0.2, "update": 0.004}
+		if r.Spec.Method != "bp" && r.Spec.Method != "checkpoint" {
+			r.Time.PhaseSeconds["auxiliary"] = 0.05
+			for m := range int64(3) { // of 1, 5 and 10 units
+				r.Model.Modules = append(r.Model.Modules, results.Module{Units: []int64{1, 5, 10}[m]})
+				last.Heads = append(last.Heads, results.Head{Module: m, TestTop1: new(*last.TestTop1 * (0.7 + 0.15*float64(m)))})
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
 func figures(t *testing.T) map[string]Figure {
 	t.Helper()
 	out := map[string]Figure{}
@@ -98,6 +120,16 @@ func figures(t *testing.T) map[string]Figure {
 		{"resnet20-dgl", []HistoryPoint{{0, 50}, {2, 55}, {3, 52}}, []int{2, 3}}})
 	add("history", history, err)
 	add("timeline-bp", over[0], nil)
+	f, err = AccuracyAgainstMemory(whole())
+	add("tradeoff", f, err)
+	add("tradeoff-narrow", f.Untitled().Narrow(258), nil)
+	f, err = StepTime(whole())
+	add("step-time", f, err)
+	f, err = HeadAccuracy(whole())
+	add("heads", f, err)
+	accuracy, memory, err := ByDepth(whole())
+	add("accuracy-by-depth", accuracy, err)
+	add("memory-by-depth", memory, err)
 	add("timeline-auglocal", over[1], nil)
 	return out
 }
@@ -352,5 +384,130 @@ func TestThinnedKeepsThePeak(t *testing.T) {
 	thin := line.thinned(600)
 	if len(thin.Bytes[0]) != 600 || thin.peak() != line.peak() {
 		t.Errorf("%d columns with a peak of %g, want 600 and %g", len(thin.Bytes[0]), thin.peak(), line.peak())
+	}
+}
+
+// TestHeadsStandAtLayers: a classifier stands at the last unit of its module, so that methods with
+// other modules are over one axis: modules of 1, 5 and 10 units end at 1, 6 and 16.
+func TestHeadsStandAtLayers(t *testing.T) {
+	for _, g := range labels(whole()) {
+		points := headPoints(g.Group)
+		if g.First().Spec.Method == "bp" || g.First().Spec.Method == "checkpoint" {
+			if points != nil {
+				t.Errorf("%s: got %v, want nothing", g.label, points)
+			}
+			continue
+		}
+		if len(points) != 3 || points[0].epoch != 1 || points[1].epoch != 6 || points[2].epoch != 16 {
+			t.Errorf("%s: got %v, want points at 1, 6 and 16", g.label, points)
+		}
+	}
+	odd := whole()[6]
+	odd.Accuracy.Epochs[59].Heads[0].Module = 99
+	odd.Accuracy.Epochs[59].Heads[1].Module = -1
+	if points := headPoints(labels([]results.Record{odd})[0].Group); len(points) != 1 {
+		t.Errorf("modules that there are not: got %v, want the third point alone", points)
+	}
+}
+
+// TestTasksApart: networks and data sets have figures of their own, with names that are files'
+// whatever a record says.
+func TestTasksApart(t *testing.T) {
+	other := whole()
+	for i := range other {
+		other[i].Spec.Network = "../resnet110"
+	}
+	names := map[string]bool{}
+	for _, f := range All(append(other, whole()...)) {
+		names[f.Name] = true
+		if strings.Contains(f.Title(), "resnet110") != strings.HasSuffix(f.Name, "-___resnet110-cifar10") {
+			t.Errorf("%s shows %s", f.Name, f.Title())
+		}
+	}
+	if len(names) != 14 || !names["heads-resnet32-cifar10"] {
+		t.Errorf("got %v, want seven figures twice", names)
+	}
+}
+
+// TestManyAreNamed: what is not shown is counted in the legend.
+func TestManyAreNamed(t *testing.T) {
+	var records []results.Record
+	for i := range int64(50) {
+		r := whole()[0]
+		r.Spec.Batch = 1 + i
+		records = append(records, r)
+	}
+	for name, want := range map[string]string{"accuracy": "and 30 more, not shown", "peak-memory": "and 10 more, not shown", "step-time": "and 10 more, not shown", "accuracy-against-memory": "and 30 more, not shown"} {
+		found := false
+		for _, f := range All(records) {
+			if f.Name == name {
+				found = strings.Contains(svg(t, f.Figure), want)
+			}
+		}
+		if !found {
+			t.Errorf("%s: no %q", name, want)
+		}
+	}
+}
+
+// TestColoursForEveryVision simulates the two common kinds of colour blindness (Machado, Oliveira and
+// Fernandes, 2009, severity 1) and wants the colours of any two methods, and of any two phases that
+// touch, apart by more than is just noticeable, in CIE L*a*b*.
+func TestColoursForEveryVision(t *testing.T) {
+	visions := map[string][3][3]float64{
+		"any":          {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}},
+		"protanopia":   {{0.152286, 1.052583, -0.204868}, {0.114503, 0.786281, 0.099216}, {-0.003882, -0.048116, 1.051998}},
+		"deuteranopia": {{0.367322, 0.860646, -0.227968}, {0.280085, 0.672501, 0.047413}, {-0.011820, 0.042940, 0.968881}},
+	}
+	lab := func(c color.RGBA, m [3][3]float64) (out [3]float64) {
+		var linear, seen [3]float64
+		for i, v := range []uint8{c.R, c.G, c.B} {
+			x := float64(v) / 255
+			if linear[i] = x / 12.92; x > 0.04045 {
+				linear[i] = math.Pow((x+0.055)/1.055, 2.4)
+			}
+		}
+		for i := range m {
+			for j := range linear {
+				seen[i] += m[i][j] * linear[j]
+			}
+			seen[i] = min(max(seen[i], 0), 1)
+		}
+		f := func(x, white float64) float64 {
+			if x /= white; x > 0.008856 {
+				return math.Cbrt(x)
+			}
+			return 7.787*x + 16.0/116
+		}
+		x := f(0.4124*seen[0]+0.3576*seen[1]+0.1805*seen[2], 0.9505)
+		y := f(0.2126*seen[0]+0.7152*seen[1]+0.0722*seen[2], 1)
+		z := f(0.0193*seen[0]+0.1192*seen[1]+0.9505*seen[2], 1.089)
+		return [3]float64{116*y - 16, 500 * (x - y), 200 * (y - z)}
+	}
+	const least = 10 // 2.3 is just noticeable
+	for vision, m := range visions {
+		distance := func(a, b color.RGBA) float64 {
+			p, q := lab(a, m), lab(b, m)
+			return math.Hypot(math.Hypot(p[0]-q[0], p[1]-q[1]), p[2]-q[2])
+		}
+		methods := table.Methods()
+		for i, a := range methods {
+			for _, b := range methods[:i] {
+				if d := distance(MethodColor(a), MethodColor(b)); d < least {
+					t.Errorf("%s: %s and %s are %.1f apart, want %d", vision, a, b, d, least)
+				}
+			}
+		}
+		for i := range Phases()[1:] {
+			if d := distance(phaseColor(i), phaseColor(i+1)); d < least {
+				t.Errorf("%s: %s and %s are %.1f apart, want %d", vision, Phases()[i], Phases()[i+1], d, least)
+			}
+		}
+		categories := Categories()
+		for i := range categories[1:] {
+			if d := distance(CategoryColor(categories[i]), CategoryColor(categories[i+1])); d < least {
+				t.Errorf("%s: %s and %s are %.1f apart, want %d", vision, categories[i], categories[i+1], d, least)
+			}
+		}
 	}
 }

@@ -37,6 +37,7 @@ func PeakMemory(records []results.Record) (Figure, error) {
 		split = split || b.parts[unattributed] != b.peak
 	}
 	unit, scale := table.ByteUnit(int64(largest))
+	bars, more := fewer(bars, mostBars)
 	height := vg.Length(len(bars))*barPitch + 3*vg.Centimeter
 	f := newFigure(title("Peak memory of a training step", records), 21*vg.Centimeter, max(height, 6*vg.Centimeter))
 	f.Plot.X.Label.Text = fmt.Sprintf("planned peak [%s]", unit)
@@ -49,10 +50,13 @@ func PeakMemory(records []results.Record) (Figure, error) {
 	if err := add(&f, bars, scale); err != nil {
 		return Figure{}, err
 	}
-	style := f.Plot.X.Tick.Label
-	style.XAlign, style.YAlign, style.Color = draw.XLeft, draw.YBottom, axisColor
-	f.Plot.Add(sizes{bars, scale, style})
-	f.Plot.X.Min, f.Plot.X.Max = 0, max(largest/scale*1.18, 1) // room for the size beside the longest
+	var ends []end
+	for i, b := range bars {
+		ends = append(ends, end{float64(len(bars) - 1 - i), b.peak / scale, table.Bytes(int64(math.Round(b.peak)))})
+	}
+	f.addEnds(ends)
+	f.addMore(more)
+	f.Plot.X.Min, f.Plot.X.Max = 0, max(largest/scale, 1)
 	f.Plot.Y.Min, f.Plot.Y.Max = -0.6, float64(len(bars))-0.4
 	f.Plot.Y.Padding, f.Plot.X.Padding = 0, 0
 	names := make([]string, len(bars))
@@ -153,24 +157,46 @@ func addStacked(f *Figure, bars []bar, scale float64) error {
 	return nil
 }
 
-// sizes writes each bar's size beside its end, on white, so that no grid line
-// runs through it.
-type sizes struct {
-	bars  []bar
-	scale float64
+// end is the end of a horizontal bar, and what is written there.
+type end struct {
+	at, length float64
+	text       string
+}
+
+// addEnds writes what each bar's end says beside it, on white, so that no grid line runs through
+// it.
+func (f *Figure) addEnds(ends []end) {
+	style := f.Plot.X.Tick.Label
+	style.XAlign, style.YAlign, style.Color = draw.XLeft, draw.YBottom, axisColor
+	f.Plot.Add(endTexts{ends, style})
+}
+
+type endTexts struct {
+	ends  []end
 	style text.Style
 }
 
+// endGap is between a bar and its text, in points.
+const endGap = 4 * vg.Length(1)
+
+// GlyphBoxes implements plot.GlyphBoxer: the plot leaves room for the texts, however narrow it is.
+func (e endTexts) GlyphBoxes(p *plot.Plot) (boxes []plot.GlyphBox) {
+	for _, one := range e.ends {
+		size := e.style.Rectangle(one.text).Size()
+		boxes = append(boxes, plot.GlyphBox{X: p.X.Norm(one.length), Y: p.Y.Norm(one.at),
+			Rectangle: vg.Rectangle{Min: vg.Point{Y: -size.Y / 2}, Max: vg.Point{X: size.X + 2*endGap, Y: size.Y / 2}}})
+	}
+	return boxes
+}
+
 // Plot implements plot.Plotter.
-func (s sizes) Plot(c draw.Canvas, p *plot.Plot) {
-	const gap = 4 * vg.Length(1)
+func (e endTexts) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
-	for i, b := range s.bars {
-		size := table.Bytes(int64(math.Round(b.peak)))
-		box := s.style.Rectangle(size)
-		at := vg.Point{X: x(b.peak/s.scale) + gap, Y: y(float64(len(s.bars)-1-i)) - box.Size().Y/2 + s.style.FontExtents().Descent/2}
+	for _, one := range e.ends {
+		box := e.style.Rectangle(one.text)
+		at := vg.Point{X: x(one.length) + endGap, Y: y(one.at) - box.Size().Y/2 + e.style.FontExtents().Descent/2}
 		c.SetColor(color.White)
 		c.Fill(box.Add(at).Path())
-		c.FillText(s.style, at, size)
+		c.FillText(e.style, at, one.text)
 	}
 }

@@ -60,9 +60,9 @@ func AccuracyAgainstMemory(records []results.Record) (Figure, error) {
 		return Figure{}, err
 	}
 	drawn := map[string]int{}
-	for _, p := range all {
+	for i, p := range all {
 		method := p.First().Spec.Method
-		shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.TriangleGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{}}
+		shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}}
 		style := draw.GlyphStyle{Color: MethodColor(method), Radius: vg.Points(4), Shape: shapes[drawn[method]%len(shapes)]}
 		drawn[method]++
 		points, err := plotter.NewScatter(plotter.XYs{{X: p.memory / scale, Y: 100 * p.top1.Mean}})
@@ -79,8 +79,11 @@ func AccuracyAgainstMemory(records []results.Record) (Figure, error) {
 			f.Plot.Add(bar)
 		}
 		f.Plot.Add(points)
-		f.Legend.Add(p.label, points)
+		if i < mostLines {
+			f.Legend.Add(p.label, points)
+		}
 	}
+	f.addMore(len(all) - mostLines)
 	f.Plot.X.Min, f.Plot.X.Max = 0, largest/scale*1.06
 	roundTicks{}.snap(&f.Plot.Y, 0, 100)
 	return f, nil
@@ -124,9 +127,7 @@ func ByDepth(records []results.Record) (accuracy, memory Figure, err error) {
 	lines := map[string][]place{}
 	var order []string
 	for _, p := range all {
-		r := p.First()
-		r.Spec.AuxDepth, r.Spec.Seed, r.ID = 0, 0, ""
-		key := results.SpecID(r.Spec)
+		key := results.SpecID(depthless(p.First().Spec))
 		if lines[key] == nil {
 			order = append(order, key)
 		}
@@ -137,18 +138,22 @@ func ByDepth(records []results.Record) (accuracy, memory Figure, err error) {
 		return Figure{}, Figure{}, errors.New("figure: by auxiliary depth: got no setting with two depths")
 	}
 	unit, scale := table.ByteUnit(int64(largest))
-	accuracy = newFigure(title("Accuracy by auxiliary depth", records), 16*vg.Centimeter, 10*vg.Centimeter)
-	memory = newFigure(title("Peak memory by auxiliary depth", records), 16*vg.Centimeter, 10*vg.Centimeter)
+	accuracy = newFigure(title("Accuracy by auxiliary depth", records), 20*vg.Centimeter, 11*vg.Centimeter)
+	memory = newFigure(title("Peak memory by auxiliary depth", records), 20*vg.Centimeter, 11*vg.Centimeter)
 	accuracy.Plot.Y.Label.Text, memory.Plot.Y.Label.Text = "test top-1 accuracy after the last epoch [%]", "planned peak ["+unit+"]"
 	for _, f := range []*Figure{&accuracy, &memory} {
 		f.Plot.X.Label.Text = "auxiliary depth d [units]"
 		f.Plot.X.Tick.Marker, f.Plot.Y.Tick.Marker = roundTicks{whole: true}, roundTicks{}
 		f.Plot.Add(grid(true))
 	}
+	varying := results.Varying(records)
+	order, more := fewer(order, mostLines)
+	accuracy.addMore(more)
+	memory.addMore(more)
 	for i, key := range order {
 		slices.SortFunc(lines[key], func(a, b place) int { return int(a.First().Spec.AuxDepth - b.First().Spec.AuxDepth) })
 		first := lines[key][0].First().Spec
-		name := first.Method + " " + first.Network + " " + first.Dataset
+		name := label(results.Record{Status: results.StatusDone, Spec: depthless(first), Environment: lines[key][0].First().Environment}, varying)
 		top1 := curve{label: name, color: MethodColor(first.Method), nth: i}
 		peak := top1
 		for _, p := range lines[key] {
@@ -165,6 +170,12 @@ func ByDepth(records []results.Record) (accuracy, memory Figure, err error) {
 	return accuracy, memory, nil
 }
 
+// depthless is a spec without what the figures by depth put on the axis, and the seed.
+func depthless(s results.Spec) results.Spec {
+	s.AuxDepth, s.Seed = 0, 0
+	return s
+}
+
 // Phases are the parts of a step in the order of its time.
 func Phases() []string { return []string{"data", "forward", "auxiliary", "backward", "update"} }
 
@@ -178,13 +189,7 @@ func StepTime(records []results.Record) (Figure, error) {
 	var groups []labelled
 	largest := 0.0
 	for _, g := range labels(records) {
-		sum := 0.0
-		for _, phase := range Phases() {
-			if e, ok := g.Estimate(seconds(phase)); ok {
-				sum += e.Mean
-			}
-		}
-		if sum > 0 {
+		if sum := stepSum(g.Group); sum > 0 {
 			groups = append(groups, g)
 			largest = max(largest, sum)
 		}
@@ -192,11 +197,12 @@ func StepTime(records []results.Record) (Figure, error) {
 	if len(groups) == 0 {
 		return Figure{}, errors.New("figure: step time: got no record with the times of phases")
 	}
-	height := vg.Length(len(groups))*barPitch + 3*vg.Centimeter
+	height := vg.Length(min(len(groups), mostBars))*barPitch + 3*vg.Centimeter
 	f := newFigure(title("Time of a training step", records), 21*vg.Centimeter, max(height, 6*vg.Centimeter))
 	f.Plot.X.Label.Text = "mean time of a step [ms]"
 	f.Plot.X.Tick.Marker = roundTicks{}
 	f.Plot.Add(grid(false))
+	groups, more := fewer(groups, mostBars)
 	var below *plotter.BarChart
 	for i, phase := range Phases() {
 		lengths := make(plotter.Values, len(groups))
@@ -217,14 +223,29 @@ func StepTime(records []results.Record) (Figure, error) {
 		f.Plot.Add(chart)
 		f.Legend.Add(phase, chart)
 	}
+	f.addMore(more)
 	names := make([]string, len(groups))
+	var ends []end
 	for i, g := range groups {
 		names[len(groups)-1-i] = g.label
+		ends = append(ends, end{float64(len(groups) - 1 - i), 1e3 * stepSum(g.Group), table.Seconds(stepSum(g.Group))})
 	}
-	f.Plot.X.Min, f.Plot.X.Max = 0, 1e3*largest*1.05
+	f.addEnds(ends)
+	f.Plot.X.Min, f.Plot.X.Max = 0, 1e3*largest
+	f.Plot.X.Padding, f.Plot.Y.Padding = 0, 0
 	f.Plot.Y.Min, f.Plot.Y.Max = -0.6, float64(len(groups))-0.4
 	f.Plot.NominalY(names...)
 	return f, nil
+}
+
+// stepSum is the mean time of a step: of all its phases.
+func stepSum(g results.Group) (sum float64) {
+	for _, phase := range Phases() {
+		if e, ok := g.Estimate(seconds(phase)); ok {
+			sum += e.Mean
+		}
+	}
+	return sum
 }
 
 func seconds(phase string) func(results.Record) *float64 {
@@ -237,74 +258,59 @@ func seconds(phase string) func(results.Record) *float64 {
 }
 
 // HeadAccuracy draws the test accuracy of every module's own classifier after the last
-// epoch, from the first module to the last: what each layer has learned so far. An error
-// if no record has any (benchctl run --eval-heads).
+// epoch over the unit that the module ends with: what each layer has learned so far, whatever
+// the modules. The last is the network's own. An error if no record has any (benchctl run --eval-heads).
 func HeadAccuracy(records []results.Record) (Figure, error) {
 	f := newFigure(title("Accuracy of the modules' own classifiers", records), 20*vg.Centimeter, 11*vg.Centimeter)
-	f.Plot.X.Label.Text, f.Plot.Y.Label.Text = "local module", "test top-1 accuracy after the last epoch [%]"
+	f.Plot.X.Label.Text, f.Plot.Y.Label.Text = "layer: last unit of the module", "test top-1 accuracy after the last epoch [%]"
 	f.Plot.X.Tick.Marker, f.Plot.Y.Tick.Marker = roundTicks{whole: true}, roundTicks{}
 	f.Plot.Add(grid(true))
 	drawn := map[string]int{}
+	var lines []curve
 	for _, g := range labels(records) {
-		epochs := g.First().Accuracy.Epochs
-		if len(epochs) == 0 || len(epochs[len(epochs)-1].Heads) == 0 {
-			continue
-		}
 		method := g.First().Spec.Method
-		l := curve{label: g.label, color: MethodColor(method), nth: drawn[method]}
-		for i, head := range epochs[len(epochs)-1].Heads {
-			e, ok := g.Estimate(func(r results.Record) *float64 {
-				own := r.Accuracy.Epochs
-				if len(own) == 0 || i >= len(own[len(own)-1].Heads) {
-					return nil
-				}
-				return own[len(own)-1].Heads[i].TestTop1
-			})
-			if ok {
-				l.points = append(l.points, point{float64(head.Module), 100 * e.Mean, 100 * e.SD})
-			}
-		}
-		if len(l.points) == 0 {
-			continue
-		}
-		drawn[method]++
-		if err := errors.Join(l.addBand(f.Plot), l.addLine(&f)); err != nil {
-			return Figure{}, err
+		l := curve{label: g.label, color: MethodColor(method), nth: drawn[method], points: headPoints(g.Group)}
+		if len(l.points) > 0 {
+			drawn[method]++
+			lines = append(lines, l)
 		}
 	}
-	if len(drawn) == 0 {
+	if len(lines) == 0 {
 		return Figure{}, errors.New("figure: accuracy of heads: got no record with the accuracy of auxiliary networks")
+	}
+	if err := f.addCurves(lines); err != nil {
+		return Figure{}, err
 	}
 	roundTicks{}.snap(&f.Plot.Y, 0, 100)
 	return f, nil
 }
 
-// Named is a figure with the base of its file name.
-type Named struct {
-	Name string
-	Figure
-}
-
-// All draws every figure that the records have something for.
-func All(records []results.Record) []Named {
-	var out []Named
-	add := func(name string, f Figure, err error) {
-		if err == nil {
-			out = append(out, Named{name, f})
+// headPoints are the accuracies of a group's classifiers over the last unit of their modules.
+func headPoints(g results.Group) (points []point) {
+	last := func(r results.Record) []results.Head {
+		if n := len(r.Accuracy.Epochs); n > 0 {
+			return r.Accuracy.Epochs[n-1].Heads
+		}
+		return nil
+	}
+	modules := g.First().Model.Modules
+	for i, head := range last(g.First()) {
+		if head.Module < 0 || int(head.Module) >= len(modules) {
+			continue
+		}
+		unit := int64(0)
+		for _, m := range modules[:head.Module+1] {
+			unit += m.Units
+		}
+		e, ok := g.Estimate(func(r results.Record) *float64 {
+			if own := last(r); i < len(own) {
+				return own[i].TestTop1
+			}
+			return nil
+		})
+		if ok {
+			points = append(points, point{float64(unit), 100 * e.Mean, 100 * e.SD})
 		}
 	}
-	f, err := AccuracyByEpoch(records)
-	add("accuracy", f, err)
-	f, err = PeakMemory(records)
-	add("peak-memory", f, err)
-	f, err = AccuracyAgainstMemory(records)
-	add("accuracy-against-memory", f, err)
-	f, err = StepTime(records)
-	add("step-time", f, err)
-	f, err = HeadAccuracy(records)
-	add("heads", f, err)
-	accuracy, memory, err := ByDepth(records)
-	add("accuracy-by-depth", accuracy, err)
-	add("memory-by-depth", memory, err)
-	return out
+	return points
 }

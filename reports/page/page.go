@@ -6,11 +6,14 @@ package page
 import (
 	"bytes"
 	_ "embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
 	"regexp"
 	"strings"
+
+	"gonum.org/v1/plot/vg"
 
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/table"
@@ -58,9 +61,12 @@ type cellView struct {
 }
 
 type figureView struct {
-	Name string
-	SVG  template.HTML // ours, drawn from numbers and escaped labels
+	Name, Title  string
+	Wide, Narrow template.HTML // ours, drawn from numbers and escaped labels
 }
+
+// phone is the width of a narrow figure: that of a phone's page less its margins, 344 pixels.
+const phone = 258 * vg.Length(1)
 
 // Write writes the report.
 func Write(w io.Writer, r Report) error {
@@ -69,17 +75,19 @@ func Write(w io.Writer, r Report) error {
 		v.Tables = append(v.Tables, viewOf(t))
 	}
 	for _, f := range r.Figures {
-		var svg bytes.Buffer
-		if err := f.SVG(&svg); err != nil {
+		var wide, narrow bytes.Buffer
+		plain := f.Untitled()
+		if err := errors.Join(plain.SVG(&wide), plain.Narrow(phone).SVG(&narrow)); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
-		v.Figures = append(v.Figures, figureView{f.Name, inline(svg.String())})
+		v.Figures = append(v.Figures, figureView{f.Name, f.Title(), inline(wide.String()), inline(narrow.String())})
 	}
 	return page.Execute(w, v)
 }
 
 func viewOf(t table.Table) tableView {
 	v := tableView{Title: t.Title, Notes: t.Notes}
+	t = t.ForPeople()
 	for _, c := range t.Columns {
 		name := c.Name
 		if c.Unit != "" {
@@ -101,14 +109,24 @@ func viewOf(t table.Table) tableView {
 	return v
 }
 
+// colour is a colour in a style; labels may have a # of their own.
+var colour = regexp.MustCompile(`(fill|stroke):#[0-9A-F]{6}`)
+
 // sized is the opening tag of a drawing with its size.
 var sized = regexp.MustCompile(`<svg width="([0-9.]+)pt" height="([0-9.]+)pt"`)
 
-// inline takes the drawing out of its document and lets it shrink with the page.
+// themed are the colours of drawings that follow the page by day and by night: paper, text, lines, and
+// what is too dark to be seen at night. Black is bp's, and the text's.
+var themed = strings.NewReplacer("#FFFFFF", "var(--paper)", "#000000", "var(--ink)", "#333333", "var(--ink)", "#999999", "var(--soft)", "#DDDDDD", "var(--rule)",
+	"#332288", "var(--indigo)", "#882255", "var(--wine)", "#117733", "var(--green)")
+
+// inline takes the drawing out of its document, lets it shrink with the page and gives it the
+// page's colours.
 func inline(svg string) template.HTML {
 	if i := strings.Index(svg, "<svg"); i > 0 {
 		svg = svg[i:]
 	}
+	svg = colour.ReplaceAllStringFunc(svg, themed.Replace)
 	svg = sized.ReplaceAllString(svg, `<svg style="width:100%;max-width:${1}pt;height:auto" role="img"`)
 	return template.HTML(svg) //nolint:gosec // drawn by package figure, whose labels the SVG writer escapes
 }

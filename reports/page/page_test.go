@@ -50,14 +50,40 @@ func TestSelfContained(t *testing.T) {
 			t.Errorf("no figure %s", name)
 		}
 	}
-	if n := strings.Count(html, "<svg"); n != 4 {
-		t.Errorf("%d drawings, want 4", n)
+	if n := strings.Count(html, "<svg"); n != 2*4 {
+		t.Errorf("%d drawings, want 4, each for a wide page and for a phone", n)
+	}
+	for _, c := range regexp.MustCompile(`(fill|stroke):#(FFFFFF|000000|333333|DDDDDD)`).FindAllString(html, -1) {
+		t.Errorf("%s does not change with day and night", c)
+	}
+	if n := strings.Count(html, ">network<"); n != 0 {
+		t.Error("the network has a column though the title says it")
 	}
 }
 
-// TestSortsInABrowser loads the page in Chromium, clicks a heading twice, and reads the
-// first row; and looks whether it is wider than a phone.
-func TestSortsInABrowser(t *testing.T) {
+// whole are records of seven methods with everything that figures show, and long labels.
+func whole() (out []results.Record) {
+	for i, method := range table.Methods() {
+		for seed := range uint64(3) {
+			r := record(method, seed, 0.9-0.01*float64(i)-0.003*float64(seed), 1<<30>>i)
+			r.Memory.ByCategory = map[string]int64{"saved activations": 1 << 30 >> i}
+			if method == "auglocal" {
+				r.Spec.AuxDepth, r.Spec.Selection = 2+int64(seed), "sequential"
+			}
+			if method != "bp" && method != "checkpoint" {
+				r.Model.Modules = []results.Module{{Units: 1}, {Units: 15}}
+				r.Accuracy.Epochs[1].Heads = []results.Head{{Module: 0, TestTop1: r.Accuracy.LastTop1}, {Module: 1, TestTop1: r.Accuracy.LastTop1}}
+			}
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// browse loads a page in headless Chromium, in a frame of the width that a window cannot have
+// (Chromium's are 500 pixels wide at least), and returns what the page's probe, a script, posts.
+func browse(t *testing.T, html, probe string, width int, flags ...string) string {
+	t.Helper()
 	browser := ""
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -65,25 +91,91 @@ func TestSortsInABrowser(t *testing.T) {
 		}
 	}
 	if browser == "" {
-		t.Skip("no Chromium here; sorting and width were not tested")
+		t.Skip("no Chromium here; the page was not tested in a browser")
 	}
-	html := write(t, []results.Record{record("bp", 1, 0.9, 1<<30), record("dgl", 1, 0.8, 1<<26), record("auglocal", 1, 0.89, 1<<27)})
-	probe := `<script>
-const heads = [...document.querySelectorAll("th button")], peak = heads.find(h => h.textContent.includes("planned peak"));
-const first = () => document.querySelector("tbody tr td").textContent;
-peak.click(); const up = first(); peak.click(); const down = first();
-document.title = ["probe", up, down, document.documentElement.scrollWidth <= window.innerWidth].join(" ");
-</script></body>`
-	path := filepath.Join(t.TempDir(), "page.html")
-	if err := os.WriteFile(path, []byte(strings.Replace(html, "</body>", probe, 1)), 0o666); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	probe = "<script>addEventListener('load', () => { let said; try { said = (() => {" + probe + "})(); } catch (e) { said = String(e); } parent.postMessage(said, '*'); });</script></body>"
+	frame := fmt.Sprintf(`<title>silent</title><script>addEventListener("message", e => document.title = e.data)</script>
+<iframe src="page.html" style="width:%dpx;height:900px;border:0"></iframe>`, width)
+	for name, text := range map[string]string{"page.html": strings.Replace(html, "</body>", probe, 1), "frame.html": frame} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
 	}
-	out, err := exec.Command(browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,900", "--user-data-dir="+t.TempDir(), "--dump-dom", "file://"+path).Output()
+	arguments := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--virtual-time-budget=5000",
+		"--window-size=1400,1000", "--user-data-dir=" + t.TempDir(), "--dump-dom"}, flags...)
+	out, err := exec.Command(browser, append(arguments, "file://"+filepath.Join(dir, "frame.html"))...).Output()
 	if err != nil {
 		t.Fatalf("%s: %v", browser, err)
 	}
-	if want := "<title>probe dgl bp true</title>"; !strings.Contains(string(out), want) {
-		t.Errorf("got %s, want %s", regexp.MustCompile("<title>.*</title>").Find(out), want)
+	return strings.TrimSuffix(strings.TrimPrefix(regexp.MustCompile("<title>.*</title>").FindString(string(out)), "<title>"), "</title>")
+}
+
+// TestSortsInABrowser clicks a heading twice, and reads the first row.
+func TestSortsInABrowser(t *testing.T) {
+	html := write(t, []results.Record{record("bp", 1, 0.9, 1<<30), record("dgl", 1, 0.8, 1<<26), record("auglocal", 1, 0.89, 1<<27)})
+	got := browse(t, html, `
+		const peak = [...document.querySelectorAll("th button")].find(h => h.textContent.includes("planned peak"));
+		const first = () => document.querySelector("tbody tr td").textContent;
+		peak.click(); const up = first(); peak.click(); return up + " " + first() + " " + peak.parentElement.getAttribute("aria-sort");`, 1200)
+	if want := "dgl bp descending"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// layout is a probe that names what is wrong with the page as it is laid out: wider than its window, texts
+// of a figure outside of it, over each other, or too small to read; no or both drawings of a figure.
+const layout = `
+	const faults = [], seen = x => x.getBoundingClientRect();
+	if (document.documentElement.scrollWidth > innerWidth) faults.push("the page is " + document.documentElement.scrollWidth + " wide in " + innerWidth);
+	for (const figure of document.querySelectorAll("figure")) {
+		const drawings = [...figure.querySelectorAll("svg")].filter(s => seen(s).width > 0);
+		if (drawings.length !== 1) faults.push(figure.id + " shows " + drawings.length + " drawings");
+		for (const drawing of drawings) {
+			const box = seen(figure), texts = [...drawing.querySelectorAll("text")];
+			texts.forEach((text, i) => {
+				const a = seen(text);
+				if (a.left < box.left - 1 || a.right > box.right + 1 || a.bottom > box.bottom + 1) faults.push(figure.id + ": " + text.textContent + " is outside");
+				if (text.textContent.length > 2 && Math.min(a.width, a.height) < 8) faults.push(figure.id + ": " + text.textContent + " is " + Math.min(a.width, a.height) + " high");
+				for (const other of texts.slice(0, i)) {
+					const b = seen(other), over = Math.min(a.right, b.right) - Math.max(a.left, b.left), under = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+					if (over > 1 && under > 3) faults.push(figure.id + ": " + text.textContent + " is over " + other.textContent);
+				}
+			});
+		}
+	}
+	return faults.slice(0, 5).join("; ") || "sound, " + document.querySelectorAll("figure").length + " figures";`
+
+// TestLayoutInABrowser reads the page on a phone and on a desk.
+func TestLayoutInABrowser(t *testing.T) {
+	html := write(t, whole())
+	for _, width := range []int{390, 1280} {
+		if got, want := browse(t, html, layout, width), "sound, 7 figures"; got != want {
+			t.Errorf("%d pixels wide: got %q, want %q", width, got, want)
+		}
+	}
+	// Planted: a page that is too wide.
+	broken := strings.Replace(html, "<h1>", `<h1 style="width:600px">`, 1)
+	if got := browse(t, broken, layout, 390); !strings.HasPrefix(got, "the page is 6") {
+		t.Errorf("a heading of 600 pixels: got %q", got)
+	}
+}
+
+// TestDayAndNight wants paper, text and the black of bp, a line and a point, to change with the reader's
+// choice, and the colours of other methods to stay.
+func TestDayAndNight(t *testing.T) {
+	html := write(t, whole())
+	probe := `
+		const style = x => getComputedStyle(x), figure = document.getElementById("accuracy-against-memory").querySelector(".broad svg");
+		const fills = new Set([...figure.querySelectorAll("path")].map(p => style(p).fill));
+		return [style(document.body).backgroundColor, style(document.body).color, fills.has(style(document.body).color), fills.has("rgb(213, 94, 0)"), style(figure.querySelector("text")).fill].join(" ");`
+	day := browse(t, html, probe, 1200)
+	if want := "rgb(255, 255, 255) rgb(27, 31, 36) true true rgb(27, 31, 36)"; day != want {
+		t.Errorf("by day: got %q, want %q", day, want)
+	}
+	night := browse(t, html, probe, 1200, "--blink-settings=preferredColorScheme=0")
+	if want := "rgb(14, 17, 22) rgb(230, 237, 243) true true rgb(230, 237, 243)"; night != want {
+		t.Errorf("by night: got %q, want %q", night, want)
 	}
 }
 

@@ -16,7 +16,7 @@ func (latex) Extension() string { return ".tex" }
 
 func (latex) Write(w io.Writer, tables ...Table) error {
 	return writeAll(w, tables, func(b *bytes.Buffer, t Table) error {
-		t = t.forPeople()
+		t = t.ForPeople()
 		headings, rows := t.texts(escapeLaTeX, func(c Cell) string {
 			s := escapeLaTeX(c.String())
 			if c.Best && s != "" {

@@ -17,7 +17,7 @@ func (markdown) Extension() string { return ".md" }
 
 func (markdown) Write(w io.Writer, tables ...Table) error {
 	return writeAll(w, tables, func(b *bytes.Buffer, t Table) error {
-		t = t.forPeople()
+		t = t.ForPeople()
 		if t.Title != "" {
 			fmt.Fprintf(b, "### %s\n\n", escapeMarkdown(t.Title))
 		}

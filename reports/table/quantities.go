@@ -67,7 +67,12 @@ func sizeText(mean, sd float64) string {
 	if sd == 0 {
 		return Bytes(int64(mean + 0.5))
 	}
-	return Bytes(int64(mean+0.5)) + " ± " + Bytes(int64(sd+0.5))
+	unit, bytes := ByteUnit(int64(mean + 0.5))
+	places := decimals(mean / bytes)
+	if unit == "B" {
+		places = 0
+	}
+	return fmt.Sprintf("%.*f ± %.*f %s", places, mean/bytes, places, sd/bytes, unit)
 }
 
 func percent(mean, sd float64) string {

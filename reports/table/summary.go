@@ -229,7 +229,7 @@ func commonNote(rows []summaryRow, varying []string) string {
 		return ""
 	}
 	var order []string
-	texts, having := map[string]string{}, map[string][]string{}
+	texts, having, methods := map[string]string{}, map[string]int{}, map[string][]string{}
 	for _, r := range rows {
 		for _, f := range results.Fields(r.first) {
 			shown := slices.Contains(essential(), f.Name) || slices.Contains(varying, f.Name)
@@ -240,14 +240,17 @@ func commonNote(rows []summaryRow, varying []string) string {
 				order = append(order, f.Name)
 			}
 			texts[f.Name] = f.Text
-			having[f.Name] = append(having[f.Name], r.first.Spec.Method)
+			having[f.Name]++
+			if !slices.Contains(methods[f.Name], r.first.Spec.Method) {
+				methods[f.Name] = append(methods[f.Name], r.first.Spec.Method)
+			}
 		}
 	}
 	var common []string
 	for _, name := range order {
 		s := strings.ReplaceAll(strings.TrimPrefix(name, "environment."), "_", " ") + " " + texts[name]
-		if len(having[name]) < len(rows) {
-			s += " (" + strings.Join(slices.Compact(having[name]), ", ") + ")"
+		if having[name] < len(rows) {
+			s += " (" + strings.Join(methods[name], ", ") + ")"
 		}
 		common = append(common, s)
 	}

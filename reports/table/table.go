@@ -101,8 +101,8 @@ func check(tables []Table) error {
 	return nil
 }
 
-// forPeople is the table without its quiet columns.
-func (t Table) forPeople() Table {
+// ForPeople is the table without its quiet columns.
+func (t Table) ForPeople() Table {
 	out := Table{Title: t.Title, Notes: t.Notes, Rows: make([][]Cell, len(t.Rows))}
 	for i, c := range t.Columns {
 		if c.Quiet {

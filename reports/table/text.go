@@ -19,7 +19,7 @@ func (text) Extension() string { return ".txt" }
 
 func (text) Write(w io.Writer, tables ...Table) error {
 	return writeAll(w, tables, func(b *bytes.Buffer, t Table) error {
-		t = t.forPeople()
+		t = t.ForPeople()
 		if t.Title != "" {
 			fmt.Fprintln(b, t.Title)
 		}

@@ -1,0 +1,97 @@
+package figure
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
+)
+
+// How much a figure shows: more cannot be told apart. The legend says how many are left out.
+const (
+	mostLines = 20
+	mostBars  = 40
+)
+
+// fewer keeps the first of a list, and says how many it left out.
+func fewer[T any](all []T, most int) (kept []T, more int) {
+	if len(all) <= most {
+		return all, 0
+	}
+	return all[:most], len(all) - most
+}
+
+// addMore says in the legend what is not shown, if anything.
+func (f *Figure) addMore(more int) {
+	if more > 0 {
+		f.Legend.Add(fmt.Sprintf("and %d more, not shown", more))
+	}
+}
+
+// Named is a figure with the base of its file name.
+type Named struct {
+	Name string
+	Figure
+}
+
+// All draws every figure that the records have something for: those of each network and data set apart,
+// whose names then end in them, for accuracies and sizes of different ones say nothing side by side.
+func All(records []results.Record) []Named {
+	type task struct{ network, dataset string }
+	of := map[task][]results.Record{}
+	var order []task
+	for _, r := range records {
+		t := task{r.Spec.Network, r.Spec.Dataset}
+		if of[t] == nil {
+			order = append(order, t)
+		}
+		of[t] = append(of[t], r)
+	}
+	slices.SortFunc(order, func(a, b task) int {
+		return cmp.Or(table.CompareNatural(a.network, b.network), table.CompareNatural(a.dataset, b.dataset))
+	})
+	var out []Named
+	for _, t := range order {
+		suffix := ""
+		if len(order) > 1 {
+			suffix = "-" + fileWord(t.network) + "-" + fileWord(t.dataset)
+		}
+		out = append(out, allOf(of[t], suffix)...)
+	}
+	return out
+}
+
+// fileWord is a name as a part of a file's: a record may say anything.
+func fileWord(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {
+			return r
+		}
+		return '_'
+	}, name)
+}
+
+func allOf(records []results.Record, suffix string) (out []Named) {
+	add := func(name string, f Figure, err error) {
+		if err == nil {
+			out = append(out, Named{name + suffix, f})
+		}
+	}
+	f, err := AccuracyByEpoch(records)
+	add("accuracy", f, err)
+	f, err = PeakMemory(records)
+	add("peak-memory", f, err)
+	f, err = AccuracyAgainstMemory(records)
+	add("accuracy-against-memory", f, err)
+	f, err = StepTime(records)
+	add("step-time", f, err)
+	f, err = HeadAccuracy(records)
+	add("heads", f, err)
+	accuracy, memory, err := ByDepth(records)
+	add("accuracy-by-depth", accuracy, err)
+	add("memory-by-depth", memory, err)
+	return out
+}
