@@ -80,11 +80,13 @@ func (f *reproduceFlags) run(env Env) error {
 	}
 	all := make([]reproduction, len(cells))
 	var missing []results.Spec
+	asked := map[string]bool{} // several cells are of one run
 	for i, c := range cells {
 		all[i] = f.prepare(c)
 		for _, s := range all[i].specs {
-			if _, ok := f.record(s); !ok && c.Metric == published.Top1 {
-				missing = append(missing, s)
+			id := results.SpecID(s)
+			if _, ok := f.record(s); !ok && c.Accuracy() && !asked[id] {
+				missing, asked[id] = append(missing, s), true
 			}
 		}
 	}

@@ -32,7 +32,7 @@ func (f *reproduceFlags) prepare(c published.Cell) reproduction {
 	if c.Batch > 0 {
 		r.Batches = []int64{c.Batch}
 	}
-	if c.Metric == published.Top1 { // memory is a model's, of no device and of no run
+	if c.Accuracy() { // memory is a model's, of no device and of no run
 		r.Backend, r.Precision, r.Device, r.ValFraction = f.request.Backend, f.request.Precision, f.request.Device, f.request.ValFraction
 		if f.scale == scaleSmoke {
 			r.Epochs, r.TrainLimit, r.TestLimit = 1, 2048, 1024
@@ -77,7 +77,7 @@ func (f *reproduceFlags) measure(r *reproduction, memory memories) (err error) {
 	if r.why != "" {
 		return nil
 	}
-	if r.Metric != published.Top1 {
+	if !r.Accuracy() {
 		if r.own, err = memory.of(r.specs[0]); err != nil {
 			return usage(err)
 		}
@@ -96,12 +96,8 @@ func (f *reproduceFlags) measure(r *reproduction, memory memories) (err error) {
 	var values []float64
 	for _, s := range r.specs {
 		rec, ok := f.record(s)
-		top1 := cmp.Or(rec.Accuracy.SelectedTop1, rec.Accuracy.LastTop1)
-		if f.quirks == suite.QuirksPaper {
-			top1 = rec.Accuracy.BestTop1
-		}
-		if ok && top1 != nil {
-			values = append(values, *top1)
+		if x := f.accuracy(r.Metric, rec.Accuracy); ok && x != nil {
+			values = append(values, *x)
 			r.places = append(r.places, fmt.Sprintf("%s (%s, %s)", cmp.Or(rec.Environment.GPU, rec.Environment.CPU, "a machine without a name"), s.Backend, s.Precision))
 		}
 	}
@@ -113,6 +109,25 @@ func (f *reproduceFlags) measure(r *reproduction, memory memories) (err error) {
 	}
 	r.sd, r.n = math.Sqrt(r.sd), len(values)
 	return nil
+}
+
+// accuracy is the figure of a run after the epoch that counts.
+func (f *reproduceFlags) accuracy(metric string, a results.Accuracy) *float64 {
+	paper := f.quirks == suite.QuirksPaper
+	switch {
+	case metric == published.Top1 && paper:
+		return a.BestTop1
+	case metric == published.Top1:
+		return cmp.Or(a.SelectedTop1, a.LastTop1)
+	case paper:
+		return a.BestTop5
+	}
+	for _, e := range a.Epochs {
+		if a.SelectedEpoch != nil && e.Epoch == *a.SelectedEpoch {
+			return e.TestTop5
+		}
+	}
+	return a.LastTop5
 }
 
 // What counts as the same: half a point of accuracy, a twentieth of the memory, or, of a
@@ -132,9 +147,9 @@ func (f *reproduceFlags) verdict(r reproduction) (string, bool) {
 		return "not run", true
 	case r.Value == nil:
 		return "not comparable: the published figure was not seen", true
-	case r.Metric != published.Top1 && f.quirks != suite.QuirksPaper:
+	case !r.Accuracy() && f.quirks != suite.QuirksPaper:
 		return "not comparable: the published figure holds the search for algorithms, as with --quirks paper", true
-	case r.Metric == published.Top1 && f.scale != scaleFull:
+	case r.Accuracy() && f.scale != scaleFull:
 		return "not comparable: scale " + f.scale, true
 	case r.Recipe != "":
 		return "not comparable: another recipe (" + r.Recipe + ")", true
@@ -152,7 +167,7 @@ func (f *reproduceFlags) verdict(r reproduction) (string, bool) {
 	switch {
 	case distance <= same+1e-12: // half a point is half a point, whatever the last bits say
 		return "reproduced", true
-	case r.Metric == published.Top1 && distance <= 2*spread+1e-12:
+	case r.Accuracy() && distance <= 2*spread+1e-12:
 		return "within seed noise", true
 	case r.own < *r.Value:
 		return "lower", false
@@ -221,7 +236,7 @@ func row(r reproduction, verdict string) []table.Cell {
 		default:
 			difference = table.Number(r.own-*r.Value, fmt.Sprintf("%+.2f points", 100*(r.own-*r.Value)))
 		}
-		if r.Metric == published.Top1 && r.n < len(r.specs) {
+		if r.Accuracy() && r.n < len(r.specs) {
 			runs.Text = fmt.Sprintf("%d of %d", r.n, len(r.specs))
 		}
 	}

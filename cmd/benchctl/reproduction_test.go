@@ -67,10 +67,10 @@ func TestReproduceReadsRecords(t *testing.T) {
 		scale, quirks string
 		held          float64
 		epochs        int64
-		want          string
+		want, top5    string
 	}{
-		{scaleFull, "none", 0, 160, "90.00 ± 1.00 %"}, {scaleFull, "paper", 0, 160, "95.00 ± 1.00 %"},
-		{scaleReduced, "none", 0, 16, "90.00 ± 1.00 %"}, {scaleSmoke, "none", 0.1, 1, "93.00 ± 1.00 %"},
+		{scaleFull, "none", 0, 160, "90.00 ± 1.00 %", "92.00 ± 1.00 %"}, {scaleFull, "paper", 0, 160, "95.00 ± 1.00 %", "97.00 ± 1.00 %"},
+		{scaleReduced, "none", 0, 16, "90.00 ± 1.00 %", "92.00 ± 1.00 %"}, {scaleSmoke, "none", 0.1, 1, "93.00 ± 1.00 %", "95.00 ± 1.00 %"},
 	} {
 		f := &reproduceFlags{table: "x", scale: c.scale, quirks: c.quirks, out: t.TempDir(), request: suite.Request{Seeds: []uint64{1, 2, 3}, ValFraction: c.held}}
 		r := f.prepare(cell)
@@ -83,16 +83,24 @@ func TestReproduceReadsRecords(t *testing.T) {
 			rec := results.Record{Status: results.StatusDone, Spec: s}
 			rec.Environment.CPU = "a processor"
 			rec.Accuracy.LastTop1, rec.Accuracy.BestTop1 = &last, &best
+			lastFive, bestFive, selectedFive := last+0.02, best+0.02, selected+0.02
+			rec.Accuracy.LastTop5, rec.Accuracy.BestTop5 = &lastFive, &bestFive
 			if c.held > 0 {
-				rec.Accuracy.SelectedTop1 = &selected
+				rec.Accuracy.SelectedTop1, rec.Accuracy.SelectedEpoch = &selected, new(int64(2))
+				rec.Accuracy.Epochs = []results.Epoch{{Epoch: 1, TestTop5: &last}, {Epoch: 2, TestTop5: &selectedFive}}
 			}
 			if err := results.Write(f.out, rec); err != nil {
 				t.Fatal(err)
 			}
 		}
-		table, _, err := f.judge([]reproduction{r})
+		five := r
+		five.Metric = published.Top5
+		table, _, err := f.judge([]reproduction{r, five})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if row := fmt.Sprint(table.Rows[1]); !strings.Contains(row, c.top5) {
+			t.Errorf("%+v: top-5: got %s, want %q in it", c, row, c.top5)
 		}
 		row := fmt.Sprint(table.Rows[0])
 		for _, want := range []string{"92.63 ± 0.10 %", c.want, "2 of 3"} {

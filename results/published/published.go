@@ -21,6 +21,7 @@ var text []byte
 // The metrics of cells.
 const (
 	Top1            = "top1"             // accuracy on the test set, a fraction
+	Top5            = "top5"             // the same, the class among the five likeliest
 	Memory          = "memory"           // bytes
 	MemoryReduction = "memory_reduction" // of bp's memory that the method does without, a fraction
 )
@@ -47,6 +48,9 @@ type Cell struct {
 	Note   string `json:"note,omitempty"`
 }
 
+// Accuracy says whether a run tells the cell's figure.
+func (c Cell) Accuracy() bool { return c.Metric == Top1 || c.Metric == Top5 }
+
 // same says whether two cells are of one setting.
 func (c Cell) same(o Cell) bool {
 	return c.Table == o.Table && c.Dataset == o.Dataset && c.Network == o.Network && c.Method == o.Method && c.Metric == o.Metric &&
@@ -60,8 +64,8 @@ func (c Cell) check() error {
 			return fmt.Errorf("%s: got none, want one", name)
 		}
 	}
-	if !slices.Contains([]string{Top1, Memory, MemoryReduction}, c.Metric) {
-		return fmt.Errorf("metric: got %q, want %s, %s or %s", c.Metric, Top1, Memory, MemoryReduction)
+	if !slices.Contains([]string{Top1, Top5, Memory, MemoryReduction}, c.Metric) {
+		return fmt.Errorf("metric: got %q, want %s, %s, %s or %s", c.Metric, Top1, Top5, Memory, MemoryReduction)
 	}
 	if !slices.Contains([]string{"A", "B", "D"}, c.Mark) {
 		return fmt.Errorf("mark: got %q, want A: seen in the authors' own material, B: restated by others, or D: derived", c.Mark)
