@@ -44,7 +44,7 @@ func historyCommand(env Env) *cobra.Command {
 	define(flags, "baseline", "name", "", "a file under version control, or a name below results/baselines", word(&f.baseline))
 	define(flags, "since", "revision", "", "what changed in commits that this one does not contain", word(&f.since))
 	define(flags, "metrics", "names", "", "follow these only: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
-	define(flags, "plots", "folder", "", "draw each metric that changed over the commits, as PNG and SVG", word(&f.plots))
+	define(flags, "plots", "folder", "", "draw each metric that changed over the commits, as PNG, SVG and PDF", word(&f.plots))
 	define(flags, "format", "name", f.format, "of the table: table, markdown, csv, latex or json", word(&f.format))
 	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(env, args) }
 	return c
@@ -332,11 +332,11 @@ func (h history) draw(dir string) (files []string, err error) {
 		if err != nil {
 			return files, err
 		}
-		base := filepath.Join(dir, "history-"+metric)
-		if err := figure.Save(one, base); err != nil {
+		saved, err := figure.Save(one, filepath.Join(dir, "history-"+metric))
+		if err != nil {
 			return files, fmt.Errorf("plots: %w", err)
 		}
-		files = append(files, base+".png", base+".svg")
+		files = append(files, saved...)
 	}
 	return files, nil
 }

@@ -315,11 +315,11 @@ func export(dir string, all []profiled) ([]string, error) {
 		return files, err
 	}
 	for i, f := range drawn {
-		base := filepath.Join(dir, results.SpecID(all[i].Spec)+".timeline")
-		if err := figure.Save(f, base); err != nil {
+		saved, err := figure.Save(f, filepath.Join(dir, results.SpecID(all[i].Spec)+".timeline"))
+		if err != nil {
 			return files, err
 		}
-		files = append(files, base+".png", base+".svg")
+		files = append(files, saved...)
 	}
 	return files, nil
 }

@@ -130,18 +130,7 @@ func (f *reportFlags) draw(env Env, records []results.Record) ([]string, error) 
 	if err := os.MkdirAll(f.plots, 0o777); err != nil {
 		return nil, fmt.Errorf("plots: %w", err)
 	}
-	files, err := draw(env, records, f.plots, f.quiet)
-	if err != nil {
-		return files, err
-	}
-	for _, one := range figure.All(records) {
-		base := filepath.Join(f.plots, one.Name)
-		if err := figure.SavePDF(one.Figure, base); err != nil {
-			return files, fmt.Errorf("plots: %w", err)
-		}
-		files = append(files, base+".pdf")
-	}
-	return files, nil
+	return draw(env, records, f.plots, f.quiet)
 }
 
 // readAll reads the records of all paths. A record of a newer schema is skipped with a

@@ -231,11 +231,11 @@ func draw(env Env, records []results.Record, dir string, quiet bool) ([]string, 
 	}
 	var files []string
 	for _, f := range figure.All(records) {
-		base := filepath.Join(dir, f.Name)
-		if err := figure.Save(f.Figure, base); err != nil {
+		saved, err := figure.Save(f.Figure, filepath.Join(dir, f.Name))
+		if err != nil {
 			return files, fmt.Errorf("plots: %w", err)
 		}
-		files = append(files, base+".png", base+".svg")
+		files = append(files, saved...)
 	}
 	if len(files) > 0 && !quiet {
 		fmt.Fprintf(env.Stderr, "plots: %d files in %s\n", len(files), dir)

@@ -2,7 +2,7 @@
 // method.
 //
 // In go records, out comes a Figure, which is a value: a gonum plot, the legend
-// beside it and a size. Save renders it as PNG and as SVG; whoever wants another
+// beside it and a size. Save renders it as PNG, SVG and PDF; whoever wants another
 // style changes the plot's fields before.
 //
 // Opinions:
@@ -18,6 +18,7 @@ package figure
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image/color"
 	"io"
@@ -130,15 +131,6 @@ func (f Figure) SVG(w io.Writer) error { return f.render(vgsvg.New(f.Width, f.He
 // PDF writes the figure as PDF.
 func (f Figure) PDF(w io.Writer) error { return f.render(vgpdf.New(f.Width, f.Height), w) }
 
-// SavePDF writes `<base>.pdf` as Save does.
-func SavePDF(f Figure, base string) error {
-	var pdf bytes.Buffer
-	if err := f.PDF(&pdf); err != nil {
-		return err
-	}
-	return write(base+".pdf", pdf.Bytes())
-}
-
 // render turns a panic of the plot library, its way to refuse an axis without
 // extent, into an error.
 func (f Figure) render(canvas vg.CanvasWriterTo, w io.Writer) (err error) {
@@ -152,21 +144,24 @@ func (f Figure) render(canvas vg.CanvasWriterTo, w io.Writer) (err error) {
 	return err
 }
 
-// Save writes `<base>.png` and `<base>.svg`. Both are rendered first; each file is
-// written beside its place, synced and renamed, so that a failure leaves the old
+// Save writes `<base>.png`, `<base>.svg` and `<base>.pdf`, and names them. All are rendered first; each
+// file is written beside its place, synced and renamed, so that a failure leaves the old
 // figure.
-func Save(f Figure, base string) error {
-	var png, svg bytes.Buffer
-	if err := f.PNG(&png); err != nil {
-		return err
+func Save(f Figure, base string) (files []string, err error) {
+	var png, svg, pdf bytes.Buffer
+	if err := errors.Join(f.PNG(&png), f.SVG(&svg), f.PDF(&pdf)); err != nil {
+		return nil, err
 	}
-	if err := f.SVG(&svg); err != nil {
-		return err
+	for _, one := range []struct {
+		extension string
+		content   []byte
+	}{{".png", png.Bytes()}, {".svg", svg.Bytes()}, {".pdf", pdf.Bytes()}} {
+		if err := write(base+one.extension, one.content); err != nil {
+			return files, err
+		}
+		files = append(files, base+one.extension)
 	}
-	if err := write(base+".png", png.Bytes()); err != nil {
-		return err
-	}
-	return write(base+".svg", svg.Bytes())
+	return files, nil
 }
 
 func write(path string, content []byte) error {

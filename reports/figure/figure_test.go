@@ -117,6 +117,7 @@ func figures(t *testing.T) map[string]Figure {
 	}
 	history, err := History("planned_peak", []string{"aaaaaaa", "bbbbbbb", "ccccccc", "ddddddd"}, []HistoryLine{
 		{"resnet20-bp", []HistoryPoint{{0, 200}, {1, 200}, {2, 180}, {3, 180}}, []int{2}},
+		{"resnet32-bp", []HistoryPoint{{0, 400}, {1, 400}, {2, 360}, {3, 360}}, []int{2}},
 		{"resnet20-dgl", []HistoryPoint{{0, 50}, {2, 55}, {3, 52}}, []int{2, 3}}})
 	add("history", history, err)
 	add("timeline-bp", over[0], nil)
@@ -307,12 +308,19 @@ func TestMethodsAndCategoriesHaveTheirOwnColours(t *testing.T) {
 	}
 }
 
-func TestSaveWritesBothAndKeepsTheOldOnFailure(t *testing.T) {
+func TestSaveWritesAllAndKeepsTheOldOnFailure(t *testing.T) {
 	dir := t.TempDir()
 	f := figures(t)["memory-plain"]
 	base := filepath.Join(dir, "peak")
-	if err := Save(f, base); err != nil {
+	files, err := Save(f, base)
+	if err != nil {
 		t.Fatal(err)
+	}
+	if len(files) != 3 {
+		t.Errorf("got %v, want three files", files)
+	}
+	if pdf, err := os.ReadFile(base + ".pdf"); err != nil || !bytes.HasPrefix(pdf, []byte("%PDF-1.")) || !bytes.Contains(pdf, []byte("%%EOF")) {
+		t.Errorf("%v: got no PDF of %d bytes", err, len(pdf))
 	}
 	file, err := os.Open(base + ".png")
 	if err != nil {
@@ -330,17 +338,17 @@ func TestSaveWritesBothAndKeepsTheOldOnFailure(t *testing.T) {
 	broken.Plot = newFigure("broken", 1, 1).Plot
 	broken.Plot.Y.Scale, broken.Plot.Y.Min, broken.Plot.Y.Max = plot.LogScale{}, -1, 1 // the library panics
 	broken.Plot.X.Min, broken.Plot.X.Max = 0, 1
-	if err := Save(broken, base); err == nil {
+	if _, err := Save(broken, base); err == nil {
 		t.Error("got no error of a plot without an extent")
 	}
 	if now, err := os.ReadFile(base + ".svg"); err != nil || !bytes.Equal(old, now) {
 		t.Errorf("got another file (%v) after a failure, want the old one", err)
 	}
 	entries, _ := os.ReadDir(dir)
-	if len(entries) != 2 {
-		t.Errorf("got %d files, want two and no leftovers", len(entries))
+	if len(entries) != 3 {
+		t.Errorf("got %d files, want three and no leftovers", len(entries))
 	}
-	err = Save(f, filepath.Join(dir, "none", "peak"))
+	_, err = Save(f, filepath.Join(dir, "none", "peak"))
 	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "peak.png was not written") {
 		t.Errorf("got %v, want the file and that its folder is missing", err)
 	}

@@ -3,6 +3,7 @@ package figure
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -27,11 +28,13 @@ type HistoryPoint struct {
 const mostHistory = 12
 
 // History draws a metric over commits, each line relative to its first value in percent, with
-// a ring where it changed. An error if there is no line.
+// a ring where it changed. Lines that lie on each other all the way are one. An error if there is
+// no line.
 func History(metric string, commits []string, lines []HistoryLine) (Figure, error) {
 	if len(lines) == 0 {
 		return Figure{}, errors.New("figure: history: got no line, want at least one")
 	}
+	lines = merged(lines)
 	f := newFigure(metric+" over commits", 24*vg.Centimeter, 11*vg.Centimeter)
 	f.Plot.X.Label.Text = "commit"
 	f.Plot.Y.Label.Text = "relative to the first [%]"
@@ -55,8 +58,30 @@ func History(metric string, commits []string, lines []HistoryLine) (Figure, erro
 	return f, nil
 }
 
-func (l HistoryLine) add(f *Figure, nth int) error {
-	var points, steps plotter.XYs
+// merged joins lines that would hide each other: the label says how many are alike.
+func merged(lines []HistoryLine) (out []HistoryLine) {
+	place, alike := map[string]int{}, map[int]int{}
+	for _, l := range lines {
+		key := fmt.Sprint(l.Steps)
+		for _, p := range l.relative() {
+			key += fmt.Sprintf(" %.0f:%.6g", p.X, p.Y)
+		}
+		at, seen := place[key]
+		if !seen {
+			place[key] = len(out)
+			out = append(out, l)
+			continue
+		}
+		alike[at]++
+	}
+	for at, n := range alike {
+		out[at].Label += fmt.Sprintf(", and %d alike", n)
+	}
+	return out
+}
+
+// relative are the points in percent of the first.
+func (l HistoryLine) relative() (points plotter.XYs) {
 	first := l.Points[0].Value
 	for _, p := range l.Points {
 		xy := plotter.XY{X: float64(p.At), Y: 100}
@@ -64,10 +89,16 @@ func (l HistoryLine) add(f *Figure, nth int) error {
 			xy.Y = 100 * p.Value / first
 		}
 		points = append(points, xy)
-		for _, at := range l.Steps {
-			if at == p.At {
-				steps = append(steps, xy)
-			}
+	}
+	return points
+}
+
+func (l HistoryLine) add(f *Figure, nth int) error {
+	points := l.relative()
+	var steps plotter.XYs
+	for _, p := range points {
+		if slices.Contains(l.Steps, int(p.X)) {
+			steps = append(steps, p)
 		}
 	}
 	colour := CategoryColor(Categories()[nth%len(Categories())])
