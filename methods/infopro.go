@@ -36,34 +36,47 @@ type Preset struct {
 	Mode             Mode
 	Modules          int
 	Coefficients
+	Balanced bool // of memory-balanced cuts (InfoPro*)
 }
 
-// Name is what the user asks for it by: "cifar10-resnet110-contrast-4".
+// Name is what the user asks for it by: "cifar10-resnet110-contrast-4", or "cifar10-resnet110-contrast-4-balanced".
 func (p Preset) Name() string {
-	return fmt.Sprintf("%s-%s-%s-%d", p.Dataset, p.Network, p.Mode, p.Modules)
+	name := fmt.Sprintf("%s-%s-%s-%d", p.Dataset, p.Network, p.Mode, p.Modules)
+	if p.Balanced {
+		name += "-" + CutsBalanced
+	}
+	return name
 }
 
 // Presets lists InfoPro's published coefficients.
 func Presets() []Preset {
 	return []Preset{
-		{"cifar10", "resnet32", ModeSoftmax, 16, Coefficients{5, 0.05, 0.2, 0.5}},
-		{"cifar10", "resnet110", ModeSoftmax, 55, Coefficients{5, 0, 0.5, 1}},
-		{"cifar10", "resnet110", ModeContrast, 2, Coefficients{5, 0.5, 0, 0}},
-		{"cifar10", "resnet110", ModeContrast, 4, Coefficients{1, 0, 0, 1}},
-		{"cifar10", "resnet110", ModeContrast, 8, Coefficients{5, 0, 0, 1}},
-		{"cifar10", "resnet110", ModeContrast, 16, Coefficients{5, 0, 0.5, 1}},
-		{"cifar10", "resnet32", ModeContrast, 2, Coefficients{5, 1, 0, 0}},
-		{"cifar10", "resnet32", ModeContrast, 4, Coefficients{6, 0, 1, 2}},
-		{"cifar10", "resnet32", ModeContrast, 8, Coefficients{5, 0, 0, 2}},
-		{"cifar10", "resnet32", ModeContrast, 16, Coefficients{5, 0.05, 0.2, 0.5}},
-		{"stl10", "resnet110", ModeContrast, 2, Coefficients{10, 1, 0, 0}},
-		{"stl10", "resnet110", ModeContrast, 4, Coefficients{20, 0.2, 5, 2}},
-		{"stl10", "resnet110", ModeContrast, 8, Coefficients{20, 0.2, 5, 1}},
-		{"stl10", "resnet110", ModeContrast, 16, Coefficients{20, 0.5, 10, 0.1}},
-		{"svhn", "resnet110", ModeContrast, 2, Coefficients{1, 0.1, 0, 0}},
-		{"svhn", "resnet110", ModeContrast, 4, Coefficients{5, 0, 0.5, 1}},
-		{"svhn", "resnet110", ModeContrast, 8, Coefficients{5, 0, 0.5, 2}},
-		{"svhn", "resnet110", ModeContrast, 16, Coefficients{5, 0.2, 0.5, 1}},
+		{"cifar10", "resnet32", ModeSoftmax, 16, Coefficients{5, 0.05, 0.2, 0.5}, false},
+		{"cifar10", "resnet110", ModeSoftmax, 55, Coefficients{5, 0, 0.5, 1}, false},
+		{"cifar10", "resnet110", ModeContrast, 2, Coefficients{5, 0.5, 0, 0}, false},
+		{"cifar10", "resnet110", ModeContrast, 4, Coefficients{1, 0, 0, 1}, false},
+		{"cifar10", "resnet110", ModeContrast, 8, Coefficients{5, 0, 0, 1}, false},
+		{"cifar10", "resnet110", ModeContrast, 16, Coefficients{5, 0, 0.5, 1}, false},
+		{"cifar10", "resnet32", ModeContrast, 2, Coefficients{5, 1, 0, 0}, false},
+		{"cifar10", "resnet32", ModeContrast, 4, Coefficients{6, 0, 1, 2}, false},
+		{"cifar10", "resnet32", ModeContrast, 8, Coefficients{5, 0, 0, 2}, false},
+		{"cifar10", "resnet32", ModeContrast, 16, Coefficients{5, 0.05, 0.2, 0.5}, false},
+		{"stl10", "resnet110", ModeContrast, 2, Coefficients{10, 1, 0, 0}, false},
+		{"stl10", "resnet110", ModeContrast, 4, Coefficients{20, 0.2, 5, 2}, false},
+		{"stl10", "resnet110", ModeContrast, 8, Coefficients{20, 0.2, 5, 1}, false},
+		{"stl10", "resnet110", ModeContrast, 16, Coefficients{20, 0.5, 10, 0.1}, false},
+		{"svhn", "resnet110", ModeContrast, 2, Coefficients{1, 0.1, 0, 0}, false},
+		{"svhn", "resnet110", ModeContrast, 4, Coefficients{5, 0, 0.5, 1}, false},
+		{"svhn", "resnet110", ModeContrast, 8, Coefficients{5, 0, 0.5, 2}, false},
+		{"svhn", "resnet110", ModeContrast, 16, Coefficients{5, 0.2, 0.5, 1}, false},
+		{"cifar10", "resnet110", ModeContrast, 2, Coefficients{5, 0.1, 0, 0}, true},
+		{"cifar10", "resnet110", ModeContrast, 3, Coefficients{5, 0, 5, 0.1}, true},
+		{"cifar10", "resnet110", ModeContrast, 4, Coefficients{5, 0, 5, 0.1}, true},
+		{"stl10", "resnet110", ModeContrast, 2, Coefficients{20, 1, 0, 0}, true},
+		{"stl10", "resnet110", ModeContrast, 3, Coefficients{20, 0.5, 5, 2}, true},
+		{"stl10", "resnet110", ModeContrast, 4, Coefficients{20, 0.5, 10, 1}, true},
+		{"imagenet", "resnet101", ModeContrast, 2, Coefficients{5, 0.75, 0, 0}, true},
+		{"imagenet", "resnet152", ModeContrast, 2, Coefficients{5, 1, 0, 0}, true},
 	}
 }
 
@@ -117,7 +130,7 @@ func (o Options) infoProTerms(n *model.Network, count int) (func(b *graph.Builde
 // network of that name cut into k modules: what the user asked for, else the
 // published set of data set, network, mode and k. Where nothing is published it is
 // the nearest set of the mode: of the same data set before that of another, of the
-// same network before that of another, then the one nearest in k. The data set
+// same network before that of another, of the same kind of cuts before the other, then the one nearest in k. The data set
 // synthetic has those of cifar10.
 func (o Options) CoefficientsName(network string, k int) (string, error) {
 	if o.Coefficients != "" {
@@ -136,6 +149,9 @@ func (o Options) CoefficientsName(network string, k int) (string, error) {
 		d := math.Abs(math.Log(float64(p.Modules) / float64(k)))
 		if p.Mode != mode {
 			continue
+		}
+		if p.Balanced != (o.Cuts == CutsBalanced) {
+			d += 5
 		}
 		if p.Network != network {
 			d += 10

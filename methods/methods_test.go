@@ -249,8 +249,20 @@ func TestInfoProCoefficients(t *testing.T) {
 			t.Errorf("%s with %+v: weights %v, want %v", c.network, c.o, got, c.want)
 		}
 	}
-	name, err := methods.Options{Dataset: "synthetic"}.CoefficientsName("resnet110", 55)
-	if err != nil || name != "cifar10-resnet110-softmax-55" {
-		t.Errorf("synthetic: got %q, %v, want cifar10's", name, err)
+	for _, c := range []struct {
+		o       methods.Options
+		network string
+		k       int
+		want    string
+	}{
+		{methods.Options{Dataset: "synthetic"}, "resnet110", 55, "cifar10-resnet110-softmax-55"},
+		{methods.Options{Dataset: "cifar10", Mode: methods.ModeContrast}, "resnet110", 3, "cifar10-resnet110-contrast-4"},
+		{methods.Options{Dataset: "cifar10", Mode: methods.ModeContrast, Cuts: "balanced"}, "resnet110", 3, "cifar10-resnet110-contrast-3-balanced"},
+		{methods.Options{Dataset: "stl10", Mode: methods.ModeContrast, Cuts: "balanced"}, "resnet110", 2, "stl10-resnet110-contrast-2-balanced"},
+		{methods.Options{Dataset: "imagenet", Mode: methods.ModeContrast}, "resnet101", 4, "imagenet-resnet101-contrast-2-balanced"},
+	} {
+		if name, err := c.o.CoefficientsName(c.network, c.k); err != nil || name != c.want {
+			t.Errorf("%s with %+v: got %q, %v, want %s", c.network, c.o, name, err, c.want)
+		}
 	}
 }

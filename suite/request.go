@@ -356,7 +356,7 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 		if err != nil {
 			return err
 		}
-		o := methods.Options{Mode: methods.Mode(spec.Options[optionMode]), Coefficients: r.Coefficients, Dataset: spec.Dataset}
+		o := methods.Options{Mode: methods.Mode(spec.Options[optionMode]), Coefficients: r.Coefficients, Dataset: spec.Dataset, Cuts: spec.Options[optionCuts]}
 		units := len(network.Units)
 		if spec.Options[optionCoefficients], err = o.CoefficientsName(network.Name, cmp.Or(modules, units)); err != nil {
 			return fmt.Errorf("infopro: %w", err)
