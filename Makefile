@@ -48,7 +48,7 @@ build/emu/%.o: % $(filter %.h,$(CUDA) $(NATIVE)) Makefile
 	@mkdir -p $(@D)
 	$(CXX) -x c++ -std=c++17 -O3 -fassociative-math -fno-signed-zeros -fno-trapping-math -Wall -Wextra -Werror -DLB_EMU -fPIC -fvisibility=hidden -c $< -o $@
 
-# The CUDA backend. scripts/cuda.sh finds compiler and libraries; no spilled register passes.
+# The CUDA backend. scripts/cuda.sh finds compiler and libraries; no spilled register passes, and no array in local memory.
 CUDA_LIB   := build/liblocalbench_cuda.so
 # Code for Hopper; GPUs from compute capability 8.0 on translate the rest when they load it.
 CUDA_ARCH  ?= -gencode arch=compute_90,code=sm_90 -gencode arch=compute_80,code=compute_80
@@ -78,7 +78,7 @@ build/gpu/%.cc.o: %.cc $(filter %.h,$(CUDA) $(NATIVE)) Makefile build/cuda.mk
 
 build/gpu/%.cu.o: %.cu $(filter %.h,$(CUDA) $(NATIVE)) Makefile build/cuda.mk
 	@mkdir -p $(@D)
-	$(NVCC) -std=c++17 -O3 -lineinfo -t 0 $(CUDA_ARCH) $(CUDA_INCLUDE) $(if $(WERROR),-Werror all-warnings) -Xptxas --warn-on-spills \
+	$(NVCC) -std=c++17 -O3 -lineinfo -t 0 $(CUDA_ARCH) $(CUDA_INCLUDE) $(if $(WERROR),-Werror all-warnings) -Xptxas --warn-on-spills,--warn-on-local-memory-usage \
 	  -Xcompiler -fPIC,-fvisibility=hidden,-Wall -c $< -o $@
 
 # What scripts/gpu-check.sh needs on a machine with a GPU and without Go: test binaries, the

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds nvcc, cuDNN, cuBLAS and the headers of cudnn-frontend, and prints them as make variables.
 # Looked at in this order: CUDA_HOME, CUDNN_HOME, CUDNN_FRONTEND; nvcc on the path and
-# /usr/local/cuda; the system's folders; pip's packages of the python that PYTHON names, and of
+# /usr/local/cuda*; the system's folders; pip's packages of the python that PYTHON names, and of
 # build/cuda, where `make cuda-deps` puts them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -28,7 +28,8 @@ for python in "${PYTHON:-python3}" build/cuda/bin/python3; do
   if site=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null); then sites+=("$site"); fi
 done
 on_path=$(command -v nvcc || true)
-homes=("${CUDA_HOME:-}" "${on_path:+$(dirname "$(dirname "$on_path")")}" /usr/local/cuda /usr)
+on_path=${on_path:+$(readlink -f "$on_path")} # where a link to it lies is not its home
+homes=("${CUDA_HOME:-}" "${on_path:+$(dirname "$(dirname "$on_path")")}" /usr/local/cuda /usr/local/cuda-[0-9]* /usr)
 dnns=("${CUDNN_HOME:-}" "${CUDA_HOME:-}" /usr/local/cuda)
 for site in "${sites[@]}"; do
   homes+=("$site/nvidia/cu13")

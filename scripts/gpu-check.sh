@@ -4,11 +4,12 @@
 #
 #   make gpu-pack               where there is Go: writes build/gpu-check/pack.tar.gz, which travels
 #   scripts/gpu-check.sh        on the GPU's machine, in a copy of this tree with the pack
+#   scripts/gpu-check.sh rest   there, what the calls before had no time for
 #   scripts/gpu-check.sh tune bench    there, the stages whose names have one of these words
 #
 # Stages run in the order of their worth; one that fails, or runs out of its time, is noted and the
-# next one goes on. All of them end within nine minutes; what they had no time for, a second call
-# runs by name, on what the first one built. $OUT (default build/gpu-check/out) gets results.json,
+# next one goes on. A call ends within nine minutes; later ones go on from what the first one built,
+# and build it if it is not there. $OUT (default build/gpu-check/out) gets results.json,
 # written again after every stage, log.txt, and the plan book book.json; a short table comes
 # last. The exit status is 1 if a stage failed.
 #
@@ -31,36 +32,56 @@ for file in engine.test methods.test benchctl benchpeer include; do
 done
 parts=$pack/parts # what the stages leave for the report
 book=$pack/book.json # outlives a call
+wanted=" $* "
+if [ "$*" = rest ]; then
+  # The names of earlier calls' stages of which the last word is that there was no time.
+  wanted=" $(awk -F'\t' '{last[$1] = $2} END {for (s in last) if (last[s] == "no time left") printf "^%s$ ", s}' "$pack/stages.txt" 2>/dev/null)"
+  if [ "$wanted" = " " ]; then
+    echo "gpu-check: no call before this one, on this machine, left a stage for want of time" >&2
+    exit 2
+  fi
+fi
 rm -rf "$parts" "$OUT"/{log.txt,results.json,book.json}
-if [ $# -eq 0 ]; then rm -rf "${pack:?}/lib" "$book"; fi
+if [ $# -eq 0 ]; then rm -rf "${pack:?}/lib" "$book" "$pack/stages.txt"; fi
 mkdir -p "$OUT" "$parts" "$pack/lib"
+if [ $# -gt 0 ] && [ ! -e "$pack/lib/liblocalbench_cuda.so" ]; then wanted+="^build$ "; fi
 export BENCHCTL_LIB_DIR=$pack/lib CUDNN_FRONTEND=$pack/include PYTHONUNBUFFERED=1 PATH=$PATH:/usr/local/cuda/bin:$pack/tools
 export OUT PYTHON pack parts device book
-wanted="$*"
+export own=kns=_ZN2lb # our own kernels: those of a library are not looked at for races
 limit=530 # seconds for all
 began=$SECONDS
 failed=0
 
+# asked tells whether one of the wanted words is in a stage's name.
+asked() {
+  local word
+  for word in $wanted; do
+    if grep -qE -- "$word" <<<"$1"; then return 0; fi
+  done
+  return 1
+}
+
 # stage NAME SECONDS COMMAND... runs a command for at most so long, or for what is left.
 stage() {
-  local name=$1 most=$2 left=$((limit - SECONDS + began)) from=$SECONDS status=ok
+  local name=$1 most=$2 left=$((limit - SECONDS + began)) from=$SECONDS status=ok late="out of time"
   shift 2
-  if [ -n "$wanted" ] && ! grep -qE "${wanted// /|}" <<<"$name"; then return 0; fi
+  if [ "$wanted" != "  " ] && ! asked "$name"; then return 0; fi
   echo "=== $name" >>"$OUT/log.txt"
   if [ "$left" -lt 5 ]; then
     status="no time left"
   else
-    if [ "$most" -gt "$left" ]; then most=$left; fi
+    if [ "$most" -gt "$left" ]; then most=$left late="no time left"; fi
     timeout --kill-after=5 "$most" bash -c "set -uo pipefail; $*" >>"$OUT/log.txt" 2>&1
     local code=$?
     if [ $code -eq 124 ] || [ $code -eq 137 ]; then
-      status="out of time"
+      status=$late
     elif [ $code -ne 0 ]; then
       status="failed ($code)"
     fi
   fi
-  printf '%s\t%s\t%s\n' "$name" "$status" "$((SECONDS - from))" >>"$parts/stages.txt"
-  "$PYTHON" scripts/gpu_report.py "$parts" "$OUT/results.json" >/dev/null
+  printf '%s\t%s\t%s\n' "$name" "$status" "$((SECONDS - from))" | tee -a "$pack/stages.txt" >>"$parts/stages.txt"
+  if [ -e "$book" ]; then cp "$book" "$OUT"; fi # a stage that is cut short may have begun one
+  "$PYTHON" scripts/gpu_report.py "$parts" "$OUT/results.json" >/dev/null || true # said again at the end
   echo "gpu-check: $name: $status, $((SECONDS - from)) s" >&2
   if [ "$status" != ok ]; then
     failed=1
@@ -88,26 +109,30 @@ build() {
   if [ "$device" = emu ]; then
     make --silent emu && cp build/liblocalbench_emu.so "$BENCHCTL_LIB_DIR/liblocalbench_cuda.so"
   else # warnings of a compiler that we do not know are no errors
-    make -j"$(nproc)" cuda WERROR= && cp build/liblocalbench_cuda.so "$BENCHCTL_LIB_DIR"
+    make -j"$(nproc)" cuda WERROR= && rm -f "$BENCHCTL_LIB_DIR/carried" && cp build/liblocalbench_cuda.so "$BENCHCTL_LIB_DIR"
   fi
 }
 
-# tests PROGRAM PATTERN [WRAPPER...] runs tests of a carried program, in their package's folder.
+# tests PROGRAM PATTERN [WRAPPER...] runs tests of a carried program, in their package's folder. Of
+# those that pass it tells how many there are, and which took seconds.
 tests() {
   local program=$1 pattern=$2 folder=core/engine
   shift 2
   if [ "$program" = methods.test ]; then folder=methods; fi
   cd "$folder" && "$@" "$pack/$program" -cuda -library "$BENCHCTL_LIB_DIR" -test.v -test.run "$pattern" -test.timeout 9m |
-    grep -vE '^ *(=== RUN|--- PASS)'
+    awk '/^ *=== RUN/ {next} /^ *--- PASS/ {passed++; if ($NF ~ /^\(0\./) next} {print} END {print passed + 0, "tests passed"}'
 }
 
-# sanitize TOOL PATTERN: the signals by which Go's scheduler stops its threads are left out.
+# sanitize TOOL PATTERN [FLAGS...]: the signals by which Go's scheduler stops its threads are left out,
+# and so are calls that a library makes to see whether they fail; our own are checked one by one.
 sanitize() {
+  local tool=$1 pattern=$2
+  shift 2
   export GODEBUG=asyncpreemptoff=1
   if [ "$device" = emu ]; then
-    tests engine.test "$2"
+    tests engine.test "$pattern"
   else
-    tests engine.test "$2" compute-sanitizer --tool "$1" --error-exitcode 9
+    tests engine.test "$pattern" compute-sanitizer --tool "$tool" --error-exitcode 9 --report-api-errors no "$@"
   fi
 }
 
@@ -157,11 +182,11 @@ profile() {
   "$pack/benchctl" profile --backend cuda --precision tf32 --networks "$network" --methods "$1" --aux-depths 3 --batch "$batch" --format json
 }
 
+# tune: the convolutions of ResNet-32 are those of ResNet-110. The book is written after each method.
 tune() {
   local precision
-  for precision in bf16 tf32; do
-    "$pack/benchctl" tune --backend cuda --precision "$precision" --networks resnet110,resnet32 --methods bp,auglocal --aux-depths 3 --batch 1024 --book "$book" || return
-    cp "$book" "$OUT"
+  for precision in tf32 bf16; do
+    "$pack/benchctl" tune --backend cuda --precision "$precision" --networks resnet110 --methods bp,auglocal --aux-depths 3 --batch 1024 --book "$book" || return
   done
 }
 
@@ -172,36 +197,42 @@ if [ "$device" = emu ]; then golden=$golden/resnet32_bp; fi
 
 stage versions 60 versions
 if ! stage build 200 build && [ "$device" = cuda ] && [ -e "$pack/liblocalbench_cuda.so" ]; then
-  # The pack's own, which was linked elsewhere: the libraries are those of PyTorch.
+  # The pack's own, which was linked elsewhere.
   echo "gpu-check: the library that came with the pack is used" | tee -a "$OUT/log.txt" >&2
   cp "$pack/liblocalbench_cuda.so" "$BENCHCTL_LIB_DIR"
+  touch "$pack/lib/carried"
+fi
+if [ -e "$pack/lib/carried" ]; then # the libraries below it are those of PyTorch
   site=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   export LD_LIBRARY_PATH=$site/nvidia/cudnn/lib:$site/nvidia/cu13/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi
-stage parity 100 'tests engine.test "TestParity/(threads|tf32|own)|TestSameBits|TestOwn|TestCUDA|TestPlanBook"'
+stage parity 150 'tests engine.test "TestParity/(threads|tf32|own)|TestSameBits|TestOwn|TestCUDAChooses|TestPlanBook|TestLarge"'
 stage golden 120 "tests methods.test $golden"
-stage modes 60 'tests methods.test "TestModes|TestPoison"'
-stage bench-tf32 80 'bench resnet110 3 tf32 bp,auglocal'
-if [ "$device" = cuda ]; then
-  stage ceilings 30 '"$PYTHON" scripts/gpu_ceilings.py | tee "$parts/ceilings.json"'
-  stage tune 120 tune
-  if [ -e "$book" ]; then stage bench-tuned-tf32 80 'bench resnet110 3 tf32 bp,auglocal'; fi
-fi
-stage bench-bf16 80 'bench resnet110 3 bf16 bp,auglocal'
-stage epoch 60 epoch
+stage bench-tf32 110 'bench resnet110 3 tf32 bp,auglocal'
+stage bench-bf16 110 'bench resnet110 3 bf16 bp,auglocal'
+if [ "$device" = cuda ]; then stage ceilings 30 '"$PYTHON" scripts/gpu_ceilings.py | tee "$parts/ceilings.json"'; fi
 stage profile 60 'profile bp,auglocal >"$parts/profile.json"'
+stage memcheck 120 'sanitize memcheck TestParity/scattered'
+if [ "$device" = cuda ]; then
+  stage tune 150 tune
+  stage bench-tuned-tf32 60 '[ -e "$book" ] && bench resnet110 3 tf32 bp,auglocal -peer-device none'
+  stage bench-tuned-bf16 60 '[ -e "$book" ] && bench resnet110 3 bf16 bp,auglocal -peer-device none'
+  stage compiled-bf16 150 'peer bp --precision bf16 --compile'
+  stage compiled-tf32 150 'peer bp --precision tf32 --compile'
+fi
+stage epoch 90 epoch
+stage modes 120 'tests methods.test "TestModes|TestPoison"'
+stage ops 60 ops
+stage bench-f32 60 'bench resnet110 3 f32 bp'
 stage overlap 40 'for n in 2 3; do bench resnet110 3 tf32 auglocal -overlap $n -peer-device none || exit; done'
 # Three fifths of what PyTorch is predicted to allocate.
 stage budget 40 'bench resnet110 3 tf32 bp -budget 4.8GiB -peer-device none && bench resnet110 3 tf32 auglocal -budget 488MiB -workspace-limit 64MiB -peer-device none'
-stage ops 60 ops
-stage memcheck 120 'sanitize memcheck TestParity/scattered'
 stage bench-resnet32 60 'bench resnet32 2 tf32 bp,auglocal'
+stage engine 60 'tests engine.test "TestOverlap|TestMixed|TestOutOfMemory"'
 if [ "$device" = cuda ]; then
-  stage peer-compiled 120 'peer bp --precision bf16 --compile && peer bp --precision tf32 --compile'
-  stage racecheck 60 'sanitize racecheck "TestParity/(threads|own)"'
-  stage synccheck 40 'sanitize synccheck "TestParity/(threads|own)"'
-  # Reads of a value's last piece may reach into the padding behind it: they are reported here.
-  stage initcheck 40 'sanitize initcheck TestParity/scattered'
+  stage racecheck 90 'sanitize racecheck "TestParity/(threads|own)" --kernel-name $own'
+  stage synccheck 60 'sanitize synccheck "TestParity/(threads|own)" --kernel-name $own'
+  stage initcheck 60 'sanitize initcheck TestParity/scattered'
 fi
 
 "$PYTHON" scripts/gpu_report.py "$parts" "$OUT/results.json"

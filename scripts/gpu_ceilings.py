@@ -42,12 +42,10 @@ def main() -> None:
     target = torch.empty_like(source)
     copied = 2 * source.nbytes / seconds(lambda: target.copy_(source))
     del source, target
-    torch.backends.cuda.matmul.allow_tf32 = True
-    rates = {
-        "copy_bytes_per_second": copied,
-        "tf32_flops_per_second": product_rate(torch.float32),
-        "bf16_flops_per_second": product_rate(torch.bfloat16),
-    }
+    rates = {"copy_bytes_per_second": copied}
+    for name, dtype in {"f32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}.items():
+        torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+        rates[f"{name}_flops_per_second"] = product_rate(dtype)
     print(json.dumps(rates))
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 DATA_SHEET = {
     "copy_bytes_per_second": 3.35e12,
+    "f32_flops_per_second": 67e12,
     "tf32_flops_per_second": 494.7e12,
     "bf16_flops_per_second": 989.4e12,
 }

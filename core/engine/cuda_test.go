@@ -289,6 +289,107 @@ func TestBadProperties(t *testing.T) {
 	}
 }
 
+// oneConvolution is a forward convolution of 24 channels, which has no kernel of our own.
+func oneConvolution(t *testing.T) *graph.Graph {
+	t.Helper()
+	b := graph.NewBuilder(false)
+	b.Output(b.Conv(b.Input("x", graph.Shape{8, 16, 16, 24}, graph.TypeF32), b.Input("w", graph.Shape{24, 3, 3, 24}, graph.TypeF32), nil, graph.ConvOptions{Padding: 1}))
+	g, err := b.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// TestPlanBookMismatch plans with books that are not of this cuDNN or GPU: an engine that is not
+// there, and one that needs another workspace than the book says, are errors.
+func TestPlanBookMismatch(t *testing.T) {
+	engine.SearchIn(cudaLibrary(t))
+	g := oneConvolution(t)
+	prepare := func(book string) (engine.Program, error) {
+		d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly, TF32: true, PlanBook: book, Properties: string(knownGPUs(t)[0].Properties)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { d.Close() })
+		if d.Facts()["library"] == "none" {
+			t.Skip("the host's stand-in plays the GPU: it has no plan book")
+		}
+		return d.Prepare(g)
+	}
+	p, err := prepare("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := p.(engine.Chooser).Choices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, err := prepare(line); err != nil || !slices.Equal(q.Scratch(), p.Scratch()) {
+		t.Fatalf("the right book: got %v", err)
+	}
+	fields := strings.Split(line, "\t")
+	for want, change := range map[string]func(f []string){
+		"is not there: the book is of another cuDNN or GPU": func(f []string) { f[1] = "123456" },
+		"bytes of workspace, the book says 77":              func(f []string) { f[3] = "77" },
+		"want signature, engine, knobs":                     func(f []string) { f[3] = "much" },
+	} {
+		changed := slices.Clone(fields)
+		change(changed)
+		d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly, TF32: true, PlanBook: strings.Join(changed, "\t"), Properties: string(knownGPUs(t)[0].Properties)})
+		if err == nil {
+			_, err = d.Prepare(g)
+			d.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "plan book: ") {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// TestWorkspaceEstimated plans for a GPU of which nothing is known and that the book does not have: the
+// kernel says that its workspace is an estimate.
+func TestWorkspaceEstimated(t *testing.T) {
+	engine.SearchIn(cudaLibrary(t))
+	d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if d.Facts()["library"] == "none" {
+		t.Skip("the host's stand-in plays the GPU: it has no cuDNN")
+	}
+	p, err := d.Prepare(oneConvolution(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if got := p.Kernels()[0]; got != "cuDNN, workspace estimated" {
+		t.Errorf("got %q, want an estimate", got)
+	}
+}
+
+// TestLargeTensors: a tensor of 2^31 elements is refused, one of a row less is not.
+func TestLargeTensors(t *testing.T) {
+	backends := enginetest.Backends()
+	d := enginetest.Open(t, backends[len(backends)-1], engine.Options{})
+	for rows, want := range map[int64]string{1 << 16: "a tensor of 2147483648 elements, want at most 2147483647: a smaller batch fits", 1<<16 - 1: ""} {
+		b := graph.NewBuilder(false)
+		b.Output(b.ReLU(b.Input("x", graph.Shape{rows, 1 << 15}, graph.TypeF32)))
+		g, err := b.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := d.Prepare(g)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%d rows: got %v, want %q", rows, err, want)
+		}
+		if err == nil {
+			p.Close()
+		}
+	}
+}
+
 const ownConvolution = "own, tensor cores"
 
 // TestPlanBookNamesOwnKernel plans with a book whose line is the backend's own kernel (engine -1): the

@@ -101,12 +101,13 @@ func (o options) run() error {
 		}
 		return o.printFloors(os.Stdout, methods)
 	}
-	for _, method := range methods {
+	var failed error
+	for _, method := range methods { // one that fails does not keep the others from being timed
 		if err := o.compare(method); err != nil {
-			return fmt.Errorf("%s: %w", method, err)
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", method, err))
 		}
 	}
-	return nil
+	return failed
 }
 
 // summary is the last line of both sides.
@@ -146,6 +147,7 @@ func (o options) compare(method string) error {
 	if err != nil {
 		return err
 	}
+	defer ours.stop()
 	if o.peerDevice == "none" {
 		return o.alone(method, ours)
 	}
@@ -159,13 +161,17 @@ func (o options) compare(method string) error {
 		theirs = append(theirs, "--compile")
 	}
 	peer, err := start(o.python, append(theirs, shared...))
-	if err != nil {
+	if err == nil {
+		defer peer.stop()
+	}
+	if err := ours.warm(); err != nil { // both are, before either is timed
 		return err
 	}
-	for _, s := range []*side{ours, peer} { // both are warm before either is timed
-		if err := s.warm(); err != nil {
-			return err
-		}
+	if err == nil {
+		err = peer.warm()
+	}
+	if err != nil { // ours is worth having without it
+		return errors.Join(fmt.Errorf("the peer: %w", err), o.alone(method, ours))
 	}
 	var ratios []float64
 	for range o.turns {
@@ -294,6 +300,12 @@ func (s *side) quit() (sum summary, err error) {
 	return sum, s.command.Wait()
 }
 
+// stop ends a side that has not been told to quit: it is not to hold the GPU's memory.
+func (s *side) stop() {
+	_ = s.command.Process.Kill() // has ended already, if all went well
+	_ = s.command.Wait()
+}
+
 func (s *side) answer(to any) error {
 	line, err := s.out.ReadBytes('\n')
 	if err != nil {
@@ -339,8 +351,8 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := meter.Self().ResetPeak(); err != nil {
-		return err
+	if err := meter.Self().ResetPeak(); err != nil && o.backend == "cpu" {
+		return err // on a GPU nobody looks at the memory of the process
 	}
 	session, err := train.NewSession(device, options)
 	if err != nil {
@@ -378,9 +390,17 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	for _, f := range floorsOf(session.Training.Graph) {
 		least.add(f)
 	}
-	sum := summary{Baseline: *baseline.ResidentBytes, Peak: *peak.PeakBytes, Planned: session.Training.Profile.PlannedPeakBytes,
+	sum := summary{Baseline: known(baseline.ResidentBytes), Peak: known(peak.PeakBytes), Planned: session.Training.Profile.PlannedPeakBytes,
 		Arena: session.ArenaBytes(), Floor: &least, Facts: device.Facts()}
 	return json.NewEncoder(out).Encode(sum)
+}
+
+// known is a number of bytes; 0 where the system does not tell.
+func known(bytes *int64) int64 {
+	if bytes == nil {
+		return 0
+	}
+	return *bytes
 }
 
 // obey answers "run K" until "quit" or the end of the input; trace gives the seconds of the ops

@@ -106,7 +106,8 @@ struct scattered : allocation {
     if (!p) {
       p = std::make_unique<allocation>(rounded);
       // Pieces of 16 bytes may reach beyond the end; what lies there is no number that matters.
-      if (size < rounded) checked(cudaMemset(p->data + size, 0, rounded - size), "clearing an arena's padding");
+      if (size < rounded)
+        checked(cudaMemset(p->data + size, 0, rounded - size), "clearing an arena's padding");
     }
     return p->data;
   }
@@ -172,6 +173,12 @@ struct gpu_program : program {
 };
 
 gpu_program &mine(program &p) { return static_cast<gpu_program &>(p); }
+
+// catch_up lets a stream wait for the copies of the next batch, which go beside it.
+void catch_up(gpu_program &p, cudaStream_t stream) {
+  if (p.pending) checked(cudaStreamWaitEvent(stream, p.copied, 0), "waiting for a copy");
+  p.pending = false;
+}
 
 bool overlap(const uint8_t *a, int64_t n, const uint8_t *b, int64_t m) { return a < b + m && b < a + n; }
 
@@ -432,6 +439,7 @@ void gpu::copy_out(void *to, const uint8_t *from, uint64_t bytes) {
 void gpu::read(program &base, const value &v, void *to) {
   gpu_program &p = mine(base);
   auto found = p.outputs.find(&v);
+  catch_up(p, stream);
   if (!p.gathered || found == p.outputs.end()) return copy_out(to, v.data, static_cast<uint64_t>(v.bytes));
   checked(cudaEventSynchronize(p.gathered), "waiting for the device");
   std::memcpy(to, p.numbers + found->second, sizeof(float));
@@ -450,7 +458,10 @@ void gpu::write(program &base, value &v, const void *from) {
   // What the program under way has read already is copied beside it.
   bool beside = p.batch.count(&v) != 0 && last_ == &p && p.early;
   cudaStream_t to = beside ? copies_ : stream;
-  if (beside) checked(cudaStreamWaitEvent(to, p.taken, 0), "waiting for the device");
+  if (beside)
+    checked(cudaStreamWaitEvent(to, p.taken, 0), "waiting for the device");
+  else
+    catch_up(p, stream);
   slot &s = slots_[next_];
   next_ = (next_ + 1) % slot_count;
   auto bytes = static_cast<uint64_t>(v.bytes);
@@ -526,8 +537,7 @@ cudaGraphExec_t gpu::capture(program &p, uint64_t first, uint64_t last, int32_t 
 void gpu::run(program &base, uint64_t first, uint64_t last, int32_t &at) {
   gpu_program &p = mine(base);
   range &r = p.ranges[{first, last}];
-  if (p.pending) checked(cudaStreamWaitEvent(stream, p.copied, 0), "waiting for a copy");
-  p.pending = false;
+  catch_up(p, stream);
   // The ops that read the batch are no part of the graph: behind them the next one may come.
   uint64_t from = first == 0 && p.head < last ? p.head : first;
   bool alone = last - from < 2;  // one op needs no graph

@@ -89,8 +89,8 @@ struct conv_weights_each {
         }
         for (int j = 0; j < few; j++) sum[j] += line[j];
       }
-    for (int j = 0; j < count; j++)
-      narrow(static_cast<float>(sum[j]), dw[((k * g.r + r) * g.s + s) * inner + c + j]);
+    for (int j = 0; j < few; j++)
+      if (j < count) narrow(static_cast<float>(sum[j]), dw[((k * g.r + r) * g.s + s) * inner + c + j]);
   }
 };
 
