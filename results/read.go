@@ -43,8 +43,10 @@ type Warning struct {
 	Err  error
 }
 
-// String is the sentence for a report; the error names the file.
-func (w Warning) String() string { return "skipped " + w.Err.Error() }
+// String is the sentence for a report, one line; the error names the file.
+func (w Warning) String() string {
+	return "skipped " + strings.ReplaceAll(w.Err.Error(), "\n", "; ")
+}
 
 // Read reads the record in one file. Older schemas are migrated; a newer one is
 // a *NewerSchemaError. Fields that the schema does not have are passed over.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 type reproduceFlags struct {
 	table, scale, quirks, published, out, dataDir, format string
 	request                                               suite.Request // seeds, what is held out, and what computes
+	methods, networks                                     []string      // of the cells; empty: all
 	noRun, quiet                                          bool
 }
 
@@ -46,6 +48,8 @@ func reproduceCommand(env Env) *cobra.Command {
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "table", "name", "", "cifar10, infopro-cifar10, svhn, stl10, imagenet, memory, or ablation: its parts are ablation-selection, -pyramid and -depth", word(&f.table))
+	define(flags, "methods", "names", "", "only cells of these methods, comma separated", words(&f.methods))
+	define(flags, "networks", "names", "", "only cells of these networks, comma separated", words(&f.networks))
 	define(flags, "scale", "name", f.scale, "full: the paper's epochs; reduced: a tenth; smoke: one epoch of 2048 samples", word(&f.scale))
 	define(flags, "seeds", "count or list", "1", "3: the seeds 1 to 3; 1,2,5: these seeds", seeds(&f.request.Seeds))
 	define(flags, "quirks", "name", f.quirks, "paper: as the published programs do: the best epoch on the test set, stl10 with 100 classes, memory with the search for algorithms, and what run --quirks says; none: what is right, the last epoch or that of --val-fraction", word(&f.quirks))
@@ -116,7 +120,17 @@ func (f *reproduceFlags) cells() ([]published.Cell, error) {
 	if err != nil {
 		return nil, err
 	}
-	return published.Table(cells, f.table)
+	if cells, err = published.Table(cells, f.table); err != nil {
+		return nil, err
+	}
+	all := len(cells)
+	cells = slices.DeleteFunc(cells, func(c published.Cell) bool {
+		return len(f.methods) > 0 && !slices.Contains(f.methods, c.Method) || len(f.networks) > 0 && !slices.Contains(f.networks, c.Network)
+	})
+	if len(cells) == 0 {
+		return nil, fmt.Errorf("table: none of the %d cells of %s is of methods %s and networks %s", all, f.table, cmp.Or(strings.Join(f.methods, ","), "any"), cmp.Or(strings.Join(f.networks, ","), "any"))
+	}
+	return cells, nil
 }
 
 func (f *reproduceFlags) check() error {

@@ -12,6 +12,8 @@
 //     threshold cannot be excluded: the upper end of its confidence interval is
 //     beyond. So a real change of the threshold's size is found, and a significant
 //     but small one is none.
+//   - Repetitions are exchangeable, the tests assume nothing else. A machine that is slower for
+//     a whole session is not told from a slower program; measuring again (Confirm) helps.
 package compare
 
 import (

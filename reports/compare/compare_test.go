@@ -227,6 +227,9 @@ func outputsCase() (Comparison, []results.Record) {
 	old[0].Memory.ByPhase, new[0].Memory.ByPhase = map[string]int64{"forward": 900, "backward": 1000}, map[string]int64{"forward": 900, "backward": 1001}
 	old[0].Memory.Top = []results.Value{{Name: "a", Category: "saved activations", Bytes: 900}}
 	new[0].Memory.Top = []results.Value{{Name: "a", Category: "saved activations", Bytes: 901}}
+	old[0].Memory.ByModule = []results.ModuleBytes{{Module: 0, Name: "module0", Bytes: 900}, {Module: 1, Name: "module1", Bytes: 100}}
+	new[0].Memory.ByModule = []results.ModuleBytes{{Module: 0, Name: "module0", Bytes: 901}, {Module: 1, Name: "module1", Bytes: 100}}
+	old[0].Memory.PeakOp, new[0].Memory.PeakOp = "conv at module0/b (backward, op 7)", "conv at module0/a (backward, op 8)"
 	old[0].Environment.Commit, new[0].Environment.Commit = "0123456789abcdef", "fedcba9876543210"
 	return Run(old, new, Defaults()), new
 }

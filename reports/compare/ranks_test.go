@@ -3,6 +3,7 @@ package compare
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -10,6 +11,10 @@ import (
 // 5, 3, 1): one way of the 20 to choose three has all of them. Of 1 2 6 against 3 4 5 the three best
 // are two of mine, 8 or more of the doubled 9 are in 4 ways: 5, 3 and any of 1, 0, 0, 0.
 func TestBetterHalfByHand(t *testing.T) {
+	// 1 3 against 2 2 4: places 1, 2.5, 2.5, 4, 5, doubled scores 4, 1, 1, 0, 0.
+	if scores, mine := halfScores([]float64{3, 1}, []float64{2, 4, 2}, 1); !slices.Equal(scores, []int{4, 1, 1, 0, 0}) || mine != 4 {
+		t.Errorf("scores %v, %d of the first, want 4 1 1 0 0 and 4", scores, mine)
+	}
 	for _, c := range []struct {
 		a, b   []float64
 		better float64
