@@ -23,7 +23,8 @@ type tiny struct {
 
 // tinyNetworks has one of each kind of block.
 func tinyNetworks() []tiny {
-	return []tiny{{"resnet20", []int{0, 1, 4, 7}}, {"resnet50", []int{0, 1, 4}}, {"vgg11", []int{0, 1, 2}}}
+	return []tiny{{"resnet20", []int{0, 1, 4, 7}}, {"resnet50", []int{0, 1, 4}}, {"vgg11", []int{0, 1, 2}},
+		{"mobilenetv2", []int{0, 1, 2, 3}}, {"regnetx400mf", []int{0, 1, 2, 3}}}
 }
 
 // tinySession trains a few units of ResNet-20 under a method.

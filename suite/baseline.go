@@ -12,15 +12,17 @@ import (
 // PlannedMemory plans the step of every network under every method for CIFAR-10, as records
 // without a run. Without the name of a GPU that is at batch 128, plain and with recomputed normalisations, on
 // a backend without scratch memory: figures that are the same on every machine. For a GPU it
-// is at batch 1024 in tf32 and in bf16, with the engines that it would have: figures that are the
-// same wherever the backend has the same version of cuDNN, which the records name.
+// is the networks for images of that size at batch 1024, in tf32 and in bf16, with the engines that it
+// would have: figures that are the same wherever the backend has the same version of cuDNN, which the records name.
 func PlannedMemory(gpu string) ([]results.Record, error) {
 	var names, all []string
 	for _, m := range methods.List() {
 		names = append(names, m.Name)
 	}
 	for _, n := range networks.List() {
-		all = append(all, n.Name)
+		if gpu == "" || n.Small {
+			all = append(all, n.Name)
+		}
 	}
 	request := Request{Methods: names, Networks: all, Datasets: []string{"cifar10"}}
 	var requests []Request

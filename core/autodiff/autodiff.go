@@ -164,6 +164,8 @@ func gradientRule(k graph.Kind) func(*walk, *graph.Op) {
 		return normApply
 	case graph.KindReLU:
 		return relu
+	case graph.KindSiLU:
+		return silu
 	case graph.KindAdd:
 		return add
 	case graph.KindMaxPool:

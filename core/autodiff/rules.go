@@ -32,7 +32,11 @@ func normApply(w *walk, op *graph.Op) {
 }
 
 func relu(w *walk, op *graph.Op) {
-	w.give(op.Operands[0], w.b.ReLUBackward(w.gradients[op.Results[0]], op.Results[0]))
+	w.give(op.Operands[0], w.b.ReLUBackward(op, w.gradients[op.Results[0]]))
+}
+
+func silu(w *walk, op *graph.Op) {
+	w.give(op.Operands[0], w.b.SiLUBackward(op, w.gradients[op.Results[0]]))
 }
 
 // add passes the same value to both sides; nothing is copied.

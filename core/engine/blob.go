@@ -78,7 +78,8 @@ func (b *blob) attributes(a graph.Attributes) {
 		b.i64(x)
 	}
 	b.i64(a.Groups)
-	for _, x := range []bool{a.ReLU, a.Bias, a.CountPadding, a.Nesterov, a.Reflect, a.Flip} {
+	b.i64(int64(a.Activation))
+	for _, x := range []bool{a.Bias, a.CountPadding, a.Nesterov, a.Reflect, a.Flip} {
 		b.flag(x)
 	}
 	b.i64(a.Classes)

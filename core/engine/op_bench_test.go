@@ -72,7 +72,10 @@ func families(element graph.ElementType) []family {
 		v := channels(b, shape[3], "mean", "variance", "gamma", "beta")
 		b.NormApply(tensor(b, "x", shape), v[0], v[1], v[2], v[3], 1e-5)
 		op := b.Ops()[len(b.Ops())-1]
-		if op.Attr.ReLU = relu; residual {
+		if relu {
+			op.Attr.Activation = graph.ActivationReLU
+		}
+		if residual {
 			op.Operands[5] = tensor(b, "residual", shape)
 		}
 		return op
@@ -86,11 +89,19 @@ func families(element graph.ElementType) []family {
 		b.Conv(tensor(b, "x", shape), w, nil, graph.ConvOptions{Padding: 1})
 		return b.Ops()[len(b.Ops())-1]
 	}
+	depthwise := func(b *builder, shape []int64) *graph.Op {
+		w := tensor(b, "weight", []int64{shape[3], 3, 3, 1})
+		b.Conv(tensor(b, "x", shape), w, nil, graph.ConvOptions{Padding: 1, Groups: shape[3]})
+		return b.Ops()[len(b.Ops())-1]
+	}
 	window := graph.PoolOptions{Kernel: [2]int64{3, 3}, Stride: [2]int64{2, 2}, Padding: [2]int64{1, 1}}
 	all := []family{
 		{"conv", func(b *builder, s ...int64) { conv(b, s) }, 0},
 		{"conv_backward_data", func(b *builder, s ...int64) { b.ConvBackwardData(conv(b, s), tensor(b, "dy", s)) }, 0},
 		{"conv_backward_weights", func(b *builder, s ...int64) { b.ConvBackwardWeights(conv(b, s), tensor(b, "dy", s)) }, 0},
+		{"depthwise", func(b *builder, s ...int64) { depthwise(b, s) }, 0},
+		{"depthwise_backward_data", func(b *builder, s ...int64) { b.ConvBackwardData(depthwise(b, s), tensor(b, "dy", s)) }, 0},
+		{"depthwise_backward_weights", func(b *builder, s ...int64) { b.ConvBackwardWeights(depthwise(b, s), tensor(b, "dy", s)) }, 0},
 		{"norm_stats", func(b *builder, s ...int64) { b.NormStats(tensor(b, "x", s), nil, nil, 0.1) }, 1},
 		{"norm_apply", func(b *builder, s ...int64) { apply(b, s, true, false) }, 2},
 		{"norm_apply_residual", func(b *builder, s ...int64) { apply(b, s, true, true) }, 3},

@@ -3,11 +3,28 @@ package graph
 import "fmt"
 
 // ReLU adds y = max(x, 0).
-func (b *Builder) ReLU(x *Value) *Value { return b.first(KindReLU, Attributes{}, x) }
+func (b *Builder) ReLU(x *Value) *Value {
+	return b.first(KindReLU, Attributes{Activation: ActivationReLU}, x)
+}
 
-// ReLUBackward adds dx = dy where y > 0, else 0; y is the result of ReLU.
-func (b *Builder) ReLUBackward(dy, y *Value) *Value {
-	return b.first(KindReLUBackward, Attributes{}, dy, y)
+// ReLU6 adds y = min(max(x, 0), 6).
+func (b *Builder) ReLU6(x *Value) *Value {
+	return b.first(KindReLU, Attributes{Activation: ActivationReLU6}, x)
+}
+
+// ReLUBackward adds dx = dy where the result of relu, a ReLU or a ReLU6, is above 0 and below
+// its bound, else 0.
+func (b *Builder) ReLUBackward(relu *Op, dy *Value) *Value {
+	return b.first(KindReLUBackward, Attributes{Activation: relu.Attr.Activation}, dy, relu.Results[0])
+}
+
+// SiLU adds y = x / (1 + exp(-x)).
+func (b *Builder) SiLU(x *Value) *Value { return b.first(KindSiLU, Attributes{}, x) }
+
+// SiLUBackward adds dx = dy * s * (1 + x*(1-s)) with s = 1 / (1 + exp(-x)), from the operand
+// of silu: its result need not be kept.
+func (b *Builder) SiLUBackward(silu *Op, dy *Value) *Value {
+	return b.first(KindSiLUBackward, Attributes{}, dy, silu.Operands[0])
 }
 
 // Add adds the elementwise sum of two values of one shape.
@@ -62,11 +79,21 @@ func elementwiseRule(k Kind) rule {
 		}
 		return []resultType{{"y", x.Shape, x.Type, category}}, wantShape(x.Shape, op.Operands[1:]...)
 	}
+	rectified := func(op *Op) ([]resultType, error) {
+		if !op.Attr.Activation.Rectifies() {
+			return nil, fmt.Errorf("activation %d, want %d or %d, which rectify", op.Attr.Activation, ActivationReLU, ActivationReLU6)
+		}
+		return same(op)
+	}
 	switch k {
 	case KindReLU:
-		return rule{name: "relu", operands: []string{"x"}, results: same, inPlace: []Pair{{0, 0}}}
+		return rule{name: "relu", operands: []string{"x"}, results: rectified, inPlace: []Pair{{0, 0}}}
 	case KindReLUBackward:
-		return rule{name: "relu_backward", operands: []string{"dy", "y"}, results: same, inPlace: []Pair{{0, 0}, {0, 1}}}
+		return rule{name: "relu_backward", operands: []string{"dy", "y"}, results: rectified, inPlace: []Pair{{0, 0}, {0, 1}}}
+	case KindSiLU:
+		return rule{name: "silu", operands: []string{"x"}, results: same, inPlace: []Pair{{0, 0}}}
+	case KindSiLUBackward:
+		return rule{name: "silu_backward", operands: []string{"dy", "x"}, results: same, inPlace: []Pair{{0, 0}, {0, 1}}}
 	case KindAdd:
 		return rule{name: "add", operands: []string{"x", "y"}, results: same, inPlace: []Pair{{0, 0}, {0, 1}}}
 	case KindDetach:

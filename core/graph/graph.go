@@ -196,7 +196,7 @@ type Attributes struct {
 	Output       [2]int64   // height and width of the result, where not implied
 	Input        [4]int64   // shape of the forward op's input, for its backward op
 	Groups       int64      // convolution groups
-	ReLU         bool       // norm_apply and its backward: rectify the result
+	Activation   Activation // relu, norm_apply and its backward: of the result
 	Bias         bool       // the backward op also gives the bias gradient
 	CountPadding bool       // average pooling divides by the full window
 	Nesterov     bool       // sgd
@@ -214,6 +214,20 @@ type Attributes struct {
 	// cast, normalize_image, and the gradients of losses over logits.
 	Element ElementType
 }
+
+// Activation is a function of each element.
+type Activation uint8
+
+// The activations. The numbers are part of the program format.
+const (
+	ActivationNone  Activation = iota // x
+	ActivationReLU                    // max(x, 0)
+	ActivationReLU6                   // min(max(x, 0), 6)
+	ActivationSiLU                    // x / (1 + exp(-x))
+)
+
+// Rectifies reports whether the gradient passes or does not: then the result says where.
+func (a Activation) Rectifies() bool { return a == ActivationReLU || a == ActivationReLU6 }
 
 // Graph is a step program. The zero value is not useful; see Builder.
 type Graph struct {

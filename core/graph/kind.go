@@ -46,6 +46,8 @@ const (
 	KindAverage
 	KindAugment
 	KindCast
+	KindSiLU
+	KindSiLUBackward
 	kindCount
 )
 
@@ -87,7 +89,7 @@ func (k Kind) rule() rule {
 		return convRule(k)
 	case KindNormStats, KindNormApply, KindNormBackward:
 		return normRule(k)
-	case KindReLU, KindReLUBackward, KindAdd, KindDetach, KindNormalizeImage, KindCast:
+	case KindReLU, KindReLUBackward, KindAdd, KindDetach, KindNormalizeImage, KindCast, KindSiLU, KindSiLUBackward:
 		return elementwiseRule(k)
 	case KindAugment:
 		return rule{name: "augment", operands: []string{"images", "words"}, results: augmentShape}

@@ -1,18 +1,21 @@
 package graph
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Batch normalisation over N, H and W, by channel. It is three ops, so that the
 // normalised tensor can be made again in the backward pass without a second
 // update of the running statistics, and so that inference uses the same kernel:
 //
 //	norm_stats     mean[c], variance[c] (biased) of x; running statistics move
-//	norm_apply     y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], [rectified]
+//	norm_apply     y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], behind an activation
 //	norm_backward  dx, dgamma, dbeta [, dresidual] from dy [+ dy2]
 //
 // x is [N H W C] or [N C]; every other operand is [C] and f32, but residual, z and
 // the gradients dx and dresidual, which have the shape and the element type of x.
-// Where g, the gradient behind the rectifier, is a result (dresidual), the others are
+// Where g, the gradient in front of the activation, is a result (dresidual), the others are
 // computed from what is stored there.
 
 // NormStats adds the batch statistics of x and moves the running ones:
@@ -31,20 +34,20 @@ func (b *Builder) NormApply(x, mean, variance, gamma, beta *Value, epsilon float
 // NormGradients are the results of NormBackward.
 type NormGradients struct {
 	X, Gamma, Beta *Value
-	Residual       *Value // nil if apply has no residual or does not rectify: then it is the incoming gradient itself
+	Residual       *Value // nil if apply has no residual or no activation: then it is the incoming gradient itself
 }
 
 // NormBackward adds the gradient of apply and of the batch statistics it used.
-// The mask of the rectifier is found again from x where there is no residual,
-// and from the result where there is one: so a plain normalisation does not
-// keep its result alive.
+// The slope of the activation is found again from x where there is no residual,
+// and from the result, which must rectify, where there is one: so a plain
+// normalisation does not keep its result alive.
 func (b *Builder) NormBackward(apply *Op, dy *Value) NormGradients {
 	x, mean, variance, gamma, beta, residual := apply.Operands[0], apply.Operands[1], apply.Operands[2], apply.Operands[3], apply.Operands[4], apply.Operands[5]
 	var z *Value
-	if residual != nil && apply.Attr.ReLU {
+	if residual != nil && apply.Attr.Activation != ActivationNone {
 		z = apply.Results[0]
 	}
-	r := b.add(KindNormBackward, Attributes{Epsilon: apply.Attr.Epsilon, ReLU: apply.Attr.ReLU}, dy, x, mean, variance, gamma, beta, z, nil)
+	r := b.add(KindNormBackward, Attributes{Epsilon: apply.Attr.Epsilon, Activation: apply.Attr.Activation}, dy, x, mean, variance, gamma, beta, z, nil)
 	out := NormGradients{X: r[0], Gamma: r[1], Beta: r[2]}
 	if z != nil {
 		out.Residual = r[3]
@@ -126,7 +129,16 @@ func normApplyShape(op *Op) ([]resultType, error) {
 	if err := wantVectors(c, op.Operands[1:5]...); err != nil {
 		return nil, err
 	}
-	return []resultType{{"y", x.Shape, x.Type, CategoryActivation}}, wantShape(x.Shape, op.Operands[5])
+	return []resultType{{"y", x.Shape, x.Type, CategoryActivation}}, cmp.Or(wantShape(x.Shape, op.Operands[5]), op.wantActivation(op.Operands[5]))
+}
+
+// wantActivation tests the activation: behind a residual its slope must follow from the result.
+func (op *Op) wantActivation(residual *Value) error {
+	a := op.Attr.Activation
+	if a > ActivationSiLU || residual != nil && a != ActivationNone && !a.Rectifies() {
+		return fmt.Errorf("activation %d, want one of 0 to %d, and behind a residual none or one that rectifies", a, ActivationSiLU)
+	}
+	return nil
 }
 
 func normBackwardShape(op *Op) ([]resultType, error) {
@@ -138,7 +150,7 @@ func normBackwardShape(op *Op) ([]resultType, error) {
 	if err := wantVectors(c, op.Operands[2:6]...); err != nil {
 		return nil, err
 	}
-	if err := wantShape(x.Shape, dy, z, dy2); err != nil {
+	if err := cmp.Or(wantShape(x.Shape, dy, z, dy2), op.wantActivation(z)); err != nil {
 		return nil, err
 	}
 	out := []resultType{

@@ -51,29 +51,36 @@ func PooledHead(name string, classes int64) func(*graph.Builder, *graph.Value) *
 // Conv writes a square convolution without bias, in scope name, its weight
 // drawn from normal(0, sqrt(2 / (kernel*kernel*out))).
 func Conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64) *graph.Value {
-	return conv(b, name, x, out, kernel, stride, nil)
+	return conv(b, name, x, out, kernel, stride, 1, nil)
+}
+
+// GroupedConv is Conv in so many groups: each reads its own share of the channels of x
+// and makes its own share of those of the result. As many groups as channels make it
+// depthwise.
+func GroupedConv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride, groups int64) *graph.Value {
+	return conv(b, name, x, out, kernel, stride, groups, nil)
 }
 
 // ConvWithBias is Conv with a bias, drawn as a linear layer's.
 func ConvWithBias(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64) *graph.Value {
 	bias := fanIn(kernel * kernel * Channels(x))
-	return conv(b, name, x, out, kernel, stride, &bias)
+	return conv(b, name, x, out, kernel, stride, 1, &bias)
 }
 
 // ConvWithZeroBias is Conv with a bias that begins at zero.
 func ConvWithZeroBias(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64) *graph.Value {
-	return conv(b, name, x, out, kernel, stride, &graph.Weight{})
+	return conv(b, name, x, out, kernel, stride, 1, &graph.Weight{})
 }
 
-func conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64, start *graph.Weight) (y *graph.Value) {
+func conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride, groups int64, start *graph.Weight) (y *graph.Value) {
 	b.In(name, func() {
-		w := b.Parameter("weight", graph.Shape{out, kernel, kernel, Channels(x)}, graph.Weight{
+		w := b.Parameter("weight", graph.Shape{out, kernel, kernel, max(Channels(x)/groups, 1)}, graph.Weight{
 			Init: graph.InitNormal, Scale: math.Sqrt(2 / float64(kernel*kernel*out)), Layout: graph.LayoutConv})
 		var bias *graph.Value
 		if start != nil {
 			bias = b.Parameter("bias", graph.Shape{out}, *start)
 		}
-		y = b.Conv(x, w, bias, graph.ConvOptions{Stride: stride, Padding: (kernel - 1) / 2})
+		y = b.Conv(x, w, bias, graph.ConvOptions{Stride: stride, Padding: (kernel - 1) / 2, Groups: groups})
 	})
 	return y
 }

@@ -120,7 +120,7 @@ func terms(op *graph.Op, result int) int64 {
 		return 1
 	case graph.KindNormalizeImage, graph.KindCrossEntropyBackward, graph.KindSGD, graph.KindAverage:
 		return 4 // a few roundings, no sum
-	case graph.KindNormApply:
+	case graph.KindNormApply, graph.KindSiLU, graph.KindSiLUBackward:
 		return 8 // the same
 	case graph.KindConv:
 		w := operand(1)

@@ -13,14 +13,22 @@ func elementwiseCases() []Case {
 		for _, c := range []Case{
 			{Kind: graph.KindReLU, build: func(p *program) { p.ReLU(p.input("x", away(0.1, 2), s...)) }},
 			{Kind: graph.KindReLUBackward, build: func(p *program) {
-				p.ReLUBackward(p.input("dy", normal(0, 1), s...), p.input("y", rectified(0.1, 2), s...))
+				p.ReLUBackward(made(graph.ActivationReLU, p.input("y", rectified(0.1, 2), s...)), p.input("dy", normal(0, 1), s...))
+			}},
+			{Name: "at most 6, ", Kind: graph.KindReLU, build: func(p *program) { p.ReLU6(p.input("x", apart(0.1, 2, 7, 8), s...)) }},
+			{Name: "at most 6, ", Kind: graph.KindReLUBackward, build: func(p *program) {
+				p.ReLUBackward(made(graph.ActivationReLU6, p.input("y", clipped(), s...)), p.input("dy", normal(0, 1), s...))
+			}},
+			{Kind: graph.KindSiLU, build: func(p *program) { p.SiLU(p.input("x", apart(0, 4, 20, 60), s...)) }},
+			{Kind: graph.KindSiLUBackward, build: func(p *program) {
+				p.SiLUBackward(&graph.Op{Operands: []*graph.Value{p.input("x", apart(0, 4, 20, 60), s...)}}, p.input("dy", normal(0, 1), s...))
 			}},
 			{Kind: graph.KindAdd, build: func(p *program) {
 				p.Add(p.input("x", normal(0, 1), s...), p.input("y", normal(0, 1), s...))
 			}},
 			{Kind: graph.KindDetach, build: func(p *program) { p.Detach(p.input("x", normal(0, 1), s...)) }},
 		} {
-			c.Name = s.String()
+			c.Name += s.String()
 			out = append(out, c.inPlace()...)
 		}
 	}
@@ -30,6 +38,11 @@ func elementwiseCases() []Case {
 	}}
 	out = append(out, twice.inPlace()...)
 	return append(append(out, imageCases()...), augmentCases()...)
+}
+
+// made is a relu op that is not in the program, of which y is the result.
+func made(a graph.Activation, y *graph.Value) *graph.Op {
+	return &graph.Op{Results: []*graph.Value{y}, Attr: graph.Attributes{Activation: a}}
 }
 
 // augmentCases have words of all sizes: the crop's place is read from their upper bits.

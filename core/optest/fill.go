@@ -53,6 +53,32 @@ func away(low, high float64) fill {
 	})
 }
 
+// apart is away with half of the magnitudes in [from, to) instead: on both sides of a bound
+// between high and from.
+func apart(low, high, from, to float64) fill {
+	return each(func(s rng.Stream, i uint64) float64 {
+		x := low + (high-low)*s.Uniform(3*i)
+		if s.Uniform(3*i+2) < 0.5 {
+			x = from + (to-from)*s.Uniform(3*i)
+		}
+		if s.Uniform(3*i+1) < 0.5 {
+			return -x
+		}
+		return x
+	})
+}
+
+// clipped gives the results of a ReLU6 of apart numbers.
+func clipped() fill {
+	signed := apart(0.1, 2, 7, 8)
+	return func(s rng.Stream, out []float64) {
+		signed(s, out)
+		for i := range out {
+			out[i] = min(max(out[i], 0), 6)
+		}
+	}
+}
+
 // rectified gives zero for about half of the elements, else numbers in
 // [low, high): the result of a rectifier, away from its kink.
 func rectified(low, high float64) fill {

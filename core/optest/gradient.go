@@ -50,8 +50,7 @@ func Gradients() []GradientCase {
 		}
 	}
 	for _, shape := range []graph.Shape{{2, 3, 5, 3}, {6, 10}, {1, 4, 3, 17}} {
-		for v := range 8 {
-			s := normalisation{shape: shape, relu: v&1 != 0, residual: v&2 != 0, second: v&4 != 0, epsilon: 0.01}
+		for _, s := range normVariants(shape, 0.01) {
 			out = append(out, GradientCase{"norm: " + s.String(), s.derivative})
 		}
 	}
@@ -100,17 +99,25 @@ func (s product) derivative(p *program) derivative {
 // derivative writes norm_stats, norm_apply and norm_backward: the function goes
 // through the statistics of the batch. Away from the kink: a normalised x is
 // about 0.6 to 1.5 in magnitude, times gamma more than 0.3, plus beta; the
-// residual is larger than all of that.
+// residual is larger than all of that. For a ReLU6 the betas are at
+// its bound, or half of the residuals are beyond it.
 func (s normalisation) derivative(p *program) derivative {
 	c := s.shape[len(s.shape)-1]
 	x := p.input("x", balanced(c, 0.8, 1.6), s.shape...)
-	gamma, beta := p.weight("gamma", away(0.75, 1.25), c), p.weight("beta", uniform(-0.1, 0.1), c)
+	betas, residuals := uniform(-0.1, 0.1), away(4, 5)
+	if s.activation == graph.ActivationReLU6 {
+		residuals = apart(3, 3.5, 9, 10)
+		if !s.residual {
+			betas = uniform(5.9, 6.1)
+		}
+	}
+	gamma, beta := p.weight("gamma", away(0.75, 1.25), c), p.weight("beta", betas, c)
 	mean, variance := p.NormStats(x, nil, nil, 0.1)
 	d := derivative{result: p.NormApply(x, mean, variance, gamma, beta, s.epsilon)}
 	apply := p.last()
-	apply.Attr.ReLU = s.relu
+	apply.Attr.Activation = s.activation
 	if s.residual {
-		apply.Operands[5] = p.input("residual", away(4, 5), s.shape...)
+		apply.Operands[5] = p.input("residual", residuals, s.shape...)
 	}
 	d.forward = len(p.Ops())
 	dy := d.comesIn(p, "dy")
@@ -170,13 +177,29 @@ func pooled(p *program, x, y *graph.Value, backward func(*graph.Op, *graph.Value
 }
 
 func otherGradients() []GradientCase {
-	out := []GradientCase{{"relu", func(p *program) derivative {
-		x := p.input("x", away(0.1, 2), 3, 5, 7)
-		d := derivative{result: p.ReLU(x)}
-		d.forward = len(p.Ops())
-		d.add(x, p.ReLUBackward(d.comesIn(p, "dy"), d.result))
-		return d
-	}}}
+	var out []GradientCase
+	for _, a := range []struct {
+		name     string
+		x        fill
+		forward  func(p *program, x *graph.Value) *graph.Value
+		backward func(p *program, op *graph.Op, dy *graph.Value) *graph.Value
+	}{
+		{"relu", away(0.1, 2), func(p *program, x *graph.Value) *graph.Value { return p.ReLU(x) },
+			func(p *program, op *graph.Op, dy *graph.Value) *graph.Value { return p.ReLUBackward(op, dy) }},
+		{"relu, at most 6", apart(0.1, 2, 7, 8), func(p *program, x *graph.Value) *graph.Value { return p.ReLU6(x) },
+			func(p *program, op *graph.Op, dy *graph.Value) *graph.Value { return p.ReLUBackward(op, dy) }},
+		{"silu", normal(0, 3), func(p *program, x *graph.Value) *graph.Value { return p.SiLU(x) },
+			func(p *program, op *graph.Op, dy *graph.Value) *graph.Value { return p.SiLUBackward(op, dy) }},
+	} {
+		out = append(out, GradientCase{a.name, func(p *program) derivative {
+			x := p.input("x", a.x, 3, 5, 7)
+			d := derivative{result: a.forward(p, x)}
+			op := p.last()
+			d.forward = len(p.Ops())
+			d.add(x, a.backward(p, op, d.comesIn(p, "dy")))
+			return d
+		}})
+	}
 	for _, scale := range []float64{1, 0.3} {
 		out = append(out, GradientCase{fmt.Sprintf("cross entropy, scale %g", scale), func(p *program) derivative {
 			logits := p.input("logits", normal(0, 2), 7, 10)

@@ -91,11 +91,18 @@ func TestCheckGradientSeesWrongRules(t *testing.T) {
 			op.Attr.Scale = 1
 			return true
 		}},
-		{"the rectifier's mask is forgotten", func(op *graph.Op) bool {
-			if op.Kind != graph.KindNormBackward || !op.Attr.ReLU {
+		{"the slope of the activation is forgotten", func(op *graph.Op) bool {
+			if op.Kind != graph.KindNormBackward || op.Attr.Activation == graph.ActivationNone || op.Operands[graph.NormBackwardResult] != nil {
 				return false
 			}
-			op.Attr.ReLU = false
+			op.Attr.Activation = graph.ActivationNone
+			return true
+		}},
+		{"the bound of a ReLU6 is forgotten", func(op *graph.Op) bool {
+			if op.Attr.Activation != graph.ActivationReLU6 || op.Kind != graph.KindNormBackward && op.Kind != graph.KindReLUBackward {
+				return false
+			}
+			op.Attr.Activation = graph.ActivationReLU
 			return true
 		}},
 		{"the residual is left out of the mask", func(op *graph.Op) bool {
@@ -163,7 +170,7 @@ func (m frozen) Run(first, last int) error {
 		return err
 	}
 	for _, op := range m.graph.Ops[first:last] {
-		if op.Kind != graph.KindNormBackward || op.Attr.ReLU {
+		if op.Kind != graph.KindNormBackward || op.Attr.Activation != graph.ActivationNone {
 			continue
 		}
 		dy, gamma, variance := m.Get(op.Operands[0]), m.Get(op.Operands[4]), m.Get(op.Operands[3])
@@ -182,7 +189,9 @@ func TestCheckGradientSeesFrozenStatistics(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		applies := slices.ContainsFunc(g.Ops, func(op *graph.Op) bool { return op.Kind == graph.KindNormBackward && !op.Attr.ReLU })
+		applies := slices.ContainsFunc(g.Ops, func(op *graph.Op) bool {
+			return op.Kind == graph.KindNormBackward && op.Attr.Activation == graph.ActivationNone
+		})
 		err = optest.CheckGradient(c, func(g *graph.Graph) optest.Machine { return frozen{reference.New(g), g} }, seed)
 		if applies != (err != nil) {
 			t.Errorf("%s: statistics frozen %t, error %v", c.Name, applies, err)

@@ -8,12 +8,12 @@ import (
 
 // normalisation is the shape and the variant of norm_apply and norm_backward.
 type normalisation struct {
-	shape     graph.Shape
-	relu      bool
-	residual  bool
-	second    bool // backward: dy2 is there
-	epsilon   float64
-	estimated bool // apply: running statistics instead of the batch's
+	shape      graph.Shape
+	activation graph.Activation
+	residual   bool
+	second     bool // backward: dy2 is there
+	epsilon    float64
+	estimated  bool // apply: running statistics instead of the batch's
 }
 
 // normShapes are rank 4 and rank 2, from two values a channel to many.
@@ -27,7 +27,8 @@ func (s normalisation) String() string {
 		there bool
 		name  string
 	}{
-		{s.residual, "residual"}, {s.relu, "rectified"}, {s.second, "second gradient"},
+		{s.residual, "residual"}, {s.activation == graph.ActivationReLU, "rectified"}, {s.activation == graph.ActivationReLU6, "at most 6"},
+		{s.activation == graph.ActivationSiLU, "SiLU"}, {s.second, "second gradient"},
 		{s.estimated, "running statistics"}, {s.epsilon != usualEpsilon, fmt.Sprintf("epsilon %g", s.epsilon)},
 	} {
 		if part.there {
@@ -43,17 +44,14 @@ func normCases() []Case {
 	var out []Case
 	for i, shape := range normShapes {
 		out = append(out, normStatsCases(shape)...)
-		var variants []normalisation
-		for v := range 8 {
-			variants = append(variants, normalisation{shape: shape, relu: v&1 != 0, residual: v&2 != 0, second: v&4 != 0, epsilon: usualEpsilon})
-		}
-		variants = append(variants, normalisation{shape: shape, estimated: true, epsilon: usualEpsilon}, normalisation{shape: shape, relu: true, epsilon: 0.1})
+		variants := append(normVariants(shape, usualEpsilon), normalisation{shape: shape, estimated: true, epsilon: usualEpsilon},
+			normalisation{shape: shape, activation: graph.ActivationReLU, epsilon: 0.1})
 		for _, s := range variants {
 			var both []Case
 			if !s.second {
 				both = append(both, Case{Name: s.String(), Kind: graph.KindNormApply, build: s.apply})
 			}
-			if !s.estimated && (s.relu || !s.residual) { // a residual that is not rectified is not seen by backward
+			if !s.estimated && (s.activation != graph.ActivationNone || !s.residual) { // a residual without an activation is not seen by backward
 				both = append(both, Case{Name: s.String(), Kind: graph.KindNormBackward, build: s.backward})
 			}
 			for _, c := range both {
@@ -62,6 +60,18 @@ func normCases() []Case {
 				} else {
 					out = append(out, c)
 				}
+			}
+		}
+	}
+	return out
+}
+
+// normVariants crosses activations, a residual and a second gradient, as far as they go together.
+func normVariants(shape graph.Shape, epsilon float64) (out []normalisation) {
+	for a := graph.ActivationNone; a <= graph.ActivationSiLU; a++ {
+		for v := range 4 {
+			if s := (normalisation{shape: shape, activation: a, residual: v&1 != 0, second: v&2 != 0, epsilon: epsilon}); a != graph.ActivationSiLU || !s.residual {
+				out = append(out, s)
 			}
 		}
 	}
@@ -85,12 +95,12 @@ func normStatsCases(shape graph.Shape) []Case {
 	}
 }
 
-// apply writes norm_apply with residual and rectifier as the fusion pass does.
+// apply writes norm_apply with residual and activation as the fusion pass does.
 func (s normalisation) apply(p *program) {
 	x, mean, variance, gamma, beta := s.operands(p)
 	p.NormApply(x, mean, variance, gamma, beta, s.epsilon)
 	op := p.last()
-	op.Attr.ReLU = s.relu
+	op.Attr.Activation = s.activation
 	if s.residual {
 		op.Operands[5] = p.input("residual", normal(0, 1), s.shape...)
 	}
@@ -104,11 +114,15 @@ func (s normalisation) backward(p *program) {
 		Kind:     graph.KindNormApply,
 		Operands: []*graph.Value{x, mean, variance, gamma, beta, nil},
 		Results:  []*graph.Value{nil},
-		Attr:     graph.Attributes{ReLU: s.relu, Epsilon: s.epsilon},
+		Attr:     graph.Attributes{Activation: s.activation, Epsilon: s.epsilon},
 	}
 	if s.residual {
 		apply.Operands[5] = x // any value: only its presence is asked
-		apply.Results[0] = p.input("z", rectified(0.1, 2), s.shape...)
+		z := rectified(0.1, 2)
+		if s.activation == graph.ActivationReLU6 {
+			z = clipped()
+		}
+		apply.Results[0] = p.input("z", z, s.shape...)
 	}
 	dy := p.input("dy", normal(0, 1), s.shape...)
 	var second *graph.Value
@@ -123,10 +137,16 @@ func (s normalisation) backward(p *program) {
 //
 //	|gamma * (x - mean) / sqrt(variance + epsilon) + beta| > 0.75*(0.6-0.2)/sqrt(1.5+0.1) - 0.1 = 0.13
 //
-// The statistics are not those of x: an op takes what it is given.
+// or, of half of the elements of a ReLU6, more than 0.75*(11-0.2)/sqrt(1.5+0.1) - 0.1 = 6.3, while that
+// of the others is less than 1.25*(2+0.2)/sqrt(0.5) + 0.1 = 4. The statistics are not those of x: an op
+// takes what it is given.
 func (s normalisation) operands(p *program) (x, mean, variance, gamma, beta *graph.Value) {
 	c := s.shape[len(s.shape)-1]
-	x = p.input("x", away(0.6, 2), s.shape...)
+	magnitudes := away(0.6, 2)
+	if s.activation == graph.ActivationReLU6 {
+		magnitudes = apart(0.6, 2, 11, 14)
+	}
+	x = p.input("x", magnitudes, s.shape...)
 	if s.estimated {
 		mean, variance = p.buffer("mean", normal(0, 1), c), p.buffer("variance", uniform(0.5, 1.5), c)
 	} else {

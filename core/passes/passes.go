@@ -11,7 +11,7 @@ import (
 )
 
 // FuseNorm rewrites, in a run of forward ops, normalisation + add + ReLU and
-// normalisation + ReLU into the normalisation itself: one pass over memory
+// normalisation + activation into the normalisation itself: one pass over memory
 // instead of three, and one tensor instead of three. It runs before reverse
 // mode, so what it removes is never saved.
 func FuseNorm(ops []*graph.Op) []*graph.Op {
@@ -31,12 +31,16 @@ func FuseNorm(ops []*graph.Op) []*graph.Op {
 			norm.Results = op.Results
 			dead[op] = true
 			op = norm
-		case graph.KindReLU:
-			norm := maker[op.Operands[0]]
-			if norm == nil || norm.Kind != graph.KindNormApply || norm.Attr.ReLU || users[op.Operands[0]] != 1 {
+		case graph.KindReLU, graph.KindSiLU:
+			norm, activation := maker[op.Operands[0]], op.Attr.Activation
+			if op.Kind == graph.KindSiLU {
+				activation = graph.ActivationSiLU
+			}
+			if norm == nil || norm.Kind != graph.KindNormApply || norm.Attr.Activation != graph.ActivationNone || users[op.Operands[0]] != 1 ||
+				norm.Operands[normResidual] != nil && !activation.Rectifies() {
 				break
 			}
-			norm.Attr.ReLU = true
+			norm.Attr.Activation = activation
 			norm.Results = op.Results
 			dead[op] = true
 			op = norm
@@ -57,7 +61,7 @@ func fusableSum(sum *graph.Op, maker map[*graph.Value]*graph.Op, users map[*grap
 	for side := range 2 {
 		v := sum.Operands[side]
 		norm := maker[v]
-		if norm != nil && norm.Kind == graph.KindNormApply && !norm.Attr.ReLU && norm.Operands[normResidual] == nil && users[v] == 1 {
+		if norm != nil && norm.Kind == graph.KindNormApply && norm.Attr.Activation == graph.ActivationNone && norm.Operands[normResidual] == nil && users[v] == 1 {
 			return norm, sum.Operands[1-side]
 		}
 	}

@@ -1,23 +1,67 @@
 package reference
 
-import "github.com/localbench/localbench/core/graph"
+import (
+	"math"
 
-// relu computes y = max(x, 0).
-func relu(m *Machine, op *graph.Op) error {
+	"github.com/localbench/localbench/core/graph"
+)
+
+// activate returns an activation of x.
+func activate(a graph.Activation, x float64) float64 {
+	switch a {
+	case graph.ActivationReLU:
+		return max(x, 0)
+	case graph.ActivationReLU6:
+		return min(max(x, 0), 6)
+	case graph.ActivationSiLU:
+		return x / (1 + math.Exp(-x))
+	}
+	return x
+}
+
+// slope returns the derivative of an activation at x; of one that rectifies x may also be
+// the result.
+func slope(a graph.Activation, x float64) float64 {
+	s := 1 / (1 + math.Exp(-x))
+	switch {
+	case a == graph.ActivationSiLU:
+		return s * (1 + x*(1-s))
+	case a.Rectifies() && !(x > 0), a == graph.ActivationReLU6 && x >= 6:
+		return 0
+	}
+	return 1
+}
+
+// relu computes y = max(x, 0), or min(max(x, 0), 6).
+func relu(m *Machine, op *graph.Op) error { return each(m, op, op.Attr.Activation) }
+
+// silu computes y = x / (1 + exp(-x)).
+func silu(m *Machine, op *graph.Op) error { return each(m, op, graph.ActivationSiLU) }
+
+// each computes an activation.
+func each(m *Machine, op *graph.Op, a graph.Activation) error {
 	x, y := m.operand(op, 0), m.result(op, 0)
 	for i := range y {
-		y[i] = max(x[i], 0)
+		y[i] = activate(a, x[i])
 	}
 	return nil
 }
 
-// reluBackward computes dx = dy where y > 0, else 0.
-func reluBackward(m *Machine, op *graph.Op) error {
-	dy, y, dx := m.operand(op, 0), m.operand(op, 1), m.result(op, 0)
+// reluBackward computes dx = dy where y is above 0 and below the bound, else 0.
+func reluBackward(m *Machine, op *graph.Op) error { return eachBackward(m, op, op.Attr.Activation) }
+
+// siluBackward computes dx = dy * s * (1 + x*(1-s)), s = 1 / (1 + exp(-x)).
+func siluBackward(m *Machine, op *graph.Op) error {
+	return eachBackward(m, op, graph.ActivationSiLU)
+}
+
+// eachBackward computes the gradient of an activation from its operand or its result.
+func eachBackward(m *Machine, op *graph.Op, a graph.Activation) error {
+	dy, at, dx := m.operand(op, 0), m.operand(op, 1), m.result(op, 0)
 	for i := range dx {
 		dx[i] = 0
-		if y[i] > 0 {
-			dx[i] = dy[i]
+		if s := slope(a, at[i]); s != 0 {
+			dx[i] = dy[i] * s
 		}
 	}
 	return nil

@@ -37,7 +37,7 @@ func normStats(m *Machine, op *graph.Op) error {
 
 // normApply computes
 //
-//	y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], [rectified]
+//	y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], behind an activation
 func normApply(m *Machine, op *graph.Op) error {
 	x, residual, y := m.operand(op, 0), m.operand(op, 5), m.result(op, 0)
 	n := normOf(m, op)
@@ -46,27 +46,24 @@ func normApply(m *Machine, op *graph.Op) error {
 		if residual != nil {
 			y[i] += residual[i]
 		}
-		if op.Attr.ReLU {
-			y[i] = max(y[i], 0)
-		}
+		y[i] = activate(op.Attr.Activation, y[i])
 	}
 	return nil
 }
 
 // normBackward computes the gradient of norm_apply, through the statistics of
-// the batch as well. With g = dy [+ dy2] where the rectifier passed, h the
+// the batch as well. With g = dy [+ dy2] times the slope of the activation, h the
 // normalised x and the means taken over a channel:
 //
 //	dgamma = sum g*h;  dbeta = sum g;  dresidual = g
 //	dx = gamma / sqrt(variance + epsilon) * (g - mean(g) - h * mean(g*h))
 //
-// The rectifier passed where the result z > 0; without z, where the normalised
-// and scaled x is.
+// The slope is that at the result z; without z, at the normalised and scaled x.
 func normBackward(m *Machine, op *graph.Op) error {
 	x := m.operand(op, 1)
 	dx, dgamma, dbeta := m.result(op, 0), m.result(op, 1), m.result(op, 2)
 	n := normOf(m, op)
-	g := normMasked(m, op, n)
+	g := normIncoming(m, op, n)
 	if len(op.Results) == 4 {
 		copy(m.result(op, 3), g)
 		m.round(op.Results[3])
@@ -88,8 +85,8 @@ func normBackward(m *Machine, op *graph.Op) error {
 	return nil
 }
 
-// normMasked returns dy + dy2 where the rectifier passed, else 0.
-func normMasked(m *Machine, op *graph.Op, n norm) []float64 {
+// normIncoming returns dy + dy2 times the slope of the activation.
+func normIncoming(m *Machine, op *graph.Op, n norm) []float64 {
 	dy, x, z, dy2 := m.operand(op, 0), m.operand(op, 1), m.operand(op, 6), m.operand(op, 7)
 	g := make([]float64, len(dy))
 	for i := range g {
@@ -97,14 +94,13 @@ func normMasked(m *Machine, op *graph.Op, n norm) []float64 {
 		if dy2 != nil {
 			g[i] += dy2[i]
 		}
-		if !op.Attr.ReLU {
-			continue
-		}
-		result := n.affine(i, x[i])
+		at := n.affine(i, x[i])
 		if z != nil {
-			result = z[i]
+			at = z[i]
 		}
-		if !(result > 0) {
+		if s := slope(op.Attr.Activation, at); s != 0 {
+			g[i] *= s
+		} else {
 			g[i] = 0
 		}
 	}

@@ -15,7 +15,7 @@ type golden struct {
 	Name, Family string
 	Options      struct {
 		graph.PoolOptions
-		ReLU        bool
+		Activation  graph.Activation
 		Scale       float64
 		Momentum    float64
 		WeightDecay float64
@@ -207,7 +207,7 @@ func (s *session) norm() {
 	s.result("moved_variance", runningVariance)
 	s.result("y", s.NormApply(x, mean, variance, s.operand("gamma"), s.operand("beta"), 1e-3))
 	apply := s.last()
-	apply.Attr.ReLU, apply.Operands[5] = s.Options.ReLU, s.operand("residual")
+	apply.Attr.Activation, apply.Operands[5] = s.Options.Activation, s.operand("residual")
 	d := s.NormBackward(apply, s.operand("dy"))
 	s.last().Operands[graph.NormBackwardSecondGradient] = s.operand("dy2")
 	s.result("dx", d.X)

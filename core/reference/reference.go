@@ -104,6 +104,10 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return relu, true
 	case graph.KindReLUBackward:
 		return reluBackward, true
+	case graph.KindSiLU:
+		return silu, true
+	case graph.KindSiLUBackward:
+		return siluBackward, true
 	case graph.KindAdd:
 		return add, true
 	case graph.KindDetach, graph.KindCast:

@@ -77,8 +77,13 @@ func TestByHand(t *testing.T) {
 			b.CrossEntropy(logits, b.Input("labels", graph.Shape{1}, graph.TypeS32))   // label 0
 		}, []float64{1, 2, 3, 4}, false, [][]float64{{math.Ln2}, {1}, {0.5, 0.5}}},
 		{"the gradient of a rectifier is zero at zero", func(b *graph.Builder, x *graph.Value) {
-			b.ReLUBackward(x, b.ReLU(x))
+			b.ReLU(x)
+			b.ReLUBackward(b.Ops()[0], x)
 		}, []float64{-1, 0, 2, 3}, false, [][]float64{{0, 0, 2, 3}}},
+		{"the gradient of a bounded rectifier is zero at its bound", func(b *graph.Builder, x *graph.Value) {
+			b.ReLU6(x)
+			b.ReLUBackward(b.Ops()[0], x)
+		}, []float64{5, 6, 7, -1}, false, [][]float64{{5, 0, 0, 0}}},
 		{"a sum", func(b *graph.Builder, x *graph.Value) { b.Add(x, b.Detach(x)) },
 			[]float64{-1, 0, 2, 3}, false, [][]float64{{-2, 0, 4, 6}}},
 		{"bytes are normalised by channel", func(b *graph.Builder, x *graph.Value) {

@@ -18,6 +18,11 @@ from pathlib import Path
 STAGES = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3),
           "vgg13": (2, 2, 2, 2, 2), "vgg19": (2, 2, 4, 4, 4)}
 BOTTLENECKS = ("resnet50", "resnet101")
+# Width, blocks and stride of the stages behind a stem of 32 channels; the strides in brackets are 1 for small images.
+OTHERS = {
+    "mobilenetv2": ((16, 1, 1), (24, 2, (2,)), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1), (1280, 1, 1)),
+    "regnetx400mf": ((32, 1, (2,)), (64, 2, 2), (160, 7, 2), (400, 12, 2)),
+}
 
 
 def conv(c: int, o: int, k: int, bias: bool = False) -> int:
@@ -38,6 +43,14 @@ def units(network: str, side: int) -> list[tuple[int, int, int]]:
         widths = [w for w, n in zip((64, 128, 256, 512, 512), STAGES[network]) for _ in range(n)]
         sides = [side >> s for s, n in enumerate(STAGES[network]) for _ in range(n)]
         return [(w, w, s) for w, s in zip(widths, sides)]
+    if network in OTHERS:
+        s = side // 2 if side >= 128 else side
+        out = [(32, 32, s)]
+        for w, count, stride in OTHERS[network]:
+            stride = (stride[0] if side >= 128 else 1) if isinstance(stride, tuple) else stride
+            s //= stride
+            out += [(w, w, s)] * count
+        return out
     first = side // 4 if side >= 128 else side
     out = [(64, 64, first)]
     for stage, count in enumerate(STAGES[network]):
@@ -46,8 +59,16 @@ def units(network: str, side: int) -> list[tuple[int, int, int]]:
     return out
 
 
-def block(network: str, c: int, w: int, stride: int) -> tuple[int, int]:
+def block(network: str, c: int, w: int, stride: int, expansion: int = 6) -> tuple[int, int]:
     """Parameters of a fresh block on c channels, and its channels."""
+    if network == "mobilenetv2":
+        if w == 1280:
+            return conv(c, w, 1) + bn(w), w
+        i = expansion * c
+        return (conv(c, i, 1) + bn(i) if expansion > 1 else 0) + conv(1, i, 3) + bn(i) + conv(i, w, 1) + bn(w), w
+    if network == "regnetx400mf":
+        shortcut = conv(c, w, 1) + bn(w) if stride != 1 or c != w else 0
+        return shortcut + conv(c, w, 1) + conv(16, w, 3) + conv(w, w, 1) + 3 * bn(w), w
     if network.startswith("vgg"):
         return conv(c, w, 3, True) + bn(w), w
     if network in BOTTLENECKS:
@@ -119,7 +140,7 @@ def man(network: str, side: int, classes: int) -> int:
     """InfoPro's losses behind a trained copy of the next unit; the averaged one is not trained."""
     u, total = units(network, side), 0
     for (_, c, s), (w, o, after) in zip(u, u[1:]):
-        more, _ = block(network, c, w, 1 if network.startswith("vgg") or s == after else 2)
+        more, _ = block(network, c, w, 1 if network.startswith("vgg") or s == after else 2, 1 if w == 16 else 6)
         wide = o if w == u[-1][0] else 2 * o
         total += more + conv(o, wide, 3) + bn(wide) + linear(wide, 128) + linear(128, classes)
         total += conv(o, 12, 3, True) + bn(12) + conv(12, 3, 3, True)
@@ -128,7 +149,7 @@ def man(network: str, side: int, classes: int) -> int:
 
 def main() -> None:
     lines = []
-    for network in STAGES:
+    for network in (*STAGES, *OTHERS):
         for side, classes in ((224, 1000), (32, 10)):
             for method, count in (("dgl", dgl), ("predsim", predsim), ("infopro", infopro), ("man", man)):
                 lines.append({"network": network, "method": method, "depth": 0, "side": side, "classes": classes,

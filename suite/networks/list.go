@@ -4,8 +4,8 @@
 //
 // Networks for ImageNet take images of any size. Those whose shorter side is less than
 // 128 pixels, such as CIFAR-10's 32 and STL-10's 96, would leave the last stage next to
-// nothing of the picture: for them the networks begin without halving the sides, as is
-// the custom, and the file of a family says what else is different.
+// nothing of the picture: for them the networks do without the first two halvings of
+// the sides, and VGG has another head, as is the custom.
 package networks
 
 import (
@@ -20,6 +20,7 @@ import (
 type Entry struct {
 	Name  string
 	About string // one line for lists
+	Small bool   // made for images of CIFAR's size, and for nothing else
 	// New builds it for images of the shape [H W C] and a number of classes.
 	New func(name string, image graph.Shape, classes int64) *model.Network
 }
@@ -27,19 +28,21 @@ type Entry struct {
 // List returns the networks in table order.
 func List() []Entry {
 	return []Entry{
-		{"resnet20", "CIFAR ResNet, 10 units, 3 basic blocks a stage", cifarResNet(3)},
-		{"resnet32", "CIFAR ResNet, 16 units, 5 basic blocks a stage", cifarResNet(5)},
-		{"resnet56", "CIFAR ResNet, 28 units, 9 basic blocks a stage", cifarResNet(9)},
-		{"resnet110", "CIFAR ResNet, 55 units, 18 basic blocks a stage", cifarResNet(18)},
-		{"resnet18", "ResNet, 9 units, basic blocks of 64 to 512 channels", resNet(basicBlock, 2, 2, 2, 2)},
-		{"resnet34", "ResNet, 17 units, basic blocks of 64 to 512 channels", resNet(basicBlock, 3, 4, 6, 3)},
-		{"resnet50", "ResNet, 17 units, bottlenecks of 256 to 2048 channels", resNet(bottleneck, 3, 4, 6, 3)},
-		{"resnet101", "ResNet, 34 units, bottlenecks of 256 to 2048 channels", resNet(bottleneck, 3, 4, 23, 3)},
-		{"resnet152", "ResNet, 51 units, bottlenecks of 256 to 2048 channels", resNet(bottleneck, 3, 8, 36, 3)},
-		{"vgg11", "VGG with batch normalisation, 8 units", vgg(1, 1, 2, 2, 2)},
-		{"vgg13", "VGG with batch normalisation, 10 units", vgg(2, 2, 2, 2, 2)},
-		{"vgg16", "VGG with batch normalisation, 13 units", vgg(2, 2, 3, 3, 3)},
-		{"vgg19", "VGG with batch normalisation, 16 units", vgg(2, 2, 4, 4, 4)},
+		{"resnet20", "CIFAR ResNet, 10 units, 3 basic blocks a stage", true, cifarResNet(3)},
+		{"resnet32", "CIFAR ResNet, 16 units, 5 basic blocks a stage", true, cifarResNet(5)},
+		{"resnet56", "CIFAR ResNet, 28 units, 9 basic blocks a stage", true, cifarResNet(9)},
+		{"resnet110", "CIFAR ResNet, 55 units, 18 basic blocks a stage", true, cifarResNet(18)},
+		{"resnet18", "ResNet, 9 units, basic blocks of 64 to 512 channels", false, resNet(basicBlock, 2, 2, 2, 2)},
+		{"resnet34", "ResNet, 17 units, basic blocks of 64 to 512 channels", false, resNet(basicBlock, 3, 4, 6, 3)},
+		{"resnet50", "ResNet, 17 units, bottlenecks of 256 to 2048 channels", false, resNet(bottleneck, 3, 4, 6, 3)},
+		{"resnet101", "ResNet, 34 units, bottlenecks of 256 to 2048 channels", false, resNet(bottleneck, 3, 4, 23, 3)},
+		{"resnet152", "ResNet, 51 units, bottlenecks of 256 to 2048 channels", false, resNet(bottleneck, 3, 8, 36, 3)},
+		{"vgg11", "VGG with batch normalisation, 8 units", false, vgg(1, 1, 2, 2, 2)},
+		{"vgg13", "VGG with batch normalisation, 10 units", false, vgg(2, 2, 2, 2, 2)},
+		{"vgg16", "VGG with batch normalisation, 13 units", false, vgg(2, 2, 3, 3, 3)},
+		{"vgg19", "VGG with batch normalisation, 16 units", false, vgg(2, 2, 4, 4, 4)},
+		{"mobilenetv2", "MobileNetV2, 19 units, inverted residuals with depthwise convolutions", false, mobileNet},
+		{"regnetx400mf", "RegNetX-400MF, 23 units, bottlenecks with grouped convolutions", false, regNet},
 	}
 }
 

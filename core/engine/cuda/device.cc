@@ -347,6 +347,8 @@ std::unique_ptr<kernel> gpu::choose(const op &o) {
       return make_norm(o, *this);
     case kind_relu:
     case kind_relu_backward:
+    case kind_silu:
+    case kind_silu_backward:
     case kind_add:
     case kind_detach:
     case kind_normalize_image:

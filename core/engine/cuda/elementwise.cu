@@ -9,10 +9,10 @@ template <typename T>
 struct relu_each {
   const pack<T> *x;
   pack<T> *y;
+  float top;
   __device__ void operator()(int64_t i) const {
     pack<T> v = x[i];
-    for (int k = 0; k < lanes<T>; k++)
-      if (0 > widen(v.v[k])) narrow(0, v.v[k]);  // what is not a number stays so
+    for (int k = 0; k < lanes<T>; k++) narrow(clip(widen(v.v[k]), top), v.v[k]);
     y[i] = v;
   }
 };
@@ -21,10 +21,33 @@ template <typename T>
 struct relu_backward_each {
   const pack<T> *dy, *y;
   pack<T> *dx;
+  float top;
   __device__ void operator()(int64_t i) const {
     pack<T> g = dy[i], v = y[i];
     for (int k = 0; k < lanes<T>; k++)
-      if (!(widen(v.v[k]) > 0)) narrow(0, g.v[k]);
+      if (!passes(widen(v.v[k]), top)) narrow(0, g.v[k]);
+    dx[i] = g;
+  }
+};
+
+template <typename T>
+struct silu_each {
+  const pack<T> *x;
+  pack<T> *y;
+  __device__ void operator()(int64_t i) const {
+    pack<T> v = x[i];
+    for (int k = 0; k < lanes<T>; k++) narrow(widen(v.v[k]) * sigmoid(widen(v.v[k])), v.v[k]);
+    y[i] = v;
+  }
+};
+
+template <typename T>
+struct silu_backward_each {
+  const pack<T> *dy, *x;
+  pack<T> *dx;
+  __device__ void operator()(int64_t i) const {
+    pack<T> g = dy[i], v = x[i];
+    for (int k = 0; k < lanes<T>; k++) narrow(widen(g.v[k]) * silu_slope(widen(v.v[k])), g.v[k]);
     dx[i] = g;
   }
 };
@@ -147,9 +170,13 @@ struct elementwise : gpu_kernel {
     auto in = [&](size_t i) { return static_cast<const pack<T> *>(packed<T>(o.operands[i])); };
     switch (o.kind) {
       case kind_relu:
-        return each(d, n, relu_each<T>{in(0), packed<T>(&y)});
+        return each(d, n, relu_each<T>{in(0), packed<T>(&y), o.attr.top()});
       case kind_relu_backward:
-        return each(d, n, relu_backward_each<T>{in(0), in(1), packed<T>(&y)});
+        return each(d, n, relu_backward_each<T>{in(0), in(1), packed<T>(&y), o.attr.top()});
+      case kind_silu:
+        return each(d, n, silu_each<T>{in(0), packed<T>(&y)});
+      case kind_silu_backward:
+        return each(d, n, silu_backward_each<T>{in(0), in(1), packed<T>(&y)});
       case kind_add:
         return each(d, n, add_each<T>{in(0), in(1), packed<T>(&y)});
       case kind_detach:

@@ -171,6 +171,18 @@ __host__ __device__ inline void narrow(float x, bf16 &to) {  // to the nearest, 
   to.bits = static_cast<uint16_t>(nan ? u >> 16 | 0x40u : (u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
+// Activations, as in native/cpu.h. What is not a number stays so.
+__device__ inline float clip(float x, float top) {
+  x = 0 > x ? 0 : x;
+  return x > top ? top : x;
+}
+__device__ inline bool passes(float x, float top) { return x > 0 && x < top; }
+__device__ inline float sigmoid(float x) { return 1 / (1 + expf(-x)); }
+__device__ inline float silu_slope(float x) {
+  float s = sigmoid(x);
+  return s * (1 + x * (1 - s));
+}
+
 // pack is the largest piece that a thread moves at once. Values begin at multiples of 64
 // bytes and no other begins in their last 64, so that a last piece may reach beyond the end.
 template <typename T>

@@ -65,10 +65,13 @@ struct apply_args {
   const T *x, *residual;
   T *y;
   const float *mean, *variance, *gamma, *beta;
-  float epsilon;
+  float epsilon, top;
 };
 
-template <typename T, int W, bool residual, bool rectify>
+// What stands behind the sum.
+enum class behind { none, clip, silu };
+
+template <typename T, int W, bool residual, behind A>
 __global__ void __launch_bounds__(threads_per_block) apply(apply_args<T> g) {
   place p = place_of(g.t);
   if (!p.active) return;
@@ -84,15 +87,16 @@ __global__ void __launch_bounds__(threads_per_block) apply(apply_args<T> g) {
     for (int k = 0; k < W; k++) {
       float v = widen(x.v[k]) * scale[k] + shift[k];
       if (residual) v += widen(r.v[k]);
-      if (rectify) v = 0 > v ? 0 : v;  // what is not a number stays so
+      if (A == behind::clip) v = clip(v, g.top);
+      if (A == behind::silu) v *= sigmoid(v);
       narrow(v, y.v[k]);
     }
     store<T, W>(g.y + from, y);
   }
 }
 
-// Where the mask of the backward pass comes from.
-enum class mask { none, from_x, from_z };
+// Where the slope of the activation comes from in the backward pass.
+enum class mask { none, from_x, from_z, silu };
 
 template <typename T>
 struct backward_args {
@@ -102,10 +106,10 @@ struct backward_args {
   const float *mean, *variance, *gamma, *beta;
   float *dgamma, *dbeta;
   float *partial, *constants;  // [down][2][c], [3][c]
-  float epsilon;
+  float epsilon, top;
 };
 
-// incoming is g of a piece: the gradient behind the rectification.
+// incoming is g of a piece: the gradient in front of the activation.
 template <typename T, int W, mask M, bool second>
 __device__ inline void incoming(const backward_args<T> &t, int64_t at, const piece<T, W> &x,
                                 const float *scale, const float *shift, float *g) {
@@ -116,8 +120,9 @@ __device__ inline void incoming(const backward_args<T> &t, int64_t at, const pie
   for (int k = 0; k < W; k++) {
     g[k] = widen(dy.v[k]);
     if (second) g[k] += widen(other.v[k]);
-    if (M == mask::from_x) g[k] = widen(x.v[k]) * scale[k] + shift[k] > 0 ? g[k] : 0;
-    if (M == mask::from_z) g[k] = widen(z.v[k]) > 0 ? g[k] : 0;
+    if (M == mask::from_x) g[k] = passes(widen(x.v[k]) * scale[k] + shift[k], t.top) ? g[k] : 0;
+    if (M == mask::from_z) g[k] = passes(widen(z.v[k]), t.top) ? g[k] : 0;
+    if (M == mask::silu) g[k] *= silu_slope(widen(x.v[k]) * scale[k] + shift[k]);
   }
 }
 
@@ -130,7 +135,7 @@ __global__ void __launch_bounds__(threads_per_block) backward_partial(backward_a
     int64_t j = p.column + k;
     if (!p.active) continue;
     mean[k] = t.mean[j];
-    if (M == mask::from_x)
+    if (M == mask::from_x || M == mask::silu)
       scale_shift(mean[k], t.variance[j], t.gamma[j], t.beta[j], t.epsilon, scale[k], shift[k]);
   }
   for (int64_t i = p.row; i < p.end; i += p.step) {
@@ -173,7 +178,7 @@ __global__ void __launch_bounds__(threads_per_block) backward_write(backward_arg
     int64_t j = p.column + k;
     u[k] = t.constants[j], v[k] = t.constants[t.t.c + j], w[k] = t.constants[2 * t.t.c + j];
     mean[k] = t.mean[j], scale[k] = shift[k] = 0;
-    if (M == mask::from_x)
+    if (M == mask::from_x || M == mask::silu)
       scale_shift(mean[k], t.variance[j], t.gamma[j], t.beta[j], t.epsilon, scale[k], shift[k]);
   }
   for (int64_t i = p.row; i < p.end; i += p.step) {
@@ -234,16 +239,19 @@ struct norm_apply : gpu_kernel {
                     o.in(2),
                     o.in(3),
                     o.in(4),
-                    static_cast<float>(o.attr.epsilon)};
+                    static_cast<float>(o.attr.epsilon),
+                    o.attr.top()};
     if (t.width > 1)
-      pick<lanes<T>>(g, o.attr.relu != 0);
+      pick<lanes<T>>(g, o.attr);
     else
-      pick<1>(g, o.attr.relu != 0);
+      pick<1>(g, o.attr);
   }
   template <int W>
-  void pick(const apply_args<T> &g, bool relu) {
-    auto *f = g.residual ? (relu ? apply<T, W, true, true> : apply<T, W, true, false>)
-                         : (relu ? apply<T, W, false, true> : apply<T, W, false, false>);
+  void pick(const apply_args<T> &g, const attributes &a) {
+    auto *f = g.residual ? a.rectifies() ? apply<T, W, true, behind::clip> : apply<T, W, true, behind::none>
+              : a.rectifies()                   ? apply<T, W, false, behind::clip>
+              : a.activation == activation_silu ? apply<T, W, false, behind::silu>
+                                                : apply<T, W, false, behind::none>;
     launch(d, t.grid(), dim3(threads_per_block), f, g);
   }
 };
@@ -273,18 +281,21 @@ struct norm_backward : gpu_kernel {
                        o.out(2),
                        partial,
                        reinterpret_cast<float *>(o.scratch + partial_bytes(t)),
-                       static_cast<float>(o.attr.epsilon)};
+                       static_cast<float>(o.attr.epsilon),
+                       o.attr.top()};
     if (t.width > 1)
-      pick<lanes<T>>(a, o.attr.relu != 0);
+      pick<lanes<T>>(a, o.attr);
     else
-      pick<1>(a, o.attr.relu != 0);
+      pick<1>(a, o.attr);
   }
   template <int W>
-  void pick(const backward_args<T> &a, bool relu) {
+  void pick(const backward_args<T> &a, const attributes &attr) {
     if (a.z)
       a.dy2 ? three<W, mask::from_z, true>(a) : three<W, mask::from_z, false>(a);
-    else if (relu)
+    else if (attr.rectifies())
       a.dy2 ? three<W, mask::from_x, true>(a) : three<W, mask::from_x, false>(a);
+    else if (attr.activation == activation_silu)
+      a.dy2 ? three<W, mask::silu, true>(a) : three<W, mask::silu, false>(a);
     else
       a.dy2 ? three<W, mask::none, true>(a) : three<W, mask::none, false>(a);
   }

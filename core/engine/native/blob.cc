@@ -68,7 +68,7 @@ attributes read_attributes(reader &r) {
     for (int i = 0; i < 2; i++) pair[i] = r.take<int64_t>();
   for (int64_t &x : a.input) x = r.take<int64_t>();
   for (int64_t *x :
-       {&a.groups, &a.relu, &a.bias, &a.count_padding, &a.nesterov, &a.reflect, &a.flip, &a.classes})
+       {&a.groups, &a.activation, &a.bias, &a.count_padding, &a.nesterov, &a.reflect, &a.flip, &a.classes})
     *x = r.take<int64_t>();
   for (double *x : {&a.epsilon, &a.momentum, &a.weight_decay, &a.scale, &a.temperature})
     *x = r.take<double>();

@@ -53,6 +53,8 @@ const form &form_of(int32_t kind) {
       {"ff", ""},            // average
       {"us", "u"},           // augment
       {"e", "e"},            // cast
+      {"t", "t"},            // silu
+      {"tt", "t"},           // silu_backward
   };
   return forms[kind];
 }
@@ -140,6 +142,7 @@ void check_pool(const op &o, const value &x, const value &y) {
 void check_norm(const op &o) {
   const value &x = *o.operands[o.kind == kind_norm_backward ? 1 : 0];
   want(x.rank == 4 || x.rank == 2, "x of rank 4 or 2");
+  want(in_range(0, o.attr.activation) && o.attr.activation < activation_count, "an activation");
   int64_t c = x.channels();
   auto vectors = [&](const std::vector<value *> &list, size_t from, size_t to) {
     for (size_t i = from; i < to; i++) want(vector_of(list[i], c), "one element a channel");
@@ -153,11 +156,13 @@ void check_norm(const op &o) {
   if (o.kind == kind_norm_apply) {
     vectors(o.operands, 1, 5);
     want(same(&x, o.operands[5]) && same(&x, o.results[0]), "tensors of one shape");
+    want(!o.operands[5] || o.attr.activation == activation_none || o.attr.rectifies(),
+         "no activation behind a residual, or one that rectifies");
     return;
   }
   vectors(o.operands, 2, 6), vectors(o.results, 1, 3);
   bool residual = o.operands[6] != nullptr;
-  want(residual == (o.results.size() == 4) && (!residual || o.attr.relu),
+  want(residual == (o.results.size() == 4) && (!residual || o.attr.rectifies()),
        "a residual gradient if, and only if, there is a rectified result");
   want(same(&x, o.operands[0]) && same(&x, o.operands[6]) && same(&x, o.operands[7]) &&
            same(&x, o.results[0]) && (!residual || same(&x, o.results[3])),
@@ -290,6 +295,10 @@ void check(op &o) {
       return;
     case kind_normalize_image:
       want(in[0]->rank == 4 && in[0]->dims[3] <= 4, "an image of rank 4 with at most 4 channels");
+      break;
+    case kind_relu:
+    case kind_relu_backward:
+      want(o.attr.rectifies(), "an activation that rectifies");
       break;
     case kind_cast:
       want(in[0]->type != out[0]->type, "two types");

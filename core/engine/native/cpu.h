@@ -72,6 +72,22 @@ static inline __attribute__((always_inline)) float exponential(float x) {
   return (y * r * r + r + 1) * __builtin_bit_cast(float, (static_cast<int32_t>(n) + 127) << 23);
 }
 
+static inline __attribute__((always_inline)) float sigmoid(float x) { return 1 / (1 + exponential(-x)); }
+
+// silu_slope is the derivative of x * sigmoid(x).
+static inline __attribute__((always_inline)) float silu_slope(float x) {
+  float s = sigmoid(x);
+  return s * (1 + x * (1 - s));
+}
+
+// clip rectifies x, to at most top; passes says whether the gradient does. What is not a
+// number stays so.
+static inline __attribute__((always_inline)) float clip(float x, float top) {
+  x = 0 > x ? 0 : x;
+  return x > top ? top : x;
+}
+static inline __attribute__((always_inline)) bool passes(float x, float top) { return x > 0 && x < top; }
+
 // parallel calls f(begin, end, thread) on parts of [0, n) that are whole
 // multiples of grain, the same parts for the same number of threads.
 template <typename F>

@@ -9,14 +9,24 @@
 namespace lb {
 namespace {
 
-LB_CLONES void relu_part(const float *x, float *y, int64_t n) {
+LB_CLONES void relu_part(const float *x, float *y, float top, int64_t n) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; i++) y[i] = 0 > x[i] ? 0 : x[i];  // what is not a number stays so
+  for (int64_t i = 0; i < n; i++) y[i] = clip(x[i], top);
 }
 
-LB_CLONES void relu_backward_part(const float *dy, const float *y, float *dx, int64_t n) {
+LB_CLONES void relu_backward_part(const float *dy, const float *y, float *dx, float top, int64_t n) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; i++) dx[i] = y[i] > 0 ? dy[i] : 0;
+  for (int64_t i = 0; i < n; i++) dx[i] = passes(y[i], top) ? dy[i] : 0;
+}
+
+LB_CLONES void silu_part(const float *x, float *y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) y[i] = x[i] * sigmoid(x[i]);
+}
+
+LB_CLONES void silu_backward_part(const float *dy, const float *x, float *dx, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * silu_slope(x[i]);
 }
 
 LB_CLONES void add_part(const float *x, const float *y, float *z, int64_t n) {
@@ -39,13 +49,26 @@ LB_CLONES void sum_part(const float *x, int64_t rows, int64_t columns, float *su
 void relu(const op &o, int threads) {
   int64_t n = o.results[0]->elements;
   parallel(n, 16, threads, n,
-           [&](int64_t a, int64_t b, int) { relu_part(o.in(0) + a, o.out(0) + a, b - a); });
+           [&](int64_t a, int64_t b, int) { relu_part(o.in(0) + a, o.out(0) + a, o.attr.top(), b - a); });
 }
 
 void relu_backward(const op &o, int threads) {
   int64_t n = o.results[0]->elements;
   parallel(n, 16, threads, n, [&](int64_t a, int64_t b, int) {
-    relu_backward_part(o.in(0) + a, o.in(1) + a, o.out(0) + a, b - a);
+    relu_backward_part(o.in(0) + a, o.in(1) + a, o.out(0) + a, o.attr.top(), b - a);
+  });
+}
+
+void silu(const op &o, int threads) {
+  int64_t n = o.results[0]->elements;
+  parallel(n, 16, threads, n,
+           [&](int64_t a, int64_t b, int) { silu_part(o.in(0) + a, o.out(0) + a, b - a); });
+}
+
+void silu_backward(const op &o, int threads) {
+  int64_t n = o.results[0]->elements;
+  parallel(n, 16, threads, n, [&](int64_t a, int64_t b, int) {
+    silu_backward_part(o.in(0) + a, o.in(1) + a, o.out(0) + a, b - a);
   });
 }
 
@@ -117,6 +140,8 @@ void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int 
 std::unique_ptr<kernel> make_elementwise(const op &o, cpu &d) {
   void (*f)(const op &, int) = o.kind == kind_relu            ? relu
                                : o.kind == kind_relu_backward ? relu_backward
+                               : o.kind == kind_silu          ? silu
+                               : o.kind == kind_silu_backward ? silu_backward
                                : o.kind == kind_add           ? add
                                : o.kind == kind_detach        ? detach
                                : o.kind == kind_augment       ? augment

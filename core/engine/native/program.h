@@ -58,7 +58,18 @@ enum kind : int32_t {
   kind_average,
   kind_augment,
   kind_cast,
+  kind_silu,
+  kind_silu_backward,
   kind_count
+};
+
+// The activations, numbered as in core/graph.
+enum activation : int64_t {
+  activation_none,
+  activation_relu,
+  activation_relu6,
+  activation_silu,
+  activation_count
 };
 
 // The element types, numbered as in core/graph.
@@ -76,8 +87,11 @@ struct value {
 // attributes are graph.Attributes, field by field.
 struct attributes {
   int64_t kernel[2], stride[2], padding[2], output[2], input[4], groups;
-  int64_t relu, bias, count_padding, nesterov, reflect, flip, classes;
+  int64_t activation, bias, count_padding, nesterov, reflect, flip, classes;
   double epsilon, momentum, weight_decay, scale, temperature, mean[4], deviation[4];
+  bool rectifies() const { return activation == activation_relu || activation == activation_relu6; }
+  // top is what a rectified result does not exceed.
+  float top() const { return activation == activation_relu6 ? 6.0f : __builtin_inff(); }
 };
 
 struct op;

@@ -53,9 +53,12 @@ def conv(name, n, h, w, c, o, r, s, stride=1, padding=0, groups=1, bias=False):
                 x=x, weight=weight, dy=dy, y=y, dx=x.grad, dweight=weight.grad, **extra)
 
 
-def norm(name, *shape, relu=False, residual=False, second=False):
+ACTIVATIONS = [lambda y: y, F.relu, F.relu6, F.silu]  # numbered as in core/graph
+
+
+def norm(name, *shape, activation=0, residual=False, second=False, scale=1):
     x, c = leaf(draw(*shape)), shape[-1]
-    gamma, beta = leaf(draw(c, low=0.5, high=1.5)), leaf(draw(c))
+    gamma, beta = leaf(draw(c, low=0.5, high=1.5) * scale), leaf(draw(c))
     running_mean, running_variance = draw(c), draw(c, low=0.5, high=2)
     mean0, variance0 = running_mean.clone(), running_variance.clone()
     rows = x if x.dim() == 2 else nchw(x)
@@ -65,18 +68,17 @@ def norm(name, *shape, relu=False, residual=False, second=False):
     if residual:
         extra["residual"] = leaf(draw(*shape))
         y = y + extra["residual"]
-    if relu:
-        y = y.relu()
+    y = ACTIVATIONS[activation](y)
     dy = draw(*shape)
     gradient = dy
     if second:
         extra["dy2"] = draw(*shape)
         gradient = dy + extra["dy2"]
     y.backward(gradient)
-    if residual and relu:
+    if residual and activation:
         extra["dresidual"] = extra["residual"].grad
     flat = x.detach().reshape(-1, c)
-    return case(name, "norm", {"ReLU": relu}, x=x, gamma=gamma, beta=beta, running_mean=mean0, running_variance=variance0, dy=dy,
+    return case(name, "norm", {"Activation": activation}, x=x, gamma=gamma, beta=beta, running_mean=mean0, running_variance=variance0, dy=dy,
                 mean=flat.mean(0), variance=flat.var(0, unbiased=False), moved_mean=running_mean, moved_variance=running_variance,
                 y=y, dx=x.grad, dgamma=gamma.grad, dbeta=beta.grad, **extra)
 
@@ -138,10 +140,10 @@ cases = [
     conv("two groups", 1, 5, 5, 4, 6, 3, 3, padding=1, groups=2),
     conv("depthwise, two results a channel", 1, 4, 5, 3, 6, 3, 3, stride=2, padding=1, groups=3, bias=True),
     norm("plain", 2, 3, 4, 3),
-    norm("rank 2, rectified", 5, 4, relu=True),
+    norm("rank 2, rectified", 5, 4, activation=1),
     norm("residual", 2, 3, 2, 3, residual=True),
-    norm("residual, rectified", 2, 3, 4, 3, relu=True, residual=True),
-    norm("residual, rectified, two gradients", 3, 2, 3, 2, relu=True, residual=True, second=True),
+    norm("residual, rectified", 2, 3, 4, 3, activation=1, residual=True),
+    norm("residual, rectified, two gradients", 3, 2, 3, 2, activation=1, residual=True, second=True),
     pool("3x3 with stride 2, padding 1", "max_pool", 2, 7, 6, 2, (3, 3), (2, 2), (1, 1)),
     pool("2x3, ceil", "max_pool", 1, 7, 8, 2, (2, 3), (2, 2), (0, 1), ceil=True),
     pool("2x2 with stride 3, padding 1, ceil: a dropped window", "max_pool", 1, 6, 9, 2, (2, 2), (3, 3), (1, 1), ceil=True),
@@ -160,6 +162,10 @@ cases = [
     sgd("plain", 0, 0, False),
     sgd("momentum and decay", 0.9, 0.05, False),
     sgd("Nesterov and decay", 0.9, 0.05, True),
+    norm("at most 6", 3, 4, 3, 2, activation=2, scale=8),
+    norm("residual, at most 6, two gradients", 2, 4, 3, 3, activation=2, residual=True, second=True, scale=8),
+    norm("SiLU", 2, 3, 4, 3, activation=3),
+    norm("SiLU, rank 2", 6, 4, activation=3, scale=4),
 ]
 
 lines = ",\n".join(json.dumps(c) for c in cases)
