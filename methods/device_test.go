@@ -159,6 +159,23 @@ func modesGiveTheSameBits(t *testing.T, backend, method string, network tiny) {
 	same(t, "mixed, poisoned", bits(t, poisonedMixed, false), mixed)
 }
 
+// TestLateDevice trains on the stand-ins whose streams do nothing before the host waits for them, and then no
+// more than that; on the first of them all but one stream are ahead instead. What the host writes again
+// too early, and a stream that does not wait for another, gives other bits than the stand-in that
+// does everything at once.
+func TestLateDevice(t *testing.T) {
+	enginetest.NeedsCPU(t)
+	for method, options := range map[string][]core.StepOptions{"bp": {{}, {KeepInputs: true}}, "auglocal": {{KeepInputs: true, Overlap: 2}}} {
+		want := bits(t, tinyNetworks()[0].session(t, enginetest.Open(t, "emu", engine.Options{}), method, core.StepOptions{}), false)
+		for _, late := range []int{6, 7} {
+			d := enginetest.Open(t, "emu", engine.Options{Device: late})
+			for _, o := range options {
+				same(t, fmt.Sprintf("%s, fed ahead: %t, device %d", method, o.KeepInputs, late), bits(t, tinyNetworks()[0].session(t, d, method, o), o.KeepInputs), want)
+			}
+		}
+	}
+}
+
 func same(t *testing.T, what string, got, want []uint32) {
 	t.Helper()
 	if len(got) != len(want) {

@@ -31,21 +31,22 @@ for file in engine.test methods.test benchctl benchpeer include; do
   fi
 done
 parts=$pack/parts # what the stages leave for the report
-book=$pack/book.json # outlives a call
+kept=$root/build/gpu-check-kept # outlives a call, and a pack that travels again
+book=$kept/book.json
 wanted=" $* "
 if [ "$*" = rest ]; then
   # The names of earlier calls' stages of which the last word is that there was no time.
-  wanted=" $(awk -F'\t' '{last[$1] = $2} END {for (s in last) if (last[s] == "no time left") printf "^%s$ ", s}' "$pack/stages.txt" 2>/dev/null)"
+  wanted=" $(awk -F'\t' '{last[$1] = $2} END {for (s in last) if (last[s] == "no time left") printf "^%s$ ", s}' "$kept/stages.txt" 2>/dev/null)"
   if [ "$wanted" = " " ]; then
     echo "gpu-check: no call before this one, on this machine, left a stage for want of time" >&2
     exit 2
   fi
 fi
 rm -rf "$parts" "$OUT"/{log.txt,results.json,book.json}
-if [ $# -eq 0 ]; then rm -rf "${pack:?}/lib" "$book" "$pack/stages.txt"; fi
-mkdir -p "$OUT" "$parts" "$pack/lib"
-if [ $# -gt 0 ] && [ ! -e "$pack/lib/liblocalbench_cuda.so" ]; then wanted+="^build$ "; fi
-export BENCHCTL_LIB_DIR=$pack/lib CUDNN_FRONTEND=$pack/include PYTHONUNBUFFERED=1 PATH=$PATH:/usr/local/cuda/bin:$pack/tools
+if [ $# -eq 0 ]; then rm -rf "${kept:?}"; fi
+mkdir -p "$OUT" "$parts" "$kept/lib"
+if [ $# -gt 0 ] && [ ! -e "$kept/lib/liblocalbench_cuda.so" ]; then wanted+="^build$ "; fi
+export BENCHCTL_LIB_DIR=$kept/lib CUDNN_FRONTEND=$pack/include PYTHONUNBUFFERED=1 PATH=$PATH:/usr/local/cuda/bin:$pack/tools
 export OUT PYTHON pack parts device book
 export own=kns=_ZN2lb # our own kernels: those of a library are not looked at for races
 limit=530 # seconds for all
@@ -79,7 +80,7 @@ stage() {
       status="failed ($code)"
     fi
   fi
-  printf '%s\t%s\t%s\n' "$name" "$status" "$((SECONDS - from))" | tee -a "$pack/stages.txt" >>"$parts/stages.txt"
+  printf '%s\t%s\t%s\n' "$name" "$status" "$((SECONDS - from))" | tee -a "$kept/stages.txt" >>"$parts/stages.txt"
   if [ -e "$book" ]; then cp "$book" "$OUT"; fi # a stage that is cut short may have begun one
   "$PYTHON" scripts/gpu_report.py "$parts" "$OUT/results.json" >/dev/null || true # said again at the end
   echo "gpu-check: $name: $status, $((SECONDS - from)) s" >&2
@@ -200,9 +201,9 @@ if ! stage build 200 build && [ "$device" = cuda ] && [ -e "$pack/liblocalbench_
   # The pack's own, which was linked elsewhere.
   echo "gpu-check: the library that came with the pack is used" | tee -a "$OUT/log.txt" >&2
   cp "$pack/liblocalbench_cuda.so" "$BENCHCTL_LIB_DIR"
-  touch "$pack/lib/carried"
+  touch "$kept/lib/carried"
 fi
-if [ -e "$pack/lib/carried" ]; then # the libraries below it are those of PyTorch
+if [ -e "$kept/lib/carried" ]; then # the libraries below it are those of PyTorch
   site=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
   export LD_LIBRARY_PATH=$site/nvidia/cudnn/lib:$site/nvidia/cu13/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 fi

@@ -4,7 +4,7 @@
     python3 scripts/gpu_report.py build/gpu-check/parts results.json
 
 Writes results.json: the stages, every benchmark, the profile and the two measured
-ceilings. Prints a table of the stages, and one of the benchmarks with the floor of our step:
+ceilings. Prints the ops, the stages, and last a table of the benchmarks with the floor of our step:
 the larger of its operations over the rate and its bytes over the bandwidth, by the measured
 ceilings where they are there, else by those of the H100 SXM's data sheet.
 """
@@ -143,18 +143,18 @@ def print_runs(records: list[dict[str, Any]]) -> None:
 def main() -> None:
     results = gather(Path(sys.argv[1]))
     Path(sys.argv[2]).write_text(json.dumps(results, indent=1) + "\n")
-    for stage in results["stages"]:
-        print(f"{stage['stage']:18} {stage['status']:14} {stage['seconds']:4} s")
+    if results["ops"]:
+        print_ops(results["ops"])
+    print_runs([record for record in results["runs"] if record])
     for table in (results["profile"] or {}).get("tables", []):
         if any(column["key"] == "delta_bytes" for column in table["columns"]):
             print_ladder(table)
     if results["ceilings"]:
         print("ceilings", json.dumps(results["ceilings"]))
+    for stage in results["stages"]:
+        print(f"{stage['stage']:18} {stage['status']:14} {stage['seconds']:4} s")
     if results["bench"] or results["peer"]:
         print_benchmarks(results)
-    print_runs([record for record in results["runs"] if record])
-    if results["ops"]:
-        print_ops(results["ops"])
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@
 // while a graph is captured, launches and copies are kept with what they come behind: the
 // one before on their stream, and what it has waited for. There are several devices, which
 // differ in the order in which they replay a graph: that of the calls; the stream that was made
-// first as far ahead as the graph allows, or the one made last; or by chance. Where a wait is
-// missing, one of them gives another result.
+// first as far ahead as the graph allows, or the one made last; or by chance. The last two of them are
+// late, too: a stream does what it is given when the host waits for it, and not before; on one of them that
+// goes for the first stream only, and the others are ahead of it. Where a wait is missing, one of them
+// gives another result.
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
@@ -172,25 +174,56 @@ struct stream {
   int number = streams_made++;
   std::shared_ptr<graph> capture;  // nullptr: none is under way
   std::vector<size_t> behind;      // what the next node comes behind
+  std::vector<size_t> late;        // the same of what is not captured, in the queue
 };
 struct event {
   std::shared_ptr<graph> capture;
-  std::vector<size_t> behind;
+  std::vector<size_t> behind, late;
   double seconds = 0;
 };
 
-// submit does it at once, or keeps it for the graph that s captures.
-template <typename F>
-void submit(stream *s, F f) {
-  if (!s || !s->capture) return f();
-  s->capture->nodes.push_back({f, s->behind, s->number});
-  s->behind = {s->capture->nodes.size() - 1};
+// The devices, by the order in which they replay graphs; those from sides_ahead on do so by chance.
+enum order {
+  in_turn,
+  first_stream_first,
+  last_stream_first,
+  by_chance,
+  sides_ahead = 6,
+  all_late,
+  order_count
+};
+inline thread_local int device;
+inline thread_local int first_stream = -1;  // its number
+inline thread_local uint64_t dice;
+
+// queue is what a late device has been given and not done; what has been done is empty.
+inline thread_local std::vector<node> queue;
+
+// finish does what the host waits for, and what that comes behind: nothing else.
+inline void finish(const std::vector<size_t> &list) {
+  for (size_t i : list) {
+    if (!queue[i].run) continue;
+    finish(std::exchange(queue[i].after, {}));
+    std::exchange(queue[i].run, nullptr)();
+  }
+}
+inline void finish_all() {
+  for (size_t i = 0; i < queue.size(); i++) finish({i});
 }
 
-// The devices, by the order in which they replay graphs.
-enum order { in_turn, first_stream_first, last_stream_first, by_chance, order_count = 8 };
-inline thread_local int device;
-inline thread_local uint64_t dice;
+// submit does it at once, or keeps it for the graph that s captures, or until the host waits.
+template <typename F>
+void submit(stream *s, F f) {
+  if (s->capture) {
+    s->capture->nodes.push_back({f, s->behind, s->number});
+    s->behind = {s->capture->nodes.size() - 1};
+    return;
+  }
+  if (device < sides_ahead) return f();
+  queue.push_back({f, s->late, s->number});
+  s->late = {queue.size() - 1};
+  if (device == sides_ahead && s->number != first_stream) finish(s->late);
+}
 
 // choose picks one of the nodes that may run.
 inline size_t choose(const graph &g, const std::vector<size_t> &ready) {
@@ -332,6 +365,7 @@ inline cudaError_t cudaMalloc(void **p, size_t n) {
   return cudaSuccess;
 }
 inline cudaError_t cudaFree(void *p) {
+  emu::finish_all();
   for (auto &a : emu::allocations)
     if (a.first == p && p) {
       emu::used -= a.second;
@@ -346,7 +380,7 @@ inline cudaError_t cudaHostAlloc(void **p, size_t n, unsigned) {
   *p = std::malloc(n);
   return *p ? cudaSuccess : cudaErrorMemoryAllocation;
 }
-inline cudaError_t cudaFreeHost(void *p) { return std::free(p), cudaSuccess; }
+inline cudaError_t cudaFreeHost(void *p) { return emu::finish_all(), std::free(p), cudaSuccess; }
 inline cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, cudaMemcpyKind, cudaStream_t s) {
   emu::submit(s, [=] { std::memmove(to, from, n); });
   return cudaSuccess;
@@ -357,10 +391,12 @@ inline cudaError_t cudaMemsetAsync(void *to, int c, size_t n, cudaStream_t s) {
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned) {
-  return *s = new emu::stream, cudaSuccess;
+  *s = new emu::stream;
+  if (emu::first_stream < 0) emu::first_stream = (*s)->number;
+  return cudaSuccess;
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t s) { return delete s, cudaSuccess; }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t s) { return emu::finish(s->late), cudaSuccess; }
 inline cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned) {
   return *e = new emu::event, cudaSuccess;
 }
@@ -369,17 +405,20 @@ inline cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   e->seconds = static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-  e->capture = s->capture, e->behind = s->behind;
+  e->capture = s->capture, e->behind = s->behind, e->late = s->late;
   return cudaSuccess;
 }
-inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventSynchronize(cudaEvent_t e) { return emu::finish(e->late), cudaSuccess; }
 inline cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b) {
   return *ms = static_cast<float>(1e3 * (b->seconds - a->seconds)), cudaSuccess;
 }
 // A stream that waits for an event of a capture takes part in the capture.
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned = 0) {
   if (s->capture && s->capture != e->capture) return emu::failed(cudaErrorStreamCaptureIsolation);
-  if (!e->capture) return cudaSuccess;
+  if (!e->capture) {
+    s->late.insert(s->late.end(), e->late.begin(), e->late.end());
+    return cudaSuccess;
+  }
   if (e->capture->streams.empty()) return emu::failed(cudaErrorStreamCaptureIsolation);
   if (!s->capture) {
     s->capture = e->capture;
@@ -407,7 +446,7 @@ inline cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t g, unsig
 inline cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaGraphDestroy(cudaGraph_t g) { return delete g, cudaSuccess; }
 inline cudaError_t cudaGraphExecDestroy(cudaGraphExec_t g) { return delete g, cudaSuccess; }
-inline cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t) {
-  emu::replay(*g);
+inline cudaError_t cudaGraphLaunch(cudaGraphExec_t g, cudaStream_t s) {
+  emu::submit(s, [g = *g] { emu::replay(g); });
   return cudaSuccess;
 }

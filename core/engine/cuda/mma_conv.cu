@@ -118,8 +118,13 @@ __device__ inline void load_tile(const image &g, const T *x, int row, int column
   }
 }
 
+// resident blocks fit into a processor. There are no more of them than run at once on a large GPU: one that
+// has to wait for its turn would have its tiles left when the others are done, and run alone.
+template <int C, int K>
+constexpr int resident = C + K == 32 ? 3 : 2;
+
 template <typename T, int C, int K, int TW>
-__global__ void __launch_bounds__(threads, C + K == 32 ? 3 : 2) conv(conv_args<T> a) {
+__global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) {
   using S = conv_shape<T, C, K>;
   constexpr int TH = pixels / TW, across = TW + 2;
   uint32_t *weights = shared_words(), *tile = weights + S::weights,
@@ -335,7 +340,7 @@ struct mma_conv : gpu_kernel {
     with(x.channels(), y.channels(), x.dims[2], [&](auto c, auto k, auto width) {
       constexpr int C = decltype(c)::value, K = decltype(k)::value, TW = decltype(width)::value;
       conv_args<T> a{image_of<TW>(x), at<T>(&x), at<T>(o.operands[1]), at<T>(&y), o.kind != kind_conv};
-      int grid = std::min(a.g.down * a.g.across, 132 * 4);
+      int grid = std::min(a.g.down * a.g.across, 132 * resident<C, K>);
       launch_shared(d, dim3(static_cast<unsigned>(grid)), dim3(threads), conv_shared<T, C, K, TW>(),
                     conv<T, C, K, TW>, a);
     });
