@@ -166,11 +166,11 @@ func modesGiveTheSameBits(t *testing.T, backend, method string, network tiny) {
 func TestLateDevice(t *testing.T) {
 	enginetest.NeedsCPU(t)
 	for method, options := range map[string][]core.StepOptions{"bp": {{}, {KeepInputs: true}}, "auglocal": {{KeepInputs: true, Overlap: 2}}} {
-		want := bits(t, tinyNetworks()[0].session(t, enginetest.Open(t, "emu", engine.Options{}), method, core.StepOptions{}), false)
+		want := bits(t, tinySession(t, enginetest.Open(t, "emu", engine.Options{}), method, core.StepOptions{}), false)
 		for _, late := range []int{6, 7} {
 			d := enginetest.Open(t, "emu", engine.Options{Device: late})
 			for _, o := range options {
-				same(t, fmt.Sprintf("%s, fed ahead: %t, device %d", method, o.KeepInputs, late), bits(t, tinyNetworks()[0].session(t, d, method, o), o.KeepInputs), want)
+				same(t, fmt.Sprintf("%s, fed ahead: %t, device %d", method, o.KeepInputs, late), bits(t, tinySession(t, d, method, o), o.KeepInputs), want)
 			}
 		}
 	}

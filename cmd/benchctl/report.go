@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,7 +75,7 @@ func (f *reportFlags) run(env Env, paths []string) error {
 		}
 	}
 	if f.html != "" {
-		report := page.Report{Title: f.title, Tables: a.tables, Figures: figure.All(records), About: about(records, paths)}
+		report := page.Report{Title: f.title, Tables: f.pageTables(records), Figures: figure.All(records), About: about(records, paths)}
 		if err := writeFile(f.html, func(w io.Writer) error { return page.Write(w, report) }); err != nil {
 			return usage(fmt.Errorf("html: %w", err))
 		}
@@ -84,6 +85,23 @@ func (f *reportFlags) run(env Env, paths []string) error {
 		}
 	}
 	return env.emit(format, a, nil)
+}
+
+// pageTables are the tables of a page: one for each network and data set, so that a phone's width
+// is left to what was measured.
+func (f *reportFlags) pageTables(records []results.Record) (tables []table.Table) {
+	of := map[string][]results.Record{}
+	for _, r := range records {
+		task := r.Spec.Network + " on " + r.Spec.Dataset
+		of[task] = append(of[task], r)
+	}
+	for _, task := range slices.SortedFunc(maps.Keys(of), table.CompareNatural) {
+		tables = append(tables, table.Summary(of[task]))
+		if f.policy == policyEager {
+			tables = append(tables, table.Eager(of[task]))
+		}
+	}
+	return tables
 }
 
 // about says what a page is of, to a reader who has nothing but the page: how many runs of what,
