@@ -23,9 +23,13 @@ var publishedCuts = map[string][]string{
 	"resnet110": {"2.8", "1.17 2.17", "1.11 2.7 3.3", "1.4 1.11 2.0 2.7 2.14 3.3 3.10", "1.1 1.4 1.7 1.10 1.13 1.16 2.1 2.4 2.7 2.11 2.15 3.1 3.5 3.9 3.13"},
 }
 
-// balancedCuts are those that give each module about the same memory (InfoPro*).
+// balancedCuts are those that give each module about the same memory (InfoPro*), by network or, where
+// they are of one data set, by network and data set.
 var balancedCuts = map[string][]string{
-	"resnet110": {"1.14", "1.9 2.2", "1.6 1.14 2.8"},
+	"resnet110":       {"1.14", "1.9 2.2", "1.6 1.14 2.8"},
+	"resnet110 stl10": {"1.14", "1.8 2.1", "1.6 1.14 2.8"},
+	"resnet101":       {"2.0"},
+	"resnet152":       {"2.5"},
 }
 
 // moduleEnds returns the last unit of each module but the last. K units a
@@ -44,9 +48,12 @@ func (o Options) moduleEnds(n *model.Network) ([]int, error) {
 	case CutsEven:
 		return evenEnds(len(n.Units), k), nil
 	case CutsBalanced:
-		places := cutsFor(balancedCuts, n.Name, k)
+		places := cutsFor(balancedCuts, n.Name+" "+o.Dataset, k)
 		if places == nil {
-			return nil, fmt.Errorf("cuts: no memory-balanced cut of %s into %d modules is published, there are some of resnet110 into 2, 3 and 4", n.Name, k)
+			places = cutsFor(balancedCuts, n.Name, k)
+		}
+		if places == nil {
+			return nil, fmt.Errorf("cuts: no memory-balanced cut of %s into %d modules is published, there are some of resnet110 into 2, 3 and 4, and of resnet101 and resnet152 into 2", n.Name, k)
 		}
 		return endsAt(n, places)
 	}

@@ -21,8 +21,8 @@ const (
 
 // Constants of InfoPro's auxiliary networks.
 const (
-	infoProFeatures    = 128
-	infoProDecoder     = 12 // channels of the decoder
+	infoProWidth       = 128 // features of the classification loss
+	infoProDecoder     = 12  // channels of the decoder
 	infoProTemperature = 0.07
 )
 
@@ -75,8 +75,8 @@ func Presets() []Preset {
 		{"stl10", "resnet110", ModeContrast, 2, Coefficients{20, 1, 0, 0}, true},
 		{"stl10", "resnet110", ModeContrast, 3, Coefficients{20, 0.5, 5, 2}, true},
 		{"stl10", "resnet110", ModeContrast, 4, Coefficients{20, 0.5, 10, 1}, true},
-		{"imagenet", "resnet101", ModeContrast, 2, Coefficients{5, 0.75, 0, 0}, true},
-		{"imagenet", "resnet152", ModeContrast, 2, Coefficients{5, 1, 0, 0}, true},
+		{"imagenet", "resnet101", ModeSoftmax, 2, Coefficients{5, 0.75, 0, 0}, true},
+		{"imagenet", "resnet152", ModeSoftmax, 2, Coefficients{5, 1, 0, 0}, true},
 	}
 }
 
@@ -119,8 +119,16 @@ func (o Options) infoProTerms(n *model.Network, count int) (func(b *graph.Builde
 		if count > 1 {
 			r = float64(m) / float64(count-1)
 		}
-		reconstruction := model.Term{Name: "reconstruction", Value: infoProDecode(b, x, batch.Images), Weight: c.A1*(1-r) + c.A2*r}
-		classification := infoProClassify(b, x, batch, o.Mode, u.Width >= widest, n.Classes)
+		reconstruction := model.Term{Name: "reconstruction", Weight: c.A1*(1-r) + c.A2*r}
+		var features *graph.Value
+		if model.Small(n.Input) {
+			reconstruction.Value = infoProDecode(b, x, batch.Images)
+			features = infoProFeatures(b, x, u.Width >= widest)
+		} else {
+			reconstruction.Value = infoProDecodeLarge(b, x, batch.Images)
+			features = infoProFeaturesLarge(b, x, n.Input[0])
+		}
+		classification := infoProClassify(b, features, batch, o.Mode, n)
 		classification.Weight = c.B1*(1-r) + c.B2*r
 		return []model.Term{reconstruction, classification}
 	}, nil
@@ -197,28 +205,82 @@ func infoProDecode(b *graph.Builder, x, images *graph.Value) *graph.Value {
 	if b.Err() != nil {
 		return x
 	}
-	if x.Shape[1] != images.Shape[1] || x.Shape[2] != images.Shape[2] {
-		x = b.Upsample(x, images.Shape[1], images.Shape[2])
-	}
+	x = enlarge(b, x, images.Shape[1], images.Shape[2])
 	x = b.ReLU(model.Norm(b, "dec_bn", model.ConvWithBias(b, "dec1", x, infoProDecoder, 3, 1)))
 	return b.BinaryCrossEntropy(model.ConvWithBias(b, "dec2", x, images.Shape[3], 3, 1), images)
 }
 
-// infoProClassify is the classification term: a 3x3 convolution to twice the
-// width at half the side, but for the widest units, pooled to 128 features.
-func infoProClassify(b *graph.Builder, x *graph.Value, batch model.Batch, mode Mode, widest bool, classes int64) model.Term {
+// infoProDecodeLarge is the decoder of the paper's program for ImageNet, which reads maps of 28x28: a 1x1
+// convolution to 128 channels, then three times up-sampling, to a quarter, a half and the whole of the
+// image's sides, and a 3x3 convolution to 32, 12 and 3 channels. What is larger already is not up-sampled.
+func infoProDecodeLarge(b *graph.Builder, x, images *graph.Value) *graph.Value {
 	if b.Err() != nil {
-		return model.Term{Value: x}
+		return x
 	}
-	width, stride := 2*x.Shape[3], int64(2)
+	x = b.ReLU(model.Norm(b, "dec_bn1", model.ConvWithBias(b, "dec1", x, 128, 1, 1)))
+	for i, width := range []int64{32, infoProDecoder} {
+		part := int64(4) >> i
+		x = model.ConvWithBias(b, fmt.Sprintf("dec%d", i+2), enlarge(b, x, images.Shape[1]/part, images.Shape[2]/part), width, 3, 1)
+		x = b.ReLU(model.Norm(b, fmt.Sprintf("dec_bn%d", i+2), x))
+		if b.Err() != nil {
+			return x
+		}
+	}
+	x = enlarge(b, x, images.Shape[1], images.Shape[2])
+	return b.BinaryCrossEntropy(model.ConvWithBias(b, "dec4", x, images.Shape[3], 3, 1), images)
+}
+
+// enlarge up-samples x to a height and width, if it is smaller.
+func enlarge(b *graph.Builder, x *graph.Value, height, width int64) *graph.Value {
+	if x.Shape[1] >= height && x.Shape[2] >= width {
+		return x
+	}
+	return b.Upsample(x, height, width)
+}
+
+// infoProFeatures are those of the classification term: a 3x3 convolution to twice the
+// width at half the side, but for the widest units, pooled, 128 of them.
+func infoProFeatures(b *graph.Builder, x *graph.Value, widest bool) *graph.Value {
+	width, stride := 2*model.Channels(x), int64(2)
 	if widest {
-		width, stride = x.Shape[3], 1
+		width, stride = model.Channels(x), 1
 	}
 	x = b.ReLU(model.Norm(b, "bn", model.Conv(b, "conv", x, width, 3, stride)))
-	features := model.Linear(b, "fc1", b.AdaptiveAveragePool(x, 1, 1), infoProFeatures)
-	if mode == ModeContrast {
+	return model.Linear(b, "fc1", b.AdaptiveAveragePool(x, 1, 1), infoProWidth)
+}
+
+// infoProFeaturesLarge are those of the paper's program for ImageNet, which reads maps of 28x28: a 1x1
+// convolution to 128 channels, 3x3 ones of stride 2 to 256 and 512, a 1x1 one to 2048, pooled. Maps are not made
+// smaller than a 32nd of the image's side.
+func infoProFeaturesLarge(b *graph.Builder, x *graph.Value, side int64) *graph.Value {
+	for i, c := range []struct{ width, kernel int64 }{{128, 1}, {256, 3}, {512, 3}, {2048, 1}} {
+		if b.Err() != nil {
+			return x
+		}
+		stride := int64(1)
+		if c.kernel == 3 && x.Shape[1] > side/32 {
+			stride = 2
+		}
+		x = b.ReLU(model.Norm(b, fmt.Sprintf("bn%d", i+1), model.Conv(b, fmt.Sprintf("conv%d", i+1), x, c.width, c.kernel, stride)))
+	}
+	return b.AdaptiveAveragePool(x, 1, 1)
+}
+
+// infoProClassify is the classification term on features, of small images 128 and of others what is pooled.
+func infoProClassify(b *graph.Builder, features *graph.Value, batch model.Batch, mode Mode, n *model.Network) model.Term {
+	if b.Err() != nil {
+		return model.Term{Value: features}
+	}
+	small := model.Small(n.Input)
+	switch {
+	case mode == ModeContrast:
+		if !small {
+			features = model.Linear(b, "fc1", features, infoProWidth)
+		}
 		loss, _ := b.Contrast(features, batch.Labels, infoProTemperature)
 		return model.Term{Name: "classification", Value: loss}
+	case small:
+		return model.CrossEntropy(b, model.Linear(b, "fc2", b.ReLU(features), n.Classes), batch)
 	}
-	return model.CrossEntropy(b, model.Linear(b, "fc2", b.ReLU(features), classes), batch)
+	return model.CrossEntropy(b, model.Linear(b, "fc", features, n.Classes), batch)
 }

@@ -259,7 +259,7 @@ func TestInfoProCoefficients(t *testing.T) {
 		{methods.Options{Dataset: "cifar10", Mode: methods.ModeContrast}, "resnet110", 3, "cifar10-resnet110-contrast-4"},
 		{methods.Options{Dataset: "cifar10", Mode: methods.ModeContrast, Cuts: "balanced"}, "resnet110", 3, "cifar10-resnet110-contrast-3-balanced"},
 		{methods.Options{Dataset: "stl10", Mode: methods.ModeContrast, Cuts: "balanced"}, "resnet110", 2, "stl10-resnet110-contrast-2-balanced"},
-		{methods.Options{Dataset: "imagenet", Mode: methods.ModeContrast}, "resnet101", 4, "imagenet-resnet101-contrast-2-balanced"},
+		{methods.Options{Dataset: "imagenet"}, "resnet101", 4, "imagenet-resnet101-softmax-2-balanced"},
 	} {
 		if name, err := c.o.CoefficientsName(c.network, c.k); err != nil || name != c.want {
 			t.Errorf("%s with %+v: got %q, %v, want %s", c.network, c.o, name, err, c.want)

@@ -40,6 +40,10 @@ type Network struct {
 	AuxiliaryHead func(b *graph.Builder, x *graph.Value) *graph.Value
 }
 
+// Small says whether images [H W C] are of the small kind, CIFAR-10's or STL-10's: networks and auxiliary
+// networks for ImageNet have another form for them.
+func Small(image graph.Shape) bool { return min(image[0], image[1]) < 128 }
+
 // PooledHead returns the classifier of most networks: global average pool and a
 // linear layer of that name.
 func PooledHead(name string, classes int64) func(*graph.Builder, *graph.Value) *graph.Value {

@@ -130,10 +130,20 @@ def predsim(network: str, side: int, classes: int) -> int:
 def infopro(network: str, side: int, classes: int) -> int:
     u, total = units(network, side), 0
     for w, c, _ in u[:-1]:
+        if side >= 128:
+            total += infopro_large(c, classes)
+            continue
         o = c if w == u[-1][0] else 2 * c
         total += conv(c, o, 3) + bn(o) + linear(o, 128) + linear(128, classes)
         total += conv(c, 12, 3, True) + bn(12) + conv(12, 3, 3, True)
     return total
+
+
+def infopro_large(c: int, classes: int) -> int:
+    """The program's auxiliary network for ImageNet."""
+    decoder = conv(c, 128, 1, True) + conv(128, 32, 3, True) + conv(32, 12, 3, True) + conv(12, 3, 3, True) + bn(128) + bn(32) + bn(12)
+    head = conv(c, 128, 1) + conv(128, 256, 3) + conv(256, 512, 3) + conv(512, 2048, 1) + bn(128) + bn(256) + bn(512) + bn(2048)
+    return decoder + head + linear(2048, classes)
 
 
 def man(network: str, side: int, classes: int) -> int:
@@ -141,6 +151,9 @@ def man(network: str, side: int, classes: int) -> int:
     u, total = units(network, side), 0
     for (_, c, s), (w, o, after) in zip(u, u[1:]):
         more, _ = block(network, c, w, 1 if network.startswith("vgg") or s == after else 2, 1 if w == 16 else 6)
+        if side >= 128:
+            total += more + infopro_large(o, classes)
+            continue
         wide = o if w == u[-1][0] else 2 * o
         total += more + conv(o, wide, 3) + bn(wide) + linear(wide, 128) + linear(128, classes)
         total += conv(o, 12, 3, True) + bn(12) + conv(12, 3, 3, True)

@@ -56,6 +56,9 @@ func TestWhatPapersSay(t *testing.T) {
 		c := Cell{Table: "memory", Dataset: dataset, Network: network, Method: method, Metric: Memory, Batch: batch, Modules: k, Source: "InfoPro"}
 		if k > 0 {
 			c.Options = map[string]string{"mode": "contrast", "cuts": "balanced"}
+			if dataset == "imagenet" {
+				c.Options["mode"] = "softmax"
+			}
 		}
 		return find(c)
 	}

@@ -47,7 +47,7 @@ func List() []Entry {
 }
 
 // small says whether networks for ImageNet take the form for small images.
-func small(image graph.Shape) bool { return min(image[0], image[1]) < 128 }
+func small(image graph.Shape) bool { return model.Small(image) }
 
 // New builds the network of that name. The error of an unknown name lists the
 // known ones.
