@@ -60,5 +60,13 @@ nvrtc_lib=$(first 'libnvrtc.so*' "$home/lib64" "$home/lib" "$blas_lib" /usr/lib/
 # Wheels have names with versions only.
 exact() { basename "$(compgen -G "$1/$2.so.*" | sort | head -1 || echo "$1/$2.so")"; }
 echo "NVCC := $home/bin/nvcc"
-echo "CUDA_INCLUDE := -isystem $home/include -isystem $blas/include -isystem $dnn/include -isystem $front"
+# The system's own folder must keep its place behind those of the compiler, as it does with -I.
+include() {
+  local flags=
+  for dir in "$@"; do
+    if [ "$dir" = /usr/include ]; then flags+=" -I $dir"; else flags+=" -isystem $dir"; fi
+  done
+  echo "CUDA_INCLUDE :=$flags"
+}
+include "$home/include" "$blas/include" "$dnn/include" "$front"
 echo "CUDA_LIBS := $runtime/libcudart_static.a -L$blas_lib -L$dnn_lib -L$nvrtc_lib -l:$(exact "$blas_lib" libcublas) -l:$(exact "$dnn_lib" libcudnn) -l:$(exact "$nvrtc_lib" libnvrtc) -Wl,-rpath,$blas_lib:$dnn_lib:$nvrtc_lib -lrt -lpthread -ldl"
