@@ -72,7 +72,7 @@ func TestParameterCounts(t *testing.T) {
 // TestEveryParameterIsUpdatedOnce counts the updates of each parameter: none
 // may be forgotten, none done twice.
 func TestEveryParameterIsUpdatedOnce(t *testing.T) {
-	for _, network := range []string{"resnet20", "resnet18", "resnet50", "vgg11", "mobilenetv2", "regnetx400mf"} {
+	for _, network := range []string{"resnet20", "resnet18", "resnet50", "vgg11", "mobilenetv2", "efficientnetb0", "regnetx400mf"} {
 		for _, m := range methods.List() {
 			s := step(t, network, m.Name, methods.Options{})
 			updates := map[*graph.Value]int{}

@@ -174,6 +174,8 @@ func gradientRule(k graph.Kind) func(*walk, *graph.Op) {
 		return averagePool
 	case graph.KindLinear:
 		return linear
+	case graph.KindGate:
+		return gate
 	case graph.KindUpsample:
 		return upsample
 	case graph.KindDeviation:

@@ -68,6 +68,12 @@ func linear(w *walk, op *graph.Op) {
 	}
 }
 
+func gate(w *walk, op *graph.Op) {
+	dx, dz := w.b.GateBackward(op, w.gradients[op.Results[0]])
+	w.give(op.Operands[0], dx)
+	w.give(op.Operands[1], dz)
+}
+
 func upsample(w *walk, op *graph.Op) {
 	if w.wants(op.Operands[0]) {
 		w.give(op.Operands[0], w.b.UpsampleBackward(op, w.gradients[op.Results[0]]))

@@ -48,6 +48,8 @@ const (
 	KindCast
 	KindSiLU
 	KindSiLUBackward
+	KindGate
+	KindGateBackward
 	kindCount
 )
 
@@ -102,6 +104,8 @@ func (k Kind) rule() rule {
 		return lossRule(k)
 	case KindSGD, KindAverage:
 		return updateRule(k)
+	case KindGate, KindGateBackward:
+		return gateRule(k)
 	case KindUpsample, KindUpsampleBackward:
 		return upsampleRule(k)
 	case KindBinaryCrossEntropy, KindBinaryCrossEntropyBackward:

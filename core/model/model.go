@@ -123,10 +123,10 @@ func Linear(b *graph.Builder, name string, x *graph.Value, out int64) *graph.Val
 	return linear(b, name, x, out, start, &start)
 }
 
-// LinearNormal is Linear with weights drawn from normal(0, deviation) and a bias that
-// begins at zero.
-func LinearNormal(b *graph.Builder, name string, x *graph.Value, out int64, deviation float64) *graph.Value {
-	return linear(b, name, x, out, graph.Weight{Init: graph.InitNormal, Scale: deviation}, &graph.Weight{})
+// LinearWith is Linear with weights that begin as start says, and a bias that begins at
+// zero.
+func LinearWith(b *graph.Builder, name string, x *graph.Value, out int64, start graph.Weight) *graph.Value {
+	return linear(b, name, x, out, start, &graph.Weight{})
 }
 
 // LinearWithoutBias is Linear without one: a normalisation follows.

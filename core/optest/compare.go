@@ -122,6 +122,13 @@ func terms(op *graph.Op, result int) int64 {
 		return 4 // a few roundings, no sum
 	case graph.KindNormApply, graph.KindSiLU, graph.KindSiLUBackward:
 		return 8 // the same
+	case graph.KindGate:
+		return 8 // the same
+	case graph.KindGateBackward:
+		if result == 0 {
+			return 8
+		}
+		return operand(1)[1]*operand(1)[2] + 8
 	case graph.KindConv:
 		w := operand(1)
 		return w[1]*w[2]*w[3] + 1

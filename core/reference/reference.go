@@ -108,6 +108,10 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return silu, true
 	case graph.KindSiLUBackward:
 		return siluBackward, true
+	case graph.KindGate:
+		return gate, true
+	case graph.KindGateBackward:
+		return gateBackward, true
 	case graph.KindAdd:
 		return add, true
 	case graph.KindDetach, graph.KindCast:

@@ -21,6 +21,7 @@ BOTTLENECKS = ("resnet50", "resnet101")
 # Width, blocks and stride of the stages behind a stem of 32 channels; the strides in brackets are 1 for small images.
 OTHERS = {
     "mobilenetv2": ((16, 1, 1), (24, 2, (2,)), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1), (1280, 1, 1)),
+    "efficientnetb0": ((16, 1, 1), (24, 2, (2,)), (40, 2, 2), (80, 3, 2), (112, 3, 1), (192, 4, 2), (320, 1, 1)),
     "regnetx400mf": ((32, 1, (2,)), (64, 2, 2), (160, 7, 2), (400, 12, 2)),
 }
 
@@ -66,6 +67,10 @@ def block(network: str, c: int, w: int, stride: int, expansion: int = 6) -> tupl
             return conv(c, w, 1) + bn(w), w
         i = expansion * c
         return (conv(c, i, 1) + bn(i) if expansion > 1 else 0) + conv(1, i, 3) + bn(i) + conv(i, w, 1) + bn(w), w
+    if network == "efficientnetb0":
+        i, q, k = expansion * c, max(c // 4, 1), 5 if w in (40, 112, 192) else 3
+        squeeze = conv(i, q, 1, True) + conv(q, i, 1, True)
+        return (conv(c, i, 1) + bn(i) if expansion > 1 else 0) + conv(1, i, k) + bn(i) + squeeze + conv(i, w, 1) + bn(w), w
     if network == "regnetx400mf":
         shortcut = conv(c, w, 1) + bn(w) if stride != 1 or c != w else 0
         return shortcut + conv(c, w, 1) + conv(16, w, 3) + conv(w, w, 1) + 3 * bn(w), w

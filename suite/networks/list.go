@@ -42,9 +42,13 @@ func List() []Entry {
 		{"vgg16", "VGG with batch normalisation, 13 units", false, vgg(2, 2, 3, 3, 3)},
 		{"vgg19", "VGG with batch normalisation, 16 units", false, vgg(2, 2, 4, 4, 4)},
 		{"mobilenetv2", "MobileNetV2, 19 units, inverted residuals with depthwise convolutions", false, mobileNet},
+		{"efficientnetb0", "EfficientNet-B0, 17 units, inverted residuals with squeeze-and-excitation", false, efficientNet},
 		{"regnetx400mf", "RegNetX-400MF, 23 units, bottlenecks with grouped convolutions", false, regNet},
 	}
 }
+
+// narrowStart is how the heads of several networks begin: normal(0, 0.01).
+func narrowStart() graph.Weight { return graph.Weight{Init: graph.InitNormal, Scale: 0.01} }
 
 // small says whether networks for ImageNet take the form for small images.
 func small(image graph.Shape) bool { return model.Small(image) }

@@ -7,9 +7,6 @@ import (
 	"github.com/localbench/localbench/core/model"
 )
 
-// mobileDeviation is that of the head's weights at the start.
-const mobileDeviation = 0.01
-
 // mobileNet is MobileNetV2 (Sandler et al., 2018), as torchvision has it: a stem of 32
 // channels, 17 inverted residuals, a 1x1 convolution to 1280 channels; each is a unit.
 // All activations are ReLU6, the head is a linear layer without dropout, and the names of all
@@ -18,7 +15,7 @@ const mobileDeviation = 0.01
 func mobileNet(name string, image graph.Shape, classes int64) *model.Network {
 	n := &model.Network{Name: name, Input: image, Classes: classes,
 		Head: func(b *graph.Builder, x *graph.Value) *graph.Value {
-			return model.LinearNormal(b, "classifier.1", b.AdaptiveAveragePool(x, 1, 1), classes, mobileDeviation)
+			return model.LinearWith(b, "classifier.1", b.AdaptiveAveragePool(x, 1, 1), classes, narrowStart())
 		},
 		Block: func(name string, like model.Unit, stride int64) model.Unit {
 			if like.Place == "8.0" {

@@ -7,11 +7,8 @@ import (
 	"github.com/localbench/localbench/core/model"
 )
 
-// Constants of RegNetX-400MF.
-const (
-	regNetGroup     = 16   // channels of each group of a 3x3 convolution
-	regNetDeviation = 0.01 // of the head's weights at the start
-)
+// regNetGroup is the channels of each group of a 3x3 convolution of RegNetX-400MF.
+const regNetGroup = 16
 
 // regNet is RegNetX-400MF (Radosavovic et al., 2020), as torchvision has it: a 3x3 stem of 32
 // channels and four stages of 1, 2, 7 and 12 blocks with 32, 64, 160 and 400 channels; each is a
@@ -20,7 +17,7 @@ const (
 func regNet(name string, image graph.Shape, classes int64) *model.Network {
 	n := &model.Network{Name: name, Input: image, Classes: classes, Block: residual(regNetBlock).like,
 		Head: func(b *graph.Builder, x *graph.Value) *graph.Value {
-			return model.LinearNormal(b, "fc", b.AdaptiveAveragePool(x, 1, 1), classes, regNetDeviation)
+			return model.LinearWith(b, "fc", b.AdaptiveAveragePool(x, 1, 1), classes, narrowStart())
 		}}
 	first := int64(2) // the strides that small images do without
 	if small(image) {

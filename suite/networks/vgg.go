@@ -11,7 +11,6 @@ import (
 const (
 	vggHidden    = 4096 // of each hidden layer of the head
 	vggSide      = 7    // of the map that the head flattens
-	vggDeviation = 0.01 // of the head's weights at the start
 	vggAuxiliary = 512  // features of AugLocal's classifier, and of its hidden layers
 )
 
@@ -89,9 +88,9 @@ func vggHead(classes int64) func(*graph.Builder, *graph.Value) *graph.Value {
 			x = b.AdaptiveAveragePool(x, vggSide, vggSide)
 		}
 		for _, layer := range []string{"classifier.0", "classifier.3"} {
-			x = b.ReLU(model.LinearNormal(b, layer, x, vggHidden, vggDeviation))
+			x = b.ReLU(model.LinearWith(b, layer, x, vggHidden, narrowStart()))
 		}
-		return model.LinearNormal(b, "classifier.6", x, classes, vggDeviation)
+		return model.LinearWith(b, "classifier.6", x, classes, narrowStart())
 	}
 }
 

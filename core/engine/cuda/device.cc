@@ -365,6 +365,9 @@ std::unique_ptr<kernel> gpu::choose(const op &o) {
     case kind_upsample:
     case kind_upsample_backward:
       return make_upsample(o, *this);
+    case kind_gate:
+    case kind_gate_backward:
+      return make_gate(o, *this);
     case kind_cross_entropy:
     case kind_cross_entropy_backward:
     case kind_binary_cross_entropy:

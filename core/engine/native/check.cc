@@ -55,6 +55,8 @@ const form &form_of(int32_t kind) {
       {"e", "e"},            // cast
       {"t", "t"},            // silu
       {"tt", "t"},           // silu_backward
+      {"tt", "t"},           // gate
+      {"ttt", "tt"},         // gate_backward
   };
   return forms[kind];
 }
@@ -195,6 +197,13 @@ void check_upsample(const value &x, const value &y) {
     want(x.dims[i] <= 65536 && y.dims[i] <= 65536, "images of at most 65536 x 65536");
 }
 
+// check_gate: x [N H W C], z [N 1 1 C].
+void check_gate(const value &x, const value &z) {
+  want(x.rank == 4 && z.rank == 4 && z.dims[0] == x.dims[0] && z.dims[1] == 1 && z.dims[2] == 1 &&
+           z.dims[3] == x.dims[3],
+       "x of rank 4 and a gate for each sample and channel");
+}
+
 void check_deviation(const value &x, const value &y) {
   want(x.rank == 4 && x.dims[1] * x.dims[2] >= 2, "x of rank 4 with at least 2 positions");
   want(y.rank == 2 && y.dims[0] == x.dims[0] && y.dims[1] == x.dims[3], "one element a sample and channel");
@@ -267,6 +276,13 @@ void check(op &o) {
     case kind_upsample:
     case kind_upsample_backward:
       return check_upsample(*in[0], *out[0]);
+    case kind_gate:
+      want(same(in[0], out[0]), "a result of the shape of x");
+      return check_gate(*in[0], *in[1]);
+    case kind_gate_backward:
+      want(same(in[0], in[1]) && same(in[1], out[0]) && same(in[2], out[1]),
+           "gradients of the shapes of x and the gate");
+      return check_gate(*in[1], *in[2]);
     case kind_binary_cross_entropy:
       return want(same(in[0], in[1]) && vector_of(out[0], 1), "images of the logits' shape and a loss [1]");
     case kind_deviation:

@@ -60,6 +60,8 @@ enum kind : int32_t {
   kind_cast,
   kind_silu,
   kind_silu_backward,
+  kind_gate,
+  kind_gate_backward,
   kind_count
 };
 

@@ -11,7 +11,7 @@ One JSON object:
     logits       per network: side of the images, classes, and the logits of two images in
                  inference and in training mode, in double precision, with weights and images from `formula`
 
-Needs Python 3.11, PyTorch and torchvision. Dropout is switched off. Networks for
+Needs Python 3.11, PyTorch and torchvision. Dropout and stochastic depth are switched off. Networks for
 images of less than 128 pixels are torchvision's with other strides or another head: see `make_small`.
 """
 
@@ -24,11 +24,11 @@ import torchvision
 from torch import nn
 
 NETWORKS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg13", "vgg16", "vgg19",
-            "mobilenetv2", "regnetx400mf"]
-TORCHVISION = {"mobilenetv2": "mobilenet_v2", "regnetx400mf": "regnet_x_400mf"}
-NAMED = ["resnet18", "resnet50", "vgg13", "mobilenetv2", "regnetx400mf"]
+            "mobilenetv2", "efficientnetb0", "regnetx400mf"]
+TORCHVISION = {"efficientnetb0": "efficientnet_b0", "mobilenetv2": "mobilenet_v2", "regnetx400mf": "regnet_x_400mf"}
+NAMED = ["resnet18", "resnet50", "vgg13", "mobilenetv2", "efficientnetb0", "regnetx400mf"]
 LOGITS = [("resnet18", 128, 5), ("resnet50", 130, 5), ("vgg11", 128, 3), ("resnet50", 32, 5), ("vgg13", 32, 5),
-          ("mobilenetv2", 128, 5), ("mobilenetv2", 32, 5), ("regnetx400mf", 130, 5), ("regnetx400mf", 32, 5)]
+          ("mobilenetv2", 128, 5), ("mobilenetv2", 32, 5), ("efficientnetb0", 128, 5), ("efficientnetb0", 32, 5), ("regnetx400mf", 130, 5), ("regnetx400mf", 32, 5)]
 
 
 def make(name: str, classes: int) -> nn.Module:
@@ -44,6 +44,8 @@ def make_small(name: str, classes: int) -> nn.Module:
         net.classifier = nn.Linear(512, classes)
     elif name == "mobilenetv2":
         net.features[0][0].stride = net.features[2].conv[1][0].stride = (1, 1)
+    elif name == "efficientnetb0":
+        net.features[0][0].stride = net.features[2][0].block[1][0].stride = (1, 1)
     elif name == "regnetx400mf":
         block = net.trunk_output.block1[0]
         net.stem[0].stride = block.f.b[0].stride = (1, 1)
@@ -83,7 +85,7 @@ def fill(net: nn.Module) -> None:
 def logits(name: str, side: int, classes: int) -> dict:
     net = (make if side >= 128 else make_small)(name, classes).double()
     for m in net.modules():
-        if isinstance(m, nn.Dropout):
+        if isinstance(m, (nn.Dropout, torchvision.ops.StochasticDepth)):
             m.p = 0.0
     fill(net)
     images = ((formula(2 * side * side * 3, 7) + 1) * 128).floor().reshape(2, side, side, 3)
