@@ -16,6 +16,7 @@ import (
 	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/core/passes"
 	"github.com/localbench/localbench/suite/networks"
+	"github.com/localbench/localbench/suite/train"
 )
 
 // golden is what testdata/make_golden.py says of torchvision.
@@ -29,6 +30,7 @@ type golden struct {
 		Network             string
 		Side, Classes       int64
 		Inference, Training []float64
+		Gradients           []float64
 	}
 }
 
@@ -173,10 +175,7 @@ func TestLogits(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 			fill(t, p)
-			pixels := make([]byte, images.Shape.Elements())
-			for i, x := range formula(int64(len(pixels)), 7) {
-				pixels[i] = byte((x + 1) * 128)
-			}
+			pixels := pixelsOf(images.Shape.Elements())
 			got := make([]float32, logits.Shape.Elements())
 			for _, err := range []error{p.Write(images, pixels), p.Run(0, len(g.Ops)), p.Read(logits, got)} {
 				if err != nil {
@@ -198,5 +197,78 @@ func TestLogits(t *testing.T) {
 			p.Program.Close()
 			arena.Close()
 		}
+	}
+}
+
+// pixelsOf are the images of the script.
+func pixelsOf(count int64) []byte {
+	pixels := make([]byte, count)
+	for i, x := range formula(count, 7) {
+		pixels[i] = byte((x + 1) * 128)
+	}
+	return pixels
+}
+
+// TestGradients trains one step of plain gradient descent by back-propagation and holds what the
+// parameters moved by against torchvision's gradients in double precision.
+func TestGradients(t *testing.T) {
+	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 2})
+	// Large, so that the difference of the weights is not all rounding.
+	const rate = 1000
+	for _, want := range readGolden(t).Logits {
+		if want.Gradients == nil {
+			continue
+		}
+		n, err := networks.New(want.Network, graph.Shape{want.Side, want.Side, 3}, want.Classes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stages := []model.Stage{{Units: n.Units, Losses: n.HeadLosses, Classifier: true}}
+		s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: core.StepOptions{Batch: 2, Image: n.Input,
+			Mean: [4]float64{120, 120, 120}, Deviation: [4]float64{60, 60, 60}}})
+		if err != nil {
+			t.Fatalf("%s: %v", want.Network, err)
+		}
+		if err := s.Initialise(1); err != nil { // momentum
+			t.Fatal(err)
+		}
+		fill(t, s.Training)
+		var parameters []*graph.Value
+		before := map[*graph.Value][]float32{}
+		read := func(v *graph.Value) []float32 {
+			x := make([]float32, v.Shape.Elements())
+			if err := s.Training.Read(v, x); err != nil {
+				t.Fatal(err)
+			}
+			return x
+		}
+		for _, v := range s.Training.Graph.Values {
+			if v.Category == graph.CategoryParameter {
+				parameters, before[v] = append(parameters, v), read(v)
+			}
+		}
+		slices.SortFunc(parameters, func(a, b *graph.Value) int { return strings.Compare(a.Name, b.Name) })
+		if len(parameters) != len(want.Gradients) {
+			t.Fatalf("%s: %d parameters, want %d", want.Network, len(parameters), len(want.Gradients))
+		}
+		if _, err := s.Train(pixelsOf(2*want.Side*want.Side*3), []int32{0, 1}, rate); err != nil {
+			t.Fatal(err)
+		}
+		worst := 0.0
+		for i, v := range parameters {
+			sum, rounding := 0.0, 0.0
+			for j, x := range read(v) {
+				sum += math.Abs(float64(before[v][j]-x)) / rate
+				rounding += 1e-7 * math.Abs(float64(x)) / rate
+			}
+			// A bias in front of a normalisation has no gradient but rounding; and rounding turns the sign of
+			// some elements in front of a ReLU, which shows most at the narrow ends of the deep networks.
+			off := max(math.Abs(sum-want.Gradients[i])-rounding-1e-4, 0) / (want.Gradients[i] + 1e-3)
+			if worst = max(worst, off); !(off <= 2e-2) {
+				t.Errorf("%s: the gradient of %s sums to %g, want %g", want.Network, v.Name, sum, want.Gradients[i])
+			}
+		}
+		t.Logf("%s: off by at most %.1e", want.Network, worst)
+		s.Close()
 	}
 }

@@ -9,7 +9,9 @@ One JSON object:
     networks     per network, at 1000 classes: the number of parameters; of some, all tensors in torchvision's
                  order, as name and shape, but for the counters num_batches_tracked
     logits       per network: side of the images, classes, and the logits of two images in
-                 inference and in training mode, in double precision, with weights and images from `formula`
+                 inference and in training mode, in double precision, with weights and images from `formula`;
+                 of small images also the sums of the absolute gradients of the cross-entropy in training mode
+                 with labels 0 and 1, by parameter, in the order of their names
 
 Needs Python 3.11, PyTorch and torchvision. Dropout and stochastic depth are switched off. Networks for
 images of less than 128 pixels are torchvision's with other strides or another head: see `make_small`.
@@ -65,6 +67,7 @@ def formula(count: int, salt: int) -> torch.Tensor:
     return x.double() / 2.0**31 - 1
 
 
+@torch.no_grad()
 def fill(net: nn.Module) -> None:
     """Weights by name: of convolutions and linear layers uniform with the variance 2 / fan-in, scales
     of normalisations and running variances around 1, all else around 0."""
@@ -90,14 +93,17 @@ def logits(name: str, side: int, classes: int) -> dict:
     fill(net)
     images = ((formula(2 * side * side * 3, 7) + 1) * 128).floor().reshape(2, side, side, 3)
     x = ((images - 120) / 60).permute(0, 3, 1, 2).contiguous()
-    inference = net.eval()(x)
+    inference = net.eval()(x).detach()
     training = net.train()(x)
-    return {"network": name, "side": side, "classes": classes,
-            "inference": inference.flatten().tolist(), "training": training.flatten().tolist()}
+    out = {"network": name, "side": side, "classes": classes,
+           "inference": inference.flatten().tolist(), "training": training.flatten().tolist()}
+    if side < 128:
+        nn.functional.cross_entropy(training, torch.tensor([0, 1])).backward()
+        out["gradients"] = [p.grad.abs().sum().item() for _, p in sorted(net.named_parameters())]
+    return out
 
 
 def main() -> None:
-    torch.set_grad_enabled(False)
     out = {"command": "python3 suite/networks/testdata/make_golden.py", "torch": torch.__version__,
            "torchvision": torchvision.__version__, "networks": [], "logits": [logits(*c) for c in LOGITS]}
     for name in NETWORKS:
