@@ -94,8 +94,16 @@ func TestAuxiliaryShapes(t *testing.T) {
 		{"vgg13", "dgl", 32, methods.Options{}, "module8/aux.8:y", graph.Shape{2, 1, 1, 512}},
 		{"resnet34", "dgl", 224, methods.Options{}, "module1/aux.1:y", graph.Shape{2, 14, 14, 64}},
 		// InfoPro halves the side but behind the widest units.
-		{"resnet50", "infopro", 224, methods.Options{}, "module1/aux.1/conv:y", graph.Shape{2, 28, 28, 512}},
-		{"resnet50", "infopro", 224, methods.Options{}, "module14/aux.14/conv:y", graph.Shape{2, 7, 7, 2048}},
+		{"resnet50", "infopro", 32, methods.Options{}, "module1/aux.1/conv:y", graph.Shape{2, 16, 16, 512}},
+		{"resnet50", "infopro", 32, methods.Options{}, "module14/aux.14/conv:y", graph.Shape{2, 4, 4, 2048}},
+		// On ImageNet it halves it twice, as its program does behind unit 4 (28x28), but not below 7, where unit 14 is; what
+		// it decodes has 56, 112 and 224 pixels.
+		{"resnet50", "infopro", 224, methods.Options{}, "module4/aux.4/conv4:y", graph.Shape{2, 7, 7, 2048}},
+		{"resnet50", "infopro", 224, methods.Options{}, "module1/aux.1/conv3:y", graph.Shape{2, 14, 14, 512}},
+		{"resnet50", "infopro", 224, methods.Options{}, "module14/aux.14/conv3:y", graph.Shape{2, 7, 7, 512}},
+		{"resnet50", "infopro", 224, methods.Options{}, "module14/aux.14/dec2:y", graph.Shape{2, 56, 56, 32}},
+		{"resnet50", "infopro", 224, methods.Options{}, "module1/aux.1/dec3:y", graph.Shape{2, 112, 112, 12}},
+		{"resnet50", "infopro", 224, methods.Options{}, "module4/aux.4/dec4:y", graph.Shape{2, 224, 224, 3}},
 	} {
 		s, err := stepFor(t, c.network, c.method, c.side, 10, c.o)
 		if err != nil {
