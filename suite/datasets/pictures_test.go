@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// open decodes a picture of testdata/pictures, which make_pictures.py wrote.
+// openPicture decodes a picture of testdata/pictures, which make_pictures.py wrote.
 func openPicture(t testing.TB, name string) image.Image {
 	t.Helper()
 	file, err := os.Open(filepath.Join("testdata", "pictures", name))

@@ -277,13 +277,13 @@ func (s *Session) Evaluate(images []byte, labels []int32) (Outcome, error) {
 }
 
 // top5 counts the samples whose label has fewer than five classes before it: likelier ones, or as likely ones of a lower
-// number. scores is [N C].
+// number. scores is [N C]; where they are no numbers nothing is behind anything, and nothing counts.
 func top5(scores []float32, labels []int32) (count float32) {
 	classes := len(scores) / len(labels)
 	for i, label := range labels {
 		row, before := scores[i*classes:(i+1)*classes], 0
 		for c, x := range row {
-			if x > row[label] || x == row[label] && c < int(label) {
+			if behind := x < row[label] || x == row[label] && c >= int(label); !behind {
 				before++
 			}
 		}

@@ -2,6 +2,7 @@ package train
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"testing"
 
@@ -18,7 +19,10 @@ func TestTop5ByHand(t *testing.T) {
 		1, 1, 1, 1, 1, 1, 1, // alike: the first five are taken
 		1, 1, 1, 1, 1, 1, 1,
 	}
-	if got := top5(scores, []int32{4, 5, 4, 5}); got != 2 {
+	for range 7 {
+		scores = append(scores, float32(math.NaN()))
+	}
+	if got := top5(scores, []int32{4, 5, 4, 5, 0}); got != 2 {
 		t.Errorf("got %g, want 2: the first and the third", got)
 	}
 }
