@@ -2,6 +2,7 @@
 """Times one training step in PyTorch, the peer of our own step.
 
     python3 scripts/peer_bench.py --method auglocal --aux-depth 2 --batch 128 --threads 2 --json
+    python3 scripts/peer_bench.py --network mobilenetv2 --dataset imagenet --batch 16
 
 One fixed random batch, already normalised; no data loading. Local methods run
 backward of a module right after its forward, as the published programs do,
@@ -28,7 +29,9 @@ driver can let two programs take turns:
               "process_peak_bytes": ...}
     quit      prints the summary of all steps so far and ends; so does end of input
 
-Needs Python 3.11 and PyTorch 1.13 or later.
+The networks for ImageNet are torchvision's, trained by bp.
+
+Needs Python 3.11 and PyTorch 1.13 or later, and for the networks for ImageNet torchvision.
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ from typing import Any
 import torch
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "methods" / "testdata"))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "methods" / "testdata"), str(ROOT / "suite" / "networks" / "testdata")]
 import localnets  # noqa: E402
 
 SEED = 1
@@ -54,6 +58,8 @@ MEMORY_FORMATS = {
     "contiguous": torch.contiguous_format,
 }
 LEARNING_RATE = 0.1
+DATASETS = {"cifar10": (localnets.IMAGE_SIDE, localnets.CLASSES), "imagenet": (224, 1000)}
+"""Side of the images in pixels, and classes."""
 
 
 def status_bytes(field: str, device: str) -> int:
@@ -82,29 +88,51 @@ def warm_libraries() -> None:
     convolution(image).sum().backward()
 
 
+def torchvision_network(name: str, dataset: str) -> nn.Module:
+    """A network for ImageNet, in its form for small images where the set has such."""
+    import torchvision_networks  # needs torchvision, which nothing else here does
+
+    side, classes = DATASETS[dataset]
+    make = torchvision_networks.make if side >= 128 else torchvision_networks.make_small
+    return make(name, classes)
+
+
 class Peer:
     """A model, its optimizer and one batch."""
 
-    def __init__(self, spec: localnets.Spec, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace) -> None:
         layout = MEMORY_FORMATS[arguments.memory_format]
         self.device = torch.device(arguments.device)
         self.bf16 = arguments.precision == "bf16"
-        self.model = localnets.LocalNet(spec)
-        localnets.initialise(self.model, SEED)
+        if arguments.network in localnets.BLOCKS_PER_STAGE:
+            spec = localnets.Spec(
+                arguments.network, arguments.method, aux_depth=arguments.aux_depth
+            )
+            self.model: nn.Module = localnets.LocalNet(spec)
+            localnets.initialise(self.model, SEED)
+            self.modules = len(self.model.local_modules)
+        else:
+            self.model = torchvision_network(arguments.network, arguments.dataset)
+            self.modules = 1
         self.model.to(self.device, memory_format=layout).train()
         self.optimizer = localnets.make_optimizer(self.model, LEARNING_RATE)
-        self.batch = self.random_batch(arguments.batch, layout, self.device)
-        self.network = torch.compile(self.run_network) if arguments.compile else None
+        self.batch = self.random_batch(arguments, layout)
+        local = isinstance(self.model, localnets.LocalNet)
+        self.network = self.run_network if local else self.model
+        if arguments.compile:
+            self.network = torch.compile(self.network)
+        elif local:
+            self.network = None
         self.device_seconds: list[float] = []
 
-    @staticmethod
     def random_batch(
-        size: int, layout: torch.memory_format, device: torch.device
+        self, arguments: argparse.Namespace, layout: torch.memory_format
     ) -> localnets.Batch:
         torch.manual_seed(SEED)
-        side = localnets.IMAGE_SIDE
-        images = torch.rand(size, 3, side, side).to(device).contiguous(memory_format=layout)
-        labels = torch.randint(localnets.CLASSES, (size,)).to(device)
+        side, classes = DATASETS[arguments.dataset]
+        images = torch.rand(arguments.batch, 3, side, side).to(self.device)
+        images = images.contiguous(memory_format=layout)
+        labels = torch.randint(classes, (arguments.batch,)).to(self.device)
         return localnets.Batch((images - 0.5) / 0.25, images, labels)
 
     def run_network(self, x: torch.Tensor) -> torch.Tensor:
@@ -159,7 +187,8 @@ def summary(
         "network": arguments.network,
         "batch": arguments.batch,
         "aux_depth": arguments.aux_depth if arguments.method == "auglocal" else None,
-        "modules": len(peer.model.local_modules),
+        "dataset": arguments.dataset,
+        "modules": peer.modules,
         "memory_format": arguments.memory_format,
         "device": torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu",
         "precision": arguments.precision,
@@ -168,7 +197,7 @@ def summary(
             torch.cuda.max_memory_allocated() if arguments.device == "cuda" else None
         ),
         "device_step_seconds": device_median(peer.device_seconds),
-        "parameters": peer.model.parameter_count(),
+        "parameters": sum(p.numel() for p in peer.model.parameters()),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "step_seconds": {"median": median, "min": min(seconds, default=None), "n": len(seconds)},
@@ -213,7 +242,8 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--method", choices=localnets.METHODS, default="bp")
-    parser.add_argument("--network", choices=sorted(localnets.BLOCKS_PER_STAGE), default="resnet32")
+    parser.add_argument("--network", default="resnet32", help="one of ours")
+    parser.add_argument("--dataset", choices=DATASETS, default="cifar10")
     parser.add_argument("--batch", type=int, default=128, metavar="N", help="samples a step")
     parser.add_argument("--threads", type=int, default=2, metavar="T")
     parser.add_argument("--steps", type=int, default=10, metavar="S", help="timed steps")
@@ -232,6 +262,11 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.compile and arguments.method != "bp":
         parser.error(f"--compile: got method {arguments.method}, want bp")
+    if arguments.network in localnets.BLOCKS_PER_STAGE:
+        if arguments.dataset != "cifar10":
+            parser.error(f"--network {arguments.network}: got {arguments.dataset}, want cifar10")
+    elif arguments.method != "bp":
+        parser.error(f"--network {arguments.network}: got method {arguments.method}, want bp")
     for name, least in {"batch": 2, "threads": 1, "steps": 1, "warmup": 0, "aux_depth": 1}.items():
         if getattr(arguments, name) < least:
             parser.error(
@@ -255,8 +290,7 @@ def main() -> None:
         if arguments.device == "cpu":
             raise
 
-    spec = localnets.Spec(arguments.network, arguments.method, aux_depth=arguments.aux_depth)
-    peer = Peer(spec, arguments)
+    peer = Peer(arguments)
     for _ in range(arguments.warmup):
         peer.step()
     peer.device_seconds.clear()

@@ -30,22 +30,24 @@ import (
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
+	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/meter"
 	"github.com/localbench/localbench/suite/train"
 )
 
 // options are what both sides are told.
 type options struct {
-	methods, network, python, script string
-	batch, threads, depth            int
-	turns, steps                     int
-	worker                           string
-	backend, precision, library      string
-	json                             string // file that a line a method is appended to
-	peerDevice, book                 string
-	overlap                          int
-	budget, workspace                size // of our arena, and at most of a kernel's scratch memory; 0: no limit
-	compile, floors                  bool
+	methods, network, dataset   string
+	python, script              string
+	batch, threads, depth       int
+	turns, steps                int
+	worker                      string
+	backend, precision, library string
+	json                        string // file that a line a method is appended to
+	peerDevice, book            string
+	overlap                     int
+	budget, workspace           size // of our arena, and at most of a kernel's scratch memory; 0: no limit
+	compile, floors             bool
 }
 
 // size is a number of bytes as a flag.
@@ -63,7 +65,8 @@ func (s *size) Set(text string) error {
 func main() {
 	var o options
 	flag.StringVar(&o.methods, "methods", "bp,checkpoint,dgl,predsim,infopro,auglocal", "methods, comma separated")
-	flag.StringVar(&o.network, "network", "resnet32", "network")
+	flag.StringVar(&o.network, "network", "resnet32", "network; the peer trains those for ImageNet by bp only")
+	flag.StringVar(&o.dataset, "dataset", "cifar10", "cifar10 or imagenet: size of the images, and classes")
 	flag.StringVar(&o.python, "python", "/usr/bin/python3", "interpreter that has PyTorch")
 	flag.StringVar(&o.script, "script", "scripts/peer_bench.py", "the peer")
 	flag.IntVar(&o.batch, "batch", 128, "samples a step")
@@ -143,7 +146,7 @@ func (o options) compare(method string) error {
 	number := func(name string, n int) []string { return []string{name, fmt.Sprint(n)} }
 	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
 	ours, err := start(self, append([]string{"-worker", method, "-overlap", fmt.Sprint(o.overlap), "-budget", o.budget.String(), "-workspace-limit", o.workspace.String(),
-		"-network", o.network, "-backend", o.backend, "-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
+		"-network", o.network, "-dataset", o.dataset, "-backend", o.backend, "-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
 	if err != nil {
 		return err
 	}
@@ -156,7 +159,7 @@ func (o options) compare(method string) error {
 			shared[i] = "-" + shared[i]
 		}
 	}
-	theirs := []string{o.script, "--interactive", "--method", method, "--network", o.network, "--device", cmp.Or(o.peerDevice, o.backend), "--precision", o.precision}
+	theirs := []string{o.script, "--interactive", "--method", method, "--network", o.network, "--dataset", o.dataset, "--device", cmp.Or(o.peerDevice, o.backend), "--precision", o.precision}
 	if o.compile && method == "bp" {
 		theirs = append(theirs, "--compile")
 	}
@@ -212,7 +215,7 @@ func (o options) alone(method string, ours *side) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s %s batch %d, %d modules in flight, %d x %d steps\n  step    %.1f ms (%.0f samples/s)\n  memory  arena %s\n", o.network, method, o.batch, o.overlap,
+	fmt.Printf("%s %s %s batch %d, %d modules in flight, %d x %d steps\n  step    %.1f ms (%.0f samples/s)\n  memory  arena %s\n", o.network, o.dataset, method, o.batch, o.overlap,
 		o.turns, o.steps, 1e3*median(ours.seconds), float64(o.batch)/median(ours.seconds), table.Bytes(our.Arena))
 	return o.append(method, ours, our, nil)
 }
@@ -227,7 +230,7 @@ func (o options) append(method string, ours *side, our summary, theirs map[strin
 		return err
 	}
 	defer f.Close()
-	row := map[string]any{"network": o.network, "method": method, "batch": o.batch, "backend": o.backend, "precision": o.precision, "overlap": o.overlap,
+	row := map[string]any{"network": o.network, "dataset": o.dataset, "method": method, "batch": o.batch, "backend": o.backend, "precision": o.precision, "overlap": o.overlap,
 		"budget_bytes": o.budget, "workspace_limit_bytes": o.workspace, "book": o.book, "step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
 	maps.Copy(row, theirs)
 	return json.NewEncoder(f).Encode(row)
@@ -235,7 +238,7 @@ func (o options) append(method string, ours *side, our summary, theirs map[strin
 
 func (o options) print(method string, ours, peer *side, our, their summary, ratios []float64) {
 	rate := func(s *side) float64 { return float64(o.batch) / median(s.seconds) }
-	fmt.Printf("%s %s batch %d, %d threads, %d x %d steps in turn (PyTorch %s)\n", o.network, method, o.batch, o.threads, o.turns, o.steps, their.Torch)
+	fmt.Printf("%s %s %s batch %d, %d threads, %d x %d steps in turn (PyTorch %s)\n", o.network, o.dataset, method, o.batch, o.threads, o.turns, o.steps, their.Torch)
 	fmt.Printf("  step    ours %.1f ms (%.0f samples/s), peer %.1f ms (%.0f samples/s): %.2f times as fast (by turn %.2f to %.2f)\n",
 		1e3*median(ours.seconds), rate(ours), 1e3*median(peer.seconds), rate(peer), median(ratios), slices.Min(ratios), slices.Max(ratios))
 	if o.backend != "cpu" {
@@ -321,7 +324,7 @@ func median(x []float64) float64 {
 
 // spec is our side's run of a method.
 func (o options) spec(method string) (results.Spec, error) {
-	specs, err := suite.Request{Methods: []string{method}, Networks: []string{o.network}, Datasets: []string{"cifar10"},
+	specs, err := suite.Request{Methods: []string{method}, Networks: []string{o.network}, Datasets: []string{o.dataset},
 		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision, Overlap: o.overlap, Budget: int64(o.budget), WorkspaceLimit: int64(o.workspace)}.Expand()
 	if err != nil {
 		return results.Spec{}, err
@@ -362,12 +365,16 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	if err := session.Initialise(1); err != nil {
 		return err
 	}
-	images, labels := make([]byte, o.batch*32*32*3), make([]int32, o.batch)
+	set, err := datasets.Find(o.dataset)
+	if err != nil {
+		return err
+	}
+	images, labels := make([]byte, o.batch*set.Shape.Bytes()), make([]int32, o.batch)
 	for i := range images {
 		images[i] = byte(i * 2654435761 >> 24)
 	}
 	for i := range labels {
-		labels[i] = int32(i % 10)
+		labels[i] = int32(i % set.Classes)
 	}
 	step := func() (float64, error) {
 		begin := time.Now()

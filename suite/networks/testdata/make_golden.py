@@ -14,7 +14,7 @@ One JSON object:
                  with labels 0 and 1, by parameter, in the order of their names
 
 Needs Python 3.11, PyTorch and torchvision. Dropout and stochastic depth are switched off. Networks for
-images of less than 128 pixels are torchvision's with other strides or another head: see `make_small`.
+images of less than 128 pixels are torchvision's with other strides or another head: see `torchvision_networks.py`.
 """
 
 import json
@@ -25,37 +25,13 @@ import torch
 import torchvision
 from torch import nn
 
+from torchvision_networks import make, make_small
+
 NETWORKS = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg13", "vgg16", "vgg19",
             "mobilenetv2", "efficientnetb0", "regnetx400mf"]
-TORCHVISION = {"efficientnetb0": "efficientnet_b0", "mobilenetv2": "mobilenet_v2", "regnetx400mf": "regnet_x_400mf"}
 NAMED = ["resnet18", "resnet50", "vgg13", "mobilenetv2", "efficientnetb0", "regnetx400mf"]
 LOGITS = [("resnet18", 128, 5), ("resnet50", 130, 5), ("vgg11", 128, 3), ("resnet50", 32, 5), ("vgg13", 32, 5),
           ("mobilenetv2", 128, 5), ("mobilenetv2", 32, 5), ("efficientnetb0", 128, 5), ("efficientnetb0", 32, 5), ("regnetx400mf", 130, 5), ("regnetx400mf", 32, 5)]
-
-
-def make(name: str, classes: int) -> nn.Module:
-    factory = getattr(torchvision.models, name + "_bn" if name.startswith("vgg") else TORCHVISION.get(name, name))
-    return factory(num_classes=classes, weights=None)
-
-
-def make_small(name: str, classes: int) -> nn.Module:
-    """The usual forms for CIFAR, without the first two halvings of the sides; VGG with a head of one linear layer."""
-    net = make(name, classes)
-    if name.startswith("vgg"):
-        net.avgpool = nn.AdaptiveAvgPool2d(1)
-        net.classifier = nn.Linear(512, classes)
-    elif name == "mobilenetv2":
-        net.features[0][0].stride = net.features[2].conv[1][0].stride = (1, 1)
-    elif name == "efficientnetb0":
-        net.features[0][0].stride = net.features[2][0].block[1][0].stride = (1, 1)
-    elif name == "regnetx400mf":
-        block = net.trunk_output.block1[0]
-        net.stem[0].stride = block.f.b[0].stride = (1, 1)
-        block.proj = None  # there is one only where shapes differ
-    else:
-        net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-        net.maxpool = nn.Identity()
-    return net
 
 
 def formula(count: int, salt: int) -> torch.Tensor:
