@@ -68,20 +68,18 @@ func families(element graph.ElementType) []family {
 	tensor := func(b *builder, name string, shape []int64) *graph.Value {
 		return b.Input(name, shape, b.element)
 	}
-	apply := func(b *builder, shape []int64, relu, residual bool) *graph.Op {
+	apply := func(b *builder, shape []int64, a graph.Activation, residual bool) *graph.Op {
 		v := channels(b, shape[3], "mean", "variance", "gamma", "beta")
 		b.NormApply(tensor(b, "x", shape), v[0], v[1], v[2], v[3], 1e-5)
 		op := b.Ops()[len(b.Ops())-1]
-		if relu {
-			op.Attr.Activation = graph.ActivationReLU
-		}
+		op.Attr.Activation = a
 		if residual {
 			op.Operands[5] = tensor(b, "residual", shape)
 		}
 		return op
 	}
-	backward := func(b *builder, shape []int64, residual bool) {
-		op := apply(b, shape, true, residual)
+	backward := func(b *builder, shape []int64, a graph.Activation, residual bool) {
+		op := apply(b, shape, a, residual)
 		b.NormBackward(op, tensor(b, "dy", shape))
 	}
 	conv := func(b *builder, shape []int64) *graph.Op {
@@ -103,10 +101,12 @@ func families(element graph.ElementType) []family {
 		{"depthwise_backward_data", func(b *builder, s ...int64) { b.ConvBackwardData(depthwise(b, s), tensor(b, "dy", s)) }, 0},
 		{"depthwise_backward_weights", func(b *builder, s ...int64) { b.ConvBackwardWeights(depthwise(b, s), tensor(b, "dy", s)) }, 0},
 		{"norm_stats", func(b *builder, s ...int64) { b.NormStats(tensor(b, "x", s), nil, nil, 0.1) }, 1},
-		{"norm_apply", func(b *builder, s ...int64) { apply(b, s, true, false) }, 2},
-		{"norm_apply_residual", func(b *builder, s ...int64) { apply(b, s, true, true) }, 3},
-		{"norm_backward", func(b *builder, s ...int64) { backward(b, s, false) }, 5},
-		{"norm_backward_residual", func(b *builder, s ...int64) { backward(b, s, true) }, 7},
+		{"norm_apply", func(b *builder, s ...int64) { apply(b, s, graph.ActivationReLU, false) }, 2},
+		{"norm_apply_silu", func(b *builder, s ...int64) { apply(b, s, graph.ActivationSiLU, false) }, 2},
+		{"norm_apply_residual", func(b *builder, s ...int64) { apply(b, s, graph.ActivationReLU, true) }, 3},
+		{"norm_backward", func(b *builder, s ...int64) { backward(b, s, graph.ActivationReLU, false) }, 5},
+		{"norm_backward_silu", func(b *builder, s ...int64) { backward(b, s, graph.ActivationSiLU, false) }, 5},
+		{"norm_backward_residual", func(b *builder, s ...int64) { backward(b, s, graph.ActivationReLU, true) }, 7},
 		{"relu", func(b *builder, s ...int64) { b.ReLU(tensor(b, "x", s)) }, 2},
 		{"add", func(b *builder, s ...int64) { b.Add(tensor(b, "x", s), tensor(b, "y", s)) }, 3},
 		{"max_pool", func(b *builder, s ...int64) { b.MaxPool(tensor(b, "x", s), window) }, 1.3125},

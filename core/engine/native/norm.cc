@@ -96,7 +96,7 @@ template <residual R, behind A>
 LB_INLINE void apply_body(const float *x, const float *r, float *y, int64_t n, int64_t p,
                           const float *__restrict scale, const float *__restrict shift, float top) {
   int64_t i = 0;
-  auto one = [&](int64_t at, int64_t j) {
+  auto one = [&](int64_t at, int64_t j) __attribute__((always_inline)) {
     float v = x[at] * scale[j] + shift[j];
     if (R == residual::some) v += r[at];
     if (A == behind::clip) v = clip(v, top);
@@ -155,7 +155,7 @@ LB_INLINE void reduce_body(const backward_args &t, int64_t from, int64_t end, in
     int64_t to = from + block * p < end ? from + block * p : end;
     for (int64_t j = 0; j < p; j++) a[j] = b[j] = 0;
     int64_t i = from;
-    auto one = [&](int64_t at, int64_t j) {
+    auto one = [&](int64_t at, int64_t j) __attribute__((always_inline)) {
       float g = incoming<M, S>(t, at, j);
       if (M == mask::from_z) t.residual[at] = g;
       a[j] += g;
@@ -177,7 +177,7 @@ LB_INLINE void reduce_body(const backward_args &t, int64_t from, int64_t end, in
 template <mask M, second S>
 LB_INLINE void dx_body(const backward_args &t, int64_t from, int64_t end, int64_t p) {
   int64_t i = from;
-  auto one = [&](int64_t at, int64_t j) {
+  auto one = [&](int64_t at, int64_t j) __attribute__((always_inline)) {
     float g = M == mask::from_z ? t.residual[at] : incoming<M, S>(t, at, j);
     t.dx[at] = t.a[j] * g + (t.b[j] * (t.x[at] - t.mean[j]) + t.d[j]);
   };
