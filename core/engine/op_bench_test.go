@@ -120,6 +120,28 @@ func families(element graph.ElementType) []family {
 			b.AveragePoolBackward(b.Ops()[0], tensor(b, "dy", []int64{s[0], 1, 1, s[3]}))
 		}, 1},
 	}
+	gate := func(b *builder, s []int64) *graph.Op {
+		b.Gate(tensor(b, "x", s), tensor(b, "z", []int64{s[0], 1, 1, s[3]}))
+		return b.Ops()[0]
+	}
+	upsample := func(b *builder, s []int64) *graph.Op {
+		b.Upsample(tensor(b, "x", s), 2*s[1], 2*s[2])
+		return b.Ops()[0]
+	}
+	reconstruction := func(b *builder, s []int64) *graph.Op {
+		b.BinaryCrossEntropy(tensor(b, "z", s), b.Input("images", s, graph.TypeU8))
+		return b.Ops()[0]
+	}
+	all = append(all,
+		family{"silu", func(b *builder, s ...int64) { b.SiLU(tensor(b, "x", s)) }, 2},
+		family{"gate", func(b *builder, s ...int64) { gate(b, s) }, 2},
+		family{"gate_backward", func(b *builder, s ...int64) { b.GateBackward(gate(b, s), tensor(b, "dy", s)) }, 3},
+		family{"upsample", func(b *builder, s ...int64) { upsample(b, s) }, 5},
+		family{"upsample_backward", func(b *builder, s ...int64) {
+			b.UpsampleBackward(upsample(b, s), tensor(b, "dy", []int64{s[0], 2 * s[1], 2 * s[2], s[3]}))
+		}, 5},
+		family{"binary_cross_entropy", func(b *builder, s ...int64) { reconstruction(b, s) }, 1.25},
+		family{"binary_cross_entropy_backward", func(b *builder, s ...int64) { b.BinaryCrossEntropyBackward(reconstruction(b, s), 1) }, 2.25})
 	if element != graph.TypeF32 {
 		return all
 	}

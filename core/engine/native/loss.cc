@@ -58,28 +58,25 @@ void cross_entropy_backward(const op &o, int) {
   }
 }
 
-// reconstruction_loss sums over n elements. The logarithms of 128 elements are one, of
+// reconstruction_loss sums over n elements. The logarithms of 512 elements are one, of
 // the product of sums that each lie in (1, 2].
 LB_CLONES double reconstruction_loss(const float *z, const uint8_t *image, int64_t n) {
-  constexpr int64_t lanes = 16, block = 128;
+  constexpr int64_t lanes = 64, block = 512;
   double loss = 0;
   for (int64_t from = 0; from < n; from += block) {
     int64_t to = from + block < n ? from + block : n;
     float product[lanes], rest[lanes];
     for (int64_t k = 0; k < lanes; k++) product[k] = 1, rest[k] = 0;
+    auto one = [&](int64_t at, int64_t k) __attribute__((always_inline)) {
+      float x = z[at], size = x < 0 ? -x : x, positive = 0.5f * (x + size);
+      product[k] *= 1 + exponential(-size);
+      rest[k] += positive - x * (static_cast<float>(image[at]) * (1.0f / 255));
+    };
     int64_t i = from;
     for (; i + lanes <= to; i += lanes)
 #pragma omp simd
-      for (int64_t k = 0; k < lanes; k++) {
-        float x = z[i + k], size = x < 0 ? -x : x;
-        product[k] *= 1 + exponential(-size);
-        rest[k] += (x > 0 ? x : 0) - x * (static_cast<float>(image[i + k]) * (1.0f / 255));
-      }
-    for (int64_t k = 0; i < to; i++, k++) {
-      float x = z[i], size = x < 0 ? -x : x;
-      product[k] *= 1 + exponential(-size);
-      rest[k] += (x > 0 ? x : 0) - x * (static_cast<float>(image[i]) * (1.0f / 255));
-    }
+      for (int64_t k = 0; k < lanes; k++) one(i + k, k);
+    for (int64_t k = 0; i < to; i++, k++) one(i, k);
     double all = 1;
     for (int64_t k = 0; k < lanes; k++) all *= static_cast<double>(product[k]), loss += rest[k];
     loss += std::log(all);
