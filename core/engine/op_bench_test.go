@@ -92,6 +92,18 @@ func families(element graph.ElementType) []family {
 		b.Conv(tensor(b, "x", shape), w, nil, graph.ConvOptions{Padding: 1, Groups: shape[3]})
 		return b.Ops()[len(b.Ops())-1]
 	}
+	gate := func(b *builder, s []int64) *graph.Op {
+		b.Gate(tensor(b, "x", s), tensor(b, "z", []int64{s[0], 1, 1, s[3]}))
+		return b.Ops()[0]
+	}
+	upsample := func(b *builder, s []int64) *graph.Op {
+		b.Upsample(tensor(b, "x", s), 2*s[1], 2*s[2])
+		return b.Ops()[0]
+	}
+	reconstruction := func(b *builder, s []int64) *graph.Op {
+		b.BinaryCrossEntropy(tensor(b, "z", s), b.Input("images", s, graph.TypeU8))
+		return b.Ops()[0]
+	}
 	window := graph.PoolOptions{Kernel: [2]int64{3, 3}, Stride: [2]int64{2, 2}, Padding: [2]int64{1, 1}}
 	all := []family{
 		{"conv", func(b *builder, s ...int64) { conv(b, s) }, 0},
@@ -119,36 +131,24 @@ func families(element graph.ElementType) []family {
 			b.AdaptiveAveragePool(tensor(b, "x", s), 1, 1)
 			b.AveragePoolBackward(b.Ops()[0], tensor(b, "dy", []int64{s[0], 1, 1, s[3]}))
 		}, 1},
-	}
-	gate := func(b *builder, s []int64) *graph.Op {
-		b.Gate(tensor(b, "x", s), tensor(b, "z", []int64{s[0], 1, 1, s[3]}))
-		return b.Ops()[0]
-	}
-	upsample := func(b *builder, s []int64) *graph.Op {
-		b.Upsample(tensor(b, "x", s), 2*s[1], 2*s[2])
-		return b.Ops()[0]
-	}
-	reconstruction := func(b *builder, s []int64) *graph.Op {
-		b.BinaryCrossEntropy(tensor(b, "z", s), b.Input("images", s, graph.TypeU8))
-		return b.Ops()[0]
-	}
-	all = append(all,
-		family{"silu", func(b *builder, s ...int64) { b.SiLU(tensor(b, "x", s)) }, 2},
-		family{"gate", func(b *builder, s ...int64) { gate(b, s) }, 2},
-		family{"gate_backward", func(b *builder, s ...int64) { b.GateBackward(gate(b, s), tensor(b, "dy", s)) }, 3},
-		family{"upsample", func(b *builder, s ...int64) { upsample(b, s) }, 5},
-		family{"upsample_backward", func(b *builder, s ...int64) {
+		{"silu", func(b *builder, s ...int64) { b.SiLU(tensor(b, "x", s)) }, 2},
+		{"gate", func(b *builder, s ...int64) { gate(b, s) }, 2},
+		{"gate_backward", func(b *builder, s ...int64) { b.GateBackward(gate(b, s), tensor(b, "dy", s)) }, 3},
+		{"upsample", func(b *builder, s ...int64) { upsample(b, s) }, 5},
+		{"upsample_backward", func(b *builder, s ...int64) {
 			b.UpsampleBackward(upsample(b, s), tensor(b, "dy", []int64{s[0], 2 * s[1], 2 * s[2], s[3]}))
 		}, 5},
-		family{"binary_cross_entropy", func(b *builder, s ...int64) { reconstruction(b, s) }, 1.25},
-		family{"binary_cross_entropy_backward", func(b *builder, s ...int64) { b.BinaryCrossEntropyBackward(reconstruction(b, s), 1) }, 2.25})
+	}
 	if element != graph.TypeF32 {
 		return all
 	}
-	return append(all, family{"sgd", func(b *builder, s ...int64) {
-		w := b.Parameter("w", s, graph.Weight{})
-		b.SGD(w, tensor(b, "g", s), b.Momentum(w), b.Input("lr", graph.Shape{1}, graph.TypeF32), graph.SGDOptions{Momentum: 0.9})
-	}, 5})
+	return append(all, // losses and updates are of f32 alone
+		family{"binary_cross_entropy", func(b *builder, s ...int64) { reconstruction(b, s) }, 1.25},
+		family{"binary_cross_entropy_backward", func(b *builder, s ...int64) { b.BinaryCrossEntropyBackward(reconstruction(b, s), 1) }, 2.25},
+		family{"sgd", func(b *builder, s ...int64) {
+			w := b.Parameter("w", s, graph.Weight{})
+			b.SGD(w, tensor(b, "g", s), b.Momentum(w), b.Input("lr", graph.Shape{1}, graph.TypeF32), graph.SGDOptions{Momentum: 0.9})
+		}, 5})
 }
 
 // run times the last op of the program.
