@@ -160,10 +160,13 @@ func (f *profileFlags) verdict(p profiled) (table.Table, []string) {
 		}
 		t.Rows = append(t.Rows, []table.Cell{table.Text(name), bytesCell(&planned), bytesCell(&measured), table.Text(verdict)})
 	}
-	row("high-water mark of the arena", c.PlannedHighWaterBytes, c.HighWaterBytes, c.HighWaterBytes == c.PlannedHighWaterBytes, "they differ")
+	row("high-water mark of the arena", c.PlannedHighWaterBytes, c.HighWaterBytes, c.Reaches(), "they differ")
 	row("touched of the arena", *p.Memory.ArenaBytes, c.TouchedBytes, c.TouchedBytes <= *p.Memory.ArenaBytes, "more than there is")
 	row("touched where nothing is planned", 0, c.StrayBytes, c.StrayBytes == 0, "a kernel writes out of its place")
 	row("values that no kernel touched", 0, c.UntouchedBytes, c.UntouchedBytes == 0, "planned and not used")
+	if c.Reaches() && c.HighWaterBytes < c.PlannedHighWaterBytes {
+		t.Notes = append(t.Notes, "The arena ends in scratch memory, of which a kernel has left the last part untouched.")
+	}
 	f.ladderRows(p, row)
 	// Where there is a ladder the arena is in the device's memory and not in the process.
 	if m := p.found.Memory; len(m.Ladder) == 0 && m.ProcessPeakBytes != nil && m.ProcessBaselineBytes != nil {

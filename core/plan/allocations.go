@@ -51,8 +51,14 @@ type Coverage struct {
 	PlannedBytes   int64 // lines that some value lies in
 	StrayBytes     int64 // lines that changed and that nothing was planned in: a kernel wrote out of its place
 	UntouchedBytes int64 // lines of values that did not change
-	// The end of the last line that changed, and of the last value or scratch memory.
-	HighWaterBytes, PlannedHighWaterBytes int64
+	// The end of the last line that changed, of the last value, and of the last value or scratch memory.
+	HighWaterBytes, ValueHighWaterBytes, PlannedHighWaterBytes int64
+}
+
+// Reaches says whether what was touched ends where the plan does. Where the plan ends in scratch
+// memory, a kernel may have left a part of it.
+func (c Coverage) Reaches() bool {
+	return c.ValueHighWaterBytes <= c.HighWaterBytes && c.HighWaterBytes <= c.PlannedHighWaterBytes
 }
 
 // Cover reads an arena that was filled with a pattern before a step ran in it. Scratch
@@ -72,7 +78,11 @@ func Cover(allocations []Allocation, arenaBytes int64, pattern byte, read func(t
 		for i := a.Offset / line; i <= (a.Offset+a.Bytes-1)/line; i++ {
 			planned[i] = max(planned[i], mark)
 		}
-		c.PlannedHighWaterBytes = max(c.PlannedHighWaterBytes, (a.Offset+a.Bytes-1)/line*line+line)
+		end := (a.Offset+a.Bytes-1)/line*line + line
+		c.PlannedHighWaterBytes = max(c.PlannedHighWaterBytes, end)
+		if !a.Scratch {
+			c.ValueHighWaterBytes = max(c.ValueHighWaterBytes, end)
+		}
 	}
 	buffer := make([]byte, 1<<20)
 	for at := int64(0); at < arenaBytes; at += int64(len(buffer)) {

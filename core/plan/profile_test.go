@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"reflect"
 	"slices"
 	"testing"
@@ -128,5 +129,34 @@ func TestProfileOfSteps(t *testing.T) {
 func TestCategoryCount(t *testing.T) {
 	if len(graph.Categories()) != CategoryCount {
 		t.Errorf("samples hold %d categories, the graph has %d", CategoryCount, len(graph.Categories()))
+	}
+}
+
+// An arena of five lines: a value of two, a hole, scratch memory of two.
+func TestCoverage(t *testing.T) {
+	value := Allocation{ValueBytes: ValueBytes{Bytes: 100}}
+	scratch := Allocation{ValueBytes: ValueBytes{Bytes: 128}, Offset: 192, Scratch: true}
+	for _, c := range []struct {
+		name    string
+		touched []int64 // bytes
+		want    Coverage
+		reaches bool
+	}{
+		{"all", []int64{0, 99, 192, 319}, Coverage{TouchedBytes: 256, PlannedBytes: 128, HighWaterBytes: 320, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
+		{"a part of the scratch memory", []int64{0, 99, 192}, Coverage{TouchedBytes: 192, PlannedBytes: 128, HighWaterBytes: 256, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
+		{"not the value's end", []int64{0}, Coverage{TouchedBytes: 64, PlannedBytes: 128, UntouchedBytes: 64, HighWaterBytes: 64, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, false},
+		{"the hole", []int64{0, 99, 130, 319}, Coverage{TouchedBytes: 256, PlannedBytes: 128, StrayBytes: 64, HighWaterBytes: 320, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
+	} {
+		arena := bytes.Repeat([]byte{0xa5}, 320)
+		for _, at := range c.touched {
+			arena[at] = 1
+		}
+		got, err := Cover([]Allocation{value, scratch}, 320, 0xa5, func(to []byte, offset int64) error {
+			copy(to, arena[offset:])
+			return nil
+		})
+		if err != nil || got != c.want || got.Reaches() != c.reaches {
+			t.Errorf("%s: got %+v, reaches %v, error %v; want %+v, %v", c.name, got, got.Reaches(), err, c.want, c.reaches)
+		}
 	}
 }
