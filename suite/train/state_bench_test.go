@@ -13,41 +13,41 @@ import (
 	"github.com/localbench/localbench/suite/weights"
 )
 
-// resnet50 is a session of ResNet-50 with images of 224 x 224, batch 1.
-func resnet50(b *testing.B) *train.Session {
-	b.Helper()
-	n, err := networks.New("resnet50", graph.Shape{224, 224, 3}, 1000)
+// newSession is a session of one network by back-propagation, batch 1, without evaluation.
+func newSession(t testing.TB, network string, image graph.Shape) *train.Session {
+	t.Helper()
+	n, err := networks.New(network, image, 1000)
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	m, err := methods.Find("bp")
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	stages, err := m.Stages(n, methods.Options{})
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	device, err := engine.Open("cpu", engine.Options{Threads: 2})
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
 	s, err := train.NewSession(device, train.SessionOptions{Stages: stages, Step: core.StepOptions{Batch: 1, Image: n.Input, Mean: [4]float64{1, 1, 1, 1},
 		Deviation: [4]float64{1, 1, 1, 1}, SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}})
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	b.Cleanup(func() { s.Close(); device.Close() })
-	if err := s.Initialise(1); err != nil {
-		b.Fatal(err)
-	}
+	t.Cleanup(func() { s.Close(); device.Close() })
 	return s
 }
 
 // BenchmarkState saves and loads parameters, running statistics and momentum of ResNet-50, and
 // initialises them.
 func BenchmarkState(b *testing.B) {
-	s := resnet50(b)
+	s := newSession(b, "resnet50", graph.Shape{224, 224, 3})
+	if err := s.Initialise(1); err != nil {
+		b.Fatal(err)
+	}
 	var bytes int64
 	for _, v := range s.Persistent() {
 		bytes += v.Bytes()
