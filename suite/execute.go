@@ -204,10 +204,10 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, d
 	report, err := train.Run(ctx, session, x.options(data, b))
 	x.watch.fill(x.record)
 	x.record.Memory.Ladder = ladder(device, session.Training.Program)
-	x.fill(report)
 	if err == nil && x.job.SaveWeights {
 		err = weights.Save(WeightsPath(x.job.Out, x.record.ID), session.Training, session.Model(), map[string]string{"format": "pt", "run": x.record.ID})
 	}
+	x.fill(report)
 	return err
 }
 

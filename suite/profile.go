@@ -155,7 +155,10 @@ func (x *profiler) peak(phase string, f func() error) error {
 func (x *profiler) prepare(stages []model.Stage, step core.StepOptions, spec results.Spec, device engine.Device) error {
 	err := x.peak(PeakPrepare, func() (err error) {
 		x.session, err = train.NewSession(device, train.SessionOptions{Stages: stages, Step: step, Evaluation: true})
-		return err
+		if err != nil {
+			return err
+		}
+		return x.session.Initialise(1)
 	})
 	if err != nil {
 		return err
@@ -166,7 +169,7 @@ func (x *profiler) prepare(stages []model.Stage, step core.StepOptions, spec res
 	if x.measured {
 		x.found.Memory.ProcessBaselineBytes = &x.baseline
 	}
-	return x.session.Initialise(1)
+	return nil
 }
 
 func (x *profiler) step() error {

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
@@ -150,6 +151,39 @@ func TestProcessHoldsThePlan(t *testing.T) {
 			t.Errorf("%s: the process grew by %d bytes, arena and buffers are %d: %.1f %% apart, want at most 5 %%", r.Spec.Method, grown, planned, 100*d)
 		} else {
 			t.Logf("%s: the process grew by %d bytes, arena and buffers are %d: %.1f %%", r.Spec.Method, grown, planned, 100*d)
+		}
+	}
+}
+
+// TestPartsOfARunHoldThePlan: no part of a run takes more than the arena and what any process takes: preparing no more than what
+// lives from step to step, writing a checkpoint no more than a step. The network's largest tensor has 9 MiB, and all that live
+// have 72.
+func TestPartsOfARunHoldThePlan(t *testing.T) {
+	const process = 16 << 20 // code generated for kernels, the program itself, pieces of tensors
+	specs, err := suite.Request{Methods: []string{"bp"}, Networks: []string{"vgg13"}, Batches: []int64{64}}.Expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := suite.RunProfile(context.Background(), []string{"benchctl", "execute"}, specs[0], 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Peaks) == 0 {
+		t.Skip("this system tells no peaks: nothing was tested")
+	}
+	var lasting int64
+	for _, category := range []graph.Category{graph.CategoryParameter, graph.CategoryBuffer, graph.CategoryOptimizer} {
+		lasting += p.Memory.ByCategory[category.String()]
+	}
+	for _, x := range p.Peaks {
+		most := *p.Memory.ArenaBytes + process
+		if x.Phase == suite.PeakPrepare {
+			most = lasting + process
+		}
+		if x.Bytes > most {
+			t.Errorf("%s: the process grew by %d bytes, want at most %d", x.Phase, x.Bytes, most)
+		} else {
+			t.Logf("%s: the process grew by %d bytes of at most %d", x.Phase, x.Bytes, most)
 		}
 	}
 }

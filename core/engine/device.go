@@ -423,8 +423,21 @@ func (p *nativeProgram) Write(v *graph.Value, src any) error {
 	if err != nil {
 		return err
 	}
+	return p.write(v, 0, data)
+}
+
+// WriteAt copies src to the elements of v from first on.
+func (p *nativeProgram) WriteAt(v *graph.Value, first int64, src any) error {
+	data, err := rawPart(v, first, src)
+	if err != nil {
+		return err
+	}
+	return p.write(v, first, data)
+}
+
+func (p *nativeProgram) write(v *graph.Value, first int64, data []byte) error {
 	return p.device.do(func() error {
-		return p.explain("write "+v.Name, p.device.backend.Write(p.handle, uint64(v.ID), data))
+		return p.explain("write "+v.Name, p.device.backend.Write(p.handle, uint64(v.ID), uint64(first*v.Type.Bytes()), data))
 	})
 }
 
@@ -434,8 +447,21 @@ func (p *nativeProgram) Read(v *graph.Value, dst any) error {
 	if err != nil {
 		return err
 	}
+	return p.read(v, 0, data)
+}
+
+// ReadAt copies the elements of v from first on to dst.
+func (p *nativeProgram) ReadAt(v *graph.Value, first int64, dst any) error {
+	data, err := rawPart(v, first, dst)
+	if err != nil {
+		return err
+	}
+	return p.read(v, first, data)
+}
+
+func (p *nativeProgram) read(v *graph.Value, first int64, data []byte) error {
 	return p.device.do(func() error {
-		return p.explain("read "+v.Name, p.device.backend.Read(p.handle, uint64(v.ID), data))
+		return p.explain("read "+v.Name, p.device.backend.Read(p.handle, uint64(v.ID), uint64(first*v.Type.Bytes()), data))
 	})
 }
 
@@ -489,8 +515,29 @@ func (p *nativeProgram) Close() error {
 	})
 }
 
-// raw views a slice of the value's element type as bytes.
+// raw views a slice of the value's element type, with all its elements, as bytes.
 func raw(v *graph.Value, data any) ([]byte, error) {
+	b, err := typed(v, data)
+	if err == nil && int64(len(b)) != v.Bytes() {
+		return nil, fmt.Errorf("engine: %s: got %d bytes of %s, want %d", v.Name, len(b), v.Type, v.Bytes())
+	}
+	return b, err
+}
+
+// rawPart views a slice of the value's element type, with its elements from first on, as bytes.
+func rawPart(v *graph.Value, first int64, data any) ([]byte, error) {
+	b, err := typed(v, data)
+	if err != nil {
+		return nil, err
+	}
+	if n, all := int64(len(b))/v.Type.Bytes(), v.Shape.Elements(); first < 0 || first > all || n > all-first {
+		return nil, fmt.Errorf("engine: %s: got %d elements from %d on, want them within its %d", v.Name, n, first, all)
+	}
+	return b, nil
+}
+
+// typed views a slice of the value's element type as bytes.
+func typed(v *graph.Value, data any) ([]byte, error) {
 	var b []byte
 	var t graph.ElementType
 	switch d := data.(type) {
@@ -505,8 +552,8 @@ func raw(v *graph.Value, data any) ([]byte, error) {
 	default:
 		return nil, fmt.Errorf("engine: %s: got %T, want []float32, []int32, []byte or []uint16", v.Name, data)
 	}
-	if t != v.Type || int64(len(b)) != v.Bytes() {
-		return nil, fmt.Errorf("engine: %s: got %d bytes of %s, want %d of %s", v.Name, len(b), t, v.Bytes(), v.Type)
+	if t != v.Type {
+		return nil, fmt.Errorf("engine: %s: got elements of %s, want %s", v.Name, t, v.Type)
 	}
 	return b, nil
 }

@@ -47,6 +47,9 @@ type Program interface {
 	// value's type.
 	Write(v *graph.Value, src any) error
 	Read(v *graph.Value, dst any) error
+	// WriteAt and ReadAt copy a part of a value: as many elements as the slice has, from that one on.
+	WriteAt(v *graph.Value, first int64, src any) error
+	ReadAt(v *graph.Value, first int64, dst any) error
 	// Run runs the ops first, ..., last-1.
 	Run(first, last int) error
 	// Trace returns the seconds spent in each op since the last reset.

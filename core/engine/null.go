@@ -48,6 +48,12 @@ func (nullProgram) Write(*graph.Value, any) error { return errNull("hold values"
 // Read fails.
 func (nullProgram) Read(*graph.Value, any) error { return errNull("hold values") }
 
+// WriteAt fails.
+func (nullProgram) WriteAt(*graph.Value, int64, any) error { return errNull("hold values") }
+
+// ReadAt fails.
+func (nullProgram) ReadAt(*graph.Value, int64, any) error { return errNull("hold values") }
+
 // Run fails.
 func (nullProgram) Run(int, int) error { return errNull("run") }
 

@@ -100,25 +100,44 @@ func (p *referenceProgram) Write(v *graph.Value, src any) error {
 	if _, err := raw(v, src); err != nil {
 		return err
 	}
-	content := make([]float64, v.Shape.Elements())
+	p.put(v, 0, src)
+	return nil
+}
+
+// WriteAt copies src to the elements of v from first on.
+func (p *referenceProgram) WriteAt(v *graph.Value, first int64, src any) error {
+	if err := p.bound(); err != nil {
+		return err
+	}
+	if _, err := rawPart(v, first, src); err != nil {
+		return err
+	}
+	p.put(v, first, src)
+	return nil
+}
+
+func (p *referenceProgram) put(v *graph.Value, first int64, src any) {
+	content := p.machine.Get(v)
+	if v.Category.Persistent() {
+		shared := p.arena.persistent[p.offsets[v.ID]]
+		if shared == nil {
+			shared = make([]float64, len(content))
+			p.arena.persistent[p.offsets[v.ID]] = shared
+		}
+		content = shared
+	}
 	switch s := src.(type) {
 	case []float32:
-		widen(content, s)
+		widen(content[first:], s)
 	case []int32:
-		widen(content, s)
+		widen(content[first:], s)
 	case []byte:
-		widen(content, s)
+		widen(content[first:], s)
 	case []uint16:
 		for i, bits := range s {
-			content[i] = float64(graph.FromBF16(bits))
+			content[first+int64(i)] = float64(graph.FromBF16(bits))
 		}
 	}
-	if v.Category.Persistent() {
-		p.arena.persistent[p.offsets[v.ID]] = content
-	} else {
-		p.machine.Set(v, content)
-	}
-	return nil
 }
 
 // Read copies v to dst, rounded to its type.
@@ -129,23 +148,39 @@ func (p *referenceProgram) Read(v *graph.Value, dst any) error {
 	if _, err := raw(v, dst); err != nil {
 		return err
 	}
+	p.get(v, 0, dst)
+	return nil
+}
+
+// ReadAt copies the elements of v from first on to dst, rounded to its type.
+func (p *referenceProgram) ReadAt(v *graph.Value, first int64, dst any) error {
+	if err := p.bound(); err != nil {
+		return err
+	}
+	if _, err := rawPart(v, first, dst); err != nil {
+		return err
+	}
+	p.get(v, first, dst)
+	return nil
+}
+
+func (p *referenceProgram) get(v *graph.Value, first int64, dst any) {
 	content := p.machine.Get(v)
 	if shared := p.arena.persistent[p.offsets[v.ID]]; v.Category.Persistent() && shared != nil {
 		content = shared
 	}
 	switch d := dst.(type) {
 	case []float32:
-		narrow(d, content)
+		narrow(d, content[first:])
 	case []int32:
-		narrow(d, content)
+		narrow(d, content[first:])
 	case []byte:
-		narrow(d, content)
+		narrow(d, content[first:])
 	case []uint16:
-		for i, x := range content {
+		for i, x := range content[first : first+int64(len(d))] {
 			d[i] = graph.BF16(float32(x))
 		}
 	}
-	return nil
 }
 
 // Run runs the ops first, ..., last-1.

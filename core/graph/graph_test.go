@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -149,5 +150,50 @@ func TestCanonicalOrder(t *testing.T) {
 	}
 	if s := conv.CanonicalShape(); !s.Equal(Shape{1, 3, 1, 2}) {
 		t.Errorf("canonical shape %s, want 1x3x1x2", s)
+	}
+}
+
+// TestPieces reorders values piece by piece: together the pieces are all elements, each is whole rows and has at most the
+// number asked for unless a row is longer, and what they give is what the whole gives.
+func TestPieces(t *testing.T) {
+	plain := &Value{Shape: Shape{7, 5}, Weight: &Weight{}}
+	conv := &Value{Shape: Shape{5, 2, 3, 4}, Weight: &Weight{Layout: LayoutConv}}
+	flattened := &Value{Shape: Shape{3, 12}, Weight: &Weight{Layout: LayoutFlattened, Source: [3]int64{2, 3, 2}}}
+	for _, c := range []struct {
+		v     *Value
+		most  int64
+		sizes []int64
+	}{
+		{plain, 16, []int64{16, 16, 3}},
+		{plain, 35, []int64{35}},
+		{plain, 0, slices.Repeat([]int64{1}, 35)},
+		{conv, 71, []int64{48, 48, 24}},
+		{conv, 5, []int64{24, 24, 24, 24, 24}},
+		{conv, 1 << 40, []int64{120}},
+		{flattened, 24, []int64{24, 12}},
+	} {
+		all := c.v.Shape.Elements()
+		canonical, whole, pieced, back := make([]int64, all), make([]int64, all), make([]int64, all), make([]int64, all)
+		for i := range canonical {
+			canonical[i] = int64(i)
+		}
+		ToProgram(c.v, whole, canonical)
+		var sizes []int64
+		end := int64(0)
+		for first, n := range c.v.Pieces(c.most) {
+			if first != end {
+				t.Fatalf("%s in pieces of %d: one begins at %d, want %d", c.v.Shape, c.most, first, end)
+			}
+			end = first + n
+			sizes = append(sizes, n)
+			ToProgram(c.v, pieced[first:end], canonical[first:end])
+			ToCanonical(c.v, back[first:end], whole[first:end])
+		}
+		if !slices.Equal(sizes, c.sizes) {
+			t.Errorf("%s in pieces of %d: got %d, want %d", c.v.Shape, c.most, sizes, c.sizes)
+		}
+		if !slices.Equal(pieced, whole) || !slices.Equal(back, canonical) {
+			t.Errorf("%s in pieces of %d: got %d and %d", c.v.Shape, c.most, pieced, back)
+		}
 	}
 }

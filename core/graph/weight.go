@@ -1,5 +1,7 @@
 package graph
 
+import "iter"
+
 // Weight says how a persistent value starts and in which order its elements
 // travel in files. Files and initialisation use the canonical order of the
 // common frameworks (OIHW, channels before positions); the program uses the
@@ -40,30 +42,55 @@ func (v *Value) CanonicalShape() Shape {
 	return v.Shape
 }
 
+// Pieces yields the elements of v in turn, as the first one of a piece and their number: at most that many a piece,
+// but at least a row, which is all that belongs to one output and the least that both orders have at the same
+// place. ToProgram and ToCanonical reorder a piece alone.
+func (v *Value) Pieces(most int64) iter.Seq2[int64, int64] {
+	channels, positions := v.rows()
+	piece := max(most/(channels*positions), 1) * channels * positions
+	return func(yield func(first, n int64) bool) {
+		all := v.Shape.Elements()
+		for first := int64(0); first < all; first += piece {
+			if !yield(first, min(piece, all-first)) {
+				return
+			}
+		}
+	}
+}
+
 // ToProgram copies src, in canonical order, to dst in the program's order. Both
-// hold v.Shape.Elements() elements and must not overlap.
+// hold the same rows of v, such as all of them or a piece (Pieces), and must not overlap.
 func ToProgram[T any](v *Value, dst, src []T) {
-	v.permute(func(program, canonical int64) { dst[program] = src[canonical] })
+	channels, positions := v.rows()
+	transpose(dst, src, channels, positions)
 }
 
 // ToCanonical is the inverse of ToProgram.
 func ToCanonical[T any](v *Value, dst, src []T) {
-	v.permute(func(program, canonical int64) { dst[canonical] = src[program] })
+	channels, positions := v.rows()
+	transpose(dst, src, positions, channels)
 }
 
-// permute calls f with every pair of positions.
-func (v *Value) permute(f func(program, canonical int64)) {
-	outer, channels, positions := v.Shape.Elements(), int64(1), int64(1)
+// rows tells what a row of v is: [channels positions] in canonical order, [positions channels] in the program's.
+func (v *Value) rows() (channels, positions int64) {
 	if w := v.Weight; w != nil && w.Layout == LayoutConv {
-		outer, channels, positions = v.Shape[0], v.Shape[3], v.Shape[1]*v.Shape[2]
+		return v.Shape[3], v.Shape[1] * v.Shape[2]
 	} else if w != nil && w.Layout == LayoutFlattened {
-		outer, channels, positions = v.Shape[0], w.Source[0], w.Source[1]*w.Source[2]
+		return w.Source[0], w.Source[1] * w.Source[2]
 	}
-	for o := range outer {
-		base := o * channels * positions
-		for p := range positions {
-			for c := range channels {
-				f(base+p*channels+c, base+c*positions+p)
+	return 1, 1
+}
+
+// transpose copies matrices of src, [height width] each and one behind the other, to dst as [width height].
+func transpose[T any](dst, src []T, height, width int64) {
+	if height == 1 || width == 1 {
+		copy(dst, src)
+		return
+	}
+	for size := height * width; len(src) > 0; dst, src = dst[size:], src[size:] {
+		for y := range height {
+			for x, element := range src[y*width : (y+1)*width] {
+				dst[int64(x)*height+y] = element
 			}
 		}
 	}

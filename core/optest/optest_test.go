@@ -202,8 +202,8 @@ func TestToleranceOfASum(t *testing.T) {
 		tolerance := optest.Tolerance(b.Ops()[0], y)
 		x := make([]float32, rows*k)
 		w := make([]float32, k)
-		rng.Stream{Seed: seed, Purpose: rng.PurposeSynthetic}.FillNormal(x, 1)
-		rng.Stream{Seed: seed + 1, Purpose: rng.PurposeSynthetic}.FillNormal(w, 1)
+		rng.Stream{Seed: seed, Purpose: rng.PurposeSynthetic}.FillNormal(x, 0, 1)
+		rng.Stream{Seed: seed + 1, Purpose: rng.PurposeSynthetic}.FillNormal(w, 0, 1)
 		got, want := make([]float32, rows), make([]float64, rows)
 		for n := range rows {
 			for i := range k {

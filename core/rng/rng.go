@@ -83,31 +83,37 @@ func (s Stream) Normal(i uint64) float64 {
 	return odd
 }
 
-// FillNormal sets dst[i] to float32(Normal(i) * std).
-func (s Stream) FillNormal(dst []float32, std float64) {
-	for first := 0; first < len(dst); first += 4 {
-		block := Block(s.Seed, s.Purpose, s.Epoch, uint64(first/4))
+// FillNormal sets dst[i] to float32(Normal(first+i) * std).
+func (s Stream) FillNormal(dst []float32, first uint64, std float64) {
+	for len(dst) > 0 {
+		block := Block(s.Seed, s.Purpose, s.Epoch, first/4)
 		var four [4]float64
 		four[0], four[1] = normals(block[0], block[1])
 		four[2], four[3] = normals(block[2], block[3])
-		for i := range min(4, len(dst)-first) {
-			dst[first+i] = float32(four[i] * std)
+		lanes := four[first%4:]
+		n := min(len(lanes), len(dst))
+		for i, x := range lanes[:n] {
+			dst[i] = float32(x * std)
 		}
+		dst, first = dst[n:], first+uint64(n)
 	}
 }
 
-// FillUniform sets dst[i] to float32(lo + (hi-lo) * Uniform(i)). Because of the
+// FillUniform sets dst[i] to float32(lo + (hi-lo) * Uniform(first+i)). Because of the
 // last rounding hi itself can occur.
-func (s Stream) FillUniform(dst []float32, lo, hi float64) {
+func (s Stream) FillUniform(dst []float32, first uint64, lo, hi float64) {
 	width := hi - lo
-	for first := 0; first < len(dst); first += 4 {
-		block := Block(s.Seed, s.Purpose, s.Epoch, uint64(first/4))
-		for i := range min(4, len(dst)-first) {
+	for len(dst) > 0 {
+		block := Block(s.Seed, s.Purpose, s.Epoch, first/4)
+		lanes := block[first%4:]
+		n := min(len(lanes), len(dst))
+		for i, word := range lanes[:n] {
 			// The conversion forbids a fused multiply-add, which would round
 			// otherwise on some processors.
-			step := float64(width * (float64(block[i]) * toUnit))
-			dst[first+i] = float32(lo + step)
+			step := float64(width * (float64(word) * toUnit))
+			dst[i] = float32(lo + step)
 		}
+		dst, first = dst[n:], first+uint64(n)
 	}
 }
 

@@ -107,29 +107,37 @@ func TestStreamVectors(t *testing.T) {
 func TestFillsAgreeWithElements(t *testing.T) {
 	s := Stream{Seed: 3, Purpose: PurposeInit, Epoch: NameKey("fc.weight")}
 	for n := range 10 {
-		// One element more than is filled, to see that it stays as it was.
-		normals, uniforms := make([]float32, n+1), make([]float32, n+1)
-		normals[n], uniforms[n] = 99, 99
-		s.FillNormal(normals[:n], 0.25)
-		s.FillUniform(uniforms[:n], -2, 3)
-		for i := range n {
-			if want := float32(s.Normal(uint64(i)) * 0.25); normals[i] != want {
-				t.Errorf("FillNormal of %d: element %d: got %v, want %v", n, i, normals[i], want)
-			}
-			if want := float32(-2 + float64(5*s.Uniform(uint64(i)))); uniforms[i] != want {
-				t.Errorf("FillUniform of %d: element %d: got %v, want %v", n, i, uniforms[i], want)
-			}
+		for _, first := range []uint64{0, 1, 2, 3, 4, 1<<34 + 1} {
+			checkFills(t, s, n, first)
 		}
-		if normals[n] != 99 || uniforms[n] != 99 {
-			t.Errorf("a fill of %d elements wrote past its end", n)
+	}
+}
+
+func checkFills(t *testing.T, s Stream, n int, first uint64) {
+	t.Helper()
+	// One element more than is filled, to see that it stays as it was.
+	normals, uniforms := make([]float32, n+1), make([]float32, n+1)
+	normals[n], uniforms[n] = 99, 99
+	s.FillNormal(normals[:n], first, 0.25)
+	s.FillUniform(uniforms[:n], first, -2, 3)
+	for i := range n {
+		at := first + uint64(i)
+		if want := float32(s.Normal(at) * 0.25); normals[i] != want {
+			t.Errorf("FillNormal of %d from %d: element %d: got %v, want %v", n, first, at, normals[i], want)
 		}
+		if want := float32(-2 + float64(5*s.Uniform(at))); uniforms[i] != want {
+			t.Errorf("FillUniform of %d from %d: element %d: got %v, want %v", n, first, at, uniforms[i], want)
+		}
+	}
+	if normals[n] != 99 || uniforms[n] != 99 {
+		t.Errorf("a fill of %d elements wrote past its end", n)
 	}
 }
 
 func TestNormalMoments(t *testing.T) {
 	const n = 200_000
 	sample := make([]float32, n)
-	Stream{Seed: 11, Purpose: PurposeGolden}.FillNormal(sample, 1)
+	Stream{Seed: 11, Purpose: PurposeGolden}.FillNormal(sample, 0, 1)
 	var sum, squares, neighbours, cubes float64
 	for i, x := range sample {
 		sum += float64(x)
@@ -202,6 +210,6 @@ func BenchmarkFillNormal(b *testing.B) {
 	dst := make([]float32, 1<<16)
 	b.SetBytes(int64(4 * len(dst)))
 	for b.Loop() {
-		Stream{Seed: 1, Purpose: PurposeInit}.FillNormal(dst, 1)
+		Stream{Seed: 1, Purpose: PurposeInit}.FillNormal(dst, 0, 1)
 	}
 }

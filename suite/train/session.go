@@ -153,23 +153,27 @@ func (s *Session) Model() []*graph.Value {
 // (seed, init, n): networks that share a layer's name start it alike, whatever
 // the method.
 func (s *Session) Initialise(seed uint64) error {
+	const most = 1 << 16 // elements of a piece: 256 KiB
+	var canonical, program []float32
 	for _, v := range s.Persistent() {
-		canonical := make([]float32, v.Shape.Elements())
 		stream := rng.Stream{Seed: seed, Purpose: rng.PurposeInit, Epoch: rng.NameKey(v.Name)}
-		switch w := v.Weight; w.Init {
-		case graph.InitNormal:
-			stream.FillNormal(canonical, w.Scale)
-		case graph.InitUniform:
-			stream.FillUniform(canonical, -w.Scale, w.Scale)
-		default:
-			for i := range canonical {
-				canonical[i] = float32(w.Scale)
+		for first, n := range v.Pieces(most) {
+			room := int(max(n, most))
+			canonical, program = slices.Grow(canonical[:0], room)[:n], slices.Grow(program[:0], room)[:n]
+			switch w := v.Weight; w.Init {
+			case graph.InitNormal:
+				stream.FillNormal(canonical, uint64(first), w.Scale)
+			case graph.InitUniform:
+				stream.FillUniform(canonical, uint64(first), -w.Scale, w.Scale)
+			default:
+				for i := range canonical {
+					canonical[i] = float32(w.Scale)
+				}
 			}
-		}
-		program := make([]float32, len(canonical))
-		graph.ToProgram(v, program, canonical)
-		if err := s.Training.Write(v, program); err != nil {
-			return err
+			graph.ToProgram(v, program, canonical)
+			if err := s.Training.WriteAt(v, first, program); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

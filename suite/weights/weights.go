@@ -1,7 +1,8 @@
 // Package weights writes and reads the persistent values of a program as
 // safetensors files: parameters, running statistics and optimizer state, under
 // the names and in the canonical element order of the common frameworks (OIHW),
-// so that a file says nothing of how the program lays them out.
+// so that a file says nothing of how the program lays them out. Tensors travel in pieces: saving and loading take
+// a MiB, however large the network is.
 package weights
 
 import (
@@ -9,7 +10,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"slices"
 	"strings"
@@ -19,29 +19,30 @@ import (
 	"github.com/nlpodyssey/safetensors"
 )
 
-// Store reads and writes the values of a bound program.
+// Store reads and writes the values of a bound program: as many elements as the slice has, from
+// number first on, in the program's order.
 type Store interface {
-	Read(v *graph.Value, dst any) error
-	Write(v *graph.Value, src any) error
+	ReadAt(v *graph.Value, first int64, dst any) error
+	WriteAt(v *graph.Value, first int64, src any) error
 }
 
-// Save writes values and the metadata to path: beside it, synced, renamed. It
-// holds one tensor in memory at a time.
+// Save writes values and the metadata to path: beside it, synced, renamed.
 func Save(path string, s Store, values []*graph.Value, metadata map[string]string) error {
-	views, shared := map[string]*view{}, &buffers{store: s}
-	for _, v := range values {
-		views[v.Name] = &view{value: v, buffers: shared}
-	}
 	file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
 	if err != nil {
 		return fmt.Errorf("weights: %w", err)
 	}
 	defer file.Cleanup()
+	out := &output{store: s, file: file}
+	views := map[string]view{}
+	for _, v := range values {
+		views[v.Name] = view{v, out}
+	}
 	if err := safetensors.SerializeToWriter(views, metadata, io.Writer(file)); err != nil {
 		return fmt.Errorf("weights: %s: %w", path, err)
 	}
-	if shared.err != nil {
-		return fmt.Errorf("weights: %s: %w", path, shared.err)
+	if out.err != nil {
+		return fmt.Errorf("weights: %s: %w", path, out.err)
 	}
 	if err := file.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("weights: %w", err)
@@ -53,11 +54,15 @@ func Save(path string, s Store, values []*graph.Value, metadata map[string]strin
 // hold these tensors and no others: an error lists every one that is missing,
 // extra or of another shape, and nothing is written.
 func Load(path string, s Store, values []*graph.Value) (map[string]string, error) {
-	content, err := os.ReadFile(path)
+	f, err := open(path)
 	if err != nil {
-		return nil, fmt.Errorf("weights: %w", err)
+		return nil, err
 	}
-	return load(path, content, s, values)
+	defer f.Close()
+	if err := f.compare(values); err != nil {
+		return nil, err
+	}
+	return f.metadata.Metadata(), f.load(s, values)
 }
 
 // LoadModel reads a file of starting weights into values, which are parameters and
@@ -66,137 +71,113 @@ func Load(path string, s Store, values []*graph.Value) (map[string]string, error
 // num_batches_tracked, and leaves all auxiliary networks as they are if the file has
 // nothing of any.
 func LoadModel(path string, s Store, values []*graph.Value) error {
-	content, values, err := readModel(path, values)
+	f, values, err := openModel(path, values)
 	if err != nil {
 		return err
 	}
-	_, err = load(path, content, s, values, counters)
-	return err
+	defer f.Close()
+	return f.load(s, values)
 }
 
 // CheckModel says whether LoadModel would accept the file for these values.
 func CheckModel(path string, values []*graph.Value) error {
-	content, values, err := readModel(path, values)
+	f, _, err := openModel(path, values)
 	if err != nil {
 		return err
 	}
-	file, err := safetensors.Deserialize(content)
-	if err != nil {
-		return fmt.Errorf("weights: %s: damaged: %w", path, err)
-	}
-	return compare(path, file, values, []string{counters})
+	return f.Close()
 }
 
 // counters are tensors of normalisations that nothing here reads.
 const counters = ".num_batches_tracked"
 
-// readModel reads a file and leaves out of values the auxiliary networks' where
-// the file has none.
-func readModel(path string, values []*graph.Value) ([]byte, []*graph.Value, error) {
-	content, err := os.ReadFile(path)
+// openModel opens a file that fits values, of which those of auxiliary networks are left out where the file has
+// none.
+func openModel(path string, values []*graph.Value) (*file, []*graph.Value, error) {
+	f, err := open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("weights: %w", err)
-	}
-	file, err := safetensors.Deserialize(content)
-	if err != nil {
-		return nil, nil, fmt.Errorf("weights: %s: not a whole safetensors file: %w", path, err)
+		return nil, nil, err
 	}
 	isAuxiliary := func(name string) bool { return strings.HasPrefix(name, "aux.") }
-	if !slices.ContainsFunc(file.Names(), isAuxiliary) {
+	if !slices.ContainsFunc(f.names, isAuxiliary) {
 		values = slices.DeleteFunc(slices.Clone(values), func(v *graph.Value) bool { return isAuxiliary(v.Name) })
 	}
-	return content, values, nil
+	if err := f.compare(values, counters); err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, values, nil
 }
 
 // Digest returns a short name of a file's content.
 func Digest(path string) (string, error) {
-	content, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("weights: %w", err)
 	}
-	return fmt.Sprintf("sha256:%.8x", sha256.Sum256(content)), nil
+	defer f.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", fmt.Errorf("weights: %w", err)
+	}
+	return fmt.Sprintf("sha256:%.8x", sum.Sum(nil)), nil
 }
 
-// load fills values from a file's content; tensors whose name ends in one of
-// passed are not looked at.
-func load(path string, content []byte, s Store, values []*graph.Value, passed ...string) (map[string]string, error) {
-	_, meta, err := safetensors.ReadMetadata(content)
-	if err != nil {
-		return nil, fmt.Errorf("weights: %s: not a safetensors file: %w", path, err)
-	}
-	file, err := safetensors.Deserialize(content)
-	if err != nil {
-		return nil, fmt.Errorf("weights: %s: damaged: %w", path, err)
-	}
-	if err := compare(path, file, values, passed); err != nil {
-		return nil, err
-	}
-	for _, v := range values {
-		t, _ := file.Tensor(v.Name)
-		canonical := make([]float32, v.Shape.Elements())
-		for i := range canonical {
-			canonical[i] = math.Float32frombits(binary.LittleEndian.Uint32(t.Data()[4*i:]))
-		}
-		program := make([]float32, len(canonical))
-		graph.ToProgram(v, program, canonical)
-		if err := s.Write(v, program); err != nil {
-			return nil, err
-		}
-	}
-	return meta.Metadata(), nil
-}
-
-// compare lists what is missing, left over or of another shape.
-func compare(path string, file safetensors.SafeTensors, values []*graph.Value, passed []string) error {
-	var faults []string
-	known := map[string]bool{}
-	for _, v := range values {
-		known[v.Name] = true
-		t, ok := file.Tensor(v.Name)
-		want := v.CanonicalShape()
-		switch {
-		case !ok:
-			faults = append(faults, "missing "+v.Name)
-		case t.DType() != safetensors.F32 || !equal(t.Shape(), want):
-			faults = append(faults, fmt.Sprintf("%s is %s%v, want F32%v", v.Name, t.DType(), t.Shape(), []int64(want)))
-		}
-	}
-	for _, name := range file.Names() {
-		if !known[name] && !slices.ContainsFunc(passed, func(p string) bool { return strings.HasSuffix(name, p) }) {
-			faults = append(faults, "extra "+name)
-		}
-	}
-	if faults == nil {
-		return nil
-	}
-	slices.Sort(faults)
-	return fmt.Errorf("weights: %s does not fit the network: %s", path, strings.Join(faults, "; "))
-}
-
-func equal(a []uint64, b graph.Shape) bool {
-	return slices.EqualFunc(a, b, func(x uint64, y int64) bool { return int64(x) == y })
-}
-
-// view reads one tensor when the file is written. All views of a file share
-// their buffers: a tensor is written before the next one is asked for, and the
-// memory of a run that saves its state hardly grows.
-type view struct {
-	value *graph.Value
-	*buffers
-}
-
-type buffers struct {
-	store              Store
+// piece is the room for a piece of a tensor on its way: in the program's order, in the file's, and
+// as the file's bytes. A row (graph.Value.Pieces) that is longer than pieceElements makes it grow.
+type piece struct {
 	program, canonical []float32
 	octets             []byte
-	err                error // the first; the interface of the library has none
+}
+
+// pieceElements of 4 bytes are 256 KiB: little memory, and large enough for files and devices.
+const pieceElements = 1 << 16
+
+func (p *piece) resize(elements int64) {
+	n, room := int(elements), int(max(elements, pieceElements))
+	p.program = slices.Grow(p.program[:0], room)[:n]
+	p.canonical = slices.Grow(p.canonical[:0], room)[:n]
+	p.octets = slices.Grow(p.octets[:0], 4*room)[:4*n]
+}
+
+// output is a file under way, to which each tensor goes piece by piece.
+type output struct {
+	store Store
+	file  io.Writer
+	piece piece
+	err   error // the first; the interface of the library has none
+}
+
+func (o *output) write(v *graph.Value) error {
+	p := &o.piece
+	for first, n := range v.Pieces(pieceElements) {
+		p.resize(n)
+		if err := o.store.ReadAt(v, first, p.program); err != nil {
+			return err
+		}
+		graph.ToCanonical(v, p.canonical, p.program)
+		if _, err := binary.Encode(p.octets, binary.LittleEndian, p.canonical); err != nil {
+			return err
+		}
+		if _, err := o.file.Write(p.octets); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// view is a tensor as the library sees it, which writes the header and asks for the tensors' bytes in the
+// header's order.
+type view struct {
+	value *graph.Value
+	*output
 }
 
 // DType is the element type in the file.
-func (v *view) DType() safetensors.DType { return safetensors.F32 }
+func (v view) DType() safetensors.DType { return safetensors.F32 }
 
 // Shape is the canonical shape.
-func (v *view) Shape() []uint64 {
+func (v view) Shape() []uint64 {
 	var s []uint64
 	for _, d := range v.value.CanonicalShape() {
 		s = append(s, uint64(d))
@@ -205,21 +186,13 @@ func (v *view) Shape() []uint64 {
 }
 
 // DataLen is the size in bytes.
-func (v *view) DataLen() uint64 { return uint64(v.value.Bytes()) }
+func (v view) DataLen() uint64 { return uint64(v.value.Bytes()) }
 
-// Data reads the tensor and returns its bytes in canonical order, valid until
-// the next call on any view of the file.
-func (v *view) Data() []byte {
-	n := int(v.value.Shape.Elements())
-	v.program = slices.Grow(v.program[:0], n)[:n]
-	v.canonical = slices.Grow(v.canonical[:0], n)[:n]
-	if err := v.store.Read(v.value, v.program); err != nil && v.err == nil {
-		v.err = err
+// Data writes the tensor to the file, and leaves nothing to be written: the library would hold
+// all of it.
+func (v view) Data() []byte {
+	if v.err == nil {
+		v.err = v.write(v.value)
 	}
-	graph.ToCanonical(v.value, v.canonical, v.program)
-	v.octets = v.octets[:0]
-	for _, x := range v.canonical {
-		v.octets = binary.LittleEndian.AppendUint32(v.octets, math.Float32bits(x))
-	}
-	return v.octets
+	return nil
 }

@@ -15,16 +15,19 @@ import (
 // memory is a store of values by name.
 type memory map[string][]float32
 
-func (m memory) Read(v *graph.Value, dst any) error {
+func (m memory) ReadAt(v *graph.Value, first int64, dst any) error {
 	if m[v.Name] == nil {
 		return fmt.Errorf("no %s", v.Name)
 	}
-	copy(dst.([]float32), m[v.Name])
+	copy(dst.([]float32), m[v.Name][first:])
 	return nil
 }
 
-func (m memory) Write(v *graph.Value, src any) error {
-	m[v.Name] = slices.Clone(src.([]float32))
+func (m memory) WriteAt(v *graph.Value, first int64, src any) error {
+	if m[v.Name] == nil {
+		m[v.Name] = make([]float32, v.Shape.Elements())
+	}
+	copy(m[v.Name][first:], src.([]float32))
 	return nil
 }
 

@@ -441,23 +441,24 @@ void gpu::copy_out(void *to, const uint8_t *from, uint64_t bytes) {
 }
 
 // read takes the outputs of the last run from the host, where one kernel has put them.
-void gpu::read(program &base, const value &v, void *to) {
+void gpu::read(program &base, const value &v, uint64_t offset, void *to, uint64_t bytes) {
   gpu_program &p = mine(base);
   auto found = p.outputs.find(&v);
   catch_up(p, stream);
-  if (!p.gathered || found == p.outputs.end()) return copy_out(to, v.data, static_cast<uint64_t>(v.bytes));
+  if (!p.gathered || found == p.outputs.end()) return copy_out(to, v.data + offset, bytes);
   checked(cudaEventSynchronize(p.gathered), "waiting for the device");
   std::memcpy(to, p.numbers + found->second, sizeof(float));
 }
 
 // write goes through a ring of pinned buffers, and does not wait for the device.
-void gpu::write(program &base, value &v, const void *from) {
+void gpu::write(program &base, value &v, uint64_t offset, const void *from, uint64_t bytes) {
   gpu_program &p = mine(base);
   auto labels = p.classes.find(&v);
-  for (int64_t i = 0; labels != p.classes.end() && i < v.elements; i++) {
+  for (uint64_t i = 0; labels != p.classes.end() && i < bytes / sizeof(int32_t); i++) {
     int32_t label = static_cast<const int32_t *>(from)[i];
     if (label < 0 || label >= labels->second)
-      fail(LB_INVALID, "label %d of sample %lld, want 0 to %lld", label, static_cast<long long>(i),
+      fail(LB_INVALID, "label %d of sample %llu, want 0 to %lld", label,
+           static_cast<unsigned long long>(offset / sizeof(int32_t) + i),
            static_cast<long long>(labels->second - 1));
   }
   // What the program under way has read already is copied beside it.
@@ -469,7 +470,6 @@ void gpu::write(program &base, value &v, const void *from) {
     catch_up(p, stream);
   slot &s = slots_[next_];
   next_ = (next_ + 1) % slot_count;
-  auto bytes = static_cast<uint64_t>(v.bytes);
   if (!s.free) checked(cudaEventCreateWithFlags(&s.free, cudaEventDisableTiming), "making an event");
   checked(cudaEventSynchronize(s.free), "waiting for a copy");
   if (s.bytes < bytes) {
@@ -480,7 +480,8 @@ void gpu::write(program &base, value &v, const void *from) {
     s.data = static_cast<uint8_t *>(host), s.bytes = bytes;
   }
   std::memcpy(s.data, from, bytes);
-  checked(cudaMemcpyAsync(v.data, s.data, bytes, cudaMemcpyHostToDevice, to), "copying to the device");
+  checked(cudaMemcpyAsync(v.data + offset, s.data, bytes, cudaMemcpyHostToDevice, to),
+          "copying to the device");
   checked(cudaEventRecord(s.free, to), "recording an event");
   if (!beside) return;
   if (!p.copied) checked(cudaEventCreateWithFlags(&p.copied, cudaEventDisableTiming), "making an event");

@@ -32,8 +32,8 @@ struct gpu : device {
   std::shared_ptr<memory> allocate(uint64_t bytes) override;
   void fill(memory &, uint8_t pattern) override;
   void copy_out(void *to, const uint8_t *from, uint64_t bytes) override;
-  void write(program &, value &, const void *from) override;
-  void read(program &, const value &, void *to) override;
+  void write(program &, value &, uint64_t offset, const void *from, uint64_t bytes) override;
+  void read(program &, const value &, uint64_t offset, void *to, uint64_t bytes) override;
   void run(program &, uint64_t first, uint64_t last, int32_t &at) override;
   void settle(program &) override;
   std::string choices(const program &p) override { return choices_of(p, *this); }

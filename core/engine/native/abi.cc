@@ -235,29 +235,34 @@ lb::program &bound(lb_program *p) {
   return q;
 }
 
-lb::value &bound_value(lb_program *p, uint64_t id, uint64_t bytes) {
+lb::value &bound_part(lb_program *p, uint64_t id, uint64_t offset, uint64_t bytes) {
   lb::program &q = bound(p);
   if (id >= q.values.size()) lb::fail(LB_INVALID, "value %llu of %zu", llu{id}, q.values.size());
   lb::value &v = q.values[id];
-  if (bytes != static_cast<uint64_t>(v.bytes))
-    lb::fail(LB_INVALID, "%llu bytes, want the value's %lld", llu{bytes}, static_cast<long long>(v.bytes));
+  auto all = static_cast<uint64_t>(v.bytes), element = all / static_cast<uint64_t>(v.elements);
+  if (offset > all || bytes > all - offset || offset % element != 0 || bytes % element != 0)
+    lb::fail(LB_INVALID, "%llu bytes at %llu, want whole elements within the value's %llu bytes", llu{bytes},
+             llu{offset}, llu{all});
   if (!v.data) lb::fail(LB_INVALID, "the value has no place in the arena");
   return v;
 }
 
-int32_t abi_write(lb_program *p, uint64_t id, const void *from, uint64_t bytes, lb_error *e) {
+int32_t abi_write(lb_program *p, uint64_t id, uint64_t offset, const void *from, uint64_t bytes,
+                  lb_error *e) {
   return guard(e, [&] {
-    lb::value &v = bound_value(p, id, bytes);
+    lb::value &v = bound_part(p, id, offset, bytes);
+    if (bytes == 0) return;
     need(from, "from");
-    p->device->inner->write(*p->inner, v, from);
+    p->device->inner->write(*p->inner, v, offset, from, bytes);
   });
 }
 
-int32_t abi_read(lb_program *p, uint64_t id, void *to, uint64_t bytes, lb_error *e) {
+int32_t abi_read(lb_program *p, uint64_t id, uint64_t offset, void *to, uint64_t bytes, lb_error *e) {
   return guard(e, [&] {
-    const lb::value &v = bound_value(p, id, bytes);
+    const lb::value &v = bound_part(p, id, offset, bytes);
+    if (bytes == 0) return;
     need(to, "to");
-    p->device->inner->read(*p->inner, v, to);
+    p->device->inner->read(*p->inner, v, offset, to, bytes);
   });
 }
 

@@ -7,9 +7,9 @@
 //                    b->scratch(p, bytes_by_op, op_count, &e);    so that Go can plan
 //   lb_arena *a;     b->arena_new(d, arena_bytes, &a, &e);
 //                    b->bind(p, a, value_offsets, values, scratch_offsets, ops, &e);
-//                    b->write(p, images, data, bytes, &e);
+//                    b->write(p, images, 0, data, bytes, &e);
 //                    b->run(p, 0, op_count, &e);                  one call a step
-//                    b->read(p, loss, &x, 4, &e);
+//                    b->read(p, loss, 0, &x, 4, &e);
 //                    b->program_free(p);  b->arena_free(a);  b->close(d);
 //
 // Words. A device computes. A program is values, whose shapes are fixed, and ops in
@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-#define LB_ABI 5u           // of the table below
+#define LB_ABI 6u           // of the table below
 #define LB_BLOB_VERSION 5u  // of the program that prepare reads: blob.cc has its fields
 
 #define LB_NOWHERE UINT64_MAX
@@ -100,10 +100,12 @@ typedef struct lb_backend {
   int32_t (*arena_fill)(lb_arena *, uint8_t pattern, lb_error *);
   int32_t (*arena_read)(lb_arena *, uint64_t offset, void *to, uint64_t bytes, lb_error *);
   void (*arena_free)(lb_arena *);
-  // Running a bound program. write and read copy a whole value, run runs the ops first, ...,
-  // last-1 in order: it may come back before they are done, read and trace wait for that.
-  int32_t (*write)(lb_program *, uint64_t value, const void *from, uint64_t bytes, lb_error *);
-  int32_t (*read)(lb_program *, uint64_t value, void *to, uint64_t bytes, lb_error *);
+  // Running a bound program. write and read copy a part of a value, whole elements from the byte offset
+  // on; run runs the ops first, ..., last-1 in order: it may come back before they are done, read and trace
+  // wait for that.
+  int32_t (*write)(lb_program *, uint64_t value, uint64_t offset, const void *from, uint64_t bytes,
+                   lb_error *);
+  int32_t (*read)(lb_program *, uint64_t value, uint64_t offset, void *to, uint64_t bytes, lb_error *);
   int32_t (*run)(lb_program *, uint64_t first, uint64_t last, lb_error *);
   // Seconds by op since the last reset.
   int32_t (*trace)(lb_program *, double *seconds, uint64_t ops, int32_t reset, lb_error *);

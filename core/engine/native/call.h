@@ -64,13 +64,13 @@ static inline int32_t call_arena_read(const lb_backend *b, lb_arena *x0, uint64_
   return b->arena_read(x0, offset, to, bytes, x4);
 }
 static inline void call_arena_free(const lb_backend *b, lb_arena *x0) { b->arena_free(x0); }
-static inline int32_t call_write(const lb_backend *b, lb_program *x0, uint64_t value, const void *from,
-                                 uint64_t bytes, lb_error *x4) {
-  return b->write(x0, value, from, bytes, x4);
+static inline int32_t call_write(const lb_backend *b, lb_program *x0, uint64_t value, uint64_t offset,
+                                 const void *from, uint64_t bytes, lb_error *x5) {
+  return b->write(x0, value, offset, from, bytes, x5);
 }
-static inline int32_t call_read(const lb_backend *b, lb_program *x0, uint64_t value, void *to, uint64_t bytes,
-                                lb_error *x4) {
-  return b->read(x0, value, to, bytes, x4);
+static inline int32_t call_read(const lb_backend *b, lb_program *x0, uint64_t value, uint64_t offset,
+                                void *to, uint64_t bytes, lb_error *x5) {
+  return b->read(x0, value, offset, to, bytes, x5);
 }
 static inline int32_t call_run(const lb_backend *b, lb_program *x0, uint64_t first, uint64_t last,
                                lb_error *x3) {

@@ -134,8 +134,8 @@ void cpu::fill(memory &m, uint8_t pattern) { std::memset(m.data, pattern, m.byte
 
 void cpu::copy_out(void *to, const uint8_t *from, uint64_t bytes) { std::memcpy(to, from, bytes); }
 
-void cpu::write(program &, value &v, const void *from) {
-  std::memcpy(v.data, from, static_cast<size_t>(v.bytes));
+void cpu::write(program &, value &v, uint64_t offset, const void *from, uint64_t bytes) {
+  std::memcpy(v.data + offset, from, bytes);
 }
 
 void cpu::run(program &p, uint64_t first, uint64_t last, int32_t &at) {

@@ -32,7 +32,7 @@ struct cpu : device {
   std::shared_ptr<memory> allocate(uint64_t bytes) override;
   void fill(memory &, uint8_t pattern) override;
   void copy_out(void *to, const uint8_t *from, uint64_t bytes) override;
-  void write(program &, value &, const void *from) override;
+  void write(program &, value &, uint64_t offset, const void *from, uint64_t bytes) override;
   void run(program &, uint64_t first, uint64_t last, int32_t &at) override;
 };
 

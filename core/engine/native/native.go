@@ -204,16 +204,16 @@ func (b Backend) ReadArena(a Arena, offset uint64, to []byte) error {
 // FreeArena gives the memory back.
 func (b Backend) FreeArena(a Arena) { C.call_arena_free(b.table, a.p) }
 
-// Write copies data, whose size must be the value's, to a value of a bound program.
-func (b Backend) Write(p Program, value uint64, data []byte) error {
+// Write copies data to a part of a value of a bound program: whole elements, from the byte offset on.
+func (b Backend) Write(p Program, value, offset uint64, data []byte) error {
 	var e C.lb_error
-	return check(C.call_write(b.table, p.p, C.uint64_t(value), unsafe.Pointer(unsafe.SliceData(data)), C.uint64_t(len(data)), &e), &e)
+	return check(C.call_write(b.table, p.p, C.uint64_t(value), C.uint64_t(offset), unsafe.Pointer(unsafe.SliceData(data)), C.uint64_t(len(data)), &e), &e)
 }
 
-// Read copies a value to data, whose size must be the value's.
-func (b Backend) Read(p Program, value uint64, data []byte) error {
+// Read copies a part of a value to data: whole elements, from the byte offset on.
+func (b Backend) Read(p Program, value, offset uint64, data []byte) error {
 	var e C.lb_error
-	return check(C.call_read(b.table, p.p, C.uint64_t(value), unsafe.Pointer(unsafe.SliceData(data)), C.uint64_t(len(data)), &e), &e)
+	return check(C.call_read(b.table, p.p, C.uint64_t(value), C.uint64_t(offset), unsafe.Pointer(unsafe.SliceData(data)), C.uint64_t(len(data)), &e), &e)
 }
 
 // Run runs the ops first, ..., last-1: one call a step.

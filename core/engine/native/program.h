@@ -155,9 +155,9 @@ struct device {
   virtual std::shared_ptr<memory> allocate(uint64_t bytes) = 0;
   virtual void fill(memory &, uint8_t pattern) = 0;
   virtual void copy_out(void *to, const uint8_t *from, uint64_t bytes) = 0;
-  virtual void write(program &, value &, const void *from) = 0;
-  virtual void read(program &, const value &v, void *to) {
-    copy_out(to, v.data, static_cast<uint64_t>(v.bytes));
+  virtual void write(program &, value &, uint64_t offset, const void *from, uint64_t bytes) = 0;
+  virtual void read(program &, const value &v, uint64_t offset, void *to, uint64_t bytes) {
+    copy_out(to, v.data + offset, bytes);
   }
   // run runs the ops first, ..., last-1; at is the index of the op under way.
   virtual void run(program &, uint64_t first, uint64_t last, int32_t &at) = 0;

@@ -1,0 +1,161 @@
+package weights
+
+import (
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/bits"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/localbench/localbench/core/graph"
+	"github.com/nlpodyssey/safetensors"
+)
+
+// file is an open safetensors file whose header has been read and checked: each tensor of it is there.
+//
+// Note: the library checks a header only beside all of the file in memory, and mapped pages count as
+// memory of the process, too. So what it checks is checked here.
+type file struct {
+	*os.File
+	metadata safetensors.Metadata
+	tensors  map[string]*safetensors.TensorInfo
+	names    []string // of the tensors, in the order in which they lie
+	data     int64    // where their bytes begin
+	piece    piece
+}
+
+// mostHeader is the size from which on a header is none, as in the library.
+const mostHeader = 100_000_000
+
+// open opens a file and reads its header.
+func open(path string) (*file, error) {
+	opened, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %w", err)
+	}
+	f := &file{File: opened}
+	if err := f.readHeader(); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("weights: %s: not a whole safetensors file: %w", path, err)
+	}
+	return f, nil
+}
+
+// readHeader reads the length of the header and the header: JSON with type, shape and place of each tensor.
+func (f *file) readHeader() error {
+	status, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	var word [8]byte
+	if _, err := f.ReadAt(word[:], 0); errors.Is(err, io.EOF) {
+		return fmt.Errorf("got %d bytes, want a header", status.Size())
+	} else if err != nil {
+		return err
+	}
+	length, left := binary.LittleEndian.Uint64(word[:]), status.Size()-int64(len(word))
+	if length > mostHeader || int64(length) > left {
+		return fmt.Errorf("got a header of %d bytes, want at most the %d that follow, and at most %d", length, left, int64(mostHeader))
+	}
+	header := make([]byte, length)
+	if _, err := f.ReadAt(header, int64(len(word))); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(header, &f.metadata); err != nil {
+		return fmt.Errorf("header: %w", err)
+	}
+	f.tensors, f.data = f.metadata.Tensors(), int64(len(word))+int64(length)
+	return f.checkPlaces(uint64(left) - length)
+}
+
+// checkPlaces wants the tensors to fill that many bytes, one behind the other, each with as many as its shape says.
+func (f *file) checkPlaces(bytes uint64) error {
+	f.names = slices.SortedFunc(maps.Keys(f.tensors), func(a, b string) int {
+		x, y := f.tensors[a].DataOffsets, f.tensors[b].DataOffsets
+		return cmp.Or(cmp.Compare(x[0], y[0]), cmp.Compare(x[1], y[1]), cmp.Compare(a, b))
+	})
+	end := uint64(0)
+	for _, name := range f.names {
+		t := f.tensors[name]
+		size, ok := sizeOf(t)
+		if from, to := t.DataOffsets[0], t.DataOffsets[1]; !ok || from != end || to < from || to-from != size {
+			return fmt.Errorf("%s, %s%v: got bytes %d to %d, want its own from %d on", name, t.DType, t.Shape, from, to, end)
+		}
+		end = t.DataOffsets[1]
+	}
+	if end != bytes {
+		return fmt.Errorf("got %d bytes behind the header, want the %d of its tensors", bytes, end)
+	}
+	return nil
+}
+
+// sizeOf returns the bytes of a tensor; false if they are more than can be counted.
+func sizeOf(t *safetensors.TensorInfo) (bytes uint64, ok bool) {
+	bytes = 1
+	for _, d := range append(t.Shape[:len(t.Shape):len(t.Shape)], t.DType.Size()) {
+		high, low := bits.Mul64(bytes, d)
+		if high != 0 {
+			return 0, false
+		}
+		bytes = low
+	}
+	return bytes, true
+}
+
+// compare lists what is missing, left over or of another shape; tensors whose name ends in one of passed are not looked at.
+func (f *file) compare(values []*graph.Value, passed ...string) error {
+	var faults []string
+	known := map[string]bool{}
+	for _, v := range values {
+		known[v.Name] = true
+		t, want := f.tensors[v.Name], v.CanonicalShape()
+		switch {
+		case t == nil:
+			faults = append(faults, "missing "+v.Name)
+		case t.DType != safetensors.F32 || !equal(t.Shape, want):
+			faults = append(faults, fmt.Sprintf("%s is %s%v, want F32%v", v.Name, t.DType, t.Shape, []int64(want)))
+		}
+	}
+	for _, name := range f.names {
+		if !known[name] && !slices.ContainsFunc(passed, func(p string) bool { return strings.HasSuffix(name, p) }) {
+			faults = append(faults, "extra "+name)
+		}
+	}
+	if faults == nil {
+		return nil
+	}
+	slices.Sort(faults)
+	return fmt.Errorf("weights: %s does not fit the network: %s", f.Name(), strings.Join(faults, "; "))
+}
+
+func equal(a []uint64, b graph.Shape) bool {
+	return slices.EqualFunc(a, b, func(x uint64, y int64) bool { return int64(x) == y })
+}
+
+// load fills values, which the file fits.
+func (f *file) load(s Store, values []*graph.Value) error {
+	p := &f.piece
+	for _, v := range values {
+		place := f.data + int64(f.tensors[v.Name].DataOffsets[0])
+		for first, n := range v.Pieces(pieceElements) {
+			p.resize(n)
+			if _, err := f.ReadAt(p.octets, place+4*first); err != nil {
+				return fmt.Errorf("weights: %s: %s: %w", f.Name(), v.Name, err)
+			}
+			if _, err := binary.Decode(p.octets, binary.LittleEndian, p.canonical); err != nil {
+				return fmt.Errorf("weights: %s: %s: %w", f.Name(), v.Name, err)
+			}
+			graph.ToProgram(v, p.program, p.canonical)
+			if err := s.WriteAt(v, first, p.program); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
