@@ -47,7 +47,7 @@ func newRoot(env Env) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		var invalid *pflag.InvalidValueError
 		if errors.As(err, &invalid) {
-			err = fmt.Errorf("%s: %w", invalid.GetFlag().Name, invalid.Unwrap())
+			err = fmt.Errorf("%s: %w", invalid.GetFlag().Name, setError(invalid.GetFlag(), invalid.GetValue(), invalid.Unwrap()))
 		}
 		return &usageError{err, c.CommandPath() + " --help lists the flags"}
 	})
