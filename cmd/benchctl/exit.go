@@ -100,6 +100,9 @@ type runError struct {
 
 func (e *runError) Error() string { return fmt.Sprintf("%s: %v", e.status, e.cause) }
 
+// Unwrap leads to the cause, which may know a remedy.
+func (e *runError) Unwrap() error { return e.cause }
+
 // codeOf is the one table from error to exit code.
 func codeOf(err error) exitCode {
 	var (
@@ -115,14 +118,14 @@ func codeOf(err error) exitCode {
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &ended):
+		return ended.code()
 	case errors.As(err, &interrupted):
 		return exitInterrupted
 	case errors.As(err, &newer), errors.As(err, &apart):
 		return exitIncomparable
 	case errors.As(err, &sweep):
 		return exitSweep
-	case errors.As(err, &ended):
-		return ended.code()
 	case errors.As(err, &nothing):
 		return exitNoBaseline
 	case errors.As(err, &verdict):
