@@ -60,7 +60,7 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "modules", "count", "0", "local modules (K), comma separated; 0: one a unit", list(&r.Modules, number(0, math.MaxInt32)))
 	addDevice(f, r)
 	define(f, "selection", "name", "uniform", "which units AugLocal's auxiliary networks copy", word(&r.Selection))
-	define(f, "pyramid-coefficient", "fraction", "0.5", "how fast AugLocal's auxiliary depth falls, in (0, 1]", one(&r.PyramidCoefficient, real))
+	define(f, "pyramid-coefficient", "fraction", "0.5", "how fast AugLocal's auxiliary depth falls, in (0, 1]", one(&r.PyramidCoefficient, within(math.SmallestNonzeroFloat64, 1, "more than 0 and at most 1")))
 	f.BoolVar(&r.NoPyramid, "no-pyramid", false, "give every auxiliary network the full depth")
 	define(f, "cuts", "rule", "published", "where modules end, for dgl, predsim and infopro: published, balanced, even, or places such as 1.2,2.1,3.0", word(&r.Cuts))
 	define(f, "infopro-mode", "name", "softmax", "InfoPro's classification loss: softmax or contrast", word(&r.Mode))
@@ -184,6 +184,20 @@ func real(s string) (float64, error) {
 		return 0, fmt.Errorf("got %q, want a number", s)
 	}
 	return x, nil
+}
+
+// within parses a number of the range, which want puts into words.
+func within(low, high float64, want string) func(string) (float64, error) {
+	return func(s string) (float64, error) {
+		x, err := real(s)
+		switch {
+		case err != nil:
+			return 0, err
+		case x < low || x > high:
+			return 0, fmt.Errorf("got %g, want %s", x, want)
+		}
+		return x, nil
+	}
 }
 
 // maxSeeds bounds a count of seeds, so that a typing error is not a sweep of years.

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/core/graph"
@@ -74,6 +73,9 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	for _, s := range specs {
 		if err := suite.CheckRunnable(s); err != nil {
 			return usage(err)
+		}
+		if s.Backend == "reference" {
+			return usage(errors.New("backend: got reference, want cpu or cuda: it has no arena whose bytes could be looked at"))
 		}
 	}
 	self, err := os.Executable()
@@ -284,12 +286,7 @@ func export(dir string, all []profiled) ([]string, error) {
 	var lines []figure.Timeline
 	save := func(name string, write func(io.Writer) error) error {
 		path := filepath.Join(dir, name)
-		file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
-		if err != nil {
-			return fmt.Errorf("export: %w", err)
-		}
-		defer file.Cleanup()
-		if err := errors.Join(write(file), file.CloseAtomicallyReplace()); err != nil {
+		if err := writeFile(path, write); err != nil {
 			return fmt.Errorf("export: %s: %w", path, err)
 		}
 		files = append(files, path)

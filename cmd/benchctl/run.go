@@ -99,6 +99,9 @@ func (f *runFlags) preflight(specs []results.Spec) error {
 		if err := suite.CheckRunnable(s); err != nil {
 			return usage(err)
 		}
+		if err := suite.CheckLastBatch(s); err != nil {
+			return usage(err)
+		}
 		var newer *results.NewerSchemaError
 		if _, err := results.Read(results.Path(f.out, results.SpecID(s))); errors.As(err, &newer) {
 			return newer
