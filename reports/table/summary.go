@@ -167,7 +167,7 @@ func addSettings(t *Table, rows []summaryRow, varying []string) {
 	}
 	for _, name := range names {
 		short := strings.TrimPrefix(name, "environment.")
-		c := Column{Key: strings.ReplaceAll(name, ".", "_"), Name: strings.NewReplacer("_", " ", ".", " ").Replace(short),
+		c := Column{Key: strings.ReplaceAll(name, ".", "_"), Name: strings.NewReplacer("_", " ", ".", " ", "dataset", "data set").Replace(short),
 			Quiet: quiet(name, varying)}
 		if slices.ContainsFunc(rows, func(r summaryRow) bool { return isNumber(r.fields[name]) }) {
 			c.Align = AlignRight
@@ -230,7 +230,11 @@ func commonNote(rows []summaryRow, varying []string) string {
 	}
 	var order []string
 	texts, having, methods := map[string]string{}, map[string]int{}, map[string][]string{}
+	placed := 0
 	for _, r := range rows {
+		if r.first.Placed() {
+			placed++
+		}
 		for _, f := range results.Fields(r.first) {
 			shown := slices.Contains(essential(), f.Name) || slices.Contains(varying, f.Name)
 			if shown || f.Text == "" || f.Name == "seed" || strings.HasPrefix(f.Name, "environment.libraries.") {
@@ -249,7 +253,11 @@ func commonNote(rows []summaryRow, varying []string) string {
 	var common []string
 	for _, name := range order {
 		s := strings.ReplaceAll(strings.TrimPrefix(name, "environment."), "_", " ") + " " + texts[name]
-		if having[name] < len(rows) {
+		want := len(rows)
+		if strings.HasPrefix(name, "environment.") {
+			want = placed
+		}
+		if having[name] < want {
 			s += " (" + strings.Join(methods[name], ", ") + ")"
 		}
 		common = append(common, s)
