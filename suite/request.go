@@ -55,6 +55,20 @@ type Request struct {
 	ValFraction                 float64 // of the training set, held out to choose the epoch by; 0: nothing
 }
 
+// Names lists what the Methods, Networks and Datasets of a Request may be.
+func Names() (ways, nets, sets []string) {
+	for _, m := range methods.List() {
+		ways = append(ways, m.Name)
+	}
+	for _, n := range networks.List() {
+		nets = append(nets, n.Name)
+	}
+	for _, s := range datasets.List {
+		sets = append(sets, s.Name)
+	}
+	return ways, nets, sets
+}
+
 // Defaults is the request of a bare `benchctl run`.
 func Defaults() Request {
 	return Request{

@@ -292,6 +292,19 @@ func TestREADMEHasTheExitCodes(t *testing.T) {
 	}
 }
 
+func TestREADMEHasTheRecipes(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range suite.Recipes() {
+		want := fmt.Sprintf("| `%s` | %d | %g | %d | %d |\n", r.Dataset, r.Batch, r.LR, r.Epochs, r.Warmup)
+		if !strings.Contains(string(text), want) {
+			t.Errorf("README.md: got no line %s", want)
+		}
+	}
+}
+
 func TestErrorIsOneLine(t *testing.T) {
 	var b bytes.Buffer
 	printError(&b, &usageError{errors.New("config: two\nlines"), "do\nthis"})

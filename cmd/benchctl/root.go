@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -32,10 +33,13 @@ func run(env Env) exitCode {
 
 func newRoot(env Env) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "benchctl",
-		Short:         "what training a deep network costs in memory and time",
-		Long:          longHelp(),
-		Version:       version(),
+		Use:     "benchctl",
+		Short:   "what training a deep network costs in memory and time",
+		Long:    longHelp(),
+		Version: version(),
+		Example: "  benchctl plan --networks resnet110 --batch 1024        what a training step takes, without running it\n" +
+			"  benchctl run                                           train and measure, on images that need no file\n" +
+			"  benchctl report --html report.html                     tables and plots of what was run",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,
@@ -44,6 +48,7 @@ func newRoot(env Env) *cobra.Command {
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages ", fmt.Sprintf("Flags.FlagUsagesWrapped %d ", cmp.Or(env.Columns, helpColumns))))
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		var invalid *pflag.InvalidValueError
 		if errors.As(err, &invalid) {
@@ -54,6 +59,9 @@ func newRoot(env Env) *cobra.Command {
 	root.AddCommand(runCommand(env), planCommand(env), profileCommand(env), auditCommand(env), reportCommand(env), reproduceCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), tuneCommand(env), executeCommand(env))
 	return root
 }
+
+// helpColumns is where help breaks its lines if it is not on a terminal.
+const helpColumns = 100
 
 func longHelp() string {
 	var b strings.Builder
