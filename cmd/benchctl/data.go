@@ -67,7 +67,7 @@ func dataPullCommand(env Env) *cobra.Command {
 		if len(names) == 0 {
 			return usage(errors.New("data pull: got no data set, want one or more of those of benchctl data list"))
 		}
-		ctx, stop := interrupts(env)
+		ctx, stop := interrupts(env, "the download ends")
 		defer stop()
 		for _, name := range names {
 			entry, err := datasets.Find(name)
@@ -78,7 +78,9 @@ func dataPullCommand(env Env) *cobra.Command {
 			set, err := entry.Open(dir, datasets.Options{})
 			if err != nil || entry.Archive == nil {
 				there = "in "
-				if err := pull(ctx, env, entry, dir); err != nil {
+				if err := pull(ctx, env, entry, dir); ctx.Err() != nil {
+					return &interruptedError{left: name + " is as it was"}
+				} else if err != nil {
 					return usage(err)
 				}
 				if set, err = entry.Open(dir, datasets.Options{}); err != nil {
@@ -113,7 +115,7 @@ func dataVerifyCommand(env Env) *cobra.Command {
 	define(c.Flags(), "datasets", "names", "", "data sets, comma separated (default: those whose folder is there)", words(&flag))
 	define(c.Flags(), "data-dir", "folder", dir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&dir))
 	c.RunE = func(_ *cobra.Command, names []string) error {
-		ctx, stop := interrupts(env)
+		ctx, stop := interrupts(env, "reading ends")
 		defer stop()
 		if names = append(names, flag...); len(names) == 0 {
 			names = setsIn(dir)
@@ -121,6 +123,9 @@ func dataVerifyCommand(env Env) *cobra.Command {
 		var faults []error
 		for _, name := range names {
 			line, err := verify(ctx, name, dir)
+			if ctx.Err() != nil {
+				return &interruptedError{left: name + " was not read to the end"}
+			}
 			if err != nil {
 				faults = append(faults, err)
 				continue

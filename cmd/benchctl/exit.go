@@ -82,15 +82,16 @@ func (e *sweepError) Error() string {
 	return fmt.Sprintf("%d of %d runs failed: their records say why", e.failed, e.total)
 }
 
-// interruptedError says that the user stopped the sweep.
-type interruptedError struct{ done, total int }
-
-func (e *interruptedError) Error() string {
-	return fmt.Sprintf("interrupted: %d of %d runs are done, what the others had is saved", e.done, e.total)
+// interruptedError says that the user stopped the command.
+type interruptedError struct {
+	left string // what became of the work
+	hint string // how to go on; may be empty
 }
 
+func (e *interruptedError) Error() string { return "interrupted: " + e.left }
+
 // Hint says how to go on.
-func (e *interruptedError) Hint() string { return "the same command with --resume goes on" }
+func (e *interruptedError) Hint() string { return e.hint }
 
 // runError is how a run ended, seen from its own process.
 type runError struct {

@@ -256,6 +256,19 @@ func TestSecondInterruptKills(t *testing.T) {
 	<-killed
 }
 
+// What goes on after an interrupt is said as it is: reproduce resumes of itself, and has no --resume.
+func TestHintAfterAnInterrupt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for resume, want := range map[bool]string{false: "the same command with --resume goes on", true: "the same command goes on"} {
+		var b bytes.Buffer
+		printError(&b, (&runFlags{resume: resume}).verdict(ctx, nil, 2, nil))
+		if !strings.Contains(b.String(), "hint: "+want+"\n") || !strings.Contains(b.String(), "0 of 2 runs are done") {
+			t.Errorf("resume %t: got %q, want %q", resume, b.String(), want)
+		}
+	}
+}
+
 func TestExitCodesOfErrors(t *testing.T) {
 	for _, row := range []struct {
 		err  error
@@ -272,7 +285,7 @@ func TestExitCodesOfErrors(t *testing.T) {
 		{&runError{status: results.StatusDiverged, cause: errors.New("x")}, 21},
 		{&runError{status: results.StatusFailed, cause: errors.New("x")}, 1},
 		{&runError{status: results.StatusInterrupted, cause: errors.New("x")}, 130},
-		{&interruptedError{1, 2}, 130},
+		{&interruptedError{left: "1 of 2"}, 130},
 	} {
 		if got := codeOf(row.err); got != row.want {
 			t.Errorf("%v: got %d, want %d", row.err, got, row.want)

@@ -72,7 +72,7 @@ func planCommand(env Env) *cobra.Command {
 			}
 			tables, all, err := planTables(d, gpu, specs, f)
 			if err == nil && f.export != "" {
-				files, err = export(f.export, all)
+				files, err = export(env, f.export, all)
 			}
 			return tables, err
 		})

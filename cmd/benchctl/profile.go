@@ -82,7 +82,7 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := interrupts(env)
+	ctx, stop := interrupts(env, "the steps end")
 	defer stop()
 	var all []profiled
 	for _, s := range specs {
@@ -92,7 +92,7 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 		}
 		found, err := suite.RunProfile(ctx, []string{self, "execute"}, s, f.steps)
 		if ctx.Err() != nil {
-			return &interruptedError{len(all), len(specs)}
+			return &interruptedError{left: fmt.Sprintf("%d of %d runs were profiled, nothing is kept", len(all), len(specs))}
 		}
 		if err != nil {
 			return usage(err)
@@ -116,7 +116,7 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 		broken = append(broken, faults...)
 	}
 	if f.export != "" {
-		if a.plots, err = export(f.export, all); err != nil {
+		if a.plots, err = export(env, f.export, all); err != nil {
 			return usage(err)
 		}
 	}
@@ -276,8 +276,8 @@ func ledgerTable(p profiled) table.Table {
 	return t
 }
 
-// export writes the timelines of all runs and returns the files.
-func export(dir string, all []profiled) ([]string, error) {
+// export writes the timelines of all runs, says so, and returns the files.
+func export(env Env, dir string, all []profiled) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}
@@ -318,6 +318,7 @@ func export(dir string, all []profiled) ([]string, error) {
 		}
 		files = append(files, saved...)
 	}
+	fmt.Fprintf(env.Stderr, "timelines: %d files in %s\n", len(files), dir)
 	return files, nil
 }
 

@@ -158,7 +158,7 @@ func (f *runFlags) sweep(env Env, specs []results.Spec) ([]results.Record, error
 	if err != nil {
 		return nil, err
 	}
-	ctx, stop := interrupts(env)
+	ctx, stop := interrupts(env, "the runs save their state")
 	defer stop()
 	p := newProgress(env, len(specs), f.quiet, f.jobs > 1)
 	records, err := suite.Sweep(ctx, specs, suite.SweepOptions{
@@ -166,11 +166,11 @@ func (f *runFlags) sweep(env Env, specs []results.Spec) ([]results.Record, error
 		FailFast: f.failFast, Jobs: f.jobs, JobOptions: f.JobOptions, Now: env.Now, On: p.on, Stderr: p,
 	})
 	p.finish()
-	return records, verdictOf(ctx, records, len(specs), err)
+	return records, f.verdict(ctx, records, len(specs), err)
 }
 
-// verdictOf turns the end of a sweep into an error for the exit code.
-func verdictOf(ctx context.Context, records []results.Record, total int, err error) error {
+// verdict turns the end of a sweep into an error for the exit code.
+func (f *runFlags) verdict(ctx context.Context, records []results.Record, total int, err error) error {
 	done := 0
 	for _, r := range records {
 		if r.Status == results.StatusDone {
@@ -179,7 +179,11 @@ func verdictOf(ctx context.Context, records []results.Record, total int, err err
 	}
 	switch {
 	case ctx.Err() != nil:
-		return &interruptedError{done, total}
+		again := "the same command with --resume goes on"
+		if f.resume {
+			again = "the same command goes on"
+		}
+		return &interruptedError{fmt.Sprintf("%d of %d runs are done, what the others had is saved", done, total), again}
 	case len(records) > done: // with --fail-fast Sweep's error says no more
 		return &sweepError{failed: len(records) - done, total: total}
 	case err != nil:
@@ -188,13 +192,13 @@ func verdictOf(ctx context.Context, records []results.Record, total int, err err
 	return nil
 }
 
-// interrupts returns a context that the first SIGINT or SIGTERM cancels. The
+// interrupts returns a context that the first SIGINT or SIGTERM cancels, saying what comes then. The
 // second ends the process at once; the kernel ends the runs with it.
-func interrupts(env Env) (context.Context, func()) {
+func interrupts(env Env, then string) (context.Context, func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	ctx, cancel := watch(signals, func() {
-		fmt.Fprintln(env.Stderr, "benchctl: interrupted: the runs save their state; once more ends them at once")
+		fmt.Fprintln(env.Stderr, "benchctl: interrupted: "+then+"; once more ends all at once")
 	}, func() { os.Exit(int(exitInterrupted)) })
 	return ctx, func() {
 		signal.Stop(signals)
