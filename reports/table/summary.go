@@ -213,6 +213,9 @@ func rowNotes(rows []summaryRow, related bool) (notes []string) {
 		if !r.done() && r.first.Error != "" {
 			notes = append(notes, fmt.Sprintf("%s: %s: %s", r.first.ID, r.first.Status, r.first.Error))
 		}
+		if slices.ContainsFunc(r.group.Records, endsWithoutLoss) {
+			notes = append(notes, r.first.ID+": the test loss of the last epoch is no finite number: the training diverges, or its running statistics have not settled.")
+		}
 		share, ok := r.group.Estimate(func(r results.Record) *float64 { return r.Time.DataShare })
 		if ok && share.Mean > dataShareLimit {
 			notes = append(notes, fmt.Sprintf("%s: %s %% of the step time was waiting for data: its times are the loader's.",
@@ -220,6 +223,12 @@ func rowNotes(rows []summaryRow, related bool) (notes []string) {
 		}
 	}
 	return notes
+}
+
+// endsWithoutLoss says whether a run was tested at its end and its loss there was no finite number.
+func endsWithoutLoss(r results.Record) bool {
+	epochs := r.Accuracy.Epochs
+	return len(epochs) > 0 && epochs[len(epochs)-1].TestTop1 != nil && epochs[len(epochs)-1].TestLoss == nil
 }
 
 // commonNote lists the settings in which all rows agree, so that a table that
