@@ -79,6 +79,9 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	records, verdict := f.sweep(env, specs)
 	a := answer{tables: []table.Table{table.Summary(records)}}
 	if len(records) > 0 {
+		if !f.quiet {
+			fmt.Fprintf(env.Stderr, "records: %d in %s\n", len(records), f.out)
+		}
 		if a.plots, err = draw(env, records, filepath.Join(filepath.Dir(filepath.Clean(f.out)), "plots"), f.quiet); err != nil && verdict == nil {
 			verdict = err
 		}
