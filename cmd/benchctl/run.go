@@ -80,7 +80,7 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	a := answer{tables: []table.Table{table.Summary(records)}}
 	if len(records) > 0 {
 		if !f.quiet {
-			fmt.Fprintf(env.Stderr, "records: %d in %s\n", len(records), f.out)
+			fmt.Fprintf(env.Stderr, "records: %d in %s\n", written(f.out, records), f.out)
 		}
 		if a.plots, err = draw(env, records, filepath.Join(filepath.Dir(filepath.Clean(f.out)), "plots"), f.quiet); err != nil && verdict == nil {
 			verdict = err
@@ -90,6 +90,16 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 		return err
 	}
 	return verdict
+}
+
+// written counts the records that lie in a folder: a disk may have been full.
+func written(dir string, records []results.Record) (count int) {
+	for _, r := range records {
+		if _, err := os.Stat(results.Path(dir, r.ID)); err == nil {
+			count++
+		}
+	}
+	return count
 }
 
 // preflight finds what would stop every run, before the first one starts.
