@@ -45,6 +45,7 @@ func planCommand(env Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		f.sparklines = slices.Contains([]string{"table", "markdown"}, format.Name())
 		budget, err := f.fitBudget()
 		if err != nil {
 			return usage(err)
@@ -90,6 +91,7 @@ type planFlags struct {
 	target, policy, export string
 	gpu                    string
 	details                bool
+	sparklines             bool // for eyes, not for programs, and LaTeX has no such letters
 }
 
 // The policies under which memory is planned.
@@ -214,7 +216,10 @@ func planTables(d engine.Device, gpu string, specs []results.Spec, f planFlags) 
 	}
 	if f.details || len(all) == 1 {
 		for _, p := range all {
-			tables = append(tables, moduleTable(p), scopeTable(p), topTable(p), sparklineTable(p))
+			tables = append(tables, moduleTable(p), scopeTable(p), topTable(p))
+			if f.sparklines {
+				tables = append(tables, sparklineTable(p))
+			}
 		}
 	}
 	return tables, all, nil
