@@ -72,7 +72,8 @@ var errFailed = errors.New("a run failed and the sweep is to stop at the first f
 func (o SweepOptions) one(ctx context.Context, i int, spec results.Spec) (*results.Record, error) {
 	path := results.Path(o.Out, results.SpecID(spec))
 	if o.Resume {
-		if r, err := results.Read(path); err == nil && r.Status == results.StatusDone {
+		// A record whose spec was edited is of another run than its name says.
+		if r, err := results.Read(path); err == nil && r.Status == results.StatusDone && results.SpecID(r.Spec) == results.SpecID(spec) {
 			return &r, nil
 		}
 	}
