@@ -56,6 +56,12 @@ func planCommand(env Env) *cobra.Command {
 		if budget > 0 && c.Flags().Changed("batch") {
 			return usage(errors.New("batch: got some with --fit or --target, which look for the batch, want one of them"))
 		}
+		if budget > 0 && f.policy == policyEager {
+			return usage(errors.New("policy: got eager with --fit or --target, want planned: it is our arena that is to fit"))
+		}
+		if budget > 0 && f.export != "" {
+			return usage(errors.New("export: got a folder with --fit or --target, want it with the --batch that they find"))
+		}
 		if budget > 0 { // a batch of a configuration is one of the runs that it also describes
 			request.Batches = []int64{1}
 		}
