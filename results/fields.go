@@ -14,11 +14,14 @@ type Field struct {
 	Text string // its value; empty if the record does not have it
 }
 
+// environmentPrefix begins the names of what a run happened in.
+const environmentPrefix = "environment."
+
 // Fields lists the spec's fields, then the environment's, in the order of the
 // record. Two records that agree on all of them but "seed" may be averaged.
 func Fields(record Record) []Field {
 	spec := fields("", reflect.ValueOf(record.Spec))
-	return append(spec, fields("environment.", reflect.ValueOf(record.Environment))...)
+	return append(spec, fields(environmentPrefix, reflect.ValueOf(record.Environment))...)
 }
 
 // Residue names the fields, the seed apart, in which two records differ. An
@@ -70,16 +73,23 @@ func MethodField(name string) bool {
 	return slices.Contains(own, name) || strings.HasPrefix(name, "options.")
 }
 
+// Placed says whether a run came so far that its environment was noted.
+func (r Record) Placed() bool { return !reflect.ValueOf(r.Environment).IsZero() }
+
 // Varying names the fields, the seed apart, that are needed to tell the records
 // apart, in the order of Fields: those in which not all agree. For the method's
-// own fields, a method that does not have the field does not count.
+// own fields, a method that does not have the field does not count, and for the
+// environment's a run that failed before it had any.
 func Varying(records []Record) []string {
-	methods := map[string]int{}
+	methods, placed := map[string]int{}, 0
 	var order []string
 	texts := map[string]map[string]int{}  // field, text: how many have it
 	having := map[string]map[string]int{} // field, method: how many have any
 	for _, r := range records {
 		methods[r.Spec.Method]++
+		if r.Placed() {
+			placed++
+		}
 		for _, f := range Fields(r) {
 			if texts[f.Name] == nil {
 				texts[f.Name], having[f.Name] = map[string]int{}, map[string]int{}
@@ -97,7 +107,10 @@ func Varying(records []Record) []string {
 			have += n
 			lack = lack || n < methods[method] // some runs of the same method have it
 		}
-		if !MethodField(name) {
+		switch {
+		case strings.HasPrefix(name, environmentPrefix):
+			lack = have > 0 && have < placed
+		case !MethodField(name):
 			lack = have > 0 && have < len(records)
 		}
 		return name == "seed" || len(texts[name]) < 2 && !lack

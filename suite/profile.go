@@ -2,7 +2,6 @@ package suite
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -64,7 +63,7 @@ func RunProfile(ctx context.Context, command []string, spec results.Spec, steps 
 		}}
 	text, err := o.process(ctx, 0, spec)
 	if err != nil || found == nil {
-		return nil, fmt.Errorf("%s: %w", results.SpecID(spec), errors.Join(errors.New(text), err))
+		return nil, fmt.Errorf("%s: %s", results.SpecID(spec), text)
 	}
 	return found, nil
 }

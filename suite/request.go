@@ -12,12 +12,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/networks"
+	"github.com/localbench/localbench/suite/train"
 	"github.com/localbench/localbench/suite/weights"
 )
 
@@ -51,6 +53,20 @@ type Request struct {
 	Init                        string  // file of starting weights; empty: from the seed
 	Quirks                      string  // of the published programs; empty: none
 	ValFraction                 float64 // of the training set, held out to choose the epoch by; 0: nothing
+}
+
+// Names lists what the Methods, Networks and Datasets of a Request may be.
+func Names() (ways, nets, sets []string) {
+	for _, m := range methods.List() {
+		ways = append(ways, m.Name)
+	}
+	for _, n := range networks.List() {
+		nets = append(nets, n.Name)
+	}
+	for _, s := range datasets.List {
+		sets = append(sets, s.Name)
+	}
+	return ways, nets, sets
 }
 
 // Defaults is the request of a bare `benchctl run`.
@@ -178,7 +194,11 @@ func (r Request) checkBackend() error {
 		return fmt.Errorf("backend: got %q, want auto, cpu, cuda or reference", r.Backend)
 	}
 	if !slices.Contains(has, r.Precision) {
-		return fmt.Errorf("precision: got %q, want %s with --backend %s", r.Precision, strings.Join(has, " or "), r.Backend)
+		others := ""
+		if len(has) == 1 && (r.Precision == PrecisionBF16 || r.Precision == PrecisionTF32) {
+			others = "; bf16 and tf32 are for backend cuda"
+		}
+		return fmt.Errorf("precision: got %q, want %s with --backend %s%s", r.Precision, strings.Join(has, " or "), r.Backend, others)
 	}
 	return nil
 }
@@ -235,10 +255,15 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 	if err := r.setOptions(&spec, m, depth, modules); err != nil {
 		return spec, err
 	}
-	samples := entry.TrainSamples
-	if r.TrainLimit > 0 && (r.TrainLimit < samples || spec.Dataset == "synthetic") {
-		samples = r.TrainLimit
+	for _, c := range []struct {
+		name        string
+		limit, most int
+	}{{"train-limit", r.TrainLimit, entry.MaxTrainSamples}, {"test-limit", r.TestLimit, entry.MaxTestSamples}} {
+		if c.most > 0 && c.limit > c.most {
+			return spec, fmt.Errorf("%s: got %d, want at most %d, which is what %s can be made of", c.name, c.limit, c.most, spec.Dataset)
+		}
 	}
+	samples := trainSamples(spec, entry.Card)
 	if r.ValFraction > 0 {
 		spec.ValFraction = r.ValFraction
 		held := datasets.HeldOut(samples, r.ValFraction)
@@ -255,6 +280,35 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 		return spec, err
 	}
 	return spec, r.checkOverlap(m, len(b.stages))
+}
+
+// trainSamples is what there is to train on, held out samples included.
+func trainSamples(spec results.Spec, card datasets.Card) int {
+	if limit := int(spec.TrainLimit); limit > 0 && limit <= max(card.TrainSamples, card.MaxTrainSamples) {
+		return limit
+	}
+	return card.TrainSamples
+}
+
+// CheckLastBatch says why the last batch of an epoch could not be trained on: one sample may be
+// too little for batch statistics.
+func CheckLastBatch(s results.Spec) error {
+	b, err := stagesOf(s)
+	if err != nil {
+		return err
+	}
+	samples := trainSamples(s, b.card)
+	samples -= datasets.HeldOut(samples, s.ValFraction)
+	if s.Batch > 1 && train.Tail(samples, int(s.Batch)) != 1 {
+		return nil
+	}
+	o := b.stepOptions(s)
+	o.Batch = 1
+	_, err = core.TrainingStep(b.stages, o)
+	if err != nil && s.Batch > 1 {
+		return fmt.Errorf("batch: got %d, which leaves 1 of %d samples for the last one: %w", s.Batch, samples, err)
+	}
+	return err
 }
 
 // checkOverlap says why modules of the method cannot be in flight side by side.

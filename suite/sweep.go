@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -71,7 +72,8 @@ var errFailed = errors.New("a run failed and the sweep is to stop at the first f
 func (o SweepOptions) one(ctx context.Context, i int, spec results.Spec) (*results.Record, error) {
 	path := results.Path(o.Out, results.SpecID(spec))
 	if o.Resume {
-		if r, err := results.Read(path); err == nil && r.Status == results.StatusDone {
+		// A record whose spec was edited is of another run than its name says.
+		if r, err := results.Read(path); err == nil && r.Status == results.StatusDone && results.SpecID(r.Spec) == results.SpecID(spec) {
 			return &r, nil
 		}
 	}
@@ -80,7 +82,7 @@ func (o SweepOptions) one(ctx context.Context, i int, spec results.Spec) (*resul
 	r, err := results.Read(path)
 	if err != nil || r.Started.Before(started) || (exit != nil && r.Status == results.StatusDone) {
 		// The process ended without a record of its own: killed, or unable to start.
-		r = results.Record{Spec: spec, Status: results.StatusFailed, Started: started, Finished: o.Now(), Error: text}
+		r = results.Record{ID: results.SpecID(spec), Spec: spec, Status: results.StatusFailed, Started: started, Finished: o.Now(), Error: text}
 		if killed(exit) {
 			r.Status = results.StatusOutOfMemory
 			r.Error = "the run's process was killed, most likely for want of memory"
@@ -106,7 +108,7 @@ func (o SweepOptions) one(ctx context.Context, i int, spec results.Spec) (*resul
 
 // process starts the process of one run, hands it the job, passes its events
 // on, and waits for it. On cancellation it is asked to stop, and saves its
-// state. It returns the last line of what it said on standard error.
+// state. It returns the error that it printed on standard error, without the words in front.
 func (o SweepOptions) process(ctx context.Context, i int, spec results.Spec) (string, error) {
 	job, err := json.Marshal(Job{Spec: spec, DataDir: o.DataDir, Out: o.Out, Resume: o.Resume, JobOptions: o.JobOptions})
 	if err != nil {
@@ -139,7 +141,7 @@ func (o SweepOptions) process(ctx context.Context, i int, spec results.Spec) (st
 	}
 	err = command.Wait()
 	if text := last.String(); text != "" {
-		return text, err
+		return strings.TrimPrefix(strings.TrimPrefix(text, "benchctl: "), string(results.StatusFailed)+": "), err
 	}
 	return fmt.Sprintf("the run's process ended without a record: %v", err), err
 }
@@ -155,14 +157,15 @@ func killed(err error) bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// lastLine keeps the last line that was written to it.
+// lastLine keeps the last line that was written to it and is no hint.
 type lastLine struct{ text []byte }
 
 // Write never fails.
 func (l *lastLine) Write(p []byte) (int, error) {
-	if trimmed := bytes.TrimSpace(p); len(trimmed) > 0 {
-		lines := bytes.Split(trimmed, []byte("\n"))
-		l.text = bytes.Clone(lines[len(lines)-1])
+	for line := range bytes.Lines(p) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && !bytes.HasPrefix(line, []byte("hint: ")) {
+			l.text = bytes.Clone(line)
+		}
 	}
 	return len(p), nil
 }

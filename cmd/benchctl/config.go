@@ -87,7 +87,15 @@ func setFromConfig(c *cobra.Command, key string, value ast.Node) error {
 	if _, isList := value.(*ast.SequenceNode); isList && key == "seeds" {
 		text += "," // [5] is the seed 5, not five seeds
 	}
-	return flag.Value.Set(text)
+	return setError(flag, text, flag.Value.Set(text))
+}
+
+// setError is the error of setting a flag to a text, of a switch in our words.
+func setError(flag *pflag.Flag, text string, err error) error {
+	if err != nil && flag.Value.Type() == "bool" {
+		return fmt.Errorf("got %q, want true or false", text)
+	}
+	return err
 }
 
 // knownKeys lists the flags of all commands that take a configuration.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/schollz/progressbar/v3"
@@ -66,21 +67,27 @@ func dataPullCommand(env Env) *cobra.Command {
 		if len(names) == 0 {
 			return usage(errors.New("data pull: got no data set, want one or more of those of benchctl data list"))
 		}
-		ctx, stop := interrupts(env)
+		ctx, stop := interrupts(env, "the download ends")
 		defer stop()
 		for _, name := range names {
 			entry, err := datasets.Find(name)
 			if err != nil {
 				return usage(err)
 			}
-			if err := pull(ctx, env, entry, dir); err != nil {
-				return usage(err)
-			}
+			there := "already in "
 			set, err := entry.Open(dir, datasets.Options{})
-			if err != nil {
-				return usage(err)
+			if err != nil || entry.Archive == nil {
+				there = "in "
+				if err := pull(ctx, env, entry, dir); ctx.Err() != nil {
+					return &interruptedError{left: name + " is as it was"}
+				} else if err != nil {
+					return usage(err)
+				}
+				if set, err = entry.Open(dir, datasets.Options{}); err != nil {
+					return usage(err)
+				}
 			}
-			fmt.Fprintf(env.Stdout, "%s: %d training and %d test samples in %s\n", name, set.Train.N, set.Test.N, filepath.Join(dir, entry.Archive.Folder))
+			fmt.Fprintf(env.Stdout, "%s: %d training and %d test samples, %s%s\n", name, set.Train.N, set.Test.N, there, filepath.Join(dir, entry.Archive.Folder))
 		}
 		return nil
 	}
@@ -99,36 +106,72 @@ func pull(ctx context.Context, env Env, entry datasets.Entry, dir string) error 
 
 // dataVerifyCommand reads whole sets, which checks every size and every label.
 func dataVerifyCommand(env Env) *cobra.Command {
-	c := &cobra.Command{Use: "verify", Short: "read data sets to the end and check sizes and labels", Args: noArguments}
+	c := &cobra.Command{Use: "verify [NAME...]", Short: "read data sets to the end and check sizes and labels", Example: "  benchctl data verify cifar10 --data-dir data"}
 	dir := env.Getenv("BENCHCTL_DATA")
 	if dir == "" {
 		dir = "data"
 	}
-	names := []string{"cifar10"}
-	define(c.Flags(), "datasets", "names", "cifar10", "data sets, comma separated", words(&names))
+	var flag []string
+	define(c.Flags(), "datasets", "names", "", "data sets, comma separated (default: those whose folder is there)", words(&flag))
 	define(c.Flags(), "data-dir", "folder", dir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&dir))
-	c.RunE = func(*cobra.Command, []string) error {
-		ctx, stop := interrupts(env)
+	c.RunE = func(_ *cobra.Command, names []string) error {
+		ctx, stop := interrupts(env, "reading ends")
 		defer stop()
-		for _, name := range names {
-			entry, err := datasets.Find(name)
-			if err != nil {
-				return usage(err)
-			}
-			set, err := entry.Open(dir, datasets.Options{})
-			if err != nil {
-				return usage(err)
-			}
-			if err := set.Verify(ctx); err != nil {
-				return usage(err)
-			}
-			where := "made, not read"
-			if entry.Archive != nil {
-				where = filepath.Join(dir, entry.Archive.Folder)
-			}
-			fmt.Fprintf(env.Stdout, "%s: %d training and %d test samples are sound (%s)\n", name, set.Train.N, set.Test.N, where)
+		if names = append(names, flag...); len(names) == 0 {
+			names = setsIn(dir)
 		}
-		return nil
+		var faults []error
+		for _, name := range names {
+			line, err := verify(ctx, name, dir)
+			if ctx.Err() != nil {
+				return &interruptedError{left: name + " was not read to the end"}
+			}
+			if err != nil {
+				faults = append(faults, err)
+				continue
+			}
+			if _, err := fmt.Fprintln(env.Stdout, line); err != nil {
+				return err
+			}
+		}
+		return usage(errors.Join(faults...))
 	}
 	return c
+}
+
+// setsIn names the sets whose folder lies in a data folder; the first of all where none does, so that
+// its absence is the error.
+func setsIn(dir string) (names []string) {
+	for _, e := range datasets.List {
+		if e.Archive == nil {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, e.Archive.Folder)); err == nil {
+			names = append(names, e.Name)
+		}
+	}
+	if len(names) == 0 {
+		names = []string{datasets.List[0].Name}
+	}
+	return names
+}
+
+// verify reads one set and says what it found.
+func verify(ctx context.Context, name, dir string) (string, error) {
+	entry, err := datasets.Find(name)
+	if err != nil {
+		return "", err
+	}
+	set, err := entry.Open(dir, datasets.Options{})
+	if err != nil {
+		return "", err
+	}
+	if err := set.Verify(ctx); err != nil {
+		return "", err
+	}
+	where := "made, not read"
+	if entry.Archive != nil {
+		where = filepath.Join(dir, entry.Archive.Folder)
+	}
+	return fmt.Sprintf("%s: %d training and %d test samples are sound (%s)", name, set.Train.N, set.Test.N, where), nil
 }

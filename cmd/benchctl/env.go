@@ -17,11 +17,17 @@ type Env struct {
 	Getenv func(string) string
 	Now    func() time.Time
 	IsTTY  bool // standard error is a terminal
+	// Columns is the width of the terminal that standard output is; 0 where it is none.
+	Columns int
 }
 
 func processEnv() Env {
+	columns, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil {
+		columns = 0
+	}
 	return Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv: os.Getenv, Now: time.Now, IsTTY: term.IsTerminal(int(os.Stderr.Fd()))}
+		Getenv: os.Getenv, Now: time.Now, IsTTY: term.IsTerminal(int(os.Stderr.Fd())), Columns: columns}
 }
 
 // color reports whether colours are wanted on standard error.

@@ -52,7 +52,7 @@ func readJob(r io.Reader) (suite.Job, error) {
 func execute(env Env, job suite.Job) error {
 	quiet := env
 	quiet.Stderr = io.Discard // the sweep says it
-	ctx, stop := interrupts(quiet)
+	ctx, stop := interrupts(quiet, "")
 	defer stop()
 	events := json.NewEncoder(env.Stdout)
 	record, err := suite.Execute(ctx, job, env.Now, func(e suite.Event) {

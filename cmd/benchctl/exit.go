@@ -82,15 +82,16 @@ func (e *sweepError) Error() string {
 	return fmt.Sprintf("%d of %d runs failed: their records say why", e.failed, e.total)
 }
 
-// interruptedError says that the user stopped the sweep.
-type interruptedError struct{ done, total int }
-
-func (e *interruptedError) Error() string {
-	return fmt.Sprintf("interrupted: %d of %d runs are done, what the others had is saved", e.done, e.total)
+// interruptedError says that the user stopped the command.
+type interruptedError struct {
+	left string // what became of the work
+	hint string // how to go on; may be empty
 }
 
+func (e *interruptedError) Error() string { return "interrupted: " + e.left }
+
 // Hint says how to go on.
-func (e *interruptedError) Hint() string { return "the same command with --resume goes on" }
+func (e *interruptedError) Hint() string { return e.hint }
 
 // runError is how a run ended, seen from its own process.
 type runError struct {
@@ -99,6 +100,9 @@ type runError struct {
 }
 
 func (e *runError) Error() string { return fmt.Sprintf("%s: %v", e.status, e.cause) }
+
+// Unwrap leads to the cause, which may know a remedy.
+func (e *runError) Unwrap() error { return e.cause }
 
 // codeOf is the one table from error to exit code.
 func codeOf(err error) exitCode {
@@ -115,14 +119,14 @@ func codeOf(err error) exitCode {
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &ended):
+		return ended.code()
 	case errors.As(err, &interrupted):
 		return exitInterrupted
 	case errors.As(err, &newer), errors.As(err, &apart):
 		return exitIncomparable
 	case errors.As(err, &sweep):
 		return exitSweep
-	case errors.As(err, &ended):
-		return ended.code()
 	case errors.As(err, &nothing):
 		return exitNoBaseline
 	case errors.As(err, &verdict):

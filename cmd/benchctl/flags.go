@@ -52,19 +52,21 @@ func addShared(c *cobra.Command) *shared {
 	s := &shared{request: suite.Defaults()}
 	r, f := &s.request, c.Flags()
 	f.SortFlags = false
-	define(f, "methods", "names", strings.Join(r.Methods, ","), "ways of training, comma separated", words(&r.Methods))
-	define(f, "networks", "names", strings.Join(r.Networks, ","), "networks, comma separated", words(&r.Networks))
-	define(f, "datasets", "names", strings.Join(r.Datasets, ","), "data sets, comma separated", words(&r.Datasets))
+	ways, nets, sets := suite.Names()
+	some := func(names []string) string { return "comma separated, of " + strings.Join(names, ", ") }
+	define(f, "methods", "names", strings.Join(r.Methods, ","), "ways of training, "+some(ways), words(&r.Methods))
+	define(f, "networks", "names", strings.Join(r.Networks, ","), "networks, "+some(nets), words(&r.Networks))
+	define(f, "datasets", "names", strings.Join(r.Datasets, ","), "data sets, "+some(sets), words(&r.Datasets))
 	define(f, "batch", "samples", "", "samples a step, comma separated (default: the data set's recipe)", list(&r.Batches, batch))
 	define(f, "aux-depths", "units", "2", "units of AugLocal's auxiliary networks (d), comma separated", list(&r.AuxDepths, number(1, math.MaxInt32)))
 	define(f, "modules", "count", "0", "local modules (K), comma separated; 0: one a unit", list(&r.Modules, number(0, math.MaxInt32)))
 	addDevice(f, r)
 	define(f, "selection", "name", "uniform", "which units AugLocal's auxiliary networks copy", word(&r.Selection))
-	define(f, "pyramid-coefficient", "fraction", "0.5", "how fast AugLocal's auxiliary depth falls, in (0, 1]", one(&r.PyramidCoefficient, real))
+	define(f, "pyramid-coefficient", "fraction", "0.5", "how fast AugLocal's auxiliary depth falls, in (0, 1]", one(&r.PyramidCoefficient, within(math.SmallestNonzeroFloat64, 1, "more than 0 and at most 1")))
 	f.BoolVar(&r.NoPyramid, "no-pyramid", false, "give every auxiliary network the full depth")
 	define(f, "cuts", "rule", "published", "where modules end, for dgl, predsim and infopro: published, balanced, even, or places such as 1.2,2.1,3.0", word(&r.Cuts))
 	define(f, "infopro-mode", "name", "softmax", "InfoPro's classification loss: softmax or contrast", word(&r.Mode))
-	define(f, "infopro-coefficients", "name or numbers", "", "InfoPro's weights: a preset such as cifar10-resnet110-contrast-4, or a1,b1,a2,b2 (default: the published ones)", word(&r.Coefficients))
+	define(f, "infopro-coefficients", "weights", "", "InfoPro's: a preset such as cifar10-resnet110-contrast-4, or a1,b1,a2,b2 (default: the published ones)", word(&r.Coefficients))
 	define(f, "segment", "units", "0", "units that checkpoint recomputes together; 0: about the root of their number", one(&r.Segment, number(0, math.MaxInt32)))
 	define(f, "recompute", "name", "none", "norm: the backward pass makes the results of normalisations again; the same bits, less memory", word(&r.Recompute))
 	define(f, "budget", "size", "", "make activations again in the backward pass, as few as it takes for the arena of the step to have at most this size: 512MiB; the same bits", one(&r.Budget, size))
@@ -94,7 +96,7 @@ func addTraining(c *cobra.Command, r *suite.Request) {
 	define(f, "epochs", "count", "", "passes over the training set (default: the data set's recipe)", one(&r.Epochs, number(1, math.MaxInt32)))
 	define(f, "train-limit", "samples", "0", "train on the first samples only; 0: all", one(&r.TrainLimit, number(0, math.MaxInt32)))
 	define(f, "test-limit", "samples", "0", "test on the first samples only; 0: all", one(&r.TestLimit, number(0, math.MaxInt32)))
-	define(f, "lr", "rate", "", "base learning rate (default: the data set's recipe)", optional(&r.LearningRate))
+	define(f, "lr", "rate", "", "base learning rate of the cosine over the epochs, to which the recipe's warm-up leads (default: the data set's recipe)", optional(&r.LearningRate))
 	define(f, "momentum", "fraction", "", "of SGD (default: the data set's recipe)", optional(&r.Momentum))
 	define(f, "weight-decay", "rate", "", "of SGD (default: the data set's recipe)", optional(&r.WeightDecay))
 	define(f, "val-fraction", "fraction", "0", "of the training set, held out and the same for every seed: the accuracy of the epoch that is best there is reported, too", one(&r.ValFraction, real))
@@ -184,6 +186,20 @@ func real(s string) (float64, error) {
 		return 0, fmt.Errorf("got %q, want a number", s)
 	}
 	return x, nil
+}
+
+// within parses a number of the range, which want puts into words.
+func within(low, high float64, want string) func(string) (float64, error) {
+	return func(s string) (float64, error) {
+		x, err := real(s)
+		switch {
+		case err != nil:
+			return 0, err
+		case x < low || x > high:
+			return 0, fmt.Errorf("got %g, want %s", x, want)
+		}
+		return x, nil
+	}
 }
 
 // maxSeeds bounds a count of seeds, so that a typing error is not a sweep of years.

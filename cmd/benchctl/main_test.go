@@ -290,6 +290,19 @@ func TestSecondInterruptKills(t *testing.T) {
 	<-killed
 }
 
+// What goes on after an interrupt is said as it is: reproduce resumes of itself, and has no --resume.
+func TestHintAfterAnInterrupt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for resume, want := range map[bool]string{false: "the same command with --resume goes on", true: "the same command goes on"} {
+		var b bytes.Buffer
+		printError(&b, (&runFlags{resume: resume}).verdict(ctx, nil, 2, nil))
+		if !strings.Contains(b.String(), "hint: "+want+"\n") || !strings.Contains(b.String(), "0 of 2 runs are done") {
+			t.Errorf("resume %t: got %q, want %q", resume, b.String(), want)
+		}
+	}
+}
+
 func TestExitCodesOfErrors(t *testing.T) {
 	for _, row := range []struct {
 		err  error
@@ -306,7 +319,7 @@ func TestExitCodesOfErrors(t *testing.T) {
 		{&runError{status: results.StatusDiverged, cause: errors.New("x")}, 21},
 		{&runError{status: results.StatusFailed, cause: errors.New("x")}, 1},
 		{&runError{status: results.StatusInterrupted, cause: errors.New("x")}, 130},
-		{&interruptedError{1, 2}, 130},
+		{&interruptedError{left: "1 of 2"}, 130},
 	} {
 		if got := codeOf(row.err); got != row.want {
 			t.Errorf("%v: got %d, want %d", row.err, got, row.want)
@@ -322,6 +335,19 @@ func TestREADMEHasTheExitCodes(t *testing.T) {
 	for _, m := range exitMeanings() {
 		if row := fmt.Sprintf("| %d | %s |", m.code, m.sentence); !strings.Contains(string(text), row) {
 			t.Errorf("README.md: want the row %q", row)
+		}
+	}
+}
+
+func TestREADMEHasTheRecipes(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range suite.Recipes() {
+		want := fmt.Sprintf("| `%s` | %d | %g | %d | %d |\n", r.Dataset, r.Batch, r.LR, r.Epochs, r.Warmup)
+		if !strings.Contains(string(text), want) {
+			t.Errorf("README.md: got no line %s", want)
 		}
 	}
 }
@@ -412,27 +438,39 @@ func TestReportMemory(t *testing.T) {
 // The answer is compared with a search over all batches.
 func TestFit(t *testing.T) {
 	size := func(batch int64) int64 { return 1000 + 37*batch + batch*batch/7 }
-	for _, limit := range []int64{1, 2, 63, 64, 65, 300} {
-		for _, budget := range []int64{500, 1036, 1037, 1100, 5000, 1 << 20} {
-			want := int64(0)
-			for b := int64(1); b <= limit && size(b) <= budget; b++ {
-				want = b
+	for _, least := range []int64{1, 2} {
+		for _, limit := range []int64{2, 63, 64, 65, 300} {
+			testFit(t, least, limit, size)
+		}
+	}
+	testFit(t, 1, 1, size)
+}
+
+// testFit holds fit against trying every batch from the least on.
+func testFit(t *testing.T, least, limit int64, size func(batch int64) int64) {
+	t.Helper()
+	for _, budget := range []int64{500, 1036, 1037, 1078, 1079, 1100, 5000, 1 << 20} {
+		want, above := int64(0), least
+		for b := least; b <= limit && size(b) <= budget; b++ {
+			want, above = b, b+1
+		}
+		asked := 0
+		found, next, err := fit(least, limit, budget, func(batch int64) (results.Memory, error) {
+			if batch < least {
+				t.Errorf("least %d: planned %d", least, batch)
 			}
-			asked := 0
-			found, next, err := fit(limit, budget, func(batch int64) (results.Memory, error) {
-				asked++
-				bytes := size(batch)
-				return results.Memory{ArenaBytes: &bytes}, nil
-			})
-			if err != nil || found.batch != want {
-				t.Errorf("limit %d, budget %d: got %d, %v, want %d", limit, budget, found.batch, err, want)
-			}
-			if want < limit && next.batch != want+1 {
-				t.Errorf("limit %d, budget %d: got %d as the next batch, want %d", limit, budget, next.batch, want+1)
-			}
-			if asked > 20 {
-				t.Errorf("limit %d, budget %d: planned %d times, want at most 20", limit, budget, asked)
-			}
+			asked++
+			bytes := size(batch)
+			return results.Memory{ArenaBytes: &bytes}, nil
+		})
+		if err != nil || found.batch != want {
+			t.Errorf("least %d, limit %d, budget %d: got %d, %v, want %d", least, limit, budget, found.batch, err, want)
+		}
+		if want < limit && next.batch != above {
+			t.Errorf("least %d, limit %d, budget %d: got %d as the next batch, want %d", least, limit, budget, next.batch, above)
+		}
+		if asked > 20 {
+			t.Errorf("limit %d, budget %d: planned %d times, want at most 20", limit, budget, asked)
 		}
 	}
 }

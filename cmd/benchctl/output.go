@@ -15,6 +15,9 @@ type answer struct {
 // emit prints an answer. As JSON it also holds the verdict, so that no wrapper
 // can swallow the exit code.
 func (e Env) emit(f table.Format, a answer, verdict error) error {
+	if f.Name() == "table" {
+		f = table.ForTerminal(e.Columns)
+	}
 	if f.Name() != "json" {
 		return f.Write(e.Stdout, a.tables...)
 	}

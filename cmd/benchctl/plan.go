@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
@@ -40,18 +41,28 @@ func planCommand(env Env) *cobra.Command {
 	c.Flags().BoolVar(&f.details, "details", false, "modules, scopes, largest values and the timeline of every run; always there for a single one")
 	define(c.Flags(), "export", "folder", "", "write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		budget, err := f.fitBudget()
-		if err != nil {
-			return usage(err)
-		}
 		request, format, err := s.expand(c)
 		if err != nil {
 			return err
 		}
+		f.sparklines = slices.Contains([]string{"table", "markdown"}, format.Name())
+		budget, err := f.fitBudget()
+		if err != nil {
+			return usage(err)
+		}
 		if budget > 0 && request.Budget > 0 {
 			return usage(errors.New("fit: got one with --budget, want one of them: --fit looks for the batch, --budget for what to make again"))
 		}
-		if budget > 0 && len(request.Batches) == 0 {
+		if budget > 0 && c.Flags().Changed("batch") {
+			return usage(errors.New("batch: got some with --fit or --target, which look for the batch, want one of them"))
+		}
+		if budget > 0 && f.policy == policyEager {
+			return usage(errors.New("policy: got eager with --fit or --target, want planned: it is our arena that is to fit"))
+		}
+		if budget > 0 && f.export != "" {
+			return usage(errors.New("export: got a folder with --fit or --target, want it with the --batch that they find"))
+		}
+		if budget > 0 { // a batch of a configuration is one of the runs that it also describes
 			request.Batches = []int64{1}
 		}
 		if f.gpu != "" && (request.Backend == "" || request.Backend == "auto") {
@@ -68,7 +79,7 @@ func planCommand(env Env) *cobra.Command {
 			}
 			tables, all, err := planTables(d, gpu, specs, f)
 			if err == nil && f.export != "" {
-				files, err = export(f.export, all)
+				files, err = export(env, f.export, all)
 			}
 			return tables, err
 		})
@@ -86,6 +97,7 @@ type planFlags struct {
 	target, policy, export string
 	gpu                    string
 	details                bool
+	sparklines             bool // for eyes, not for programs, and LaTeX has no such letters
 }
 
 // The policies under which memory is planned.
@@ -98,6 +110,9 @@ const (
 func (f planFlags) fitBudget() (int64, error) {
 	if f.policy != policyPlanned && f.policy != policyEager {
 		return 0, fmt.Errorf("policy: got %q, want %s or %s", f.policy, policyPlanned, policyEager)
+	}
+	if f.budget > 0 && f.target != "" {
+		return 0, errors.New("fit: got a size with --target, which has one of its own, want one of them")
 	}
 	budget := f.budget
 	switch backend, number, _ := strings.Cut(f.target, ":"); backend {
@@ -207,7 +222,10 @@ func planTables(d engine.Device, gpu string, specs []results.Spec, f planFlags) 
 	}
 	if f.details || len(all) == 1 {
 		for _, p := range all {
-			tables = append(tables, moduleTable(p), scopeTable(p), topTable(p), sparklineTable(p))
+			tables = append(tables, moduleTable(p), scopeTable(p), topTable(p))
+			if f.sparklines {
+				tables = append(tables, sparklineTable(p))
+			}
 		}
 	}
 	return tables, all, nil
@@ -530,7 +548,7 @@ func fitTable(d engine.Device, specs []results.Spec, budget int64) ([]table.Tabl
 		if err != nil {
 			return nil, err
 		}
-		found, next, err := fit(int64(entry.TrainSamples), budget, func(batch int64) (results.Memory, error) {
+		found, next, err := fit(leastBatch(d, s), int64(entry.TrainSamples), budget, func(batch int64) (results.Memory, error) {
 			s.Batch = batch
 			c, err := suite.CompileOn(d, s)
 			if err != nil {
@@ -545,7 +563,7 @@ func fitTable(d engine.Device, specs []results.Spec, budget int64) ([]table.Tabl
 		t.Rows = append(t.Rows, append(specCells(s), bytesCell(found.PlannedPeakBytes), bytesCell(found.ArenaBytes), bytesCell(next.ArenaBytes)))
 		switch found.batch {
 		case 0:
-			t.Notes = append(t.Notes, fmt.Sprintf("%s on %s: not even one sample fits.", s.Method, s.Network))
+			t.Notes = append(t.Notes, fmt.Sprintf("%s on %s: not even %s.", s.Method, s.Network, [2]string{"one sample fits", "two samples fit, the least that it can be trained on"}[next.batch-1]))
 		case int64(entry.TrainSamples):
 			t.Notes = append(t.Notes, fmt.Sprintf("%s on %s: all %d training samples of %s fit.", s.Method, s.Network, entry.TrainSamples, s.Dataset))
 		}
@@ -558,20 +576,31 @@ func sameButBatch(a, b results.Spec) bool {
 	return results.SpecID(a) == results.SpecID(b)
 }
 
+// leastBatch is the smallest batch that the run of s can be trained on: two where an auxiliary
+// network takes batch statistics of one value for each sample.
+func leastBatch(d engine.Device, s results.Spec) int64 {
+	s.Batch = 1
+	var one *graph.OneValueError
+	if _, err := suite.CompileOn(d, s); errors.As(err, &one) {
+		return 2
+	}
+	return 1
+}
+
 // fitted is a batch and its memory.
 type fitted struct {
 	batch int64
 	results.Memory
 }
 
-// fit doubles the batch until it does not fit, then halves the gap: about two
+// fit doubles the least batch until it does not fit, then halves the gap: about two
 // plans for each binary digit of the answer. Found is the largest batch whose
 // arena is within the budget (0: none), next the batch above it, empty if the
 // limit of samples stopped the search.
-func fit(limit, budget int64, measure func(batch int64) (results.Memory, error)) (found, next fitted, err error) {
+func fit(least, limit, budget int64, measure func(batch int64) (results.Memory, error)) (found, next fitted, err error) {
 	low, high := int64(0), int64(0) // low fits, high does not; 0: not known
-	for high != low+1 && low < limit {
-		batch := max(1, low*2)
+	for high != max(low+1, least) && low < limit {
+		batch := max(least, low*2)
 		if high > 0 {
 			batch = low + (high-low)/2
 		}

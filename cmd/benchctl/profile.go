@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/core/graph"
@@ -75,12 +74,15 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 		if err := suite.CheckRunnable(s); err != nil {
 			return usage(err)
 		}
+		if s.Backend == "reference" {
+			return usage(errors.New("backend: got reference, want cpu or cuda: it has no arena whose bytes could be looked at"))
+		}
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	ctx, stop := interrupts(env)
+	ctx, stop := interrupts(env, "the steps end")
 	defer stop()
 	var all []profiled
 	for _, s := range specs {
@@ -90,7 +92,7 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 		}
 		found, err := suite.RunProfile(ctx, []string{self, "execute"}, s, f.steps)
 		if ctx.Err() != nil {
-			return &interruptedError{len(all), len(specs)}
+			return &interruptedError{left: fmt.Sprintf("%d of %d runs were profiled, nothing is kept", len(all), len(specs))}
 		}
 		if err != nil {
 			return usage(err)
@@ -114,7 +116,7 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 		broken = append(broken, faults...)
 	}
 	if f.export != "" {
-		if a.plots, err = export(f.export, all); err != nil {
+		if a.plots, err = export(env, f.export, all); err != nil {
 			return usage(err)
 		}
 	}
@@ -277,8 +279,8 @@ func ledgerTable(p profiled) table.Table {
 	return t
 }
 
-// export writes the timelines of all runs and returns the files.
-func export(dir string, all []profiled) ([]string, error) {
+// export writes the timelines of all runs, says so, and returns the files.
+func export(env Env, dir string, all []profiled) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("export: %w", err)
 	}
@@ -287,12 +289,7 @@ func export(dir string, all []profiled) ([]string, error) {
 	var lines []figure.Timeline
 	save := func(name string, write func(io.Writer) error) error {
 		path := filepath.Join(dir, name)
-		file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
-		if err != nil {
-			return fmt.Errorf("export: %w", err)
-		}
-		defer file.Cleanup()
-		if err := errors.Join(write(file), file.CloseAtomicallyReplace()); err != nil {
+		if err := writeFile(path, write); err != nil {
 			return fmt.Errorf("export: %s: %w", path, err)
 		}
 		files = append(files, path)
@@ -324,6 +321,7 @@ func export(dir string, all []profiled) ([]string, error) {
 		}
 		files = append(files, saved...)
 	}
+	fmt.Fprintf(env.Stderr, "timelines: %d files in %s\n", len(files), dir)
 	return files, nil
 }
 

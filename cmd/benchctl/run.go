@@ -79,6 +79,9 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	records, verdict := f.sweep(env, specs)
 	a := answer{tables: []table.Table{table.Summary(records)}}
 	if len(records) > 0 {
+		if !f.quiet {
+			fmt.Fprintf(env.Stderr, "records: %d in %s\n", written(f.out, records), f.out)
+		}
 		if a.plots, err = draw(env, records, filepath.Join(filepath.Dir(filepath.Clean(f.out)), "plots"), f.quiet); err != nil && verdict == nil {
 			verdict = err
 		}
@@ -89,6 +92,16 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	return verdict
 }
 
+// written counts the records that lie in a folder: a disk may have been full.
+func written(dir string, records []results.Record) (count int) {
+	for _, r := range records {
+		if _, err := os.Stat(results.Path(dir, r.ID)); err == nil {
+			count++
+		}
+	}
+	return count
+}
+
 // preflight finds what would stop every run, before the first one starts.
 func (f *runFlags) preflight(specs []results.Spec) error {
 	if err := writable(f.out); err != nil {
@@ -97,6 +110,9 @@ func (f *runFlags) preflight(specs []results.Spec) error {
 	backends, sets := map[string]bool{}, map[string]bool{}
 	for _, s := range specs {
 		if err := suite.CheckRunnable(s); err != nil {
+			return usage(err)
+		}
+		if err := suite.CheckLastBatch(s); err != nil {
 			return usage(err)
 		}
 		var newer *results.NewerSchemaError
@@ -155,7 +171,7 @@ func (f *runFlags) sweep(env Env, specs []results.Spec) ([]results.Record, error
 	if err != nil {
 		return nil, err
 	}
-	ctx, stop := interrupts(env)
+	ctx, stop := interrupts(env, "the runs save their state")
 	defer stop()
 	p := newProgress(env, len(specs), f.quiet, f.jobs > 1)
 	records, err := suite.Sweep(ctx, specs, suite.SweepOptions{
@@ -163,11 +179,11 @@ func (f *runFlags) sweep(env Env, specs []results.Spec) ([]results.Record, error
 		FailFast: f.failFast, Jobs: f.jobs, JobOptions: f.JobOptions, Now: env.Now, On: p.on, Stderr: p,
 	})
 	p.finish()
-	return records, verdictOf(ctx, records, len(specs), err)
+	return records, f.verdict(ctx, records, len(specs), err)
 }
 
-// verdictOf turns the end of a sweep into an error for the exit code.
-func verdictOf(ctx context.Context, records []results.Record, total int, err error) error {
+// verdict turns the end of a sweep into an error for the exit code.
+func (f *runFlags) verdict(ctx context.Context, records []results.Record, total int, err error) error {
 	done := 0
 	for _, r := range records {
 		if r.Status == results.StatusDone {
@@ -176,7 +192,11 @@ func verdictOf(ctx context.Context, records []results.Record, total int, err err
 	}
 	switch {
 	case ctx.Err() != nil:
-		return &interruptedError{done, total}
+		again := "the same command with --resume goes on"
+		if f.resume {
+			again = "the same command goes on"
+		}
+		return &interruptedError{fmt.Sprintf("%d of %d runs are done, what the others had is saved", done, total), again}
 	case len(records) > done: // with --fail-fast Sweep's error says no more
 		return &sweepError{failed: len(records) - done, total: total}
 	case err != nil:
@@ -185,13 +205,13 @@ func verdictOf(ctx context.Context, records []results.Record, total int, err err
 	return nil
 }
 
-// interrupts returns a context that the first SIGINT or SIGTERM cancels. The
+// interrupts returns a context that the first SIGINT or SIGTERM cancels, saying what comes then. The
 // second ends the process at once; the kernel ends the runs with it.
-func interrupts(env Env) (context.Context, func()) {
+func interrupts(env Env, then string) (context.Context, func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	ctx, cancel := watch(signals, func() {
-		fmt.Fprintln(env.Stderr, "benchctl: interrupted: the runs save their state; once more ends them at once")
+		fmt.Fprintln(env.Stderr, "benchctl: interrupted: "+then+"; once more ends all at once")
 	}, func() { os.Exit(int(exitInterrupted)) })
 	return ctx, func() {
 		signal.Stop(signals)

@@ -306,3 +306,26 @@ func TestNotANumberSurvives(t *testing.T) {
 		}
 	}
 }
+
+// TestNotANumberIsNoPrediction: of logits that are no numbers none is the largest, so nothing counts as
+// correct, class 0 neither.
+func TestNotANumberIsNoPrediction(t *testing.T) {
+	nan := float32(math.NaN())
+	for _, backend := range append(enginetest.Backends(), "reference") {
+		b := graph.NewBuilder(true)
+		logits, labels := b.Input("logits", graph.Shape{4, 3}, graph.TypeF32), b.Input("labels", graph.Shape{4}, graph.TypeS32)
+		_, correct, _ := b.CrossEntropy(logits, labels)
+		b.Output(correct)
+		g, err := b.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := bind(t, openDevice(t, backend, 1), g)
+		if err := errors.Join(p.Write(logits, []float32{nan, nan, nan, 3, 1, 2, nan, 0, 0, 0, 5, nan}), p.Write(labels, []int32{0, 0, 0, 1}), p.Run(0, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, p, correct)[0]; got != 1 {
+			t.Errorf("%s: got %g correct, want 1, the second", backend, got)
+		}
+	}
+}

@@ -103,13 +103,26 @@ func wantShape(s Shape, values ...*Value) error {
 	return nil
 }
 
+// OneValueError says that statistics of a batch would be of a single value for each channel,
+// whose variance says nothing.
+type OneValueError struct{ Input Shape }
+
+func (e *OneValueError) Error() string {
+	return fmt.Sprintf("input %s has 1 value a channel, want at least 2 for batch statistics", e.Input)
+}
+
+// Hint says how there come to be more.
+func (e *OneValueError) Hint() string {
+	return "a --batch of 2 or more, that does not leave a last batch of one sample either"
+}
+
 func normStatsShape(op *Op) ([]resultType, error) {
 	c, err := channels(op.Operands[0])
 	if err != nil {
 		return nil, err
 	}
-	if n := op.Operands[0].Shape.Elements() / c; n < 2 {
-		return nil, fmt.Errorf("input %s has %d value a channel, want at least 2 for batch statistics", op.Operands[0].Shape, n)
+	if op.Operands[0].Shape.Elements() == c {
+		return nil, &OneValueError{op.Operands[0].Shape}
 	}
 	if (op.Operands[1] == nil) != (op.Operands[2] == nil) {
 		return nil, fmt.Errorf("one running statistic is missing: want both or none")

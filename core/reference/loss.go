@@ -11,7 +11,7 @@ import (
 //
 //	p = exp(l - max l) / sum exp(l - max l)
 //	loss = mean over the batch of log(sum exp(l - max l)) + max l - l[t]
-//	correct = number of samples whose first largest logit is l[t]
+//	correct = number of samples whose first largest logit is l[t], and all of whose are numbers
 func crossEntropy(m *Machine, op *graph.Op) error {
 	logits, labels := m.operand(op, 0), m.operand(op, 1)
 	loss, correct, p := m.result(op, 0), m.result(op, 1), m.result(op, 2)
@@ -32,7 +32,7 @@ func crossEntropy(m *Machine, op *graph.Op) error {
 			p[k] /= sum
 		}
 		loss[0] += (math.Log(sum) + l[best] - l[label]) / float64(len(labels))
-		if best == label {
+		if best == label && !math.IsNaN(sum) {
 			correct[0]++
 		}
 	}

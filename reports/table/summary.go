@@ -167,7 +167,7 @@ func addSettings(t *Table, rows []summaryRow, varying []string) {
 	}
 	for _, name := range names {
 		short := strings.TrimPrefix(name, "environment.")
-		c := Column{Key: strings.ReplaceAll(name, ".", "_"), Name: strings.NewReplacer("_", " ", ".", " ").Replace(short),
+		c := Column{Key: strings.ReplaceAll(name, ".", "_"), Name: strings.NewReplacer("_", " ", ".", " ", "dataset", "data set").Replace(short),
 			Quiet: quiet(name, varying)}
 		if slices.ContainsFunc(rows, func(r summaryRow) bool { return isNumber(r.fields[name]) }) {
 			c.Align = AlignRight
@@ -213,6 +213,9 @@ func rowNotes(rows []summaryRow, related bool) (notes []string) {
 		if !r.done() && r.first.Error != "" {
 			notes = append(notes, fmt.Sprintf("%s: %s: %s", r.first.ID, r.first.Status, r.first.Error))
 		}
+		if slices.ContainsFunc(r.group.Records, endsWithoutLoss) {
+			notes = append(notes, r.first.ID+": the test loss of the last epoch is no finite number: the training diverges, or its running statistics have not settled.")
+		}
 		share, ok := r.group.Estimate(func(r results.Record) *float64 { return r.Time.DataShare })
 		if ok && share.Mean > dataShareLimit {
 			notes = append(notes, fmt.Sprintf("%s: %s %% of the step time was waiting for data: its times are the loader's.",
@@ -220,6 +223,12 @@ func rowNotes(rows []summaryRow, related bool) (notes []string) {
 		}
 	}
 	return notes
+}
+
+// endsWithoutLoss says whether a run was tested at its end and its loss there was no finite number.
+func endsWithoutLoss(r results.Record) bool {
+	epochs := r.Accuracy.Epochs
+	return len(epochs) > 0 && epochs[len(epochs)-1].TestTop1 != nil && epochs[len(epochs)-1].TestLoss == nil
 }
 
 // commonNote lists the settings in which all rows agree, so that a table that
@@ -230,7 +239,11 @@ func commonNote(rows []summaryRow, varying []string) string {
 	}
 	var order []string
 	texts, having, methods := map[string]string{}, map[string]int{}, map[string][]string{}
+	placed := 0
 	for _, r := range rows {
+		if r.first.Placed() {
+			placed++
+		}
 		for _, f := range results.Fields(r.first) {
 			shown := slices.Contains(essential(), f.Name) || slices.Contains(varying, f.Name)
 			if shown || f.Text == "" || f.Name == "seed" || strings.HasPrefix(f.Name, "environment.libraries.") {
@@ -249,7 +262,11 @@ func commonNote(rows []summaryRow, varying []string) string {
 	var common []string
 	for _, name := range order {
 		s := strings.ReplaceAll(strings.TrimPrefix(name, "environment."), "_", " ") + " " + texts[name]
-		if having[name] < len(rows) {
+		want := len(rows)
+		if strings.HasPrefix(name, "environment.") {
+			want = placed
+		}
+		if having[name] < want {
 			s += " (" + strings.Join(methods[name], ", ") + ")"
 		}
 		common = append(common, s)

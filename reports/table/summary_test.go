@@ -236,3 +236,14 @@ func BenchmarkSummary(b *testing.B) {
 		Summary(records)
 	}
 }
+
+// A run whose test loss is no number at its end is done, and a reader has to know.
+func TestLossThatIsNoNumberIsSaid(t *testing.T) {
+	good, bad := run("bp", 1, 0.9, 100, 10), run("dgl", 1, 0.1, 50, 10)
+	good.Accuracy.Epochs = []results.Epoch{{Epoch: 1, TestTop1: new(0.9)}, {Epoch: 2, TestTop1: new(0.9), TestLoss: new(0.3)}}
+	bad.Accuracy.Epochs = []results.Epoch{{Epoch: 1, TestTop1: new(0.1), TestLoss: new(2.0)}, {Epoch: 2, TestTop1: new(0.1)}}
+	notes := strings.Join(Summary([]results.Record{good, bad}).Notes, "\n")
+	if strings.Count(notes, "no finite number") != 1 || !strings.Contains(notes, bad.ID+": the test loss of the last epoch") {
+		t.Errorf("got %s, want a note of %s alone", notes, bad.ID)
+	}
+}

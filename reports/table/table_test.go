@@ -8,6 +8,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // awkward has every character that some format gives a meaning to.
@@ -112,5 +113,62 @@ func TestLookup(t *testing.T) {
 	}
 	if _, err := Lookup("xml"); err == nil || !strings.Contains(err.Error(), `got "xml", want one of table, markdown, csv, latex, json`) {
 		t.Errorf("got %v, want what would be right", err)
+	}
+}
+
+// A table that is wider than the terminal lies on its side: as many rows beside each other as there is
+// room for, long texts in several lines, and no line of which all cells are empty.
+func TestNarrowTerminal(t *testing.T) {
+	t1 := Table{Title: "wide", Notes: []string{"a note"}, Columns: []Column{{Key: "m", Name: "method"}, {Key: "d", Name: "d"},
+		{Key: "b", Name: "arena", Align: AlignRight}, {Key: "p", Name: "peak at"}}}
+	for _, m := range []string{"bp", "dgl", "auglocal"} {
+		depth := Cell{}
+		if m == "auglocal" {
+			depth = Number(2, "2")
+		}
+		t1.Rows = append(t1.Rows, []Cell{Text(m), depth, {Text: "7 KiB", Best: m == "dgl"}, Text("an op at a place that has a long name (forward)")})
+	}
+	write := func(columns int) string {
+		var b bytes.Buffer
+		if err := ForTerminal(columns).Write(&b, t1); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	want := `wide
+ method   bp                           dgl
+───────────────────────────────────────────────────────────────────
+ arena    7 KiB                        7 KiB *
+ peak at  an op at a place that has a  an op at a place that has a
+          long name (forward)          long name (forward)
+
+ method   auglocal
+──────────────────────────────────────
+ d        2
+ arena    7 KiB
+ peak at  an op at a place that has a
+          long name (forward)
+* best of its group
+a note
+`
+	for _, columns := range []int{67, 70} {
+		if got := write(columns); got != want {
+			t.Errorf("%d columns: got\n%s\nwant\n%s", columns, got, want)
+		}
+	}
+	plain := write(0)
+	if got := write(71); got != plain {
+		t.Errorf("71 columns: got\n%s\nwant it as it is", got)
+	}
+	for line := range strings.Lines(write(40)) {
+		if n := utf8.RuneCountInString(strings.TrimSpace(line)); n > 40 {
+			t.Errorf("40 columns: got a line of %d: %s", n, line)
+		}
+	}
+	for range maxOnSide {
+		t1.Rows = append(t1.Rows, t1.Rows[0])
+	}
+	if got := write(60); !strings.Contains(got, "method    d") {
+		t.Errorf("many rows: got\n%s\nwant them as lines", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/renderer"
@@ -12,12 +13,25 @@ import (
 )
 
 // text is for terminals. The best cells carry a star.
-type text struct{}
+type text struct {
+	columns int // of the terminal; 0: no limit
+}
+
+// ForTerminal is the format table for a terminal of so many columns. A table that is wider, and has few
+// enough rows for it, is laid on its side: a line for each column, beside each other as many rows as there is room
+// for.
+func ForTerminal(columns int) Format { return text{columns} }
+
+// Bounds of a table that is laid on its side.
+const (
+	maxOnSide = 8  // rows; more are easier to read as lines that wrap
+	sideWrap  = 30 // characters from which on a cell goes on in the next line, at a blank
+)
 
 func (text) Name() string      { return "table" }
 func (text) Extension() string { return ".txt" }
 
-func (text) Write(w io.Writer, tables ...Table) error {
+func (f text) Write(w io.Writer, tables ...Table) error {
 	return writeAll(w, tables, func(b *bytes.Buffer, t Table) error {
 		t = t.ForPeople()
 		if t.Title != "" {
@@ -31,7 +45,7 @@ func (text) Write(w io.Writer, tables ...Table) error {
 			}
 			return c.String()
 		})
-		if err := drawText(b, t.Columns, headings, rows); err != nil {
+		if err := f.draw(b, t.Columns, headings, rows); err != nil {
 			return fmt.Errorf("table %q: %w", t.Title, err)
 		}
 		if marked {
@@ -42,6 +56,90 @@ func (text) Write(w io.Writer, tables ...Table) error {
 		}
 		return nil
 	})
+}
+
+// draw writes the table as it is, or on its side where the terminal is too narrow.
+func (f text) draw(b *bytes.Buffer, columns []Column, headings []string, rows [][]string) error {
+	var drawn bytes.Buffer
+	if err := drawText(&drawn, columns, headings, rows); err != nil {
+		return err
+	}
+	width := widest(drawn.String())
+	if f.columns == 0 || width <= f.columns || len(rows) == 0 || len(rows) > maxOnSide || sideWidth(onSide(headings, rows[:1])) >= width {
+		_, err := drawn.WriteTo(b)
+		return err
+	}
+	for from := 0; from < len(rows); {
+		side := onSide(headings, rows[from:from+1])
+		n := 1
+		for from+n < len(rows) && sideWidth(onSide(headings, rows[from:from+n+1])) <= f.columns {
+			n++
+			side = onSide(headings, rows[from:from+n])
+		}
+		if from > 0 {
+			b.WriteByte('\n')
+		}
+		if err := drawText(b, make([]Column, n+1), side[0], side[1:]); err != nil {
+			return err
+		}
+		from += n
+	}
+	return nil
+}
+
+// onSide has a line for each heading under which there is anything, and a column for each row.
+func onSide(headings []string, rows [][]string) (side [][]string) {
+	for i, heading := range headings {
+		line := []string{heading}
+		for _, row := range rows {
+			line = append(line, wrap(row[i]))
+		}
+		if i == 0 || strings.Join(line[1:], "") != "" {
+			side = append(side, line)
+		}
+	}
+	return side
+}
+
+// wrap breaks a text at blanks into lines of at most sideWrap characters, if its words let it.
+func wrap(s string) string {
+	var b strings.Builder
+	length := 0
+	for i, word := range strings.Fields(s) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case length+1+n > sideWrap:
+			b.WriteByte('\n')
+			length = 0
+		default:
+			b.WriteByte(' ')
+			length++
+		}
+		b.WriteString(word)
+		length += n
+	}
+	return b.String()
+}
+
+// sideWidth is the width that drawText gives to cells: a blank on either side.
+func sideWidth(lines [][]string) (width int) {
+	for i := range lines[0] {
+		most := 0
+		for _, line := range lines {
+			most = max(most, widest(line[i]))
+		}
+		width += most + 2
+	}
+	return width
+}
+
+// widest is the number of characters of the longest line.
+func widest(s string) (most int) {
+	for line := range strings.Lines(s) {
+		most = max(most, utf8.RuneCountInString(strings.TrimRight(line, "\n")))
+	}
+	return most
 }
 
 // drawText rules the head off and nothing else, so that a line can be copied.

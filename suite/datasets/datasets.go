@@ -40,6 +40,9 @@ type Card struct {
 	Shape
 	// TrainSamples and TestSamples are the sizes of the splits when no limit is set.
 	TrainSamples, TestSamples int
+	// MaxTrainSamples and MaxTestSamples are the largest limits of a set that is made; 0 for those
+	// of files, of which a larger limit takes all.
+	MaxTrainSamples, MaxTestSamples int
 	// Mean and Std are the normalisation of each channel, in units of 0..255:
 	// the network sees (pixel - Mean) / Std.
 	Mean, Std []float64
@@ -176,7 +179,7 @@ func (e *MissingError) Hint() string { return e.Remedy }
 type DamagedError struct {
 	Dataset string
 	File    string
-	Offset  int64  // the byte at which it shows
+	Offset  int64  // the byte at which it shows; below 0 for a folder
 	What    string // the thing that is wrong there: "size", "label"
 	Got     string
 	Want    string
@@ -184,7 +187,11 @@ type DamagedError struct {
 }
 
 func (e *DamagedError) Error() string {
-	return fmt.Sprintf("datasets: %s: %s: byte %d: %s: got %s, want %s", e.Dataset, e.File, e.Offset, e.What, e.Got, e.Want)
+	place := e.File
+	if e.Offset >= 0 {
+		place = fmt.Sprintf("%s: byte %d", e.File, e.Offset)
+	}
+	return fmt.Sprintf("datasets: %s: %s: %s: got %s, want %s", e.Dataset, place, e.What, e.Got, e.Want)
 }
 
 // Hint says how to get a good copy.

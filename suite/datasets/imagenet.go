@@ -63,7 +63,7 @@ func openImageNet(dir string, opts Options) (*Dataset, error) {
 		return nil, err
 	}
 	damaged := func(path, what, got, want string) error {
-		return &DamagedError{Dataset: set.Name, File: path, What: what, Got: got, Want: want, Remedy: imagenetRemedy(dir)}
+		return &DamagedError{Dataset: set.Name, File: path, Offset: -1, What: what, Got: got, Want: want, Remedy: imagenetRemedy(dir)}
 	}
 	if !slices.Equal(classes, test) {
 		return nil, damaged(filepath.Join(root, imagenetTest), "folders of classes", fmt.Sprintf("%d", len(test)),
@@ -107,7 +107,7 @@ func imagenetClasses(dir, root string) ([]string, error) {
 		}
 	}
 	if classes == nil {
-		return nil, &DamagedError{Dataset: "imagenet", File: root, What: "folders of classes", Got: "none", Want: "1000, each with the pictures of a class", Remedy: imagenetRemedy(dir)}
+		return nil, &DamagedError{Dataset: "imagenet", File: root, Offset: -1, What: "folders of classes", Got: "none", Want: "1000, each with the pictures of a class", Remedy: imagenetRemedy(dir)}
 	}
 	return classes, nil
 }

@@ -41,9 +41,11 @@ func syntheticCard() Card {
 		Shape:        Shape{Height: syntheticSide, Width: syntheticSide, Channels: 3},
 		TrainSamples: syntheticTrain,
 		TestSamples:  syntheticTest,
-		Mean:         []float64{127.5, 127.5, 127.5},
-		Std:          []float64{37.6, 37.6, 37.6},
-		Augment:      Augmentation{Pad: 4, Border: BorderReflect, Flip: true},
+
+		MaxTrainSamples: syntheticMaxTrain, MaxTestSamples: syntheticMaxTest,
+		Mean:    []float64{127.5, 127.5, 127.5},
+		Std:     []float64{37.6, 37.6, 37.6},
+		Augment: Augmentation{Pad: 4, Border: BorderReflect, Flip: true},
 		ClassNames: []string{
 			"level stripes", "upright stripes", "slanted stripes", "level checks", "slanted checks",
 			"rings", "spokes", "waves", "dots", "mottle",

@@ -4,10 +4,12 @@
 package timeline
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	ogorek "github.com/kisielk/og-rek"
@@ -152,10 +154,11 @@ type (
 		Blocks    []block `pickle:"blocks"`
 	}
 	block struct {
-		Address int64   `pickle:"address"`
-		Size    int64   `pickle:"size"`
-		State   string  `pickle:"state"`
-		Frames  []frame `pickle:"frames"`
+		Address   int64   `pickle:"address"`
+		Size      int64   `pickle:"size"`
+		Requested int64   `pickle:"requested_size"`
+		State     string  `pickle:"state"`
+		Frames    []frame `pickle:"frames"`
 	}
 	trace struct {
 		Action string  `pickle:"action"`
@@ -203,7 +206,7 @@ func Snapshot(w io.Writer, s Step) error {
 			}
 			traces = append(traces, trace{Action: "alloc", Addr: base + a.Offset, Size: a.Bytes, Time: int64(at[op]), Frames: frames(a)})
 			if a.Category.Persistent() {
-				arena.Blocks = append(arena.Blocks, block{Address: base + a.Offset, Size: a.Bytes, State: "active_allocated", Frames: frames(a)})
+				arena.Blocks = append(arena.Blocks, block{Address: base + a.Offset, Size: a.Bytes, Requested: a.Bytes, State: "active_allocated", Frames: frames(a)})
 				arena.Allocated += a.Bytes
 				arena.Active += a.Bytes
 				continue
@@ -212,7 +215,27 @@ func Snapshot(w io.Writer, s Step) error {
 		}
 		free(op)
 	}
+	arena.Blocks = withGaps(arena)
 	return ogorek.NewEncoder(w).Encode(snapshot{Segments: []segment{arena}, Traces: [][]trace{traces}})
+}
+
+// withGaps are the blocks of a segment in the order of their places, and between them what is free
+// at the end of the step: together they are the segment, as PyTorch's tools take them to be.
+func withGaps(s segment) (all []block) {
+	slices.SortFunc(s.Blocks, func(a, b block) int { return cmp.Compare(a.Address, b.Address) })
+	at := s.Address
+	gap := func(to int64) {
+		if to > at {
+			all = append(all, block{Address: at, Size: to - at, State: "inactive", Frames: []frame{}})
+		}
+	}
+	for _, b := range s.Blocks {
+		gap(b.Address)
+		all = append(all, b)
+		at = b.Address + b.Size
+	}
+	gap(s.Address + s.Total)
+	return all
 }
 
 func frames(a plan.Allocation) []frame {

@@ -99,6 +99,21 @@ func TestSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	arena := decoded.(map[any]any)["segments"].([]any)[0].(map[any]any)
+	next, active := arena["address"].(int64), int64(0)
+	for _, one := range arena["blocks"].([]any) {
+		b := one.(map[any]any)
+		if b["address"].(int64) != next {
+			t.Fatalf("block %v does not begin at %d, where the last one ends", b, next)
+		}
+		next += b["size"].(int64)
+		if b["state"] == "active_allocated" {
+			active += b["requested_size"].(int64)
+		}
+	}
+	if total := arena["total_size"].(int64); next-arena["address"].(int64) != total || total != c.Profile.ArenaBytes || active != arena["active_size"].(int64) {
+		t.Errorf("blocks end at %d with %d bytes active, want the whole segment of %d and %v", next, active, total, arena["active_size"])
+	}
 	traces := decoded.(map[any]any)["device_traces"].([]any)[0].([]any)
 	live, sum, peak, allocs := map[int64]int64{}, int64(0), int64(0), 0
 	for _, one := range traces {

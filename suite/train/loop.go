@@ -59,7 +59,7 @@ func (e *Diverged) Error() string {
 }
 
 // Hint says what to try.
-func (e *Diverged) Hint() string { return "a lower --lr, or more warm-up, usually helps" }
+func (e *Diverged) Hint() string { return "a lower --lr usually helps" }
 
 // Report is what a run measured.
 type Report struct {

@@ -81,7 +81,7 @@ func (s *Session) compile(o SessionOptions) (err error) {
 	for _, k := range []tailKey{{true, o.TrainTail}, {false, o.TestTail}, {false, o.ValTail}} {
 		if k.samples > 0 && s.tails[k] == nil && (k.training || o.Evaluation) {
 			if s.tails[k], err = s.program(o, k.training, k.samples); err != nil {
-				return err
+				return fmt.Errorf("last batch, of %d: %w", k.samples, err)
 			}
 		}
 	}

@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(threads_per_block) entropy_rows(entropy_args g
   for (int64_t k = lane; k < g.classes; k += warp) g.p[i * g.classes + k] = expf(l[k] - top) * inverse;
   if (lane != 0) return;
   g.losses[i] = static_cast<double>(logf(sum)) + top - own;
-  g.hits[i] = best == label;
+  g.hits[i] = best == label && sum == sum;  // of logits that are no numbers none is the largest
 }
 
 template <typename T>

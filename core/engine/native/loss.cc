@@ -41,7 +41,7 @@ void cross_entropy(const op &o, int) {
     }
     for (int64_t k = 0; k < classes; k++) p[k] = static_cast<float>(p[k] / sum);
     loss += std::log(sum) + top - own;
-    correct += best == label;
+    correct += best == label && sum == sum;  // of logits that are no numbers none is the largest
   }
   o.out(0)[0] = static_cast<float>(loss / static_cast<double>(n));
   o.out(1)[0] = static_cast<float>(correct);
