@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -516,5 +517,19 @@ func TestOpTable(t *testing.T) {
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != b.String() {
 		t.Errorf("%s is not what the backends are (%v): run this test with -update", path, err)
+	}
+}
+
+// TestFragments builds testdata/fragments.cc with the stand-in's headers: what lanes of a warp hold of the
+// operands of a product on tensor cores is what CUTLASS says of these instructions.
+func TestFragments(t *testing.T) {
+	enginetest.NeedsCPU(t)
+	program := filepath.Join(t.TempDir(), "fragments")
+	build := exec.Command(cmp.Or(os.Getenv("CXX"), "g++"), "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-DLB_EMU", "testdata/fragments.cc", "-o", program)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, err := exec.Command(program).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
