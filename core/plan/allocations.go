@@ -51,8 +51,9 @@ type Coverage struct {
 	PlannedBytes   int64 // lines that some value lies in
 	StrayBytes     int64 // lines that changed and that nothing was planned in: a kernel wrote out of its place
 	UntouchedBytes int64 // lines of values that did not change
-	// The end of the last line that changed, and of the last value or scratch memory.
-	HighWaterBytes, PlannedHighWaterBytes int64
+	// The end of the last line that changed, of the last value or scratch memory, and of the last
+	// value: beyond that a step need not go.
+	HighWaterBytes, PlannedHighWaterBytes, ValueHighWaterBytes int64
 }
 
 // Cover reads an arena that was filled with a pattern before a step ran in it. Scratch
@@ -72,7 +73,11 @@ func Cover(allocations []Allocation, arenaBytes int64, pattern byte, read func(t
 		for i := a.Offset / line; i <= (a.Offset+a.Bytes-1)/line; i++ {
 			planned[i] = max(planned[i], mark)
 		}
-		c.PlannedHighWaterBytes = max(c.PlannedHighWaterBytes, (a.Offset+a.Bytes-1)/line*line+line)
+		end := (a.Offset+a.Bytes-1)/line*line + line
+		c.PlannedHighWaterBytes = max(c.PlannedHighWaterBytes, end)
+		if !a.Scratch {
+			c.ValueHighWaterBytes = max(c.ValueHighWaterBytes, end)
+		}
 	}
 	buffer := make([]byte, 1<<20)
 	for at := int64(0); at < arenaBytes; at += int64(len(buffer)) {
