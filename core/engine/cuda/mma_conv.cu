@@ -264,13 +264,15 @@ __global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a)
       const uint32_t *from = dy + (p + t) * row_pitch<K> + k + g;
       uint32_t right[2][2] = {{from[0], from[4 * row_pitch<K>]}, {from[8], from[4 * row_pitch<K> + 8]}};
       LB_UNROLL
-      for (int tap = 0; tap < taps; tap++) {
-        int r = tap / 3, s = tap % 3;
+      for (int r = 0; r < 3; r++) {
         if (h + r - 1 < 0 || h + r - 1 >= a.g.h) continue;  // all of the warp
-        const uint32_t *b = x + ((line + r) * across + p % TW + s + t) * row_pitch<C> + c + g;
-        uint32_t left[4] = {b[0], b[8], b[4 * row_pitch<C>], b[4 * row_pitch<C> + 8]};
-        mma<float>(sum[tap][0], left, right[0]);
-        mma<float>(sum[tap][1], left, right[1]);
+        LB_UNROLL
+        for (int s = 0; s < 3; s++) {
+          const uint32_t *b = x + ((line + r) * across + p % TW + s + t) * row_pitch<C> + c + g;
+          uint32_t left[4] = {b[0], b[8], b[4 * row_pitch<C>], b[4 * row_pitch<C> + 8]};
+          mma<float>(sum[r * 3 + s][0], left, right[0]);
+          mma<float>(sum[r * 3 + s][1], left, right[1]);
+        }
       }
     }
   }
