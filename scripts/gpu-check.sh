@@ -47,7 +47,13 @@ if [ $# -eq 0 ]; then rm -rf "${kept:?}"; fi
 mkdir -p "$OUT" "$parts" "$kept/lib"
 if [ $# -gt 0 ] && [ ! -e "$kept/lib/liblocalbench_cuda.so" ]; then wanted+="^build$ "; fi
 export BENCHCTL_LIB_DIR=$kept/lib CUDNN_FRONTEND=$pack/include PYTHONUNBUFFERED=1 PATH=$PATH:/usr/local/cuda/bin:$pack/tools
-export OUT PYTHON pack parts device book
+# torch.compile has the system's compiler build against Python's headers, which not every machine has.
+headers=$("$PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)
+if [ -n "$headers" ] && [ ! -e "$headers/Python.h" ]; then
+  headers=$pack/python/$(basename "$headers")
+  export CPATH=$headers${CPATH:+:$CPATH}
+fi
+export OUT PYTHON pack parts device book headers
 export own=kns=_ZN2lb # our own kernels: those of a library are not looked at for races
 limit=530 # seconds for all
 began=$SECONDS
@@ -96,6 +102,7 @@ versions() {
   uname -srm
   "${CXX:-g++}" --version | head -1 || status=1
   "$PYTHON" -c 'import sys, torch; print("Python", sys.version.split()[0], "torch", torch.__version__, "cuDNN", torch.backends.cudnn.version())' || status=1
+  ls "$headers/Python.h" || status=1
   if [ "$device" = cuda ]; then
     nvidia-smi -L || status=1
     nvidia-smi --query-gpu=name,driver_version,memory.total,memory.used,compute_cap,ecc.mode.current,clocks.sm,temperature.gpu --format=csv || status=1
@@ -180,7 +187,7 @@ peer() {
 profile() {
   local network=resnet110 batch=1024
   if [ "$device" = emu ]; then network=resnet20 batch=2; fi
-  "$pack/benchctl" profile --backend cuda --precision tf32 --networks "$network" --methods "$1" --aux-depths 3 --batch "$batch" --format json
+  "$pack/benchctl" profile --backend cuda --precision tf32 --networks "$network" --methods "$1" --aux-depths 3 --batch "$batch" --tolerance 2 --format json
 }
 
 # tune: the convolutions of ResNet-32 are those of ResNet-110. The book is written after each method.

@@ -4,13 +4,15 @@
     python3 scripts/gpu_report.py build/gpu-check/parts results.json
 
 Writes results.json: the stages, every benchmark, the profile and the two measured
-ceilings. Prints the ops, the stages, and last a table of the benchmarks with the floor of our step:
-the larger of its operations over the rate and its bytes over the bandwidth, by the measured
-ceilings where they are there, else by those of the H100 SXM's data sheet.
+ceilings. Prints the ops, the stages, a table of the benchmarks with the floor of our step
+(the larger of its operations over the rate and its bytes over the bandwidth, by the measured
+ceilings where they are there, else by those of the H100 SXM's data sheet), and last what was to be
+reached, with what was. What a stage that was cut short left half written is passed over.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -26,9 +28,12 @@ DATA_SHEET = {
 
 def lines(path: Path) -> list[Any]:
     """The JSON objects of a file, one a line; none if it is not there."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            if line.startswith("{"):
+                found.append(json.loads(line))
+    return found
 
 
 def whole(path: Path) -> Any:
@@ -63,10 +68,11 @@ def benchmarks(path: Path) -> list[dict[str, Any]]:
             continue
         name, _, *metrics = (field.strip() for field in line.split("\t"))
         row: dict[str, Any] = {"name": name.removeprefix("BenchmarkOp/").rsplit("-", 1)[0]}
-        for metric in metrics:
-            number, unit = metric.split()
-            row[unit] = float(number)
-        rows.append(row)
+        with contextlib.suppress(ValueError):
+            for metric in metrics:
+                number, unit = metric.split()
+                row[unit] = float(number)
+            rows.append(row)
     return rows
 
 
@@ -130,7 +136,7 @@ def print_benchmarks(results: dict[str, Any]) -> None:
 def print_ops(rows: list[dict[str, Any]]) -> None:
     print(f"{'op':60} {'us':>9} {'GB/s':>7}")
     for row in rows:
-        print(f"{row['name']:60} {row['device-us/op']:9.1f} {row['GB/s']:7.0f}")
+        print(f"{row['name']:60} {row.get('device-us/op', 0):9.1f} {row.get('GB/s', 0):7.0f}")
 
 
 def print_runs(records: list[dict[str, Any]]) -> None:
@@ -140,9 +146,93 @@ def print_runs(records: list[dict[str, Any]]) -> None:
         print(f"{spec['network']} {spec['method']} b{spec['batch']} {spec['precision']}: epochs of {seconds} s")
 
 
+class Goal:
+    """A figure that is to be reached; None where it was not measured."""
+
+    def __init__(self, name: str, unit: str, got: float | None, least: float | None, most: float | None) -> None:
+        self.name, self.unit, self.got, self.least, self.most = name, unit, got, least, most
+
+    def verdict(self) -> str:
+        if self.got is None:
+            return "not measured"
+        low = self.least is not None and self.got < self.least
+        return "missed" if low or (self.most is not None and self.got > self.most) else "reached"
+
+    def as_dict(self) -> dict[str, Any]:
+        return vars(self) | {"verdict": self.verdict()}
+
+    def __str__(self) -> str:
+        got = "-" if self.got is None else f"{self.got:.2f}"
+        want = f"at least {self.least:g}" if self.least is not None else f"at most {self.most:g}"
+        return f"{self.name:64} {got:>8} {self.unit:6} {want:14} {self.verdict()}"
+
+
+def ratio(over: float | None, under: float | None) -> float | None:
+    return over / under if over and under else None
+
+
+def least(numbers: list[float | None]) -> float | None:
+    return min((number for number in numbers if number), default=None)
+
+
+def goals(results: dict[str, Any]) -> list[Goal]:
+    """What the backend is to reach with ResNet-110 at batch 1024.
+
+    Times are the host's. Ours is the faster of the runs without and with the engines that tune chose;
+    runs with modules in flight, or with a budget, do not count for speed, the latter for memory.
+    """
+    found = []
+
+    def bench(method: str, precision: str) -> list[dict[str, Any]]:
+        want = {"network": "resnet110", "method": method, "batch": 1024, "precision": precision}
+        return [row for row in results["bench"] if want.items() <= row.items() and row["overlap"] <= 1]
+
+    def ours(method: str, precision: str) -> float | None:
+        rows = [row for row in bench(method, precision) if not row["budget_bytes"]]
+        return least([median(row["step_seconds"]) for row in rows])
+
+    for method, wanted in ("bp", 2), ("auglocal", 4):
+        eager = least([median(row.get("peer_step_seconds")) for row in bench(method, "tf32")])
+        name = f"{method} tf32, times as fast as PyTorch eager"
+        found.append(Goal(name, "x", ratio(eager, ours(method, "tf32")), wanted, None))
+    for precision in "tf32", "bf16":
+        compiled = least(
+            [
+                row["step_seconds"]["median"]
+                for row in results["peer"]
+                if row["compiled"] and row["network"] == "resnet110" and row["precision"] == precision
+            ]
+        )
+        name = f"bp {precision}, times as fast as torch.compile"
+        found.append(Goal(name, "x", ratio(compiled, ours("bp", precision)), 1.2, None))
+    for method in "bp", "auglocal":
+        rows = bench(method, "tf32")
+        peer = least([row.get("peer", {}).get("max_memory_allocated_bytes") for row in rows])
+        for budget in False, True:
+            arena = least([row["ours"]["arena_bytes"] for row in rows if bool(row["budget_bytes"]) == budget])
+            name = f"{method} tf32, arena{' with a budget' if budget else ''} of PyTorch's memory"
+            share = ratio(arena, peer)
+            found.append(Goal(name, "%", share and 100 * share, None, 60))
+    for record in results["runs"]:
+        epochs = (record or {}).get("accuracy", {}).get("epochs", [])
+        spec = (record or {}).get("spec", {})
+        if epochs and spec["method"] == "bp" and spec["network"] == "resnet110":
+            found.append(Goal("bp bf16, last epoch of 50,000 images", "s", epochs[-1]["seconds"], None, 4))
+    for table in (results["profile"] or {}).get("tables", []):
+        for row in table["rows"]:
+            if row.get("quantity", {}).get("text") == "arena, as the driver counts it":
+                planned, measured = (row[key]["value"] for key in ("planned_bytes", "measured_bytes"))
+                name = f"{table['title'].split(': ')[-1].split(' synth')[0]}, driver's arena beside the planned one"
+                found.append(Goal(name, "%", 100 * abs(measured - planned) / planned, None, 2))
+    return found
+
+
 def main() -> None:
-    results = gather(Path(sys.argv[1]))
-    Path(sys.argv[2]).write_text(json.dumps(results, indent=1) + "\n")
+    results, target = gather(Path(sys.argv[1])), Path(sys.argv[2])
+    target.write_text(json.dumps(results, indent=1) + "\n")
+    reached = goals(results)
+    results["goals"] = [goal.as_dict() for goal in reached]
+    target.write_text(json.dumps(results, indent=1) + "\n")
     if results["ops"]:
         print_ops(results["ops"])
     print_runs([record for record in results["runs"] if record])
@@ -155,6 +245,8 @@ def main() -> None:
         print(f"{stage['stage']:18} {stage['status']:14} {stage['seconds']:4} s")
     if results["bench"] or results["peer"]:
         print_benchmarks(results)
+    for goal in reached:
+        print(goal)
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ func (f *profileFlags) verdict(p profiled) (table.Table, []string) {
 		}
 		t.Rows = append(t.Rows, []table.Cell{table.Text(name), bytesCell(&planned), bytesCell(&measured), table.Text(verdict)})
 	}
-	row("high-water mark of the arena", c.PlannedHighWaterBytes, c.HighWaterBytes, c.Reaches(), "they differ")
+	row("high-water mark of the arena", c.PlannedHighWaterBytes, c.HighWaterBytes, c.Reaches(), "it ends below the last value, or beyond all that is planned")
 	row("touched of the arena", *p.Memory.ArenaBytes, c.TouchedBytes, c.TouchedBytes <= *p.Memory.ArenaBytes, "more than there is")
 	row("touched where nothing is planned", 0, c.StrayBytes, c.StrayBytes == 0, "a kernel writes out of its place")
 	row("values that no kernel touched", 0, c.UntouchedBytes, c.UntouchedBytes == 0, "planned and not used")

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -396,8 +397,9 @@ const ownConvolution = "own, tensor cores"
 // scratch memory is the kernel's. A line for shapes that it is not for is an error.
 func TestPlanBookNamesOwnKernel(t *testing.T) {
 	engine.SearchIn(cudaLibrary(t))
+	limit := int64(0)
 	prepare := func(book string, channels int64) (engine.Program, error) {
-		d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly, TF32: true, PlanBook: book})
+		d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly, TF32: true, PlanBook: book, WorkspaceLimit: limit})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -432,6 +434,16 @@ func TestPlanBookNamesOwnKernel(t *testing.T) {
 	}
 	if _, err := prepare(line(24), 24); err == nil || !strings.Contains(err.Error(), "plan book: there is no kernel of our own") {
 		t.Errorf("24 channels: got %v, want an error that names the plan book", err)
+	}
+	limit = 32*16*3*3*16*4 - 1
+	for _, book := range []string{line(16), lines} { // the second says what the kernel needs
+		p, err := prepare(book, 16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name := p.Kernels()[0]; name != "cuDNN, workspace estimated" {
+			t.Errorf("at most %d bytes of scratch memory: got %q, want no kernel of the book", limit, name)
+		}
 	}
 }
 
@@ -516,5 +528,19 @@ func TestOpTable(t *testing.T) {
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != b.String() {
 		t.Errorf("%s is not what the backends are (%v): run this test with -update", path, err)
+	}
+}
+
+// TestFragments builds testdata/fragments.cc with the stand-in's headers: what lanes of a warp hold of the
+// operands of a product on tensor cores is what CUTLASS says of these instructions.
+func TestFragments(t *testing.T) {
+	enginetest.NeedsCPU(t)
+	program := filepath.Join(t.TempDir(), "fragments")
+	build := exec.Command(cmp.Or(os.Getenv("CXX"), "g++"), "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-DLB_EMU", "testdata/fragments.cc", "-o", program)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, err := exec.Command(program).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -13,7 +13,7 @@ const (
 	StagePlans   Stage = "plans"   // kernels chosen and built
 	StageArena   Stage = "arena"   // the one allocation: the planned bytes, rounded up by the driver
 	StageWarmUp  Stage = "warm-up" // first steps: kernels that are loaded late, local memory
-	StageGraph   Stage = "graph"   // the step recorded for replay
+	StageGraph   Stage = "graph"   // the step recorded for replay, and replayed once
 	StageSteady  Stage = "steady"  // after some steps; more than at the stage before is a leak
 )
 

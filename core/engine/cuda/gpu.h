@@ -151,6 +151,18 @@ void launch_shared(gpu &d, dim3 grid, dim3 block, size_t bytes, void (*f)(P...),
 }
 #endif
 
+// What an array in registers is indexed by has to be known when the kernel is compiled. Of a loop that
+// stores nothing, turns that are unrolled read ahead of each other.
+#ifdef LB_EMU
+#define LB_UNROLL
+#define LB_UNROLL_4
+#define LB_NO_UNROLL
+#else
+#define LB_UNROLL _Pragma("unroll")
+#define LB_UNROLL_4 _Pragma("unroll 4")
+#define LB_NO_UNROLL _Pragma("unroll 1")
+#endif
+
 #if defined(LB_EMU) || defined(__CUDACC__)
 // bf16 is the upper half of a float. Arithmetic is in float.
 struct bf16 {

@@ -5,7 +5,8 @@
 // the device is opened to tune, or the first of cuDNN's. Its workspace is the op's scratch
 // memory, so the plan knows it. cuDNN chooses from what it is told of a device, without one, too:
 // so planning for a GPU that is not here gives the engines of a run there. A book whose engine is not there,
-// or needs another workspace than it says, is an error.
+// or needs another workspace than it says, is an error. An engine of the book that needs more than the limit
+// of workspaces is passed over, as any other.
 //
 // Of the engines proposed those are left out that round inputs where full f32 was asked for,
 // or sum in less than f32, or transform (FFT, Winograd), whose workspaces are large and
@@ -390,17 +391,19 @@ std::shared_ptr<planned> engine_of(const op &o, gpu &d) {
   auto known = l.engines.find(name);
   if (known != l.engines.end()) return known->second;
   auto p = std::make_shared<planned>();
+  auto fits = [&](uint64_t bytes) { return d.workspace_limit == 0 || bytes <= d.workspace_limit; };
   auto line = l.book.find(name);
-  bool listed = line != l.book.end();
+  bool listed = line != l.book.end() && fits(static_cast<uint64_t>(line->second.workspace));
   if (listed ? line->second.engine == own_engine : d.own) {
     auto own = make_mma_conv(o, d);
     if (listed && !own)
       fail(LB_INVALID, "plan book: there is no kernel of our own for %s: make the book again", name.c_str());
-    if (own) {
+    if (own && fits(own->scratch)) {
       p->chosen.engine = own_engine, p->chosen.workspace = static_cast<int64_t>(own->scratch);
       if (listed) p->chosen.microseconds = line->second.microseconds;
       return l.engines[name] = p;
     }
+    listed = false;
   }
   if (d.planning && !l.properties) {
     p->estimated = !listed;

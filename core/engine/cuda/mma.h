@@ -10,14 +10,6 @@
 #pragma once
 #include "gpu.h"
 
-#ifdef LB_EMU
-#define LB_UNROLL
-#define LB_NO_UNROLL
-#else
-#define LB_UNROLL _Pragma("unroll")
-#define LB_NO_UNROLL _Pragma("unroll 1")
-#endif
-
 #if defined(LB_EMU) || defined(__CUDACC__)
 
 namespace lb {

@@ -61,26 +61,38 @@ constexpr size_t conv_shared() {
   return 4 * (S::weights + (pixels / TW + 2) * (TW + 2) * S::pitch + 4);
 }
 
-__device__ inline uint32_t word_of(const float *w, int64_t at, int64_t) { return to_tf32(w[at]); }
-__device__ inline uint32_t word_of(const bf16 *w, int64_t at, int64_t next) {
-  return static_cast<uint32_t>(w[at].bits) | static_cast<uint32_t>(w[at + next].bits) << 16;
+// word_of makes a word of one number, or of two neighbours.
+__device__ inline uint32_t word_of(const float (&v)[1]) { return to_tf32(v[0]); }
+__device__ inline uint32_t word_of(const bf16 (&v)[2]) {
+  return static_cast<uint32_t>(v[0].bits) | static_cast<uint32_t>(v[1].bits) << 16;
 }
 
 // load_weights brings the weights into the order in which lanes hold them. Column n of block j is
-// result channel n/2*2*blocks + 2*j + n%2: a lane's channels are then neighbours.
+// result channel n/2*2*blocks + 2*j + n%2: a lane's channels are then neighbours. A thread has nine words
+// under way, all that it loads of 16 channels by 16: every block waits for them before its first tile.
 template <typename T, int C, int K>
 __device__ inline void load_weights(const conv_args<T> &a, uint32_t *to) {
   using S = conv_shape<T, C, K>;
-  constexpr int per_word = 4 / static_cast<int>(sizeof(T));
-  for (int i = static_cast<int>(threadIdx.x); i < S::weights; i += threads) {
-    int lane = i / 2 % 32, j = i / 64 % S::blocks, step = i / 64 / S::blocks % S::steps,
-        tap = i / 64 / S::blocks / S::steps;
-    int n = lane / 4, k = n / 2 * 2 * S::blocks + 2 * j + n % 2;
-    int c = (step * 8 + lane % 4 + i % 2 * 4) * per_word;
-    if (a.backward)
-      to[i] = word_of(a.w, (static_cast<int64_t>(c) * taps + (taps - 1 - tap)) * K + k, taps * K);
-    else
-      to[i] = word_of(a.w, (static_cast<int64_t>(k) * taps + tap) * C + c, 1);
+  constexpr int per_word = 4 / static_cast<int>(sizeof(T)), together = 9;
+  // [k][tap][c], or turned and with the channels changed [c][tap][k].
+  int by_c = a.backward ? taps * K : 1, by_tap = a.backward ? K : C, by_k = a.backward ? 1 : taps * C;
+  LB_NO_UNROLL
+  for (int from = static_cast<int>(threadIdx.x); from < S::weights; from += together * threads) {
+    T v[together][per_word];
+    LB_UNROLL
+    for (int u = 0; u < together; u++) {
+      int i = from + u * threads;
+      if (i >= S::weights) i = from;  // read again
+      int lane = i / 2 % 32, j = i / 64 % S::blocks, step = i / 64 / S::blocks % S::steps,
+          tap = i / 64 / S::blocks / S::steps;
+      int n = lane / 4, k = n / 2 * 2 * S::blocks + 2 * j + n % 2;
+      int c = (step * 8 + lane % 4 + i % 2 * 4) * per_word;
+      const T *w = a.w + c * by_c + (a.backward ? taps - 1 - tap : tap) * by_tap + k * by_k;
+      for (int e = 0; e < per_word; e++) v[u][e] = w[e * by_c];
+    }
+    LB_UNROLL
+    for (int u = 0; u < together; u++)
+      if (from + u * threads < S::weights) to[from + u * threads] = word_of(v[u]);
   }
 }
 
@@ -252,13 +264,15 @@ __global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a)
       const uint32_t *from = dy + (p + t) * row_pitch<K> + k + g;
       uint32_t right[2][2] = {{from[0], from[4 * row_pitch<K>]}, {from[8], from[4 * row_pitch<K> + 8]}};
       LB_UNROLL
-      for (int tap = 0; tap < taps; tap++) {
-        int r = tap / 3, s = tap % 3;
+      for (int r = 0; r < 3; r++) {
         if (h + r - 1 < 0 || h + r - 1 >= a.g.h) continue;  // all of the warp
-        const uint32_t *b = x + ((line + r) * across + p % TW + s + t) * row_pitch<C> + c + g;
-        uint32_t left[4] = {b[0], b[8], b[4 * row_pitch<C>], b[4 * row_pitch<C> + 8]};
-        mma<float>(sum[tap][0], left, right[0]);
-        mma<float>(sum[tap][1], left, right[1]);
+        LB_UNROLL
+        for (int s = 0; s < 3; s++) {
+          const uint32_t *b = x + ((line + r) * across + p % TW + s + t) * row_pitch<C> + c + g;
+          uint32_t left[4] = {b[0], b[8], b[4 * row_pitch<C>], b[4 * row_pitch<C> + 8]};
+          mma<float>(sum[r * 3 + s][0], left, right[0]);
+          mma<float>(sum[r * 3 + s][1], left, right[1]);
+        }
       }
     }
   }

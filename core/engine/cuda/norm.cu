@@ -8,16 +8,42 @@
 namespace lb {
 namespace {
 
+// A thread reads some rows before it uses the first: a store keeps the compiler from reading ahead, since
+// for all that it knows what is stored may be read next.
+constexpr int at_once = 2;
+
+// A thread has a few rows at least, and of kernels that leave no sums so many blocks run at once.
+constexpr int64_t rows_a_thread = 4, most_blocks = 132 * 4;
+
+// span are the elements that a thread reads at once, from a row on. Where rows end, it reads the first of
+// them again and has none of it.
+struct span {
+  int64_t at[at_once];
+  bool have[at_once];
+};
+__device__ inline span span_of(const tile &t, const place &p, int64_t row) {
+  span s;
+  LB_UNROLL
+  for (int u = 0; u < at_once; u++) {
+    s.have[u] = row + u * p.step < p.end;
+    s.at[u] = (s.have[u] ? row + u * p.step : row) * t.c + p.column;
+  }
+  return s;
+}
+
 // stats_partial sums differences from the first row, so that nothing large cancels.
 template <typename T, int W>
 __global__ void __launch_bounds__(threads_per_block) stats_partial(tile t, const T *x, float *partial) {
   place p = place_of(t);
-  float a[W], b[W], first[W];
-  for (int k = 0; k < W; k++) a[k] = b[k] = 0, first[k] = p.active ? widen(x[p.column + k]) : 0;
+  float a[W], b[W];
+  piece<T, W> first{};
+  if (p.active) first = load<T, W>(x + p.column);
+  for (int k = 0; k < W; k++) a[k] = b[k] = 0;
+  LB_UNROLL_4
   for (int64_t i = p.row; i < p.end; i += p.step) {
     piece<T, W> v = load<T, W>(x + i * t.c + p.column);
     for (int k = 0; k < W; k++) {
-      float d = widen(v.v[k]) - first[k];
+      float d = widen(v.v[k]) - widen(first.v[k]);
       a[k] += d;
       b[k] += d * d;
     }
@@ -59,6 +85,16 @@ __device__ inline void scale_shift(float mean, float variance, float gamma, floa
   shift = beta - mean * scale;
 }
 
+// scales_shifts are those of W channels from j on. All that they come from is read before any is
+// computed: a thread waits for memory once.
+template <int W, typename A>
+__device__ inline void scales_shifts(const A &g, int64_t j, float *scale, float *shift) {
+  piece<float, W> mean = load<float, W>(g.mean + j), variance = load<float, W>(g.variance + j),
+                  gamma = load<float, W>(g.gamma + j), beta = load<float, W>(g.beta + j);
+  for (int k = 0; k < W; k++)
+    scale_shift(mean.v[k], variance.v[k], gamma.v[k], beta.v[k], g.epsilon, scale[k], shift[k]);
+}
+
 template <typename T>
 struct apply_args {
   tile t;
@@ -76,22 +112,27 @@ __global__ void __launch_bounds__(threads_per_block) apply(apply_args<T> g) {
   place p = place_of(g.t);
   if (!p.active) return;
   float scale[W], shift[W];
-  for (int k = 0; k < W; k++) {
-    int64_t j = p.column + k;
-    scale_shift(g.mean[j], g.variance[j], g.gamma[j], g.beta[j], g.epsilon, scale[k], shift[k]);
-  }
-  for (int64_t i = p.row; i < p.end; i += p.step) {
-    int64_t from = i * g.t.c + p.column;
-    piece<T, W> x = load<T, W>(g.x + from), r, y;
-    if (residual) r = load<T, W>(g.residual + from);
-    for (int k = 0; k < W; k++) {
-      float v = widen(x.v[k]) * scale[k] + shift[k];
-      if (residual) v += widen(r.v[k]);
-      if (A == behind::clip) v = clip(v, g.top);
-      if (A == behind::silu) v *= sigmoid(v);
-      narrow(v, y.v[k]);
+  scales_shifts<W>(g, p.column, scale, shift);
+  for (int64_t i = p.row; i < p.end; i += at_once * p.step) {
+    span s = span_of(g.t, p, i);
+    piece<T, W> x[at_once], r[at_once];
+    LB_UNROLL
+    for (int u = 0; u < at_once; u++) x[u] = load<T, W>(g.x + s.at[u]);
+    LB_UNROLL
+    for (int u = 0; u < at_once; u++)
+      if (residual) r[u] = load<T, W>(g.residual + s.at[u]);
+    LB_UNROLL
+    for (int u = 0; u < at_once; u++) {
+      piece<T, W> y;
+      for (int k = 0; k < W; k++) {
+        float v = widen(x[u].v[k]) * scale[k] + shift[k];
+        if (residual) v += widen(r[u].v[k]);
+        if (A == behind::clip) v = clip(v, g.top);
+        if (A == behind::silu) v *= sigmoid(v);
+        narrow(v, y.v[k]);
+      }
+      if (s.have[u]) store<T, W>(g.y + s.at[u], y);
     }
-    store<T, W>(g.y + from, y);
   }
 }
 
@@ -109,46 +150,61 @@ struct backward_args {
   float epsilon, top;
 };
 
+// read is what the backward pass reads of a piece.
+template <typename T, int W>
+struct read {
+  piece<T, W> x, dy, dy2, z;
+};
+template <typename T, int W, mask M, bool second>
+__device__ inline read<T, W> read_at(const backward_args<T> &t, int64_t at) {
+  read<T, W> r;
+  r.x = load<T, W>(t.x + at), r.dy = load<T, W>(t.dy + at);
+  if (second) r.dy2 = load<T, W>(t.dy2 + at);
+  if (M == mask::from_z) r.z = load<T, W>(t.z + at);
+  return r;
+}
+
 // incoming is g of a piece: the gradient in front of the activation.
 template <typename T, int W, mask M, bool second>
-__device__ inline void incoming(const backward_args<T> &t, int64_t at, const piece<T, W> &x,
-                                const float *scale, const float *shift, float *g) {
-  piece<T, W> dy = load<T, W>(t.dy + at), other;
-  if (second) other = load<T, W>(t.dy2 + at);
-  piece<T, W> z;
-  if (M == mask::from_z) z = load<T, W>(t.z + at);
+__device__ inline void incoming(const backward_args<T> &t, const read<T, W> &r, const float *scale,
+                                const float *shift, float *g) {
   for (int k = 0; k < W; k++) {
-    g[k] = widen(dy.v[k]);
-    if (second) g[k] += widen(other.v[k]);
-    if (M == mask::from_x) g[k] = passes(widen(x.v[k]) * scale[k] + shift[k], t.top) ? g[k] : 0;
-    if (M == mask::from_z) g[k] = passes(widen(z.v[k]), t.top) ? g[k] : 0;
-    if (M == mask::silu) g[k] *= silu_slope(widen(x.v[k]) * scale[k] + shift[k]);
+    g[k] = widen(r.dy.v[k]);
+    if (second) g[k] += widen(r.dy2.v[k]);
+    if (M == mask::from_x) g[k] = passes(widen(r.x.v[k]) * scale[k] + shift[k], t.top) ? g[k] : 0;
+    if (M == mask::from_z) g[k] = passes(widen(r.z.v[k]), t.top) ? g[k] : 0;
+    if (M == mask::silu) g[k] *= silu_slope(widen(r.x.v[k]) * scale[k] + shift[k]);
   }
 }
 
 template <typename T, int W, mask M, bool second>
 __global__ void __launch_bounds__(threads_per_block) backward_partial(backward_args<T> t) {
   place p = place_of(t.t);
-  float a[W], b[W], mean[W], scale[W], shift[W];
-  for (int k = 0; k < W; k++) {
-    a[k] = b[k] = mean[k] = scale[k] = shift[k] = 0;
-    int64_t j = p.column + k;
-    if (!p.active) continue;
-    mean[k] = t.mean[j];
-    if (M == mask::from_x || M == mask::silu)
-      scale_shift(mean[k], t.variance[j], t.gamma[j], t.beta[j], t.epsilon, scale[k], shift[k]);
+  float a[W], b[W], scale[W], shift[W];
+  piece<float, W> mean{};
+  for (int k = 0; k < W; k++) a[k] = b[k] = scale[k] = shift[k] = 0;
+  if (p.active) {
+    mean = load<float, W>(t.mean + p.column);
+    if (M == mask::from_x || M == mask::silu) scales_shifts<W>(t, p.column, scale, shift);
   }
-  for (int64_t i = p.row; i < p.end; i += p.step) {
-    int64_t at = i * t.t.c + p.column;
-    piece<T, W> x = load<T, W>(t.x + at), left;
-    float g[W];
-    incoming<T, W, M, second>(t, at, x, scale, shift, g);
-    for (int k = 0; k < W; k++) {
-      if (M == mask::from_z) narrow(g[k], left.v[k]), g[k] = widen(left.v[k]);
-      a[k] += g[k];
-      b[k] += g[k] * (widen(x.v[k]) - mean[k]);
+  for (int64_t i = p.row; i < p.end; i += at_once * p.step) {
+    span s = span_of(t.t, p, i);
+    read<T, W> r[at_once];
+    LB_UNROLL
+    for (int u = 0; u < at_once; u++) r[u] = read_at<T, W, M, second>(t, s.at[u]);
+    LB_UNROLL
+    for (int u = 0; u < at_once; u++) {
+      if (!s.have[u]) continue;
+      float g[W];
+      piece<T, W> left;
+      incoming<T, W, M, second>(t, r[u], scale, shift, g);
+      for (int k = 0; k < W; k++) {
+        if (M == mask::from_z) narrow(g[k], left.v[k]), g[k] = widen(left.v[k]);
+        a[k] += g[k];
+        b[k] += g[k] * (widen(r[u].x.v[k]) - mean.v[k]);
+      }
+      if (M == mask::from_z) store<T, W>(t.residual + s.at[u], left);
     }
-    if (M == mask::from_z) store<T, W>(t.residual + at, left);
   }
   sum_lines<W>(t.t, p, a, b, t.partial);
 }
@@ -173,26 +229,33 @@ template <typename T, int W, mask M, bool second>
 __global__ void __launch_bounds__(threads_per_block) backward_write(backward_args<T> t) {
   place p = place_of(t.t);
   if (!p.active) return;
-  float u[W], v[W], w[W], mean[W], scale[W], shift[W];
-  for (int k = 0; k < W; k++) {
-    int64_t j = p.column + k;
-    u[k] = t.constants[j], v[k] = t.constants[t.t.c + j], w[k] = t.constants[2 * t.t.c + j];
-    mean[k] = t.mean[j], scale[k] = shift[k] = 0;
-    if (M == mask::from_x || M == mask::silu)
-      scale_shift(mean[k], t.variance[j], t.gamma[j], t.beta[j], t.epsilon, scale[k], shift[k]);
-  }
-  for (int64_t i = p.row; i < p.end; i += p.step) {
-    int64_t at = i * t.t.c + p.column;
-    piece<T, W> x = load<T, W>(t.x + at), dx;
-    float g[W];
-    if (M == mask::from_z) {
-      piece<T, W> left = load<T, W>(t.residual + at);
-      for (int k = 0; k < W; k++) g[k] = widen(left.v[k]);
-    } else {
-      incoming<T, W, M, second>(t, at, x, scale, shift, g);
+  const float *constants = t.constants + p.column;
+  piece<float, W> u = load<float, W>(constants), v = load<float, W>(constants + t.t.c),
+                  w = load<float, W>(constants + 2 * t.t.c), mean = load<float, W>(t.mean + p.column);
+  float scale[W], shift[W];
+  if (M == mask::from_x || M == mask::silu) scales_shifts<W>(t, p.column, scale, shift);
+  for (int64_t i = p.row; i < p.end; i += at_once * p.step) {
+    span s = span_of(t.t, p, i);
+    read<T, W> r[at_once];
+    LB_UNROLL
+    for (int n = 0; n < at_once; n++) {
+      if (M == mask::from_z)
+        r[n].x = load<T, W>(t.x + s.at[n]), r[n].dy = load<T, W>(t.residual + s.at[n]);
+      else
+        r[n] = read_at<T, W, M, second>(t, s.at[n]);
     }
-    for (int k = 0; k < W; k++) narrow(u[k] * g[k] + (v[k] * (widen(x.v[k]) - mean[k]) + w[k]), dx.v[k]);
-    store<T, W>(t.dx + at, dx);
+    LB_UNROLL
+    for (int n = 0; n < at_once; n++) {
+      float g[W];
+      piece<T, W> dx;
+      if (M == mask::from_z)  // what the first kernel has left
+        for (int k = 0; k < W; k++) g[k] = widen(r[n].dy.v[k]);
+      else
+        incoming<T, W, M, second>(t, r[n], scale, shift, g);
+      for (int k = 0; k < W; k++)
+        narrow(u.v[k] * g[k] + (v.v[k] * (widen(r[n].x.v[k]) - mean.v[k]) + w.v[k]), dx.v[k]);
+      if (s.have[n]) store<T, W>(t.dx + s.at[n], dx);
+    }
   }
 }
 
@@ -201,7 +264,7 @@ struct norm_stats : gpu_kernel {
   tile t;
   norm_stats(const op &o, gpu &g) : gpu_kernel(g) {
     const value &x = *o.operands[0];
-    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, 16, most_partial);
+    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, rows_a_thread, most_partial);
     scratch = partial_bytes(t);
   }
   void run(const op &o) override {
@@ -228,7 +291,7 @@ struct norm_apply : gpu_kernel {
   tile t;
   norm_apply(const op &o, gpu &g) : gpu_kernel(g) {
     const value &x = *o.operands[0];
-    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, 8, 132 * 32);
+    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, rows_a_thread, most_blocks);
   }
   void run(const op &o) override {
     apply_args<T> g{t,
@@ -261,7 +324,7 @@ struct norm_backward : gpu_kernel {
   tile t;
   norm_backward(const op &o, gpu &g) : gpu_kernel(g) {
     const value &x = *o.operands[1];
-    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, 16, most_partial);
+    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, rows_a_thread, most_partial);
     scratch = partial_bytes(t) + static_cast<uint64_t>(3 * 4 * t.c);
   }
   void run(const op &o) override {
@@ -304,7 +367,7 @@ struct norm_backward : gpu_kernel {
     launch_blocks(d, t.grid(), dim3(threads_per_block), backward_partial<T, W, M, second>, a);
     launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(total_threads), backward_total<T>, a);
     backward_args<T> b = a;
-    b.t = make_tile(t.rows, t.c, lanes<T>, 8, 132 * 32);
+    b.t = make_tile(t.rows, t.c, lanes<T>, rows_a_thread, most_blocks);
     launch(d, b.t.grid(), dim3(threads_per_block), backward_write<T, W, M, second>, b);
   }
 };

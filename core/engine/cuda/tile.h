@@ -37,9 +37,10 @@ inline tile make_tile(int64_t rows, int64_t c, int pack_lanes, int64_t deep, int
   return t;
 }
 
-// most_partial bounds the blocks whose sums are kept; partial_bytes is what two sums of every
-// channel in every block take.
-constexpr int64_t most_partial = 1024;
+// most_partial bounds the blocks whose sums are kept: as many as run at once on a large GPU, by the registers
+// that their kernels take. So they begin and end together, and none is left to run alone. partial_bytes is
+// what two sums of every channel in every block take.
+constexpr int64_t most_partial = 132 * 3;
 inline uint64_t partial_bytes(const tile &t) { return static_cast<uint64_t>(t.down) * 2 * 4 * t.c; }
 
 #if defined(LB_EMU) || defined(__CUDACC__)
