@@ -56,13 +56,14 @@ func (b *Builder) DropoutStream() *Value {
 	if v := b.DroppedBy(); v != nil {
 		return v
 	}
-	return b.Input(dropoutStream, Shape{3}, TypeS32)
+	return b.Input(DropoutStream, Shape{3}, TypeS32)
 }
 
 // DroppedBy is what DropoutStream has declared, nil if nobody asked.
-func (b *Builder) DroppedBy() *Value { return b.graph.Input(dropoutStream) }
+func (b *Builder) DroppedBy() *Value { return b.graph.Input(DropoutStream) }
 
-const dropoutStream = "dropout_stream"
+// DropoutStream is the name of the input that dropout ops read.
+const DropoutStream = "dropout_stream"
 
 // mostDropout is how many elements have numbers: 2^32 blocks of four.
 const mostDropout = 1 << 34
