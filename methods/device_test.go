@@ -175,6 +175,14 @@ func TestLateDevice(t *testing.T) {
 			}
 		}
 	}
+	// The stream of dropout is read until a step's end, and by several lanes.
+	drops := tinyNetworks()[4]
+	want := bits(t, drops.session(t, enginetest.Open(t, "emu", engine.Options{}), "auglocal", core.StepOptions{}), false)
+	late := drops.session(t, enginetest.Open(t, "emu", engine.Options{Device: 6}), "auglocal", core.StepOptions{KeepInputs: true, Overlap: 2})
+	if late.Training.Stream == nil {
+		t.Fatalf("%s drops nothing", drops.network)
+	}
+	same(t, drops.network+", device 6", bits(t, late, true), want)
 }
 
 func same(t *testing.T, what string, got, want []uint32) {
