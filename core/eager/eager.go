@@ -228,8 +228,8 @@ func storages(g *graph.Graph) map[*graph.Value]*graph.Value {
 			// A sum overwrites what nobody has saved: a normalisation's or stochastic depth's
 			// result, or a gradient that nobody else is still to read.
 			root := roots[op.Operands[0]]
-			made := made[op.Operands[0]]
-			inPlace = made == graph.KindNormApply || made == graph.KindDropout
+			maker := made[op.Operands[0]]
+			inPlace = maker == graph.KindNormApply || maker == graph.KindDropout
 			if op.Phase == graph.PhaseBackward {
 				inPlace = last[root] <= i
 				for _, v := range aliases[root] {
