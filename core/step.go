@@ -35,6 +35,9 @@ type StepOptions struct {
 	// Augment has the device change the images of a training step; the loader leaves them
 	// as they are, and writes the random words instead.
 	Augment Augmentation
+	// Dropout has a training step drop what its units and heads say (model.Dropout, model.StochasticDepth);
+	// an evaluation never does.
+	Dropout bool
 	// Mixed has activations and their gradients in bf16; weights, statistics, losses and
 	// optimizer state stay f32 (passes.Mixed).
 	Mixed bool
@@ -60,6 +63,7 @@ type Step struct {
 	Labels       *graph.Value // input, s32 [N]
 	Words        *graph.Value // input, s32 [N 4], of StepOptions.Augment; else nil
 	LearningRate *graph.Value // input, f32 [1]; nil in an evaluation
+	Stream       *graph.Value // input, s32 [3], of dropout (graph.Builder.DropoutStream); nil if nothing is dropped
 	Losses       []ModuleLoss // in program order
 	// Probabilities are the head's, f32 [N C], which an evaluation leaves behind for the top-5 accuracy; nil in a
 	// training step, and where so few classes make it mean little.
@@ -100,6 +104,9 @@ func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
 		return nil, fmt.Errorf("overlap: got %d modules in flight with deferred updates, want early ones: a module is in flight until its update", o.Overlap)
 	}
 	b := graph.NewBuilder(true)
+	if o.Dropout {
+		b.EnableDropout()
+	}
 	s, x := begin(b, o)
 	s.LearningRate = b.Input("learning_rate", graph.Shape{1}, graph.TypeF32)
 	var deferred []func()
@@ -130,6 +137,7 @@ func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
 	for _, update := range deferred {
 		update()
 	}
+	s.Stream = b.DroppedBy()
 	return s.finish(b, o)
 }
 

@@ -34,7 +34,7 @@ func tinySession(t *testing.T, d engine.Device, method string, o core.StepOption
 	return tinyNetworks()[0].session(t, d, method, o)
 }
 
-// session trains the units under a method.
+// session trains the units under a method, with dropout.
 func (c tiny) session(t *testing.T, d engine.Device, method string, o core.StepOptions) *train.Session {
 	t.Helper()
 	n, err := networks.New(c.network, graph.Shape{8, 8, 3}, 3)
@@ -54,7 +54,7 @@ func (c tiny) session(t *testing.T, d engine.Device, method string, o core.StepO
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Batch, o.Image = 12, graph.Shape{8, 8, 3}
+	o.Batch, o.Image, o.Dropout = 12, graph.Shape{8, 8, 3}, true
 	o.Mean, o.Deviation = [4]float64{120, 120, 120}, [4]float64{60, 60, 60}
 	o.SGD = graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
 	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: o})
@@ -73,7 +73,7 @@ func (c tiny) session(t *testing.T, d engine.Device, method string, o core.StepO
 func bits(t *testing.T, s *train.Session, ahead bool) (out []uint32) {
 	t.Helper()
 	feed := func(step int) {
-		b := train.Batch{Images: make([]byte, 12*8*8*3), Labels: make([]int32, 12)}
+		b := train.Batch{Images: make([]byte, 12*8*8*3), Labels: make([]int32, 12), Seed: 5, Step: uint32(step)}
 		for i := range b.Images {
 			b.Images[i] = byte((i + step) * 2654435761 >> 13)
 		}
@@ -175,6 +175,14 @@ func TestLateDevice(t *testing.T) {
 			}
 		}
 	}
+	// The stream of dropout is read until a step's end, and by several lanes.
+	drops := tinyNetworks()[4]
+	want := bits(t, drops.session(t, enginetest.Open(t, "emu", engine.Options{}), "auglocal", core.StepOptions{}), false)
+	late := drops.session(t, enginetest.Open(t, "emu", engine.Options{Device: 6}), "auglocal", core.StepOptions{KeepInputs: true, Overlap: 2})
+	if late.Training.Stream == nil {
+		t.Fatalf("%s drops nothing", drops.network)
+	}
+	same(t, drops.network+", device 6", bits(t, late, true), want)
 }
 
 func same(t *testing.T, what string, got, want []uint32) {

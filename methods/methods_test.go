@@ -1,6 +1,7 @@
 package methods_test
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -27,12 +28,39 @@ func step(t *testing.T, network, method string, o methods.Options) *core.Step {
 		t.Fatal(err)
 	}
 	s, err := core.TrainingStep(stages, core.StepOptions{
-		Batch: 4, Image: n.Input, Mean: [4]float64{125.3, 123.0, 113.9}, Deviation: [4]float64{63.0, 62.1, 66.7},
+		Batch: 4, Image: n.Input, Dropout: true, Mean: [4]float64{125.3, 123.0, 113.9}, Deviation: [4]float64{63.0, 62.1, 66.7},
 		SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// TestAuxiliaryBlocksDrop: where AugLocal repeats the module's own unit, EfficientNet's blocks have a
+// residual sum, and stochastic depth at the rate of that unit: block i of 16 has 0.2 i / 16. Module m ends at
+// unit m, which is block m-1. The heads of auxiliary networks drop nothing.
+func TestAuxiliaryBlocksDrop(t *testing.T) {
+	s := step(t, "efficientnetb0", "auglocal", methods.Options{AuxDepth: 1, Selection: methods.SelectionRepetitive})
+	drops := map[int]int{} // auxiliary networks, by module
+	for _, op := range s.Graph.Ops {
+		if op.Kind != graph.KindDropout || op.Phase != graph.PhaseAuxiliary {
+			continue
+		}
+		drops[op.Module]++
+		want := 0.2 * float64(op.Module-1) / 16
+		if !op.Attr.Rows || math.Abs(op.Attr.Rate-want) > 1e-12 {
+			t.Errorf("%s: samples %v at %g, want samples at %g", op.Scope, op.Attr.Rows, op.Attr.Rate, want)
+		}
+	}
+	for m := range 15 {
+		want := 1
+		if m < 2 { // the stem, and the first block
+			want = 0
+		}
+		if drops[m] != want {
+			t.Errorf("the auxiliary network of module %d drops %d times, want %d", m, drops[m], want)
+		}
+	}
 }
 
 func trained(s *core.Step) (n int64) {

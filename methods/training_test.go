@@ -72,7 +72,10 @@ func trainSteps(t *testing.T, s *train.Session, steps int) (losses []float32) {
 	t.Helper()
 	for i := range steps {
 		images, labels := goldenBatch(3, i, 8)
-		out, err := s.Train(images, labels, 0.05)
+		if err := s.Feed(train.Batch{Images: images, Labels: labels, Seed: 3, Step: uint32(i)}, 0.05); err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.Step()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,13 +149,14 @@ func TestGradientIsolation(t *testing.T) {
 }
 
 // TestCheckpointEqualsBP wants the same bits after five steps, whatever the
-// segment, running statistics included.
+// segment, running statistics included. What is dropped is drawn again, and is the same.
 func TestCheckpointEqualsBP(t *testing.T) {
 	for network, segments := range map[string][]int{"resnet20": {0, 1, 4, 10}, "vgg11": {0, 2}, "efficientnetb0": {4}} {
-		bp := session(t, network, "bp", methods.Options{})
+		drops := core.StepOptions{Dropout: true}
+		bp := sessionWith(t, network, "bp", methods.Options{}, drops)
 		want := trainSteps(t, bp, 5)
 		for _, segment := range segments {
-			s := session(t, network, "checkpoint", methods.Options{Segment: segment})
+			s := sessionWith(t, network, "checkpoint", methods.Options{Segment: segment}, drops)
 			if got := trainSteps(t, s, 5); !sameBits(got, want) {
 				t.Errorf("%s, segment %d: losses %v, want %v", network, segment, got, want)
 			}
@@ -227,6 +231,35 @@ func TestTradingMemoryKeepsTheBits(t *testing.T) {
 			check(fmt.Sprintf("%d %%", percent), s)
 			if arena := s.Training.Layout.ArenaBytes(); arena > budget {
 				t.Errorf("%s in %d %%: the arena has %d bytes, want at most %d", m.Name, percent, arena, budget)
+			}
+		}
+	}
+}
+
+// TestDropoutAndTradingMemory: a dropout that the backward pass draws again, or whose result it makes
+// again, drops the same, step by step another, and only where it is asked for.
+func TestDropoutAndTradingMemory(t *testing.T) {
+	plain := sessionWith(t, "efficientnetb0", "bp", methods.Options{}, core.StepOptions{Dropout: true})
+	want := trainSteps(t, plain, 2)
+	if got := trainSteps(t, session(t, "efficientnetb0", "bp", methods.Options{}), 2); sameBits(got[:1], want[:1]) {
+		t.Errorf("losses %v without dropout as with it", got)
+	}
+	for name, trade := range map[string]core.StepOptions{"recompute": {RecomputeNorm: true}, "deferred": {DeferUpdates: true}, "budget": {}} {
+		trade.Dropout = true
+		budget := int64(0)
+		if name == "budget" {
+			budget = plain.Training.Layout.ArenaBytes() * 85 / 100
+		}
+		s, err := fittedSession(t, "efficientnetb0", "bp", methods.Options{}, trade, budget)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := trainSteps(t, s, 2); !sameBits(got, want) {
+			t.Errorf("%s: losses %v, want %v", name, got, want)
+		}
+		for _, v := range s.Persistent() {
+			if !sameBits(content(t, s, v), content(t, plain, plain.Training.Graph.Parameter(v.Name))) {
+				t.Errorf("%s: %s differs", name, v.Name)
 			}
 		}
 	}

@@ -158,6 +158,7 @@ func (b *built) stepOptions(spec results.Spec) core.StepOptions {
 			o.Augment = core.Augmentation{Pad: int64(a.Pad), Reflect: a.Border == datasets.BorderReflect, Flip: a.Flip}
 		}
 	}
+	o.Dropout = spec.Dropout == DropoutOn
 	o.Mixed = spec.Precision == PrecisionBF16
 	o.Overlap, _ = InFlight(spec)
 	copy(o.Mean[:], b.card.Mean)

@@ -44,6 +44,7 @@ type Request struct {
 	Mode, Coefficients          string // InfoPro; empty: softmax, and the published set
 	Segment                     int    // checkpoint; 0: about the root of the units
 	NoAugment                   bool
+	Dropout                     string  // on, or off; empty: on
 	Recompute                   string  // none, or norm: what the backward pass makes again
 	Update                      string  // early, or deferred to the end of the step
 	Budget                      int64   // bytes that the arena of a training step may have: activations are made again until it fits; 0: as it comes
@@ -162,6 +163,9 @@ func (r Request) check() error {
 			return fmt.Errorf("%s: got %q, want %s or %s", c.name, c.value, c.want[0], c.want[1])
 		}
 	}
+	if r.Dropout != "" && r.Dropout != DropoutOn && r.Dropout != DropoutOff {
+		return fmt.Errorf("dropout: got %q, want %s or %s", r.Dropout, DropoutOn, DropoutOff)
+	}
 	if r.Quirks != "" && r.Quirks != QuirksNone && r.Quirks != QuirksPaper {
 		return fmt.Errorf("quirks: got %q, want %s or %s", r.Quirks, QuirksNone, QuirksPaper)
 	}
@@ -278,6 +282,9 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 	b, err := stagesOf(spec)
 	if err != nil {
 		return spec, err
+	}
+	if b.network.Drops && r.Dropout != DropoutOff {
+		spec.Dropout = DropoutOn
 	}
 	return spec, r.checkOverlap(m, len(b.stages))
 }
@@ -447,6 +454,13 @@ const (
 
 // augmentNone in a spec leaves the images of training as they are.
 const augmentNone = "none"
+
+// Whether a network trains with its dropout and stochastic depth. A spec has the word on, or none: off, or
+// there is none in the network.
+const (
+	DropoutOn  = "on"
+	DropoutOff = "off"
+)
 
 // The precisions of a step.
 const (

@@ -68,6 +68,7 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "infopro-mode", "name", "softmax", "InfoPro's classification loss: softmax or contrast", word(&r.Mode))
 	define(f, "infopro-coefficients", "weights", "", "InfoPro's: a preset such as cifar10-resnet110-contrast-4, or a1,b1,a2,b2 (default: the published ones)", word(&r.Coefficients))
 	define(f, "segment", "units", "0", "units that checkpoint recomputes together; 0: about the root of their number", one(&r.Segment, number(0, math.MaxInt32)))
+	define(f, "dropout", "name", "on", "dropout and stochastic depth in training, of networks that have them (vgg for large images, mobilenetv2, efficientnetb0): on or off", word(&r.Dropout))
 	define(f, "recompute", "name", "none", "norm: the backward pass makes the results of normalisations again; the same bits, less memory", word(&r.Recompute))
 	define(f, "budget", "size", "", "make activations again in the backward pass, as few as it takes for the arena of the step to have at most this size: 512MiB; the same bits", one(&r.Budget, size))
 	define(f, "update", "name", "early", "deferred: keep all gradients until one update ends the step, as eager frameworks do", word(&r.Update))

@@ -176,6 +176,8 @@ func gradientRule(k graph.Kind) func(*walk, *graph.Op) {
 		return linear
 	case graph.KindGate:
 		return gate
+	case graph.KindDropout:
+		return dropout
 	case graph.KindUpsample:
 		return upsample
 	case graph.KindDeviation:

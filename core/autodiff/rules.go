@@ -74,6 +74,12 @@ func gate(w *walk, op *graph.Op) {
 	w.give(op.Operands[1], dz)
 }
 
+func dropout(w *walk, op *graph.Op) {
+	if w.wants(op.Operands[0]) {
+		w.give(op.Operands[0], w.b.DropoutBackward(op, w.gradients[op.Results[0]]))
+	}
+}
+
 func upsample(w *walk, op *graph.Op) {
 	if w.wants(op.Operands[0]) {
 		w.give(op.Operands[0], w.b.UpsampleBackward(op, w.gradients[op.Results[0]]))

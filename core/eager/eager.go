@@ -12,6 +12,9 @@
 //     gradients that meet, unless the first is still to be read elsewhere.
 //   - The gradient of a parameter lives until the update at the end, and momentum
 //     for ever: the step is not the first.
+//   - Dropout saves its mask, a byte an element, and stochastic depth its factors, an f32 a
+//     sample, from the forward to the backward pass; neither saves its operand. The generator's
+//     state is not the device's.
 //   - Images are f32, labels 64 bits wide; both stay for the whole step.
 //
 // Scratch memory of kernels is not in it: which kernel a framework takes is settled
@@ -66,7 +69,10 @@ type event struct {
 }
 
 // lifetime is the ops at which a storage is made and last needed.
-type lifetime struct{ from, to int }
+type lifetime struct {
+	from, to int
+	bytes    int64
+}
 
 // trace lists the allocations of a step in order: first what outlives it. Temporary
 // is what an op holds for itself, in bytes.
@@ -74,19 +80,24 @@ func trace(g *graph.Graph, temporary func(*graph.Op) int64) []event {
 	roots := storages(g)
 	ends := nodeEnds(g)
 	lives := map[*graph.Value]*lifetime{}
-	var order []*graph.Value
+	masks := map[int64]*lifetime{} // of dropout, by salt
+	var order []*lifetime
+	begin := func(at int, bytes int64) *lifetime {
+		l := &lifetime{from: at, to: at, bytes: bytes}
+		order = append(order, l)
+		return l
+	}
 	touch := func(v *graph.Value, at int) {
 		root := roots[v]
 		l := lives[root]
 		if l == nil {
-			l = &lifetime{from: at, to: at}
+			l = begin(at, size(root))
 			lives[root] = l
-			order = append(order, root)
 		}
 		l.to = max(l.to, at)
 	}
 	for _, v := range g.Values {
-		if v.Category.Persistent() || v.Category == graph.CategoryInput {
+		if (v.Category.Persistent() || v.Category == graph.CategoryInput) && v.Name != graph.DropoutStream {
 			touch(v, -1)
 			lives[roots[v]].to = len(g.Ops)
 		}
@@ -98,7 +109,16 @@ func trace(g *graph.Graph, temporary func(*graph.Op) int64) []event {
 				lives[roots[v]].to = len(g.Ops)
 			}
 		}
-		for _, v := range op.Operands {
+		operands := op.Operands
+		if op.Kind == graph.KindDropout {
+			operands = operands[:1] // not the stream
+			if op.Results[0].Category == graph.CategoryGradient {
+				masks[op.Attr.Salt].to = i
+			} else {
+				masks[op.Attr.Salt] = begin(i, maskBytes(op))
+			}
+		}
+		for _, v := range operands {
 			if v != nil {
 				touch(v, ends[i])
 			}
@@ -106,10 +126,9 @@ func trace(g *graph.Graph, temporary func(*graph.Op) int64) []event {
 	}
 	starts, stops := make([][]int, len(g.Ops)+1), make([][]int, len(g.Ops)+1)
 	var events []event
-	for i, v := range order {
-		l := lives[v]
+	for i, l := range order {
 		if l.from < 0 {
-			events = append(events, event{i, size(v)})
+			events = append(events, event{i, l.bytes})
 			continue
 		}
 		starts[l.from] = append(starts[l.from], i)
@@ -117,13 +136,13 @@ func trace(g *graph.Graph, temporary func(*graph.Op) int64) []event {
 	}
 	for op := range g.Ops {
 		for _, i := range starts[op] {
-			events = append(events, event{i, size(order[i])})
+			events = append(events, event{i, order[i].bytes})
 		}
 		if n := temporary(g.Ops[op]); n > 0 {
 			events = append(events, event{len(order), n}, event{len(order), -n})
 		}
 		for _, i := range stops[op] {
-			events = append(events, event{i, -size(order[i])})
+			events = append(events, event{i, -order[i].bytes})
 		}
 	}
 	return events
@@ -136,6 +155,15 @@ func temporaryBytes(op *graph.Op) int64 {
 		return op.Results[0].Bytes()
 	}
 	return 0
+}
+
+// maskBytes is what a dropout op keeps for its gradient.
+func maskBytes(op *graph.Op) int64 {
+	x := op.Operands[0].Shape
+	if op.Attr.Rows {
+		return 4 * x[0]
+	}
+	return x.Elements()
 }
 
 // searchBytes estimates the largest workspace that a search over cuDNN's algorithms
@@ -197,10 +225,11 @@ func storages(g *graph.Graph) map[*graph.Value]*graph.Value {
 		}
 		inPlace := op.Kind == graph.KindReLU
 		if op.Kind == graph.KindAdd {
-			// A sum overwrites what nobody has saved: a normalisation's result, or a
-			// gradient that nobody else is still to read.
+			// A sum overwrites what nobody has saved: a normalisation's or stochastic depth's
+			// result, or a gradient that nobody else is still to read.
 			root := roots[op.Operands[0]]
-			inPlace = made[op.Operands[0]] == graph.KindNormApply
+			maker := made[op.Operands[0]]
+			inPlace = maker == graph.KindNormApply || maker == graph.KindDropout
 			if op.Phase == graph.PhaseBackward {
 				inPlace = last[root] <= i
 				for _, v := range aliases[root] {

@@ -10,6 +10,7 @@ import (
 	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/core/eager"
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/suite/networks"
 )
@@ -64,6 +65,40 @@ func TestLiveBytes(t *testing.T) {
 		}
 		if got.AllocatedBytes < got.RequestedBytes || got.ReservedBytes < got.AllocatedBytes {
 			t.Errorf("%s: %+v, want requested, allocated and reserved in that order", method, got)
+		}
+	}
+}
+
+// TestDropoutMasks counts by hand a linear layer of 1000 features, dropout, and a linear layer of 10
+// classes, for 8 samples of one number. The peak is in the backward pass of the second: weights and
+// momentum (88,000 bytes), images, normalised too (64), labels (64), rate (4), the result of the dropout
+// (32,000) and its gradient (32,000), the gradients of the logits (320) and of the weight (40,000); and
+// the mask. The operand of the dropout is dead.
+func TestDropoutMasks(t *testing.T) {
+	const rest = 88000 + 64 + 64 + 4 + 32000 + 32000 + 320 + 40000
+	for _, c := range []struct {
+		name  string
+		drops func(*graph.Builder, string, *graph.Value, float64) *graph.Value
+		rate  float64
+		want  int64
+	}{
+		{"none", model.Dropout, 0, rest},
+		{"a byte an element", model.Dropout, 0.5, rest + 8000},
+		{"an f32 a sample", model.StochasticDepth, 0.5, rest + 32},
+	} {
+		first := model.Unit{Name: "first", Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
+			return model.LinearWithoutBias(b, "fc", x, 1000)
+		}}
+		s, err := core.TrainingStep([]model.Stage{{Units: []model.Unit{first}, Classifier: true,
+			Losses: func(b *graph.Builder, x *graph.Value, batch model.Batch) []model.Term {
+				return []model.Term{model.CrossEntropy(b, model.LinearWithoutBias(b, "last", c.drops(b, "drop", x, c.rate), 10), batch)}
+			}}},
+			core.StepOptions{Batch: 8, Image: graph.Shape{1, 1, 1}, Deviation: [4]float64{1}, Eager: true, Dropout: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := eager.Predict(s.Graph).RequestedBytes; got != c.want {
+			t.Errorf("%s: got %d bytes, want %d", c.name, got, c.want)
 		}
 	}
 }

@@ -83,7 +83,9 @@ func (b *blob) attributes(a graph.Attributes) {
 		b.flag(x)
 	}
 	b.i64(a.Classes)
-	for _, x := range []float64{a.Epsilon, a.Momentum, a.WeightDecay, a.Scale, a.Temperature} {
+	b.flag(a.Rows)
+	b.i64(a.Salt)
+	for _, x := range []float64{a.Epsilon, a.Momentum, a.WeightDecay, a.Scale, a.Temperature, a.Rate} {
 		b.f64(x)
 	}
 	for _, list := range [][4]float64{a.Mean, a.Deviation} {

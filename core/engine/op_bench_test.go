@@ -121,6 +121,12 @@ func families(element graph.ElementType) []family {
 		{"norm_backward_residual", func(b *builder, s ...int64) { backward(b, s, graph.ActivationReLU, true) }, 7},
 		{"relu", func(b *builder, s ...int64) { b.ReLU(tensor(b, "x", s)) }, 2},
 		{"add", func(b *builder, s ...int64) { b.Add(tensor(b, "x", s), tensor(b, "y", s)) }, 3},
+		{"dropout", func(b *builder, s ...int64) {
+			b.Dropout(tensor(b, "x", s), b.Input("stream", graph.Shape{3}, graph.TypeS32), graph.DropoutOptions{Rate: 0.5})
+		}, 2},
+		{"dropout_samples", func(b *builder, s ...int64) {
+			b.Dropout(tensor(b, "x", s), b.Input("stream", graph.Shape{3}, graph.TypeS32), graph.DropoutOptions{Rate: 0.5, Rows: true})
+		}, 2},
 		{"max_pool", func(b *builder, s ...int64) { b.MaxPool(tensor(b, "x", s), window) }, 1.3125},
 		{"max_pool_backward", func(b *builder, s ...int64) {
 			b.MaxPool(tensor(b, "x", s), window)

@@ -16,14 +16,16 @@ type Builder struct {
 	module   int
 	phase    Phase
 	training bool
+	drops    bool
 	names    map[string]int
+	salts    map[uint32]string // of dropout ops, with their scopes
 }
 
 // NewBuilder returns an empty builder. Training says whether normalisation
 // uses the batch's statistics (and saves what backward needs) or the running
 // ones.
 func NewBuilder(training bool) *Builder {
-	return &Builder{module: NoModule, training: training, names: map[string]int{}}
+	return &Builder{module: NoModule, training: training, names: map[string]int{}, salts: map[uint32]string{}}
 }
 
 // Training reports whether the program being written is a training step.

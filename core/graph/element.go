@@ -27,7 +27,7 @@ func (k Kind) tensor(role string) bool {
 func (op *Op) OperandTypes(i int) []ElementType {
 	role := op.Kind.Roles()[i]
 	switch {
-	case role == "labels" || role == "words":
+	case role == "labels" || role == "words" || role == "stream":
 		return []ElementType{TypeS32}
 	case role == "index" || role == "images" || op.Kind == KindNormalizeImage:
 		return []ElementType{TypeU8}

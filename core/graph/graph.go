@@ -202,12 +202,15 @@ type Attributes struct {
 	Nesterov     bool       // sgd
 	Reflect      bool       // augment: the border mirrors the image, else it is zero
 	Flip         bool       // augment: half of the images are mirrored
+	Rows         bool       // dropout: of whole samples
+	Salt         int64      // dropout: its own part of the stream, 32 bits
 	Epsilon      float64    // added to the variance
 	Momentum     float64    // of running statistics; of sgd
 	WeightDecay  float64    // sgd
 	Scale        float64    // weight of a loss in the sum of its module
 	Classes      int64      // similarity: how many there are
 	Temperature  float64    // contrast: divides the products of features
+	Rate         float64    // dropout: the share that is dropped
 	Mean         [4]float64 // normalize_image, by channel, in 0..255
 	Deviation    [4]float64 // normalize_image, by channel, in 0..255
 	// Element is the type of the result where the operands leave it open, f32 or bf16:

@@ -50,6 +50,7 @@ const (
 	KindSiLUBackward
 	KindGate
 	KindGateBackward
+	KindDropout
 	kindCount
 )
 
@@ -106,6 +107,8 @@ func (k Kind) rule() rule {
 		return updateRule(k)
 	case KindGate, KindGateBackward:
 		return gateRule(k)
+	case KindDropout:
+		return dropoutRule()
 	case KindUpsample, KindUpsampleBackward:
 		return upsampleRule(k)
 	case KindBinaryCrossEntropy, KindBinaryCrossEntropyBackward:

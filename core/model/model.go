@@ -29,6 +29,8 @@ type Network struct {
 	Input   graph.Shape // height, width, channels of one sample
 	Classes int64
 	Units   []Unit
+	// Drops says that the network has dropout or stochastic depth: its training can do with and without.
+	Drops bool
 	// Head writes the classifier on the result of the last unit, [N H W C]: logits [N Classes].
 	Head func(b *graph.Builder, x *graph.Value) *graph.Value
 	// Block makes a fresh unit for an auxiliary network, of the kind and the width of a
@@ -114,6 +116,27 @@ func Norm(b *graph.Builder, name string, x *graph.Value) (y *graph.Value) {
 		y = b.NormApply(x, mean, variance, gamma, beta, NormEpsilon)
 	})
 	return y
+}
+
+// Dropout writes dropout of the rate in scope name, where a training step has it; else it returns x.
+func Dropout(b *graph.Builder, name string, x *graph.Value, rate float64) *graph.Value {
+	return drop(b, name, x, graph.DropoutOptions{Rate: rate})
+}
+
+// StochasticDepth is Dropout of whole samples: of the branch of a residual block, in front of the sum
+// (Huang et al., 2016).
+func StochasticDepth(b *graph.Builder, name string, x *graph.Value, rate float64) *graph.Value {
+	return drop(b, name, x, graph.DropoutOptions{Rate: rate, Rows: true})
+}
+
+func drop(b *graph.Builder, name string, x *graph.Value, o graph.DropoutOptions) *graph.Value {
+	if o.Rate == 0 {
+		return x
+	}
+	if stream := b.DropoutStream(); stream != nil {
+		b.In(name, func() { x = b.Dropout(x, stream, o) })
+	}
+	return x
 }
 
 // Linear writes a linear layer with bias in scope name, both drawn from

@@ -116,7 +116,7 @@ func terms(op *graph.Op, result int) int64 {
 	switch op.Kind {
 	case graph.KindReLU, graph.KindReLUBackward, graph.KindDetach, graph.KindMaxPool, graph.KindAugment, graph.KindCast:
 		return 0
-	case graph.KindAdd:
+	case graph.KindAdd, graph.KindDropout:
 		return 1
 	case graph.KindNormalizeImage, graph.KindCrossEntropyBackward, graph.KindSGD, graph.KindAverage:
 		return 4 // a few roundings, no sum

@@ -54,7 +54,7 @@ func Gradients() []GradientCase {
 			out = append(out, GradientCase{"norm: " + s.String(), s.derivative})
 		}
 	}
-	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients(), gateGradients())
+	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients(), gateGradients(), dropoutGradients())
 }
 
 // smallConvolutions are shapes whose every element can be moved.

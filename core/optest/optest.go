@@ -39,7 +39,7 @@ type Case struct {
 // Cases returns the table, by family, and behind it the cases in bf16.
 func Cases() []Case {
 	all := slices.Concat(convCases(), normCases(), elementwiseCases(), poolCases(), linearCases(), lossCases(), updateCases(),
-		upsampleCases(), reconstructionCases(), deviationCases(), pairCases(), gateCases())
+		upsampleCases(), reconstructionCases(), deviationCases(), pairCases(), gateCases(), dropoutCases())
 	return slices.Concat(all, castCases(), narrowed(all))
 }
 

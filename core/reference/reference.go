@@ -112,6 +112,8 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return gate, true
 	case graph.KindGateBackward:
 		return gateBackward, true
+	case graph.KindDropout:
+		return dropout, true
 	case graph.KindAdd:
 		return add, true
 	case graph.KindDetach, graph.KindCast:

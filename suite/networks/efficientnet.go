@@ -8,22 +8,29 @@ import (
 	"github.com/localbench/localbench/core/model"
 )
 
-// efficientNet is EfficientNet-B0 (Tan and Le, 2019), as torchvision has it, but without dropout
-// and stochastic depth: a stem of 32 channels and 16 inverted residuals with
+// Constants of EfficientNet-B0: block i of all has stochastic depth of the rate efficientDepth * i / efficientBlocks.
+const (
+	efficientDepth  = 0.2
+	efficientBlocks = 16
+)
+
+// efficientNet is EfficientNet-B0 (Tan and Le, 2019), as torchvision has it: a stem of 32 channels and 16 inverted residuals with
 // squeeze-and-excitation, each a unit, as the program of AugLocal counts them. The 1x1
-// convolution to 1280 channels belongs to the head. All activations are SiLU, and the names
-// of all state are torchvision's. For small images the stem and the second stage have a
+// convolution to 1280 channels belongs to the head, and so does dropout in front of the last layer. A
+// block with a residual sum has stochastic depth, of a rate that rises with its number. All activations
+// are SiLU, and the names of all state are torchvision's. For small images the stem and the second stage have a
 // stride of 1, see small.
 func efficientNet(name string, image graph.Shape, classes int64) *model.Network {
-	kernels := map[string]int64{"0.0": 3} // by place
-	n := &model.Network{Name: name, Input: image, Classes: classes,
+	kernels, rates := map[string]int64{"0.0": 3}, map[string]float64{} // by place
+	n := &model.Network{Name: name, Input: image, Classes: classes, Drops: true,
 		Head: func(b *graph.Builder, x *graph.Value) *graph.Value {
 			b.In("features.8", func() { x = b.SiLU(model.Norm(b, "1", model.Conv(b, "0", x, 1280, 1, 1))) })
 			start := graph.Weight{Init: graph.InitUniform, Scale: 1 / math.Sqrt(float64(classes))}
-			return model.LinearWith(b, "classifier.1", b.AdaptiveAveragePool(x, 1, 1), classes, start)
+			x = model.Dropout(b, "classifier.0", b.AdaptiveAveragePool(x, 1, 1), narrowDropout)
+			return model.LinearWith(b, "classifier.1", x, classes, start)
 		},
 		Block: func(name string, like model.Unit, stride int64) model.Unit {
-			return squeezedResidual(name, 6, kernels[like.Place], like.Width, stride)
+			return squeezedResidual(name, 6, kernels[like.Place], like.Width, stride, rates[like.Place])
 		}}
 	first := int64(2) // the strides that small images do without
 	if small(image) {
@@ -42,9 +49,10 @@ func efficientNet(name string, image graph.Shape, classes int64) *model.Network 
 			if i == 0 {
 				stride = s.stride
 			}
-			u := squeezedResidual(fmt.Sprintf("features.%d.%d", stage+1, i), s.expansion, s.kernel, s.width, stride)
+			rate := efficientDepth * float64(len(n.Units)-1) / efficientBlocks
+			u := squeezedResidual(fmt.Sprintf("features.%d.%d", stage+1, i), s.expansion, s.kernel, s.width, stride, rate)
 			u.Place = fmt.Sprintf("%d.%d", stage+1, i)
-			kernels[u.Place] = s.kernel
+			kernels[u.Place], rates[u.Place] = s.kernel, rate
 			n.Units = append(n.Units, u)
 		}
 	}
@@ -52,8 +60,9 @@ func efficientNet(name string, image graph.Shape, classes int64) *model.Network 
 }
 
 // squeezedResidual is invertedResidual with SiLU, a kernel of any size, and
-// squeeze-and-excitation behind the depthwise convolution, with a quarter of the input's channels.
-func squeezedResidual(name string, expansion, kernel, width, stride int64) model.Unit {
+// squeeze-and-excitation behind the depthwise convolution, with a quarter of the input's channels. In front
+// of the sum is stochastic depth of the rate.
+func squeezedResidual(name string, expansion, kernel, width, stride int64, rate float64) model.Unit {
 	return model.Unit{Name: name, Width: width, Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
 		in := model.Channels(x)
 		inner, y, at := expansion*in, x, 0
@@ -73,7 +82,7 @@ func squeezedResidual(name string, expansion, kernel, width, stride int64) model
 		})
 		layer(func() { y = model.Norm(b, "1", model.Conv(b, "0", y, width, 1, 1)) })
 		if stride == 1 && in == width {
-			y = b.Add(y, x)
+			y = b.Add(model.StochasticDepth(b, "stochastic_depth", y, rate), x)
 		}
 		return y
 	}}

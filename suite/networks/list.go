@@ -50,6 +50,9 @@ func List() []Entry {
 // narrowStart is how the heads of several networks begin: normal(0, 0.01).
 func narrowStart() graph.Weight { return graph.Weight{Init: graph.InitNormal, Scale: 0.01} }
 
+// narrowDropout is the rate of dropout in front of the last layer of the networks with inverted residuals.
+const narrowDropout = 0.2
+
 // small says whether networks for ImageNet take the form for small images.
 func small(image graph.Shape) bool { return model.Small(image) }
 

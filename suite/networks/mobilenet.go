@@ -9,13 +9,14 @@ import (
 
 // mobileNet is MobileNetV2 (Sandler et al., 2018), as torchvision has it: a stem of 32
 // channels, 17 inverted residuals, a 1x1 convolution to 1280 channels; each is a unit.
-// All activations are ReLU6, the head is a linear layer without dropout, and the names of all
+// All activations are ReLU6, the head is a linear layer behind dropout, and the names of all
 // state are torchvision's. For small images the stem and the second stage have a stride
 // of 1, see small.
 func mobileNet(name string, image graph.Shape, classes int64) *model.Network {
-	n := &model.Network{Name: name, Input: image, Classes: classes,
+	n := &model.Network{Name: name, Input: image, Classes: classes, Drops: true,
 		Head: func(b *graph.Builder, x *graph.Value) *graph.Value {
-			return model.LinearWith(b, "classifier.1", b.AdaptiveAveragePool(x, 1, 1), classes, narrowStart())
+			x = model.Dropout(b, "classifier.0", b.AdaptiveAveragePool(x, 1, 1), narrowDropout)
+			return model.LinearWith(b, "classifier.1", x, classes, narrowStart())
 		},
 		Block: func(name string, like model.Unit, stride int64) model.Unit {
 			if like.Place == "8.0" {

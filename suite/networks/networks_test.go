@@ -46,10 +46,9 @@ func readGolden(t *testing.T) (g golden) {
 	return g
 }
 
-// build writes the forward pass of a network up to its logits.
-func build(t *testing.T, n *model.Network, batch int64, training bool) (g *graph.Graph, images, logits *graph.Value) {
+// build writes the forward pass of a network up to its logits with an empty builder.
+func build(t *testing.T, b *graph.Builder, n *model.Network, batch int64) (g *graph.Graph, images, logits *graph.Value) {
 	t.Helper()
-	b := graph.NewBuilder(training)
 	images = b.Input("images", append(graph.Shape{batch}, n.Input...), graph.TypeU8)
 	x := b.NormalizeImage(images, [4]float64{120, 120, 120}, [4]float64{60, 60, 60})
 	for _, u := range n.Units {
@@ -79,7 +78,7 @@ func TestTensors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g, _, _ := build(t, n, 2, true)
+		g, _, _ := build(t, graph.NewBuilder(true), n, 2)
 		var parameters int64
 		var tensors []string
 		for _, v := range g.Values {
@@ -165,7 +164,7 @@ func TestLogits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g, images, logits := build(t, n, 2, training)
+			g, images, logits := build(t, graph.NewBuilder(training), n, 2)
 			p, err := core.Compile(d, &core.Step{Graph: g}, nil)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
@@ -175,7 +174,7 @@ func TestLogits(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 			fill(t, p)
-			pixels := pixelsOf(images.Shape.Elements())
+			pixels := pixelsOf(images.Shape.Elements(), 7)
 			got := make([]float32, logits.Shape.Elements())
 			for _, err := range []error{p.Write(images, pixels), p.Run(0, len(g.Ops)), p.Read(logits, got)} {
 				if err != nil {
@@ -201,9 +200,9 @@ func TestLogits(t *testing.T) {
 }
 
 // pixelsOf are the images of the script.
-func pixelsOf(count int64) []byte {
+func pixelsOf(count, salt int64) []byte {
 	pixels := make([]byte, count)
-	for i, x := range formula(count, 7) {
+	for i, x := range formula(count, salt) {
 		pixels[i] = byte((x + 1) * 128)
 	}
 	return pixels
@@ -251,7 +250,7 @@ func TestGradients(t *testing.T) {
 		if len(parameters) != len(want.Gradients) {
 			t.Fatalf("%s: %d parameters, want %d", want.Network, len(parameters), len(want.Gradients))
 		}
-		if _, err := s.Train(pixelsOf(2*want.Side*want.Side*3), []int32{0, 1}, rate); err != nil {
+		if _, err := s.Train(pixelsOf(2*want.Side*want.Side*3, 7), []int32{0, 1}, rate); err != nil {
 			t.Fatal(err)
 		}
 		worst := 0.0

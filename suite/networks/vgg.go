@@ -12,6 +12,7 @@ const (
 	vggHidden    = 4096 // of each hidden layer of the head
 	vggSide      = 7    // of the map that the head flattens
 	vggAuxiliary = 512  // features of AugLocal's classifier, and of its hidden layers
+	vggDropout   = 0.5  // behind the hidden layers of the head
 )
 
 // vgg returns the maker of the VGG networks with batch normalisation (Simonyan and
@@ -22,12 +23,12 @@ const (
 // last pool is the head's.
 //
 // The head is that of torchvision and of AugLocal's program: the map averaged to
-// 7x7, two hidden layers of 4096, but without dropout. For small images it is a global
+// 7x7, two hidden layers of 4096, with dropout of a half behind each. For small images it is a global
 // average pool and one linear layer, the usual form for CIFAR: no program of the papers
-// for them is public. All state that both forms have is named as in torchvision.
+// for them is public, and there is no dropout in it. All state that both forms have is named as in torchvision.
 func vgg(layers ...int) func(string, graph.Shape, int64) *model.Network {
 	return func(name string, image graph.Shape, classes int64) *model.Network {
-		n := &model.Network{Name: name, Input: image, Classes: classes,
+		n := &model.Network{Name: name, Input: image, Classes: classes, Drops: !small(image),
 			Head: vggHead(classes), AuxiliaryHead: vggAuxiliaryHead(classes), Block: vggBlock}
 		if small(image) {
 			n.Head = func(b *graph.Builder, x *graph.Value) *graph.Value {
@@ -87,8 +88,9 @@ func vggHead(classes int64) func(*graph.Builder, *graph.Value) *graph.Value {
 		if b.Err() == nil && (x.Shape[1] != vggSide || x.Shape[2] != vggSide) {
 			x = b.AdaptiveAveragePool(x, vggSide, vggSide)
 		}
-		for _, layer := range []string{"classifier.0", "classifier.3"} {
-			x = b.ReLU(model.LinearWith(b, layer, x, vggHidden, narrowStart()))
+		for _, layer := range []int{0, 3} {
+			x = b.ReLU(model.LinearWith(b, fmt.Sprint("classifier.", layer), x, vggHidden, narrowStart()))
+			x = model.Dropout(b, fmt.Sprint("classifier.", layer+2), x, vggDropout)
 		}
 		return model.LinearWith(b, "classifier.6", x, classes, narrowStart())
 	}

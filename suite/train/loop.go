@@ -280,7 +280,9 @@ func (r *runner) feed(ctx context.Context, rate float64) (int, error) {
 		return 0, err
 	}
 	defer r.train.Release(batch)
-	return batch.N, r.session.Feed(Batch{Images: batch.Images, Labels: batch.Labels, Words: batch.Words}, rate)
+	step := (r.report.Progress.Epoch-1)*r.train.Batches() + batch.Index // of the run
+	return batch.N, r.session.Feed(Batch{Images: batch.Images, Labels: batch.Labels, Words: batch.Words,
+		Seed: r.options.Seed, Step: uint32(step)}, rate)
 }
 
 // measure notes the times of a step; waited is what waiting for the loader and copying took. The first step of a process and partial

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,13 @@ type bench struct {
 
 func newBench(t *testing.T, state string, ahead bool) *bench {
 	t.Helper()
+	return benchOf(t, "resnet20", "auglocal", state, ahead)
+}
+
+// benchOf is newBench of a network under a method, with its dropout; of MobileNetV2 it has the first two
+// units and the head.
+func benchOf(t *testing.T, network, method, state string, ahead bool) *bench {
+	t.Helper()
 	entry, err := datasets.Find("synthetic")
 	if err != nil {
 		t.Fatal(err)
@@ -35,11 +43,14 @@ func newBench(t *testing.T, state string, ahead bool) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := networks.New("resnet20", graph.Shape{32, 32, 3}, 10)
+	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := methods.Find("auglocal")
+	if network == "mobilenetv2" {
+		n.Units = n.Units[:2]
+	}
+	m, err := methods.Find(method)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +63,7 @@ func newBench(t *testing.T, state string, ahead bool) *bench {
 		t.Fatal(err)
 	}
 	o := train.SessionOptions{Stages: stages, Evaluation: true, TrainTail: train.Tail(72, 16), TestTail: train.Tail(40, 16), ValTail: 4,
-		Step: core.StepOptions{Batch: 16, Image: n.Input, SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}}
+		Step: core.StepOptions{Batch: 16, Image: n.Input, Dropout: true, SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}}
 	copy(o.Step.Mean[:], data.Mean)
 	copy(o.Step.Deviation[:], data.Std)
 	if ahead {
@@ -86,15 +97,17 @@ func (b *bench) content(t *testing.T) map[string][]float32 {
 // TestResumeGivesTheSameBits interrupts a run in the middle of an epoch, and
 // again at an epoch's end, each time goes on in a fresh session, and wants every
 // weight, running statistic, momentum and figure of the uninterrupted run. So does a session
-// that is fed while a step runs and whose device changes the images.
+// that is fed while a step runs and whose device changes the images. MobileNetV2 has dropout: what a
+// step drops is the same behind an interruption.
 func TestResumeGivesTheSameBits(t *testing.T) {
 	for _, ahead := range []bool{false, true} {
-		t.Run(fmt.Sprint("ahead ", ahead), func(t *testing.T) { testResume(t, ahead) })
+		t.Run(fmt.Sprint("ahead ", ahead), func(t *testing.T) { testResume(t, "resnet20", "auglocal", ahead) })
+		t.Run(fmt.Sprint("with dropout, ahead ", ahead), func(t *testing.T) { testResume(t, "mobilenetv2", "bp", ahead) })
 	}
 }
 
-func testResume(t *testing.T, ahead bool) {
-	whole := newBench(t, "", false)
+func testResume(t *testing.T, network, method string, ahead bool) {
+	whole := benchOf(t, network, method, "", false)
 	want, err := train.Run(context.Background(), whole.session, whole.options)
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +119,7 @@ func testResume(t *testing.T, ahead bool) {
 		func(k train.Tick) bool { return k.Finished != nil && k.Epoch == 2 },
 		func(train.Tick) bool { return false },
 	} {
-		b := newBench(t, state, ahead)
+		b := benchOf(t, network, method, state, ahead)
 		ctx, cancel := context.WithCancel(context.Background())
 		b.options.Resume = true
 		b.options.On = func(k train.Tick) {
@@ -141,8 +154,45 @@ func testResume(t *testing.T, ahead bool) {
 			t.Errorf("epoch %d: loss %v top-1 %v, want %v %v", i+1, *got.Epochs[i].TrainLoss, *got.Epochs[i].TestTop1, *want.Epochs[i].TrainLoss, *want.Epochs[i].TestTop1)
 		}
 	}
-	if len(want.Epochs[0].ModuleLosses) != 8 {
+	if len(want.Epochs[0].ModuleLosses) != 8 && method == "auglocal" {
 		t.Errorf("%d module losses, want 8: ten units, the last three in one module", len(want.Epochs[0].ModuleLosses))
+	}
+}
+
+// TestStepsDropOthers reads what the next step is fed with while one is noted: the run's seed, and the
+// number of the step over all epochs, also where a run goes on in the middle of one. An epoch has four full
+// batches and one of another size, which has a program of its own.
+func TestStepsDropOthers(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state.safetensors")
+	looked := 0
+	for _, stop := range []int{7, 0} {
+		b := benchOf(t, "mobilenetv2", "bp", state, true)
+		b.options.Resume, b.options.Seed = true, 5<<32+1<<31+3
+		ctx, cancel := context.WithCancel(context.Background())
+		b.options.On = func(k train.Tick) {
+			step := 5*(k.Epoch-1) + k.Step // the next: they are counted from 0
+			if k.Finished != nil || k.Step > 3 || ctx.Err() != nil {
+				return
+			}
+			if step == stop {
+				cancel()
+			}
+			looked++
+			words := make([]int32, 3)
+			if err := b.session.Training.Read(b.session.Training.Stream, words); err != nil {
+				t.Error(err)
+			}
+			if want := []int32{math.MinInt32 + 3, 5, int32(step)}; !slices.Equal(words, want) {
+				t.Errorf("step %d is fed with %v, want %v", step, words, want)
+			}
+		}
+		if _, err := train.Run(ctx, b.session, b.options); err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		cancel()
+	}
+	if looked != 8 {
+		t.Errorf("%d steps were looked at, want 8", looked)
 	}
 }
 

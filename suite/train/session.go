@@ -192,9 +192,12 @@ type Batch struct {
 	Images []byte  // [N H W C]
 	Labels []int32 // [N]
 	Words  []int32 // [N 4]
+	// Seed and Step choose what the step drops: a step of the same ones drops the same.
+	Seed uint64
+	Step uint32
 }
 
-// Train runs one training step on the batch.
+// Train runs one training step on the batch, which drops what step 0 of seed 0 does.
 func (s *Session) Train(images []byte, labels []int32, learningRate float64) (Outcome, error) {
 	if err := s.Feed(Batch{Images: images, Labels: labels}, learningRate); err != nil {
 		return Outcome{}, err
@@ -222,6 +225,11 @@ func (s *Session) Feed(b Batch, learningRate float64) error {
 	}
 	if err := p.Write(p.Labels, b.Labels); err != nil {
 		return err
+	}
+	if p.Stream != nil {
+		if err := p.Write(p.Stream, []int32{int32(uint32(b.Seed)), int32(b.Seed >> 32), int32(b.Step)}); err != nil {
+			return err
+		}
 	}
 	s.fed = p
 	return p.Write(p.LearningRate, []float32{float32(learningRate)})

@@ -54,7 +54,7 @@ struct gpu : device {
   void eager(program &, uint64_t first, uint64_t last, int32_t &at, std::vector<double> *seconds);
   cudaGraphExec_t capture(program &, uint64_t first, uint64_t last, int32_t &at);
   friend class fan;
-  static constexpr int slot_count = 8;  // two batches of images, words, labels and rate
+  static constexpr int slot_count = 10;  // two batches of images, words, labels, rate and stream
   int index_;
   bool scatter_;
   std::vector<cudaStream_t> lanes_;  // by lane; the first is where everything else runs, too
@@ -83,6 +83,7 @@ std::unique_ptr<kernel> make_norm(const op &, gpu &);
 std::unique_ptr<kernel> make_pool(const op &, gpu &);
 std::unique_ptr<kernel> make_upsample(const op &, gpu &);
 std::unique_ptr<kernel> make_gate(const op &, gpu &);
+std::unique_ptr<kernel> make_dropout(const op &, gpu &);
 std::unique_ptr<kernel> make_loss(const op &, gpu &);
 std::unique_ptr<kernel> make_similarity(const op &, gpu &);
 std::unique_ptr<kernel> make_update(const op &, gpu &);

@@ -6,7 +6,7 @@
 //   u32 magic "PROG", u32 version, u64 values, u64 ops
 //   a value: i32 type, i32 rank, i64 extents[4], those beyond the rank 1
 //   an op:   i32 kind, u32 n, i64 operands[n] (-1: absent), u32 m, i64 results[m],
-//            attributes: 20 x i64, 13 x f64, in the order of struct attributes,
+//            attributes: 22 x i64, 14 x f64, in the order of struct attributes,
 //            i32 lane, u32 w, i64 waits[w]: earlier ops of other lanes
 //
 // Nothing in it is trusted: every count, id and extent is checked here, and every
@@ -40,7 +40,7 @@ class reader {
 
 constexpr uint64_t value_bytes = 4 + 4 + 4 * 8;
 constexpr uint64_t op_bytes =
-    4 + 4 + 4 + 20 * 8 + 13 * 8 + 4 + 4;  // of an op without operands, results and waits
+    4 + 4 + 4 + 22 * 8 + 14 * 8 + 4 + 4;  // of an op without operands, results and waits
 
 value read_value(reader &r) {
   value v;
@@ -67,10 +67,10 @@ attributes read_attributes(reader &r) {
   for (int64_t *pair : whole)
     for (int i = 0; i < 2; i++) pair[i] = r.take<int64_t>();
   for (int64_t &x : a.input) x = r.take<int64_t>();
-  for (int64_t *x :
-       {&a.groups, &a.activation, &a.bias, &a.count_padding, &a.nesterov, &a.reflect, &a.flip, &a.classes})
+  for (int64_t *x : {&a.groups, &a.activation, &a.bias, &a.count_padding, &a.nesterov, &a.reflect, &a.flip,
+                     &a.classes, &a.rows, &a.salt})
     *x = r.take<int64_t>();
-  for (double *x : {&a.epsilon, &a.momentum, &a.weight_decay, &a.scale, &a.temperature})
+  for (double *x : {&a.epsilon, &a.momentum, &a.weight_decay, &a.scale, &a.temperature, &a.rate})
     *x = r.take<double>();
   for (double &x : a.mean) x = r.take<double>();
   for (double &x : a.deviation) x = r.take<double>();

@@ -57,6 +57,7 @@ const form &form_of(int32_t kind) {
       {"tt", "t"},           // silu_backward
       {"tt", "t"},           // gate
       {"ttt", "tt"},         // gate_backward
+      {"ts", "t"},           // dropout
   };
   return forms[kind];
 }
@@ -309,6 +310,12 @@ void check(op &o) {
                  o.attr.padding[0] < (o.attr.reflect ? in[0]->dims[i] : 65536),
              "a padding within the image, which is at most 65536 x 65536");
       return;
+    case kind_dropout:
+      want(same(in[0], out[0]) && in[0]->rank >= 1 && vector_of(in[1], 3),
+           "a result of the shape of x and a stream of three words");
+      return want(o.attr.rate > 0 && o.attr.rate < 1 && o.attr.salt >= 0 && o.attr.salt <= UINT32_MAX &&
+                      in[0]->elements <= int64_t{1} << 34,
+                  "a rate between 0 and 1, a salt of 32 bits and at most 2^34 elements");
     case kind_normalize_image:
       want(in[0]->rank == 4 && in[0]->dims[3] <= 4, "an image of rank 4 with at most 4 channels");
       break;

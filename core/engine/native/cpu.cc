@@ -106,6 +106,8 @@ std::unique_ptr<kernel> cpu::choose(const op &o) {
     case kind_upsample:
     case kind_upsample_backward:
       return make_upsample(o, *this);
+    case kind_dropout:
+      return make_dropout(o, *this);
     case kind_gate:
     case kind_gate_backward:
       return make_gate(o, *this);

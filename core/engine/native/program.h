@@ -62,6 +62,7 @@ enum kind : int32_t {
   kind_silu_backward,
   kind_gate,
   kind_gate_backward,
+  kind_dropout,
   kind_count
 };
 
@@ -89,8 +90,8 @@ struct value {
 // attributes are graph.Attributes, field by field.
 struct attributes {
   int64_t kernel[2], stride[2], padding[2], output[2], input[4], groups;
-  int64_t activation, bias, count_padding, nesterov, reflect, flip, classes;
-  double epsilon, momentum, weight_decay, scale, temperature, mean[4], deviation[4];
+  int64_t activation, bias, count_padding, nesterov, reflect, flip, classes, rows, salt;
+  double epsilon, momentum, weight_decay, scale, temperature, rate, mean[4], deviation[4];
   bool rectifies() const { return activation == activation_relu || activation == activation_relu6; }
   // top is what a rectified result does not exceed.
   float top() const { return activation == activation_relu6 ? 6.0f : __builtin_inff(); }
