@@ -47,56 +47,90 @@ func FitBudget(d engine.Device, stages []model.Stage, o StepOptions, budget int6
 	if o.Overlap > 1 {
 		return o, fmt.Errorf("budget: got one with %d modules in flight, want 1: what is alive then depends on the order", o.Overlap)
 	}
-	f := &fitting{stages: stages, options: o, target: budget, aim: budget, best: map[int]choice{}, moduleOf: map[string]int{}, rejected: map[string]bool{}, scratch: map[string]int64{}}
-	plain, err := TrainingStep(stages, o)
-	if err != nil {
+	f := &fitting{device: d, stages: stages, options: o, scratch: map[string]int64{}, moduleOf: map[string]int{}}
+	arena, err := f.look(budget)
+	if err != nil || arena <= budget {
 		return o, err
 	}
-	p, err := Compile(d, plain, nil)
-	if err != nil {
-		return o, err
+	found, arena, err := f.fit(arena, budget)
+	if err != nil || arena <= budget {
+		return found, err
 	}
+	// What can be had is an arena in which one more step fits: those that were seen on the way have gaps.
+	for more := f.least / 400; ; more *= 2 {
+		least := f.least + more
+		if _, smallest, err := f.fit(arena, least); err != nil || smallest <= least {
+			return o, cmp.Or(err, error(&OverBudget{BudgetBytes: budget, LeastBytes: smallest}))
+		}
+	}
+}
+
+// look compiles the step as it is, and returns its arena.
+func (f *fitting) look(budget int64) (int64, error) {
+	plain, err := TrainingStep(f.stages, f.options)
+	if err != nil {
+		return 0, err
+	}
+	p, err := Compile(f.device, plain, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer p.Close()
 	for i, op := range plain.Graph.Ops {
 		f.scratch[identity(op)] = p.Scratch()[i]
 	}
-	arena := p.Layout.ArenaBytes()
-	p.Close()
 	f.candidates, f.cuts = candidates(plain.Graph, budget), cuts(plain.Graph)
 	for _, c := range f.candidates {
 		for _, name := range c.results {
 			f.moduleOf[name] = c.module
 		}
 	}
+	f.least = p.Layout.ArenaBytes()
+	return f.least, nil
+}
+
+// mostGaps bounds the sets of a little less that are tried where a layout has gaps.
+const mostGaps = 8
+
+// fit searches for options whose arena has at most so many bytes, from a step whose arena has more.
+// Where there are none it returns an arena above the budget.
+func (f *fitting) fit(arena, budget int64) (o StepOptions, least int64, err error) {
+	o = f.options
+	f.target, f.aim, f.stuck = budget, budget, false
+	f.best, f.rejected = map[int]choice{}, map[string]bool{}
 	f.again = maps.Clone(o.Again)
 	if f.again == nil {
 		f.again = map[string]bool{}
 	}
-	for f.least = arena; arena > budget; {
+	for tries := 1; arena > budget; tries++ {
 		clear(f.best)
-		if err := f.search(); err != nil {
-			return o, err
-		}
-		if f.stuck {
-			return o, &OverBudget{BudgetBytes: budget, LeastBytes: f.least}
+		if err := f.search(); err != nil || f.stuck {
+			return o, arena, err
 		}
 		o.Again = f.again
-		step, err := TrainingStep(stages, o)
+		step, err := TrainingStep(f.stages, o)
 		if err != nil {
-			return o, err
+			return o, arena, err
 		}
-		if p, err = Compile(d, step, nil); err != nil {
-			return o, err
+		p, err := Compile(f.device, step, nil)
+		if err != nil {
+			return o, arena, err
 		}
 		arena = p.Layout.ArenaBytes()
 		p.Close()
-		f.target -= max(0, arena-budget) // alignment and gaps
+		over := max(0, arena-budget) // alignment and gaps
+		if tries < mostGaps {
+			over = min(over, budget/400) // a set that differs a little may lie without gaps
+		}
+		f.target -= over
 		f.aim = f.target
 	}
-	return o, nil
+	return o, arena, nil
 }
 
 // fitting is a search under way.
 type fitting struct {
+	device     engine.Device
 	stages     []model.Stage
 	options    StepOptions
 	target     int64          // bytes alive at any op

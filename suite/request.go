@@ -267,6 +267,12 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 			return spec, fmt.Errorf("%s: got %d, want at most %d, which is what %s can be made of", c.name, c.limit, c.most, spec.Dataset)
 		}
 	}
+	if spec.TrainLimit > int64(entry.TrainSamples) && entry.MaxTrainSamples == 0 {
+		spec.TrainLimit = 0 // all there are, and the record says so
+	}
+	if spec.TestLimit > int64(entry.TestSamples) && entry.MaxTestSamples == 0 {
+		spec.TestLimit = 0
+	}
 	samples := trainSamples(spec, entry.Card)
 	if r.ValFraction > 0 {
 		spec.ValFraction = r.ValFraction

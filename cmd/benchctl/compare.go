@@ -232,7 +232,7 @@ func readThresholds(path string) (compare.Thresholds, error) {
 	if path == "" {
 		return t, nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := readSmall(path)
 	if err != nil {
 		return nil, fmt.Errorf("thresholds: %w", err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -14,11 +15,27 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// readSmall reads a file that a person has written. One of more than a mebibyte, such as a device
+// that never ends, is an error.
+func readSmall(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	const most = 1 << 20
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && len(text) > most {
+		err = fmt.Errorf("%s: more than 1 MiB, want a file that somebody has written", path)
+	}
+	return text, err
+}
+
 // readConfig sets the flags that a YAML file names and the command line does
 // not. A key of another command is passed over, so that one file serves run,
 // plan and describe; a key of no command is an error with its line.
 func readConfig(c *cobra.Command, path string) error {
-	text, err := os.ReadFile(path)
+	text, err := readSmall(path)
 	if err != nil {
 		return usage(fmt.Errorf("config: %w", err))
 	}

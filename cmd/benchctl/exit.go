@@ -72,10 +72,13 @@ func usage(err error) error {
 // sweepError says that runs failed.
 type sweepError struct {
 	failed, total int
-	cause         error // what could not even be recorded; or nil
+	cause         error // what could not even be recorded, or why the first of the failed ones did; or nil
 }
 
 func (e *sweepError) Error() string {
+	if e.cause != nil && e.failed > 0 {
+		return fmt.Sprintf("%d of %d runs failed: %v", e.failed, e.total, e.cause)
+	}
 	if e.cause != nil {
 		return fmt.Sprintf("the sweep stopped: %v", e.cause)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,28 +83,39 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	planned := make([]*suite.Compiled, len(specs))
+	for i, s := range specs {
+		if planned[i], err = suite.Compile(s); err != nil {
+			return usage(fmt.Errorf("%s: %w", results.SpecID(s), err))
+		}
+	}
 	ctx, stop := interrupts(env, "the steps end")
 	defer stop()
 	var all []profiled
-	for _, s := range specs {
-		compiled, err := suite.Compile(s)
-		if err != nil {
-			return usage(fmt.Errorf("%s: %w", results.SpecID(s), err))
+	var ended, cause error // why not all runs are among the results; why the first of the failed ones did
+	failed := 0
+	for i, s := range specs {
+		if env.IsTTY {
+			fmt.Fprintf(env.Stderr, "profile %d of %d: %s\n", i+1, len(specs), runLabel(s))
 		}
-		found, err := suite.RunProfile(ctx, []string{self, "execute"}, s, f.steps)
+		one := profiled{Compiled: planned[i]}
+		one.found, err = suite.RunProfile(ctx, []string{self, "execute"}, s, f.steps)
+		if err == nil && request.WorkspaceLimit > 0 {
+			one.unlimited, err = f.unlimited(ctx, self, request, s)
+		}
 		if ctx.Err() != nil {
-			return &interruptedError{left: fmt.Sprintf("%d of %d runs were profiled, nothing is kept", len(all), len(specs))}
+			ended = &interruptedError{left: fmt.Sprintf("%d of %d runs were profiled", len(all), len(specs))}
+			break
 		}
 		if err != nil {
-			return usage(err)
-		}
-		one := profiled{Compiled: compiled, found: found}
-		if request.WorkspaceLimit > 0 {
-			if one.unlimited, err = f.unlimited(ctx, self, request, s); err != nil {
-				return usage(err)
-			}
+			failed, cause = failed+1, cmp.Or(cause, err)
+			ended = &sweepError{failed, len(specs), cause}
+			continue
 		}
 		all = append(all, one)
+	}
+	if len(all) == 0 {
+		return ended
 	}
 	a := answer{}
 	var broken []string
@@ -126,6 +138,9 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	}
 	if err := env.emit(format, a, verdict); err != nil {
 		return err
+	}
+	if ended != nil {
+		return ended
 	}
 	if verdict == nil {
 		fmt.Fprintf(env.Stderr, "verdict: the plan holds in %d of %d runs\n", len(all), len(all))

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 )
@@ -37,8 +39,8 @@ func (c Comparison) Tables(all bool) []table.Table {
 			t.Notes = append(t.Notes, cell.Run+": "+why+".")
 		}
 	}
-	t.Notes = append(t.Notes, fmt.Sprintf("%d cells: %d regressions, %d that cannot be told, %d better, %d the same.",
-		len(c.Cells), counts[Regression], counts[Undecided], counts[Better], counts[Same]))
+	t.Notes = append(t.Notes, fmt.Sprintf("%s: %s, %d that cannot be told, %d better, %d the same.",
+		english.Plural(len(c.Cells), "cell", ""), english.Plural(counts[Regression], "regression", ""), counts[Undecided], counts[Better], counts[Same]))
 	for _, one := range []struct {
 		where string
 		keys  []string

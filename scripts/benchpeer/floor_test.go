@@ -43,7 +43,7 @@ func TestPerformanceDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	var printed bytes.Buffer
-	o := options{network: "resnet110", batch: 1024, depth: 3, backend: "cpu", precision: "f32"}
+	o := options{dataset: "cifar10", network: "resnet110", batch: 1024, depth: 3, backend: "cpu", precision: "f32"}
 	if err := o.printFloors(&printed, []string{"bp", "auglocal"}); err != nil {
 		t.Fatal(err)
 	}
