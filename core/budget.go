@@ -56,8 +56,8 @@ func FitBudget(d engine.Device, stages []model.Stage, o StepOptions, budget int6
 	if err != nil || arena <= budget {
 		return found, err
 	}
-	// What can be had is an arena in which one more step fits: those that were seen on the way have gaps.
-	for more := f.least / 400; ; more *= 2 {
+	// The error names an arena that can be had: what was seen alive on the way may not lie without gaps.
+	for more := f.least / 100; ; more *= 2 {
 		least := f.least + more
 		if _, smallest, err := f.fit(arena, least); err != nil || smallest <= least {
 			return o, cmp.Or(err, error(&OverBudget{BudgetBytes: budget, LeastBytes: smallest}))

@@ -102,7 +102,7 @@ func TestBudgetOutOfReach(t *testing.T) {
 		if !errors.As(err, &over) || over.BudgetBytes != 1<<20 || over.LeastBytes <= 1<<20 {
 			t.Fatalf("%s: got %v, want the smallest arena found", method, err)
 		}
-		b.fit(over.LeastBytes * 103 / 100)
+		b.fit(over.LeastBytes * 101 / 100)
 	}
 	b := newBudgeted(t, "dgl")
 	b.o.Overlap = 2
