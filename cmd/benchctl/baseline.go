@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/core/engine"
@@ -47,19 +49,26 @@ func baselineCommand(env Env) *cobra.Command {
 	update := &cobra.Command{Use: "update NAME", Short: "write a baseline: memory from plans, any other from records"}
 	define(update.Flags(), "from", "path", "", "folder, record or collection to take the records from", word(&from))
 	update.RunE = func(_ *cobra.Command, args []string) error { return updateBaseline(env, args, from) }
+	name := "table"
 	list := &cobra.Command{Use: "list", Short: "the baselines that there are", Args: noArguments}
-	list.RunE = func(*cobra.Command, []string) error { return listBaselines(env) }
+	list.RunE = func(*cobra.Command, []string) error { return listBaselines(env, name) }
 	show := &cobra.Command{Use: "show NAME", Short: "the records of a baseline"}
 	show.RunE = func(_ *cobra.Command, args []string) error {
 		if len(args) != 1 {
 			return usage(errors.New("baseline show: want one name"))
 		}
+		format, err := table.Lookup(name)
+		if err != nil {
+			return usage(err)
+		}
 		records, err := readRecords(env, baselinePath(args[0]))
 		if err != nil {
 			return &noBaselineError{err}
 		}
-		format, _ := table.Lookup("table")
 		return env.emit(format, answer{tables: []table.Table{table.Summary(records)}}, nil)
+	}
+	for _, c := range []*cobra.Command{list, show} {
+		define(c.Flags(), "format", "name", name, "of the results: table, markdown, csv, latex or json", word(&name))
 	}
 	check := &cobra.Command{Use: "check", Short: "plan the memory baselines again and hold them against their files, to the byte", Args: noArguments}
 	check.RunE = func(*cobra.Command, []string) error { return checkMemory(env) }
@@ -89,27 +98,41 @@ func updateBaseline(env Env, args []string, from string) error {
 	if err := results.WriteCollection(path, records); err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stdout, "%s: %d records\n", path, len(records))
+	fmt.Fprintf(env.Stdout, "%s: %s\n", path, english.Plural(len(records), "record", ""))
 	return nil
 }
 
-func listBaselines(env Env) error {
+func listBaselines(env Env, formatName string) error {
+	format, err := table.Lookup(formatName)
+	if err != nil {
+		return usage(err)
+	}
 	files, err := filepath.Glob(filepath.Join(baselineDir, "*.json"))
 	if err != nil {
 		return err
 	}
+	if len(files) == 0 {
+		return &noBaselineError{fmt.Errorf("%s has none", baselineDir)}
+	}
+	t := table.Table{Columns: []table.Column{textColumn("name", "baseline"), numberColumn("records", "records"), textColumn("networks", "networks"), textColumn("methods", "methods")}}
 	for _, path := range files {
 		records, _, err := results.ReadAny(path)
 		if err != nil {
 			fmt.Fprintln(env.Stderr, "benchctl: "+err.Error())
 			continue
 		}
-		fmt.Fprintf(env.Stdout, "%s: %d records\n", strings.TrimSuffix(filepath.Base(path), ".json"), len(records))
+		distinct := func(of func(results.Spec) string) table.Cell {
+			var all []string
+			for _, r := range records {
+				all = append(all, of(r.Spec))
+			}
+			slices.Sort(all)
+			return table.Text(strings.Join(slices.Compact(all), ", "))
+		}
+		t.Rows = append(t.Rows, []table.Cell{table.Text(strings.TrimSuffix(filepath.Base(path), ".json")), table.Number(float64(len(records)), table.Count(int64(len(records)))),
+			distinct(func(s results.Spec) string { return s.Network }), distinct(func(s results.Spec) string { return s.Method })})
 	}
-	if len(files) == 0 {
-		return &noBaselineError{fmt.Errorf("%s has none", baselineDir)}
-	}
-	return nil
+	return env.emit(format, answer{tables: []table.Table{t}}, nil)
 }
 
 // checkMemory is the gate of our own continuous integration: each baseline of planned memory that
