@@ -93,9 +93,9 @@ func (f *fitting) look(budget int64) (int64, error) {
 const mostGaps = 8
 
 // fit searches for options whose arena has at most so many bytes, from a step whose arena has more.
-// Where there are none it returns an arena above the budget.
-func (f *fitting) fit(arena, budget int64) (o StepOptions, least int64, err error) {
-	o = f.options
+// It returns their arena, which is above the budget where there are none.
+func (f *fitting) fit(arena, budget int64) (StepOptions, int64, error) {
+	o := f.options
 	f.target, f.aim, f.stuck = budget, budget, false
 	f.best, f.rejected = map[int]choice{}, map[string]bool{}
 	f.again = maps.Clone(o.Again)

@@ -94,7 +94,11 @@ def torchvision_network(name: str, dataset: str) -> nn.Module:
 
     side, classes = DATASETS[dataset]
     make = torchvision_networks.make if side >= 128 else torchvision_networks.make_small
-    return make(name, classes)
+    try:
+        return make(name, classes)
+    except AttributeError:
+        known = ", ".join(sorted(localnets.BLOCKS_PER_STAGE))
+        sys.exit(f"peer_bench: --network: got {name}, want {known} or one of torchvision's")
 
 
 class Peer:

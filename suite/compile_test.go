@@ -235,3 +235,16 @@ func TestPrecisionOfBackends(t *testing.T) {
 		}
 	}
 }
+
+// TestLimits: more than a set of files has is all of it; more than a made set can be is an error.
+func TestLimits(t *testing.T) {
+	for _, c := range []struct {
+		set         string
+		limit, want int64
+	}{{"cifar10", 49_999, 49_999}, {"cifar10", 60_000, 0}, {"synthetic", 100, 100}, {"synthetic", 1 << 40, -1}} {
+		specs, err := suite.Request{Methods: []string{"bp"}, Networks: []string{"resnet20"}, Datasets: []string{c.set}, TrainLimit: int(c.limit), TestLimit: 7, Batches: []int64{4}}.Expand()
+		if failed := err != nil; failed != (c.want < 0) || !failed && (specs[0].TrainLimit != c.want || specs[0].TestLimit != 7) {
+			t.Errorf("%s, limit %d: got %+v, %v, want %d", c.set, c.limit, specs, err, c.want)
+		}
+	}
+}

@@ -261,17 +261,14 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 	}
 	for _, c := range []struct {
 		name        string
-		limit, most int
-	}{{"train-limit", r.TrainLimit, entry.MaxTrainSamples}, {"test-limit", r.TestLimit, entry.MaxTestSamples}} {
-		if c.most > 0 && c.limit > c.most {
-			return spec, fmt.Errorf("%s: got %d, want at most %d, which is what %s can be made of", c.name, c.limit, c.most, spec.Dataset)
+		limit       *int64
+		there, most int // most: that can be made
+	}{{"train-limit", &spec.TrainLimit, entry.TrainSamples, entry.MaxTrainSamples}, {"test-limit", &spec.TestLimit, entry.TestSamples, entry.MaxTestSamples}} {
+		if c.most == 0 && *c.limit > int64(c.there) {
+			*c.limit = 0 // all there are, and the record says so
+		} else if c.most > 0 && *c.limit > int64(c.most) {
+			return spec, fmt.Errorf("%s: got %d, want at most %d, which is what %s can be made of", c.name, *c.limit, c.most, spec.Dataset)
 		}
-	}
-	if spec.TrainLimit > int64(entry.TrainSamples) && entry.MaxTrainSamples == 0 {
-		spec.TrainLimit = 0 // all there are, and the record says so
-	}
-	if spec.TestLimit > int64(entry.TestSamples) && entry.MaxTestSamples == 0 {
-		spec.TestLimit = 0
 	}
 	samples := trainSamples(spec, entry.Card)
 	if r.ValFraction > 0 {
@@ -297,10 +294,7 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 
 // trainSamples is what there is to train on, held out samples included.
 func trainSamples(spec results.Spec, card datasets.Card) int {
-	if limit := int(spec.TrainLimit); limit > 0 && limit <= max(card.TrainSamples, card.MaxTrainSamples) {
-		return limit
-	}
-	return card.TrainSamples
+	return cmp.Or(int(spec.TrainLimit), card.TrainSamples)
 }
 
 // CheckLastBatch says why the last batch of an epoch could not be trained on: one sample may be

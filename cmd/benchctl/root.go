@@ -56,14 +56,18 @@ func newRoot(env Env) *cobra.Command {
 		return &usageError{err, c.CommandPath() + " --help lists the flags"}
 	})
 	root.AddCommand(runCommand(env), planCommand(env), profileCommand(env), auditCommand(env), reportCommand(env), reproduceCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), tuneCommand(env), executeCommand(env))
-	breakHelp(root, cmp.Or(env.Columns, helpColumns))
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		breakHelp(c, cmp.Or(env.Columns, helpColumns))
+		help(c, args)
+	})
 	return root
 }
 
 // helpColumns is where help breaks its lines if it is not on a terminal.
 const helpColumns = 100
 
-// breakHelp breaks the lines of what the flags do. Note: a usage template with FlagUsagesWrapped would do it, too, but
+// breakHelp breaks the lines of what the flags of a command do. Note: a usage template with FlagUsagesWrapped would do it, too, but
 // is parsed at every start, which made the process of a run 8 MiB larger (process_baseline_bytes of ResNet-20: 36.2 for 28.1 MiB).
 func breakHelp(c *cobra.Command, columns int) {
 	indent := 0
@@ -78,9 +82,6 @@ func breakHelp(c *cobra.Command, columns int) {
 		}
 		f.Usage = broken(f.Usage, given, max(columns-indent, 24))
 	})
-	for _, sub := range c.Commands() {
-		breakHelp(sub, columns)
-	}
 }
 
 // broken is a text in lines of at most so many characters, the last with room for what follows it.

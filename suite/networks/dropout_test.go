@@ -1,10 +1,8 @@
 package networks_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
-	"os"
 	"strconv"
 	"testing"
 
@@ -37,18 +35,6 @@ type dropped struct {
 	}
 }
 
-func readDropped(t *testing.T) (d dropped) {
-	t.Helper()
-	text, err := os.ReadFile("testdata/dropout.json")
-	if err == nil {
-		err = json.Unmarshal(text, &d)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
 func seedOf(t *testing.T, text string) uint64 {
 	t.Helper()
 	seed, err := strconv.ParseUint(text, 10, 64)
@@ -77,7 +63,7 @@ func backPropagation(n *model.Network) []model.Stage {
 // sees the forward pass, the others the gradients, too; rounding grows from step to step.
 func TestDropoutSteps(t *testing.T) {
 	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 2})
-	for _, want := range readDropped(t).Steps {
+	for _, want := range readJSON[dropped](t, "testdata/dropout.json").Steps {
 		t.Run(fmt.Sprintf("%s, %d pixels", want.Network, want.Side), func(t *testing.T) {
 			n, err := networks.New(want.Network, graph.Shape{want.Side, want.Side, 3}, want.Classes)
 			if err != nil {
@@ -122,7 +108,7 @@ func TestDropoutSteps(t *testing.T) {
 // TestDropoutLogits runs VGG's forward pass in training, with dropout behind its hidden layers.
 func TestDropoutLogits(t *testing.T) {
 	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 2})
-	for _, want := range readDropped(t).Logits {
+	for _, want := range readJSON[dropped](t, "testdata/dropout.json").Logits {
 		n, err := networks.New(want.Network, graph.Shape{want.Side, want.Side, 3}, want.Classes)
 		if err != nil {
 			t.Fatal(err)

@@ -34,16 +34,17 @@ type golden struct {
 	}
 }
 
-func readGolden(t *testing.T) (g golden) {
+// readJSON is the content of a file of testdata.
+func readJSON[T any](t *testing.T, path string) (content T) {
 	t.Helper()
-	text, err := os.ReadFile("testdata/torchvision.json")
+	text, err := os.ReadFile(path)
 	if err == nil {
-		err = json.Unmarshal(text, &g)
+		err = json.Unmarshal(text, &content)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return g
+	return content
 }
 
 // build writes the forward pass of a network up to its logits with an empty builder.
@@ -72,7 +73,7 @@ func build(t *testing.T, b *graph.Builder, n *model.Network, batch int64) (g *gr
 // all, the names, shapes and order of all tensors of some.
 func TestTensors(t *testing.T) {
 	known := map[string]bool{}
-	for _, want := range readGolden(t).Networks {
+	for _, want := range readJSON[golden](t, "testdata/torchvision.json").Networks {
 		known[want.Name] = true
 		n, err := networks.New(want.Name, graph.Shape{224, 224, 3}, 1000)
 		if err != nil {
@@ -157,7 +158,7 @@ func fill(t *testing.T, p *core.Program) {
 // holds the logits against torchvision's in double precision.
 func TestLogits(t *testing.T) {
 	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 2})
-	for _, want := range readGolden(t).Logits {
+	for _, want := range readJSON[golden](t, "testdata/torchvision.json").Logits {
 		for _, training := range []bool{false, true} {
 			name := fmt.Sprintf("%s, %d pixels, training %v", want.Network, want.Side, training)
 			n, err := networks.New(want.Network, graph.Shape{want.Side, want.Side, 3}, want.Classes)
@@ -214,7 +215,7 @@ func TestGradients(t *testing.T) {
 	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 2})
 	// Large, so that the difference of the weights is not all rounding.
 	const rate = 1000
-	for _, want := range readGolden(t).Logits {
+	for _, want := range readJSON[golden](t, "testdata/torchvision.json").Logits {
 		if want.Gradients == nil {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/rng"
 )
@@ -31,7 +32,7 @@ func TestInitialise(t *testing.T) {
 		kinds[v.Weight.Init] = max(kinds[v.Weight.Init], v.Bytes())
 		stream := rng.Stream{Seed: seed, Purpose: rng.PurposeInit, Epoch: rng.NameKey(v.Name)}
 		for i, got := range content {
-			at := uint64(canonicalPlace(v, int64(i)))
+			at := uint64(enginetest.CanonicalPlace(v, int64(i)))
 			want := float32(v.Weight.Scale)
 			switch v.Weight.Init {
 			case graph.InitNormal:
@@ -47,19 +48,4 @@ func TestInitialise(t *testing.T) {
 	if kinds[graph.InitNormal] < 8<<20 || kinds[graph.InitConstant] < 8<<20 {
 		t.Errorf("the largest tensors by distribution have %d bytes: too small for this test", kinds)
 	}
-}
-
-// canonicalPlace works out the place of an element in files by its coordinates.
-func canonicalPlace(v *graph.Value, program int64) int64 {
-	height, width, channels := int64(1), int64(1), int64(1)
-	switch v.Weight.Layout {
-	case graph.LayoutConv:
-		height, width, channels = v.Shape[1], v.Shape[2], v.Shape[3]
-	case graph.LayoutFlattened:
-		channels, height, width = v.Weight.Source[0], v.Weight.Source[1], v.Weight.Source[2]
-	}
-	c, rest := program%channels, program/channels
-	x, rest := rest%width, rest/width
-	y, output := rest%height, rest/height
-	return ((output*channels+c)*height+y)*width + x
 }

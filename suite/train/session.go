@@ -12,6 +12,7 @@ import (
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/core/rng"
+	"github.com/localbench/localbench/suite/weights"
 )
 
 // Session is a network under training on one device: the programs for full and
@@ -153,12 +154,11 @@ func (s *Session) Model() []*graph.Value {
 // (seed, init, n): networks that share a layer's name start it alike, whatever
 // the method.
 func (s *Session) Initialise(seed uint64) error {
-	const most = 1 << 16 // elements of a piece: 256 KiB
 	var canonical, program []float32
 	for _, v := range s.Persistent() {
 		stream := rng.Stream{Seed: seed, Purpose: rng.PurposeInit, Epoch: rng.NameKey(v.Name)}
-		for first, n := range v.Pieces(most) {
-			room := int(max(n, most))
+		for first, n := range v.Pieces(weights.PieceElements) {
+			room := int(max(n, weights.PieceElements))
 			canonical, program = slices.Grow(canonical[:0], room)[:n], slices.Grow(program[:0], room)[:n]
 			switch w := v.Weight; w.Init {
 			case graph.InitNormal:

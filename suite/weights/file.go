@@ -143,7 +143,7 @@ func (f *file) load(s Store, values []*graph.Value) error {
 	p := &f.piece
 	for _, v := range values {
 		place := f.data + int64(f.tensors[v.Name].DataOffsets[0])
-		for first, n := range v.Pieces(pieceElements) {
+		for first, n := range v.Pieces(PieceElements) {
 			p.resize(n)
 			if _, err := f.ReadAt(p.octets, place+4*first); err != nil {
 				return fmt.Errorf("weights: %s: %s: %w", f.Name(), v.Name, err)

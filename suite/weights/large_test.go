@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/suite/weights"
 )
@@ -27,30 +28,16 @@ func element(name string, canonical int64) float32 {
 	return float32(uint32(canonical*2654435761+int64(name[0])) >> 8)
 }
 
-func canonicalPlace(v *graph.Value, program int64) int64 {
-	height, width, channels := int64(1), int64(1), int64(1)
-	switch v.Weight.Layout {
-	case graph.LayoutConv:
-		height, width, channels = v.Shape[1], v.Shape[2], v.Shape[3]
-	case graph.LayoutFlattened:
-		channels, height, width = v.Weight.Source[0], v.Weight.Source[1], v.Weight.Source[2]
-	}
-	c, rest := program%channels, program/channels
-	x, rest := rest%width, rest/width
-	y, output := rest%height, rest/height
-	return ((output*channels+c)*height+y)*width + x
-}
-
 func (formula) ReadAt(v *graph.Value, first int64, dst any) error {
 	for i := range dst.([]float32) {
-		dst.([]float32)[i] = element(v.Name, canonicalPlace(v, first+int64(i)))
+		dst.([]float32)[i] = element(v.Name, enginetest.CanonicalPlace(v, first+int64(i)))
 	}
 	return nil
 }
 
 func (formula) WriteAt(v *graph.Value, first int64, src any) error {
 	for i, x := range src.([]float32) {
-		if want := element(v.Name, canonicalPlace(v, first+int64(i))); x != want {
+		if want := element(v.Name, enginetest.CanonicalPlace(v, first+int64(i))); x != want {
 			return fmt.Errorf("%s[%d]: got %g, want %g", v.Name, first+int64(i), x, want)
 		}
 	}

@@ -124,17 +124,18 @@ func Digest(path string) (string, error) {
 }
 
 // piece is the room for a piece of a tensor on its way: in the program's order, in the file's, and
-// as the file's bytes. A row (graph.Value.Pieces) that is longer than pieceElements makes it grow.
+// as the file's bytes. A row (graph.Value.Pieces) that is longer than PieceElements makes it grow.
 type piece struct {
 	program, canonical []float32
 	octets             []byte
 }
 
-// pieceElements of 4 bytes are 256 KiB: little memory, and large enough for files and devices.
-const pieceElements = 1 << 16
+// PieceElements is how many elements travel at once. Of 4 bytes they are 256 KiB: little memory, and large enough for
+// files and devices.
+const PieceElements = 1 << 16
 
 func (p *piece) resize(elements int64) {
-	n, room := int(elements), int(max(elements, pieceElements))
+	n, room := int(elements), int(max(elements, PieceElements))
 	p.program = slices.Grow(p.program[:0], room)[:n]
 	p.canonical = slices.Grow(p.canonical[:0], room)[:n]
 	p.octets = slices.Grow(p.octets[:0], 4*room)[:4*n]
@@ -150,7 +151,7 @@ type output struct {
 
 func (o *output) write(v *graph.Value) error {
 	p := &o.piece
-	for first, n := range v.Pieces(pieceElements) {
+	for first, n := range v.Pieces(PieceElements) {
 		p.resize(n)
 		if err := o.store.ReadAt(v, first, p.program); err != nil {
 			return err

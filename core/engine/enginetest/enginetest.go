@@ -1,4 +1,4 @@
-// Package enginetest opens devices for tests: the cpu backend, and the CUDA backend's code on
+// Package enginetest is what tests of several packages share. It opens devices: the cpu backend, and the CUDA backend's code on
 // the host. With the flag -cuda it opens a GPU in the place of both, so that the same tests
 // run on a machine that has one.
 package enginetest
@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/graph"
 )
 
 var (
@@ -67,6 +68,21 @@ func Library() string {
 func root() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+}
+
+// CanonicalPlace works out the place in files of the element that a program has at another, by its coordinates.
+func CanonicalPlace(v *graph.Value, program int64) int64 {
+	height, width, channels := int64(1), int64(1), int64(1)
+	switch v.Weight.Layout {
+	case graph.LayoutConv:
+		height, width, channels = v.Shape[1], v.Shape[2], v.Shape[3]
+	case graph.LayoutFlattened:
+		channels, height, width = v.Weight.Source[0], v.Weight.Source[1], v.Weight.Source[2]
+	}
+	c, rest := program%channels, program/channels
+	x, rest := rest%width, rest/width
+	y, output := rest%height, rest/height
+	return ((output*channels+c)*height+y)*width + x
 }
 
 var build = sync.OnceValue(func() error {
