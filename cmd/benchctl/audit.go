@@ -53,9 +53,9 @@ func auditCommand(env Env) *cobra.Command {
 }
 
 func auditTables(d engine.Device, specs []results.Spec) (tables []table.Table, broken int, err error) {
-	all := table.Table{Title: "Isolation of local modules", Columns: append(specColumns(),
+	all := table.Table{ID: "isolation", Title: "Isolation of local modules", Columns: append(specColumns(),
 		numberColumn("local_modules", "local modules"), numberColumn("findings", "findings"), textColumn("verdict", "verdict"))}
-	details := table.Table{Title: "What breaks it", Columns: []table.Column{textColumn("run", "run"), numberColumn("module", "module"),
+	details := table.Table{ID: "violations", Title: "What breaks it", Columns: []table.Column{textColumn("run", "run"), numberColumn("module", "module"),
 		textColumn("tensor", "tensor"), textColumn("finding", "finding")}}
 	for _, s := range specs {
 		c, err := suite.CompileOn(d, s)

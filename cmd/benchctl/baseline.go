@@ -114,7 +114,7 @@ func listBaselines(env Env, formatName string) error {
 	if len(files) == 0 {
 		return &noBaselineError{fmt.Errorf("%s has none", baselineDir)}
 	}
-	t := table.Table{Columns: []table.Column{textColumn("name", "baseline"), numberColumn("records", "records"), textColumn("networks", "networks"), textColumn("methods", "methods")}}
+	t := table.Table{ID: "baselines", Columns: []table.Column{textColumn("name", "baseline"), numberColumn("records", "records"), textColumn("networks", "networks"), textColumn("methods", "methods")}}
 	for _, path := range files {
 		records, _, err := results.ReadAny(path)
 		if err != nil {

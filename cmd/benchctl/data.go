@@ -38,7 +38,7 @@ func dataListCommand(env Env) *cobra.Command {
 }
 
 func dataTable() table.Table {
-	t := table.Table{Title: "Data sets", Columns: []table.Column{textColumn("dataset", "data set"), numberColumn("classes", "classes"),
+	t := table.Table{ID: "datasets", Title: "Data sets", Columns: []table.Column{textColumn("dataset", "data set"), numberColumn("classes", "classes"),
 		textColumn("image", "image"), numberColumn("train_samples", "train"), numberColumn("test_samples", "test"),
 		numberColumn("archive_bytes", "download"), textColumn("licence", "licence"), textColumn("origin", "origin")}}
 	for _, e := range datasets.List {

@@ -39,7 +39,7 @@ func describeCommand(env Env) *cobra.Command {
 }
 
 func describeTables(d engine.Device, specs []results.Spec) ([]table.Table, error) {
-	all := table.Table{Title: "Networks under methods", Columns: append(specColumns(),
+	all := table.Table{ID: "networks", Title: "Networks under methods", Columns: append(specColumns(),
 		numberColumn("units", "units"), numberColumn("local_modules", "local modules"),
 		numberColumn("parameters", "parameters"), numberColumn("auxiliary_parameters", "auxiliary parameters"),
 		numberColumn("forward_flops_per_sample", "forward FLOPs"), numberColumn("step_flops_per_sample", "step FLOPs")),
@@ -65,7 +65,7 @@ func describeTables(d engine.Device, specs []results.Spec) ([]table.Table, error
 }
 
 func modulesTable(s results.Spec, m results.Model) table.Table {
-	t := table.Table{Title: fmt.Sprintf("Local modules of %s under %s, %s", s.Network, s.Method, settings(s)),
+	t := table.Table{ID: "modules", Title: fmt.Sprintf("Local modules of %s under %s, %s", s.Network, s.Method, settings(s)),
 		Columns: []table.Column{numberColumn("module", "module"), numberColumn("units", "units"),
 			numberColumn("aux_depth", "auxiliary units"), numberColumn("parameters", "parameters")},
 		Notes: []string{"Parameters count the module's auxiliary network. The last module ends in the head of the network."}}

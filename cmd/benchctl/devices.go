@@ -36,7 +36,7 @@ func devicesCommand(env Env) *cobra.Command {
 
 // deviceTable lists the processor, the GPUs of the inventory and the cuda backend.
 func deviceTable(found gpu.Inventory) (table.Table, error) {
-	t := table.Table{Title: "Devices", Columns: []table.Column{textColumn("device", "device"), textColumn("fact", "fact"), textColumn("value", "value")}}
+	t := table.Table{ID: "devices", Title: "Devices", Columns: []table.Column{textColumn("device", "device"), textColumn("fact", "fact"), textColumn("value", "value")}}
 	if found.Why != "" {
 		t.Notes = append(t.Notes, "GPUs: "+strings.TrimPrefix(oneLine(found.Why), "gpu: ")+".")
 	}

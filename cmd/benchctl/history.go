@@ -265,7 +265,7 @@ func git(dir string, args ...string) (string, error) {
 func short(hash string) string { return hash[:min(len(hash), 10)] }
 
 func (h history) table() table.Table {
-	t := table.Table{Title: "Where metrics changed", Columns: []table.Column{textColumn("run", "run"), textColumn("metric", "metric"),
+	t := table.Table{ID: "history", Title: "Where metrics changed", Columns: []table.Column{textColumn("run", "run"), textColumn("metric", "metric"),
 		textColumn("previous", "not yet at"), textColumn("commit", "commit"), textColumn("subject", "subject"), numberColumn("before", "before"), numberColumn("after", "after"),
 		numberColumn("change", "change"), numberColumn("p", "p, corrected")}}
 	for _, s := range h.steps {

@@ -239,7 +239,7 @@ func sizesTable(all []profiled) table.Table {
 	if p := all[0].Spec.Precision; p != suite.PrecisionF32 { // one for all runs of a request
 		title += ", " + p
 	}
-	t := table.Table{Title: title, Columns: append(specColumns(),
+	t := table.Table{ID: "memory", Title: title, Columns: append(specColumns(),
 		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("arena_bytes", "arena"),
 		numberColumn("lower_bound_bytes", "lower bound"), numberColumn("fragmentation_bytes", "fragmentation"), textColumn("peak_op", "peak at"))}
 	estimated := 0
@@ -262,7 +262,7 @@ func sizesTable(all []profiled) table.Table {
 // overlapTable holds modules in flight side by side against one after the other; it has no
 // rows where there are none.
 func overlapTable(d engine.Device, all []profiled) (table.Table, error) {
-	t := table.Table{Title: "What modules in flight cost", Columns: append(specColumns(), numberColumn("overlap", "in flight"),
+	t := table.Table{ID: "overlap", Title: "What modules in flight cost", Columns: append(specColumns(), numberColumn("overlap", "in flight"),
 		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("arena_bytes", "arena"),
 		numberColumn("alone_planned_peak_bytes", "planned peak of one"), numberColumn("alone_arena_bytes", "arena of one")),
 		Notes: []string{"In brackets: relative to one module after the other. The planned peak is the largest sum of what may be alive at the same time."}}
@@ -285,7 +285,7 @@ func overlapTable(d engine.Device, all []profiled) (table.Table, error) {
 
 // budgetTable says what steps that were made to fit pay for it; it has no rows where there are none.
 func budgetTable(d engine.Device, all []profiled) (table.Table, error) {
-	t := table.Table{Title: "What fitting into the budget costs", Columns: append(specColumns(), numberColumn("budget_bytes", "budget"),
+	t := table.Table{ID: "budget", Title: "What fitting into the budget costs", Columns: append(specColumns(), numberColumn("budget_bytes", "budget"),
 		numberColumn("arena_bytes", "arena"), numberColumn("free_arena_bytes", "arena without"), numberColumn("again", "made again"),
 		numberColumn("step_flops", "FLOPs of a sample")),
 		Notes: []string{"In brackets: relative to the same step without a budget. Made again are results of ops of the forward pass; the bits of the step are the same."}}
@@ -309,7 +309,7 @@ func budgetTable(d engine.Device, all []profiled) (table.Table, error) {
 // and what their steps take by its data sheet. The other table has no rows where the book does not know the
 // rates, or not for these steps.
 func gpuTables(gpu string, all []profiled, sizes *table.Table) (table.Table, error) {
-	t := table.Table{Title: "A step by the data sheet of " + gpu, Columns: append(specColumns(), numberColumn("step_flops", "operations [GFLOP]"),
+	t := table.Table{ID: "roofline", Title: "A step by the data sheet of " + gpu, Columns: append(specColumns(), numberColumn("step_flops", "operations [GFLOP]"),
 		numberColumn("step_bytes", "bytes moved [GB]"), numberColumn("arithmetic_ms", "arithmetic [ms]"), numberColumn("memory_ms", "memory [ms]"),
 		numberColumn("roofline_ms", "op by op [ms]"), numberColumn("samples_per_second", "samples/s"), numberColumn("epoch_s", "epoch [s]"))}
 	book, err := planbook.Current()
@@ -364,7 +364,7 @@ func fitNote(has int64, all []profiled) string {
 
 // eagerTable is what an eager framework would report.
 func eagerTable(all []profiled) table.Table {
-	t := table.Table{Title: "The same step in an eager framework, predicted", Columns: append(specColumns(),
+	t := table.Table{ID: "eager", Title: "The same step in an eager framework, predicted", Columns: append(specColumns(),
 		numberColumn("eager_requested_bytes", "tensors alive"), numberColumn("eager_allocated_bytes", "max_memory_allocated"),
 		numberColumn("eager_reserved_bytes", "max_memory_reserved"), numberColumn("eager_searched_bytes", "allocated, with search"), numberColumn("planned_peak_bytes", "our planned peak")),
 		Notes: []string{"Workspaces of convolutions are in the last but one figure only: an estimate of the first step of a program that tries all algorithms."}}
@@ -385,7 +385,7 @@ func eagerTable(all []profiled) table.Table {
 
 // moduleTable and scopeTable say whose bytes are alive at the peak.
 func moduleTable(p profiled) table.Table {
-	t := table.Table{Title: "Bytes alive at the peak, by local module: " + runLabel(p.Spec),
+	t := table.Table{ID: "modules", Title: "Bytes alive at the peak, by local module: " + runLabel(p.Spec),
 		Columns: []table.Column{textColumn("module", "module"), numberColumn("bytes", "bytes")}}
 	for _, m := range p.Memory.ByModule {
 		t.Rows = append(t.Rows, []table.Cell{table.Text(m.Name), bytesCell(&m.Bytes)})
@@ -397,7 +397,7 @@ func moduleTable(p profiled) table.Table {
 const scopeCount = 15
 
 func scopeTable(p profiled) table.Table {
-	t := table.Table{Title: "Bytes alive at the peak, by scope: " + runLabel(p.Spec),
+	t := table.Table{ID: "scopes", Title: "Bytes alive at the peak, by scope: " + runLabel(p.Spec),
 		Columns: []table.Column{textColumn("scope", "scope"), numberColumn("bytes", "bytes")}}
 	rest := int64(0)
 	for i, s := range p.Profile.ByScope {
@@ -414,7 +414,7 @@ func scopeTable(p profiled) table.Table {
 }
 
 func topTable(p profiled) table.Table {
-	t := table.Table{Title: "Largest values at the peak: " + runLabel(p.Spec), Columns: []table.Column{textColumn("value", "value"),
+	t := table.Table{ID: "largest", Title: "Largest values at the peak: " + runLabel(p.Spec), Columns: []table.Column{textColumn("value", "value"),
 		textColumn("category", "category"), textColumn("scope", "scope"), numberColumn("bytes", "bytes")}}
 	for _, v := range p.Memory.Top {
 		t.Rows = append(t.Rows, []table.Cell{table.Text(v.Name), table.Text(v.Category), table.Text(v.Scope), bytesCell(&v.Bytes)})
@@ -429,7 +429,7 @@ func sparklineTable(p profiled) table.Table {
 		totals[i] = s.Total()
 	}
 	highest := slices.Max(totals)
-	t := table.Table{Title: "Bytes alive over the step: " + runLabel(p.Spec),
+	t := table.Table{ID: "timeline", Title: "Bytes alive over the step: " + runLabel(p.Spec),
 		Columns: []table.Column{textColumn("timeline", "from the first op to the last"), numberColumn("peak_bytes", "highest")},
 		Rows:    [][]table.Cell{{table.Text(sparkline(totals, 72)), bytesCell(&highest)}}}
 	if inFlight, _ := suite.InFlight(p.Spec); inFlight > 1 {
@@ -474,7 +474,7 @@ func baselineOf(all []profiled, s results.Spec) results.Memory {
 // categoryTable has a row for each category and a column for each run, or from the fourth run on, which
 // no screen has the width for, a row for each run and a column for each category.
 func categoryTable(all []profiled) table.Table {
-	t := table.Table{Title: "Bytes alive at the peak, by category"}
+	t := table.Table{ID: "categories", Title: "Bytes alive at the peak, by category"}
 	most := map[string]int64{}
 	for _, c := range all {
 		for name, bytes := range c.Memory.ByCategory {
@@ -540,7 +540,7 @@ func settings(s results.Spec) string {
 
 // fitTable finds the largest batch of every spec.
 func fitTable(d engine.Device, specs []results.Spec, budget int64) ([]table.Table, error) {
-	t := table.Table{Title: "Largest batch whose arena fits into " + table.Bytes(budget), Columns: append(specColumns(),
+	t := table.Table{ID: "fit", Title: "Largest batch whose arena fits into " + table.Bytes(budget), Columns: append(specColumns(),
 		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("arena_bytes", "arena"), numberColumn("next_arena_bytes", "arena, one sample more"))}
 	t.Notes = []string{"The arena holds the training step; the program, its libraries and the data set come on top."}
 	for _, s := range slices.CompactFunc(specs, sameButBatch) {

@@ -165,7 +165,7 @@ func runLabel(s results.Spec) string { return s.Network + " " + s.Method + " " +
 // verdict holds a plan against its run, quantity by quantity.
 func (f *profileFlags) verdict(p profiled) (table.Table, []string) {
 	label, c := runLabel(p.Spec), p.found.Coverage
-	t := table.Table{Title: "Plan against run: " + label, Columns: []table.Column{textColumn("quantity", "quantity"),
+	t := table.Table{ID: "checks", Title: "Plan against run: " + label, Columns: []table.Column{textColumn("quantity", "quantity"),
 		numberColumn("planned_bytes", "planned"), numberColumn("measured_bytes", "measured"), textColumn("verdict", "verdict")},
 		Notes: []string{fmt.Sprintf("The process may differ from the arena by %g %% and %s of its own.", f.tolerance, table.Bytes(ownBytes)), stepNote(p)}}
 	var faults []string
@@ -216,7 +216,7 @@ func stepNote(p profiled) string {
 
 // peaksTable sets the peaks of the parts of a run apart.
 func peaksTable(p profiled) table.Table {
-	t := table.Table{Title: "Peaks of the process, by part of a run: " + runLabel(p.Spec),
+	t := table.Table{ID: "process", Title: "Peaks of the process, by part of a run: " + runLabel(p.Spec),
 		Columns: []table.Column{textColumn("part", "part"), numberColumn("over_baseline_bytes", "over the baseline")},
 		Notes:   []string{"The figure of the tables is that of a steady step. Pages once touched stay, so later parts are not smaller."}}
 	for _, x := range p.found.Peaks {
@@ -228,7 +228,7 @@ func peaksTable(p profiled) table.Table {
 // definitionsTable is one run under every common definition of its memory.
 func definitionsTable(p profiled) table.Table {
 	m := p.Memory
-	t := table.Table{Title: "One run, every definition: " + runLabel(p.Spec), Columns: []table.Column{textColumn("definition", "definition"),
+	t := table.Table{ID: "definitions", Title: "One run, every definition: " + runLabel(p.Spec), Columns: []table.Column{textColumn("definition", "definition"),
 		numberColumn("bytes", "bytes"), textColumn("formula", "formula"), numberColumn("as_printed_mib", "bytes/1e6, as local-learning programs print it")}}
 	add := func(name string, bytes *int64, formula string) {
 		if bytes == nil {
@@ -260,7 +260,7 @@ func grown(m results.Memory) *int64 {
 
 // ledgerTable lists the kernels chosen for convolutions and linear layers, by shape.
 func ledgerTable(p profiled) table.Table {
-	t := table.Table{Title: "Kernels chosen: " + runLabel(p.Spec), Columns: []table.Column{textColumn("op", "op"), textColumn("shape", "operands"),
+	t := table.Table{ID: "kernels", Title: "Kernels chosen: " + runLabel(p.Spec), Columns: []table.Column{textColumn("op", "op"), textColumn("shape", "operands"),
 		textColumn("kernel", "kernel"), numberColumn("count", "ops"), numberColumn("workspace_bytes", "workspace"), numberColumn("milliseconds", "ms a step")},
 		Notes: []string{"Workspace is that of one op; --workspace-limit bounds it."}}
 	type key struct{ kind, shape, kernel string }

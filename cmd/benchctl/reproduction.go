@@ -176,7 +176,7 @@ func (f *reproduceFlags) verdict(r reproduction) (string, bool) {
 }
 
 func (f *reproduceFlags) heading() table.Table {
-	t := table.Table{Title: "Published and own figures: " + f.table, Columns: []table.Column{textColumn("network", "network"), textColumn("dataset", "data set"),
+	t := table.Table{ID: "reproduction", Title: "Published and own figures: " + f.table, Columns: []table.Column{textColumn("network", "network"), textColumn("dataset", "data set"),
 		textColumn("method", "method"), numberColumn("modules", "K"), numberColumn("aux_depth", "d"), textColumn("options", "options"), textColumn("metric", "metric"),
 		numberColumn("published", "published"), numberColumn("own", "own"), numberColumn("difference", "difference"), numberColumn("runs", "seeds"),
 		textColumn("verdict", "verdict"), textColumn("mark", "mark"), textColumn("source", "source")}}

@@ -265,7 +265,7 @@ func draw(env Env, records []results.Record, dir string, quiet bool) ([]string, 
 
 // dryRun is the table of what would be run.
 func dryRun(specs []results.Spec) table.Table {
-	t := table.Table{Title: english.Plural(len(specs), "run", ""), Columns: append(specColumns(),
+	t := table.Table{ID: "runs", Title: english.Plural(len(specs), "run", ""), Columns: append(specColumns(),
 		numberColumn("seed", "seed"), numberColumn("epochs", "epochs"), textColumn("id", "id"))}
 	for _, s := range specs {
 		t.Rows = append(t.Rows, append(specCells(s),

@@ -43,7 +43,7 @@ func tuneCommand(env Env) *cobra.Command {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return usage(err)
 		}
-		t := table.Table{Title: "Plan book " + path, Columns: []table.Column{textColumn("run", "run"), textColumn("gpu", "GPU"), numberColumn("new", "new engines")}}
+		t := table.Table{ID: "engines", Title: "Plan book " + path, Columns: []table.Column{textColumn("run", "run"), textColumn("gpu", "GPU"), numberColumn("new", "new engines")}}
 		for _, spec := range specs {
 			if spec.Backend != "cuda" {
 				return usage(fmt.Errorf("backend: got %s, want cuda: its kernels are chosen by the device", spec.Backend))

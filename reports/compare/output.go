@@ -26,7 +26,7 @@ func (c Comparison) Tables(all bool) []table.Table {
 	right := func(key, name string) table.Column {
 		return table.Column{Key: key, Name: name, Align: table.AlignRight}
 	}
-	t := table.Table{Title: "New against old", Columns: []table.Column{{Key: "run", Name: "run"}, {Key: "metric", Name: "metric"},
+	t := table.Table{ID: "comparison", Title: "New against old", Columns: []table.Column{{Key: "run", Name: "run"}, {Key: "metric", Name: "metric"},
 		right("old", "old"), right("new", "new"), right("change", "change"), right("interval", "95 % interval"), right("p", "p, corrected"),
 		right("runs", "repetitions"), right("smallest", "could have found"), {Key: "verdict", Name: "verdict"}}}
 	counts := map[Verdict]int{}

@@ -11,7 +11,7 @@ import (
 // the seed only.
 func Eager(records []results.Record) Table {
 	groups, notes := results.Groups(records)
-	t := Table{Title: "The same steps in an eager framework, predicted", Notes: notes, Columns: []Column{{Key: "method", Name: "method"},
+	t := Table{ID: "eager", Title: "The same steps in an eager framework, predicted", Notes: notes, Columns: []Column{{Key: "method", Name: "method"},
 		{Key: "network", Name: "network"}, {Key: "dataset", Name: "data set"}, {Key: "batch", Name: "batch", Align: AlignRight},
 		{Key: "aux_depth", Name: "d", Align: AlignRight}, {Key: "modules", Name: "K", Align: AlignRight}}}
 	sizes := []struct {

@@ -40,7 +40,7 @@ func Summary(records []results.Record) Table {
 	setBaselines(rows)
 
 	varying := results.Varying(records)
-	t := Table{Title: summaryTitle(rows, varying), Notes: notes}
+	t := Table{ID: "summary", Title: summaryTitle(rows, varying), Notes: notes}
 	t.Rows = make([][]Cell, len(rows))
 	addSettings(&t, rows, varying)
 	related := addQuantities(&t, rows)

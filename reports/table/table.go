@@ -24,8 +24,11 @@ import (
 	"strconv"
 )
 
-// Table is a title, columns, rows of as many cells, and notes.
+// Table is an ID, a title, columns, rows of as many cells, and notes.
 type Table struct {
+	// ID names the kind of table for programs: lower case, the same in every release. An answer has several tables of
+	// one ID where each describes one run.
+	ID      string
 	Title   string
 	Columns []Column
 	Rows    [][]Cell
@@ -103,7 +106,7 @@ func check(tables []Table) error {
 
 // ForPeople is the table without its quiet columns.
 func (t Table) ForPeople() Table {
-	out := Table{Title: t.Title, Notes: t.Notes, Rows: make([][]Cell, len(t.Rows))}
+	out := Table{ID: t.ID, Title: t.Title, Notes: t.Notes, Rows: make([][]Cell, len(t.Rows))}
 	for i, c := range t.Columns {
 		if c.Quiet {
 			continue
