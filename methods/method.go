@@ -8,10 +8,10 @@ package methods
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/model"
+	"github.com/localbench/localbench/names"
 )
 
 // Method is one way of training a network.
@@ -86,14 +86,7 @@ func List() []Method {
 // Find returns the method of that name. The error of an unknown name lists the
 // known ones.
 func Find(name string) (Method, error) {
-	var known []string
-	for _, m := range List() {
-		if m.Name == name {
-			return m, nil
-		}
-		known = append(known, m.Name)
-	}
-	return Method{}, fmt.Errorf("method: got %q, want one of %s", name, strings.Join(known, ", "))
+	return names.Find("method", name, List(), func(m Method) string { return m.Name })
 }
 
 // modules returns K for a network of n units: the option, or one a unit.

@@ -235,7 +235,7 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 	}
 	entry, err := datasets.Find(spec.Dataset)
 	if err != nil {
-		return spec, fmt.Errorf("dataset: %s", strings.TrimPrefix(err.Error(), "datasets: name: "))
+		return spec, err
 	}
 	rec := recipe(spec.Dataset)
 	spec.Precision, spec.Backend, spec.Threads = r.Precision, r.Backend, int64(r.Threads)

@@ -13,6 +13,8 @@ import (
 	"github.com/goccy/go-yaml/parser"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/localbench/localbench/names"
 )
 
 // readSmall reads a file that a person has written. One of more than a mebibyte, such as a device
@@ -54,6 +56,10 @@ func readConfig(c *cobra.Command, path string) error {
 			err := setFromConfig(c, key, e.Value)
 			if seen[key] {
 				err = errors.New("the key stands twice, want it once")
+			}
+			var unknown *names.UnknownError
+			if errors.As(err, &unknown) {
+				return usage(fmt.Errorf("config: %s:%d: %w", path, line, err))
 			}
 			if err != nil {
 				return usage(fmt.Errorf("config: %s:%d: %s: %w", path, line, key, err))
@@ -97,7 +103,7 @@ func setFromConfig(c *cobra.Command, key string, value ast.Node) error {
 	known := knownKeys(c)
 	switch {
 	case !slices.Contains(known, key):
-		return fmt.Errorf("unknown key, want one of %s", strings.Join(known, ", "))
+		return &names.UnknownError{Kind: "key", Name: key, Known: known}
 	case flag == nil || flag.Changed:
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/results/planbook"
 )
 
@@ -43,9 +44,7 @@ func newRoot(env Env) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return &usageError{errors.New("command: got none, want one"), "benchctl --help lists the commands"}
-		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
@@ -53,9 +52,15 @@ func newRoot(env Env) *cobra.Command {
 		if errors.As(err, &invalid) {
 			err = fmt.Errorf("%s: %w", invalid.GetFlag().Name, setError(invalid.GetFlag(), invalid.GetValue(), invalid.Unwrap()))
 		}
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) {
+			if near := names.Nearest(unknown.GetSpecifiedName(), flagNames(c)); near != "" {
+				err = fmt.Errorf("%w: did you mean --%s?", err, near)
+			}
+		}
 		return &usageError{err, c.CommandPath() + " --help lists the flags"}
 	})
-	root.AddCommand(runCommand(env), planCommand(env), profileCommand(env), auditCommand(env), reportCommand(env), reproduceCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), tuneCommand(env), executeCommand(env))
+	root.AddCommand(runCommand(env), planCommand(env), profileCommand(env), auditCommand(env), reportCommand(env), reproduceCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), tuneCommand(env), versionCommand(env), executeCommand(env))
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(c *cobra.Command, args []string) {
 		breakHelp(c, cmp.Or(env.Columns, helpColumns))
@@ -119,13 +124,31 @@ func noArguments(c *cobra.Command, args []string) error {
 	if !c.HasSubCommands() {
 		return &usageError{fmt.Errorf("argument: got %q, want flags only", args[0]), c.CommandPath() + " --help lists the flags"}
 	}
-	var names []string
+	var known []string
 	for _, sub := range c.Commands() {
 		if sub.IsAvailableCommand() {
-			names = append(names, sub.Name())
+			known = append(known, sub.Name())
 		}
 	}
-	return &usageError{fmt.Errorf("command: got %q, want one of %s", args[0], strings.Join(names, ", ")), c.CommandPath() + " --help says what they do"}
+	return &usageError{&names.UnknownError{Kind: "command", Name: args[0], Known: known}, c.CommandPath() + " --help says what they do"}
+}
+
+// flagNames lists the flags of a command that its help shows.
+func flagNames(c *cobra.Command) (all []string) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			all = append(all, f.Name)
+		}
+	})
+	return all
+}
+
+// versionCommand prints what `benchctl --version` prints, for those who look for a command.
+func versionCommand(env Env) *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "print the version of benchctl", Args: noArguments, RunE: func(c *cobra.Command, _ []string) error {
+		_, err := fmt.Fprintln(env.Stdout, "benchctl version "+version())
+		return err
+	}}
 }
 
 func version() string {

@@ -1,9 +1,9 @@
 package table
 
 import (
-	"fmt"
 	"io"
-	"strings"
+
+	"github.com/localbench/localbench/names"
 )
 
 // Format writes tables one after the other in one notation.
@@ -18,12 +18,5 @@ func Formats() []Format { return []Format{text{}, markdown{}, csvFormat{}, latex
 
 // Lookup finds a format by its name.
 func Lookup(name string) (Format, error) {
-	var names []string
-	for _, f := range Formats() {
-		if f.Name() == name {
-			return f, nil
-		}
-		names = append(names, f.Name())
-	}
-	return nil, fmt.Errorf("format: got %q, want one of %s", name, strings.Join(names, ", "))
+	return names.Find("format", name, Formats(), Format.Name)
 }

@@ -111,7 +111,7 @@ func TestLookup(t *testing.T) {
 			t.Errorf("%s: got %v, %v", name, f, err)
 		}
 	}
-	if _, err := Lookup("xml"); err == nil || !strings.Contains(err.Error(), `got "xml", want one of table, markdown, csv, latex, json`) {
+	if _, err := Lookup("xml"); err == nil || !strings.Contains(err.Error(), `unknown format "xml": Known: table, markdown, csv, latex, json`) {
 		t.Errorf("got %v, want what would be right", err)
 	}
 }

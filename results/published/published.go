@@ -13,6 +13,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/localbench/localbench/names"
 )
 
 //go:embed published.json
@@ -151,7 +153,7 @@ func Table(cells []Cell, name string) ([]Cell, error) {
 		}
 	}
 	if name == "" || of == nil {
-		return nil, fmt.Errorf("table: got %q, want one of %s", name, strings.Join(known, ", "))
+		return nil, &names.UnknownError{Kind: "table", Name: name, Known: known}
 	}
 	return of, nil
 }

@@ -29,7 +29,7 @@ func TestCells(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Table(cells, "nonsense"); err == nil || !strings.Contains(err.Error(), "want one of cifar10, infopro-cifar10, svhn") {
+	if _, err := Table(cells, "nonsense"); err == nil || !strings.Contains(err.Error(), "Known: cifar10, infopro-cifar10, svhn") {
 		t.Errorf("got %v", err)
 	}
 }

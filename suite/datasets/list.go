@@ -1,9 +1,6 @@
 package datasets
 
-import (
-	"fmt"
-	"strings"
-)
+import "github.com/localbench/localbench/names"
 
 // Entry is a set that can be opened by name.
 type Entry struct {
@@ -67,12 +64,5 @@ var List = []Entry{
 
 // Find returns the set of that name.
 func Find(name string) (Entry, error) {
-	names := make([]string, 0, len(List))
-	for _, entry := range List {
-		if entry.Name == name {
-			return entry, nil
-		}
-		names = append(names, entry.Name)
-	}
-	return Entry{}, fmt.Errorf("datasets: name: got %q, want one of %s", name, strings.Join(names, ", "))
+	return names.Find("data set", name, List, func(e Entry) string { return e.Name })
 }

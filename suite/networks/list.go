@@ -10,10 +10,10 @@ package networks
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/model"
+	"github.com/localbench/localbench/names"
 )
 
 // Entry is one network that can be asked for by name.
@@ -62,12 +62,9 @@ func New(name string, image graph.Shape, classes int64) (*model.Network, error) 
 	if len(image) != 3 {
 		return nil, fmt.Errorf("network: image shape %s, want height, width and channels", image)
 	}
-	var known []string
-	for _, e := range List() {
-		if e.Name == name {
-			return e.New(name, image, classes), nil
-		}
-		known = append(known, e.Name)
+	entry, err := names.Find("network", name, List(), func(e Entry) string { return e.Name })
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("network: got %q, want one of %s", name, strings.Join(known, ", "))
+	return entry.New(name, image, classes), nil
 }

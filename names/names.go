@@ -1,0 +1,57 @@
+// Package names finds an entry of a list by its name, and says what was probably meant where there is no such entry.
+package names
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/hbollon/go-edlib"
+)
+
+// UnknownError says that a name is not in a list.
+type UnknownError struct {
+	Kind  string // what the list holds, in the singular: "network"
+	Name  string
+	Known []string // in the order of the list
+}
+
+// maxListed is the length from which on a list is left out of an error that suggests a name.
+const maxListed = 20
+
+// Error suggests the nearest known name, if one is near, and lists the known ones.
+func (e *UnknownError) Error() string {
+	text := fmt.Sprintf("unknown %s %q: ", e.Kind, e.Name)
+	if near := Nearest(e.Name, e.Known); near != "" {
+		text += fmt.Sprintf("did you mean %q?", near)
+		if len(e.Known) > maxListed {
+			return text
+		}
+		text += " "
+	}
+	return text + "Known: " + strings.Join(e.Known, ", ")
+}
+
+// Find returns the entry of a list whose name is the given one, or an *UnknownError.
+func Find[T any](kind, name string, list []T, nameOf func(T) string) (T, error) {
+	known := make([]string, len(list))
+	for i, entry := range list {
+		if known[i] = nameOf(entry); known[i] == name {
+			return entry, nil
+		}
+	}
+	var none T
+	return none, &UnknownError{kind, name, known}
+}
+
+// Nearest returns the known name with the fewest edits (insert, delete, replace, swap two neighbours) to the given one,
+// ignoring case. It returns "" where even that one differs in more than a third of its letters.
+func Nearest(name string, known []string) string {
+	best, edits := "", 0
+	for _, k := range known {
+		n := edlib.OSADamerauLevenshteinDistance(strings.ToLower(name), strings.ToLower(k))
+		if n <= max(1, len(k)/3) && (best == "" || n < edits) {
+			best, edits = k, n
+		}
+	}
+	return best
+}
