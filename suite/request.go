@@ -429,10 +429,25 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 	return nil
 }
 
-// IsLocal says whether the method of a spec cuts the network into modules.
-func IsLocal(s results.Spec) bool {
+// ModuleCount is K of a spec: the value of --modules that gives the same cuts. It is the number of local modules, except for
+// AugLocal, whose K counts units of which the head's module has the last d. It is 0 for a method that does not cut the network
+// into modules, and for a spec that cannot be built.
+func ModuleCount(s results.Spec) int {
 	m, err := methods.Find(s.Method)
-	return err == nil && m.Local()
+	if err != nil || !m.Local() {
+		return 0
+	}
+	b, err := stagesOf(s)
+	if err != nil {
+		return 0
+	}
+	switch {
+	case s.Modules > 0:
+		return int(s.Modules)
+	case m.Reads(methods.OptionAuxDepth):
+		return len(b.network.Units)
+	}
+	return len(b.stages)
 }
 
 // The keys of results.Spec.Options.

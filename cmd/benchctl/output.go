@@ -6,10 +6,17 @@ import (
 	"github.com/localbench/localbench/reports/table"
 )
 
+// answerSchema is the version of the JSON that commands print (docs/output.md). Fields, tables and columns are added without a
+// new version; it rises when one of them is removed or changes its meaning.
+const answerSchema = 1
+
 // answer is what a command prints on standard output.
 type answer struct {
 	tables []table.Table
 	plots  []string // files that were drawn
+	// What the figures were computed for: in JSON only, and left out where empty. One value each, because a command
+	// line has one backend and one precision.
+	backend, precision, gpu string
 }
 
 // emit prints an answer. As JSON it also holds the verdict, so that no wrapper
@@ -22,11 +29,16 @@ func (e Env) emit(f table.Format, a answer, verdict error) error {
 		return f.Write(e.Stdout, a.tables...)
 	}
 	out := struct {
-		ExitCode exitCode      `json:"exit_code"`
-		Verdict  string        `json:"verdict"`
-		Tables   []table.Table `json:"tables"`
-		Plots    []string      `json:"plots,omitempty"`
-	}{codeOf(verdict), "all well", a.tables, a.plots}
+		Schema    int           `json:"schema"`
+		Version   string        `json:"version"` // of benchctl
+		Backend   string        `json:"backend,omitzero"`
+		Precision string        `json:"precision,omitzero"`
+		GPU       string        `json:"gpu,omitzero"`
+		ExitCode  exitCode      `json:"exit_code"`
+		Verdict   string        `json:"verdict"`
+		Tables    []table.Table `json:"tables"`
+		Plots     []string      `json:"plots,omitempty"`
+	}{answerSchema, version(), a.backend, a.precision, a.gpu, codeOf(verdict), "all well", a.tables, a.plots}
 	if verdict != nil {
 		out.Verdict = oneLine(verdict.Error())
 	}

@@ -45,7 +45,8 @@ func planCommand(env Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		f.sparklines = slices.Contains([]string{"table", "markdown"}, format.Name())
+		f.forPeople = !slices.Contains([]string{"csv", "json"}, format.Name())
+		f.sparklines = f.forPeople && format.Name() != "latex"
 		budget, err := f.fitBudget()
 		if err != nil {
 			return usage(err)
@@ -86,7 +87,7 @@ func planCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
-		return env.emit(format, answer{tables: tables, plots: files}, nil)
+		return env.emit(format, answer{tables: tables, plots: files, backend: specs[0].Backend, precision: specs[0].Precision}, nil)
 	}
 	return c
 }
@@ -97,7 +98,8 @@ type planFlags struct {
 	target, policy, export string
 	gpu                    string
 	details                bool
-	sparklines             bool // for eyes, not for programs, and LaTeX has no such letters
+	forPeople              bool // the format of the answer is not csv or json
+	sparklines             bool // forPeople, and the format has block characters: LaTeX has none
 }
 
 // The policies under which memory is planned.
@@ -204,7 +206,7 @@ func planTables(d engine.Device, gpu string, specs []results.Spec, f planFlags) 
 	if f.policy == policyEager {
 		return []table.Table{eagerTable(all)}, all, nil
 	}
-	tables := []table.Table{sizesTable(all), categoryTable(all)}
+	tables := []table.Table{sizesTable(all), categoryTable(all, f.forPeople)}
 	if t, err := overlapTable(d, all); err != nil {
 		return nil, nil, err
 	} else if len(t.Rows) > 0 {
@@ -385,7 +387,7 @@ func eagerTable(all []profiled) table.Table {
 
 // moduleTable and scopeTable say whose bytes are alive at the peak.
 func moduleTable(p profiled) table.Table {
-	t := table.Table{ID: "modules", Title: "Bytes alive at the peak, by local module: " + runLabel(p.Spec),
+	t := table.Table{ID: "modules", Run: results.SpecID(p.Spec), Title: "Bytes alive at the peak, by local module: " + runLabel(p.Spec),
 		Columns: []table.Column{textColumn("module", "module"), numberColumn("bytes", "bytes")}}
 	for _, m := range p.Memory.ByModule {
 		t.Rows = append(t.Rows, []table.Cell{table.Text(m.Name), bytesCell(&m.Bytes)})
@@ -397,7 +399,7 @@ func moduleTable(p profiled) table.Table {
 const scopeCount = 15
 
 func scopeTable(p profiled) table.Table {
-	t := table.Table{ID: "scopes", Title: "Bytes alive at the peak, by scope: " + runLabel(p.Spec),
+	t := table.Table{ID: "scopes", Run: results.SpecID(p.Spec), Title: "Bytes alive at the peak, by scope: " + runLabel(p.Spec),
 		Columns: []table.Column{textColumn("scope", "scope"), numberColumn("bytes", "bytes")}}
 	rest := int64(0)
 	for i, s := range p.Profile.ByScope {
@@ -414,7 +416,7 @@ func scopeTable(p profiled) table.Table {
 }
 
 func topTable(p profiled) table.Table {
-	t := table.Table{ID: "largest", Title: "Largest values at the peak: " + runLabel(p.Spec), Columns: []table.Column{textColumn("value", "value"),
+	t := table.Table{ID: "largest", Run: results.SpecID(p.Spec), Title: "Largest values at the peak: " + runLabel(p.Spec), Columns: []table.Column{textColumn("value", "value"),
 		textColumn("category", "category"), textColumn("scope", "scope"), numberColumn("bytes", "bytes")}}
 	for _, v := range p.Memory.Top {
 		t.Rows = append(t.Rows, []table.Cell{table.Text(v.Name), table.Text(v.Category), table.Text(v.Scope), bytesCell(&v.Bytes)})
@@ -429,7 +431,7 @@ func sparklineTable(p profiled) table.Table {
 		totals[i] = s.Total()
 	}
 	highest := slices.Max(totals)
-	t := table.Table{ID: "timeline", Title: "Bytes alive over the step: " + runLabel(p.Spec),
+	t := table.Table{ID: "timeline", Run: results.SpecID(p.Spec), Title: "Bytes alive over the step: " + runLabel(p.Spec),
 		Columns: []table.Column{textColumn("timeline", "from the first op to the last"), numberColumn("peak_bytes", "highest")},
 		Rows:    [][]table.Cell{{table.Text(sparkline(totals, 72)), bytesCell(&highest)}}}
 	if inFlight, _ := suite.InFlight(p.Spec); inFlight > 1 {
@@ -471,9 +473,9 @@ func baselineOf(all []profiled, s results.Spec) results.Memory {
 	return results.Memory{}
 }
 
-// categoryTable has a row for each category and a column for each run, or from the fourth run on, which
-// no screen has the width for, a row for each run and a column for each category.
-func categoryTable(all []profiled) table.Table {
+// categoryTable has a row for each run and a column for each category. People who look at up to three runs, for which a
+// terminal has the width, get a row for each category and a column for each run.
+func categoryTable(all []profiled, forPeople bool) table.Table {
 	t := table.Table{ID: "categories", Title: "Bytes alive at the peak, by category"}
 	most := map[string]int64{}
 	for _, c := range all {
@@ -481,39 +483,50 @@ func categoryTable(all []profiled) table.Table {
 			most[name] = max(most[name], bytes)
 		}
 	}
+	key := func(name string) string { return strings.ReplaceAll(name, " ", "_") + "_bytes" }
+	if !forPeople { // every category, in a fixed order: a script may count on a column
+		t.Columns = specColumns()
+		for _, c := range graph.Categories() {
+			t.Columns = append(t.Columns, numberColumn(key(c.String()), c.String()))
+		}
+		for _, c := range all {
+			row := specCells(c.Spec)
+			for _, category := range graph.Categories() {
+				row = append(row, bytesCell(new(c.Memory.ByCategory[category.String()])))
+			}
+			t.Rows = append(t.Rows, row)
+		}
+		return t
+	}
 	names := slices.SortedFunc(maps.Keys(most), func(a, b string) int {
 		return cmp.Or(cmp.Compare(most[b], most[a]), strings.Compare(a, b))
 	})
-	words := func(name string) string { return strings.ReplaceAll(name, "_", " ") }
 	if len(all) > 3 {
 		t.Columns = specColumns()
 		for _, name := range names {
-			t.Columns = append(t.Columns, numberColumn(name+"_bytes", words(name)))
+			t.Columns = append(t.Columns, numberColumn(key(name), name))
 		}
 		for _, c := range all {
 			row := specCells(c.Spec)
 			for _, name := range names {
-				bytes := c.Memory.ByCategory[name]
-				row = append(row, bytesCell(&bytes))
+				row = append(row, bytesCell(new(c.Memory.ByCategory[name])))
 			}
 			t.Rows = append(t.Rows, row)
 		}
 		return t
 	}
 	t.Columns = []table.Column{textColumn("category", "category")}
-	for _, c := range all {
+	for i, c := range all {
 		label := c.Spec.Method
 		if len(all) > 2 {
 			label = strings.TrimSpace(strings.Join([]string{c.Spec.Network, c.Spec.Method, settings(c.Spec)}, " "))
 		}
-		key := strings.ReplaceAll(results.SpecID(c.Spec), "-", "_") + "_bytes"
-		t.Columns = append(t.Columns, numberColumn(key, label))
+		t.Columns = append(t.Columns, numberColumn(fmt.Sprintf("run%d_bytes", i+1), label))
 	}
 	for _, name := range names {
-		row := []table.Cell{table.Text(words(name))}
+		row := []table.Cell{table.Text(name)}
 		for _, c := range all {
-			bytes := c.Memory.ByCategory[name]
-			row = append(row, bytesCell(&bytes))
+			row = append(row, bytesCell(new(c.Memory.ByCategory[name])))
 		}
 		t.Rows = append(t.Rows, row)
 	}

@@ -281,16 +281,12 @@ func specColumns() []table.Column {
 }
 
 func specCells(s results.Spec) []table.Cell {
-	whole := func(n int64, none string) table.Cell {
+	whole := func(n int64) table.Cell {
 		if n == 0 {
-			return table.Text(none)
+			return table.Cell{}
 		}
 		return table.Number(float64(n), fmt.Sprint(n))
 	}
-	every := ""
-	if suite.IsLocal(s) {
-		every = "all"
-	}
 	return []table.Cell{table.Text(s.Method), table.Text(s.Network), table.Text(s.Dataset),
-		whole(s.Batch, ""), whole(s.AuxDepth, ""), whole(s.Modules, every)}
+		whole(s.Batch), whole(s.AuxDepth), whole(int64(suite.ModuleCount(s)))}
 }

@@ -35,7 +35,7 @@ func Eager(records []results.Record) Table {
 	}
 	for _, g := range groups {
 		r := g.First()
-		row := []Cell{Text(r.Spec.Method), Text(r.Spec.Network), Text(r.Spec.Dataset), whole(r.Spec.Batch), whole(r.Spec.AuxDepth), whole(r.Spec.Modules)}
+		row := []Cell{Text(r.Spec.Method), Text(r.Spec.Network), Text(r.Spec.Dataset), whole(r.Spec.Batch), whole(r.Spec.AuxDepth), whole(localModules(r))}
 		for _, s := range sizes {
 			cell := Cell{}
 			if n := s.of(r.Memory); n != nil {
@@ -46,4 +46,21 @@ func Eager(records []results.Record) Table {
 		t.Rows = append(t.Rows, row)
 	}
 	return t
+}
+
+// localModules is K of a run, the value of --modules that gives the same cuts: the number of its local modules, or for AugLocal
+// (AuxDepth) that of its units. It is 0 where the method does not cut the network.
+func localModules(r results.Record) int64 {
+	var units int64
+	for _, m := range r.Model.Modules {
+		units += m.Units
+	}
+	switch n := int64(len(r.Model.Modules)); {
+	case r.Spec.Modules != 0 || n < 2:
+		return r.Spec.Modules
+	case r.Spec.AuxDepth > 0:
+		return units
+	default:
+		return n
+	}
 }

@@ -36,6 +36,7 @@ func (jsonFormat) Write(w io.Writer, tables ...Table) error {
 
 type jsonShape struct {
 	ID      string                `json:"id,omitzero"`
+	Run     string                `json:"run,omitzero"`
 	Title   string                `json:"title"`
 	Columns []jsonColumn          `json:"columns"`
 	Rows    []map[string]jsonCell `json:"rows"`
@@ -58,7 +59,7 @@ type jsonCell struct {
 
 // jsonTable leaves empty cells out of their row: not measured is absent.
 func jsonTable(t Table) jsonShape {
-	out := jsonShape{ID: t.ID, Title: t.Title, Columns: []jsonColumn{}, Rows: []map[string]jsonCell{}, Notes: append([]string{}, t.Notes...)}
+	out := jsonShape{ID: t.ID, Run: t.Run, Title: t.Title, Columns: []jsonColumn{}, Rows: []map[string]jsonCell{}, Notes: append([]string{}, t.Notes...)}
 	for _, c := range t.Columns {
 		out.Columns = append(out.Columns, jsonColumn{c.Key, c.Name, c.Unit})
 	}

@@ -27,8 +27,10 @@ import (
 // Table is an ID, a title, columns, rows of as many cells, and notes.
 type Table struct {
 	// ID names the kind of table for programs: lower case, the same in every release. An answer has several tables of
-	// one ID where each describes one run.
-	ID      string
+	// one ID where each describes one run: they differ in Run.
+	ID string
+	// Run is the id of the run that the table describes; empty for a table of several runs.
+	Run     string
 	Title   string
 	Columns []Column
 	Rows    [][]Cell
@@ -106,7 +108,7 @@ func check(tables []Table) error {
 
 // ForPeople is the table without its quiet columns.
 func (t Table) ForPeople() Table {
-	out := Table{ID: t.ID, Title: t.Title, Notes: t.Notes, Rows: make([][]Cell, len(t.Rows))}
+	out := Table{ID: t.ID, Run: t.Run, Title: t.Title, Notes: t.Notes, Rows: make([][]Cell, len(t.Rows))}
 	for i, c := range t.Columns {
 		if c.Quiet {
 			continue

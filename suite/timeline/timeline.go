@@ -112,10 +112,15 @@ func counters(sample plan.Sample) map[string]any {
 	return out
 }
 
-// CSV writes a line an op: place, kind, time, and bytes alive by category and in all.
+// CSV writes a line for each op: place, kind, start, and bytes alive by category and in all. The start of a measured step is in
+// microseconds (column start_us); that of a planned one is the position in the program (column start_ops).
 func CSV(w io.Writer, s Step) error {
 	out := csv.NewWriter(w)
-	header := []string{"op", "kind", "scope", "module", "phase", "start_us", "total_bytes"}
+	start, decimals := "start_us", 3
+	if s.Seconds == nil {
+		start, decimals = "start_ops", 0
+	}
+	header := []string{"op", "kind", "scope", "module", "phase", start, "total_bytes"}
 	for _, c := range graph.Categories() {
 		header = append(header, c.String())
 	}
@@ -125,7 +130,7 @@ func CSV(w io.Writer, s Step) error {
 	at := s.starts()
 	for i, op := range s.Graph.Ops {
 		row := []string{strconv.Itoa(i), op.Kind.String(), op.Scope, strconv.Itoa(op.Module), op.Phase.String(),
-			strconv.FormatFloat(at[i], 'f', 3, 64), strconv.FormatInt(s.Samples[i].Total(), 10)}
+			strconv.FormatFloat(at[i], 'f', decimals, 64), strconv.FormatInt(s.Samples[i].Total(), 10)}
 		for _, bytes := range s.Samples[i] {
 			row = append(row, strconv.FormatInt(bytes, 10))
 		}

@@ -84,6 +84,18 @@ func TestCSV(t *testing.T) {
 	if got, want := rows[1][6], fmt.Sprint(c.Profile.Timeline[0].Total()); got != want || rows[0][6] != "total_bytes" {
 		t.Errorf("first op: %s bytes, want %s", got, want)
 	}
+	if rows[0][5] != "start_ops" || rows[3][5] != "2" {
+		t.Errorf("the third op of a plan: got %s %q, want start_ops 2", rows[0][5], rows[3][5])
+	}
+	s.Seconds = make([]float64, len(c.Step.Graph.Ops))
+	s.Seconds[0], s.Seconds[1] = 3e-6, 0.5e-6
+	out.Reset()
+	if err := timeline.CSV(&out, s); err != nil {
+		t.Fatal(err)
+	}
+	if rows, err = csv.NewReader(&out).ReadAll(); err != nil || rows[0][5] != "start_us" || rows[3][5] != "3.500" {
+		t.Errorf("the third op of a measured step: got %v, %v, want start_us 3.500", rows[3], err)
+	}
 }
 
 // TestSnapshot replays the allocations of the snapshot: no two live ones overlap but
