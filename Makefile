@@ -109,7 +109,7 @@ run: deps build
 
 ## test: run all tests
 test: deps
-	$(GO) test $(TESTFLAGS) ./...
+	$(GO) test -timeout 40m $(TESTFLAGS) ./...
 
 ## lint: check format and common faults of Go and C++
 lint:

@@ -21,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -48,10 +49,9 @@ func standInCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: standin FOLDER")
 	}
-	root, err := filepath.Abs("../..")
+	path, err := enginetest.BuildEmulator()
 	ts.Check(err)
-	ts.Check(exec.Command("make", "--silent", "--directory", root, "emu").Run())
-	library, err := os.ReadFile(filepath.Join(root, "build", "liblocalbench_emu.so"))
+	library, err := os.ReadFile(path)
 	ts.Check(err)
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(dir, 0o777))

@@ -6,10 +6,11 @@ package enginetest
 import (
 	"flag"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/localbench/localbench/core/engine"
@@ -45,7 +46,7 @@ func Open(t testing.TB, backend string, o engine.Options) engine.Device {
 		engine.SearchIn(Library())
 	}
 	if backend == "emu" {
-		if err := build(); err != nil {
+		if _, err := build(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,9 +66,21 @@ func Library() string {
 	return filepath.Join(root(), "build")
 }
 
+// root is the folder of the module: tests run in the folders of their packages. (The path of this file, as the compiler
+// knows it, would not do: -trimpath removes it.)
 func root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+	dir, err := os.Getwd()
+	if err != nil {
+		return "."
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
+			return at
+		}
+		if at == filepath.Dir(at) {
+			return dir
+		}
+	}
 }
 
 // CanonicalPlace works out the place in files of the element that a program has at another, by its coordinates.
@@ -85,10 +98,26 @@ func CanonicalPlace(v *graph.Value, program int64) int64 {
 	return ((output*channels+c)*height+y)*width + x
 }
 
-var build = sync.OnceValue(func() error {
-	out, err := exec.Command("make", "--silent", "--directory", root(), "emu").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("make emu: %w: %s", err, out)
+// BuildEmulator builds the CUDA backend's code for the host, and returns the path of the library. Test programs of
+// several packages run at the same time: one of them builds, the others wait.
+func BuildEmulator() (string, error) { return build() }
+
+var build = sync.OnceValues(func() (string, error) {
+	folder := filepath.Join(root(), "build")
+	if err := os.MkdirAll(folder, 0o777); err != nil {
+		return "", err
 	}
-	return nil
+	lock, err := os.Create(filepath.Join(folder, "emu.lock"))
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close() // which releases the lock
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("%s: %w", lock.Name(), err)
+	}
+	out, err := exec.Command("make", "--silent", "--jobs=2", "--directory", root(), "emu").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("make emu: %w: %s", err, out)
+	}
+	return filepath.Join(folder, "liblocalbench_emu.so"), nil
 })
