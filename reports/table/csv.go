@@ -29,6 +29,9 @@ func (csvFormat) Write(w io.Writer, tables ...Table) error {
 			line := make([]string, len(parts))
 			for i, p := range parts {
 				line[i] = p.value(row[p.column])
+				if row[p.column].Number == nil {
+					line[i] = notFormula(line[i])
+				}
 			}
 			lines = append(lines, line)
 		}

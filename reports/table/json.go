@@ -1,8 +1,6 @@
 package table
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -23,15 +21,10 @@ func (jsonFormat) Write(w io.Writer, tables ...Table) error {
 	for _, t := range tables {
 		shapes = append(shapes, jsonTable(t))
 	}
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(map[string][]jsonShape{"tables": shapes}); err != nil {
+	if err := JSON(w, map[string][]jsonShape{"tables": shapes}); err != nil {
 		return fmt.Errorf("table: %w", err)
 	}
-	_, err := w.Write(b.Bytes())
-	return err
+	return nil
 }
 
 type jsonShape struct {

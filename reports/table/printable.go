@@ -1,0 +1,104 @@
+package table
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Printable is a text whose characters all print: those that steer a terminal (control characters, escape
+// sequences), that change the direction of what follows, or that are no characters at all are written
+// out as Go does, \x1b. Line feeds stay; a tab is a blank. Texts of records, file names and file
+// contents go through here before they are shown.
+func Printable(s string) string {
+	if !strings.ContainsFunc(s, unprintable) {
+		return s
+	}
+	var b strings.Builder
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
+		switch {
+		case r == '\t':
+			b.WriteByte(' ')
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		case r < utf8.RuneSelf && unprintable(r):
+			fmt.Fprintf(&b, `\x%02x`, r)
+		case unprintable(r):
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteString(s[:size])
+		}
+		s = s[size:]
+	}
+	return b.String()
+}
+
+// unprintable says whether a character does not go into a table as it is. RuneError stands for bytes that are
+// not UTF-8, and for the character of that number, which is printable.
+func unprintable(r rune) bool {
+	return r != '\n' && (unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) || r == utf8.RuneError)
+}
+
+// JSON writes a value as an indented document. It differs from encoding/json in that "<" is written as it is,
+// and that characters that do not print (see Printable) are written as escapes, which read back as the same.
+func JSON(w io.Writer, value any) error {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
+		return err
+	}
+	// The encoder has replaced what is not UTF-8; what is left stands within strings.
+	var out strings.Builder
+	for _, r := range b.String() {
+		if unprintable(r) && r < 1<<16 {
+			fmt.Fprintf(&out, `\u%04x`, r)
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// printable is the table with all its texts printable.
+func (t Table) printable() Table {
+	out := Table{Title: Printable(t.Title), Columns: append([]Column{}, t.Columns...), Rows: make([][]Cell, len(t.Rows))}
+	for i := range out.Columns {
+		c := &out.Columns[i]
+		c.Key, c.Name, c.Unit = Printable(c.Key), Printable(c.Name), Printable(c.Unit)
+	}
+	for i, row := range t.Rows {
+		for _, c := range row {
+			c.Text = Printable(c.Text)
+			out.Rows[i] = append(out.Rows[i], c)
+		}
+	}
+	for _, note := range t.Notes {
+		out.Notes = append(out.Notes, Printable(note))
+	}
+	return out
+}
+
+// formulaStarts are the characters with which spreadsheets begin a formula (OWASP: CSV injection), in both
+// widths.
+const formulaStarts = "=+-@\t\r＝＋－＠"
+
+// notFormula is a text cell that no spreadsheet takes for a formula: one that begins like one gets an
+// apostrophe in front. A number in text, such as -0.5, stays.
+func notFormula(s string) string {
+	if s == "" || !strings.ContainsAny(string([]rune(s)[:1]), formulaStarts) {
+		return s
+	}
+	if _, err := strconv.ParseFloat(s, 64); err == nil {
+		return s
+	}
+	return "'" + s
+}
