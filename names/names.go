@@ -18,6 +18,9 @@ type UnknownError struct {
 // maxListed is the length from which on a list is left out of an error that suggests a name.
 const maxListed = 20
 
+// maxCompared is the length from which on a name is near no known one; comparing takes its square of time.
+const maxCompared = 200
+
 // Error suggests the nearest known name, if one is near, and lists the known ones.
 func (e *UnknownError) Error() string {
 	text := fmt.Sprintf("unknown %s %q: ", e.Kind, e.Name)
@@ -46,6 +49,9 @@ func Find[T any](kind, name string, list []T, nameOf func(T) string) (T, error) 
 // Nearest returns the known name with the fewest edits (insert, delete, replace, swap two neighbours) to the given one,
 // ignoring case. It returns "" where even that one differs in more than a third of its letters.
 func Nearest(name string, known []string) string {
+	if len(name) > maxCompared {
+		return ""
+	}
 	best, edits := "", 0
 	for _, k := range known {
 		n := edlib.OSADamerauLevenshteinDistance(strings.ToLower(name), strings.ToLower(k))

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/localbench/localbench/files"
 )
 
 // collection is a file of many records: a baseline.
@@ -27,7 +29,7 @@ func ReadAny(path string, each ...func(*Record)) ([]Record, []Warning, error) {
 	if stat.IsDir() {
 		return ReadDir(path, each...)
 	}
-	text, err := readFile(path)
+	text, err := files.Read(path, maxFileBytes)
 	if err != nil {
 		return nil, nil, fmt.Errorf("records: %w", err)
 	}

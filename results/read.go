@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/localbench/localbench/files"
 )
 
 // maxFileBytes bounds what a reader takes in; a record of 10,000 epochs of 100
@@ -51,7 +53,7 @@ func (w Warning) String() string {
 // Read reads the record in one file. Older schemas are migrated; a newer one is
 // a *NewerSchemaError. Fields that the schema does not have are passed over.
 func Read(path string) (Record, error) {
-	text, err := readFile(path)
+	text, err := files.Read(path, maxFileBytes)
 	if err != nil {
 		return Record{}, fmt.Errorf("record: %w", err)
 	}
@@ -124,21 +126,6 @@ func Slim(r *Record) {
 			e.Heads = nil
 		}
 	}
-}
-
-// readFile reads a plain file; a pipe or a device would block or never end.
-func readFile(path string) ([]byte, error) {
-	stat, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !stat.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: got %s, want a plain file", path, stat.Mode().Type())
-	}
-	if stat.Size() > maxFileBytes {
-		return nil, fmt.Errorf("%s: got %d bytes, want at most %d", path, stat.Size(), int64(maxFileBytes))
-	}
-	return os.ReadFile(path)
 }
 
 // decode turns the text of a file into a valid record.

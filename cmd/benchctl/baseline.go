@@ -118,7 +118,7 @@ func listBaselines(env Env, formatName string) error {
 	for _, path := range files {
 		records, _, err := results.ReadAny(path)
 		if err != nil {
-			fmt.Fprintln(env.Stderr, "benchctl: "+err.Error())
+			warn(env.Stderr, err.Error())
 			continue
 		}
 		distinct := func(of func(results.Spec) string) table.Cell {

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
@@ -171,7 +170,7 @@ func withoutEpochs(r *results.Record) { r.Accuracy.Epochs = nil }
 func readRecords(env Env, path string, each ...func(*results.Record)) ([]results.Record, error) {
 	records, warnings, err := results.ReadAny(path, each...)
 	for _, w := range warnings {
-		fmt.Fprintln(env.Stderr, "benchctl: "+w.String())
+		warn(env.Stderr, w.String())
 	}
 	if err == nil && len(records) == 0 {
 		err = fmt.Errorf("%s: got no record, want at least one", path)
@@ -232,18 +231,19 @@ func readThresholds(path string) (compare.Thresholds, error) {
 	if path == "" {
 		return t, nil
 	}
-	text, err := readSmall(path)
+	entries, err := readYAML(path)
 	if err != nil {
 		return nil, fmt.Errorf("thresholds: %w", err)
 	}
-	var given map[string]string
-	if err := yaml.Unmarshal(text, &given); err != nil {
-		return nil, fmt.Errorf("thresholds: %s: want lines such as step_time: 5%%: %s", path, oneLine(err.Error()))
-	}
-	for name, value := range given {
+	for _, e := range entries {
+		name := e.key
+		value, err := yamlScalar(e.value)
+		if err != nil {
+			return nil, fmt.Errorf("thresholds: %s:%d: %s: %w", path, e.line, shown(name), err)
+		}
 		x, err := parseThreshold(value)
 		if err != nil {
-			return nil, fmt.Errorf("thresholds: %s: %s: %w", path, name, err)
+			return nil, fmt.Errorf("thresholds: %s:%d: %s: %w", path, e.line, shown(name), err)
 		}
 		switch {
 		case name == "memory":
@@ -251,7 +251,7 @@ func readThresholds(path string) (compare.Thresholds, error) {
 		case slices.Contains(compare.Metrics(), name):
 			t[name] = x
 		default:
-			return nil, fmt.Errorf("thresholds: %s: got %q, want memory or one of %s", path, name, strings.Join(compare.Metrics(), ", "))
+			return nil, fmt.Errorf("thresholds: %s:%d: got %s, want memory or one of %s", path, e.line, quoted(name), strings.Join(compare.Metrics(), ", "))
 		}
 	}
 	return t, nil
@@ -264,7 +264,7 @@ func parseThreshold(text string) (float64, error) {
 	}
 	x, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
 	if !ok || err != nil || math.IsNaN(x) {
-		return 0, fmt.Errorf("got %q, want a percentage such as 5%%, or points such as 0.5pp", text)
+		return 0, fmt.Errorf("got %s, want a percentage such as 5%%, or points such as 0.5pp", quoted(text))
 	}
 	return math.Abs(x) / 100, nil
 }

@@ -32,11 +32,18 @@ func executeCommand(env Env) *cobra.Command {
 	return c
 }
 
+// maxJobBytes bounds a job; one has some kilobytes.
+const maxJobBytes = 1 << 20
+
 func readJob(r io.Reader) (suite.Job, error) {
 	var job suite.Job
-	decoder := json.NewDecoder(r)
+	bounded := &io.LimitedReader{R: r, N: maxJobBytes}
+	decoder := json.NewDecoder(bounded)
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(&job)
+	if err != nil && bounded.N <= 0 {
+		return job, fmt.Errorf("job: standard input has more than %d bytes, want a job as JSON", maxJobBytes)
+	}
 	if errors.Is(err, io.EOF) {
 		err = errors.New("standard input is empty, want a job as JSON")
 	}

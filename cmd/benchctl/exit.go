@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/localbench/localbench/results"
 )
@@ -159,8 +158,4 @@ func printError(w io.Writer, err error) {
 	if errors.As(err, &remedy) && remedy.Hint() != "" {
 		fmt.Fprintf(w, "hint: %s\n", oneLine(remedy.Hint()))
 	}
-}
-
-func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 }

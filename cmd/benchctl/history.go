@@ -121,7 +121,7 @@ func (f *historyFlags) ofBaseline(env Env, path string) (revisions []compare.Rev
 			warnings = append(warnings, results.Warning{Path: path, Err: err})
 		}
 		for _, w := range warnings {
-			fmt.Fprintln(env.Stderr, "benchctl: "+w.String())
+			warn(env.Stderr, w.String())
 		}
 		if err == nil {
 			revisions = append(revisions, compare.Revision{Commit: c.hash, Subject: c.subject, Records: records})

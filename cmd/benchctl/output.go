@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-
 	"github.com/localbench/localbench/reports/table"
 )
 
@@ -42,10 +40,7 @@ func (e Env) emit(f table.Format, a answer, verdict error) error {
 	if verdict != nil {
 		out.Verdict = oneLine(verdict.Error())
 	}
-	encoder := json.NewEncoder(e.Stdout)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(out)
+	return table.JSON(e.Stdout, out)
 }
 
 // textColumn and numberColumn are columns of names and of quantities.

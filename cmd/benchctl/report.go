@@ -166,7 +166,7 @@ func readAll(env Env, paths []string) ([]results.Record, error) {
 			return nil, usage(err)
 		}
 		for _, w := range warnings {
-			fmt.Fprintln(env.Stderr, "benchctl: "+w.String())
+			warn(env.Stderr, w.String())
 			if errors.As(w.Err, &newer) {
 				newest = newer
 			}

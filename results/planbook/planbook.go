@@ -10,13 +10,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/localbench/localbench/files"
 )
+
+// maxFileBytes bounds a book that Read takes in; an entry has some 200 bytes.
+const maxFileBytes = 64 << 20
 
 //go:embed book.json
 var own []byte
@@ -88,7 +92,7 @@ func Current() (Book, error) {
 
 // Read reads a book from a file.
 func Read(path string) (Book, error) {
-	text, err := os.ReadFile(path)
+	text, err := files.Read(path, maxFileBytes)
 	if err != nil {
 		return Book{}, fmt.Errorf("plan book: %w", err)
 	}

@@ -10,12 +10,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
+	"github.com/localbench/localbench/files"
 	"github.com/localbench/localbench/names"
 )
+
+// maxFileBytes bounds a file that Fill reads; our own has 58 KB.
+const maxFileBytes = 16 << 20
 
 //go:embed published.json
 var text []byte
@@ -114,7 +117,7 @@ func parse(text []byte) ([]Cell, error) {
 // seen; one that has no such cell is a cell of its own, behind the others. A figure that was
 // seen is never overwritten.
 func Fill(cells []Cell, path string) ([]Cell, error) {
-	text, err := os.ReadFile(path)
+	text, err := files.Read(path, maxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("published: %w", err)
 	}

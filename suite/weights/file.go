@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/files"
 	"github.com/nlpodyssey/safetensors"
 )
 
@@ -33,9 +34,12 @@ type file struct {
 // mostHeader is the size from which on a header is none, as in the library.
 const mostHeader = 100_000_000
 
+// maxFileBytes bounds a file of weights: the state of a network of two billion parameters with momentum.
+const maxFileBytes = 16 << 30
+
 // open opens a file and reads its header.
 func open(path string) (*file, error) {
-	opened, err := os.Open(path)
+	opened, _, err := files.Open(path, maxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("weights: %w", err)
 	}

@@ -10,12 +10,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/files"
 	"github.com/nlpodyssey/safetensors"
 )
 
@@ -111,7 +111,7 @@ func openModel(path string, values []*graph.Value) (*file, []*graph.Value, error
 
 // Digest returns a short name of a file's content.
 func Digest(path string) (string, error) {
-	f, err := os.Open(path)
+	f, _, err := files.Open(path, maxFileBytes)
 	if err != nil {
 		return "", fmt.Errorf("weights: %w", err)
 	}
