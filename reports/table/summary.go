@@ -161,12 +161,17 @@ func essential() []string { return []string{"method", "network", "dataset", "bat
 func addSettings(t *Table, rows []summaryRow, varying []string) {
 	names := essential()
 	for _, name := range varying {
-		if !slices.Contains(names, name) {
+		if !slices.Contains(names, name) && !repeats(rows, names, name) {
 			names = append(names, name)
 		}
 	}
+	headings := map[string]bool{}
 	for _, name := range names {
-		short := strings.TrimPrefix(name, "environment.")
+		short := strings.TrimPrefix(strings.TrimPrefix(name, "environment."), "options.")
+		if headings[short] {
+			short = name
+		}
+		headings[short] = true
 		c := Column{Key: strings.ReplaceAll(name, ".", "_"), Name: strings.NewReplacer("_", " ", ".", " ", "dataset", "data set").Replace(short),
 			Quiet: quiet(name, varying)}
 		if slices.ContainsFunc(rows, func(r summaryRow) bool { return isNumber(r.fields[name]) }) {
@@ -184,6 +189,15 @@ func addSettings(t *Table, rows []summaryRow, varying []string) {
 			t.Rows[i] = append(t.Rows[i], Text(string(r.first.Status)))
 		}
 	}
+}
+
+// repeats says whether a setting is one of those named, as it is called elsewhere in the record, with the same values:
+// the threads of the spec, of the environment and of the library.
+func repeats(rows []summaryRow, names []string, name string) bool {
+	last := func(s string) string { return s[strings.LastIndexByte(s, '.')+1:] }
+	return slices.ContainsFunc(names, func(other string) bool {
+		return last(other) == last(name) && !slices.ContainsFunc(rows, func(r summaryRow) bool { return r.fields[other] != r.fields[name] })
+	})
 }
 
 func addSeeds(t *Table, rows []summaryRow) {

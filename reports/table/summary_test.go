@@ -247,3 +247,31 @@ func TestLossThatIsNoNumberIsSaid(t *testing.T) {
 		t.Errorf("got %s, want a note of %s alone", notes, bad.ID)
 	}
 }
+
+// TestThreadsHaveOneColumn: records that differ in their threads say so in the spec, in the environment and in the
+// facts of the library; the table says it once, unless they contradict each other.
+func TestThreadsHaveOneColumn(t *testing.T) {
+	var records []results.Record
+	for _, threads := range []int64{1, 2} {
+		r := run("bp", 1, 0.9, 100, 10)
+		r.Spec.Threads, r.Environment.Threads = threads, &threads
+		r.Environment.Libraries = map[string]string{"threads": fmt.Sprint(threads)}
+		records = append(records, r)
+	}
+	headings := func() (found []string) {
+		for _, c := range Summary(records).Columns {
+			if strings.Contains(c.Name, "threads") {
+				found = append(found, c.Name)
+			}
+		}
+		return found
+	}
+	if got := headings(); !slices.Equal(got, []string{"threads"}) {
+		t.Errorf("got the columns %q, want one of threads", got)
+	}
+	records[1].Environment.Threads = new(int64(1))
+	records[0].Environment.Threads = new(int64(2))
+	if got := headings(); !slices.Equal(got, []string{"threads", "environment threads"}) {
+		t.Errorf("got the columns %q, want that of the spec and that of the environment", got)
+	}
+}
