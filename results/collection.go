@@ -1,8 +1,8 @@
 package results
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +15,7 @@ import (
 // collection is a file of many records: a baseline.
 type collection struct {
 	Schema  int64             `json:"schema"`
+	Plan    []string          `json:"plan,omitempty"`
 	Records []json.RawMessage `json:"records"`
 }
 
@@ -69,32 +70,56 @@ func Parse(path string, text []byte) ([]Record, []Warning, error) {
 	return records, warnings, nil
 }
 
-// WriteCollection writes records to one file: beside its place, synced, renamed.
-func WriteCollection(path string, records []Record) error {
-	c := collection{Schema: Schema}
-	for _, r := range records {
+// PlanFlags returns the flags of `benchctl plan` that a collection says its records were planned with; nil
+// for a collection without them, such as one of measured records.
+func PlanFlags(path string) ([]string, error) {
+	text, err := files.Read(path, maxFileBytes)
+	if err != nil {
+		return nil, fmt.Errorf("records: %w", err)
+	}
+	var c collection
+	if err := json.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, explain(err, text))
+	}
+	return c.Plan, nil
+}
+
+// WriteCollection writes records to one file, atomically: a JSON object whose records stand one on a line, so that a
+// line of a diff is a record. plan are the flags of `benchctl plan` that the records were planned with, or nil.
+//
+// The bytes by module and the largest tensors are left out: they only explain a difference, and make up most of a record.
+func WriteCollection(path string, plan []string, records []Record) error {
+	head, err := json.Marshal(collection{Schema: Schema, Plan: plan, Records: []json.RawMessage{}})
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	text.Write(bytes.TrimSuffix(head, []byte("]}")))
+	for i, r := range records {
 		r.Schema = Schema
 		if r.ID == "" {
 			r.ID = SpecID(r.Spec)
 		}
+		r.Memory.ByModule, r.Memory.Top = nil, nil
 		if err := r.Validate(); err != nil {
 			return fmt.Errorf("%s: %w", r.ID, err)
 		}
-		text, err := json.Marshal(r)
+		line, err := json.Marshal(r)
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.ID, err)
 		}
-		c.Records = append(c.Records, text)
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		text.WriteByte('\n')
+		text.Write(line)
 	}
-	text, err := json.MarshalIndent(c, "", " ")
-	if err != nil {
-		return err
-	}
+	text.WriteString("\n]}\n")
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return fmt.Errorf("records: %w", err)
 	}
-	if err := renameio.WriteFile(path, append(text, '\n'), 0o666, renameio.WithTempDir(filepath.Dir(path))); err != nil {
-		return fmt.Errorf("records: %s was not written: %w", path, errors.Unwrap(err))
+	if err := renameio.WriteFile(path, text.Bytes(), 0o666, renameio.WithTempDir(filepath.Dir(path))); err != nil {
+		return fmt.Errorf("records: %s was not written: %w", path, err)
 	}
 	return nil
 }

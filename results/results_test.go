@@ -525,7 +525,7 @@ func TestSlim(t *testing.T) {
 		t.Fatal(err)
 	}
 	together := filepath.Join(t.TempDir(), "all.json")
-	if err := WriteCollection(together, []Record{r}); err != nil {
+	if err := WriteCollection(together, nil, []Record{r}); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{dir, Path(dir, r.ID), together} {
@@ -538,8 +538,60 @@ func TestSlim(t *testing.T) {
 			t.Errorf("%s: got %+v", path, e)
 		}
 		whole, _, err := ReadAny(path)
-		if d := cmp.Diff([]Record{r}, whole); err != nil || d != "" {
+		want := r
+		if path == together {
+			want.Memory.ByModule, want.Memory.Top = nil, nil
+		}
+		if d := cmp.Diff([]Record{want}, whole); err != nil || d != "" {
 			t.Errorf("%s: without Slim: %v %s", path, err, d)
 		}
+	}
+}
+
+// TestCollectionIsOneRecordALine: a line of a diff is a record, without the parts that only explain a difference; the
+// flags of the plan come back, and the format of older releases is still read.
+func TestCollectionIsOneRecordALine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "memory.json")
+	records := []Record{full(), full(), full()}
+	for i := range records {
+		records[i].Spec.Seed = uint64(i)
+		records[i].ID = SpecID(records[i].Spec)
+	}
+	flags := []string{"--networks=resnet20", "--batch=8"}
+	if err := WriteCollection(path, flags, records); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	if len(lines) != len(records)+2 {
+		t.Fatalf("got %d lines, want a head, %d records and an end", len(lines), len(records))
+	}
+	for i, line := range lines[1 : len(lines)-1] {
+		var one Record
+		if err := json.Unmarshal([]byte(strings.TrimSuffix(line, ",")), &one); err != nil || one.ID != records[i].ID {
+			t.Errorf("line %d: got %s, %v, want the record %s", i+2, one.ID, err, records[i].ID)
+		}
+	}
+	if strings.Contains(string(text), `"by_module"`) || strings.Contains(string(text), `"top"`) {
+		t.Error("by_module or top is in the file")
+	}
+	if got, err := PlanFlags(path); err != nil || !slices.Equal(got, flags) {
+		t.Errorf("got the flags %q, %v, want %q", got, err, flags)
+	}
+	old, err := json.MarshalIndent(map[string]any{"schema": 1, "records": records}, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, warnings, err := Parse("old.json", old); err != nil || len(warnings) > 0 || len(got) != 3 || got[0].Memory.Top == nil {
+		t.Errorf("old format: %d records, %v, %v", len(got), warnings, err)
+	}
+	if err := WriteCollection(path, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := ReadAny(path); err != nil || len(got) != 0 {
+		t.Errorf("empty collection: %v, %v", got, err)
 	}
 }

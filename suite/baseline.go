@@ -9,11 +9,14 @@ import (
 	"github.com/localbench/localbench/suite/networks"
 )
 
-// PlannedMemory plans the step of every network under every method for CIFAR-10, as records
-// without a run. Without the name of a GPU that is at batch 128, plain and with recomputed normalisations, on
-// a backend without scratch memory: figures that are the same on every machine. For a GPU it
-// is the networks for images of that size at batch 1024, in tf32 and in bf16, with the engines that it
-// would have: figures that are the same wherever the backend has the same version of cuDNN, which the records name.
+// BackendNull is a backend that plans and cannot run: its ops need no scratch memory, so a plan on it is the same on
+// every machine.
+const BackendNull = "null"
+
+// PlannedMemory plans the step of every network under every method for CIFAR-10, as records without a run. Without
+// a GPU that is at batch 128, with normalizations stored and with normalizations recomputed, on BackendNull. For a
+// GPU it is the networks for images of that size at batch 1024, in tf32 and in bf16, with the convolution engines
+// that cuDNN chooses for it: the same on every machine with the same version of cuDNN, which the records name.
 func PlannedMemory(gpu string) ([]results.Record, error) {
 	var names, all []string
 	for _, m := range methods.List() {
@@ -28,22 +31,20 @@ func PlannedMemory(gpu string) ([]results.Record, error) {
 	var requests []Request
 	if gpu == "" {
 		request.Batches = []int64{128}
-		for _, request.Recompute = range []string{RecomputeNone, RecomputeNorm} {
+		for _, recompute := range []string{RecomputeNone, RecomputeNorm} {
+			request.Recompute = recompute
 			requests = append(requests, request)
 		}
 	} else {
 		request.Batches, request.Backend = []int64{1024}, backendCUDA
-		for _, request.Precision = range []string{PrecisionTF32, PrecisionBF16} {
+		for _, precision := range []string{PrecisionTF32, PrecisionBF16} {
+			request.Precision = precision
 			requests = append(requests, request)
 		}
 	}
 	var records []results.Record
 	for _, request := range requests {
-		specs, err := request.Expand()
-		if err != nil {
-			return nil, err
-		}
-		planned, err := plannedRecords(specs, gpu)
+		planned, err := request.Plan(gpu)
 		if err != nil {
 			return nil, err
 		}
@@ -52,34 +53,58 @@ func PlannedMemory(gpu string) ([]results.Record, error) {
 	return records, nil
 }
 
-// plannedRecords plans specs that differ in nothing that a device is opened with.
-func plannedRecords(specs []results.Spec, gpu string) (records []results.Record, err error) {
+// Plan plans every run of the request, as records without a run. With backend auto that is on BackendNull. gpu is as
+// in OpenPlanner. Records planned on a real backend name its libraries, and those of the cpu backend the processor,
+// since the scratch memory of its kernels depends on both.
+func (r Request) Plan(gpu string) ([]results.Record, error) {
+	if gpu != "" && (r.Backend == "" || r.Backend == "auto") {
+		r.Backend = backendCUDA
+	}
+	specs, err := r.Expand()
+	if err != nil {
+		return nil, err
+	}
 	var d engine.Device
-	var name string
-	if gpu == "" {
-		d, err = engine.Open("null", engine.Options{})
+	var absent string
+	null := r.Backend == "" || r.Backend == "auto"
+	if null {
+		d, err = engine.Open(BackendNull, engine.Options{})
 	} else {
-		d, name, err = OpenPlanner(specs[0], gpu)
+		d, absent, err = OpenPlanner(specs[0], gpu)
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	for _, s := range specs {
-		if gpu == "" {
-			s.Backend = "null"
+	records := make([]results.Record, len(specs))
+	for i, s := range specs {
+		if null {
+			s.Backend = BackendNull
 		}
-		c, err := CompileOn(d, s)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", results.SpecID(s), err)
+		if records[i], err = planRecord(d, absent, s); err != nil {
+			return nil, err
 		}
-		r := results.Record{Spec: s, Status: results.StatusDone, Model: c.Model, Memory: c.Memory}
-		if gpu != "" {
-			r.Environment.Libraries = d.Facts()
-			r.Environment.Libraries["device"] = name
-		}
-		r.Model.Modules = nil // they follow from the rest, and are many
-		records = append(records, r)
 	}
 	return records, nil
+}
+
+// planRecord plans one run on d. absent is the name of a GPU that d stands for, or empty.
+func planRecord(d engine.Device, absent string, s results.Spec) (results.Record, error) {
+	c, err := CompileOn(d, s)
+	if err != nil {
+		return results.Record{}, fmt.Errorf("%s: %w", results.SpecID(s), err)
+	}
+	r := results.Record{Spec: s, Status: results.StatusDone, Model: c.Model, Memory: c.Memory}
+	r.Model.Modules = nil // they follow from the spec
+	switch e := environment(d); s.Backend {
+	case BackendNull:
+	case backendCUDA:
+		r.Environment.Libraries = e.Libraries
+		if absent != "" {
+			r.Environment.Libraries["device"] = absent
+		}
+	default:
+		r.Environment.CPU, r.Environment.Threads, r.Environment.Libraries = e.CPU, e.Threads, e.Libraries
+	}
+	return r, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/reports/compare"
@@ -18,15 +20,16 @@ import (
 	"github.com/localbench/localbench/suite"
 )
 
-// memoryBaseline is the name of the baseline that needs no run: planned memory. With a dash and a
-// GPU's name behind it, such as memory-h100, it is planned for that GPU.
+// memoryBaseline is the name of the baseline of planned memory of every network under every method. Followed by a
+// dash and a GPU's name, as in memory-h100, it is planned for that GPU.
 const memoryBaseline = "memory"
 
-// plannedFor is the GPU that a baseline's name says it is planned for, empty for none; false: it is no
-// baseline of planned memory.
-func plannedFor(name string) (gpu string, ok bool) {
-	if name == memoryBaseline {
-		return "", true
+// builtInGPU returns the GPU that a baseline of the built-in grid is planned for, empty for BackendNull; false for a
+// baseline of another name.
+func builtInGPU(path string) (gpu string, ok bool) {
+	name, ok := baselineName(path)
+	if !ok || name == memoryBaseline {
+		return "", ok
 	}
 	gpu, ok = strings.CutPrefix(name, memoryBaseline+"-")
 	return gpu, ok && gpu != ""
@@ -35,167 +38,441 @@ func plannedFor(name string) (gpu string, ok bool) {
 func baselineCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "baseline",
-		Short: "records to compare with, kept in git: update, list, show or check them",
-		Long: "Baselines are collections of records in results/baselines, reviewed like code. The one\n" +
-			"named memory is planned memory of every network under every method; it needs no run,\n" +
-			"is the same on every machine, and is checked to the byte. memory-h100 is the same for\n" +
-			"that GPU, with the workspaces of its convolutions; it needs the cuda backend and no GPU.",
+		Short: "records to compare with, kept in git: update, check, list or show them",
+		Long: "A baseline is a file of records that is kept in git and reviewed like code, one record a\n" +
+			"line: measured records, or planned memory, which needs no run. NAME stands for\n" +
+			"results/baselines/NAME.json; what contains a slash or ends in .json is a path.\n" +
+			"memory is planned memory of every network under every method; memory-h100 is the same\n" +
+			"for that GPU, and needs the CUDA backend but no GPU.",
 		Args: noArguments,
 	}
 	c.RunE = func(*cobra.Command, []string) error {
-		return &usageError{errors.New("baseline: got no command, want update, list, show or check"), "benchctl baseline --help says what they do"}
+		return &usageError{errors.New("baseline: a command is missing: update, check, list or show"), "benchctl baseline --help says what they do"}
 	}
-	var from string
-	update := &cobra.Command{Use: "update NAME", Short: "write a baseline: memory from plans, any other from records"}
-	define(update.Flags(), "from", "path", "", "folder, record or collection to take the records from", word(&from))
-	update.RunE = func(_ *cobra.Command, args []string) error { return updateBaseline(env, args, from) }
-	name := "table"
-	list := &cobra.Command{Use: "list", Short: "the baselines that there are", Args: noArguments}
-	list.RunE = func(*cobra.Command, []string) error { return listBaselines(env, name) }
-	show := &cobra.Command{Use: "show NAME", Short: "the records of a baseline"}
-	show.RunE = func(_ *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return usage(errors.New("baseline show: want one name"))
-		}
-		format, err := table.Lookup(name)
-		if err != nil {
-			return usage(err)
-		}
-		records, err := readRecords(env, baselinePath(args[0]))
-		if err != nil {
-			return &noBaselineError{err}
-		}
-		return env.emit(format, answer{tables: []table.Table{table.Summary(records)}}, nil)
-	}
-	for _, c := range []*cobra.Command{list, show} {
-		define(c.Flags(), "format", "name", name, "of the results: table, markdown, csv, latex or json", word(&name))
-	}
-	check := &cobra.Command{Use: "check", Short: "plan the memory baselines again and hold them against their files, to the byte", Args: noArguments}
-	check.RunE = func(*cobra.Command, []string) error { return checkMemory(env) }
-	c.AddCommand(update, list, show, check)
+	c.AddCommand(baselineUpdate(env), baselineCheck(env), baselineList(env), baselineShow(env))
 	return c
 }
 
-func updateBaseline(env Env, args []string, from string) error {
-	if len(args) != 1 || strings.ContainsAny(args[0], `/\`) {
-		return usage(errors.New("baseline update: want one name, without a path"))
+// oneBaseline is the argument check of commands that take one baseline.
+func oneBaseline(c *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
 	}
-	path := baselinePath(filepath.Join(baselineDir, args[0]+".json"))
+	return &usageError{fmt.Errorf("baseline %s: %d arguments: give one NAME or FILE", c.Name(), len(args)), c.CommandPath() + " --help lists the flags"}
+}
+
+// baselineName is the NAME that stands for a file; false for one that is not in results/baselines.
+func baselineName(path string) (string, bool) {
+	return strings.TrimSuffix(filepath.Base(path), ".json"), filepath.Dir(path) == baselineDir
+}
+
+// baselineFile is the file of a baseline: the path, or NAME below results/baselines.
+func baselineFile(name string) string {
+	if strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".json") {
+		return name
+	}
+	return filepath.Join(baselineDir, name+".json")
+}
+
+// grid is what a baseline of planned memory is planned from: the flags of `plan` that describe runs.
+type grid struct {
+	*shared
+	gpu string
+}
+
+func addGrid(c *cobra.Command) *grid {
+	g := &grid{shared: addShared(c)}
+	define(c.Flags(), "gpu", "name", "", "plan with the CUDA backend for this GPU, such as h100", word(&g.gpu))
+	return g
+}
+
+// notStored are flags of addGrid that do not say what is planned, or whose content is stored instead.
+var notStored = []string{"config", "format", "help"}
+
+// flags are the flags that were set, on the command line or by --config, in the form that storedGrid takes, and those
+// in always. own are flags of the command that do not describe runs.
+func (g *grid) flags(c *cobra.Command, own, always []string) (all []string) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if set := f.Changed || f.Value.String() != f.DefValue; (set || slices.Contains(always, f.Name)) && !slices.Contains(notStored, f.Name) && !slices.Contains(own, f.Name) {
+			all = append(all, "--"+f.Name+"="+f.Value.String())
+		}
+	})
+	return all
+}
+
+// storedGrid reads flags that a baseline stores.
+func storedGrid(flags []string) (*grid, error) {
+	c := &cobra.Command{}
+	g := addGrid(c)
+	if err := c.ParseFlags(flags); err != nil {
+		return nil, err
+	}
+	if rest := c.Flags().Args(); len(rest) > 0 {
+		return nil, fmt.Errorf("%q is not a flag", rest[0])
+	}
+	return g, nil
+}
+
+// planBaseline returns the records that a baseline should have: of its stored flags, or of the built-in grid.
+func planBaseline(path string, flags []string) ([]results.Record, error) {
+	if flags != nil {
+		g, err := storedGrid(flags)
+		if err != nil {
+			return nil, &unreadableError{fmt.Errorf("%s: stored flags of plan: %w", path, err)}
+		}
+		return g.request.Plan(g.gpu)
+	}
+	gpu, _ := builtInGPU(path)
+	return suite.PlannedMemory(gpu)
+}
+
+func baselineUpdate(env Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "update NAME|FILE [--from PATH | --plan FLAGS]",
+		Short: "write a baseline: from records, or planned memory",
+		Long: "update writes a baseline of the records in --from; or, with --plan, of the planned memory\n" +
+			"of the runs that the flags of `plan` describe. The flags are stored in the file, and\n" +
+			"`baseline check` plans the same runs again. Unless --backend or --gpu is given, the plan\n" +
+			"is without the scratch memory of kernels, and so the same on every machine.\n" +
+			"memory, and memory-GPU such as memory-h100, are planned without flags.",
+		Example: "  benchctl baseline update memory\n" +
+			"  benchctl baseline update ci/memory.json --plan --methods bp,auglocal --networks resnet110 --batch 512\n" +
+			"  benchctl baseline update main --from results/runs",
+		Args: oneBaseline,
+	}
+	var from string
+	var plan bool
+	c.Flags().SortFlags = false
+	define(c.Flags(), "from", "path", "", "folder, record or collection to take the records from", word(&from))
+	c.Flags().BoolVar(&plan, "plan", false, "plan the runs that the following flags describe")
+	g := addGrid(c)
+	_ = c.Flags().MarkHidden("format") // update prints one line
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if _, _, err := g.expand(c); err != nil {
+			return err
+		}
+		own := []string{"from", "plan"}
+		flags := g.flags(c, own, nil)
+		if c.Flags().Changed("format") {
+			return usage(errors.New("--format: `baseline update` prints no table"))
+		}
+		if !plan && len(flags) > 0 {
+			name, _, _ := strings.Cut(flags[0], "=")
+			return usage(fmt.Errorf("%s: needs --plan: it describes runs to plan", name))
+		}
+		if plan && from != "" {
+			return usage(errors.New("--from and --plan can't be combined: records are either read or planned"))
+		}
+		if plan && len(flags) == 0 {
+			return usage(errors.New("--plan: give the flags of plan that describe the runs, such as --networks resnet110 --batch 512"))
+		}
+		if plan { // the lists are stored even where they are the defaults, which a later release may change
+			flags = g.flags(c, own, []string{"methods", "networks", "datasets"})
+		}
+		return updateBaseline(env, baselineFile(args[0]), from, plan, flags)
+	}
+	return c
+}
+
+func updateBaseline(env Env, path, from string, plan bool, flags []string) error {
+	_, builtIn := builtInGPU(path)
 	var records []results.Record
 	var err error
-	gpu, planned := plannedFor(args[0])
 	switch {
-	case planned && from == "":
-		records, err = suite.PlannedMemory(gpu)
-	case from == "":
-		err = fmt.Errorf("baseline update %s: want --from with a folder of records; only %s, or memory-<gpu>, is made from plans", args[0], memoryBaseline)
+	case from != "":
+		if records, err = readRecords(env, from); err != nil {
+			return usage(err)
+		}
+	case !plan && !builtIn:
+		return usage(fmt.Errorf("baseline update %s: --from or --plan is missing; only %s and %s-GPU have a built-in grid", path, memoryBaseline, memoryBaseline))
 	default:
-		records, err = readRecords(env, from)
+		if records, err = planBaseline(path, flags); err != nil {
+			return usage(err)
+		}
 	}
-	if err != nil {
-		return usage(err)
-	}
-	if err := results.WriteCollection(path, records); err != nil {
+	if err := results.WriteCollection(path, flags, records); err != nil {
 		return err
 	}
 	fmt.Fprintf(env.Stdout, "%s: %s\n", path, english.Plural(len(records), "record", ""))
 	return nil
 }
 
-func listBaselines(env Env, formatName string) error {
-	format, err := table.Lookup(formatName)
-	if err != nil {
-		return usage(err)
-	}
-	files, err := filepath.Glob(filepath.Join(baselineDir, "*.json"))
-	if err != nil {
-		return err
-	}
-	if len(files) == 0 {
-		return &noBaselineError{fmt.Errorf("%s has none", baselineDir)}
-	}
-	t := table.Table{ID: "baselines", Columns: []table.Column{textColumn("name", "baseline"), numberColumn("records", "records"), textColumn("networks", "networks"), textColumn("methods", "methods")}}
-	for _, path := range files {
-		records, _, err := results.ReadAny(path)
-		if err != nil {
-			warn(env.Stderr, err.Error())
-			continue
-		}
-		distinct := func(of func(results.Spec) string) table.Cell {
-			var all []string
-			for _, r := range records {
-				all = append(all, of(r.Spec))
-			}
-			slices.Sort(all)
-			return table.Text(strings.Join(slices.Compact(all), ", "))
-		}
-		t.Rows = append(t.Rows, []table.Cell{table.Text(strings.TrimSuffix(filepath.Base(path), ".json")), table.Number(float64(len(records)), table.Count(int64(len(records)))),
-			distinct(func(s results.Spec) string { return s.Network }), distinct(func(s results.Spec) string { return s.Method })})
-	}
-	return env.emit(format, answer{tables: []table.Table{t}}, nil)
+// unreadableError says that a baseline is there and cannot be used.
+type unreadableError struct{ error }
+
+// Unwrap leads to the cause.
+func (e *unreadableError) Unwrap() error { return e.error }
+
+// missingBaseline is the error of a baseline whose file is not there; the hint names the command that writes it.
+type missingBaseline struct {
+	path string
+	how  string
 }
 
-// checkMemory is the gate of our own continuous integration: each baseline of planned memory that
-// there is, and the one that is the same on every machine in any case.
-func checkMemory(env Env) error {
-	files, err := filepath.Glob(filepath.Join(baselineDir, memoryBaseline+"-*.json"))
+// Error names the file.
+func (e *missingBaseline) Error() string { return "no baseline: there is no file " + e.path }
+
+// Hint names the command that writes the file.
+func (e *missingBaseline) Hint() string {
+	name, ok := baselineName(e.path)
+	if !ok {
+		name = e.path
+	}
+	if _, builtIn := builtInGPU(e.path); builtIn {
+		return fmt.Sprintf("`benchctl baseline update %s` writes it", name)
+	}
+	return fmt.Sprintf("`benchctl baseline update %s --plan FLAGS` writes it from plans, `--from FOLDER` from records", name)
+}
+
+// readBaseline reads all records of a baseline and the flags it was planned with. Unlike a folder of records, of which
+// a broken one is skipped, a baseline with one broken record is an error: what it lacks could not be checked.
+func readBaseline(path string) ([]results.Record, []string, error) {
+	records, warnings, err := results.ReadAny(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, &missingBaseline{path: path}
+	}
+	if err == nil && len(warnings) > 0 {
+		err = warnings[0].Err
+	}
+	if err == nil && len(records) == 0 {
+		err = fmt.Errorf("%s: has no records", path)
+	}
 	if err != nil {
-		return err
+		return nil, nil, &unreadableError{fmt.Errorf("baseline: %w", err)}
 	}
-	if err := checkPlanned(env, memoryBaseline); err != nil {
-		return err
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return records, nil, nil
 	}
-	for _, path := range files {
-		name := strings.TrimSuffix(filepath.Base(path), ".json")
-		err := checkPlanned(env, name)
-		var missing *engine.Unavailable
-		if errors.As(err, &missing) {
-			fmt.Fprintf(env.Stdout, "%s: not checked: %v\n", name, missing)
-		} else if err != nil {
+	flags, err := results.PlanFlags(path)
+	if err != nil {
+		return nil, nil, &unreadableError{fmt.Errorf("baseline: %w", err)}
+	}
+	return records, flags, nil
+}
+
+// baselineFiles lists the files below results/baselines.
+func baselineFiles() ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(baselineDir, "*.json"))
+	if err == nil && len(files) == 0 {
+		return nil, &missingBaseline{path: filepath.Join(baselineDir, memoryBaseline+".json")}
+	}
+	return files, err
+}
+
+func baselineList(env Env) *cobra.Command {
+	c := &cobra.Command{Use: "list", Short: "the baselines in results/baselines", Args: noArguments}
+	name := addFormat(c)
+	c.RunE = func(*cobra.Command, []string) error {
+		format, err := table.Lookup(*name)
+		if err != nil {
+			return usage(err)
+		}
+		files, err := baselineFiles()
+		if err != nil {
+			return err
+		}
+		t := table.Table{ID: "baselines", Columns: []table.Column{textColumn("name", "baseline"), numberColumn("records", "records"),
+			textColumn("kind", "kind"), textColumn("networks", "networks"), textColumn("methods", "methods")}}
+		whole := format.Name() == "json" || format.Name() == "csv"
+		var broken error
+		for _, path := range files {
+			records, flags, err := readBaseline(path)
+			if err != nil {
+				warn(env.Stderr, err.Error())
+				broken = err
+				continue
+			}
+			kind := "measured"
+			if _, builtIn := builtInGPU(path); builtIn || flags != nil {
+				kind = "planned"
+			}
+			name, _ := baselineName(path)
+			t.Rows = append(t.Rows, []table.Cell{table.Text(name), table.Number(float64(len(records)), table.Count(int64(len(records)))), table.Text(kind),
+				distinct(records, whole, func(s results.Spec) string { return s.Network }), distinct(records, whole, func(s results.Spec) string { return s.Method })})
+		}
+		if err := env.emit(format, answer{tables: []table.Table{t}}, broken); err != nil {
+			return err
+		}
+		return broken
+	}
+	return c
+}
+
+// namedInList is how many names a cell of `baseline list` has for people.
+const namedInList = 2
+
+// distinct is a cell of the distinct values of the records, for people only the first ones.
+func distinct(records []results.Record, whole bool, of func(results.Spec) string) table.Cell {
+	var all []string
+	for _, r := range records {
+		all = append(all, of(r.Spec))
+	}
+	slices.SortFunc(all, table.CompareNatural)
+	all = slices.Compact(all)
+	if rest := len(all) - namedInList; rest > 0 && !whole {
+		return table.Text(fmt.Sprintf("%s and %d more", strings.Join(all[:namedInList], ", "), rest))
+	}
+	return table.Text(strings.Join(all, ", "))
+}
+
+func addFormat(c *cobra.Command) *string {
+	name := "table"
+	define(c.Flags(), "format", "name", name, "of the results: table, markdown, csv, latex or json", word(&name))
+	return &name
+}
+
+func baselineShow(env Env) *cobra.Command {
+	c := &cobra.Command{Use: "show NAME|FILE", Short: "the records of a baseline", Args: oneBaseline}
+	name := addFormat(c)
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		format, err := table.Lookup(*name)
+		if err != nil {
+			return usage(err)
+		}
+		records, _, err := readBaseline(baselineFile(args[0]))
+		if err != nil {
+			return err
+		}
+		return env.emit(format, answer{tables: []table.Table{table.Summary(records)}}, nil)
+	}
+	return c
+}
+
+func baselineCheck(env Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "check [NAME|FILE ...]",
+		Short: "plan the runs of baselines again and compare the planned memory, to the byte",
+		Long: "check plans the runs of a baseline again, with the flags stored in the file, and compares\n" +
+			"planned memory, parameters and FLOPs exactly. Without arguments it checks every baseline\n" +
+			"of planned memory in results/baselines; one for a GPU is skipped, with a note, where the\n" +
+			"CUDA backend is missing. Exit codes: 0 the same, 1 changed, 4 there is no baseline,\n" +
+			"5 a baseline that cannot be read or compared here.",
+		Example: "  benchctl baseline check\n  benchctl baseline check ci/memory.json",
+	}
+	name := addFormat(c)
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		format, err := table.Lookup(*name)
+		if err != nil {
+			return usage(err)
+		}
+		return checkBaselines(env, format, args)
+	}
+	return c
+}
+
+// checkBaselines checks the named baselines, or all that are planned.
+func checkBaselines(env Env, format table.Format, names []string) error {
+	var paths []string
+	for _, name := range names {
+		paths = append(paths, baselineFile(name))
+	}
+	if len(names) == 0 {
+		var err error
+		if paths, err = baselineFiles(); err != nil {
 			return err
 		}
 	}
-	return nil
+	var tables []table.Table
+	var failed error
+	checked := 0
+	for _, path := range paths {
+		old, flags, err := readBaseline(path)
+		if _, builtIn := builtInGPU(path); err == nil && !builtIn && flags == nil {
+			if len(names) == 0 {
+				continue // measured records
+			}
+			err = &unreadableError{fmt.Errorf("baseline check: %s has measured records, not planned memory: `benchctl compare --baseline %s NEW` compares with it", path, path)}
+		}
+		var one []table.Table
+		if err == nil {
+			one, err = checkPlanned(env, format, path, old, flags)
+		}
+		var missing *engine.Unavailable
+		if gpu, builtIn := builtInGPU(path); len(names) == 0 && builtIn && gpu != "" && (errors.As(err, &missing) || errors.As(err, new(*otherLibraryError))) {
+			fmt.Fprintf(env.Stderr, "%s: not checked: %v\n", path, err)
+			continue
+		}
+		checked++
+		tables = append(tables, one...)
+		if err != nil && len(paths) > 1 {
+			warn(env.Stderr, err.Error())
+		}
+		failed = worse(failed, err)
+	}
+	if checked == 0 && failed == nil {
+		return &missingBaseline{path: filepath.Join(baselineDir, memoryBaseline+".json")}
+	}
+	if format.Name() == "json" || len(tables) > 0 {
+		if err := env.emit(format, answer{tables: tables}, failed); err != nil {
+			return err
+		}
+	}
+	return failed
 }
 
-// checkPlanned plans a baseline again.
-func checkPlanned(env Env, name string) error {
-	old, err := readRecords(env, baselinePath(name))
-	if err != nil {
-		return &noBaselineError{err}
+// worse keeps the error that a gate should end with: a baseline that could not be checked before one that changed.
+func worse(a, b error) error {
+	var verdict *verdictError
+	if a == nil || b != nil && errors.As(a, &verdict) {
+		return b
 	}
-	gpu, _ := plannedFor(name)
-	new, err := suite.PlannedMemory(gpu)
+	return a
+}
+
+// otherLibraryError says that a plan depends on a library, or a processor, that differs here.
+type otherLibraryError struct{ path, what string }
+
+// Error names the file and what differs.
+func (e *otherLibraryError) Error() string {
+	return fmt.Sprintf("baseline check: %s: cannot be compared here: %s", e.path, e.what)
+}
+
+// checkPlanned plans a baseline again. It returns the table of what changed, and the verdict.
+func checkPlanned(env Env, format table.Format, path string, old []results.Record, flags []string) ([]table.Table, error) {
+	now, err := planBaseline(path, flags)
 	if err != nil {
-		return err
+		return nil, usage(err)
 	}
-	if len(old) > 0 && len(new) > 0 {
-		if a, b := old[0].Environment.Libraries["cuDNN"], new[0].Environment.Libraries["cuDNN"]; a != b {
-			fmt.Fprintf(env.Stdout, "%s: not checked: it was planned with cuDNN %s, and here is %s\n", name, a, b)
-			return nil
+	if differ := otherPlanner(old[0].Environment, now[0].Environment); len(differ) > 0 {
+		return nil, &otherLibraryError{path, "planned with " + strings.Join(differ, ", ")}
+	}
+	c := compare.Run(old, now, compare.Defaults())
+	changed := len(c.Worst(compare.Regression)) + len(c.Worst(compare.Better)) + len(c.OnlyOld) + len(c.OnlyNew)
+	if changed == 0 {
+		if format.Name() == "json" {
+			return c.Tables(false), nil
 		}
-	}
-	c := compare.Run(old, new, compare.Defaults())
-	changed := append(c.Worst(compare.Regression), c.Worst(compare.Better)...)
-	format, err := table.Lookup("table")
-	if err != nil {
-		return err
-	}
-	if len(changed)+len(c.OnlyOld)+len(c.OnlyNew) == 0 {
-		title := "planned memory"
-		if gpu != "" {
-			title += " for " + gpu
-		}
-		fmt.Fprintf(env.Stdout, "%s: %d cells are the same to the byte\n", title, len(c.Cells))
-		return nil
+		fmt.Fprintf(env.Stdout, "%s: planned memory of %s is the same to the byte\n", path, english.Plural(len(now), "run", ""))
+		return nil, nil
 	}
 	what := c.Sentence()
 	if len(c.Worst(compare.Regression)) == 0 {
-		what = fmt.Sprintf("%d cells became smaller, %d networks or methods came and %d went", len(c.Worst(compare.Better)), len(c.OnlyNew), len(c.OnlyOld))
+		what = fmt.Sprintf("%s smaller, %s added, %s removed", english.Plural(len(c.Worst(compare.Better)), "value", ""),
+			english.Plural(len(c.OnlyNew), "run", ""), english.Plural(len(c.OnlyOld), "run", ""))
 	}
-	verdict := &verdictError{fmt.Sprintf("baseline: planned memory has changed: %s; benchctl baseline update %s takes it over", what, name)}
-	if err := env.emit(format, answer{tables: c.Tables(false)}, verdict); err != nil && !os.IsNotExist(err) {
-		return err
+	return c.Tables(false), &verdictError{fmt.Sprintf("baseline: planned memory has changed: %s; if that is intended, `%s` accepts it", what, updateLine(path, flags))}
+}
+
+// otherPlanner names what a plan depends on and what differs between two environments: processor, threads, libraries.
+func otherPlanner(a, b results.Environment) []string {
+	differ := compare.Machine(a, b)
+	for _, key := range []string{"cuDNN", "oneDNN", "oneDNN_isa"} {
+		if x, y := a.Libraries[key], b.Libraries[key]; x != "" && x != y {
+			differ = append(differ, fmt.Sprintf("%s %s and %s", key, x, y))
+		}
 	}
-	return verdict
+	return differ
+}
+
+// updateLine is the command line that writes a baseline anew.
+func updateLine(path string, flags []string) string {
+	name, ok := baselineName(path)
+	if !ok {
+		name = path
+	}
+	line := "benchctl baseline update " + name
+	if flags != nil {
+		line += " --plan " + strings.Join(flags, " ")
+	}
+	return line
 }

@@ -117,6 +117,9 @@ func codeOf(err error) exitCode {
 		verdict     *verdictError
 		nothing     *noBaselineError
 		apart       *apartError
+		missing     *missingBaseline
+		unreadable  *unreadableError
+		library     *otherLibraryError
 	)
 	switch {
 	case err == nil:
@@ -125,11 +128,11 @@ func codeOf(err error) exitCode {
 		return ended.code()
 	case errors.As(err, &interrupted):
 		return exitInterrupted
-	case errors.As(err, &newer), errors.As(err, &apart):
+	case errors.As(err, &newer), errors.As(err, &apart), errors.As(err, &unreadable), errors.As(err, &library):
 		return exitIncomparable
 	case errors.As(err, &sweep):
 		return exitSweep
-	case errors.As(err, &nothing):
+	case errors.As(err, &nothing), errors.As(err, &missing):
 		return exitNoBaseline
 	case errors.As(err, &verdict):
 		return exitFailed

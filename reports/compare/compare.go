@@ -450,15 +450,20 @@ func explain(name string, old, new results.Record) []string {
 	for _, key := range union(old.Memory.ByCategory, new.Memory.ByCategory) {
 		add("category "+key, old.Memory.ByCategory[key], new.Memory.ByCategory[key])
 	}
-	modules, after := map[string]int64{}, map[string]int64{}
-	for _, m := range old.Memory.ByModule {
-		modules[m.Name] += m.Bytes
+	if len(old.Memory.ByModule) > 0 && len(new.Memory.ByModule) > 0 { // baselines do not have them
+		modules, after := map[string]int64{}, map[string]int64{}
+		for _, m := range old.Memory.ByModule {
+			modules[m.Name] += m.Bytes
+		}
+		for _, m := range new.Memory.ByModule {
+			after[m.Name] += m.Bytes
+		}
+		for _, key := range union(modules, after) {
+			add(key, modules[key], after[key])
+		}
 	}
-	for _, m := range new.Memory.ByModule {
-		after[m.Name] += m.Bytes
-	}
-	for _, key := range union(modules, after) {
-		add(key, modules[key], after[key])
+	if len(old.Memory.Top) == 0 || len(new.Memory.Top) == 0 {
+		return out
 	}
 	values, later := largest(old), largest(new)
 	for _, key := range union(values, later) {
