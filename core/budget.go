@@ -15,16 +15,20 @@ import (
 	"github.com/localbench/localbench/core/plan"
 )
 
-// OverBudget says that no recomputation makes a step's arena as small as was asked for.
+// OverBudget says that no recomputation makes the arena as small as was asked for.
 type OverBudget struct {
 	BudgetBytes int64
-	LeastBytes  int64 // the smallest arena that was reached
+	LeastBytes  int64  // the smallest arena that was found
+	What        string // the program that needs LeastBytes where it is not the training step: recomputation does not help it
 }
 
 // Error names both sizes.
 func (e *OverBudget) Error() string {
-	return fmt.Sprintf("budget: got %s, want more: the smallest arena that was found, with activations made again, has %s",
-		humanize.IBytesN(uint64(e.BudgetBytes), 4), humanize.IBytesN(uint64(e.LeastBytes), 4))
+	least := "the smallest arena found for the training step, with activations recomputed, has"
+	if e.What != "" {
+		least = e.What + " needs an arena of"
+	}
+	return fmt.Sprintf("budget %s: too small: %s %s", humanize.IBytesN(uint64(e.BudgetBytes), 4), least, humanize.IBytesN(uint64(e.LeastBytes), 4))
 }
 
 // Hint says what else makes a step smaller.
@@ -32,8 +36,8 @@ func (e *OverBudget) Hint() string {
 	return "a smaller --batch needs less, and so does a --workspace-limit where kernels take much scratch memory"
 }
 
-// FitBudget adds to the options what the backward pass has to make again (Again) for the arena
-// of the training step on the device to be at most so many bytes.
+// FitBudget adds to the options what the backward pass has to recompute (Again) for the arena
+// of the training step on the device to be at most so many bytes. That of a run, which evaluates too, is for the caller to check.
 //
 // It begins with nothing, and takes one op after the other: of those whose results lie idle, between
 // the forward and the backward pass, while too much is alive, the one that costs the least for the

@@ -22,7 +22,8 @@ type Program struct {
 // Compile chooses kernels on the device, gives every value and every scratch
 // buffer an offset, and measures the profile. Programs of one model share an
 // arena: pass the training program as base, and parameters, running
-// statistics and optimizer state lie where base has them.
+// statistics and optimizer state lie where base has them. A program with a base is
+// planned no smaller than base, because the arena has to hold both.
 func Compile(d engine.Device, s *Step, base *Program) (*Program, error) {
 	prepared, err := d.Prepare(s.Graph)
 	if err != nil {
@@ -40,7 +41,7 @@ func Compile(d engine.Device, s *Step, base *Program) (*Program, error) {
 func (p *Program) place(base *Program) error {
 	o := plan.Options{Scatter: p.Scatter}
 	if base != nil {
-		o.Persistent = base.Layout.Persistent()
+		o.Persistent, o.Enough = base.Layout.Persistent(), base.Layout.ArenaBytes()
 	}
 	scratch := p.Scratch()
 	layout, err := plan.New(p.Graph, scratch, o)
@@ -54,14 +55,17 @@ func (p *Program) place(base *Program) error {
 	return nil
 }
 
-// Arena allocates one arena that is large enough for each of the programs and
-// binds them all to it.
-func Arena(d engine.Device, programs ...*Program) (engine.Arena, error) {
-	var need int64
+// ArenaBytes is the size of the one arena that is large enough for each of the programs.
+func ArenaBytes(programs ...*Program) (bytes int64) {
 	for _, p := range programs {
-		need = max(need, p.Layout.ArenaBytes())
+		bytes = max(bytes, p.Layout.ArenaBytes())
 	}
-	arena, err := d.NewArena(need)
+	return bytes
+}
+
+// Arena allocates one arena of ArenaBytes and binds all programs to it.
+func Arena(d engine.Device, programs ...*Program) (engine.Arena, error) {
+	arena, err := d.NewArena(ArenaBytes(programs...))
 	if err != nil {
 		return nil, err
 	}

@@ -133,6 +133,7 @@ func decode(text []byte) (Record, error) {
 	// Nearly every record is of the newest schema and is read once.
 	var record Record
 	if err := json.Unmarshal(text, &record); err == nil && record.Schema == Schema {
+		record.Memory.nameArena(record.Started.IsZero())
 		return record, record.Validate()
 	}
 	record = Record{}
@@ -155,7 +156,16 @@ func decode(text []byte) (Record, error) {
 	if err := json.Unmarshal(text, &record); err != nil {
 		return Record{}, explain(err, text)
 	}
+	record.Memory.nameArena(record.Started.IsZero())
 	return record, record.Validate()
+}
+
+// nameArena puts the arena of a planned record from before StepArenaBytes into that field: such a record had the arena of the
+// training step where a run's record has that of the run.
+func (m *Memory) nameArena(planned bool) {
+	if planned && m.StepArenaBytes == nil {
+		m.StepArenaBytes, m.ArenaBytes = m.ArenaBytes, nil
+	}
 }
 
 // explain tells a file that was cut off from one that is not JSON.

@@ -111,8 +111,12 @@ type FLOPs struct {
 
 // Memory is the memory of a training step. All sizes are bytes.
 type Memory struct {
-	PlannedPeakBytes     *int64           `json:"planned_peak_bytes,omitempty"`     // largest sum alive at any op, from the plan
-	ArenaBytes           *int64           `json:"arena_bytes,omitempty"`            // allocated for the program
+	PlannedPeakBytes *int64 `json:"planned_peak_bytes,omitempty"` // largest sum alive at any op, from the plan
+	// StepArenaBytes is the arena that the program of the training step needs. Records of runs from before this field do not have it.
+	StepArenaBytes *int64 `json:"step_arena_bytes,omitempty"`
+	// ArenaBytes is the arena that a run allocates: for training, evaluation, and the last batches of both. Planned records (those
+	// without Started) from before StepArenaBytes had the arena of the training step in this field; Read puts it where it belongs.
+	ArenaBytes           *int64           `json:"arena_bytes,omitempty"`
 	LowerBoundBytes      *int64           `json:"lower_bound_bytes,omitempty"`      // no layout can be smaller
 	TouchedBytes         *int64           `json:"touched_bytes,omitempty"`          // of the arena, by a real step
 	ProcessPeakBytes     *int64           `json:"process_peak_bytes,omitempty"`     // peak resident set

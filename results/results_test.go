@@ -128,7 +128,7 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 			precision backend device threads seed epochs lr weight_decay momentum nesterov train_limit test_limit val_fraction augment quirks dropout`,
 		"environment": "version commit go os cpu threads memory_bytes gpu driver libraries",
 		"model":       "parameters auxiliary_parameters modules flops_per_sample",
-		"memory": `planned_peak_bytes arena_bytes lower_bound_bytes touched_bytes data_buffer_bytes process_peak_bytes
+		"memory": `planned_peak_bytes step_arena_bytes arena_bytes lower_bound_bytes touched_bytes data_buffer_bytes process_peak_bytes
 			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes eager_searched_bytes by_category by_phase by_module peak_op top ladder`,
 		"time":     "step_seconds samples_per_second phase_seconds train_seconds eval_seconds data_wait_seconds data_share",
 		"accuracy": "epochs best_top1 best_epoch last_top1 best_top5 last_top5 selected_top1 selected_epoch",

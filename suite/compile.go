@@ -53,7 +53,7 @@ func (c *Compiled) Timeline(label string, seconds []float64) timeline.Step {
 	return timeline.Step{Label: label, Graph: c.Step.Graph, Samples: c.Profile.Timeline, Allocations: c.Allocations, ArenaBytes: c.Profile.ArenaBytes, Seconds: seconds}
 }
 
-// Compile plans the training step of a spec on a device that is opened for it.
+// Compile plans the run of a spec on a device that is opened for it.
 func Compile(spec results.Spec) (*Compiled, error) {
 	d, err := OpenDevice(spec)
 	if err != nil {
@@ -89,33 +89,70 @@ func deviceOptions(spec results.Spec) (o engine.Options, err error) {
 
 // CompileOn is Compile on an open device: cheaper where many specs are planned.
 func CompileOn(d engine.Device, spec results.Spec) (*Compiled, error) {
+	return CompileJob(d, spec, JobOptions{})
+}
+
+// CompileJob is CompileOn with what a job asks for besides its spec: EvalHeads makes the evaluation larger. It compiles the
+// programs that Execute compiles, for as many samples as the data set's card and the spec's limits say.
+func CompileJob(d engine.Device, spec results.Spec, job JobOptions) (*Compiled, error) {
 	b, err := stagesOf(spec)
 	if err != nil {
 		return nil, err
 	}
-	o, err := b.fittedOptions(d, spec)
+	o, err := b.sessionOptions(d, spec, job, b.samples(spec))
 	if err != nil {
 		return nil, err
 	}
-	step, err := core.TrainingStep(b.stages, o)
+	s, err := train.Compile(d, o)
 	if err != nil {
 		return nil, err
 	}
-	p, err := core.Compile(d, step, nil)
+	defer s.Close()
+	if err := checkBudget(spec, s); err != nil {
+		return nil, err
+	}
+	p := s.Training
+	m, err := describe(b, spec, s)
 	if err != nil {
 		return nil, err
 	}
-	defer p.Program.Close()
-	m, err := describe(b, spec, step)
-	if err != nil {
-		return nil, err
-	}
-	sizes := memory(p.Profile)
+	sizes := memory(s)
 	if err := b.predictEager(spec, &sizes); err != nil {
 		return nil, err
 	}
-	return &Compiled{Spec: spec, Model: m, Memory: sizes, Network: b.network, Stages: b.stages, Step: step, Profile: p.Profile,
-		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch(), Again: len(o.Again)}, nil
+	return &Compiled{Spec: spec, Model: m, Memory: sizes, Network: b.network, Stages: b.stages, Step: p.Step, Profile: p.Profile,
+		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch(), Again: len(o.Step.Again)}, nil
+}
+
+// samples counts what a run trains, tests and validates on.
+type samples struct{ train, test, validation int }
+
+// samples are those of the data set's card, within the limits of the spec.
+func (b *built) samples(spec results.Spec) samples {
+	n := samples{train: trainSamples(spec, b.card), test: cmp.Or(int(spec.TestLimit), b.card.TestSamples)}
+	n.validation = datasets.HeldOut(n.train, spec.ValFraction)
+	n.train -= n.validation
+	return n
+}
+
+// sessionOptions are the programs that a run of a spec needs: training and evaluation, each for full batches and for the last
+// one. `plan`, `run` and `profile` get their programs, and so their arena, from here.
+func (b *built) sessionOptions(d engine.Device, spec results.Spec, job JobOptions, n samples) (train.SessionOptions, error) {
+	step, err := b.fittedOptions(d, spec)
+	step.Heads = job.EvalHeads
+	batch := int(spec.Batch)
+	return train.SessionOptions{Stages: b.stages, Step: step, Evaluation: true,
+		TrainTail: train.Tail(n.train, batch), TestTail: train.Tail(n.test, batch), ValTail: train.Tail(n.validation, batch)}, err
+}
+
+// checkBudget says why the arena of a session is above the budget of its spec, which bounds all that a run allocates. The training
+// step is within it: core.FitBudget has seen to that.
+func checkBudget(spec results.Spec, s *train.Session) error {
+	budget, _ := Budget(spec)
+	if arena := s.ArenaBytes(); budget > 0 && arena > budget {
+		return &core.OverBudget{BudgetBytes: budget, LeastBytes: arena, What: "evaluation or the last batch"}
+	}
+	return nil
 }
 
 // predictEager fills in what an eager framework would report for the step; nothing in
@@ -166,8 +203,9 @@ func (b *built) stepOptions(spec results.Spec) core.StepOptions {
 	return o
 }
 
-// describe counts parameters, modules and FLOPs.
-func describe(b *built, spec results.Spec, step *core.Step) (results.Model, error) {
+// describe counts parameters, modules and FLOPs of a session for training and evaluation.
+func describe(b *built, spec results.Spec, s *train.Session) (results.Model, error) {
+	step, evaluation := s.Training.Step, s.Evaluation.Step
 	var network, auxiliary int64
 	modules := make([]results.Module, len(b.stages))
 	for i, s := range b.stages {
@@ -184,18 +222,15 @@ func describe(b *built, spec results.Spec, step *core.Step) (results.Model, erro
 		}
 		modules[v.Module].Parameters += v.Shape.Elements()
 	}
-	evaluation, err := core.EvaluationStep(b.stages, b.stepOptions(spec))
-	if err != nil {
-		return results.Model{}, fmt.Errorf("evaluation: %w", err)
-	}
 	forward, all := evaluation.Graph.FLOPs()/spec.Batch, step.Graph.FLOPs()/spec.Batch
 	return results.Model{Parameters: &network, AuxiliaryParameters: &auxiliary, Modules: modules,
 		FLOPsPerSample: results.FLOPs{Forward: &forward, Step: &all}}, nil
 }
 
-// memory turns a profile into the planned part of a record.
-func memory(p *plan.Profile) results.Memory {
-	m := results.Memory{PlannedPeakBytes: &p.PlannedPeakBytes, ArenaBytes: &p.ArenaBytes, LowerBoundBytes: &p.LowerBoundBytes,
+// memory is the planned part of a record: the profile of the training step, and the arena of the whole session.
+func memory(s *train.Session) results.Memory {
+	p, arena := s.Training.Profile, s.ArenaBytes()
+	m := results.Memory{PlannedPeakBytes: &p.PlannedPeakBytes, StepArenaBytes: &p.ArenaBytes, ArenaBytes: &arena, LowerBoundBytes: &p.LowerBoundBytes,
 		ByCategory: map[string]int64{}, ByPhase: map[string]int64{}, PeakOp: p.PeakOp.String()}
 	for phase, bytes := range p.ByPhase {
 		m.ByPhase[phase.String()] = bytes

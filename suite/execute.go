@@ -128,13 +128,6 @@ type execution struct {
 	val    *datasets.Split // held out of the training set; nil if nothing is
 }
 
-func (x *execution) valTail() int64 {
-	if x.val == nil {
-		return 0
-	}
-	return train.Tail(x.val.N, int(x.job.Spec.Batch))
-}
-
 func (x *execution) statePath() string {
 	return filepath.Join(x.job.Out, x.record.ID+".state.safetensors")
 }
@@ -168,7 +161,11 @@ func (x *execution) run(ctx context.Context) error {
 func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, data *datasets.Dataset) error {
 	spec := x.job.Spec
 	x.record.Environment = environment(device)
-	step, err := b.fittedOptions(device, spec)
+	n := samples{train: data.Train.N, test: data.Test.N}
+	if x.val != nil {
+		n.validation = x.val.N
+	}
+	options, err := b.sessionOptions(device, spec, x.job.JobOptions, n)
 	if err != nil {
 		return err
 	}
@@ -177,25 +174,23 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, d
 	debug.SetGCPercent(10) // the heap holds the data set, and may not grow to twice that
 	debug.FreeOSMemory()
 	baseline, measured := residentBytes()
-	step.Heads = x.job.EvalHeads
-	session, err := train.NewSession(device, train.SessionOptions{
-		Stages: b.stages, Step: step, Evaluation: true,
-		TrainTail: train.Tail(data.Train.N, int(spec.Batch)), TestTail: train.Tail(data.Test.N, int(spec.Batch)), ValTail: x.valTail()})
+	session, err := train.Compile(device, options)
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	if x.record.Model, err = describe(b, spec, session.Training.Step); err != nil {
+	if x.record.Model, err = describe(b, spec, session); err != nil {
 		return err
 	}
-	x.record.Memory = memory(session.Training.Profile)
+	x.record.Memory = memory(session)
 	if err := b.predictEager(spec, &x.record.Memory); err != nil {
 		return err
 	}
-	arena := session.ArenaBytes()
-	x.record.Memory.ArenaBytes = &arena
-	if budget, _ := Budget(spec); budget > 0 && arena > budget {
-		return fmt.Errorf("budget: got %d bytes, want at least %d: the evaluation of the network needs as much", budget, arena)
+	if err := checkBudget(spec, session); err != nil {
+		return err
+	}
+	if err := session.Allocate(); err != nil {
+		return err
 	}
 	if measured {
 		x.record.Memory.ProcessBaselineBytes = &baseline

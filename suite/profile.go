@@ -8,9 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/core/engine"
-	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/core/plan"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/meter"
@@ -85,14 +83,14 @@ func ExecuteProfile(ctx context.Context, j Job) (*Profile, error) {
 // profileOn profiles on an open device.
 func profileOn(ctx context.Context, device engine.Device, b *built, j Job) (*Profile, error) {
 	x := &profiler{batch: newBatch(b, j.Spec), found: &Profile{}}
-	step, err := b.fittedOptions(device, j.Spec)
+	options, err := b.sessionOptions(device, j.Spec, j.JobOptions, b.samples(j.Spec))
 	if err != nil {
 		return nil, err
 	}
 	debug.SetGCPercent(10)
 	debug.FreeOSMemory()
 	x.baseline, x.measured = residentBytes()
-	if err := x.prepare(b.stages, step, j.Spec, device); err != nil {
+	if err := x.prepare(options, device); err != nil {
 		return nil, err
 	}
 	defer x.session.Close()
@@ -151,9 +149,9 @@ func (x *profiler) peak(phase string, f func() error) error {
 	return nil
 }
 
-func (x *profiler) prepare(stages []model.Stage, step core.StepOptions, spec results.Spec, device engine.Device) error {
+func (x *profiler) prepare(options train.SessionOptions, device engine.Device) error {
 	err := x.peak(PeakPrepare, func() (err error) {
-		x.session, err = train.NewSession(device, train.SessionOptions{Stages: stages, Step: step, Evaluation: true})
+		x.session, err = train.NewSession(device, options)
 		if err != nil {
 			return err
 		}
@@ -162,9 +160,7 @@ func (x *profiler) prepare(stages []model.Stage, step core.StepOptions, spec res
 	if err != nil {
 		return err
 	}
-	x.found.Memory = memory(x.session.Training.Profile)
-	arena := x.session.ArenaBytes()
-	x.found.Memory.ArenaBytes = &arena
+	x.found.Memory = memory(x.session)
 	if x.measured {
 		x.found.Memory.ProcessBaselineBytes = &x.baseline
 	}

@@ -70,7 +70,7 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "segment", "units", "0", "units that checkpoint recomputes together; 0: about the root of their number", one(&r.Segment, number(0, math.MaxInt32)))
 	define(f, "dropout", "name", "on", "dropout and stochastic depth in training, of networks that have them (vgg for large images, mobilenetv2, efficientnetb0): on or off", word(&r.Dropout))
 	define(f, "recompute", "name", "none", "norm: the backward pass makes the results of normalisations again; the same bits, less memory", word(&r.Recompute))
-	define(f, "budget", "size", "", "make activations again in the backward pass, as few as it takes for the arena of the step to have at most this size: 512MiB; the same bits", one(&r.Budget, size))
+	define(f, "budget", "size", "", "recompute activations in the backward pass, as few as it takes for the arena, all that a run allocates, to have at most this size: 512MiB; the same bits", one(&r.Budget, size))
 	define(f, "update", "name", "early", "deferred: keep all gradients until one update ends the step, as eager frameworks do", word(&r.Update))
 	define(f, "quirks", "name", "none", "paper: as the published programs do: stl10 with 100 classes, batch 128 and rate 0.1; imagenet without AugLocal's pyramid; gradients kept until one update", word(&r.Quirks))
 	define(f, "overlap", "modules", "1", "local modules in flight: from 2 on, a module's auxiliary network, backward pass and update run beside the forward pass of the next; with --backend cuda, or to plan", one(&r.Overlap, number(1, graph.MaxLanes)))
@@ -90,17 +90,22 @@ func addDevice(f *pflag.FlagSet, r *suite.Request) {
 	define(f, "threads", "count", "0", "threads of the cpu backend; 0: all cores", one(&r.Threads, number(0, math.MaxInt32)))
 }
 
+// addSamples defines the flags that say how many samples a run has, and so how large its last batches are.
+func addSamples(c *cobra.Command, r *suite.Request) {
+	f := c.Flags()
+	define(f, "train-limit", "samples", "0", "train on the first samples only; 0: all", one(&r.TrainLimit, number(0, math.MaxInt32)))
+	define(f, "test-limit", "samples", "0", "test on the first samples only; 0: all", one(&r.TestLimit, number(0, math.MaxInt32)))
+	define(f, "val-fraction", "fraction", "0", "of the training set, held out and the same for every seed: the accuracy of the epoch that is best there is reported, too", one(&r.ValFraction, real))
+}
+
 // addTraining defines the flags that only matter to a run that trains.
 func addTraining(c *cobra.Command, r *suite.Request) {
 	f := c.Flags()
 	define(f, "seeds", "count or list", "1", "3: the seeds 1 to 3; 1,2,5: these seeds; 5,: the seed 5", seeds(&r.Seeds))
 	define(f, "epochs", "count", "", "passes over the training set (default: the data set's recipe)", one(&r.Epochs, number(1, math.MaxInt32)))
-	define(f, "train-limit", "samples", "0", "train on the first samples only; 0: all", one(&r.TrainLimit, number(0, math.MaxInt32)))
-	define(f, "test-limit", "samples", "0", "test on the first samples only; 0: all", one(&r.TestLimit, number(0, math.MaxInt32)))
 	define(f, "lr", "rate", "", "base learning rate of the cosine over the epochs, to which the recipe's warm-up leads (default: the data set's recipe)", optional(&r.LearningRate))
 	define(f, "momentum", "fraction", "", "of SGD (default: the data set's recipe)", optional(&r.Momentum))
 	define(f, "weight-decay", "rate", "", "of SGD (default: the data set's recipe)", optional(&r.WeightDecay))
-	define(f, "val-fraction", "fraction", "0", "of the training set, held out and the same for every seed: the accuracy of the epoch that is best there is reported, too", one(&r.ValFraction, real))
 	f.BoolVar(&r.NoAugment, "no-augment", false, "train on the images as they are")
 }
 

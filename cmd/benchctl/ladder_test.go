@@ -10,8 +10,8 @@ import (
 
 func climb(rungs ...results.Rung) profiled {
 	const arena, resident = 100 << 20, 1 << 30 // the process's memory says nothing of the device's
-	c := &suite.Compiled{Spec: results.Spec{Network: "n", Method: "m"}, Memory: results.Memory{ArenaBytes: new(int64(arena))}}
-	return profiled{Compiled: c, found: &suite.Profile{Memory: results.Memory{ArenaBytes: new(int64(arena)), ProcessPeakBytes: new(int64(resident)), ProcessBaselineBytes: new(int64(0)), Ladder: rungs}}}
+	c := &suite.Compiled{Spec: results.Spec{Network: "n", Method: "m"}, Memory: results.Memory{StepArenaBytes: new(int64(arena)), ArenaBytes: new(int64(arena))}}
+	return profiled{Compiled: c, found: &suite.Profile{Memory: results.Memory{StepArenaBytes: new(int64(arena)), ArenaBytes: new(int64(arena)), ProcessPeakBytes: new(int64(resident)), ProcessBaselineBytes: new(int64(0)), Ladder: rungs}}}
 }
 
 func TestLadderTable(t *testing.T) {

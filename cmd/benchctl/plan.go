@@ -25,9 +25,11 @@ import (
 func planCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan",
-		Short: "the memory of a training step, without running or allocating it",
-		Long: "plan compiles the training step of every run and prints its memory: exact, and\n" +
-			"nothing is allocated. With --fit it finds the largest batch whose arena fits.",
+		Short: "the memory of a run, without running or allocating it",
+		Long: "plan compiles the programs of every run and prints their memory: exact, and\n" +
+			"nothing is allocated. The planned peak and the step arena are those of the training\n" +
+			"step; the arena is all that the run allocates, for training, evaluation and the\n" +
+			"last batches of both. With --fit it finds the largest batch whose arena fits.",
 		Example: "  benchctl plan --methods bp,auglocal --networks resnet110 --batch 1024\n  benchctl plan --networks resnet110 --fit 8GiB\n  benchctl plan --networks resnet110 --batch 1024 --gpu a100 --precision bf16",
 		Args:    noArguments,
 	}
@@ -38,6 +40,8 @@ func planCommand(env Env) *cobra.Command {
 	define(c.Flags(), "target", "device", "", "find the largest batch that fits the free memory of cpu, or of cuda:0, or the whole memory of the gpu that --gpu names", word(&f.target))
 	define(c.Flags(), "gpu", "name", "", "plan with backend cuda for a GPU that is not here, by its name or a part of it, such as h100; --backend cuda without it plans for the GPU that is here, or else for the plan book's first", word(&f.gpu))
 	define(c.Flags(), "policy", "name", policyPlanned, "planned: our arena; eager: what an eager framework with a caching allocator would report", word(&f.policy))
+	addSamples(c, &s.request)
+	c.Flags().BoolVar(&f.job.EvalHeads, "eval-heads", false, "plan for a run that tests every module's own classifier")
 	c.Flags().BoolVar(&f.details, "details", false, "modules, scopes, largest values and the timeline of every run; always there for a single one")
 	define(c.Flags(), "export", "folder", "", "write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -98,6 +102,7 @@ type planFlags struct {
 	target, policy, export string
 	gpu                    string
 	details                bool
+	job                    suite.JobOptions // of the run that is planned
 	forPeople              bool // the format of the answer is not csv or json
 	sparklines             bool // forPeople, and the format has block characters: LaTeX has none
 }
@@ -197,7 +202,7 @@ func onDevice(specs []results.Spec, gpu string, use func(d engine.Device, gpu st
 func planTables(d engine.Device, gpu string, specs []results.Spec, f planFlags) ([]table.Table, []profiled, error) {
 	all := make([]profiled, len(specs))
 	for i, s := range specs {
-		c, err := suite.CompileOn(d, s)
+		c, err := suite.CompileJob(d, s, f.job)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %w", results.SpecID(s), err)
 		}
@@ -242,8 +247,8 @@ func sizesTable(all []profiled) table.Table {
 		title += ", " + p
 	}
 	t := table.Table{ID: "memory", Title: title, Columns: append(specColumns(),
-		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("arena_bytes", "arena"),
-		numberColumn("lower_bound_bytes", "lower bound"), numberColumn("fragmentation_bytes", "fragmentation"), textColumn("peak_op", "peak at"))}
+		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("step_arena_bytes", "step arena"),
+		numberColumn("arena_bytes", "arena"), numberColumn("lower_bound_bytes", "lower bound"), numberColumn("fragmentation_bytes", "fragmentation"), textColumn("peak_op", "peak at"))}
 	estimated := 0
 	for _, c := range all {
 		m, bp := c.Memory, baselineOf(all, c.Spec)
@@ -252,8 +257,8 @@ func sizesTable(all []profiled) table.Table {
 		}
 		estimated += c.Estimated()
 		t.Rows = append(t.Rows, append(specCells(c.Spec),
-			over(bytesCell(m.PlannedPeakBytes), bp.PlannedPeakBytes), over(bytesCell(m.ArenaBytes), bp.ArenaBytes),
-			bytesCell(m.LowerBoundBytes), bytesCell(fragmentation(m)), table.Text(m.PeakOp)))
+			over(bytesCell(m.PlannedPeakBytes), bp.PlannedPeakBytes), over(bytesCell(m.StepArenaBytes), bp.StepArenaBytes),
+			over(bytesCell(m.ArenaBytes), bp.ArenaBytes), bytesCell(m.LowerBoundBytes), bytesCell(&c.Profile.FragmentationBytes), table.Text(m.PeakOp)))
 	}
 	if estimated > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("Workspace estimated, as none, for %d convolutions: nothing but the name of the GPU is known, and the plan book does not have them (benchctl tune).", estimated))
@@ -265,8 +270,8 @@ func sizesTable(all []profiled) table.Table {
 // rows where there are none.
 func overlapTable(d engine.Device, all []profiled) (table.Table, error) {
 	t := table.Table{ID: "overlap", Title: "What modules in flight cost", Columns: append(specColumns(), numberColumn("overlap", "in flight"),
-		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("arena_bytes", "arena"),
-		numberColumn("alone_planned_peak_bytes", "planned peak of one"), numberColumn("alone_arena_bytes", "arena of one")),
+		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("step_arena_bytes", "step arena"),
+		numberColumn("alone_planned_peak_bytes", "planned peak of one"), numberColumn("alone_step_arena_bytes", "step arena of one")),
 		Notes: []string{"In brackets: relative to one module after the other. The planned peak is the largest sum of what may be alive at the same time."}}
 	for _, p := range all {
 		inFlight, spec := suite.InFlight(p.Spec)
@@ -279,8 +284,8 @@ func overlapTable(d engine.Device, all []profiled) (table.Table, error) {
 		}
 		one, m := alone.Memory, p.Memory
 		t.Rows = append(t.Rows, append(specCells(p.Spec), table.Number(float64(inFlight), fmt.Sprint(inFlight)),
-			over(bytesCell(m.PlannedPeakBytes), one.PlannedPeakBytes), over(bytesCell(m.ArenaBytes), one.ArenaBytes),
-			bytesCell(one.PlannedPeakBytes), bytesCell(one.ArenaBytes)))
+			over(bytesCell(m.PlannedPeakBytes), one.PlannedPeakBytes), over(bytesCell(m.StepArenaBytes), one.StepArenaBytes),
+			bytesCell(one.PlannedPeakBytes), bytesCell(one.StepArenaBytes)))
 	}
 	return t, nil
 }
@@ -288,9 +293,10 @@ func overlapTable(d engine.Device, all []profiled) (table.Table, error) {
 // budgetTable says what steps that were made to fit pay for it; it has no rows where there are none.
 func budgetTable(d engine.Device, all []profiled) (table.Table, error) {
 	t := table.Table{ID: "budget", Title: "What fitting into the budget costs", Columns: append(specColumns(), numberColumn("budget_bytes", "budget"),
-		numberColumn("arena_bytes", "arena"), numberColumn("free_arena_bytes", "arena without"), numberColumn("again", "made again"),
+		numberColumn("arena_bytes", "arena"), numberColumn("free_arena_bytes", "arena without"), numberColumn("again", "recomputed"),
 		numberColumn("step_flops", "FLOPs of a sample")),
-		Notes: []string{"In brackets: relative to the same step without a budget. Made again are results of ops of the forward pass; the bits of the step are the same."}}
+		Notes: []string{"The budget bounds the arena: all that the run allocates. In brackets: relative to the same run without a budget.",
+			"Recomputed: results of forward ops that the backward pass computes again. The results of the step are the same to the bit."}}
 	for _, p := range all {
 		budget, spec := suite.Budget(p.Spec)
 		if budget == 0 {
@@ -452,15 +458,6 @@ func sparkline(values []int64, width int) string {
 		out = append(out, levels[int(float64(part)/float64(max(highest, 1))*float64(len(levels)-1)+0.5)])
 	}
 	return string(out)
-}
-
-// fragmentation is the part of the arena that is never in use at the peak.
-func fragmentation(m results.Memory) *int64 {
-	if m.ArenaBytes == nil || m.PlannedPeakBytes == nil {
-		return nil
-	}
-	bytes := *m.ArenaBytes - *m.PlannedPeakBytes
-	return &bytes
 }
 
 // baselineOf is the memory of bp for the same task; empty for bp itself and where there is none.

@@ -178,7 +178,7 @@ func (f *profileFlags) verdict(p profiled) (table.Table, []string) {
 		t.Rows = append(t.Rows, []table.Cell{table.Text(name), bytesCell(&planned), bytesCell(&measured), table.Text(verdict)})
 	}
 	row("high-water mark of the arena", c.PlannedHighWaterBytes, c.HighWaterBytes, c.Reaches(), "it ends below the last value, or beyond all that is planned")
-	row("touched of the arena", *p.Memory.ArenaBytes, c.TouchedBytes, c.TouchedBytes <= *p.Memory.ArenaBytes, "more than there is")
+	row("touched of the arena", *p.Memory.StepArenaBytes, c.TouchedBytes, c.TouchedBytes <= *p.Memory.StepArenaBytes, "more than there is")
 	row("touched where nothing is planned", 0, c.StrayBytes, c.StrayBytes == 0, "a kernel writes out of its place")
 	row("values that no kernel touched", 0, c.UntouchedBytes, c.UntouchedBytes == 0, "planned and not used")
 	if c.Reaches() && c.HighWaterBytes < c.PlannedHighWaterBytes {
@@ -187,9 +187,9 @@ func (f *profileFlags) verdict(p profiled) (table.Table, []string) {
 	f.ladderRows(p, row)
 	// Where there is a ladder the arena is in the device's memory and not in the process.
 	if m := p.found.Memory; len(m.Ladder) == 0 && m.ProcessPeakBytes != nil && m.ProcessBaselineBytes != nil {
-		grown, arena := *m.ProcessPeakBytes-*m.ProcessBaselineBytes, float64(*m.ArenaBytes)
+		grown, arena := *m.ProcessPeakBytes-*m.ProcessBaselineBytes, float64(*m.StepArenaBytes)
 		limit := arena*f.tolerance/100 + ownBytes
-		row("process over its baseline, steady step", *m.ArenaBytes, grown, math.Abs(float64(grown)-arena) <= limit, "they differ by more than allowed")
+		row("process over its baseline, steady step", *m.StepArenaBytes, grown, math.Abs(float64(grown)-arena) <= limit, "they differ by more than allowed")
 	}
 	return t, faults
 }
@@ -210,8 +210,8 @@ func stepNote(p profiled) string {
 	}
 	free := slices.Sorted(slices.Values(p.unlimited.StepSeconds))
 	median := free[len(free)/2]
-	return text + fmt.Sprintf(" Without the limit of workspaces %.1f ms (the limit costs %+.1f %%) with an arena of %s.",
-		1e3*median, 100*(sum.Median/median-1), table.Bytes(*p.unlimited.Memory.ArenaBytes))
+	return text + fmt.Sprintf(" Without the limit of workspaces %.1f ms (the limit costs %+.1f %%) with a step arena of %s.",
+		1e3*median, 100*(sum.Median/median-1), table.Bytes(*p.unlimited.Memory.StepArenaBytes))
 }
 
 // peaksTable sets the peaks of the parts of a run apart.
@@ -239,7 +239,8 @@ func definitionsTable(p profiled) table.Table {
 	}
 	add("planned peak", m.PlannedPeakBytes, "largest sum of exact sizes alive at an op")
 	add("lower bound", m.LowerBoundBytes, "the same, sizes rounded to 64 bytes: no layout is smaller")
-	add("arena", m.ArenaBytes, "allocated for the step")
+	add("step arena", m.StepArenaBytes, "what the training step needs in one allocation")
+	add("arena", m.ArenaBytes, "allocated by a run: for training, evaluation and the last batches of both")
 	add("touched", &p.found.Coverage.TouchedBytes, "lines of 64 bytes of the arena that a step changed")
 	add("eager, tensors alive", m.EagerRequestedBytes, "model of an eager framework: sum of tensor sizes")
 	add("eager, max_memory_allocated", m.EagerAllocatedBytes, "the same in blocks of 512 bytes, split as the caching allocator does")

@@ -40,6 +40,7 @@ func runCommand(env Env) *cobra.Command {
 	}
 	f := &runFlags{shared: addShared(c)}
 	addTraining(c, &f.request)
+	addSamples(c, &f.request)
 	flags := c.Flags()
 	f.dataDir = env.Getenv("BENCHCTL_DATA")
 	if f.dataDir == "" {

@@ -23,14 +23,6 @@ func exactSums(ops int, occupied []occupancy) []int64 {
 	return accumulate(sums[:ops])
 }
 
-// largestSum returns the largest exact number of bytes occupied at any op.
-func largestSum(ops int, occupied []occupancy) (peak int64) {
-	for _, bytes := range exactSums(ops, occupied) {
-		peak = max(peak, bytes)
-	}
-	return peak
-}
-
 // Load returns the bytes alive at each op of a program of one lane, persistent values and scratch
 // memory included: the totals of Profile.Timeline, without a layout.
 func Load(g *graph.Graph, scratch []int64) []int64 {

@@ -97,7 +97,7 @@ func lastTouch(g *graph.Graph, occupied []occupancy) [][]int {
 }
 
 // packLanes is pack for several lanes, with the bound that it is to reach.
-func packLanes(g *graph.Graph, storages []storage, lives []life, bound int64) (offsets []int64, top int64) {
+func packLanes(g *graph.Graph, storages []storage, lives []life, bound, enough int64) (offsets []int64, top int64) {
 	// The orders of the search go by positions: a storage ends at the last op that it may
 	// meet.
 	stretched := slices.Clone(storages)
@@ -105,7 +105,7 @@ func packLanes(g *graph.Graph, storages []storage, lives []life, bound int64) (o
 		end := slices.Max(lives[i].over)
 		stretched[i].end = max(stretched[i].start, min(end, len(g.Ops))-1)
 	}
-	return search(stretched, loadByOp(opCount(g), stretched), bound, newMeetings(g, stretched, lives))
+	return search(stretched, loadByOp(opCount(g), stretched), bound, enough, newMeetings(g, stretched, lives))
 }
 
 // meetings is the room of storages of which each meets some others: those that may be

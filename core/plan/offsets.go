@@ -14,9 +14,9 @@ import (
 // attacked by repair: the storages that stick out are placed earlier.
 
 // pack returns an offset for each storage and the size of the arena they need.
-// Loads are the bytes alive by op.
-func pack(storages []storage, loads []int64) (offsets []int64, top int64) {
-	return search(storages, loads, slices.Max(loads), newSpace(len(loads)))
+// Loads are the bytes alive by op. The search ends at an arena of at most enough bytes.
+func pack(storages []storage, loads []int64, enough int64) (offsets []int64, top int64) {
+	return search(storages, loads, slices.Max(loads), enough, newSpace(len(loads)))
 }
 
 // room knows which bytes are taken, and by which storages, of a layout on its way.
@@ -32,8 +32,8 @@ type room interface {
 }
 
 // search is pack with the room and the bound that it is to reach.
-func search(storages []storage, loads []int64, bound int64, free room) (offsets []int64, top int64) {
-	p := &packer{storages: storages, bound: bound, free: free, offsets: make([]int64, len(storages))}
+func search(storages []storage, loads []int64, bound, enough int64, free room) (offsets []int64, top int64) {
+	p := &packer{storages: storages, bound: bound, enough: max(bound, enough), free: free, offsets: make([]int64, len(storages))}
 	for _, compare := range orders(storages, loads) {
 		order := make([]int, len(storages))
 		for i := range order {
@@ -52,6 +52,7 @@ func search(storages []storage, loads []int64, bound int64, free room) (offsets 
 type packer struct {
 	storages []storage
 	bound    int64
+	enough   int64 // an arena of at most this size ends the search
 	free     room
 	offsets  []int64 // of the order that was placed last
 
@@ -63,9 +64,9 @@ type packer struct {
 // searchWork ends the search: the number of spans looked at, about 0.1 s.
 const searchWork = 2_000_000
 
-// finished reports whether the bound is met or the work is used up. Counting
+// finished reports whether the arena is small enough or the work is used up. Counting
 // work, not time, keeps the plan a function of the program.
-func (p *packer) finished() bool { return p.top == p.bound || p.free.spent() > searchWork }
+func (p *packer) finished() bool { return p.top <= p.enough || p.free.spent() > searchWork }
 
 // place gives each storage its offset in the given order, and remembers the
 // result if it is the best so far. It stops at the first storage that makes it

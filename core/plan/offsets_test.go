@@ -20,7 +20,7 @@ func TestPackAgainstOptimum(t *testing.T) {
 			ops := 3 + r.IntN(8)
 			storages := randomStorages(r, n, ops, 5, func() int64 { return 1 + r.Int64N(100) })
 			loads := loadByOp(ops, storages)
-			offsets, top := pack(storages, loads)
+			offsets, top := pack(storages, loads, 0)
 			if !valid(storages, offsets, top) {
 				t.Fatalf("%v at %v: two overlap, or one is outside of %d bytes", storages, offsets, top)
 			}
@@ -132,7 +132,7 @@ func TestPackRandomSets(t *testing.T) {
 			for range 5 {
 				storages := randomStorages(r, c.n, c.ops, c.long, func() int64 { return 64 * (1 + r.Int64N(1000)) })
 				loads := loadByOp(c.ops, storages)
-				_, top := pack(storages, loads)
+				_, top := pack(storages, loads, 0)
 				t.Logf("%.4f above the bound", float64(top)/float64(slices.Max(loads))-1)
 				if over := float64(top)/float64(slices.Max(loads)) - 1; over > c.limit {
 					t.Errorf("%.4f above the bound, want at most %.4f", over, c.limit)

@@ -44,6 +44,9 @@ type Options struct {
 	// what Layout.Persistent returns for another program of the same model. So
 	// training, evaluation and the last, smaller batch share weights in one arena.
 	Persistent map[string]Placement
+	// Enough ends the search for a smaller layout once the arena has at most this many bytes: those of the arena that the
+	// program will share with a larger one. 0: the smallest that the search finds.
+	Enough int64
 }
 
 // Placement is where a persistent value lies.
@@ -109,7 +112,7 @@ func New(g *graph.Graph, scratch []int64, o Options) (*Layout, error) {
 	if err := l.placePersistent(g, o.Persistent); err != nil {
 		return nil, err
 	}
-	l.placeTransient(g, scratch, o.Scatter)
+	l.placeTransient(g, scratch, o)
 	return l, nil
 }
 
@@ -146,7 +149,8 @@ func (l *Layout) placePersistent(g *graph.Graph, fixed map[string]Placement) err
 }
 
 // placeTransient packs everything else behind the persistent region.
-func (l *Layout) placeTransient(g *graph.Graph, scratch []int64, scatter bool) {
+func (l *Layout) placeTransient(g *graph.Graph, scratch []int64, o Options) {
+	scatter, enough := o.Scatter, o.Enough-l.PersistentBytes
 	occupied := occupancies(g, scratch)
 	storages := lifetimes(occupied, l.Alignment)
 	var offsets []int64
@@ -157,14 +161,14 @@ func (l *Layout) placeTransient(g *graph.Graph, scratch []int64, scatter bool) {
 		l.PeakBytes += peak
 		l.LowerBoundBytes = l.PersistentBytes + bound
 		if !scatter {
-			offsets, l.TransientBytes = packLanes(g, storages, all, bound)
+			offsets, l.TransientBytes = packLanes(g, storages, all, bound, enough)
 		}
 	} else {
 		loads := loadByOp(opCount(g), storages)
-		l.PeakBytes += largestSum(opCount(g), occupied)
+		l.PeakBytes += slices.Max(exactSums(opCount(g), occupied))
 		l.LowerBoundBytes = l.PersistentBytes + slices.Max(loads)
 		if !scatter {
-			offsets, l.TransientBytes = pack(storages, loads)
+			offsets, l.TransientBytes = pack(storages, loads, enough)
 		}
 	}
 	if scatter {

@@ -102,6 +102,7 @@ const topCount = 10
 // what New was given.
 func Measure(g *graph.Graph, scratch []int64, l *Layout) *Profile {
 	p := &Profile{
+		PlannedPeakBytes:   l.PeakBytes,
 		ArenaBytes:         l.ArenaBytes(),
 		LowerBoundBytes:    l.LowerBoundBytes,
 		ReservedBytes:      l.ReservedBytes,
@@ -130,7 +131,6 @@ func Measure(g *graph.Graph, scratch []int64, l *Layout) *Profile {
 		alive = append(alive, persistent...)
 	}
 	for _, o := range alive {
-		p.PlannedPeakBytes += o.bytes
 		p.ByCategory[o.category()] += o.bytes
 	}
 	if peak < len(g.Ops) {

@@ -105,6 +105,7 @@ func size(p *int64) *float64 {
 func metrics() []metric {
 	return []metric{
 		{name: "planned_peak", unit: "bytes", exact: true, better: 1, of: func(r results.Record) *float64 { return size(r.Memory.PlannedPeakBytes) }},
+		{name: "step_arena", unit: "bytes", exact: true, better: 1, of: func(r results.Record) *float64 { return size(r.Memory.StepArenaBytes) }},
 		{name: "arena", unit: "bytes", exact: true, better: 1, of: func(r results.Record) *float64 { return size(r.Memory.ArenaBytes) }},
 		{name: "parameters", unit: "", exact: true, better: 1, of: func(r results.Record) *float64 { return size(r.Model.Parameters) }},
 		{name: "auxiliary_parameters", unit: "", exact: true, better: 1, of: func(r results.Record) *float64 { return size(r.Model.AuxiliaryParameters) }},

@@ -169,6 +169,7 @@ func benchmarkUnits() []struct {
 		of          func(results.Record) *float64
 	}{
 		{"planned-B", "better=lower assume=exact", bytes(func(r results.Record) *int64 { return r.Memory.PlannedPeakBytes })},
+		{"step-arena-B", "better=lower assume=exact", bytes(func(r results.Record) *int64 { return r.Memory.StepArenaBytes })},
 		{"arena-B", "better=lower assume=exact", bytes(func(r results.Record) *int64 { return r.Memory.ArenaBytes })},
 		{"process-B", "better=lower assume=nothing", bytes(func(r results.Record) *int64 { return r.Memory.ProcessPeakBytes })},
 		{"top1-%", "better=higher assume=nothing", func(r results.Record) *float64 {

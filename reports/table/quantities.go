@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/localbench/localbench/results"
 )
@@ -33,6 +34,7 @@ func quantities() []quantity {
 		{Column{Key: "last_top5", Name: "last top-5", Unit: "%", Align: AlignRight},
 			func(r results.Record) *float64 { return r.Accuracy.LastTop5 }, percent, 1, false},
 		size("planned_peak_bytes", "planned peak", func(r results.Record) *int64 { return r.Memory.PlannedPeakBytes }),
+		size("step_arena_bytes", "step arena", func(r results.Record) *int64 { return r.Memory.StepArenaBytes }),
 		size("arena_bytes", "arena", func(r results.Record) *int64 { return r.Memory.ArenaBytes }),
 		size("process_peak_bytes", "process peak", func(r results.Record) *int64 { return r.Memory.ProcessPeakBytes }),
 		size("driver_peak_bytes", "driver peak", func(r results.Record) *int64 { return r.Memory.DriverPeakBytes }),
@@ -111,11 +113,28 @@ func addQuantities(t *Table, rows []summaryRow) (related bool) {
 		}
 		q.markBest(cells, rows)
 		t.Columns = append(t.Columns, q.column)
+		if q.column.Key == "arena_bytes" {
+			quietStepArena(t, cells)
+		}
 		for i := range rows {
 			t.Rows[i] = append(t.Rows[i], cells[i])
 		}
 	}
 	return related
+}
+
+// quietStepArena leaves the step arena out of formats for people where it is all that the runs allocated.
+func quietStepArena(t *Table, arenas []Cell) {
+	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == "step_arena_bytes" })
+	if i < 0 {
+		return
+	}
+	t.Columns[i].Quiet = true
+	for row, arena := range arenas {
+		if step := t.Rows[row][i]; step.Number != nil && (arena.Number == nil || *step.Number != *arena.Number) {
+			t.Columns[i].Quiet = false
+		}
+	}
 }
 
 func (q quantity) cell(r summaryRow) Cell {

@@ -23,7 +23,6 @@ type Session struct {
 	tails      map[tailKey]*core.Program
 	device     engine.Device
 	arena      engine.Arena
-	arenaBytes int64
 	losses     []float32
 	correct    []float32
 	scores     []float32     // probabilities that an evaluation left behind
@@ -51,23 +50,35 @@ type SessionOptions struct {
 // NewSession compiles the programs and allocates the arena. The persistent
 // values hold no defined content before Initialise or weights.Load.
 func NewSession(d engine.Device, o SessionOptions) (*Session, error) {
+	s, err := Compile(d, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Allocate(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Compile compiles the programs of a session and allocates no memory for them: ArenaBytes is what Allocate will take. Before
+// Allocate nothing can run.
+func Compile(d engine.Device, o SessionOptions) (*Session, error) {
 	s := &Session{device: d, tails: map[tailKey]*core.Program{}, ahead: o.Step.KeepInputs, augments: o.Step.Augment != (core.Augmentation{})}
 	if err := s.compile(o); err != nil {
 		s.Close()
 		return nil, err
 	}
-	all := s.programs()
-	arena, err := core.Arena(d, all...)
-	if err != nil {
-		s.Close()
-		return nil, err
-	}
-	s.arena = arena
-	for _, p := range all {
-		s.arenaBytes = max(s.arenaBytes, p.Layout.ArenaBytes())
+	return s, nil
+}
+
+// Allocate makes the arena, of ArenaBytes, and places the programs in it.
+func (s *Session) Allocate() (err error) {
+	if s.arena, err = core.Arena(s.device, s.programs()...); err != nil {
+		return err
 	}
 	s.losses, s.correct = make([]float32, len(s.Training.Losses)), make([]float32, len(s.Training.Losses))
-	return s, nil
+	return nil
 }
 
 func (s *Session) compile(o SessionOptions) (err error) {
@@ -117,8 +128,8 @@ func (s *Session) programs() []*core.Program {
 	return all
 }
 
-// ArenaBytes is the size of the arena that was allocated.
-func (s *Session) ArenaBytes() int64 { return s.arenaBytes }
+// ArenaBytes is the size of the arena: the largest that any program of the session needs.
+func (s *Session) ArenaBytes() int64 { return core.ArenaBytes(s.programs()...) }
 
 // Arena is the memory that all programs share.
 func (s *Session) Arena() engine.Arena { return s.arena }
