@@ -161,6 +161,7 @@ type Value struct {
 // Time is where the seconds went.
 type Time struct {
 	StepSeconds      *Distribution      `json:"step_seconds,omitempty"`
+	StepCPUSeconds   *Distribution      `json:"step_cpu_seconds,omitempty"` // processor time of a step, all threads
 	SamplesPerSecond *float64           `json:"samples_per_second,omitempty"`
 	PhaseSeconds     map[string]float64 `json:"phase_seconds,omitempty"` // a step: forward, auxiliary, backward, update, data
 	TrainSeconds     *float64           `json:"train_seconds,omitempty"`

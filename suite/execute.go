@@ -211,7 +211,7 @@ func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
 	o := train.Options{
 		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Val: x.val, Augment: b.card.Augment,
 		Schedule:  train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup, FromZero: recipe(spec.Dataset).FromZero},
-		StatePath: x.statePath(), Resume: x.job.Resume, InitPath: x.job.Init, Now: x.now, On: x.tick,
+		StatePath: x.statePath(), Resume: x.job.Resume, InitPath: x.job.Init, Now: x.now, CPU: meter.CPUSeconds, On: x.tick,
 		// The peak of training, not of preparing it: what planning left behind is
 		// given back. Where the peak cannot be reset it is that of the whole process.
 		Ready: func() {
@@ -261,6 +261,9 @@ func (x *execution) fill(r *train.Report) {
 		return
 	}
 	record.Time.StepSeconds = &results.Distribution{Median: steps.Median, P05: steps.P05, P95: steps.P95, N: int64(steps.N)}
+	if cpu, ok := r.CPU.Summary(); ok {
+		record.Time.StepCPUSeconds = &results.Distribution{Median: cpu.Median, P05: cpu.P05, P95: cpu.P95, N: int64(cpu.N)}
+	}
 	rate := float64(x.job.Spec.Batch) / steps.Median
 	record.Time.SamplesPerSecond = &rate
 	record.Time.PhaseSeconds = map[string]float64{"data": r.DataWaitSeconds / float64(steps.N)}

@@ -34,8 +34,9 @@ type Options struct {
 	Resume    bool
 	InitPath  string // file of starting weights; empty: from the seed
 	Now       func() time.Time
-	Ready     func()     // called when all is in place and the first step is next; may be nil
-	On        func(Tick) // called after every step and every epoch; may be nil
+	CPU       func() float64 // seconds of processor time that the process has used; may be nil
+	Ready     func()         // called when all is in place and the first step is next; may be nil
+	On        func(Tick)     // called after every step and every epoch; may be nil
 }
 
 // Tick is a sign of life.
@@ -65,6 +66,7 @@ func (e *Diverged) Hint() string { return "a lower --lr usually helps" }
 type Report struct {
 	Progress
 	Steps           meter.Steps
+	CPU             meter.Steps        // processor time of the timed steps
 	PhaseSeconds    map[string]float64 // sum over the timed steps
 	DataWaitSeconds float64
 	StepSecondsSum  float64
@@ -105,7 +107,8 @@ type runner struct {
 	session *Session
 	options Options
 	report  *Report
-	warm    bool // a step has run in this process
+	warm    bool    // a step has run in this process
+	cpu     float64 // processor time at the begin of the step
 
 	train, test, val *datasets.Loader // val is nil if nothing is held out
 }
@@ -238,7 +241,7 @@ func (r *runner) trainEpoch(ctx context.Context) error {
 		return err
 	}
 	rate := o.Schedule.LearningRate(p.Epoch)
-	begin := o.Now()
+	begin := r.beginStep()
 	samples, err := r.feed(ctx, rate)
 	for samples > 0 && err == nil {
 		waited := o.Now().Sub(begin)
@@ -262,7 +265,7 @@ func (r *runner) trainEpoch(ctx context.Context) error {
 		}
 		r.measure(samples, begin, waited)
 		r.tick(Tick{Epoch: p.Epoch, Step: p.Batch, Steps: loader.Batches(), Loss: r.headLoss(), Seconds: o.Now().Sub(begin).Seconds()})
-		begin = o.Now()
+		begin = r.beginStep()
 		if samples = next; !r.session.ahead {
 			samples, err = r.feed(ctx, rate)
 		}
@@ -285,17 +288,32 @@ func (r *runner) feed(ctx context.Context, rate float64) (int, error) {
 		Seed: r.options.Seed, Step: uint32(step)}, rate)
 }
 
+// beginStep notes the processor time and returns the time at which a step begins.
+func (r *runner) beginStep() time.Time {
+	if r.options.CPU != nil {
+		r.cpu = r.options.CPU()
+	}
+	return r.options.Now()
+}
+
 // measure notes the times of a step; waited is what waiting for the loader and copying took. The first step of a process and partial
 // batches are not steady steps: they are trained but not timed.
 func (r *runner) measure(samples int, begin time.Time, waited time.Duration) {
 	phases := r.session.PhaseSeconds()
 	seconds := r.options.Now().Sub(begin).Seconds()
+	var cpu float64
+	if r.options.CPU != nil {
+		cpu = r.options.CPU() - r.cpu
+	}
 	warm := r.warm
 	r.warm = true
 	if !warm || samples != r.options.Batch {
 		return
 	}
 	r.report.Steps.Add(seconds)
+	if r.options.CPU != nil {
+		r.report.CPU.Add(cpu)
+	}
 	r.report.StepSecondsSum += seconds
 	r.report.DataWaitSeconds += waited.Seconds()
 	for phase, s := range phases {
