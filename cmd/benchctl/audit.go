@@ -21,7 +21,7 @@ func auditCommand(env Env) *cobra.Command {
 		Example: "  benchctl audit --methods dgl,infopro,auglocal --networks resnet110",
 		Args:    noArguments,
 	}
-	s := addShared(c)
+	s := addShared(c, "isolation", "violations")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		request, format, err := s.expand(c)
 		if err != nil {

@@ -87,7 +87,7 @@ func addGrid(c *cobra.Command) *grid {
 }
 
 // notStored are flags of addGrid that do not say what is planned, or whose content is stored instead.
-var notStored = []string{"config", "format", "help"}
+var notStored = []string{"config", "format", "table", "columns", "help"}
 
 // flags are the flags that were set, on the command line or by --config, in the form that storedGrid takes, and those
 // in always. own are flags of the command that do not describe runs.
@@ -261,11 +261,10 @@ func baselineFiles() ([]string, error) {
 
 func baselineList(env Env) *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "the baselines in results/baselines", Args: noArguments}
-	name := addFormat(c)
+	out := addOutput(c.Flags())
 	c.RunE = func(*cobra.Command, []string) error {
-		format, err := table.Lookup(*name)
-		if err != nil {
-			return usage(err)
+		if err := out.open(); err != nil {
+			return err
 		}
 		files, err := baselineFiles()
 		if err != nil {
@@ -273,7 +272,7 @@ func baselineList(env Env) *cobra.Command {
 		}
 		t := table.Table{ID: "baselines", Columns: []table.Column{textColumn("name", "baseline"), numberColumn("records", "records"),
 			textColumn("kind", "kind"), textColumn("networks", "networks"), textColumn("methods", "methods")}}
-		whole := format.Name() == "json" || format.Name() == "csv"
+		whole := out.Name() == "json" || out.Name() == "csv"
 		var broken error
 		for _, path := range files {
 			records, flags, err := readBaseline(path)
@@ -290,7 +289,7 @@ func baselineList(env Env) *cobra.Command {
 			t.Rows = append(t.Rows, []table.Cell{table.Text(name), table.Number(float64(len(records)), table.Count(int64(len(records)))), table.Text(kind),
 				distinct(records, whole, func(s results.Spec) string { return s.Network }), distinct(records, whole, func(s results.Spec) string { return s.Method })})
 		}
-		if err := env.emit(format, answer{tables: []table.Table{t}}, broken); err != nil {
+		if err := env.emit(out, answer{tables: []table.Table{t}}, broken); err != nil {
 			return err
 		}
 		return broken
@@ -315,25 +314,18 @@ func distinct(records []results.Record, whole bool, of func(results.Spec) string
 	return table.Text(strings.Join(all, ", "))
 }
 
-func addFormat(c *cobra.Command) *string {
-	name := "table"
-	define(c.Flags(), "format", "name", name, "of the results: table, markdown, csv, latex or json", word(&name))
-	return &name
-}
-
 func baselineShow(env Env) *cobra.Command {
 	c := &cobra.Command{Use: "show NAME|FILE", Short: "the records of a baseline", Args: oneBaseline}
-	name := addFormat(c)
+	out := addOutput(c.Flags())
 	c.RunE = func(_ *cobra.Command, args []string) error {
-		format, err := table.Lookup(*name)
-		if err != nil {
-			return usage(err)
+		if err := out.open(); err != nil {
+			return err
 		}
 		records, _, err := readBaseline(baselineFile(args[0]))
 		if err != nil {
 			return err
 		}
-		return env.emit(format, answer{tables: []table.Table{table.Summary(records)}}, nil)
+		return env.emit(out, answer{tables: []table.Table{table.Summary(records)}}, nil)
 	}
 	return c
 }
@@ -349,19 +341,18 @@ func baselineCheck(env Env) *cobra.Command {
 			"5 a baseline that cannot be read or compared here.",
 		Example: "  benchctl baseline check\n  benchctl baseline check ci/memory.json",
 	}
-	name := addFormat(c)
+	out := addOutput(c.Flags())
 	c.RunE = func(_ *cobra.Command, args []string) error {
-		format, err := table.Lookup(*name)
-		if err != nil {
-			return usage(err)
+		if err := out.open(); err != nil {
+			return err
 		}
-		return checkBaselines(env, format, args)
+		return checkBaselines(env, out, args)
 	}
 	return c
 }
 
 // checkBaselines checks the named baselines, or all that are planned.
-func checkBaselines(env Env, format table.Format, names []string) error {
+func checkBaselines(env Env, out *output, names []string) error {
 	var paths []string
 	for _, name := range names {
 		paths = append(paths, baselineFile(name))
@@ -385,7 +376,7 @@ func checkBaselines(env Env, format table.Format, names []string) error {
 		}
 		var one []table.Table
 		if err == nil {
-			one, err = checkPlanned(env, format, path, old, flags)
+			one, err = checkPlanned(env, out, path, old, flags)
 		}
 		var missing *engine.Unavailable
 		if gpu, builtIn := builtInGPU(path); len(names) == 0 && builtIn && gpu != "" && (errors.As(err, &missing) || errors.As(err, new(*otherLibraryError))) {
@@ -402,8 +393,8 @@ func checkBaselines(env Env, format table.Format, names []string) error {
 	if checked == 0 && failed == nil {
 		return &missingBaseline{path: filepath.Join(baselineDir, memoryBaseline+".json")}
 	}
-	if format.Name() == "json" || len(tables) > 0 {
-		if err := env.emit(format, answer{tables: tables}, failed); err != nil {
+	if out.Name() == "json" || len(tables) > 0 {
+		if err := env.emit(out, answer{tables: tables}, failed); err != nil {
 			return err
 		}
 	}
@@ -428,7 +419,7 @@ func (e *otherLibraryError) Error() string {
 }
 
 // checkPlanned plans a baseline again. It returns the table of what changed, and the verdict.
-func checkPlanned(env Env, format table.Format, path string, old []results.Record, flags []string) ([]table.Table, error) {
+func checkPlanned(env Env, out *output, path string, old []results.Record, flags []string) ([]table.Table, error) {
 	now, err := planBaseline(path, flags)
 	if err != nil {
 		return nil, usage(err)
@@ -439,7 +430,7 @@ func checkPlanned(env Env, format table.Format, path string, old []results.Recor
 	c := compare.Run(old, now, compare.Defaults())
 	changed := len(c.Worst(compare.Regression)) + len(c.Worst(compare.Better)) + len(c.OnlyOld) + len(c.OnlyNew)
 	if changed == 0 {
-		if format.Name() == "json" {
+		if out.Name() == "json" {
 			return c.Tables(false), nil
 		}
 		fmt.Fprintf(env.Stdout, "%s: planned memory of %s is the same to the byte\n", path, english.Plural(len(now), "run", ""))

@@ -15,18 +15,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/reports/compare"
-	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 )
 
 // compareFlags are those of `compare`.
 type compareFlags struct {
-	baseline, thresholds, format, junit, benchmarks string
-	metrics                                         []string
-	all, annotations, selfTest                      bool
-	confirm                                         bool
-	repeats                                         int
-	out, dataDir                                    string
+	baseline, thresholds, junit, benchmarks string
+	output                                  *output
+	metrics                                 []string
+	all, annotations, selfTest              bool
+	confirm                                 bool
+	repeats                                 int
+	out, dataDir                            string
 }
 
 func compareCommand(env Env) *cobra.Command {
@@ -40,7 +40,7 @@ func compareCommand(env Env) *cobra.Command {
 			"code 1; nothing to compare with ends with 4.",
 		Example: "  benchctl compare results/before results/after\n  benchctl compare --baseline results/baselines/main.json results/runs --junit report.xml",
 	}
-	f := &compareFlags{format: "table"}
+	f := &compareFlags{}
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "baseline", "path", "", "the old side: a file or folder, or a name below results/baselines", word(&f.baseline))
@@ -61,7 +61,7 @@ func compareCommand(env Env) *cobra.Command {
 		f.dataDir = "data"
 	}
 	define(flags, "data-dir", "folder", f.dataDir, "with --confirm: where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
-	define(flags, "format", "name", f.format, "of the table: table, markdown, csv, latex or json", word(&f.format))
+	f.output = addOutput(flags)
 	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(env, args) }
 	return c
 }
@@ -85,9 +85,8 @@ func (e *apartError) Hint() string {
 }
 
 func (f *compareFlags) run(env Env, args []string) error {
-	format, err := table.Lookup(f.format)
-	if err != nil {
-		return usage(err)
+	if err := f.output.open(); err != nil {
+		return err
 	}
 	for _, m := range f.metrics {
 		if !slices.Contains(compare.Metrics(), m) {
@@ -115,7 +114,7 @@ func (f *compareFlags) run(env Env, args []string) error {
 		return usage(err)
 	}
 	verdict := verdictOfComparison(c)
-	if err := env.emit(format, answer{tables: c.Tables(f.all || format.Name() == "json" || format.Name() == "csv")}, verdict); err != nil {
+	if err := env.emit(f.output, answer{tables: c.Tables(f.all || f.output.Name() == "json" || f.output.Name() == "csv")}, verdict); err != nil {
 		return err
 	}
 	if verdict == nil {

@@ -25,14 +25,12 @@ func dataCommand(env Env) *cobra.Command {
 
 func dataListCommand(env Env) *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "every data set with its size, licence and origin", Args: noArguments}
-	name := "table"
-	define(c.Flags(), "format", "name", name, "of the results: table, markdown, csv, latex or json", word(&name))
+	out := addOutput(c.Flags())
 	c.RunE = func(*cobra.Command, []string) error {
-		format, err := table.Lookup(name)
-		if err != nil {
-			return usage(err)
+		if err := out.open(); err != nil {
+			return err
 		}
-		return env.emit(format, answer{tables: []table.Table{dataTable()}}, nil)
+		return env.emit(out, answer{tables: []table.Table{dataTable()}}, nil)
 	}
 	return c
 }

@@ -19,7 +19,7 @@ func describeCommand(env Env) *cobra.Command {
 		Example: "  benchctl describe --networks resnet32 --methods auglocal --aux-depths 2,4",
 		Args:    noArguments,
 	}
-	s := addShared(c)
+	s := addShared(c, "networks", "modules")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		request, format, err := s.expand(c)
 		if err != nil {
@@ -65,7 +65,7 @@ func describeTables(d engine.Device, specs []results.Spec) ([]table.Table, error
 }
 
 func modulesTable(s results.Spec, m results.Model) table.Table {
-	t := table.Table{ID: "modules", Title: fmt.Sprintf("Local modules of %s under %s, %s", s.Network, s.Method, settings(s)),
+	t := table.Table{ID: "modules", Run: results.SpecID(s), Title: fmt.Sprintf("Local modules of %s under %s, %s", s.Network, s.Method, settings(s)),
 		Columns: []table.Column{numberColumn("module", "module"), numberColumn("units", "units"),
 			numberColumn("aux_depth", "auxiliary units"), numberColumn("parameters", "parameters")},
 		Notes: []string{"Parameters count the module's auxiliary network. The last module ends in the head of the network."}}

@@ -18,18 +18,16 @@ import (
 
 func devicesCommand(env Env) *cobra.Command {
 	c := &cobra.Command{Use: "devices", Short: "the processor, its memory, the GPUs, and the libraries that runs would use", Args: noArguments}
-	name := "table"
-	define(c.Flags(), "format", "name", name, "of the results: table, markdown, csv, latex or json", word(&name))
+	out := addOutput(c.Flags())
 	c.RunE = func(*cobra.Command, []string) error {
-		format, err := table.Lookup(name)
-		if err != nil {
-			return usage(err)
+		if err := out.open(); err != nil {
+			return err
 		}
 		t, err := deviceTable(gpu.Find(gpu.Open))
 		if err != nil {
 			return err
 		}
-		return env.emit(format, answer{tables: []table.Table{t}}, nil)
+		return env.emit(out, answer{tables: []table.Table{t}}, nil)
 	}
 	return c
 }

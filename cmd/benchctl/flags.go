@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/core/graph"
-	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/suite"
 )
 
@@ -19,7 +18,7 @@ import (
 type shared struct {
 	request suite.Request
 	config  string
-	format  string
+	output  *output
 }
 
 // flagValue is a flag whose text goes to one function.
@@ -48,7 +47,8 @@ func define(f *pflag.FlagSet, name, kind, def, help string, set func(string) err
 }
 
 // addShared defines the flags that describe runs.
-func addShared(c *cobra.Command) *shared {
+// tables are the IDs of the tables that the command prints.
+func addShared(c *cobra.Command, tables ...string) *shared {
 	s := &shared{request: suite.Defaults()}
 	r, f := &s.request, c.Flags()
 	f.SortFlags = false
@@ -77,8 +77,7 @@ func addShared(c *cobra.Command) *shared {
 	define(f, "workspace-limit", "size", "", "choose no kernel that needs more scratch memory: 256KiB, 1MiB", one(&r.WorkspaceLimit, size))
 	f.BoolVar(&r.Deterministic, "deterministic", false, "on a GPU: choose only kernels that give the same bits every time")
 	define(f, "config", "file", "", "YAML file with flags by name; flags on the command line win", word(&s.config))
-	define(f, "format", "name", "table", "of the results: table, markdown, csv, latex or json", word(&s.format))
-	s.format = "table"
+	s.output = addOutput(f, tables...)
 	return s
 }
 
@@ -111,14 +110,13 @@ func addTraining(c *cobra.Command, r *suite.Request) {
 
 // expand turns flags and configuration into a checked request, and looks up the
 // format of the results.
-func (s *shared) expand(c *cobra.Command) (suite.Request, table.Format, error) {
+func (s *shared) expand(c *cobra.Command) (suite.Request, *output, error) {
 	if s.config != "" {
 		if err := readConfig(c, s.config); err != nil {
 			return s.request, nil, err
 		}
 	}
-	format, err := table.Lookup(s.format)
-	return s.request, format, usage(err)
+	return s.request, s.output, s.output.open()
 }
 
 func word(p *string) func(string) error {

@@ -23,8 +23,9 @@ import (
 
 // historyFlags are those of `history`.
 type historyFlags struct {
-	baseline, since, format, plots string
-	metrics                        []string
+	baseline, since, plots string
+	output                 *output
+	metrics                []string
 }
 
 func historyCommand(env Env) *cobra.Command {
@@ -38,22 +39,22 @@ func historyCommand(env Env) *cobra.Command {
 			"history of the baseline memory.",
 		Example: "  benchctl history\n  benchctl history results/runs results/older --metrics step_time --plots plots",
 	}
-	f := &historyFlags{format: "table"}
+	f := &historyFlags{}
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "baseline", "name", "", "a file under version control, or a name below results/baselines", word(&f.baseline))
 	define(flags, "since", "revision", "", "what changed in commits that this one does not contain", word(&f.since))
 	define(flags, "metrics", "names", "", "follow these only: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
 	define(flags, "plots", "folder", "", "draw each metric that changed over the commits, as PNG, SVG and PDF", word(&f.plots))
-	define(flags, "format", "name", f.format, "of the table: table, markdown, csv, latex or json", word(&f.format))
+	f.output = addOutput(flags)
 	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(env, args) }
 	return c
 }
 
 func (f *historyFlags) run(env Env, paths []string) error {
-	format, err := table.Lookup(f.format)
+	err := f.output.open()
 	if err != nil {
-		return usage(err)
+		return err
 	}
 	for _, m := range f.metrics {
 		if !slices.Contains(compare.Metrics(), m) {
@@ -84,7 +85,7 @@ func (f *historyFlags) run(env Env, paths []string) error {
 			return usage(err)
 		}
 	}
-	return env.emit(format, a, nil)
+	return env.emit(f.output, a, nil)
 }
 
 // history is what is followed over commits, and where it changed.

@@ -13,7 +13,7 @@ const driverPage = 2 << 20
 
 // ladderTable is what each stage of setting up the run took of the device's memory.
 func ladderTable(p profiled) table.Table {
-	t := table.Table{ID: "device", Title: "Memory of the device, by stage: " + runLabel(p.Spec), Columns: []table.Column{textColumn("stage", "stage"),
+	t := table.Table{ID: "device", Run: results.SpecID(p.Spec), Title: "Memory of the device, by stage: " + runLabel(p.Spec), Columns: []table.Column{textColumn("stage", "stage"),
 		numberColumn("device_used_bytes", "used of the device"), numberColumn("delta_bytes", "more than before")},
 		Notes: []string{"As the driver counts it, for all processes on the device. Only the arena is planned; the rest is the driver's and the libraries'."}}
 	for _, r := range p.found.Memory.Ladder {

@@ -1,6 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/reports/table"
 )
 
@@ -17,11 +23,59 @@ type answer struct {
 	backend, precision, gpu string
 }
 
+// output is how a command prints its answer: in which format, and which tables and columns of it.
+type output struct {
+	table.Format
+	name    string
+	table   string
+	columns []string
+}
+
+// addOutput defines the flags of an output. Those of commands that print one table have no --table.
+func addOutput(f *pflag.FlagSet, tables ...string) *output {
+	o := &output{name: "table"}
+	define(f, "format", "name", o.name, "of the results: table, markdown, csv, latex or json", word(&o.name))
+	if len(tables) > 1 {
+		define(f, "table", "name", "", "print this table only: "+strings.Join(tables, ", "), func(s string) error {
+			_, err := names.Find("table", s, tables, func(s string) string { return s })
+			o.table = s
+			return err
+		})
+	}
+	define(f, "columns", "keys", "", "print these columns only, comma separated, by the keys that --format csv has in its first line", words(&o.columns))
+	return o
+}
+
+// metricNames parses the names of columns of the summary.
+func metricNames(p *[]string) func(string) error {
+	return list(p, func(s string) (string, error) {
+		return names.Find("metric", s, table.Metrics(), func(s string) string { return s })
+	})
+}
+
+// open looks up the format.
+func (o *output) open() (err error) {
+	o.Format, err = table.Lookup(o.name)
+	return usage(err)
+}
+
 // emit prints an answer. As JSON it also holds the verdict, so that no wrapper
-// can swallow the exit code.
-func (e Env) emit(f table.Format, a answer, verdict error) error {
-	if f.Name() == "table" {
+// can swallow the exit code. CSV has one table; a line on standard error names the others.
+func (e Env) emit(o *output, a answer, verdict error) error {
+	var err error
+	if a.tables, err = table.Select(a.tables, o.table, o.columns); err != nil {
+		return usage(err)
+	}
+	f := o.Format
+	switch f.Name() {
+	case "table":
 		f = table.ForTerminal(e.Columns)
+	case "csv":
+		one, others := table.Single(a.tables)
+		if len(others) > 0 {
+			fmt.Fprintf(e.Stderr, "csv: this is the table %s; --table prints another: %s\n", one.ID, strings.Join(others, ", "))
+		}
+		a.tables = []table.Table{one}
 	}
 	if f.Name() != "json" {
 		return f.Write(e.Stdout, a.tables...)

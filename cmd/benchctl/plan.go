@@ -33,7 +33,7 @@ func planCommand(env Env) *cobra.Command {
 		Example: "  benchctl plan --methods bp,auglocal --networks resnet110 --batch 1024\n  benchctl plan --networks resnet110 --fit 8GiB\n  benchctl plan --networks resnet110 --batch 1024 --gpu a100 --precision bf16",
 		Args:    noArguments,
 	}
-	s := addShared(c)
+	s := addShared(c, "memory", "categories", "overlap", "budget", "roofline", "modules", "scopes", "largest", "timeline", "fit", "eager")
 	f := planFlags{policy: policyPlanned}
 	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena is at most this large: 512MiB, 8GiB", one(&f.budget, size))
 	define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave for other things", one(&f.reserve, size))

@@ -42,7 +42,7 @@ func profileCommand(env Env) *cobra.Command {
 			"  benchctl profile --methods bp,auglocal --networks resnet110 --export timeline",
 		Args: noArguments,
 	}
-	f := &profileFlags{shared: addShared(c), steps: 5, tolerance: 5}
+	f := &profileFlags{shared: addShared(c, "checks", "process", "definitions", "device", "kernels", "largest"), steps: 5, tolerance: 5}
 	define(c.Flags(), "steps", "count", "5", "steps to time after the first", one(&f.steps, number(1, 1000)))
 	define(c.Flags(), "tolerance", "percent", "5", "by how much the process may differ from arena and fixed costs", one(&f.tolerance, real))
 	define(c.Flags(), "export", "folder", "", "write the timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
@@ -216,7 +216,7 @@ func stepNote(p profiled) string {
 
 // peaksTable sets the peaks of the parts of a run apart.
 func peaksTable(p profiled) table.Table {
-	t := table.Table{ID: "process", Title: "Peaks of the process, by part of a run: " + runLabel(p.Spec),
+	t := table.Table{ID: "process", Run: results.SpecID(p.Spec), Title: "Peaks of the process, by part of a run: " + runLabel(p.Spec),
 		Columns: []table.Column{textColumn("part", "part"), numberColumn("over_baseline_bytes", "over the baseline")},
 		Notes:   []string{"The figure of the tables is that of a steady step. Pages once touched stay, so later parts are not smaller."}}
 	for _, x := range p.found.Peaks {
@@ -228,7 +228,7 @@ func peaksTable(p profiled) table.Table {
 // definitionsTable is one run under every common definition of its memory.
 func definitionsTable(p profiled) table.Table {
 	m := p.Memory
-	t := table.Table{ID: "definitions", Title: "One run, every definition: " + runLabel(p.Spec), Columns: []table.Column{textColumn("definition", "definition"),
+	t := table.Table{ID: "definitions", Run: results.SpecID(p.Spec), Title: "One run, every definition: " + runLabel(p.Spec), Columns: []table.Column{textColumn("definition", "definition"),
 		numberColumn("bytes", "bytes"), textColumn("formula", "formula"), numberColumn("as_printed_mib", "bytes/1e6, as local-learning programs print it")}}
 	add := func(name string, bytes *int64, formula string) {
 		if bytes == nil {
@@ -261,7 +261,7 @@ func grown(m results.Memory) *int64 {
 
 // ledgerTable lists the kernels chosen for convolutions and linear layers, by shape.
 func ledgerTable(p profiled) table.Table {
-	t := table.Table{ID: "kernels", Title: "Kernels chosen: " + runLabel(p.Spec), Columns: []table.Column{textColumn("op", "op"), textColumn("shape", "operands"),
+	t := table.Table{ID: "kernels", Run: results.SpecID(p.Spec), Title: "Kernels chosen: " + runLabel(p.Spec), Columns: []table.Column{textColumn("op", "op"), textColumn("shape", "operands"),
 		textColumn("kernel", "kernel"), numberColumn("count", "ops"), numberColumn("workspace_bytes", "workspace"), numberColumn("milliseconds", "ms a step")},
 		Notes: []string{"Workspace is that of one op; --workspace-limit bounds it."}}
 	type key struct{ kind, shape, kernel string }

@@ -23,8 +23,10 @@ import (
 
 // reportFlags are those of `report`.
 type reportFlags struct {
-	format, plots, html, title, policy string
-	quiet                              bool
+	output                     *output
+	plots, html, title, policy string
+	metrics                    []string
+	quiet                      bool
 }
 
 func reportCommand(env Env) *cobra.Command {
@@ -37,23 +39,23 @@ func reportCommand(env Env) *cobra.Command {
 			"records are named and skipped.",
 		Example: "  benchctl report results/runs --html report.html\n  benchctl report a/runs b/runs --format latex --plots plots",
 	}
-	f := &reportFlags{format: "table", title: "Training methods side by side", policy: policyPlanned}
+	f := &reportFlags{title: "Training methods side by side", policy: policyPlanned}
 	flags := c.Flags()
 	flags.SortFlags = false
-	define(flags, "format", "name", f.format, "of the table: table, markdown, csv, latex or json", word(&f.format))
+	f.output = addOutput(flags, "summary", "eager")
 	define(flags, "plots", "folder", "", "draw the plots there, as PNG, SVG and PDF", word(&f.plots))
 	define(flags, "html", "file", "", "write tables and plots as one page that needs nothing else", word(&f.html))
 	define(flags, "title", "text", "Training methods side by side", "of the page", word(&f.title))
 	define(flags, "policy", "name", f.policy, "planned: our arena; eager: also what an eager framework would report", word(&f.policy))
+	define(flags, "metrics", "names", "", "measured columns of the table, comma separated: "+strings.Join(table.Metrics(), ", "), metricNames(&f.metrics))
 	flags.BoolVar(&f.quiet, "quiet", false, "no word on standard error but errors")
 	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(env, args) }
 	return c
 }
 
 func (f *reportFlags) run(env Env, paths []string) error {
-	format, err := table.Lookup(f.format)
-	if err != nil {
-		return usage(err)
+	if err := f.output.open(); err != nil {
+		return err
 	}
 	if f.policy != policyPlanned && f.policy != policyEager {
 		return usage(fmt.Errorf("policy: got %q, want %s or %s", f.policy, policyPlanned, policyEager))
@@ -65,7 +67,11 @@ func (f *reportFlags) run(env Env, paths []string) error {
 	if err != nil {
 		return err
 	}
-	a := answer{tables: []table.Table{table.Summary(records)}}
+	summary, err := table.Summary(records).WithMetrics(f.metrics)
+	if err != nil {
+		return usage(err)
+	}
+	a := answer{tables: []table.Table{summary}}
 	if f.policy == policyEager {
 		a.tables = append(a.tables, table.Eager(records))
 	}
@@ -84,7 +90,7 @@ func (f *reportFlags) run(env Env, paths []string) error {
 			fmt.Fprintln(env.Stderr, "page: "+f.html)
 		}
 	}
-	return env.emit(format, a, nil)
+	return env.emit(f.output, a, nil)
 }
 
 // pageTables are the tables of a page: one for each network and data set, so that a phone's width

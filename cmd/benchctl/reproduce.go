@@ -19,10 +19,11 @@ import (
 
 // reproduceFlags are those of `reproduce`.
 type reproduceFlags struct {
-	table, scale, quirks, published, out, dataDir, format string
-	request                                               suite.Request // seeds, what is held out, and what computes
-	methods, networks                                     []string      // of the cells; empty: all
-	noRun, quiet                                          bool
+	table, scale, quirks, published, out, dataDir string
+	output                                        *output
+	request                                       suite.Request // seeds, what is held out, and what computes
+	methods, networks                             []string      // of the cells; empty: all
+	noRun, quiet                                  bool
 }
 
 // The scales at which a table is run.
@@ -44,7 +45,7 @@ func reproduceCommand(env Env) *cobra.Command {
 		Example: "  benchctl reproduce --table memory --quirks paper\n  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
 		Args:    noArguments,
 	}
-	f := &reproduceFlags{scale: scaleSmoke, quirks: suite.QuirksNone, format: "table", request: suite.Defaults()}
+	f := &reproduceFlags{scale: scaleSmoke, quirks: suite.QuirksNone, request: suite.Defaults()}
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "table", "name", "", "cifar10, infopro-cifar10, svhn, stl10, imagenet, memory, or ablation: its parts are ablation-selection, -pyramid and -depth", word(&f.table))
@@ -63,7 +64,7 @@ func reproduceCommand(env Env) *cobra.Command {
 	f.out = filepath.Join("results", "reproductions")
 	define(flags, "out", "folder", f.out, "of the records", word(&f.out))
 	addDevice(flags, &f.request)
-	define(flags, "format", "name", f.format, "of the table: table, markdown, csv, latex or json", word(&f.format))
+	f.output = addOutput(flags)
 	flags.BoolVar(&f.noRun, "no-run", false, "judge the records that there are, run nothing")
 	flags.BoolVar(&f.quiet, "quiet", false, "no progress on standard error")
 	c.RunE = func(*cobra.Command, []string) error { return f.run(env) }
@@ -71,9 +72,8 @@ func reproduceCommand(env Env) *cobra.Command {
 }
 
 func (f *reproduceFlags) run(env Env) error {
-	format, err := table.Lookup(f.format)
-	if err != nil {
-		return usage(err)
+	if err := f.output.open(); err != nil {
+		return err
 	}
 	cells, err := f.cells()
 	if err != nil {
@@ -105,7 +105,7 @@ func (f *reproduceFlags) run(env Env) error {
 	if failed > 0 {
 		verdict = &verdictError{fmt.Sprintf("reproduce: %d of %d cells of %s do not hold", failed, len(all), f.table)}
 	}
-	if err := env.emit(format, answer{tables: []table.Table{t}}, verdict); err != nil {
+	if err := env.emit(f.output, answer{tables: []table.Table{t}}, verdict); err != nil {
 		return err
 	}
 	return verdict

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/dustin/go-humanize/english"
@@ -25,6 +26,7 @@ type runFlags struct {
 	dataDir, out                    string
 	resume, dryRun, failFast, quiet bool
 	jobs                            int
+	metrics                         []string
 	suite.JobOptions
 }
 
@@ -34,7 +36,7 @@ func runCommand(env Env) *cobra.Command {
 		Short: "train every run that the lists make, write a record a run, print the tables",
 		Long: "run crosses methods, networks, data sets, batches, depths, modules and seeds into\n" +
 			"runs, trains each in a process of its own, writes a record a run, and prints the\n" +
-			"summary table. Plots of the records are drawn beside the folder of records.",
+			"summary table. Plots of the records are drawn into the folder plots of that of the records.",
 		Example: "  benchctl run\n  benchctl run --methods bp,auglocal --datasets cifar10 --data-dir data --epochs 10",
 		Args:    noArguments,
 	}
@@ -56,6 +58,7 @@ func runCommand(env Env) *cobra.Command {
 	flags.BoolVar(&f.EvalHeads, "eval-heads", false, "test every module's own classifier after each epoch")
 	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first run that fails")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the runs and stop")
+	define(flags, "metrics", "names", "", "measured columns of the table, comma separated: "+strings.Join(table.Metrics(), ", "), metricNames(&f.metrics))
 	flags.BoolVar(&f.quiet, "quiet", false, "no progress on standard error")
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c) }
 	return c
@@ -78,12 +81,16 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 		return err
 	}
 	records, verdict := f.sweep(env, specs)
-	a := answer{tables: []table.Table{table.Summary(records)}}
+	summary, err := table.Summary(records).WithMetrics(f.metrics)
+	if err != nil {
+		return usage(err)
+	}
+	a := answer{tables: []table.Table{summary}}
 	if len(records) > 0 {
 		if !f.quiet {
 			fmt.Fprintf(env.Stderr, "records: %d in %s\n", written(f.out, records), f.out)
 		}
-		if a.plots, err = draw(env, records, filepath.Join(filepath.Dir(filepath.Clean(f.out)), "plots"), f.quiet); err != nil && verdict == nil {
+		if a.plots, err = draw(env, records, filepath.Join(f.out, "plots"), f.quiet); err != nil && verdict == nil {
 			verdict = err
 		}
 	}

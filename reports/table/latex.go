@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// latex is a floating table in the booktabs style; the document must use that
-// package. The best cells are bold.
+// latex is a floating table in the style of the package booktabs, which the document must use. Its label is tab: and the
+// table's ID. The best cells are bold.
 type latex struct{}
 
 func (latex) Name() string      { return "latex" }
@@ -16,9 +16,15 @@ func (latex) Extension() string { return ".tex" }
 
 func (latex) Write(w io.Writer, tables ...Table) error {
 	return writeAll(w, tables, func(b *bytes.Buffer, t Table) error {
+		if b.Len() == 0 {
+			b.WriteString("% \\usepackage{booktabs}\n")
+		}
 		t = t.ForPeople()
 		headings, rows := t.texts(escapeLaTeX, func(c Cell) string {
-			s := escapeLaTeX(c.String())
+			s := escapeLaTeX(c.Text)
+			if c.Ratio != nil {
+				s += " ($" + strings.TrimSuffix(Ratio(*c.Ratio), "x") + `\times$)`
+			}
 			if c.Best && s != "" {
 				return `\textbf{` + s + "}"
 			}
@@ -31,6 +37,9 @@ func (latex) Write(w io.Writer, tables ...Table) error {
 		fmt.Fprintf(b, "\\begin{table}\n  \\centering\n")
 		if t.Title != "" {
 			fmt.Fprintf(b, "  \\caption{%s}\n", escapeLaTeX(t.Title))
+		}
+		if t.ID != "" {
+			fmt.Fprintf(b, "  \\label{tab:%s}\n", t.ID)
 		}
 		fmt.Fprintf(b, "  \\begin{tabular}{%s}\n    \\toprule\n    %s \\\\\n    \\midrule\n", sides, guardStart(strings.Join(headings, " & ")))
 		for _, row := range rows {

@@ -1,0 +1,58 @@
+package table
+
+import (
+	"slices"
+
+	"github.com/localbench/localbench/names"
+)
+
+// metricKeys maps the names of metrics, which are those of `benchctl compare` where it has them, to columns of Summary.
+var metricKeys = []struct{ metric, key string }{
+	{"top1", "last_top1"}, {"best_top1", "best_top1"}, {"selected_top1", "selected_top1"},
+	{"top5", "last_top5"}, {"best_top5", "best_top5"},
+	{"planned_peak", "planned_peak_bytes"}, {"step_arena", "step_arena_bytes"}, {"arena", "arena_bytes"},
+	{"process_peak", "process_peak_bytes"}, {"driver_peak", "driver_peak_bytes"},
+	{"step_time", "step_seconds"}, {"throughput", "samples_per_second"}, {"energy", "epoch_energy_joules"},
+}
+
+// Metrics lists the metrics that Summary has columns for.
+func Metrics() (all []string) {
+	for _, m := range metricKeys {
+		all = append(all, m.metric)
+	}
+	return all
+}
+
+// WithMetrics is a summary with the columns of these metrics only, in the given order, after those that say which run a row
+// is of. Without metrics it is the table itself. An unknown metric is a *names.UnknownError.
+func (t Table) WithMetrics(metrics []string) (Table, error) {
+	if len(metrics) == 0 {
+		return t, nil
+	}
+	measured := map[string]bool{}
+	for _, m := range metricKeys {
+		measured[m.key] = true
+	}
+	out := Table{ID: t.ID, Run: t.Run, Title: t.Title, Notes: t.Notes, Rows: make([][]Cell, len(t.Rows))}
+	add := func(i int) {
+		out.Columns = append(out.Columns, t.Columns[i])
+		for j, row := range t.Rows {
+			out.Rows[j] = append(out.Rows[j], row[i])
+		}
+	}
+	for i, c := range t.Columns {
+		if !measured[c.Key] {
+			add(i)
+		}
+	}
+	for _, name := range metrics {
+		m, err := names.Find("metric", name, metricKeys, func(m struct{ metric, key string }) string { return m.metric })
+		if err != nil {
+			return Table{}, err
+		}
+		if i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == m.key }); i >= 0 {
+			add(i)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,99 @@
+package table
+
+import (
+	"slices"
+
+	"github.com/localbench/localbench/names"
+)
+
+// Select returns the tables whose ID is the given one (all if it is empty), with the columns of the given keys in the given
+// order (all if there are none). A table that has none of the columns is left out. An ID or a key that no table has is a
+// *names.UnknownError.
+func Select(tables []Table, id string, keys []string) ([]Table, error) {
+	var chosen []Table
+	var ids []string
+	for _, t := range tables {
+		if !slices.Contains(ids, t.ID) {
+			ids = append(ids, t.ID)
+		}
+		if id == "" || t.ID == id {
+			chosen = append(chosen, t)
+		}
+	}
+	if len(chosen) == 0 && id != "" {
+		return nil, &names.UnknownError{Kind: "table", Name: id, Known: ids}
+	}
+	if len(keys) == 0 {
+		return chosen, nil
+	}
+	var known []string
+	for _, t := range chosen {
+		for _, c := range t.Columns {
+			if !slices.Contains(known, c.Key) {
+				known = append(known, c.Key)
+			}
+		}
+	}
+	for _, key := range keys {
+		if !slices.Contains(known, key) {
+			return nil, &names.UnknownError{Kind: "column", Name: key, Known: known}
+		}
+	}
+	var out []Table
+	for _, t := range chosen {
+		if narrow := t.withColumns(keys); len(narrow.Columns) > 0 {
+			out = append(out, narrow)
+		}
+	}
+	return out, nil
+}
+
+// withColumns is the table with those of the columns that it has. A column that was asked for is never quiet.
+func (t Table) withColumns(keys []string) Table {
+	out := Table{ID: t.ID, Run: t.Run, Title: t.Title, Notes: t.Notes, Rows: make([][]Cell, len(t.Rows))}
+	for _, key := range keys {
+		i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == key })
+		if i < 0 {
+			continue
+		}
+		column := t.Columns[i]
+		column.Quiet = false
+		out.Columns = append(out.Columns, column)
+		for j, row := range t.Rows {
+			out.Rows[j] = append(out.Rows[j], row[i])
+		}
+	}
+	return out
+}
+
+// Single makes one table of an answer, for formats that hold one: the first one and, where it describes one run, those of its
+// ID of the other runs below it, with the run in a column. It returns the IDs of the tables left out, too.
+func Single(tables []Table) (one Table, others []string) {
+	if len(tables) == 0 {
+		return Table{}, nil
+	}
+	var parts []Table
+	for _, t := range tables {
+		switch {
+		case t.ID == tables[0].ID && sameColumns(t, tables[0]):
+			parts = append(parts, t)
+		case !slices.Contains(others, t.ID):
+			others = append(others, t.ID)
+		}
+	}
+	if len(parts) == 1 {
+		return parts[0], others
+	}
+	one = Table{ID: parts[0].ID, Title: parts[0].Title, Columns: append([]Column{{Key: "run", Name: "run"}}, parts[0].Columns...)}
+	for _, t := range parts {
+		for _, row := range t.Rows {
+			one.Rows = append(one.Rows, append([]Cell{Text(t.Run)}, row...))
+		}
+		one.Notes = append(one.Notes, t.Notes...)
+	}
+	return one, others
+}
+
+func sameColumns(a, b Table) bool {
+	return slices.EqualFunc(a.Columns, b.Columns, func(a, b Column) bool { return a.Key == b.Key })
+}
