@@ -146,7 +146,9 @@ func baselineUpdate(env Env) *cobra.Command {
 	define(c.Flags(), "from", "path", "", "folder, record or collection to take the records from", word(&from))
 	c.Flags().BoolVar(&plan, "plan", false, "plan the runs that the following flags describe")
 	g := addGrid(c)
-	_ = c.Flags().MarkHidden("format") // update prints one line
+	for _, name := range []string{"format", "table", "columns"} {
+		_ = c.Flags().MarkHidden(name) // update prints one line
+	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if _, _, err := g.expand(c); err != nil {
 			return err
