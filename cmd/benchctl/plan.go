@@ -103,8 +103,8 @@ type planFlags struct {
 	gpu                    string
 	details                bool
 	job                    suite.JobOptions // of the run that is planned
-	forPeople              bool // the format of the answer is not csv or json
-	sparklines             bool // forPeople, and the format has block characters: LaTeX has none
+	forPeople              bool             // the format of the answer is not csv or json
+	sparklines             bool             // forPeople, and the format has block characters: LaTeX has none
 }
 
 // The policies under which memory is planned.
