@@ -39,36 +39,32 @@ const maxFileBytes = 16 << 30
 
 // open opens a file and reads its header.
 func open(path string) (*file, error) {
-	opened, _, err := files.Open(path, maxFileBytes)
+	opened, size, err := files.Open(path, maxFileBytes)
 	if err != nil {
 		return nil, fmt.Errorf("weights: %w", err)
 	}
 	f := &file{File: opened}
-	if err := f.readHeader(); err != nil {
+	if err := f.readHeader(opened, size); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("weights: %s: not a whole safetensors file: %w", path, err)
 	}
 	return f, nil
 }
 
-// readHeader reads the length of the header and the header: JSON with type, shape and place of each tensor.
-func (f *file) readHeader() error {
-	status, err := f.Stat()
-	if err != nil {
-		return err
-	}
+// readHeader reads the length of the header and the header of a file of that size: JSON with type, shape and place of each tensor.
+func (f *file) readHeader(from io.ReaderAt, size int64) error {
 	var word [8]byte
-	if _, err := f.ReadAt(word[:], 0); errors.Is(err, io.EOF) {
-		return fmt.Errorf("got %d bytes, want a header", status.Size())
+	if _, err := from.ReadAt(word[:], 0); errors.Is(err, io.EOF) {
+		return fmt.Errorf("got %d bytes, want a header", size)
 	} else if err != nil {
 		return err
 	}
-	length, left := binary.LittleEndian.Uint64(word[:]), status.Size()-int64(len(word))
+	length, left := binary.LittleEndian.Uint64(word[:]), size-int64(len(word))
 	if length > mostHeader || int64(length) > left {
 		return fmt.Errorf("got a header of %d bytes, want at most the %d that follow, and at most %d", length, left, int64(mostHeader))
 	}
 	header := make([]byte, length)
-	if _, err := f.ReadAt(header, int64(len(word))); err != nil {
+	if _, err := from.ReadAt(header, int64(len(word))); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(header, &f.metadata); err != nil {
