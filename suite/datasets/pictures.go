@@ -1,6 +1,7 @@
 package datasets
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,10 @@ import (
 
 	"golang.org/x/image/draw"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/localbench/localbench/core/rng"
+	"github.com/localbench/localbench/files"
 )
 
 // Pictures are a split whose images are files of any size, too many to be held in memory: each
@@ -27,6 +30,7 @@ type Pictures struct {
 	shorter         int      // what the shorter side is scaled to before the middle is cut out
 	folders         []string // by class
 	files           []picture
+	room            *semaphore.Weighted // maxPixels: of the pictures that are decoded
 }
 
 // picture is a file of the folder of its class.
@@ -39,7 +43,7 @@ type picture struct {
 // labels. The files come in turns, the first of each class, the second of each, so that the first
 // ones of a split are of all classes.
 func listPictures(root string, classes []string) (Pictures, error) {
-	var p Pictures
+	p := Pictures{room: semaphore.NewWeighted(maxPixels)}
 	byClass := make([][]fs.DirEntry, len(classes))
 	most := 0
 	for i, class := range classes {
@@ -76,25 +80,66 @@ func (p *Pictures) path(sample int) string {
 	return filepath.Join(p.folders[f.class], f.name)
 }
 
-// decode reads a sample's file. What is no picture gives a *DamagedError.
-func (p *Pictures) decode(sample int) (image.Image, error) {
-	file, err := os.Open(p.path(sample))
+// Bounds of a picture, checked in its header before anything is decoded. A JPEG file of 2 KB can say that it has
+// 65,535 x 65,535 pixels, which decoded take 13 GB.
+const (
+	maxPictureBytes = 64 << 20
+	maxPixels       = 89_478_485 // above it Pillow, which torchvision reads pictures with, warns of a decompression bomb
+	maxSideRatio    = 64         // longer over shorter side: a picture scaled to a shorter side of 256 pixels stays below 16,384
+	maxScans        = 100        // of a JPEG file: each passes over all pixels, and can be as small as 10 bytes; common are 1 to 10
+)
+
+// decode reads a sample's file and hands the picture to use. What is no picture, or one beyond the bounds,
+// gives a *DamagedError. All pictures that are decoded at one time have at most maxPixels.
+func (p *Pictures) decode(ctx context.Context, sample int, use func(image.Image) error) error {
+	content, err := files.Read(p.path(sample), maxPictureBytes)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &MissingError{Dataset: p.dataset, Dir: filepath.Dir(p.path(sample)), Want: p.path(sample), Remedy: p.remedy}
+		return &MissingError{Dataset: p.dataset, Dir: filepath.Dir(p.path(sample)), Want: p.path(sample), Remedy: p.remedy}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("datasets: %s: %w", p.dataset, err)
+		return fmt.Errorf("datasets: %s: %w", p.dataset, err)
 	}
-	defer file.Close()
-	decoded, _, err := image.Decode(file)
-	if err == nil && decoded.Bounds().Empty() {
-		err = errors.New("a picture without pixels")
-	}
+	pixels, err := checkPicture(content)
 	if err != nil {
-		at, _ := file.Seek(0, 1) // what was read of it
-		return nil, &DamagedError{Dataset: p.dataset, File: p.path(sample), Offset: at, What: "picture", Got: err.Error(), Want: "a JPEG or PNG file", Remedy: p.remedy}
+		return p.damaged(sample, -1, err)
 	}
-	return decoded, nil
+	if err := p.room.Acquire(ctx, pixels); err != nil {
+		return err
+	}
+	defer p.room.Release(pixels)
+	reader := bytes.NewReader(content)
+	decoded, _, err := image.Decode(reader)
+	if err != nil {
+		return p.damaged(sample, reader.Size()-int64(reader.Len()), err)
+	}
+	return use(decoded)
+}
+
+// damaged says what is wrong with a sample's file, and at which byte; below 0 if that is not known.
+func (p *Pictures) damaged(sample int, at int64, err error) error {
+	return &DamagedError{Dataset: p.dataset, File: p.path(sample), Offset: at, What: "picture", Got: err.Error(), Want: "a JPEG or PNG file", Remedy: p.remedy}
+}
+
+// checkPicture returns the number of pixels of a picture file, from its header, if it is within the bounds.
+func checkPicture(content []byte) (pixels int64, err error) {
+	header, format, err := image.DecodeConfig(bytes.NewReader(content))
+	if err != nil {
+		return 0, err
+	}
+	width, height := int64(header.Width), int64(header.Height)
+	switch {
+	case width < 1 || height < 1:
+		return 0, errors.New("a picture without pixels")
+	case width > maxPixels/height:
+		return 0, fmt.Errorf("a picture of %dx%d pixels, more than the limit of %d; scale it down", width, height, maxPixels)
+	case max(width, height) > maxSideRatio*min(width, height):
+		return 0, fmt.Errorf("a picture of %dx%d pixels, one side more than %d times as long as the other; cut it", width, height, maxSideRatio)
+	}
+	// In the data of a scan the byte 0xff is followed by another one than 0xda.
+	if scans := bytes.Count(content, []byte{0xff, 0xda}); format == "jpeg" && scans > maxScans {
+		return 0, fmt.Errorf("a JPEG file of %d scans, more than the limit of %d; save it again", scans, maxScans)
+	}
+	return width * height, nil
 }
 
 // fill writes images to dst, [len(samples), Height, Width, Channels=3], on so many goroutines. The
@@ -106,15 +151,17 @@ func (p *Pictures) fill(dst []byte, samples []int32, shape Shape, o LoaderOption
 		group.Go(func() error {
 			canvas := image.NewRGBA(image.Rect(0, 0, shape.Width, shape.Height))
 			for i := first; i < len(samples); i += decoders {
-				source, err := p.decode(int(samples[i]))
+				dice := cropDice{seed: o.Seed, epoch: o.Epoch, sample: samples[i]}
+				err := p.decode(context.Background(), int(samples[i]), func(source image.Image) error {
+					if o.Augment.ResizedCrop {
+						resizedCrop(canvas, source, dice)
+					} else {
+						middle(canvas, source, p.shorter)
+					}
+					return nil
+				})
 				if err != nil {
 					return err
-				}
-				dice := cropDice{seed: o.Seed, epoch: o.Epoch, sample: samples[i]}
-				if o.Augment.ResizedCrop {
-					resizedCrop(canvas, source, dice)
-				} else {
-					middle(canvas, source, p.shorter)
 				}
 				pixels := dst[i*shape.Bytes() : (i+1)*shape.Bytes()]
 				dropAlpha(pixels, canvas)
@@ -139,8 +186,7 @@ func (p *Pictures) verify(ctx context.Context) error {
 			break
 		}
 		group.Go(func() error {
-			_, err := p.decode(sample)
-			return err
+			return p.decode(going, sample, func(image.Image) error { return nil })
 		})
 	}
 	if err := group.Wait(); err != nil {
