@@ -77,7 +77,7 @@ func dataPullCommand(env Env) *cobra.Command {
 			if err != nil || entry.Archive == nil {
 				there = "in "
 				if err := pull(ctx, env, entry, dir); ctx.Err() != nil {
-					return &interruptedError{left: name + " is as it was"}
+					return &interruptedError{left: name + " is as it was", hint: "run the command again: it continues where the download stopped"}
 				} else if err != nil {
 					return usage(err)
 				}

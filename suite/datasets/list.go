@@ -23,10 +23,9 @@ type Archive struct {
 	Access    string
 	// Folder is where its files lie in the data folder.
 	Folder string
-	// Files are the files of Folder that Open reads, with their exact sizes.
+	// Files are the files of Folder that Open reads, with their exact sizes. Of a tar.gz only these are
+	// unpacked.
 	Files []File
-	// Skip names files that are not unpacked: nobody reads them, and they are large.
-	Skip []string
 }
 
 // Download is a file that the authors publish.

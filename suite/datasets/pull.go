@@ -4,47 +4,60 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
-	"crypto/md5"
-	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
+
+	"github.com/gofrs/flock"
+
+	"github.com/localbench/localbench/files"
 )
 
-// Pull downloads what is published of a set, holds sizes and checksums against the
-// published ones, and puts the folder into dir. What is there already stays
-// until all is sound. On is called with the bytes received so far; it may be nil.
+// workFolder is where a pull keeps what it has not finished, in the folder of the set: on the same file
+// system, so that its last step is a rename, and found by the next pull of the set if this one is
+// killed.
+const workFolder = ".pull"
+
+// Pull downloads what is published of a set, compares sizes and checksums with the published
+// ones, and puts the set's files into its folder in dir. Only these files are replaced, one by one and
+// after all of them are sound; other files in the folder stay as they are. A download
+// that was cut off stays in the folder's .pull, and the next Pull continues it. On is called with
+// the bytes received so far; it may be nil.
 func (e Entry) Pull(ctx context.Context, dir string, on func(received int64)) error {
+	return e.pull(ctx, newDownloader(on), dir)
+}
+
+func (e Entry) pull(ctx context.Context, get *downloader, dir string) error {
 	if e.Archive == nil {
 		return fmt.Errorf("datasets: %s is made, not downloaded: there is nothing to pull", e.Name)
 	}
 	if len(e.Archive.Downloads) == 0 {
 		return &AccessError{Dataset: e.Name, Remedy: e.Archive.Access}
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+	if err := removeLeftovers(dir); err != nil {
 		return fmt.Errorf("datasets: %s: %w", e.Name, err)
 	}
-	// Beside its place, so that the last step is a rename.
-	work, err := os.MkdirTemp(dir, ".pull-*")
+	place := filepath.Join(dir, e.Archive.Folder)
+	work := filepath.Join(place, workFolder)
+	lock, err := lockFolder(work)
 	if err != nil {
 		return fmt.Errorf("datasets: %s: %w", e.Name, err)
 	}
-	defer os.RemoveAll(work)
-	counted := progress{new(int64), on}
-	for _, d := range e.Archive.Downloads {
-		if err := d.fetch(ctx, work, *e.Archive, counted); err != nil {
-			return fmt.Errorf("datasets: %s: %s: %w", e.Name, d.URL, err)
-		}
+	defer lock.Close()
+	sound, err := e.Archive.fetch(ctx, get, place, work)
+	if err == nil {
+		err = replaceAll(place, sound)
 	}
-	place := filepath.Join(dir, e.Archive.Folder)
-	if err := os.RemoveAll(place); err != nil {
-		return fmt.Errorf("datasets: %s: %w", e.Name, err)
+	if err == nil || !canContinue(work) {
+		err = errors.Join(err, os.RemoveAll(work))
+		_ = os.Remove(place) // if it is empty: nothing was there before
 	}
-	if err := os.Rename(filepath.Join(work, e.Archive.Folder), place); err != nil {
+	if err != nil {
 		return fmt.Errorf("datasets: %s: %w", e.Name, err)
 	}
 	return nil
@@ -63,72 +76,103 @@ func (e *AccessError) Error() string {
 // Hint says how to get the set.
 func (e *AccessError) Hint() string { return e.Remedy }
 
-// fetch puts a download, or what it has packed, below dir.
-func (d Download) fetch(ctx context.Context, dir string, a Archive, counted progress) error {
-	if d.As != "" {
-		path := filepath.Join(dir, a.Folder, d.As)
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+// releasedLeftover is the name of the work folder of a release that kept it in the data folder.
+var releasedLeftover = regexp.MustCompile(`^\.pull-[0-9]+$`)
+
+// removeLeftovers removes what killed pulls of earlier releases left in a data folder.
+func removeLeftovers(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() && releasedLeftover.MatchString(e.Name()) {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lockFolder makes a work folder that no other process has, until the lock is closed.
+func lockFolder(work string) (*flock.Flock, error) {
+	for {
+		if err := os.MkdirAll(work, 0o777); err != nil {
+			return nil, err
+		}
+		lock := flock.New(filepath.Join(work, "lock"), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+		locked, err := lock.TryLock()
+		if errors.Is(err, os.ErrNotExist) {
+			continue // who had it has just removed it
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: lock: %w", work, err)
+		}
+		if !locked {
+			return nil, fmt.Errorf("%s: another process is downloading this set; wait until it has ended", work)
+		}
+		if held, err := lock.Stat(); err == nil {
+			if there, err := os.Stat(lock.Path()); err == nil && os.SameFile(held, there) {
+				return lock, nil
+			}
+		}
+		lock.Close() // the file was removed between opening and locking
+	}
+}
+
+// fetch downloads everything and returns the path of each file that belongs into place, by its name there.
+func (a Archive) fetch(ctx context.Context, get *downloader, place, work string) (sound map[string]string, err error) {
+	sound = map[string]string{}
+	for i, d := range a.Downloads {
+		if d.As != "" && d.check(filepath.Join(place, d.As)) == nil {
+			get.add(d.Bytes)
+			continue
+		}
+		part := filepath.Join(work, fmt.Sprintf("%d.part", i))
+		if err := get.download(ctx, d, part); err != nil {
+			return nil, fmt.Errorf("%s: %w", d.URL, err)
+		}
+		if d.As != "" {
+			sound[d.As] = part
+			continue
+		}
+		if err := a.unpack(part, work); err != nil {
+			return nil, fmt.Errorf("%s: %w", d.URL, errors.Join(err, os.Remove(part)))
+		}
+		for _, f := range a.Files {
+			sound[f.Name] = filepath.Join(work, f.Name)
+		}
+	}
+	return sound, nil
+}
+
+// canContinue says whether a work folder has a download, or the beginning of one, that the next pull can use.
+func canContinue(work string) bool {
+	parts, _ := filepath.Glob(filepath.Join(work, "*.part"))
+	return slices.ContainsFunc(parts, func(part string) bool {
+		status, err := os.Stat(part)
+		return err == nil && status.Size() > 0
+	})
+}
+
+// replaceAll renames files to their names in a folder.
+func replaceAll(place string, sound map[string]string) error {
+	for name, from := range sound {
+		if err := os.Rename(from, filepath.Join(place, name)); err != nil {
 			return err
 		}
-		return d.download(ctx, path, counted)
 	}
-	archive := filepath.Join(dir, "archive")
-	defer os.Remove(archive)
-	if err := d.download(ctx, archive, counted); err != nil {
-		return err
-	}
-	return unpack(archive, dir, a.Skip)
+	return nil
 }
 
-func (d Download) download(ctx context.Context, path string, counted progress) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.URL, nil)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server answers %s", response.Status)
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	sum := md5.New() // what the publisher gives; it guards against damage, not against malice
-	n, err := io.Copy(io.MultiWriter(file, sum, counted), io.LimitReader(response.Body, d.Bytes+1))
-	if err != nil {
-		return err
-	}
-	if n != d.Bytes {
-		return fmt.Errorf("got %d bytes or more, want %d", n, d.Bytes)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != d.MD5 {
-		return fmt.Errorf("got checksum %s, want %s", got, d.MD5)
-	}
-	return file.Close()
-}
+// maxArchiveBytes bounds an archive that is unpacked; that of STL-10 has 2.6 GB.
+const maxArchiveBytes = 16 << 30
 
-// progress counts what is written to it.
-type progress struct {
-	received *int64
-	on       func(int64)
-}
-
-func (p progress) Write(b []byte) (int, error) {
-	*p.received += int64(len(b))
-	if p.on != nil {
-		p.on(*p.received)
-	}
-	return len(b), nil
-}
-
-// unpack writes the files of a tar.gz below dir, but those whose names are to be skipped.
-func unpack(archive, dir string, skip []string) error {
-	file, err := os.Open(archive)
+// unpack writes the archive's Files, which lie in Folder of a tar.gz, into the folder to. The archive's other
+// files are passed over; a path that leads out of it is an error.
+func (a Archive) unpack(archive, to string) error {
+	file, _, err := files.Open(archive, maxArchiveBytes)
 	if err != nil {
 		return err
 	}
@@ -137,35 +181,40 @@ func unpack(archive, dir string, skip []string) error {
 	if err != nil {
 		return fmt.Errorf("not a tar.gz: %w", err)
 	}
-	for entries := tar.NewReader(plain); ; {
+	return a.unpackTar(plain, to)
+}
+
+// unpackTar is unpack for what the tar.gz has inside.
+func (a Archive) unpackTar(plain io.Reader, to string) error {
+	missing := slices.Clone(a.Files)
+	for entries := tar.NewReader(plain); len(missing) > 0; {
 		entry, err := entries.Next()
 		if err == io.EOF {
-			return nil
+			return fmt.Errorf("the archive has no file %s/%s", a.Folder, missing[0].Name)
 		}
 		if err != nil {
 			return err
 		}
 		if !filepath.IsLocal(entry.Name) {
-			return fmt.Errorf("the archive has the path %q, want one inside of it", entry.Name)
+			return fmt.Errorf("the archive has the path %q, which leads out of it", entry.Name)
 		}
-		path := filepath.Join(dir, entry.Name)
-		switch {
-		case strings.HasSuffix(entry.Name, "/"):
-			err = os.MkdirAll(path, 0o777)
-		case slices.Contains(skip, filepath.Base(path)):
-		case entry.Typeflag == tar.TypeReg:
-			err = unpackFile(path, entries)
+		i := slices.IndexFunc(missing, func(f File) bool { return path.Clean(entry.Name) == path.Join(a.Folder, f.Name) })
+		if i < 0 {
+			continue
 		}
-		if err != nil {
+		f := missing[i]
+		if entry.Typeflag != tar.TypeReg || entry.Size != f.Bytes {
+			return fmt.Errorf("the archive's %s is not a file of %d bytes", entry.Name, f.Bytes)
+		}
+		if err := unpackFile(filepath.Join(to, f.Name), entries); err != nil {
 			return err
 		}
+		missing = slices.Delete(missing, i, i+1)
 	}
+	return nil
 }
 
 func unpackFile(path string, content io.Reader) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
-	}
 	out, err := os.Create(path)
 	if err != nil {
 		return err
@@ -174,5 +223,5 @@ func unpackFile(path string, content io.Reader) error {
 		out.Close()
 		return err
 	}
-	return out.Close()
+	return errors.Join(out.Sync(), out.Close())
 }

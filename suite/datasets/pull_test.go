@@ -49,7 +49,8 @@ func TestPull(t *testing.T) {
 		{name: "too short", body: good, change: func(a *datasets.Download) { a.Bytes++ }, want: "or more, want"},
 		{name: "not there", body: good, status: http.StatusNotFound, want: "404"},
 		{name: "no archive", body: []byte("this is no archive"), want: "gzip"},
-		{name: "a path outside", body: outside, want: "want one inside"},
+		{name: "a path outside", body: outside, want: "leads out of it"},
+		{name: "another file", body: tarball(t, "set/b.bin"), want: "the archive has no file set/a.bin"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -71,11 +72,12 @@ func TestPull(t *testing.T) {
 			if c.change != nil {
 				c.change(&d)
 			}
-			err := datasets.Entry{Archive: &datasets.Archive{Downloads: []datasets.Download{d}, Folder: "set"}}.Pull(context.Background(), dir, nil)
+			err := datasets.Entry{Archive: &datasets.Archive{Downloads: []datasets.Download{d}, Folder: "set", Files: []datasets.File{{Name: "a.bin", Bytes: 5}}}}.Pull(context.Background(), dir, nil)
 			content, _ := os.ReadFile(old)
-			entries, _ := os.ReadDir(dir)
-			if len(entries) != 1 {
-				t.Errorf("left behind: %v", entries)
+			for _, folder := range []string{dir, filepath.Dir(old)} {
+				if entries, _ := os.ReadDir(folder); len(entries) != 1 {
+					t.Errorf("%s: got %v, want one entry", folder, entries)
+				}
 			}
 			if c.want == "" {
 				if err != nil || string(content) != "hello" {

@@ -2,6 +2,7 @@ package datasets
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,7 +31,6 @@ func stl10() Entry {
 			Folder:    stl10Folder,
 			Files: []File{{"train_X.bin", int64(card.TrainSamples) * stl10Image}, {"train_y.bin", int64(card.TrainSamples)},
 				{"test_X.bin", int64(card.TestSamples) * stl10Image}, {"test_y.bin", int64(card.TestSamples)}},
-			Skip: []string{"unlabeled_X.bin"},
 		},
 		Open: openSTL10,
 	}
@@ -72,39 +72,47 @@ func openSTL10(dir string, opts Options) (*Dataset, error) {
 // readSTL10 reads the first samples of a split that has to have as many: those that a limit asks for,
 // or else all.
 func readSTL10(dir, name string, limit, whole int) (Split, error) {
-	n := limited(limit, whole)
-	split := newSplit(stl10Card().Shape, n)
-	planes := make([]byte, stl10Image)
-	err := readSTL10File(dir, name+"_X.bin", stl10Image, limit, whole, func(sample int, r io.Reader) error {
-		if _, err := io.ReadFull(r, planes); err != nil {
-			return err
-		}
-		turnPlanes(split.Image(sample), planes, split.Shape)
-		return nil
-	})
+	split := newSplit(stl10Card().Shape, limited(limit, whole))
+	err := readSTL10File(dir, name+"_X.bin", stl10Image, limit, whole, func(r io.Reader) error { return readSTL10Images(r, split) })
 	if err != nil {
 		return Split{}, err
 	}
-	err = readSTL10File(dir, name+"_y.bin", 1, limit, whole, func(sample int, r io.Reader) error {
-		var label [1]byte
-		if _, err := io.ReadFull(r, label[:]); err != nil {
-			return err
-		}
-		if label[0] < 1 || label[0] > 10 {
-			return &DamagedError{Dataset: "stl10", File: filepath.Join(dir, stl10Folder, name+"_y.bin"), Offset: int64(sample), What: "label",
-				Got: fmt.Sprint(label[0]), Want: "1 to 10", Remedy: stl10Remedy(dir)}
-		}
-		split.Labels[sample] = int32(label[0]) - 1
-		return nil
-	})
+	err = readSTL10File(dir, name+"_y.bin", 1, limit, whole, func(r io.Reader) error { return readSTL10Labels(r, split) })
 	if err != nil {
 		return Split{}, err
 	}
 	return split, nil
 }
 
-// readSTL10File calls read for each of the samples that are asked for, which have so many bytes each.
-func readSTL10File(dir, name string, bytes, limit, whole int, read func(sample int, r io.Reader) error) error {
+// readSTL10Images fills the images of a split.
+func readSTL10Images(r io.Reader, split Split) error {
+	planes := make([]byte, 3*split.Height*split.Width)
+	for sample := range split.N {
+		if _, err := io.ReadFull(r, planes); err != nil {
+			return fmt.Errorf("image %d: %w", sample, err)
+		}
+		turnPlanes(split.Image(sample), planes, split.Shape)
+	}
+	return nil
+}
+
+// readSTL10Labels fills the labels of a split.
+func readSTL10Labels(r io.Reader, split Split) error {
+	labels := make([]byte, split.N)
+	if _, err := io.ReadFull(r, labels); err != nil {
+		return fmt.Errorf("labels: %w", err)
+	}
+	for sample, label := range labels {
+		if label < 1 || label > 10 {
+			return &DamagedError{Offset: int64(sample), What: "label", Got: fmt.Sprint(label), Want: "1 to 10"}
+		}
+		split.Labels[sample] = int32(label) - 1
+	}
+	return nil
+}
+
+// readSTL10File calls read for a file that has as many samples as are asked for, of so many bytes each.
+func readSTL10File(dir, name string, bytes, limit, whole int, read func(io.Reader) error) error {
 	path := filepath.Join(dir, stl10Folder, name)
 	size, err := sizeOf("stl10", dir, path, stl10Remedy(dir))
 	if err != nil {
@@ -119,11 +127,14 @@ func readSTL10File(dir, name string, bytes, limit, whole int, read func(sample i
 		return fmt.Errorf("datasets: stl10: %w", err)
 	}
 	defer file.Close()
-	r := bufio.NewReaderSize(file, 1<<20)
-	for sample := range limited(limit, whole) {
-		if err := read(sample, r); err != nil {
-			return fmt.Errorf("datasets: stl10: %s: %w", path, err)
-		}
+	err = read(bufio.NewReaderSize(file, 1<<20))
+	var damaged *DamagedError
+	if errors.As(err, &damaged) {
+		damaged.Dataset, damaged.File, damaged.Remedy = "stl10", path, stl10Remedy(dir)
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("datasets: stl10: %s: %w", path, err)
 	}
 	return nil
 }

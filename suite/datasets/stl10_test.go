@@ -121,3 +121,29 @@ func TestSTL10Real(t *testing.T) {
 		t.Errorf("labels: got %v, want those of the official list %v", set.Train.Labels, want)
 	}
 }
+
+// FuzzReadSTL10 reads images and labels of 8 x 8 pixels: all labels of a split that is read are classes, and each
+// pixel is one of the file's.
+func FuzzReadSTL10(f *testing.F) {
+	const side, n = 8, 3
+	f.Add(make([]byte, n*3*side*side), []byte{1, 10, 5})
+	f.Add(bytes.Repeat([]byte{200}, n*3*side*side), []byte{0, 1, 11})
+	f.Add([]byte{1}, []byte{})
+	f.Fuzz(func(t *testing.T, images, labels []byte) {
+		split := newSplit(Shape{Height: side, Width: side, Channels: 3}, n)
+		err := errors.Join(readSTL10Images(bytes.NewReader(images), split), readSTL10Labels(bytes.NewReader(labels), split))
+		if err != nil {
+			return
+		}
+		for i, label := range split.Labels {
+			if label != int32(labels[i])-1 || label < 0 || label > 9 {
+				t.Errorf("sample %d: got the class %d of the label %d", i, label, labels[i])
+			}
+		}
+		for c := range 3 { // pixel (y 1, x 2) of sample 1: planes are column by column
+			if got, want := split.Image(1)[(1*side+2)*3+c], images[3*side*side+c*side*side+2*side+1]; got != want {
+				t.Errorf("channel %d: got %d, want %d", c, got, want)
+			}
+		}
+	})
+}
