@@ -22,7 +22,11 @@ type Profile struct {
 	Memory results.Memory `json:"memory"`
 	// Peaks are the largest resident set during each part of a run, less the
 	// baseline, in the order of a run's life; empty where the system does not tell.
-	Peaks    []PhasePeak   `json:"peaks"`
+	Peaks []PhasePeak `json:"peaks"`
+	// Growth is by what each part of the process's memory has grown from the baseline to the end of the steady steps, in the
+	// order of meter.Parts. The last entry is PartReturned. With it they sum to the peak over the baseline; empty where the
+	// system does not tell.
+	Growth   []PartGrowth  `json:"growth,omitempty"`
 	Coverage plan.Coverage `json:"coverage"`
 	// StepSeconds are the timed steps; OpSeconds their mean by op.
 	StepSeconds []float64 `json:"step_seconds"`
@@ -34,6 +38,16 @@ type PhasePeak struct {
 	Phase string `json:"phase"`
 	Bytes int64  `json:"bytes"` // over the baseline
 }
+
+// PartGrowth is the growth of one part of a process's memory.
+type PartGrowth struct {
+	Part  string `json:"part"` // of meter.Parts, or PartReturned
+	Bytes int64  `json:"bytes"`
+}
+
+// PartReturned is what was resident at the peak and no longer is at the end of the steps. It is negative where the
+// kernel has counted pages late.
+const PartReturned = "given back since the peak"
 
 // The parts of a run whose peaks stand apart. The figure of the tables is that of a
 // steady step.
@@ -90,6 +104,7 @@ func profileOn(ctx context.Context, device engine.Device, b *built, j Job) (*Pro
 	debug.SetGCPercent(10)
 	debug.FreeOSMemory()
 	x.baseline, x.measured = residentBytes()
+	x.before, _ = meter.Self().Residency(0)
 	if err := x.prepare(options, device); err != nil {
 		return nil, err
 	}
@@ -113,6 +128,7 @@ type profiler struct {
 	batch    batch
 	found    *Profile
 	baseline int64
+	before   meter.Residency // at the baseline, by part; nil where the system does not tell
 	measured bool
 }
 
@@ -190,11 +206,28 @@ func (x *profiler) steps(ctx context.Context, count int) error {
 		}
 		return nil
 	})
+	x.grow()
 	x.found.OpSeconds = x.session.Training.Trace(true)
 	for i := range x.found.OpSeconds {
 		x.found.OpSeconds[i] /= float64(max(count, 1))
 	}
 	return err
+}
+
+// grow notes by what the parts of the process have grown.
+func (x *profiler) grow() {
+	peak := x.found.Memory.ProcessPeakBytes
+	after, err := meter.Self().Residency(*x.found.Memory.ArenaBytes)
+	if err != nil || x.before == nil || peak == nil {
+		return
+	}
+	left := *peak - x.baseline
+	for _, part := range meter.Parts() {
+		bytes := after[part] - x.before[part]
+		left -= bytes
+		x.found.Growth = append(x.found.Growth, PartGrowth{part, bytes})
+	}
+	x.found.Growth = append(x.found.Growth, PartGrowth{PartReturned, left})
 }
 
 // others are the parts of a run that are no training steps.

@@ -6,12 +6,21 @@ import (
 
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
+	"github.com/localbench/localbench/suite/meter"
 )
 
 func climb(rungs ...results.Rung) profiled {
 	const arena, resident = 100 << 20, 1 << 30 // the process's memory says nothing of the device's
 	c := &suite.Compiled{Spec: results.Spec{Network: "n", Method: "m"}, Memory: results.Memory{StepArenaBytes: new(int64(arena)), ArenaBytes: new(int64(arena))}}
 	return profiled{Compiled: c, found: &suite.Profile{Memory: results.Memory{StepArenaBytes: new(int64(arena)), ArenaBytes: new(int64(arena)), ProcessPeakBytes: new(int64(resident)), ProcessBaselineBytes: new(int64(0)), Ladder: rungs}}}
+}
+
+// parts is a run on the processor with an arena of 100 MiB, of which so much was in memory, and so much beside it.
+func parts(arena, beside int64) profiled {
+	p := climb()
+	p.found.Memory.ProcessPeakBytes = new(arena + beside)
+	p.found.Growth = []suite.PartGrowth{{Part: meter.PartArena, Bytes: arena}, {Part: meter.PartNative, Bytes: beside}}
+	return p
 }
 
 func TestLadderTable(t *testing.T) {
@@ -41,10 +50,25 @@ func TestLadderIsHeldAgainstThePlan(t *testing.T) {
 		{"memory given back is no leak", climb(steady(-1)), ""},
 		{"a stage of which nothing is planned", climb(results.Rung{Stage: "graph", DeviceUsedBytes: 9, DeltaBytes: 9}), ""},
 		{"no ladder: the process is held against the plan", climb(), "process over its baseline"},
+		{"no ladder, and the parts are known: two bounds", parts(100<<20, 16<<20), ""},
+		{"more beside the arena than any process takes", parts(100<<20, 16<<20+1), "process beside the arena, at most: planned 16777216 bytes, measured 16777217"},
+		{"less of the arena in memory than planned", parts(94<<20, 8<<20), "arena, resident after the steps: planned 104857600"},
+		{"more of the arena in memory than planned", parts(106<<20, 8<<20), "arena, resident after the steps: planned 104857600"},
 	} {
 		_, faults := (&profileFlags{tolerance: 5}).verdict(row.p)
 		if text := strings.Join(faults, "; "); !strings.Contains(text, row.fault) || row.fault == "" && text != "" {
 			t.Errorf("%s: got %q, want %q", row.name, text, row.fault)
 		}
+	}
+}
+
+// With and without a limit of workspaces the same statistic is compared: the median of an even number of steps is the mean
+// of the middle two on both sides.
+func TestCostOfAWorkspaceLimit(t *testing.T) {
+	p := climb()
+	p.found.StepSeconds = []float64{0.1, 0.3}
+	p.unlimited = &suite.Profile{StepSeconds: []float64{0.3, 0.1}, Memory: results.Memory{StepArenaBytes: new(int64(1 << 20))}}
+	if got := stepNote(p); !strings.Contains(got, "Without the limit of workspaces 200.0 ms (the limit costs +0.0 %)") {
+		t.Errorf("got %q, want no difference between the same steps", got)
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
+	"github.com/localbench/localbench/suite/meter"
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"benchctl": main}) }
@@ -131,36 +132,95 @@ func onlyRecord(t *testing.T, dir string) results.Record {
 	return records[0]
 }
 
-// TestProcessHoldsThePlan: what a run's process grows by is the arena and the
-// loaders' buffers, within 5 %.
+// TestProcessHoldsThePlan: what a run's process grows by is the arena, the loaders' buffers, and at most 16 MiB that do not
+// depend on the batch. Two bounds: the 16 MiB at every batch, and from batch 256 to 1,024 the process grows as the
+// plan does, within 1 %. (`benchctl profile` says what the 16 MiB are; TestProfileExplainsTheProcess.)
 func TestProcessHoldsThePlan(t *testing.T) {
+	const fixed, tolerance = 16 << 20, 0.01
 	dir := t.TempDir()
-	out, err := exec.Command("benchctl", "run", "--methods", "bp,auglocal", "--batch", "256", "--train-limit", "768",
-		"--test-limit", "256", "--epochs", "1", "--out", filepath.Join(dir, "runs")).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+	for _, batch := range []int{256, 1024} {
+		out, err := exec.Command("benchctl", "run", "--methods", "bp,auglocal", "--networks", "resnet20", "--batch", fmt.Sprint(batch),
+			"--train-limit", fmt.Sprint(3*batch), // the loader has three buffers
+			"--test-limit", "256", "--epochs", "1", "--threads", "1", "--out", filepath.Join(dir, "runs")).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
 	records, _, err := results.ReadDir(filepath.Join(dir, "runs"))
-	if err != nil || len(records) != 2 {
-		t.Fatalf("got %d records, %v, want two", len(records), err)
+	if err != nil || len(records) != 4 {
+		t.Fatalf("got %d records, %v, want four", len(records), err)
 	}
+	type size struct{ planned, grown int64 }
+	found := map[string]map[int64]size{}
 	for _, r := range records {
 		m := r.Memory
-		grown, planned := *m.ProcessPeakBytes-*m.ProcessBaselineBytes, *m.ArenaBytes+*m.DataBufferBytes
-		if d := math.Abs(float64(grown-planned)) / float64(planned); d > 0.05 {
-			t.Errorf("%s: the process grew by %d bytes, arena and buffers are %d: %.1f %% apart, want at most 5 %%", r.Spec.Method, grown, planned, 100*d)
-		} else {
-			t.Logf("%s: the process grew by %d bytes, arena and buffers are %d: %.1f %%", r.Spec.Method, grown, planned, 100*d)
+		if m.ProcessPeakBytes == nil || m.ProcessBaselineBytes == nil {
+			t.Skip("this system does not tell the memory of a process: nothing was tested")
+		}
+		at := size{*m.ArenaBytes + *m.DataBufferBytes, *m.ProcessPeakBytes - *m.ProcessBaselineBytes}
+		own := at.grown - at.planned
+		t.Logf("%s, batch %d: the process grew by %d bytes, arena and buffers are %d: %d more", r.Spec.Method, r.Spec.Batch, at.grown, at.planned, own)
+		if own > fixed || float64(own) < -tolerance*float64(at.planned) {
+			t.Errorf("%s, batch %d: the process took %d bytes beside arena and buffers, want at most %d", r.Spec.Method, r.Spec.Batch, own, fixed)
+		}
+		if found[r.Spec.Method] == nil {
+			found[r.Spec.Method] = map[int64]size{}
+		}
+		found[r.Spec.Method][r.Spec.Batch] = at
+	}
+	for method, at := range found {
+		planned, grown := at[1024].planned-at[256].planned, at[1024].grown-at[256].grown
+		if off := math.Abs(float64(grown)/float64(planned) - 1); !(off <= tolerance) {
+			t.Errorf("%s: from batch 256 to 1024 the plan grows by %d bytes, the process by %d: %.2f %% apart, want at most %g %%", method, planned, grown, 100*off, 100*tolerance)
 		}
 	}
 }
 
+// TestProfileExplainsTheProcess: the parts sum to what the process has grown by; the arena is what is planned, and every other
+// part is small.
+func TestProfileExplainsTheProcess(t *testing.T) {
+	specs, err := suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{256}, Threads: 1}.Expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := suite.RunProfile(context.Background(), []string{"benchctl", "execute"}, specs[0], 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Growth) == 0 {
+		t.Skip("this system does not tell the parts of a process: nothing was tested")
+	}
+	var sum, arena, code int64
+	for _, g := range p.Growth {
+		sum += g.Bytes
+		switch g.Part {
+		case meter.PartArena:
+			arena = g.Bytes
+		case meter.PartCode:
+			code = g.Bytes
+		}
+		t.Logf("%s: %d bytes", g.Part, g.Bytes)
+	}
+	if grown := *p.Memory.ProcessPeakBytes - *p.Memory.ProcessBaselineBytes; sum != grown {
+		t.Errorf("the parts sum to %d bytes, the process has grown by %d", sum, grown)
+	}
+	if planned := *p.Memory.StepArenaBytes; math.Abs(float64(arena-planned)) > 0.01*float64(planned) {
+		t.Errorf("%d bytes of the arena are resident, want %d within 1 %%", arena, planned)
+	}
+	if code == 0 {
+		t.Error("no code was generated, but oneDNN generates its convolutions")
+	}
+	if rest := sum - arena; rest > ownBytes {
+		t.Errorf("%d bytes beside the arena, want at most %d", rest, ownBytes)
+	}
+}
+
 // TestPartsOfARunHoldThePlan: no part of a run takes more than the arena and what any process takes: preparing no more than what
-// lives from step to step, writing a checkpoint no more than a step. The network's largest tensor has 9 MiB, and all that live
-// have 72.
+// lives from step to step, writing a checkpoint no more than a step. The network's largest parameter has 9 MiB, and all that live
+// from step to step have 72.
 func TestPartsOfARunHoldThePlan(t *testing.T) {
 	const process = 16 << 20 // code generated for kernels, the program itself, pieces of tensors
-	specs, err := suite.Request{Methods: []string{"bp"}, Networks: []string{"vgg13"}, Batches: []int64{64}}.Expand()
+	specs, err := suite.Request{Methods: []string{"bp"}, Networks: []string{"vgg13"}, Batches: []int64{16}, Threads: 1}.Expand()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,19 +248,19 @@ func TestPartsOfARunHoldThePlan(t *testing.T) {
 	}
 }
 
-// TestSteadyPeakIsSteady: over five processes, one of them with 100 steps, the same
+// TestSteadyPeakIsSteady: over three processes, one of them with 30 steps, the same
 // bytes are touched, and the peak of the process is the same but for pages that the
 // system counts late.
 func TestSteadyPeakIsSteady(t *testing.T) {
-	specs, err := suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{64}, Threads: 1}.Expand()
+	specs, err := suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{8}, Threads: 1}.Expand()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var first *suite.Profile
-	for run := range 5 {
-		steps := 5
-		if run == 4 {
-			steps = 100
+	for run := range 3 {
+		steps := 2
+		if run == 2 {
+			steps = 30
 		}
 		p, err := suite.RunProfile(context.Background(), []string{"benchctl", "execute"}, specs[0], steps)
 		if err != nil {

@@ -42,17 +42,17 @@ func profileCommand(env Env) *cobra.Command {
 			"  benchctl profile --methods bp,auglocal --networks resnet110 --export timeline",
 		Args: noArguments,
 	}
-	f := &profileFlags{shared: addShared(c, "checks", "process", "definitions", "device", "kernels", "largest"), steps: 5, tolerance: 5}
+	f := &profileFlags{shared: addShared(c, "checks", "process", "residency", "definitions", "device", "kernels", "largest"), steps: 5, tolerance: 1}
 	define(c.Flags(), "steps", "count", "5", "steps to time after the first", one(&f.steps, number(1, 1000)))
-	define(c.Flags(), "tolerance", "percent", "5", "by how much the process may differ from arena and fixed costs", one(&f.tolerance, real))
+	define(c.Flags(), "tolerance", "percent", "1", "by how much the arena's resident memory may differ from the plan", one(&f.tolerance, real))
 	define(c.Flags(), "export", "folder", "", "write the timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c) }
 	return c
 }
 
-// ownBytes is what a process may take beside the arena, whatever the step: code
+// ownBytes is what a process may take beside the arena, whatever the batch: pages of libraries, code
 // generated for kernels, the program and its plan, buffers of the runtime.
-const ownBytes = 24 << 20
+const ownBytes = 16 << 20
 
 // profiled is one run, planned and, where it has run, measured.
 type profiled struct {
@@ -122,6 +122,9 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	for _, p := range all {
 		t, faults := f.verdict(p)
 		a.tables = append(a.tables, t, peaksTable(p), definitionsTable(p), ledgerTable(p))
+		if len(p.found.Growth) > 0 {
+			a.tables = append(a.tables, processTable(p))
+		}
 		if len(p.found.Memory.Ladder) > 0 {
 			a.tables = append(a.tables, ladderTable(p))
 		}
@@ -167,7 +170,7 @@ func (f *profileFlags) verdict(p profiled) (table.Table, []string) {
 	label, c := runLabel(p.Spec), p.found.Coverage
 	t := table.Table{ID: "checks", Title: "Plan against run: " + label, Columns: []table.Column{textColumn("quantity", "quantity"),
 		numberColumn("planned_bytes", "planned"), numberColumn("measured_bytes", "measured"), textColumn("verdict", "verdict")},
-		Notes: []string{fmt.Sprintf("The process may differ from the arena by %g %% and %s of its own.", f.tolerance, table.Bytes(ownBytes)), stepNote(p)}}
+		Notes: []string{fmt.Sprintf("The arena's resident memory may differ from the plan by %g %%. Beside it the process may take %s, whatever the batch.", f.tolerance, table.Bytes(ownBytes)), stepNote(p)}}
 	var faults []string
 	row := func(name string, planned, measured int64, holds bool, why string) {
 		verdict := "holds"
@@ -186,12 +189,45 @@ func (f *profileFlags) verdict(p profiled) (table.Table, []string) {
 	}
 	f.ladderRows(p, row)
 	// Where there is a ladder the arena is in the device's memory and not in the process.
-	if m := p.found.Memory; len(m.Ladder) == 0 && m.ProcessPeakBytes != nil && m.ProcessBaselineBytes != nil {
-		grown, arena := *m.ProcessPeakBytes-*m.ProcessBaselineBytes, float64(*m.StepArenaBytes)
-		limit := arena*f.tolerance/100 + ownBytes
-		row("process over its baseline, steady step", *m.StepArenaBytes, grown, math.Abs(float64(grown)-arena) <= limit, "they differ by more than allowed")
+	if len(p.found.Memory.Ladder) == 0 {
+		f.processRows(p, row)
 	}
 	return t, faults
+}
+
+// processRows compares the process with the plan in two bounds: what grows with the batch is the arena, and is held to the
+// tolerance; the rest is fixed. Where the system does not tell the parts apart, the process must lie between both.
+func (f *profileFlags) processRows(p profiled, row func(string, int64, int64, bool, string)) {
+	m, arena := p.found.Memory, *p.Memory.StepArenaBytes
+	if m.ProcessPeakBytes == nil || m.ProcessBaselineBytes == nil {
+		return
+	}
+	grown, tolerance := *m.ProcessPeakBytes-*m.ProcessBaselineBytes, float64(arena)*f.tolerance/100
+	if len(p.found.Growth) == 0 {
+		row("process over its baseline, steady step", arena, grown,
+			float64(grown) >= float64(arena)-tolerance && float64(grown) <= float64(arena)+tolerance+ownBytes, "they differ by more than allowed")
+		return
+	}
+	var resident int64
+	for _, g := range p.found.Growth {
+		if g.Part == meter.PartArena {
+			resident = g.Bytes
+		}
+	}
+	row("arena, resident after the steps", arena, resident, math.Abs(float64(resident-arena)) <= tolerance+float64(os.Getpagesize()),
+		fmt.Sprintf("they differ by more than %g %%", f.tolerance))
+	row("process beside the arena, at most", ownBytes, grown-resident, grown-resident <= ownBytes, "more than any process should take")
+}
+
+// processTable is what the process has grown by, part by part.
+func processTable(p profiled) table.Table {
+	t := table.Table{ID: "residency", Title: "Resident memory over the baseline: " + runLabel(p.Spec),
+		Columns: []table.Column{textColumn("part", "part"), numberColumn("growth_bytes", "growth")},
+		Notes:   []string{"From the baseline to the end of the steady steps; the parts sum to the peak over the baseline. Only the arena grows with the batch."}}
+	for _, g := range p.found.Growth {
+		t.Rows = append(t.Rows, []table.Cell{table.Text(g.Part), bytesCell(&g.Bytes)})
+	}
+	return t
 }
 
 // stepNote is the time of the steps.
@@ -208,8 +244,15 @@ func stepNote(p profiled) string {
 	if p.unlimited == nil {
 		return text
 	}
-	free := slices.Sorted(slices.Values(p.unlimited.StepSeconds))
-	median := free[len(free)/2]
+	var free meter.Steps
+	for _, s := range p.unlimited.StepSeconds {
+		free.Add(s)
+	}
+	unlimited, ok := free.Summary()
+	if !ok {
+		return text
+	}
+	median := unlimited.Median
 	return text + fmt.Sprintf(" Without the limit of workspaces %.1f ms (the limit costs %+.1f %%) with a step arena of %s.",
 		1e3*median, 100*(sum.Median/median-1), table.Bytes(*p.unlimited.Memory.StepArenaBytes))
 }
