@@ -199,7 +199,7 @@ func updateBaseline(env Env, path, from string, plan bool, flags []string) error
 	return nil
 }
 
-// unreadableError says that a baseline is there and cannot be used.
+// unreadableError says that a baseline or a record is there and cannot be used.
 type unreadableError struct{ error }
 
 // Unwrap leads to the cause.
@@ -430,7 +430,7 @@ func checkPlanned(env Env, out *output, path string, old []results.Record, flags
 		return nil, &otherLibraryError{path, "planned with " + strings.Join(differ, ", ")}
 	}
 	c := compare.Run(old, now, compare.Defaults())
-	changed := len(c.Worst(compare.Regression)) + len(c.Worst(compare.Better)) + len(c.OnlyOld) + len(c.OnlyNew)
+	changed := len(c.Worst(compare.Regression)) + len(c.Worst(compare.Missing)) + len(c.Worst(compare.Better)) + len(c.OnlyNew)
 	if changed == 0 {
 		if out.Name() == "json" {
 			return c.Tables(false), nil
@@ -439,7 +439,7 @@ func checkPlanned(env Env, out *output, path string, old []results.Record, flags
 		return nil, nil
 	}
 	what := c.Sentence()
-	if len(c.Worst(compare.Regression)) == 0 {
+	if len(c.Worst(compare.Regression)) == 0 && len(c.Worst(compare.Missing)) == len(c.OnlyOld) {
 		what = fmt.Sprintf("%s smaller, %s added, %s removed", english.Plural(len(c.Worst(compare.Better)), "value", ""),
 			english.Plural(len(c.OnlyNew), "run", ""), english.Plural(len(c.OnlyOld), "run", ""))
 	}

@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
@@ -22,36 +23,60 @@ import (
 type compareFlags struct {
 	baseline, thresholds, junit, benchmarks string
 	output                                  *output
-	metrics                                 []string
+	metrics, acceptMissing                  []string
+	inconclusive                            string
 	all, annotations, selfTest              bool
 	confirm                                 bool
 	repeats                                 int
 	out, dataDir                            string
 }
 
+// The policies for inconclusive cells.
+const (
+	inconclusiveFails = "fail"
+	inconclusiveWarns = "warn"
+)
+
 func compareCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "compare BASE NEW | compare --baseline NAME NEW",
-		Short: "hold new records against old ones: what became worse, and by how much",
-		Long: "compare takes folders of records, single records or collections. Planned memory,\n" +
-			"parameters and FLOPs compare exactly; step time, process peak and accuracy by a test\n" +
-			"that assumes no distribution, over repetitions that differ in the seed, corrected\n" +
-			"for the number of cells. A regression, or one that cannot be told, ends with exit\n" +
-			"code 1; nothing to compare with ends with 4.",
+		Short: "compare new records with old ones: what became worse, and by how much",
+		Long: "compare takes folders of records, single records or collections. Records that differ\n" +
+			"in the seed only are repetitions of one measurement. Planned memory, parameters and\n" +
+			"FLOPs compare exactly; step time, process peak and accuracy by a rank test at the 5 %\n" +
+			"level, corrected for the number of cells.\n\n" +
+			"The verdict of each metric of each measurement:\n" +
+			"  regression    significantly worse, and the measured change exceeds the threshold\n" +
+			"  missing       the old side has it and the new side does not: the runs failed, ran\n" +
+			"                out of memory, diverged, or there are none\n" +
+			"  inconclusive  no regression, but a change as large as the threshold could have been\n" +
+			"                missed: too few repetitions or too much noise\n" +
+			"  better        significantly better\n" +
+			"  same          all else\n\n" +
+			"Exit code 1: a regression, a missing or an inconclusive cell; 4: there is no baseline;\n" +
+			"5: a record or baseline cannot be read, or times are of different machines.\n" +
+			"docs/comparing.md has the details and examples.",
 		Example: "  benchctl compare results/before results/after\n  benchctl compare --baseline results/baselines/main.json results/runs --junit report.xml",
 	}
-	f := &compareFlags{}
+	f := &compareFlags{inconclusive: inconclusiveFails}
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "baseline", "path", "", "the old side: a file or folder, or a name below results/baselines", word(&f.baseline))
 	define(flags, "metrics", "names", "", "compare these only: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
-	define(flags, "thresholds", "file", "", "YAML file: by how much a metric may become worse, such as memory: 0%, step_time: 5%, top1: -0.5pp", word(&f.thresholds))
+	define(flags, "thresholds", "file", "", "YAML file: a metric that is significantly worse is a regression if the measured change exceeds its threshold; "+
+		"memory: 0%, step_time: 5%, process_peak: 5% and top1: 0.5pp are the defaults", word(&f.thresholds))
+	define(flags, "inconclusive", "policy", f.inconclusive, "what an inconclusive cell does: fail (exit code 1) or warn", word(&f.inconclusive))
+	define(flags, "accept-missing", "pattern", "", "take missing measurements for removed on purpose: a glob such as resnet20-auglocal-* or */top1, "+
+		"of RUN or RUN/METRIC; may be repeated", func(s string) error {
+		f.acceptMissing = append(f.acceptMissing, s)
+		return nil
+	})
 	flags.BoolVar(&f.all, "all", false, "list the cells that are the same, too; json and csv always do")
 	flags.BoolVar(&f.annotations, "annotations", false, "write GitHub annotations to standard error")
 	define(flags, "junit", "file", "", "write the cells as a JUnit test suite", word(&f.junit))
 	define(flags, "benchmarks", "file", "", "write the new records as Go benchmark lines, for benchstat", word(&f.benchmarks))
-	flags.BoolVar(&f.selfTest, "self-test", false, "plant a byte and a slow-down in the records and see the comparison fail")
-	flags.BoolVar(&f.confirm, "confirm", false, "measure noisy cells that are worse or cannot be told again, here and now, and judge by the new runs alone")
+	flags.BoolVar(&f.selfTest, "self-test", false, "plant changes in the records that are given and report which of them a comparison would find")
+	flags.BoolVar(&f.confirm, "confirm", false, "measure noisy cells that are worse or inconclusive again, here and now, and judge by the new runs alone")
 	f.repeats = 10
 	define(flags, "repeats", "count", "10", "with --confirm: runs of each flagged measurement, at most", one(&f.repeats, number(1, maxSeeds)))
 	f.out = filepath.Join("results", "confirm")
@@ -74,6 +99,17 @@ func (e *noBaselineError) Hint() string {
 	return "benchctl baseline update NAME --from FOLDER makes one"
 }
 
+// brokenSideError is the error of a side of a comparison of which a record is there and cannot be read.
+type brokenSideError struct{ *unreadableError }
+
+// Unwrap leads to what exit codes are told by.
+func (e *brokenSideError) Unwrap() error { return e.unreadableError }
+
+// Hint says why it is not skipped, and what to do.
+func (e *brokenSideError) Hint() string {
+	return "a comparison skips no record: restore the file, run the measurement again, or remove the file so that it counts as missing"
+}
+
 // apartError says that times of different machines were to be compared.
 type apartError struct{ runs []string }
 
@@ -81,7 +117,7 @@ func (e *apartError) Error() string {
 	return fmt.Sprintf("compare: times and process memory of different machines cannot be compared: %s", e.runs[0])
 }
 func (e *apartError) Hint() string {
-	return "--metrics planned_peak,arena,parameters,auxiliary_parameters,step_flops,top1 compares the rest"
+	return "--metrics planned_peak,step_arena,arena,parameters,auxiliary_parameters,step_flops,top1 compares the rest"
 }
 
 func (f *compareFlags) run(env Env, args []string) error {
@@ -93,6 +129,14 @@ func (f *compareFlags) run(env Env, args []string) error {
 			return usage(fmt.Errorf("metrics: got %q, want some of %s", m, strings.Join(compare.Metrics(), ", ")))
 		}
 	}
+	if f.inconclusive != inconclusiveFails && f.inconclusive != inconclusiveWarns {
+		return usage(fmt.Errorf("--inconclusive %s: must be %s or %s", quoted(f.inconclusive), inconclusiveFails, inconclusiveWarns))
+	}
+	for _, pattern := range f.acceptMissing {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return usage(fmt.Errorf("--accept-missing %s: %w", quoted(pattern), err))
+		}
+	}
 	thresholds, err := readThresholds(f.thresholds)
 	if err != nil {
 		return usage(err)
@@ -102,7 +146,7 @@ func (f *compareFlags) run(env Env, args []string) error {
 		return err
 	}
 	if f.selfTest {
-		return selfTest(env, new, thresholds)
+		return f.plant(env, new, thresholds)
 	}
 	c := compare.Run(old, new, thresholds, f.metrics...)
 	if f.confirm && len(c.Apart) == 0 {
@@ -110,57 +154,96 @@ func (f *compareFlags) run(env Env, args []string) error {
 			return err
 		}
 	}
+	unused, err := c.Accept(f.acceptMissing)
+	if err != nil {
+		return usage(fmt.Errorf("--accept-missing: %w", err))
+	}
+	for _, pattern := range unused {
+		warn(env.Stderr, fmt.Sprintf("--accept-missing %s matches nothing that is missing", quoted(pattern)))
+	}
 	if err := f.files(env, c, new); err != nil {
 		return usage(err)
 	}
-	verdict := verdictOfComparison(c)
-	if err := env.emit(f.output, answer{tables: c.Tables(f.all || f.output.Name() == "json" || f.output.Name() == "csv")}, verdict); err != nil {
+	verdict := f.verdict(c)
+	out := answer{tables: c.Tables(f.all || f.output.Name() == "json" || f.output.Name() == "csv")}
+	if len(c.Worst(compare.Inconclusive)) > 0 && verdict == nil {
+		out.sentence = c.Sentence()
+	}
+	if err := env.emit(f.output, out, verdict); err != nil {
 		return err
 	}
 	if verdict == nil {
-		fmt.Fprintln(env.Stderr, "verdict: "+c.Sentence())
+		fmt.Fprintln(env.Stderr, "verdict: "+oneLine(c.Sentence()))
 	}
 	return verdict
 }
 
-func verdictOfComparison(c compare.Comparison) error {
+// verdict is how a comparison ends the command.
+func (f *compareFlags) verdict(c compare.Comparison) error {
+	count := func(v compare.Verdict) int { return len(c.Worst(v)) }
 	switch {
 	case len(c.Apart) > 0:
 		return &apartError{c.Apart}
 	case len(c.Cells) == 0:
-		return &noBaselineError{errors.New("no measurement is on both sides: other methods, networks, settings or status")}
-	case len(c.Worst(compare.Regression))+len(c.Worst(compare.Undecided)) > 0:
+		return &noBaselineError{errors.New("the old side has no finished run with these metrics")}
+	case count(compare.Regression)+count(compare.Missing) > 0, f.inconclusive == inconclusiveFails && count(compare.Inconclusive) > 0:
 		return &verdictError{"compare: " + c.Sentence()}
 	}
 	return nil
 }
 
-// sides reads both sides. What is skipped is said on standard error.
+// sides reads both sides.
 func (f *compareFlags) sides(env Env, args []string) (old, new []results.Record, err error) {
 	want := 2
 	if f.baseline != "" || f.selfTest {
 		want = 1
 	}
 	if len(args) != want {
-		return nil, nil, usage(fmt.Errorf("compare: got %d paths, want %s", len(args), [2]string{"NEW with --baseline or --self-test", "BASE and NEW"}[want-1]))
+		return nil, nil, usage(fmt.Errorf("compare: got %s, want %s", english.Plural(len(args), "path", ""), [2]string{"NEW with --baseline or --self-test", "BASE and NEW"}[want-1]))
 	}
-	base := args[0]
-	if f.baseline != "" {
-		base = baselinePath(f.baseline)
-	}
-	if old, err = readRecords(env, base, withoutEpochs); err != nil {
-		var newer *results.NewerSchemaError
-		if errors.As(err, &newer) {
-			return nil, nil, err
+	if !f.selfTest {
+		base := args[0]
+		if f.baseline != "" {
+			base = baselinePath(f.baseline)
 		}
-		return nil, nil, &noBaselineError{err}
+		old, err = readSide(base)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil, nil, &missingBaseline{path: base}
+		case err != nil:
+			return nil, nil, err
+		case len(old) == 0:
+			return nil, nil, &noBaselineError{fmt.Errorf("%s has no records", base)}
+		}
 	}
-	new, err = readRecords(env, args[len(args)-1], withoutEpochs)
-	var newer *results.NewerSchemaError
-	if err != nil && !errors.As(err, &newer) {
+	path := args[len(args)-1]
+	new, err = readSide(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		err = usage(err)
+	case err == nil && len(new) == 0:
+		err = usage(fmt.Errorf("%s has no records", path))
 	}
 	return old, new, err
+}
+
+// readSide reads the records of one side. A record that cannot be read is an error, not skipped: whether it became worse
+// could not be told. That the path is not there is fs.ErrNotExist.
+func readSide(path string) ([]results.Record, error) {
+	records, warnings, err := results.ReadAny(path, withoutEpochs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err == nil && len(warnings) > 0 {
+		err = warnings[0].Err
+		if more := len(warnings) - 1; more > 0 {
+			err = fmt.Errorf("%w (and %s)", err, english.Plural(more, "more record", ""))
+		}
+	}
+	if err != nil {
+		return nil, &brokenSideError{&unreadableError{fmt.Errorf("cannot be read: %w", err)}}
+	}
+	return records, nil
 }
 
 // withoutEpochs drops most of a long record, which nothing is compared by.
@@ -180,12 +263,17 @@ func readRecords(env Env, path string, each ...func(*results.Record)) ([]results
 // files writes the other formats.
 func (f *compareFlags) files(env Env, c compare.Comparison, new []results.Record) error {
 	if f.annotations {
-		if err := c.Annotations(env.Stderr); err != nil {
+		level := "error"
+		if f.inconclusive == inconclusiveWarns {
+			level = "warning"
+		}
+		if err := c.Annotations(env.Stderr, level); err != nil {
 			return err
 		}
 	}
 	if f.junit != "" {
-		if err := writeFile(f.junit, c.JUnit); err != nil {
+		err := writeFile(f.junit, func(w io.Writer) error { return c.JUnit(w, f.inconclusive == inconclusiveWarns) })
+		if err != nil {
 			return fmt.Errorf("junit: %w", err)
 		}
 	}
@@ -222,9 +310,8 @@ func writeFile(path string, write func(io.Writer) error) error {
 	return file.CloseAtomicallyReplace()
 }
 
-// readThresholds reads a YAML file of metrics; memory stands for planned_peak and
-// arena. A percentage is relative, pp are points of accuracy; the sign says which
-// way is meant and is not looked at.
+// readThresholds reads a YAML file of metrics; memory stands for all that are planned.
+// compare.Thresholds says how values are written.
 func readThresholds(path string) (compare.Thresholds, error) {
 	t := compare.Defaults()
 	if path == "" {
@@ -235,70 +322,35 @@ func readThresholds(path string) (compare.Thresholds, error) {
 		return nil, fmt.Errorf("thresholds: %w", err)
 	}
 	for _, e := range entries {
-		name := e.key
 		value, err := yamlScalar(e.value)
 		if err != nil {
-			return nil, fmt.Errorf("thresholds: %s:%d: %s: %w", path, e.line, shown(name), err)
+			return nil, fmt.Errorf("thresholds: %s:%d: %s: %w", path, e.line, shown(e.key), err)
 		}
-		x, err := parseThreshold(value)
-		if err != nil {
-			return nil, fmt.Errorf("thresholds: %s:%d: %s: %w", path, e.line, shown(name), err)
+		if names := append([]string{"memory"}, compare.Metrics()...); !slices.Contains(names, e.key) {
+			return nil, fmt.Errorf("thresholds: %s:%d: %s is not a metric: use one of %s", path, e.line, quoted(e.key), strings.Join(names, ", "))
 		}
-		switch {
-		case name == "memory":
-			t["planned_peak"], t["arena"] = x, x
-		case slices.Contains(compare.Metrics(), name):
-			t[name] = x
-		default:
-			return nil, fmt.Errorf("thresholds: %s:%d: got %s, want memory or one of %s", path, e.line, quoted(name), strings.Join(compare.Metrics(), ", "))
+		if err := t.Set(e.key, value); err != nil {
+			return nil, fmt.Errorf("thresholds: %s:%d: %s: %s %w", path, e.line, shown(e.key), quoted(value), err)
 		}
 	}
 	return t, nil
 }
 
-func parseThreshold(text string) (float64, error) {
-	digits, ok := strings.CutSuffix(strings.TrimSpace(text), "pp")
-	if !ok {
-		digits, ok = strings.CutSuffix(strings.TrimSpace(text), "%")
-	}
-	x, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
-	if !ok || err != nil || math.IsNaN(x) {
-		return 0, fmt.Errorf("got %s, want a percentage such as 5%%, or points such as 0.5pp", quoted(text))
-	}
-	return math.Abs(x) / 100, nil
-}
-
-// selfTest plants faults in copies of the records: each must be found, and the same
-// against the same must pass.
-func selfTest(env Env, records []results.Record, t compare.Thresholds) error {
-	exact := []string{"planned_peak", "arena", "parameters", "auxiliary_parameters", "step_flops"}
-	if bad := compare.Run(records, records, t, exact...).Worst(compare.Regression); len(bad) > 0 {
-		return &verdictError{"compare: self-test: the same against the same is called worse"}
-	}
-	planted := slices.Clone(records)
-	for i := range planted {
-		if p := planted[i].Memory.PlannedPeakBytes; p != nil {
-			more := *p + 1
-			planted[i].Memory.PlannedPeakBytes = &more
+// plant is the self-test. It fails where a change that must be found is not, and, as a comparison does with an
+// inconclusive cell, where not even the largest change of a noisy metric would be.
+func (f *compareFlags) plant(env Env, records []results.Record, t compare.Thresholds) error {
+	var fault error
+	for _, s := range compare.SelfTest(records, t, f.metrics...) {
+		fmt.Fprintln(env.Stdout, "self-test: "+oneLine(s.String()))
+		text := s.Fault()
+		if text == "" && s.Blind() && f.inconclusive == inconclusiveFails {
+			text = s.Metric + ": a comparison would find no change in these records; more repetitions or less noise are needed"
+		}
+		if text != "" && fault == nil {
+			fault = &verdictError{"compare: self-test: " + text}
 		}
 	}
-	if bad := compare.Run(records, planted, t, "planned_peak").Worst(compare.Regression); len(bad) == 0 {
-		return &verdictError{"compare: self-test: one byte more of planned memory was not found"}
-	}
-	repeated := func(slow float64) (out []results.Record) {
-		r := records[0]
-		for seed := range uint64(20) {
-			r.Spec.Seed = seed
-			r.Time.StepSeconds = &results.Distribution{Median: slow * (1 + 0.01*math.Sin(float64(seed)*7.3)), N: 1}
-			out = append(out, r)
-		}
-		return out
-	}
-	if bad := compare.Run(repeated(1), repeated(1.05), t, "step_time").Worst(compare.Regression); len(bad) != 1 {
-		return &verdictError{"compare: self-test: a slow-down of 5 % over 20 repetitions was not found"}
-	}
-	fmt.Fprintln(env.Stdout, "self-test: a byte more and a slow-down of 5 % are found, the same passes")
-	return nil
+	return fault
 }
 
 // baselinePath is the file or folder of a baseline: a path, or a name below

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
@@ -23,7 +25,7 @@ func (f *compareFlags) measureAgain(env Env, c *compare.Comparison, old, new []r
 	runs := map[string]int{}
 	for _, cell := range flagged {
 		if cell.OldN < need {
-			fmt.Fprintf(env.Stderr, "confirm: %s of %s: new runs cannot tell: the old side has %d repetitions, want %d\n", cell.Metric, cell.Run, cell.OldN, need)
+			fmt.Fprintf(env.Stderr, "confirm: %s of %s: new runs cannot tell: the old side has %s, want %d\n", cell.Metric, cell.Run, english.Plural(cell.OldN, "repetition", ""), need)
 			continue
 		}
 		runs[cell.Run] = min(max(runs[cell.Run], need, cell.OldN), f.repeats)
@@ -50,7 +52,7 @@ func (f *compareFlags) measureAgain(env Env, c *compare.Comparison, old, new []r
 		return nil
 	}
 	slices.SortStableFunc(specs, func(a, b results.Spec) int { return cmp.Compare(a.Seed, b.Seed) })
-	fmt.Fprintf(env.Stderr, "confirm: %d flagged cells, %d new runs\n", len(flagged), len(specs))
+	fmt.Fprintf(env.Stderr, "confirm: %s, %s\n", english.Plural(len(flagged), "flagged cell", ""), english.Plural(len(specs), "new run", ""))
 	fresh, err := sweep.sweep(env, specs)
 	var failed *sweepError
 	if errors.As(err, &failed) && failed.cause == nil {

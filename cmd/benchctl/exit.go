@@ -37,7 +37,7 @@ func exitMeanings() []exitMeaning {
 		{exitUsage, "wrong usage or bad input; one line says what is wrong and what would be right"},
 		{exitSweep, "the sweep ended with failed runs; the others are recorded"},
 		{exitNoBaseline, "no baseline to compare with"},
-		{exitIncomparable, "records that cannot be compared or read: other machine, precision or schema"},
+		{exitIncomparable, "records or baselines that cannot be read or compared: damaged, or of another machine, precision or schema"},
 		{exitOutOfMemory, "a run's own process: out of memory"},
 		{exitDiverged, "a run's own process: the loss was not finite"},
 		{exitInterrupted, "interrupted; what was done is kept and --resume goes on"},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -18,6 +19,8 @@ const answerSchema = 1
 type answer struct {
 	tables []table.Table
 	plots  []string // files that were drawn
+	// sentence is the verdict in JSON where there is no error; empty for "all well".
+	sentence string
 	// What the figures were computed for: in JSON only, and left out where empty. One value each, because a command
 	// line has one backend and one precision.
 	backend, precision, gpu string
@@ -90,7 +93,7 @@ func (e Env) emit(o *output, a answer, verdict error) error {
 		Verdict   string        `json:"verdict"`
 		Tables    []table.Table `json:"tables"`
 		Plots     []string      `json:"plots,omitempty"`
-	}{answerSchema, version(), a.backend, a.precision, a.gpu, codeOf(verdict), "all well", a.tables, a.plots}
+	}{answerSchema, version(), a.backend, a.precision, a.gpu, codeOf(verdict), cmp.Or(a.sentence, "all well"), a.tables, a.plots}
 	if verdict != nil {
 		out.Verdict = oneLine(verdict.Error())
 	}

@@ -8,18 +8,18 @@ import (
 
 // flagged says whether new measurements could change what a cell says.
 func (c Cell) flagged() bool {
-	return !c.Exact && (c.Verdict == Regression || c.Verdict == Undecided)
+	return !c.Exact && (c.Verdict == Regression || c.Verdict == Inconclusive)
 }
 
-// Flagged are the cells whose metric is noisy and that are worse or cannot be told.
+// Flagged are the cells whose metric is noisy and that are worse or inconclusive.
 func (c Comparison) Flagged() []Cell {
 	return slices.DeleteFunc(slices.Clone(c.Cells), func(x Cell) bool { return !x.flagged() })
 }
 
 // Confirm judges the flagged cells by fresh measurements of the new side. The fresh ones
 // alone count: those that raised a flag were chosen for being worse, and would say so
-// again in any pool. Holm's correction is over the flagged cells that were measured; a
-// regression has then passed two tests, and one that could not be told at first, one.
+// again in any pool. The correction is over the flagged cells that were measured; a
+// regression has then passed two tests, and one that was inconclusive at first, one.
 // Cells without fresh measurements stay as they are, and measurements of another machine
 // go to Apart.
 func (c *Comparison) Confirm(old, fresh []results.Record, t Thresholds) {
@@ -35,6 +35,9 @@ func (c *Comparison) Confirm(old, fresh []results.Record, t Thresholds) {
 	})
 	c.Apart = append(c.Apart, again.Apart...)
 	for _, cell := range again.Cells {
+		if cell.Verdict == Missing { // no fresh measurement
+			continue
+		}
 		i := place[[2]string{cell.Run, cell.Metric}]
 		cell.First = c.Cells[i].Verdict
 		c.Cells[i] = cell

@@ -39,7 +39,7 @@ func History(revisions []Revision, chosen ...string) []Series {
 	at := map[seriesKey]int{}
 	machines := map[seriesKey]map[string]bool{} // by series without the machine
 	for _, r := range revisions {
-		all := measurements(r.Records)
+		all, _ := measurements(r.Records)
 		for _, key := range sortedKeys(all) {
 			for _, m := range metrics() {
 				if len(chosen) > 0 && !slices.Contains(chosen, m.name) {

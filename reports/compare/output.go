@@ -20,38 +20,48 @@ import (
 // mostNamed is how many measurements a note names.
 const mostNamed = 5
 
-// Tables are the cells that changed or could not be told, and a count of the rest;
+// Tables are the cells that changed, are missing or inconclusive, and a count of the rest;
 // with all, every cell.
 func (c Comparison) Tables(all bool) []table.Table {
+	left := func(key, name string) table.Column { return table.Column{Key: key, Name: name} }
 	right := func(key, name string) table.Column {
 		return table.Column{Key: key, Name: name, Align: table.AlignRight}
 	}
-	t := table.Table{ID: "comparison", Title: "New against old", Columns: []table.Column{{Key: "run", Name: "run"}, {Key: "metric", Name: "metric"},
+	t := table.Table{ID: "comparison", Title: "New against old", Columns: []table.Column{left("run", "run"), left("metric", "metric"),
 		right("old", "old"), right("new", "new"), right("change", "change"), right("interval", "95 % interval"), right("p", "p, corrected"),
-		right("runs", "repetitions"), right("smallest", "could have found"), {Key: "verdict", Name: "verdict"}}}
+		right("runs", "repetitions"), right("smallest", "could have found"), right("threshold", "threshold"),
+		left("verdict", "verdict"), left("reason", "reason")}}
 	counts := map[Verdict]int{}
 	for _, cell := range c.Cells {
 		counts[cell.Verdict]++
 		if cell.Verdict != Same || cell.First != "" || all {
 			t.Rows = append(t.Rows, cell.row())
 		}
-		for _, why := range cell.Why {
-			t.Notes = append(t.Notes, cell.Run+": "+why+".")
+		if cell.Verdict == Regression {
+			for _, why := range cell.Why {
+				t.Notes = append(t.Notes, cell.Run+": "+why+".")
+			}
 		}
 	}
-	t.Notes = append(t.Notes, fmt.Sprintf("%s: %s, %d that cannot be told, %d better, %d the same.",
-		english.Plural(len(c.Cells), "cell", ""), english.Plural(counts[Regression], "regression", ""), counts[Undecided], counts[Better], counts[Same]))
-	for _, one := range []struct {
-		where string
-		keys  []string
-	}{{"old", c.OnlyOld}, {"new", c.OnlyNew}} {
-		if len(one.keys) > 0 {
-			named := strings.Join(one.keys[:min(len(one.keys), mostNamed)], ", ")
-			if more := len(one.keys) - mostNamed; more > 0 {
-				named += fmt.Sprintf(" and %d more", more)
-			}
-			t.Notes = append(t.Notes, fmt.Sprintf("Only in %s: %s.", one.where, named))
+	summary := english.Plural(len(c.Cells), "cell", "") + ": " + english.Plural(counts[Regression], "regression", "")
+	for _, v := range []Verdict{Missing, Inconclusive, Better, Same, Removed} {
+		if counts[v] > 0 || v != Removed {
+			summary += fmt.Sprintf(", %d %s", counts[v], v)
 		}
+	}
+	t.Notes = append(t.Notes, summary+".")
+	for _, f := range c.Fewer {
+		t.Notes = append(t.Notes, "Fewer repetitions: "+f+".")
+	}
+	if c.Copies > 0 {
+		t.Notes = append(t.Notes, english.Plural(c.Copies, "copy", "copies")+" of records left out: the same run counts once.")
+	}
+	if len(c.OnlyNew) > 0 {
+		named := strings.Join(c.OnlyNew[:min(len(c.OnlyNew), mostNamed)], ", ")
+		if more := len(c.OnlyNew) - mostNamed; more > 0 {
+			named += fmt.Sprintf(" and %d more", more)
+		}
+		t.Notes = append(t.Notes, "Only in new: "+named+".")
 	}
 	return []table.Table{t}
 }
@@ -63,42 +73,68 @@ func (c Cell) row() []table.Cell {
 		}
 		return table.Number(x, strings.TrimSpace(number(x)+" "+c.Unit))
 	}
-	interval, p, smallest := table.Text("exact"), table.Cell{}, table.Cell{}
-	if !c.Exact {
-		interval = table.Text(fmt.Sprintf("%s to %s", c.Percent(c.Low), c.Percent(c.High)))
-		if math.IsInf(c.Low, 0) || math.IsInf(c.High, 0) { // of too few repetitions
-			interval = table.Text("not known")
-		}
-		p = table.Number(c.P, fmt.Sprintf("%.3g", c.P))
-		smallest = table.Text(c.Percent(c.Smallest))
-	}
 	verdict := string(c.Verdict)
-	if c.Need > 0 {
-		verdict = fmt.Sprintf("%s: want %d repetitions each", c.Verdict, c.Need)
-	}
 	if c.First != "" {
 		verdict += fmt.Sprintf(" (measured again, was: %s)", c.First)
 	}
-	return []table.Cell{table.Text(c.Run), table.Text(c.Metric), value(c.Old), value(c.New), table.Number(c.Change, c.Percent(c.Change)),
-		interval, p, table.Text(fmt.Sprintf("%d, %d", c.OldN, c.NewN)), smallest, table.Text(verdict)}
+	row := []table.Cell{table.Text(c.Run), table.Text(c.Metric)}
+	if c.NewN == 0 { // missing
+		old := table.Cell{}
+		if c.Metric != Whole {
+			old = value(c.Old)
+		}
+		row = append(row, old, table.Cell{}, table.Cell{}, table.Cell{}, table.Cell{}, table.Text(fmt.Sprintf("%d, 0", c.OldN)), table.Cell{}, table.Cell{})
+		return append(row, table.Text(verdict), table.Text(c.reason()))
+	}
+	interval, p, smallest := table.Text("exact"), table.Cell{}, table.Text("exact")
+	if !c.Exact {
+		interval = table.Text(c.interval())
+		p = table.Number(c.P, fmt.Sprintf("%.3g", c.P))
+		smallest = table.Text("none")
+		if !math.IsInf(c.Smallest, 0) {
+			smallest = table.Number(c.Smallest, c.Percent(c.Smallest))
+		}
+	}
+	return append(row, value(c.Old), value(c.New), table.Number(c.Change, c.Percent(c.Change)), interval, p,
+		table.Text(fmt.Sprintf("%d, %d", c.OldN, c.NewN)), smallest, table.Number(c.Threshold, c.Percent(c.Threshold)),
+		table.Text(verdict), table.Text(c.reason()))
 }
 
-// Annotations writes a line for each regression and each cell that cannot be told, in
-// the form that GitHub Actions shows beside a change.
-func (c Comparison) Annotations(w io.Writer) error {
+// interval writes the ends of a noisy cell's interval.
+func (c Cell) interval() string {
+	switch low, high := math.IsInf(c.Low, 0), math.IsInf(c.High, 0); {
+	case low && high:
+		return "not known"
+	case high:
+		return "above " + c.Percent(c.Low)
+	case low:
+		return "below " + c.Percent(c.High)
+	}
+	return fmt.Sprintf("%s to %s", c.Percent(c.Low), c.Percent(c.High))
+}
+
+// Annotations writes a line for each regression and for each missing or inconclusive cell, and a warning where
+// repetitions are fewer, in the form that GitHub Actions shows beside a change. Level is that of
+// inconclusive cells: error or warning.
+func (c Comparison) Annotations(w io.Writer, inconclusive string) error {
 	escape := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	line := func(level, text string) error {
+		_, err := fmt.Fprintf(w, "::%s title=benchctl compare::%s\n", level, escape.Replace(text))
+		return err
+	}
 	for _, v := range []struct {
 		verdict Verdict
 		level   string
-	}{{Regression, "error"}, {Undecided, "warning"}} {
+	}{{Regression, "error"}, {Missing, "error"}, {Inconclusive, inconclusive}} {
 		for _, cell := range c.Worst(v.verdict) {
-			text := fmt.Sprintf("%s of %s: %s, was %s (%s)%s", cell.Metric, cell.Run, number(cell.New), number(cell.Old), cell.Percent(cell.Change), cell.since())
-			if cell.Need > 0 {
-				text = fmt.Sprintf("cannot tell whether %s of %s changed: want %d repetitions each", cell.Metric, cell.Run, cell.Need)
-			}
-			if _, err := fmt.Fprintf(w, "::%s title=benchctl compare::%s\n", v.level, escape.Replace(text)); err != nil {
+			if err := line(v.level, cell.sentence()); err != nil {
 				return err
 			}
+		}
+	}
+	for _, f := range c.Fewer {
+		if err := line("warning", "fewer repetitions: "+f); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -125,20 +161,22 @@ type (
 	}
 )
 
-// JUnit writes the cells as a test suite: a regression is a failure, a cell that cannot
-// be told is skipped.
-func (c Comparison) JUnit(w io.Writer) error {
+// JUnit writes the cells as a test suite: a regression and a missing cell are failures, and so is an inconclusive one
+// unless tolerant, which skips it; a cell that was removed on purpose is skipped.
+func (c Comparison) JUnit(w io.Writer, tolerant bool) error {
 	s := junitSuite{Name: "benchctl compare", Tests: len(c.Cells)}
 	for _, cell := range c.Cells {
 		one := junitCase{Class: cell.Run, Name: cell.Metric}
-		text := &junitMessage{Message: fmt.Sprintf("%s, was %s: %s%s", number(cell.New), number(cell.Old), cell.Percent(cell.Change), cell.since()), Text: strings.Join(cell.Why, "\n")}
-		switch cell.Verdict {
-		case Regression:
-			one.Failure = text
+		message := &junitMessage{Message: cell.sentence()}
+		if cell.Verdict == Regression {
+			message.Text = strings.Join(cell.Why, "\n")
+		}
+		switch {
+		case cell.Verdict == Regression, cell.Verdict == Missing, cell.Verdict == Inconclusive && !tolerant:
+			one.Failure = message
 			s.Failures++
-		case Undecided:
-			text.Message = fmt.Sprintf("cannot tell: %d and %d repetitions, want %d each", cell.OldN, cell.NewN, cell.Need)
-			one.Skipped = text
+		case cell.Verdict == Inconclusive, cell.Verdict == Removed:
+			one.Skipped = message
 			s.Skipped++
 		}
 		s.Cases = append(s.Cases, one)

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"golang.org/x/perf/benchmath"
+
+	"github.com/localbench/localbench/reports/rank"
 )
 
 // Step is a place in a series where its metric changed.
@@ -31,8 +33,8 @@ const leastValues = 5
 // sides (Mann, Whitney, 1947), which assumes no distribution, times the number of cuts that
 // were looked at; Holm's correction is over the series. So the chance of any false step is
 // at most Alpha, if repetitions are exchangeable: a machine that is slower for a whole
-// session is not told from a commit that is slower. As in a comparison, a change is a step
-// if one of the metric's default threshold cannot be excluded. Short is how many series
+// session is not told from a commit that is slower. A change is a step if one of the metric's
+// default threshold cannot be excluded, so that a step of just that size is found. Short is how many series
 // have too few repetitions for any step to be found.
 func Steps(all []Series) (out []Step, short int) {
 	var noisy []search
@@ -49,7 +51,7 @@ func Steps(all []Series) (out []Step, short int) {
 	}
 	slices.SortStableFunc(noisy, func(a, b search) int { return cmp.Compare(a.smallest(), b.smallest()) })
 	for _, one := range noisy {
-		if need := max(leastValues, repetitions(len(noisy)*max(one.looked, 1))); len(one.values(0, len(one.Points))) < 2*need {
+		if need := max(leastValues, rank.RepetitionsOfOne(len(noisy)*max(one.looked, 1))); len(one.values(0, len(one.Points))) < 2*need {
 			short++
 		}
 	}
@@ -142,7 +144,7 @@ func (s search) steps(tests float64) (out []Step) {
 		left = slices.DeleteFunc(left, func(x stretch) bool { return x.from < at && at < x.to })
 	}
 	slices.Sort(cuts)
-	m := metricOf(s.Metric)
+	m, _ := metricOf(s.Metric)
 	cuts = s.settle(cuts, func(from, at, to int) bool {
 		return tests*s.test(from, at, to) < Alpha && m.beyond(s.values(from, at), s.values(at, to))
 	})
@@ -193,7 +195,7 @@ func (s Series) between(cuts []int, i int) (from, to int) {
 // smaller variance for ties. Cuts is how many places there were.
 func (s Series) cut(from, to int) (at int, z float64, cuts int) {
 	values := s.values(from, to)
-	ranks, variance := rank(values)
+	ranks, variance := meanRanks(values)
 	n, sum, left := len(values), 0.0, 0
 	for k := from; k < to-1; k++ {
 		for range s.Points[k].Values {
@@ -212,9 +214,9 @@ func (s Series) cut(from, to int) (at int, z float64, cuts int) {
 	return at, z, cuts
 }
 
-// rank gives values their mean ranks, from 1, and the variance of a rank sum over the product
+// meanRanks gives values their mean ranks, from 1, and the variance of a rank sum over the product
 // of the sizes of both sides.
-func rank(values []float64) (ranks []float64, variance float64) {
+func meanRanks(values []float64) (ranks []float64, variance float64) {
 	n := len(values)
 	order := make([]int, n)
 	for i := range order {
@@ -243,6 +245,31 @@ func (s Series) test(from, at, to int) float64 {
 	return benchmath.AssumeNothing.Compare(sample(s.values(from, at)), sample(s.values(at, to))).P
 }
 
+// beyond says whether a change of the metric's default threshold, up or down, cannot be
+// excluded.
+func (m metric) beyond(a, b []float64) bool {
+	low, high := m.ofMedians(benchmath.AssumeNothing.Summary(sample(a), 1-Alpha), benchmath.AssumeNothing.Summary(sample(b), 1-Alpha))
+	return max(-low, high) >= m.threshold
+}
+
+// ofMedians is an interval of the change from the confidence intervals of both medians: each side's
+// ends against the other's, which is wider than it need be. Too few repetitions for an interval (of
+// 95 %: less than 6) exclude no change at all.
+func (m metric) ofMedians(a, b benchmath.Summary) (low, high float64) {
+	for _, end := range []float64{a.Lo, a.Hi, b.Lo, b.Hi} {
+		if math.IsInf(end, 0) || math.IsNaN(end) {
+			return math.Inf(-1), math.Inf(1)
+		}
+	}
+	low, high = m.change(a.Hi, b.Lo), m.change(a.Lo, b.Hi)
+	return min(low, high), max(low, high)
+}
+
+// sample is a copy of values that the tests may sort.
+func sample(values []float64) *benchmath.Sample {
+	return benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds)
+}
+
 // nearest is the place to cut a stretch at which the values deviate the least from the medians
 // of both sides.
 func (s Series) nearest(from, to int) (at int) {
@@ -263,8 +290,9 @@ func (s Series) values(from, to int) (values []float64) {
 }
 
 func (s Series) step(series, at int, before, after, p float64) Step {
+	m, _ := metricOf(s.Metric)
 	return Step{Series: series, At: at, Commit: s.Points[at].Commit, Subject: s.Points[at].Subject, Previous: s.Points[at-1].Commit,
-		Before: before, After: after, Change: metricOf(s.Metric).change(before, after), P: p}
+		Before: before, After: after, Change: m.change(before, after), P: p}
 }
 
 func median(values []float64) float64 {

@@ -1,0 +1,80 @@
+package compare
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/localbench/localbench/results"
+)
+
+// measurements groups the finished records that differ in the seed only, in the order of
+// the runs. A copy of a record counts once; copies is how many were left out.
+func measurements(records []results.Record) (groups map[string][]results.Record, copies int) {
+	groups = map[string][]results.Record{}
+	known := map[[sha256.Size]byte]bool{}
+	for _, r := range records {
+		if r.Status != results.StatusDone {
+			continue
+		}
+		if id, ok := identity(r); ok {
+			if known[id] {
+				copies++
+				continue
+			}
+			known[id] = true
+		}
+		groups[seedless(r.Spec)] = append(groups[seedless(r.Spec)], r)
+	}
+	for _, group := range groups {
+		slices.SortStableFunc(group, func(a, b results.Record) int { return a.Started.Compare(b.Started) })
+	}
+	return groups, copies
+}
+
+// identity is the same for copies of one record: the same settings, started at the same time, with the
+// same values. False: the record cannot be told from others.
+func identity(r results.Record) (id [sha256.Size]byte, ok bool) {
+	text, err := json.Marshal(struct {
+		Spec              results.Spec
+		Started, Finished time.Time
+		Model             results.Model
+		Memory            results.Memory
+		Time              results.Time
+		Accuracy          results.Accuracy
+	}{r.Spec, r.Started, r.Finished, r.Model, r.Memory, r.Time, r.Accuracy})
+	if err != nil { // such as a value that is no finite number, which no reader lets through
+		return id, false
+	}
+	return sha256.Sum256(text), true
+}
+
+// seedless names a measurement: the id of its spec without the seed.
+func seedless(s results.Spec) string {
+	s.Seed = 0
+	return results.SpecID(s)
+}
+
+// Machine names what differs between the machines of two environments, as far as both tell.
+func Machine(x, y results.Environment) (differ []string) {
+	for _, f := range []struct{ name, a, b string }{{"cpu", x.CPU, y.CPU}, {"os", x.OS, y.OS}, {"gpu", x.GPU, y.GPU}, {"driver", x.Driver, y.Driver}} {
+		if f.a != f.b && f.a != "" && f.b != "" {
+			differ = append(differ, fmt.Sprintf("%s %q and %q", f.name, f.a, f.b))
+		}
+	}
+	if x.Threads != nil && y.Threads != nil && *x.Threads != *y.Threads {
+		differ = append(differ, fmt.Sprintf("%d and %d threads", *x.Threads, *y.Threads))
+	}
+	return differ
+}
+
+func sortedKeys(m map[string][]results.Record) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

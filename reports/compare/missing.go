@@ -1,0 +1,84 @@
+package compare
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize/english"
+
+	"github.com/localbench/localbench/results"
+)
+
+// missing is the cell of a metric that no record of the new side has.
+func (m metric) missing(run string, old, new []results.Record) Cell {
+	values := m.values(old)
+	return Cell{Run: run, Metric: m.name, Unit: m.unit, Exact: m.exact, Old: median(values), OldN: len(values), Verdict: Missing,
+		Why: []string{fmt.Sprintf("none of the %s has it", english.Plural(len(new), "new record", ""))}}
+}
+
+// unfinished says why a measurement has no finished record: what became of its runs.
+func unfinished(run string, records []results.Record) string {
+	counts, reasons, total := map[results.Status]int{}, map[results.Status]string{}, 0
+	for _, r := range records {
+		if r.Status == results.StatusDone || seedless(r.Spec) != run {
+			continue
+		}
+		total++
+		counts[r.Status]++
+		if reasons[r.Status] == "" {
+			reasons[r.Status] = r.Error
+		}
+	}
+	if total == 0 {
+		return "no record"
+	}
+	var parts []string
+	for _, status := range results.Statuses() {
+		if counts[status] == 0 {
+			continue
+		}
+		part := fmt.Sprintf("%d %s", counts[status], status)
+		if reasons[status] != "" {
+			part += " (" + reasons[status] + ")"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// fewer says that a measurement has fewer repetitions than it had, and what became of the others.
+func fewer(run string, old, new, all []results.Record) string {
+	text := fmt.Sprintf("%s: %s, %d before", run, english.Plural(len(new), "repetition", ""), len(old))
+	if why := unfinished(run, all); why != "no record" {
+		text += ": " + why
+	}
+	return text
+}
+
+// Accept takes missing cells for removed on purpose: those that a pattern in the syntax of path.Match
+// matches, by the name of the measurement or by name/metric. Unused are the patterns that matched none.
+func (c *Comparison) Accept(patterns []string) (unused []string, err error) {
+	for _, p := range patterns {
+		used := false
+		for i := range c.Cells {
+			cell := &c.Cells[i]
+			whole, err := path.Match(p, cell.Run)
+			if err != nil {
+				return nil, fmt.Errorf("%q is not a pattern: %w", p, err)
+			}
+			one, err := path.Match(p, cell.Run+"/"+cell.Metric)
+			if err != nil {
+				return nil, fmt.Errorf("%q is not a pattern: %w", p, err)
+			}
+			if (whole || one) && slices.Contains([]Verdict{Missing, Removed}, cell.Verdict) {
+				cell.Verdict, used = Removed, true
+			}
+		}
+		if !used {
+			unused = append(unused, p)
+		}
+	}
+	return unused, nil
+}

@@ -1,0 +1,65 @@
+package compare
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Thresholds are by metric: a ratio, or a difference of fractions for accuracies. A metric that has none
+// has that of Defaults.
+type Thresholds map[string]float64
+
+// Defaults are the thresholds of a comparison without a file.
+func Defaults() Thresholds {
+	t := Thresholds{}
+	for _, m := range metrics() {
+		t[m.name] = m.threshold
+	}
+	return t
+}
+
+func (t Thresholds) of(m metric) float64 {
+	if x, ok := t[m.name]; ok {
+		return x
+	}
+	return m.threshold
+}
+
+// memory is a name for all metrics of plannedMemory.
+const memory = "memory"
+
+func plannedMemory() []string { return []string{"planned_peak", "step_arena", "arena"} }
+
+// Set sets the threshold of a metric, or of memory, from text: "5%" for a relative change, "0.5pp"
+// (percentage points) for an accuracy. An error continues the sentence that begins with the text.
+func (t Thresholds) Set(name, text string) error {
+	if name == memory {
+		var err error
+		for _, name := range plannedMemory() {
+			err = cmp.Or(err, t.Set(name, text))
+		}
+		return err
+	}
+	m, ok := metricOf(name)
+	if !ok {
+		return fmt.Errorf("is for no metric: %s and %s are metrics", memory, strings.Join(Metrics(), ", "))
+	}
+	unit, meaning := "%", "a percentage of the old value, such as 5%"
+	if m.points {
+		unit, meaning = "pp", "percentage points, such as 0.5pp"
+	}
+	digits, ok := strings.CutSuffix(strings.TrimSpace(text), unit)
+	x, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
+	switch {
+	case !ok || err != nil || math.IsNaN(x) || math.IsInf(x, 0):
+		return fmt.Errorf("must be in %s: %s", unit, meaning)
+	case math.Signbit(x):
+		return errors.New("must not be negative: a threshold is by how much the metric may become worse")
+	}
+	t[name] = x / 100
+	return nil
+}

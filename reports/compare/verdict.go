@@ -1,0 +1,60 @@
+package compare
+
+import (
+	"math"
+
+	"github.com/localbench/localbench/reports/rank"
+)
+
+// Repetitions is the smallest number of repetitions a side with which a change can be significant at
+// all among so many noisy cells.
+func Repetitions(cells int) int { return rank.Repetitions(cells) }
+
+// judge gives the noisy cells their verdicts: the level is divided by their number.
+func (c *Comparison) judge() {
+	noisy := 0
+	for _, cell := range c.Cells {
+		if cell.pair != nil {
+			noisy++
+		}
+	}
+	for i := range c.Cells {
+		if c.Cells[i].pair != nil {
+			c.Cells[i].judge(noisy)
+		}
+	}
+}
+
+// judge gives a noisy cell, one of so many, its interval and its verdict. The rule, which docs/comparing.md and the
+// command's help state as well:
+//
+//   - regression: significantly worse, and the measured change exceeds the threshold;
+//   - better: significantly better;
+//   - inconclusive: neither, and the smallest change that could have been found exceeds the threshold;
+//   - same: all else.
+//
+// Significant means that the interval excludes no change.
+func (c *Cell) judge(noisy int) {
+	m, _ := metricOf(c.Metric)
+	level := Alpha / float64(noisy)
+	c.P = min(1, float64(noisy)*c.pair.P())
+	c.Low, c.High = c.pair.Interval(level)
+	c.Change = min(max(c.Change, c.Low), c.High)
+	c.pair = nil
+	if math.IsInf(c.Low, -1) && math.IsInf(c.High, 1) {
+		c.Need, c.Smallest, c.Verdict = Repetitions(noisy), math.Inf(1), Inconclusive
+		return
+	}
+	c.Smallest = m.resolution(c.Low, c.High, level)
+	significant := c.Low > 0 || c.High < 0
+	switch worse := m.worse(c.Change); {
+	case significant && worse > c.Threshold:
+		c.Verdict = Regression
+	case significant && m.worse(c.Low) < 0 && m.worse(c.High) < 0:
+		c.Verdict = Better
+	case c.Smallest > c.Threshold:
+		c.Verdict = Inconclusive
+	default:
+		c.Verdict = Same
+	}
+}
