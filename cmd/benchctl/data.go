@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -167,8 +168,11 @@ func verify(ctx context.Context, name, dir string) (string, error) {
 	if err := set.Verify(ctx); err != nil {
 		return "", err
 	}
-	where := "made, not read"
-	if entry.Archive != nil {
+	where := "generated"
+	switch {
+	case entry.Folder:
+		where = strings.TrimPrefix(name, datasets.FolderPrefix)
+	case entry.Archive != nil:
 		where = filepath.Join(dir, entry.Archive.Folder)
 	}
 	return fmt.Sprintf("%s: %d training and %d test samples are sound (%s)", name, set.Train.N, set.Test.N, where), nil

@@ -56,7 +56,7 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 	some := func(names []string) string { return "comma separated, of " + strings.Join(names, ", ") }
 	define(f, "methods", "names", strings.Join(r.Methods, ","), "ways of training, "+some(ways), words(&r.Methods))
 	define(f, "networks", "names", strings.Join(r.Networks, ","), "networks, "+some(nets), words(&r.Networks))
-	define(f, "datasets", "names", strings.Join(r.Datasets, ","), "data sets, "+some(sets), words(&r.Datasets))
+	define(f, "datasets", "names", strings.Join(r.Datasets, ","), "data sets, "+some(sets)+", or folder:PATH with train/ and val/, each with a folder of images for every class", words(&r.Datasets))
 	define(f, "batch", "samples", "", "samples a step, comma separated (default: the data set's recipe)", list(&r.Batches, batch))
 	define(f, "aux-depths", "units", "2", "units of AugLocal's auxiliary networks (d), comma separated", list(&r.AuxDepths, number(1, math.MaxInt32)))
 	define(f, "modules", "count", "0", "local modules (K), comma separated; 0: one a unit", list(&r.Modules, number(0, math.MaxInt32)))

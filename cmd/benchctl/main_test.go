@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"math"
 	"os"
 	"os/exec"
@@ -37,12 +39,35 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exit":    exitCommand,
-			"cifar10": cifar10Command,
-			"onejson": oneJSONCommand,
-			"standin": standInCommand,
+			"exit":     exitCommand,
+			"cifar10":  cifar10Command,
+			"onejson":  oneJSONCommand,
+			"standin":  standInCommand,
+			"pictures": picturesCommand,
 		},
 	})
+}
+
+// picturesCommand is `pictures FOLDER CLASS...`: PNG files, four to train on and two to test for each class.
+func picturesCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: pictures FOLDER CLASS...")
+	}
+	for c, class := range args[1:] {
+		for split, count := range map[string]int{"train": 4, "val": 2} {
+			dir := filepath.Join(ts.MkAbs(args[0]), split, class)
+			ts.Check(os.MkdirAll(dir, 0o777))
+			for i := range count {
+				picture := image.NewGray(image.Rect(0, 0, 40, 30))
+				for p := range picture.Pix {
+					picture.Pix[p] = byte(c*80 + i*8 + p%16)
+				}
+				var file bytes.Buffer
+				ts.Check(png.Encode(&file, picture))
+				ts.Check(os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.png", i)), file.Bytes(), 0o666))
+			}
+		}
+	}
 }
 
 // standInCommand is `standin FOLDER`: the CUDA backend's code on the host as the CUDA backend.

@@ -165,7 +165,7 @@ func writable(dir string) error {
 // openable opens the data set of a spec, which checks that its files are there and sound.
 func openable(s results.Spec, dir string) error {
 	entry, err := datasets.Find(s.Dataset)
-	if err != nil || entry.Archive == nil {
+	if err != nil || entry.Archive == nil && !entry.Folder {
 		return err
 	}
 	_, err = entry.Open(dir, datasets.Options{TrainLimit: int(s.TrainLimit), TestLimit: int(s.TestLimit)})

@@ -3,10 +3,7 @@ package datasets
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
 )
 
 // ImageNet as it is commonly unpacked: two folders, each with a folder a class, whose names in order are the labels.
@@ -46,70 +43,21 @@ func imagenetCard() Card {
 }
 
 func openImageNet(dir string, opts Options) (*Dataset, error) {
-	set := &Dataset{Card: imagenetCard()}
-	if err := opts.check(set.Name); err != nil {
-		return nil, err
-	}
-	if err := checkDir(set.Name, dir, imagenetFolder); err != nil {
+	card := imagenetCard()
+	if err := checkDir(card.Name, dir, imagenetFolder); err != nil {
 		return nil, err
 	}
 	root := filepath.Join(dir, imagenetFolder)
-	classes, err := imagenetClasses(dir, filepath.Join(root, imagenetTrain))
-	if err != nil {
-		return nil, err
+	set, err := openFolders(card, root, imagenetRemedy(dir), opts)
+	var missing *MissingError
+	if errors.As(err, &missing) {
+		missing.Dir = dir
 	}
-	test, err := imagenetClasses(dir, filepath.Join(root, imagenetTest))
-	if err != nil {
-		return nil, err
+	var damaged *DamagedError
+	if errors.As(err, &damaged) && damaged.What == "folders of classes" && damaged.Got != "none" {
+		damaged.Remedy = fmt.Sprintf("ImageNet has %d classes; for images of other classes use --datasets %s%s, which gives the network a classifier of their number", card.Classes, FolderPrefix, root)
 	}
-	damaged := func(path, what, got, want string) error {
-		return &DamagedError{Dataset: set.Name, File: path, Offset: -1, What: what, Got: got, Want: want, Remedy: imagenetRemedy(dir)}
-	}
-	if !slices.Equal(classes, test) {
-		return nil, damaged(filepath.Join(root, imagenetTest), "folders of classes", fmt.Sprintf("%d", len(test)),
-			fmt.Sprintf("the %d of %s", len(classes), filepath.Join(root, imagenetTrain)))
-	}
-	if n := len(classes); n > set.Classes || n < set.Classes && (opts.TrainLimit == 0 || opts.TestLimit == 0) {
-		return nil, damaged(root, "folders of classes", fmt.Sprint(n), fmt.Sprint(set.Classes))
-	}
-	for _, s := range []struct {
-		split        *Split
-		name         string
-		limit, whole int
-	}{{&set.Train, imagenetTrain, opts.TrainLimit, set.TrainSamples}, {&set.Test, imagenetTest, opts.TestLimit, set.TestSamples}} {
-		pictures, err := listPictures(filepath.Join(root, s.name), classes)
-		if err != nil {
-			return nil, fmt.Errorf("datasets: imagenet: %w", err)
-		}
-		if have := len(pictures.files); !enough(have, s.limit, s.whole) {
-			return nil, damaged(filepath.Join(root, s.name), "pictures", fmt.Sprint(have), fmt.Sprint(limited(s.limit, s.whole)))
-		}
-		pictures.dataset, pictures.remedy, pictures.shorter = set.Name, imagenetRemedy(dir), imagenetShorter
-		pictures.files = pictures.files[:limited(s.limit, s.whole)]
-		*s.split = Split{Shape: set.Shape, N: len(pictures.files), Labels: pictures.labels(), Pictures: &pictures}
-	}
-	return set, nil
-}
-
-// imagenetClasses lists the folders of classes in a split's folder.
-func imagenetClasses(dir, root string) ([]string, error) {
-	entries, err := os.ReadDir(root)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &MissingError{Dataset: "imagenet", Dir: dir, Want: root, Remedy: imagenetRemedy(dir)}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("datasets: imagenet: %w", err)
-	}
-	var classes []string
-	for _, e := range entries {
-		if status, err := os.Stat(filepath.Join(root, e.Name())); err == nil && status.IsDir() { // or a link to one
-			classes = append(classes, e.Name())
-		}
-	}
-	if classes == nil {
-		return nil, &DamagedError{Dataset: "imagenet", File: root, Offset: -1, What: "folders of classes", Got: "none", Want: "1000, each with the pictures of a class", Remedy: imagenetRemedy(dir)}
-	}
-	return classes, nil
+	return set, err
 }
 
 // imagenetRemedy says how to get the set.

@@ -1,6 +1,10 @@
 package datasets
 
-import "github.com/localbench/localbench/names"
+import (
+	"strings"
+
+	"github.com/localbench/localbench/names"
+)
 
 // Entry is a set that can be opened by name.
 type Entry struct {
@@ -14,6 +18,8 @@ type Entry struct {
 	// Open reads or makes the set. dir is the data folder; a generated set
 	// ignores it. An absent set gives a *MissingError, a bad file a *DamagedError.
 	Open func(dir string, opts Options) (*Dataset, error)
+	// Folder says that the set is folder:PATH: its files lie where its name says, not in the data folder.
+	Folder bool
 }
 
 // Archive is the official download of a set.
@@ -61,7 +67,10 @@ var List = []Entry{
 	synthetic(),
 }
 
-// Find returns the set of that name.
+// Find returns the set of that name, which is that of an entry of List or folder:PATH.
 func Find(name string) (Entry, error) {
+	if strings.HasPrefix(name, FolderPrefix) {
+		return folderEntry(name)
+	}
 	return names.Find("data set", name, List, func(e Entry) string { return e.Name })
 }
