@@ -7,8 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/files"
 )
 
@@ -116,10 +115,10 @@ func WriteCollection(path string, plan []string, records []Record) error {
 	}
 	text.WriteString("\n]}\n")
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return fmt.Errorf("records: %w", err)
+		return fmt.Errorf("records: %w", &atomicfile.Error{Path: path, Err: err})
 	}
-	if err := renameio.WriteFile(path, text.Bytes(), 0o666, renameio.WithTempDir(filepath.Dir(path))); err != nil {
-		return fmt.Errorf("records: %s was not written: %w", path, err)
+	if err := atomicfile.WriteBytes(path, text.Bytes(), 0o666); err != nil {
+		return fmt.Errorf("records: %w", err)
 	}
 	return nil
 }

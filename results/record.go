@@ -8,10 +8,11 @@ import (
 
 // Record is all that is kept of one run.
 type Record struct {
-	Schema      int64       `json:"schema"`         // number of the schema; Write fills in a 0
-	ID          string      `json:"id"`             // SpecID of Spec; Write fills in an empty one
-	Status      Status      `json:"status"`         // how the run ended
-	Error       string      `json:"error,omitzero"` // one sentence; empty when done
+	Schema      int64       `json:"schema"`           // number of the schema; Write fills in a 0
+	ID          string      `json:"id"`               // SpecID of Spec; Write fills in an empty one
+	Attempt     string      `json:"attempt,omitzero"` // random text, another one for each process that ran the spec
+	Status      Status      `json:"status"`           // how the run ended
+	Error       string      `json:"error,omitzero"`   // one sentence; empty when done
 	Started     time.Time   `json:"started,omitzero"`
 	Finished    time.Time   `json:"finished,omitzero"`
 	Spec        Spec        `json:"spec"`

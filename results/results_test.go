@@ -32,7 +32,7 @@ func full() Record {
 	s := spec()
 	s.Device, s.Threads, s.TrainLimit, s.TestLimit, s.ValFraction, s.Augment, s.Quirks, s.Dropout = "0", 2, 512, 256, 0.1, "crop-flip", "none", "on"
 	s.Options = map[string]string{"mode": "softmax"}
-	r := Record{Schema: Schema, ID: SpecID(s), Status: StatusDone, Error: "none", Spec: s,
+	r := Record{Schema: Schema, ID: SpecID(s), Attempt: "XYZ", Status: StatusDone, Error: "none", Spec: s,
 		Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		Finished: time.Date(2026, 1, 2, 4, 4, 5, 0, time.UTC),
 		Environment: Environment{Version: "1.0.0", Commit: "abc", Go: "go1.26", OS: "linux/amd64", CPU: "some cpu",
@@ -123,7 +123,7 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"": "schema id status error started finished spec environment model memory time accuracy gpu",
+		"": "schema id attempt status error started finished spec environment model memory time accuracy gpu",
 		"spec": `method network dataset batch aux_depth modules pyramid pyramid_coefficient selection options
 			precision backend device threads seed epochs lr weight_decay momentum nesterov train_limit test_limit val_fraction augment quirks dropout`,
 		"environment": "version commit go os cpu threads memory_bytes gpu driver libraries",
@@ -349,7 +349,7 @@ func TestWriteSaysWhereItFailed(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(file, full()); err == nil || !strings.Contains(err.Error(), "folder of records: mkdir "+file) {
+	if err := Write(file, full()); err == nil || !strings.Contains(err.Error(), "folder of records: "+file+" was not written: not a directory") {
 		t.Errorf("folder that is a file: got %v, want its name and reason", err)
 	}
 	dir := t.TempDir()

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 
-	"github.com/google/renameio/v2"
+	"github.com/localbench/localbench/atomicfile"
 )
 
 // Path is where the record of a run lies in a folder of records.
@@ -19,19 +19,19 @@ func Path(dir, id string) string { return filepath.Join(dir, id+".json") }
 // The file is written beside its place, synced and renamed: whatever fails, an
 // old record of the run stays as it was and no half of a file is left. Measured
 // numbers that are not finite are left out, or null in a Series; other faults of
-// the record (see Validate), or an id that is not its spec's, are an error.
+// the record (see Validate), or an id that is not its spec's, are an error. One of
+// the system is an *atomicfile.Error.
 func Write(dir string, record Record) error {
 	text, record, err := encode(record)
 	if err != nil {
 		return fmt.Errorf("record %s: %w", record.ID, err)
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return fmt.Errorf("record %s: folder of records: %w", record.ID, err)
+		return fmt.Errorf("record %s: folder of records: %w", record.ID, &atomicfile.Error{Path: dir, Err: err})
 	}
 	path := Path(dir, record.ID)
-	err = renameio.WriteFile(path, text, 0o666, renameio.WithTempDir(dir))
-	if err != nil {
-		return fmt.Errorf("record %s: %s was not written: %w", record.ID, path, err)
+	if err := atomicfile.WriteBytes(path, text, 0o666); err != nil {
+		return fmt.Errorf("record %s: %w", record.ID, err)
 	}
 	return nil
 }

@@ -32,18 +32,26 @@ func environment(d engine.Device) results.Environment {
 	if bytes, ok := MachineBytes(); ok {
 		e.MemoryBytes = &bytes
 	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		e.Version = info.Main.Version
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				e.Commit = s.Value
-			}
-			if s.Key == "vcs.modified" && s.Value == "true" {
-				e.Version += " with local changes"
-			}
+	e.Version, e.Commit = build()
+	return e
+}
+
+// build is the version and the commit that this program was built from; the commit is empty where the build does not tell.
+func build() (version, commit string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "", ""
+	}
+	version = info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			commit = s.Value
+		}
+		if s.Key == "vcs.modified" && s.Value == "true" {
+			version += " with local changes"
 		}
 	}
-	return e
+	return version, commit
 }
 
 // Processor is the model name of the CPU; empty where the system does not tell.

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/gpu"
 	"github.com/localbench/localbench/results"
@@ -21,6 +22,7 @@ import (
 // Job is one run for one process.
 type Job struct {
 	Spec    results.Spec `json:"spec"`
+	Attempt string       `json:"attempt,omitempty"` // goes into the record, by which the sweep knows it
 	DataDir string       `json:"data_dir"`
 	Out     string       `json:"out"`    // folder of the record and of the state
 	Resume  bool         `json:"resume"` // go on from a saved state
@@ -49,6 +51,11 @@ const (
 	EventDone  EventKind = "done"
 	// EventProfile ends a job that asked for a profile.
 	EventProfile EventKind = "profile"
+	// EventWarning is a sentence that the user should read, at any time.
+	EventWarning EventKind = "warning"
+	// EventKept says that a sweep resumed and kept the record of another commit of this program, which Text names; empty: it is
+	// not known.
+	EventKept EventKind = "kept"
 )
 
 // Event is a sign of life of a run.
@@ -62,8 +69,9 @@ type Event struct {
 	SecondsLeft      float64   `json:"seconds_left,omitempty"` // of the run, evaluation not counted
 	Loss             float64   `json:"loss,omitempty"`         // of the head, mean over the epoch so far
 	TestTop1         float64   `json:"test_top1,omitempty"`    // fraction; with EventEpoch
-	Text             string    `json:"text,omitempty"`
-	Profile          *Profile  `json:"profile,omitempty"` // with EventProfile
+	Text             string    `json:"text,omitempty"`         // with EventDone the run's status
+	Error            string    `json:"error,omitempty"`        // why the run is not done; with EventDone
+	Profile          *Profile  `json:"profile,omitempty"`      // with EventProfile
 }
 
 // Execute runs a job in this process and writes its record. The record says
@@ -75,14 +83,18 @@ func Execute(ctx context.Context, j Job, now func() time.Time, on func(Event)) (
 	}
 	if j.Profile > 0 {
 		p, err := ExecuteProfile(ctx, j)
-		if err == nil {
-			on(Event{Kind: EventProfile, Profile: p})
+		if err != nil {
+			on(Event{Kind: EventDone, Text: string(statusOf(ctx, err)), Error: err.Error()})
+			return nil, err
 		}
-		return nil, err
+		on(Event{Kind: EventProfile, Profile: p})
+		return nil, nil
 	}
-	r := &results.Record{Spec: j.Spec, ID: results.SpecID(j.Spec), Started: now()}
+	r := &results.Record{Spec: j.Spec, ID: results.SpecID(j.Spec), Attempt: j.Attempt, Started: now()}
 	if err := os.MkdirAll(j.Out, 0o755); err != nil {
-		return r, fmt.Errorf("out: %w", err)
+		err = fmt.Errorf("out: %w", &atomicfile.Error{Path: j.Out, Err: err})
+		on(Event{Kind: EventDone, Text: string(results.StatusFailed), Error: err.Error()})
+		return r, err
 	}
 	x := &execution{job: j, record: r, now: now, on: on, nvml: gpu.Open}
 	err := x.run(ctx)
@@ -91,13 +103,23 @@ func Execute(ctx context.Context, j Job, now func() time.Time, on func(Event)) (
 	if err != nil {
 		r.Error = err.Error()
 	}
-	if writeErr := results.Write(j.Out, *r); writeErr != nil {
-		return r, errors.Join(err, writeErr)
+	kept, writeErr := record(j.Out, *r)
+	if writeErr != nil {
+		err = errors.Join(err, writeErr)
+		status := r.Status
+		if status == results.StatusDone {
+			status = results.StatusFailed
+		}
+		on(Event{Kind: EventDone, Text: string(status), Error: err.Error()})
+		return r, err
+	}
+	if kept {
+		on(Event{Kind: EventWarning, Text: keptSentence(j.Out, r.ID)})
 	}
 	if err == nil {
 		err = train.RemoveState(x.statePath())
 	}
-	on(Event{Kind: EventDone, Text: string(r.Status)})
+	on(Event{Kind: EventDone, Text: string(r.Status), Error: r.Error})
 	return r, err
 }
 
@@ -129,8 +151,11 @@ type execution struct {
 }
 
 func (x *execution) statePath() string {
-	return filepath.Join(x.job.Out, x.record.ID+".state.safetensors")
+	return statePath(x.job.Out, x.record.ID)
 }
+
+// statePath is the file that an interrupted run goes on from.
+func statePath(out, id string) string { return filepath.Join(out, id+".state.safetensors") }
 
 func (x *execution) run(ctx context.Context) error {
 	spec := x.job.Spec
@@ -212,6 +237,7 @@ func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
 		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Val: x.val, Augment: b.card.Augment,
 		Schedule:  train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup, FromZero: recipe(spec.Dataset).FromZero},
 		StatePath: x.statePath(), Resume: x.job.Resume, InitPath: x.job.Init, Now: x.now, CPU: meter.CPUSeconds, On: x.tick,
+		Warn: func(sentence string) { x.on(Event{Kind: EventWarning, Text: sentence}) },
 		// The peak of training, not of preparing it: what planning left behind is
 		// given back. Where the peak cannot be reset it is that of the whole process.
 		Ready: func() {
@@ -255,7 +281,7 @@ func (x *execution) fill(r *train.Report) {
 		record.Accuracy.LastTop1, record.Accuracy.LastTop5 = e.TestTop1, e.TestTop5
 	}
 	record.Accuracy.SelectedTop1, record.Accuracy.SelectedEpoch = selected(r.Epochs)
-	record.Time.TrainSeconds, record.Time.EvalSeconds = &r.TrainSeconds, &r.EvalSeconds
+	record.Time.TrainSeconds, record.Time.EvalSeconds = measured(r.TrainSeconds), measured(r.EvalSeconds)
 	steps, ok := r.Steps.Summary()
 	if !ok {
 		return
@@ -270,8 +296,18 @@ func (x *execution) fill(r *train.Report) {
 	for phase, seconds := range r.PhaseSeconds {
 		record.Time.PhaseSeconds[phase] = seconds / float64(steps.N)
 	}
-	share := r.DataWaitSeconds / r.StepSecondsSum
-	record.Time.DataWaitSeconds, record.Time.DataShare = &r.DataWaitSeconds, &share
+	if wait := r.DataWaitSeconds; wait >= 0 && wait <= r.StepSecondsSum && r.StepSecondsSum > 0 {
+		share := wait / r.StepSecondsSum
+		record.Time.DataWaitSeconds, record.Time.DataShare = &wait, &share
+	}
+}
+
+// measured is nil for a negative time: the clock was set back meanwhile.
+func measured(seconds float64) *float64 {
+	if seconds < 0 {
+		return nil
+	}
+	return &seconds
 }
 
 // selected is the test accuracy after the first epoch with the best accuracy on held out

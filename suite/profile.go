@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -73,9 +72,9 @@ func RunProfile(ctx context.Context, command []string, spec results.Spec, steps 
 				found = e.Profile
 			}
 		}}
-	text, err := o.process(ctx, 0, spec)
-	if err != nil || found == nil {
-		return nil, fmt.Errorf("%s: %s", results.SpecID(spec), text)
+	end := o.withDefaults().process(ctx, 0, Job{Spec: spec})
+	if found == nil || end.done != nil {
+		return nil, fmt.Errorf("%s: %s", results.SpecID(spec), end.text)
 	}
 	return found, nil
 }
@@ -239,13 +238,17 @@ func (x *profiler) others() error {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "benchctl-profile-*")
+	// Without a name, so that nothing is left of it, however the process ends.
+	file, err := os.CreateTemp("", "benchctl-profile-*")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer file.Close()
+	if err := os.Remove(file.Name()); err != nil {
+		return err
+	}
 	return x.peak(PeakCheckpoint, func() error {
-		return weights.Save(filepath.Join(dir, "state"), x.session.Training, x.session.Persistent(), nil)
+		return weights.Write(file, x.session.Training, x.session.Persistent(), nil)
 	})
 }
 

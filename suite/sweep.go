@@ -1,20 +1,18 @@
 package suite
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"strings"
-	"syscall"
 	"time"
 
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/meter"
+	"github.com/localbench/localbench/suite/train"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -33,16 +31,22 @@ type SweepOptions struct {
 	Now    func() time.Time
 	On     func(run int, spec results.Spec, e Event) // called from one goroutine a run; may be nil
 	Stderr io.Writer                                 // of the runs' processes
+
+	oomKills func() (int64, error) // nil: meter.OutOfMemoryKills
+	commit   string                // of this program; empty: the one that it was built from
 }
 
 // Sweep runs every spec in a process of its own and returns their records in
-// order. Runs that fail are recorded and the sweep goes on. The error is the
-// context's if it was interrupted, and else tells what could not even be
+// order. Runs that fail are recorded and the sweep goes on; the record of a run that is done is never replaced by one of a run that
+// is not. The error is the context's if it was interrupted, and else tells what could not even be
 // recorded.
 func Sweep(ctx context.Context, specs []results.Spec, o SweepOptions) ([]results.Record, error) {
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
-		return nil, fmt.Errorf("out: %w", err)
+		return nil, fmt.Errorf("out: %w", &atomicfile.Error{Path: o.Out, Err: err})
 	}
+	o = o.withDefaults()
+	// What processes left that were killed while they wrote. A file that cannot be removed stops no run.
+	_, _ = atomicfile.RemoveAbandoned(o.Out)
 	records := make([]*results.Record, len(specs))
 	runs, ctx := errgroup.WithContext(ctx)
 	runs.SetLimit(max(o.Jobs, 1))
@@ -66,35 +70,52 @@ func Sweep(ctx context.Context, specs []results.Spec, o SweepOptions) ([]results
 	return out, err
 }
 
+// withDefaults fills in what may be nil.
+func (o SweepOptions) withDefaults() SweepOptions {
+	if o.On == nil {
+		o.On = func(int, results.Spec, Event) {}
+	}
+	if o.oomKills == nil {
+		o.oomKills = meter.OutOfMemoryKills
+	}
+	if o.commit == "" {
+		_, o.commit = build()
+	}
+	return o
+}
+
 // errFailed stops a sweep that is to fail fast.
 var errFailed = errors.New("a run failed and the sweep is to stop at the first failure")
 
 func (o SweepOptions) one(ctx context.Context, i int, spec results.Spec) (*results.Record, error) {
-	path := results.Path(o.Out, results.SpecID(spec))
+	id := results.SpecID(spec)
 	if o.Resume {
-		// A record whose spec was edited is of another run than its name says.
-		if r, err := results.Read(path); err == nil && r.Status == results.StatusDone && results.SpecID(r.Spec) == results.SpecID(spec) {
+		if r, ok := doneRecord(o.Out, id); ok {
+			// The process may have been killed between its record and the removal of its state.
+			_ = train.RemoveState(statePath(o.Out, id))
+			if o.commit != "" && r.Environment.Commit != o.commit {
+				o.On(i, spec, Event{Kind: EventKept, Text: r.Environment.Commit})
+			}
 			return &r, nil
 		}
 	}
+	// What tells the record that this process writes from an older one: times do not, a clock may be set back.
+	attempt := rand.Text()
 	started := o.Now()
-	text, exit := o.process(ctx, i, spec)
-	r, err := results.Read(path)
-	if err != nil || r.Started.Before(started) || (exit != nil && r.Status == results.StatusDone) {
-		// The process ended without a record of its own: killed, or unable to start.
-		r = results.Record{ID: results.SpecID(spec), Spec: spec, Status: results.StatusFailed, Started: started, Finished: o.Now(), Error: text}
-		if killed(exit) {
-			r.Status = results.StatusOutOfMemory
-			r.Error = "the run's process was killed, most likely for want of memory"
-		}
+	end := o.process(ctx, i, Job{Spec: spec, Attempt: attempt})
+	r, err := results.Read(results.Path(o.Out, id))
+	if err != nil || r.Attempt != attempt {
+		// The process ended without a record of its own.
+		r = results.Record{ID: id, Attempt: attempt, Spec: spec, Status: end.status, Started: started, Finished: o.Now(), Error: end.text}
 		if ctx.Err() != nil {
 			r.Status, r.Error = results.StatusInterrupted, ""
 		}
-		if err := results.Write(o.Out, r); err != nil {
+		kept, err := record(o.Out, r)
+		if err != nil {
 			return &r, err
 		}
-		if r, err = results.Read(path); err != nil {
-			return nil, err
+		if kept && end.done == nil { // or else the process has said so
+			o.On(i, spec, Event{Kind: EventWarning, Text: keptSentence(o.Out, id)})
 		}
 	}
 	if ctx.Err() != nil {
@@ -106,69 +127,23 @@ func (o SweepOptions) one(ctx context.Context, i int, spec results.Spec) (*resul
 	return &r, nil
 }
 
-// process starts the process of one run, hands it the job, passes its events
-// on, and waits for it. On cancellation it is asked to stop, and saves its
-// state. It returns the error that it printed on standard error, without the words in front.
-func (o SweepOptions) process(ctx context.Context, i int, spec results.Spec) (string, error) {
-	job, err := json.Marshal(Job{Spec: spec, DataDir: o.DataDir, Out: o.Out, Resume: o.Resume, JobOptions: o.JobOptions})
-	if err != nil {
-		return err.Error(), err
-	}
-	command := exec.CommandContext(ctx, o.Command[0], o.Command[1:]...)
-	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
-	command.Stdin = bytes.NewReader(job)
-	// A group of its own: a terminal's Ctrl-C goes to the sweep, which asks the
-	// runs to stop; they must not hear it twice.
-	command.SysProcAttr = childAttributes()
-	last := &lastLine{}
-	command.Stderr = last
-	if o.Stderr != nil {
-		command.Stderr = io.MultiWriter(o.Stderr, last)
-	}
-	events, err := command.StdoutPipe()
-	if err != nil {
-		return err.Error(), err
-	}
-	if err := command.Start(); err != nil {
-		return err.Error(), err
-	}
-	lines := bufio.NewScanner(events)
-	for lines.Scan() {
-		var e Event
-		if o.On != nil && json.Unmarshal(lines.Bytes(), &e) == nil {
-			o.On(i, spec, e)
+// doneRecord reads the record of a run that is done. One whose spec was edited is of another run than its name says.
+func doneRecord(dir, id string) (results.Record, bool) {
+	r, err := results.Read(results.Path(dir, id))
+	return r, err == nil && r.Status == results.StatusDone && results.SpecID(r.Spec) == id
+}
+
+// record writes the record of a run, unless it would replace the record of a completed run by one that is not complete: then the
+// older one is kept.
+func record(dir string, r results.Record) (kept bool, err error) {
+	if r.Status != results.StatusDone {
+		if _, done := doneRecord(dir, r.ID); done {
+			return true, nil
 		}
 	}
-	err = command.Wait()
-	if text := last.String(); text != "" {
-		return strings.TrimPrefix(strings.TrimPrefix(text, "benchctl: "), string(results.StatusFailed)+": "), err
-	}
-	return fmt.Sprintf("the run's process ended without a record: %v", err), err
+	return false, results.Write(dir, r)
 }
 
-// killed reports whether a process was ended by SIGKILL, as the kernel does
-// when memory runs out.
-func killed(err error) bool {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return false
-	}
-	status, ok := exit.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+func keptSentence(dir, id string) string {
+	return fmt.Sprintf("%s is kept: it is the record of an earlier run that completed", results.Path(dir, id))
 }
-
-// lastLine keeps the last line that was written to it and is no hint.
-type lastLine struct{ text []byte }
-
-// Write never fails.
-func (l *lastLine) Write(p []byte) (int, error) {
-	for line := range bytes.Lines(p) {
-		if line = bytes.TrimSpace(line); len(line) > 0 && !bytes.HasPrefix(line, []byte("hint: ")) {
-			l.text = bytes.Clone(line)
-		}
-	}
-	return len(p), nil
-}
-
-// String returns the line.
-func (l *lastLine) String() string { return string(l.text) }

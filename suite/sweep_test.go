@@ -18,11 +18,12 @@ func TestRecordOfAProcessWithoutOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := SweepOptions{Out: t.TempDir(), Now: time.Now,
-		Command: []string{"sh", "-c", "cat >/dev/null; echo 'benchctl: failed: no room' >&2; echo 'hint: make room' >&2; exit 1"}}
+		Command: []string{"sh", "-c", "cat >/dev/null; echo 'benchctl: no room' >&2; echo 'hint: make room' >&2; exit 1"}}
+	const want = "the run's process ended with exit code 1 and without a record: no room"
 	check := func(records []results.Record) {
 		t.Helper()
-		if len(records) != 1 || records[0].ID != results.SpecID(specs[0]) || records[0].Error != "no room" || records[0].Status != results.StatusFailed {
-			t.Errorf("got %+v, want one record of %s that failed: no room", records, results.SpecID(specs[0]))
+		if len(records) != 1 || records[0].ID != results.SpecID(specs[0]) || records[0].Error != want || records[0].Status != results.StatusFailed {
+			t.Errorf("got %+v, want one record of %s that failed: %s", records, results.SpecID(specs[0]), want)
 		}
 	}
 	records, err := Sweep(context.Background(), specs, o)
@@ -54,7 +55,7 @@ func TestResumeLooksAtTheSpec(t *testing.T) {
 	if err := results.Write(o.Out, done); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"", "ran"} {
+	for _, want := range []string{"", "the run's process ended with exit code 1 and without a record: ran"} {
 		records, err := Sweep(context.Background(), specs, o)
 		if err != nil || len(records) != 1 || records[0].Error != want {
 			t.Errorf("got %+v, %v, want one record with error %q", records, err, want)

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize/english"
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/reports/compare"
@@ -284,30 +283,6 @@ func (f *compareFlags) files(env Env, c compare.Comparison, new []results.Record
 		}
 	}
 	return nil
-}
-
-// writeFile writes a file beside its place, synced and renamed. A link stays one, and what is there and
-// no file, such as a pipe, is written to.
-func writeFile(path string, write func(io.Writer) error) error {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		file, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		return errors.Join(write(file), file.Close())
-	}
-	file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o666))
-	if err != nil {
-		return err
-	}
-	defer file.Cleanup()
-	if err := write(file); err != nil {
-		return err
-	}
-	return file.CloseAtomicallyReplace()
 }
 
 // readThresholds reads a YAML file of metrics; memory stands for all that are planned.

@@ -23,11 +23,13 @@ func executeCommand(env Env) *cobra.Command {
 		Args:   noArguments,
 	}
 	c.RunE = func(*cobra.Command, []string) error {
+		events := json.NewEncoder(env.Stdout)
 		job, err := readJob(env.Stdin)
 		if err != nil {
+			_ = events.Encode(suite.Event{Kind: suite.EventDone, Text: string(results.StatusFailed), Error: err.Error()})
 			return usage(err)
 		}
-		return execute(env, job)
+		return execute(env, job, events)
 	}
 	return c
 }
@@ -56,12 +58,11 @@ func readJob(r io.Reader) (suite.Job, error) {
 	return job, nil
 }
 
-func execute(env Env, job suite.Job) error {
+func execute(env Env, job suite.Job, events *json.Encoder) error {
 	quiet := env
 	quiet.Stderr = io.Discard // the sweep says it
 	ctx, stop := interrupts(quiet, "")
 	defer stop()
-	events := json.NewEncoder(env.Stdout)
 	record, err := suite.Execute(ctx, job, env.Now, func(e suite.Event) {
 		_ = events.Encode(e) // nobody listens any more: the record still tells all
 	})

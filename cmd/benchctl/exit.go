@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/results"
 )
 
@@ -19,6 +21,7 @@ const (
 	exitSweep        exitCode = 3
 	exitNoBaseline   exitCode = 4
 	exitIncomparable exitCode = 5
+	exitUnwritten    exitCode = 6
 	exitOutOfMemory  exitCode = 20
 	exitDiverged     exitCode = 21
 	exitInterrupted  exitCode = 130
@@ -38,6 +41,7 @@ func exitMeanings() []exitMeaning {
 		{exitSweep, "the sweep ended with failed runs; the others are recorded"},
 		{exitNoBaseline, "no baseline to compare with"},
 		{exitIncomparable, "records or baselines that cannot be read or compared: damaged, or of another machine, precision or schema"},
+		{exitUnwritten, "a file, or standard output, could not be written"},
 		{exitOutOfMemory, "a run's own process: out of memory"},
 		{exitDiverged, "a run's own process: the loss was not finite"},
 		{exitInterrupted, "interrupted; what was done is kept and --resume goes on"},
@@ -73,6 +77,9 @@ type sweepError struct {
 	failed, total int
 	cause         error // what could not even be recorded, or why the first of the failed ones did; or nil
 }
+
+// Unwrap leads to the cause.
+func (e *sweepError) Unwrap() error { return e.cause }
 
 func (e *sweepError) Error() string {
 	if e.cause != nil && e.failed > 0 {
@@ -120,22 +127,36 @@ func codeOf(err error) exitCode {
 		missing     *missingBaseline
 		unreadable  *unreadableError
 		library     *otherLibraryError
+		unwritten   *writeError
+		file        *atomicfile.Error
 	)
+	notWritten := errors.As(err, &unwritten) || errors.As(err, &file)
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EFBIG} {
+		notWritten = notWritten || errors.Is(err, full)
+	}
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &ended):
-		return ended.code()
+		if code := ended.code(); code != exitFailed || !notWritten {
+			return code
+		}
+		return exitUnwritten
 	case errors.As(err, &interrupted):
 		return exitInterrupted
 	case errors.As(err, &newer), errors.As(err, &apart), errors.As(err, &unreadable), errors.As(err, &library):
 		return exitIncomparable
 	case errors.As(err, &sweep):
+		if errors.As(sweep.cause, &file) { // the records themselves
+			return exitUnwritten
+		}
 		return exitSweep
 	case errors.As(err, &nothing), errors.As(err, &missing):
 		return exitNoBaseline
 	case errors.As(err, &verdict):
 		return exitFailed
+	case notWritten:
+		return exitUnwritten
 	case errors.As(err, &wrong):
 		return exitUsage
 	}

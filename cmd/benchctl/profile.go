@@ -341,7 +341,7 @@ func ledgerTable(p profiled) table.Table {
 // export writes the timelines of all runs, says so, and returns the files.
 func export(env Env, dir string, all []profiled) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("export: %w", err)
+		return nil, unwritten(fmt.Errorf("export: %w", err))
 	}
 	var files []string
 	var steps []timeline.Step

@@ -2,8 +2,11 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/localbench/localbench/reports/table"
@@ -22,10 +25,11 @@ type progress struct {
 	bar   *progressbar.ProgressBar // of the run that is shown; nil without a terminal
 	bars  bool
 	rates map[int]float64 // samples a second, by run
+	kept  map[string]int  // records of other commits, by commit
 }
 
 func newProgress(env Env, total int, quiet, many bool) *progress {
-	return &progress{env: env, total: total, quiet: quiet, bars: env.IsTTY && !quiet && !many, rates: map[int]float64{}}
+	return &progress{env: env, total: total, quiet: quiet, bars: env.IsTTY && !quiet && !many, rates: map[int]float64{}, kept: map[string]int{}}
 }
 
 // on shows one event of one run.
@@ -35,10 +39,17 @@ func (p *progress) on(run int, spec results.Spec, e suite.Event) {
 	if e.SamplesPerSecond > 0 {
 		p.rates[run] = e.SamplesPerSecond
 	}
+	name := fmt.Sprintf("[%d/%d] %s %s", run+1, p.total, spec.Network, spec.Method)
+	switch e.Kind {
+	case suite.EventWarning:
+		p.clear()
+		fmt.Fprintf(p.env.Stderr, "%s: %s\n", name, oneLine(e.Text))
+	case suite.EventKept:
+		p.kept[e.Text]++
+	}
 	if p.quiet {
 		return
 	}
-	name := fmt.Sprintf("[%d/%d] %s %s", run+1, p.total, spec.Network, spec.Method)
 	switch e.Kind {
 	case suite.EventStep:
 		if p.bars {
@@ -96,9 +107,17 @@ func (p *progress) Write(text []byte) (int, error) {
 	return p.env.Stderr.Write(text)
 }
 
-// finish leaves no bar behind.
+// finish removes the bar, and says which records are of another commit than this program.
 func (p *progress) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clear()
+	for _, commit := range slices.Sorted(maps.Keys(p.kept)) {
+		from := "a program whose commit is not known"
+		if commit != "" {
+			from = "commit " + short(commit)
+		}
+		fmt.Fprintf(p.env.Stderr, "benchctl: %s of %s kept: this program is of another commit; without --resume its runs are done again\n",
+			english.Plural(p.kept[commit], "record", ""), from)
+	}
 }

@@ -152,7 +152,7 @@ func about(records []results.Record, paths []string) []string {
 
 func (f *reportFlags) draw(env Env, records []results.Record) ([]string, error) {
 	if err := os.MkdirAll(f.plots, 0o777); err != nil {
-		return nil, fmt.Errorf("plots: %w", err)
+		return nil, unwritten(fmt.Errorf("plots: %w", err))
 	}
 	return draw(env, records, f.plots, f.quiet)
 }
@@ -161,7 +161,8 @@ func (f *reportFlags) draw(env Env, records []results.Record) ([]string, error) 
 // warning unless nothing else is left.
 func readAll(env Env, paths []string) ([]results.Record, error) {
 	var all []results.Record
-	var newest error
+	var skipped []results.Warning
+	var newest *results.NewerSchemaError
 	for _, path := range paths {
 		records, warnings, err := results.ReadAny(path, results.Slim)
 		var newer *results.NewerSchemaError
@@ -172,12 +173,18 @@ func readAll(env Env, paths []string) ([]results.Record, error) {
 			return nil, usage(err)
 		}
 		for _, w := range warnings {
-			warn(env.Stderr, w.String())
+			skipped = append(skipped, w)
 			if errors.As(w.Err, &newer) {
 				newest = newer
 			}
 		}
 		all = append(all, records...)
+	}
+	for _, w := range skipped {
+		// The error that the command ends with is not said twice.
+		if len(all) > 0 || newest == nil || w.Err != error(newest) {
+			warn(env.Stderr, w.String())
+		}
 	}
 	if len(all) == 0 && newest != nil {
 		return nil, newest

@@ -19,12 +19,17 @@ import (
 func run(env Env) exitCode {
 	engine.SearchIn(env.Getenv("BENCHCTL_LIB_DIR"))
 	planbook.Use(env.Getenv("BENCHCTL_PLAN_BOOK"))
+	out := &checkedOutput{to: env.Stdout}
+	env.Stdout = out
 	root := newRoot(env)
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	err := root.Execute()
+	if out.err != nil {
+		err = errors.Join(err, unwritten(fmt.Errorf("standard output was not written: %w", out.err)))
+	}
 	var ended *runError
 	if err != nil && !(errors.As(err, &ended) && ended.code() == exitInterrupted) {
 		printError(env.Stderr, err)

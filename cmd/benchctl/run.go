@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -87,17 +89,25 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	}
 	a := answer{tables: []table.Table{summary}}
 	if len(records) > 0 {
-		if !f.quiet {
-			fmt.Fprintf(env.Stderr, "records: %d in %s\n", written(f.out, records), f.out)
+		if n := written(f.out, records); n > 0 && !f.quiet {
+			fmt.Fprintf(env.Stderr, "records: %d in %s\n", n, f.out)
 		}
-		if a.plots, err = draw(env, records, filepath.Join(f.out, "plots"), f.quiet); err != nil && verdict == nil {
-			verdict = err
+		if a.plots, err = draw(env, records, filepath.Join(f.out, "plots"), f.quiet); err != nil {
+			verdict = withoutPlots(verdict, err, len(records), f.out)
 		}
 	}
 	if err := env.emit(format, a, verdict); err != nil {
 		return err
 	}
 	return verdict
+}
+
+// withoutPlots is the verdict of a sweep whose plots could not be drawn: what became of the runs, and of the plots.
+func withoutPlots(verdict, plots error, runs int, out string) error {
+	if verdict != nil {
+		return errors.Join(verdict, plots)
+	}
+	return unwritten(fmt.Errorf("%s done and recorded in %s, but %w", english.Plural(runs, "run is", "runs are"), out, plots))
 }
 
 // written counts the records that lie in a folder: a disk may have been full.
@@ -112,8 +122,10 @@ func written(dir string, records []results.Record) (count int) {
 
 // preflight finds what would stop every run, before the first one starts.
 func (f *runFlags) preflight(specs []results.Spec) error {
-	if err := writable(f.out); err != nil {
+	if err := writable(f.out); errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) {
 		return usage(fmt.Errorf("out: %w", err))
+	} else if err != nil {
+		return unwritten(fmt.Errorf("out: %w", err))
 	}
 	backends, sets := map[string]bool{}, map[string]bool{}
 	for _, s := range specs {
@@ -149,17 +161,12 @@ func (f *runFlags) preflight(specs []results.Spec) error {
 	return nil
 }
 
-// writable makes the folder and a file in it.
+// writable makes the folder and writes a file of a record's size in it, which it removes.
 func writable(dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	probe, err := os.CreateTemp(dir, ".benchctl-*")
-	if err != nil {
-		return err
-	}
-	probe.Close()
-	return os.Remove(probe.Name())
+	return atomicfile.CheckRoom(filepath.Join(dir, "record.json"), 64<<10)
 }
 
 // openable opens the data set of a spec, which checks that its files are there and sound.
@@ -205,19 +212,42 @@ func (f *runFlags) verdict(ctx context.Context, records []results.Record, total 
 			again = "the same command goes on"
 		}
 		return &interruptedError{fmt.Sprintf("%d of %d runs are done, what the others had is saved", done, total), again}
-	case len(records) > done: // with --fail-fast Sweep's error says no more
-		return &sweepError{failed: len(records) - done, total: total}
+	case len(records) > done:
+		failed := &sweepError{failed: len(records) - done, total: total}
+		var file *atomicfile.Error
+		if errors.As(err, &file) { // or else, with --fail-fast, it says no more
+			failed.cause = err
+		} else {
+			failed.cause = unrecorded(f.out, records)
+		}
+		return failed
 	case err != nil:
 		return &sweepError{total: total, cause: err}
 	}
 	return nil
 }
 
-// interrupts returns a context that the first SIGINT or SIGTERM cancels, saying what comes then. The
+// unrecorded is why the first run failed whose record does not say it, because that of an earlier run is kept; nil if all do.
+func unrecorded(dir string, records []results.Record) error {
+	for _, r := range records {
+		if r.Status == results.StatusDone {
+			continue
+		}
+		if on, err := results.Read(results.Path(dir, r.ID)); err != nil || on.Attempt != r.Attempt {
+			return fmt.Errorf("%s: %s", r.ID, r.Error)
+		}
+	}
+	return nil
+}
+
+// interrupts returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, saying what comes then. The
 // second ends the process at once; the kernel ends the runs with it.
 func interrupts(env Env, then string) (context.Context, func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup asks for
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	ctx, cancel := watch(signals, func() {
 		fmt.Fprintln(env.Stderr, "benchctl: interrupted: "+then+"; once more ends all at once")
 	}, func() { os.Exit(int(exitInterrupted)) })
@@ -255,13 +285,14 @@ func watch(signals <-chan os.Signal, say, kill func()) (context.Context, func())
 // draw writes the plots. A figure that the records have nothing for is left out.
 func draw(env Env, records []results.Record, dir string, quiet bool) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("plots: %w", err)
+		return nil, unwritten(fmt.Errorf("plots: %w", err))
 	}
+	_, _ = atomicfile.RemoveAbandoned(dir) // what processes left that were killed; the plots do not need it
 	var files []string
 	for _, f := range figure.All(records) {
 		saved, err := figure.Save(f.Figure, filepath.Join(dir, f.Name))
 		if err != nil {
-			return files, fmt.Errorf("plots: %w", err)
+			return files, unwritten(fmt.Errorf("plots: %w", err))
 		}
 		files = append(files, saved...)
 	}

@@ -22,9 +22,8 @@ import (
 	"fmt"
 	"image/color"
 	"io"
-	"path/filepath"
 
-	"github.com/google/renameio/v2"
+	"github.com/localbench/localbench/atomicfile"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
@@ -165,9 +164,8 @@ func Save(f Figure, base string) (files []string, err error) {
 }
 
 func write(path string, content []byte) error {
-	err := renameio.WriteFile(path, content, 0o666, renameio.WithTempDir(filepath.Dir(path)))
-	if err != nil {
-		return fmt.Errorf("figure: %s was not written: %w", path, err)
+	if err := atomicfile.WriteBytes(path, content, 0o666); err != nil {
+		return fmt.Errorf("figure: %w", err)
 	}
 	return nil
 }

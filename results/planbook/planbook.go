@@ -14,8 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/files"
 )
 
@@ -224,7 +223,7 @@ func (b Book) Write(path string) error {
 	if err != nil {
 		return fmt.Errorf("plan book: %w", err)
 	}
-	if err := renameio.WriteFile(path, append(text, '\n'), 0o644); err != nil {
+	if err := atomicfile.WriteBytes(path, append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("plan book: %w", err)
 	}
 	return nil

@@ -1,8 +1,11 @@
 package meter
 
 import (
+	"encoding/json"
+	"fmt"
 	"math"
 	"slices"
+	"time"
 )
 
 // Steps collects the times of training steps. The zero value is ready. It keeps
@@ -38,6 +41,37 @@ func (s *Steps) Add(seconds float64) {
 
 // Reset forgets all steps, such as those of the warm-up, and keeps the room.
 func (s *Steps) Reset() { s.seconds, s.invalid = s.seconds[:0], 0 }
+
+// savedSteps is Steps as JSON.
+type savedSteps struct {
+	Nanoseconds []int64 `json:"nanoseconds"`
+	Invalid     int     `json:"invalid,omitempty"`
+}
+
+// MarshalJSON writes the steps so that a process that goes on with a run knows them; times are rounded to nanoseconds.
+func (s Steps) MarshalJSON() ([]byte, error) {
+	saved := savedSteps{make([]int64, len(s.seconds)), s.invalid}
+	for i, x := range s.seconds {
+		saved.Nanoseconds[i] = int64(math.Round(x * float64(time.Second)))
+	}
+	return json.Marshal(saved)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote, and refuses negative times.
+func (s *Steps) UnmarshalJSON(text []byte) error {
+	var saved savedSteps
+	if err := json.Unmarshal(text, &saved); err != nil {
+		return err
+	}
+	*s = Steps{invalid: saved.Invalid}
+	for _, n := range saved.Nanoseconds {
+		if n < 0 {
+			return fmt.Errorf("meter: a step of %d ns: must not be negative", n)
+		}
+		s.Add(time.Duration(n).Seconds())
+	}
+	return nil
+}
 
 // Summary gives the distribution; false where no step was timed.
 func (s *Steps) Summary() (StepSummary, bool) {

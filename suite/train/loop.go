@@ -9,13 +9,11 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"runtime"
 	"time"
 
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/datasets"
-	"github.com/localbench/localbench/suite/meter"
 	"github.com/localbench/localbench/suite/weights"
 )
 
@@ -29,7 +27,7 @@ type Options struct {
 	Val      *datasets.Split // held out of Data.Train, evaluated after every epoch as the test set is; may be nil
 	Augment  datasets.Augmentation
 	// StatePath is the file that progress is saved to after every epoch and on
-	// interruption; empty saves nothing. Resume goes on from it if it is there.
+	// interruption; empty saves nothing. Resume goes on from it if it is there, or from the state before it.
 	StatePath string
 	Resume    bool
 	InitPath  string // file of starting weights; empty: from the seed
@@ -37,6 +35,7 @@ type Options struct {
 	CPU       func() float64 // seconds of processor time that the process has used; may be nil
 	Ready     func()         // called when all is in place and the first step is next; may be nil
 	On        func(Tick)     // called after every step and every epoch; may be nil
+	Warn      func(string)   // called with a sentence that the user should read; may be nil
 }
 
 // Tick is a sign of life.
@@ -65,19 +64,14 @@ func (e *Diverged) Hint() string { return "a lower --lr usually helps" }
 // Report is what a run measured.
 type Report struct {
 	Progress
-	Steps           meter.Steps
-	CPU             meter.Steps        // processor time of the timed steps
-	PhaseSeconds    map[string]float64 // sum over the timed steps
-	DataWaitSeconds float64
-	StepSecondsSum  float64
-	BufferBytes     int64 // host memory of the loaders
+	BufferBytes int64 // host memory of the loaders
 }
 
 // Run initialises or resumes, trains and evaluates. On interruption it saves
 // its state and returns the context's error; the report then holds what was done.
 func Run(ctx context.Context, s *Session, o Options) (*Report, error) {
-	r := &runner{session: s, options: o, report: &Report{PhaseSeconds: map[string]float64{}}}
-	r.report.Progress = Progress{Epoch: 1}
+	r := &runner{session: s, options: o, report: &Report{}}
+	r.report.Progress = Progress{Epoch: 1, PhaseSeconds: map[string]float64{}}
 	if err := r.begin(); err != nil {
 		return r.report, err
 	}
@@ -146,20 +140,34 @@ func (r *runner) close() {
 }
 
 func (r *runner) begin() error {
-	if r.options.Resume && r.options.StatePath != "" {
-		p, found, err := loadState(r.options.StatePath, r.options.ID, r.session)
+	o := r.options
+	if o.StatePath != "" {
+		if err := checkRoom(o.StatePath, r.session); err != nil {
+			return err
+		}
+	}
+	if o.Resume && o.StatePath != "" {
+		warn := o.Warn
+		if warn == nil {
+			warn = func(string) {}
+		}
+		e := extent{o.Schedule.Epochs, o.Data.Train.N, o.Batch, len(r.session.Training.Losses)}
+		p, found, err := loadState(o.StatePath, o.ID, r.session, e, warn)
 		if err != nil {
 			return err
 		}
 		if found {
+			if p.PhaseSeconds == nil {
+				p.PhaseSeconds = map[string]float64{}
+			}
 			r.report.Progress = p
 			return nil
 		}
 	}
-	if err := r.session.Initialise(r.options.Seed); err != nil || r.options.InitPath == "" {
+	if err := r.session.Initialise(o.Seed); err != nil || o.InitPath == "" {
 		return err
 	}
-	return weights.LoadModel(r.options.InitPath, r.session.Training, r.session.Model())
+	return weights.LoadModel(o.InitPath, r.session.Training, r.session.Model())
 }
 
 func (r *runner) save() error {
@@ -368,15 +376,6 @@ func (r *runner) tick(t Tick) {
 		t.Epochs = r.options.Schedule.Epochs
 		r.options.On(t)
 	}
-}
-
-// RemoveState deletes the state file of a finished run; that there is none is
-// no error.
-func RemoveState(path string) error {
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("train: state: %w", err)
-	}
-	return nil
 }
 
 // Tail returns the size of the last batch of n samples if it is not full, else 0.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -196,19 +198,133 @@ func TestStepsDropOthers(t *testing.T) {
 	}
 }
 
-// TestStateOfAnotherRun wants a state file refused by a run that it does not
-// belong to, and a damaged one named.
+// TestDamagedState: a state that is damaged is set aside, and the run goes on from the one before it, or from the beginning if
+// there is none: each time to the same bits as without an interruption. The user reads which.
+func TestDamagedState(t *testing.T) {
+	flip := func(path string) error {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		content[len(content)-3] ^= 0x40
+		return os.WriteFile(path, content, 0o666)
+	}
+	whole := benchOf(t, "mobilenetv2", "bp", filepath.Join(t.TempDir(), "run.state.safetensors"), false)
+	saved := map[string][]byte{} // the states after epochs 1 and 2, by name
+	whole.options.On = func(k train.Tick) {
+		if k.Epoch == 3 && k.Step == 1 && k.Finished == nil {
+			for _, path := range []string{whole.options.StatePath, train.PreviousState(whole.options.StatePath)} {
+				content, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				saved[filepath.Base(path)] = content
+			}
+		}
+	}
+	if _, err := train.Run(context.Background(), whole.session, whole.options); err != nil {
+		t.Fatal(err)
+	}
+	want := whole.content(t)
+	for _, row := range []struct {
+		name   string
+		damage func(path string) error
+		words  []string
+		first  int // epoch that the resumed run begins with
+		aside  int // files that are set aside
+	}{
+		{"a bit of the newest", flip, []string{"is damaged: its checksum", "goes on from the state before it, in epoch 2"}, 2, 1},
+		{"an empty one", func(path string) error { return os.Truncate(path, 0) }, []string{"is damaged", "goes on from the state before it"}, 2, 1},
+		{"both", func(path string) error { return errors.Join(flip(path), flip(train.PreviousState(path))) },
+			[]string{"is damaged", "is damaged", "starts from the beginning"}, 1, 2},
+		{"the newest is missing, killed between two renames", os.Remove, nil, 2, 0},
+		{"no damage", func(string) error { return nil }, nil, 3, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			state := filepath.Join(t.TempDir(), "run.state.safetensors")
+			for file, content := range saved {
+				if err := os.WriteFile(filepath.Join(filepath.Dir(state), file), content, 0o666); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := row.damage(state); err != nil {
+				t.Fatal(err)
+			}
+			b := benchOf(t, "mobilenetv2", "bp", state, false)
+			var words []string
+			first := 0
+			b.options.Resume = true
+			b.options.Warn = func(sentence string) { words = append(words, sentence) }
+			b.options.On = func(k train.Tick) {
+				if first == 0 {
+					first = k.Epoch
+				}
+			}
+			report, err := train.Run(context.Background(), b.session, b.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if first != row.first || len(words) != len(row.words) {
+				t.Errorf("got epoch %d first and %q, want %d and %q", first, words, row.first, row.words)
+			}
+			for i := range min(len(words), len(row.words)) {
+				if !strings.Contains(words[i], row.words[i]) {
+					t.Errorf("got %q, want %q in it", words[i], row.words[i])
+				}
+			}
+			if aside, _ := filepath.Glob(filepath.Join(filepath.Dir(state), "*.damaged")); len(aside) != row.aside {
+				t.Errorf("got %v set aside, want %d", aside, row.aside)
+			}
+			got := b.content(t)
+			for name := range want {
+				if !slices.Equal(got[name], want[name]) {
+					t.Errorf("%s: got other values than without an interruption", name)
+				}
+			}
+			if len(report.Epochs) != 3 {
+				t.Errorf("got %d epochs, want 3", len(report.Epochs))
+			}
+		})
+	}
+}
+
+// TestStepTimesSurvive: a run whose steps were all made by earlier processes has their times.
+func TestStepTimesSurvive(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "run.state.safetensors")
+	b := benchOf(t, "mobilenetv2", "bp", state, false)
+	before, err := train.Run(context.Background(), b.session, b.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b = benchOf(t, "mobilenetv2", "bp", state, false)
+	b.options.Resume = true
+	b.options.On = func(k train.Tick) { t.Errorf("got step %d of epoch %d, want none", k.Step, k.Epoch) }
+	after, err := train.Run(context.Background(), b.session, b.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := before.Steps.Summary()
+	got, ok := after.Steps.Summary()
+	if !ok || want.N == 0 || got.N != want.N || math.Abs(got.Median-want.Median) > 1e-8 || after.StepSecondsSum != before.StepSecondsSum ||
+		len(after.PhaseSeconds) == 0 || !maps.Equal(after.PhaseSeconds, before.PhaseSeconds) || after.DataWaitSeconds != before.DataWaitSeconds {
+		t.Errorf("got %+v, %+v, want %+v, %+v", got, after.PhaseSeconds, want, before.PhaseSeconds)
+	}
+}
+
+// TestStateOfAnotherRun: it is set aside like a damaged one.
 func TestStateOfAnotherRun(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state.safetensors")
-	b := newBench(t, state, false)
-	ctx, cancel := context.WithCancel(context.Background())
-	b.options.On = func(train.Tick) { cancel() }
-	if _, err := train.Run(ctx, b.session, b.options); !errors.Is(err, context.Canceled) {
+	b := benchOf(t, "mobilenetv2", "bp", state, false)
+	b.options.Schedule.Epochs = 1
+	if _, err := train.Run(context.Background(), b.session, b.options); err != nil {
 		t.Fatal(err)
 	}
 	b.options.ID, b.options.Resume = "another", true
-	if _, err := train.Run(context.Background(), b.session, b.options); err == nil || !strings.Contains(err.Error(), `belongs to run "run"`) {
-		t.Errorf("got %v, want the owner named", err)
+	var words []string
+	b.options.Warn = func(sentence string) { words = append(words, sentence) }
+	report, err := train.Run(context.Background(), b.session, b.options)
+	if err != nil || len(report.Epochs) != 1 || len(words) != 2 || !strings.Contains(words[0], `belongs to the run "run"`) {
+		t.Errorf("got %+v, %q, %v, want a run from the beginning and a word on the state", report, words, err)
 	}
 }
 

@@ -2,10 +2,16 @@ package train
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"os"
+	"strings"
 
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/meter"
 	"github.com/localbench/localbench/suite/weights"
 )
 
@@ -16,9 +22,14 @@ type Progress struct {
 	Batch  int             `json:"batch"` // batches of it that are trained
 	Sums   Sums            `json:"sums"`  // of those batches
 	Epochs []results.Epoch `json:"epochs"`
-	// Seconds spent so far, of earlier processes too.
-	TrainSeconds float64 `json:"train_seconds"`
-	EvalSeconds  float64 `json:"eval_seconds"`
+	// Times of the run so far, of earlier processes too.
+	TrainSeconds    float64            `json:"train_seconds"`
+	EvalSeconds     float64            `json:"eval_seconds"`
+	Steps           meter.Steps        `json:"steps"`             // the timed ones
+	CPU             meter.Steps        `json:"cpu"`               // processor time of the timed steps
+	PhaseSeconds    map[string]float64 `json:"phase_seconds"`     // sum over the timed steps
+	DataWaitSeconds float64            `json:"data_wait_seconds"` // of the timed steps
+	StepSecondsSum  float64            `json:"step_seconds_sum"`
 }
 
 // Sums add up an epoch batch by batch, weighted by samples.
@@ -66,29 +77,155 @@ const (
 	specKey  = "localbench_run"
 )
 
-// saveState writes the session and the progress to path, atomically.
+// PreviousState is the file of the state before the one at path: it is kept until a run is done, in case the newer one is
+// damaged on the disk.
+func PreviousState(path string) string {
+	return strings.TrimSuffix(path, ".safetensors") + ".previous.safetensors"
+}
+
+// DamagedState is where a state that cannot be used is moved to.
+func DamagedState(path string) string { return path + ".damaged" }
+
+// saveState writes the session and the progress to path, atomically. What is there becomes the previous state; where the disk has
+// no room for three, the previous one goes first.
 func saveState(path, id string, s *Session, p Progress) error {
 	text, err := json.Marshal(p)
 	if err != nil {
-		return fmt.Errorf("train: state: %w", err)
+		return fmt.Errorf("state: %w", err)
 	}
-	return weights.Save(path, s.Training, s.Persistent(), map[string]string{stateKey: string(text), specKey: id})
+	metadata := map[string]string{stateKey: string(text), specKey: id}
+	save := func() error {
+		return weights.SaveChecked(path, PreviousState(path), s.Training, s.Persistent(), metadata)
+	}
+	if err = save(); err != nil && os.Remove(PreviousState(path)) == nil {
+		err = save()
+	}
+	if err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	return nil
 }
 
-// loadState fills the session from path. Found is false if there is no file.
-func loadState(path, id string, s *Session) (p Progress, found bool, err error) {
-	if _, err := os.Stat(path); os.IsNotExist(err) {
-		return p, false, nil
+// checkRoom says whether a state can be saved beside an older one, before anything is trained.
+func checkRoom(path string, s *Session) error {
+	bytes := int64(1 << 20) // header and progress
+	for _, v := range s.Persistent() {
+		bytes += v.Bytes()
 	}
-	meta, err := weights.Load(path, s.Training, s.Persistent())
+	if _, err := os.Stat(path); os.IsNotExist(err) {
+		bytes *= 2
+	}
+	if err := atomicfile.CheckRoom(path, bytes); err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	return nil
+}
+
+// loadState fills the session from the newest sound state at path or before it. Found is false if there is none. Damaged ones are
+// set aside, with a sentence to warn. Extent is what the progress is checked against.
+func loadState(path, id string, s *Session, e extent, warn func(string)) (p Progress, found bool, err error) {
+	damaged := false
+	for _, name := range []string{path, PreviousState(path)} {
+		p, err := readState(name, id, s, e)
+		var fault *weights.DamagedError
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.As(err, &fault):
+			damaged = true
+			if err := os.Rename(name, DamagedState(name)); err != nil {
+				return Progress{}, false, fmt.Errorf("state: %w, and it cannot be set aside: %w", fault, err)
+			}
+			warn(fmt.Sprintf("the state %v; it is kept as %s", fault, DamagedState(name)))
+		case err != nil:
+			return Progress{}, false, fmt.Errorf("state: %w", err)
+		default:
+			if damaged {
+				warn(fmt.Sprintf("the run goes on from the state before it, in epoch %d", p.Epoch))
+			}
+			return p, true, nil
+		}
+	}
+	if damaged {
+		warn("there is no other state: the run starts from the beginning")
+	}
+	return Progress{}, false, nil
+}
+
+// readState fills the session from one file. What is wrong with the file is a *weights.DamagedError.
+func readState(path, id string, s *Session, e extent) (p Progress, err error) {
+	meta, err := weights.LoadChecked(path, s.Training, s.Persistent())
 	if err != nil {
-		return p, false, err
+		return p, err
 	}
 	if meta[specKey] != id {
-		return p, false, fmt.Errorf("train: state %s: belongs to run %q, want %q", path, meta[specKey], id)
+		return p, &weights.DamagedError{Path: path, Err: fmt.Errorf("it belongs to the run %q", meta[specKey])}
 	}
 	if err := json.Unmarshal([]byte(meta[stateKey]), &p); err != nil {
-		return p, false, fmt.Errorf("train: state %s: progress: %w", path, err)
+		return p, &weights.DamagedError{Path: path, Err: fmt.Errorf("progress: %w", err)}
 	}
-	return p, true, nil
+	if err := e.check(p); err != nil {
+		return p, &weights.DamagedError{Path: path, Err: fmt.Errorf("progress: %w", err)}
+	}
+	return p, nil
+}
+
+// extent is how much there is to train: what a progress cannot exceed.
+type extent struct {
+	epochs, samples, batch int
+	losses                 int // loss terms of the training program
+}
+
+// check says what in a progress is not possible.
+func (e extent) check(p Progress) error {
+	batches := (e.samples + e.batch - 1) / e.batch
+	switch {
+	case p.Epoch < 1 || p.Epoch > e.epochs+1:
+		return fmt.Errorf("epoch %d of %d", p.Epoch, e.epochs)
+	case len(p.Epochs) != p.Epoch-1:
+		return fmt.Errorf("it is in epoch %d and has results of %d", p.Epoch, len(p.Epochs))
+	case p.Batch < 0 || p.Batch > batches || p.Epoch > e.epochs && p.Batch > 0:
+		return fmt.Errorf("batch %d of %d in epoch %d of %d", p.Batch, batches, p.Epoch, e.epochs)
+	case p.Sums.Samples != min(p.Batch*e.batch, e.samples):
+		return fmt.Errorf("%d samples in %d batches of %d", p.Sums.Samples, p.Batch, e.batch)
+	}
+	losses := 0
+	if p.Batch > 0 {
+		losses = e.losses
+	}
+	if len(p.Sums.Losses) != losses || len(p.Sums.Correct) != losses {
+		return fmt.Errorf("%d losses and %d counts, which must be %d", len(p.Sums.Losses), len(p.Sums.Correct), losses)
+	}
+	for i, done := range p.Epochs {
+		if done.Epoch != int64(i+1) {
+			return fmt.Errorf("result %d is of epoch %d", i+1, done.Epoch)
+		}
+		if done.TrainLoss == nil || done.TestTop1 == nil {
+			return fmt.Errorf("the result of epoch %d has no training loss or no test accuracy", i+1)
+		}
+	}
+	numbers := append([]float64{p.TrainSeconds, p.EvalSeconds, p.DataWaitSeconds, p.StepSecondsSum}, p.Sums.Correct...)
+	for _, seconds := range p.PhaseSeconds {
+		numbers = append(numbers, seconds)
+	}
+	for _, x := range numbers {
+		if x < 0 || math.IsNaN(x) || math.IsInf(x, 0) {
+			return fmt.Errorf("a time or count of %g", x)
+		}
+	}
+	for _, x := range p.Sums.Losses {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return fmt.Errorf("a loss of %g", x)
+		}
+	}
+	return nil
+}
+
+// RemoveState deletes the states of a finished run, if there are any.
+func RemoveState(path string) error {
+	for _, name := range []string{path, PreviousState(path)} {
+		if err := os.Remove(name); err != nil && !os.IsNotExist(err) {
+			return fmt.Errorf("state: %w", err)
+		}
+	}
+	return nil
 }

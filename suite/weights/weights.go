@@ -13,7 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/files"
 	"github.com/nlpodyssey/safetensors"
@@ -26,28 +26,26 @@ type Store interface {
 	WriteAt(v *graph.Value, first int64, src any) error
 }
 
-// Save writes values and the metadata to path: beside it, synced, renamed.
+// Save writes values and the metadata to path: beside it, synced, renamed. Errors are an *atomicfile.Error.
 func Save(path string, s Store, values []*graph.Value, metadata map[string]string) error {
-	file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
+	err := atomicfile.Write(path, 0o644, func(w io.Writer) error { return Write(w, s, values, metadata) })
 	if err != nil {
 		return fmt.Errorf("weights: %w", err)
 	}
-	defer file.Cleanup()
-	out := &output{store: s, file: file}
+	return nil
+}
+
+// Write writes values and the metadata as a safetensors file.
+func Write(w io.Writer, s Store, values []*graph.Value, metadata map[string]string) error {
+	out := &output{store: s, file: w}
 	views := map[string]view{}
 	for _, v := range values {
 		views[v.Name] = view{v, out}
 	}
-	if err := safetensors.SerializeToWriter(views, metadata, io.Writer(file)); err != nil {
-		return fmt.Errorf("weights: %s: %w", path, err)
+	if err := safetensors.SerializeToWriter(views, metadata, w); err != nil {
+		return err
 	}
-	if out.err != nil {
-		return fmt.Errorf("weights: %s: %w", path, out.err)
-	}
-	if err := file.CloseAtomicallyReplace(); err != nil {
-		return fmt.Errorf("weights: %w", err)
-	}
-	return nil
+	return out.err
 }
 
 // Load reads into values what Save wrote and returns the metadata. The file must
