@@ -73,6 +73,7 @@ type Step struct {
 	images     *graph.Value          // as the network sees them
 	recomputed map[*graph.Value]bool // activations that the backward pass makes again
 	kept       map[*graph.Value]bool // results of segments
+	segments   [][]*graph.Op         // what the backward pass of an eager step recomputes as a whole
 }
 
 // ModuleLoss is one loss term of one local module.
@@ -190,6 +191,7 @@ func (s *Step) forward(b *graph.Builder, m int, stage model.Stage, x **graph.Val
 			from := len(b.Ops())
 			b.In(u.Name, func() { *x = u.Forward(b, *x) })
 			s.markRecomputed(b.Ops()[from:], stage, i, *x)
+			s.markSegment(b.Ops()[from:], stage, i)
 		}
 	})
 	if stage.Losses == nil {
@@ -269,6 +271,18 @@ func (s *Step) markRecomputed(ops []*graph.Op, stage model.Stage, i int, result 
 	}
 }
 
+// markSegment adds the ops of unit i of a stage to its segment; the last segment is not recomputed.
+func (s *Step) markSegment(ops []*graph.Op, stage model.Stage, i int) {
+	if stage.Segment == 0 || i/stage.Segment == (len(stage.Units)-1)/stage.Segment {
+		return
+	}
+	if i%stage.Segment == 0 {
+		s.segments = append(s.segments, nil)
+	}
+	last := len(s.segments) - 1
+	s.segments[last] = append(s.segments[last], ops...)
+}
+
 // finish runs the passes over the whole program and verifies it.
 func (s *Step) finish(b *graph.Builder, o StepOptions) (*Step, error) {
 	g, err := b.Graph()
@@ -281,7 +295,7 @@ func (s *Step) finish(b *graph.Builder, o StepOptions) (*Step, error) {
 		g.Outputs = append(g.Outputs, g.Inputs...)
 	}
 	if o.Eager {
-		passes.Recompute(g, func(v *graph.Value) bool { return s.recomputed[v] })
+		passes.RecomputeSegments(g, s.segments)
 		passes.DropUnused(g)
 		return s, g.Verify()
 	}

@@ -15,6 +15,7 @@ type Builder struct {
 	path     []string
 	module   int
 	phase    Phase
+	forward  *Op // in At
 	training bool
 	drops    bool
 	names    map[string]int
@@ -80,13 +81,13 @@ func (b *Builder) InModule(m int, p Phase, f func()) {
 // At writes what f writes with the scope, the module and the given phase of op:
 // how backward ops come to stand where their forward op stands.
 func (b *Builder) At(op *Op, p Phase, f func()) {
-	path := b.path
-	b.path = nil
+	path, forward := b.path, b.forward
+	b.path, b.forward = nil, op
 	if _, inner, ok := strings.Cut(op.Scope, "/"); ok {
 		b.path = strings.Split(inner, "/")
 	}
 	b.InModule(op.Module, p, f)
-	b.path = path
+	b.path, b.forward = path, forward
 }
 
 // Scope returns the current scope: "module3/layer2.1/bn1".
@@ -216,6 +217,9 @@ func (b *Builder) add(k Kind, a Attributes, operands ...*Value) []*Value {
 		return failed
 	}
 	op := &Op{Kind: k, Operands: operands, Attr: a, Scope: b.Scope(), Module: b.module, Phase: b.phase}
+	if b.phase == PhaseBackward {
+		op.Forward = b.forward
+	}
 	types, err := op.infer()
 	if err != nil {
 		b.Fail(err)

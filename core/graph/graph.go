@@ -178,6 +178,9 @@ type Op struct {
 	Scope    string // "module3/layer2.1/bn1"
 	Module   int    // the local module it works for
 	Phase    Phase
+	// Forward is, of an op that autodiff wrote, the op that it differentiates; nil for others. All such ops of one
+	// forward op, but the sums of gradients among them, are what an eager framework runs as one node.
+	Forward *Op
 	// Lane is the chain of ops that this one belongs to: those of one lane run one after
 	// the other, in the order of the program, those of different lanes side by side but
 	// for what Waits says. A program has one lane, 0, unless passes.Overlap gives it more.

@@ -280,6 +280,57 @@ func Recompute(g *graph.Graph, drop func(*graph.Value) bool) {
 	g.Ops = out
 }
 
+// RecomputeSegments makes the backward pass compute again whole segments of the forward pass, as checkpointing in
+// eager frameworks does: just before the first op of the backward pass of a segment stand copies of all its ops. The
+// backward pass of the segment reads the copies' results; its operands from outside stay. Copies do not update running
+// statistics. A segment is a list of ops of the forward pass; an op is in at most one.
+func RecomputeSegments(g *graph.Graph, segments [][]*graph.Op) {
+	segmentOf := map[*graph.Op]int{} // counted from 1
+	for i, ops := range segments {
+		for _, op := range ops {
+			segmentOf[op] = i + 1
+		}
+	}
+	copies := make([]map[*graph.Value]*graph.Value, len(segments)+1) // by segment; nil before it is recomputed
+	copied := map[*graph.Op]*graph.Op{}
+	var out []*graph.Op
+	replace := func(s int, operands []*graph.Value) {
+		for i, v := range operands {
+			if second := copies[s][v]; second != nil {
+				operands[i] = second
+			}
+		}
+	}
+	for _, op := range g.Ops {
+		if s := segmentOf[op.Forward]; s > 0 {
+			if copies[s] == nil {
+				copies[s] = map[*graph.Value]*graph.Value{}
+				for _, first := range segments[s-1] {
+					second := *first
+					second.Phase, second.Operands, second.Results = op.Phase, slices.Clone(first.Operands), nil
+					replace(s, second.Operands)
+					if second.Kind == graph.KindNormStats {
+						second.Operands[1], second.Operands[2] = nil, nil
+					}
+					for _, r := range first.Results {
+						v := *r
+						v.Name, v.ID = r.Name+" again", len(g.Values)
+						g.Values = append(g.Values, &v)
+						second.Results = append(second.Results, &v)
+						copies[s][r] = &v
+					}
+					copied[first] = &second
+					out = append(out, &second)
+				}
+			}
+			replace(s, op.Operands)
+			op.Forward = copied[op.Forward]
+		}
+		out = append(out, op)
+	}
+	g.Ops = out
+}
+
 // NormResults lists the results of normalisations that Recompute may drop: all
 // but every chain-th along a line of residual blocks, each of which is made from
 // the one before. So no more than that many are made again for the sake of one. What
