@@ -108,6 +108,9 @@ func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
 	if o.Dropout {
 		b.EnableDropout()
 	}
+	if o.Eager {
+		b.KeepIdentities()
+	}
 	s, x := begin(b, o)
 	s.LearningRate = b.Input("learning_rate", graph.Shape{1}, graph.TypeF32)
 	var deferred []func()

@@ -230,9 +230,10 @@ func infoProDecodeLarge(b *graph.Builder, x, images *graph.Value) *graph.Value {
 	return b.BinaryCrossEntropy(model.ConvWithBias(b, "dec4", x, images.Shape[3], 3, 1), images)
 }
 
-// enlarge up-samples x to a height and width, if it is smaller.
+// enlarge up-samples x to a height and width, if it is smaller. The published programs also do where it has that size.
 func enlarge(b *graph.Builder, x *graph.Value, height, width int64) *graph.Value {
-	if x.Shape[1] >= height && x.Shape[2] >= width {
+	same := x.Shape[1] == height && x.Shape[2] == width
+	if x.Shape[1] >= height && x.Shape[2] >= width && !(same && b.KeepsIdentities()) {
 		return x
 	}
 	return b.Upsample(x, height, width)

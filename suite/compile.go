@@ -155,19 +155,44 @@ func checkBudget(spec results.Spec, s *train.Session) error {
 	return nil
 }
 
-// predictEager fills in what an eager framework would report for the step; nothing in
-// bf16, for which there is no model of the framework's own casts.
-func (b *built) predictEager(spec results.Spec, m *results.Memory) error {
+// PredictEager is what an eager framework would report for the training step of a spec, in a program as the spec's
+// option eager describes it. It needs no device. The zero Prediction, and false, is the answer in bf16, for which there is
+// no model of the framework's own casts.
+func PredictEager(spec results.Spec) (p eager.Prediction, ok bool, err error) {
+	b, err := stagesOf(spec)
+	if err != nil {
+		return p, false, err
+	}
+	return b.eagerPrediction(spec)
+}
+
+func (b *built) eagerPrediction(spec results.Spec) (p eager.Prediction, ok bool, err error) {
 	if spec.Precision == PrecisionBF16 {
-		return nil
+		return p, false, nil
+	}
+	variant, err := eager.ParseOptions(spec.Options[optionEager])
+	if err != nil {
+		return p, false, fmt.Errorf("--eager: %w", err)
 	}
 	o := b.stepOptions(spec)
-	o.Eager = true
+	o.Eager, o.Augment = true, core.Augmentation{} // the loader changes the images
 	step, err := core.TrainingStep(b.stages, o)
 	if err != nil {
-		return fmt.Errorf("eager: %w", err)
+		return p, false, fmt.Errorf("eager: %w", err)
 	}
-	p := eager.Predict(step.Graph)
+	return eager.Predict(step.Graph, variant), true, nil
+}
+
+// LibraryBytes is what an eager framework gives cuBLAS on a GPU of that name, and counts in max_memory_allocated; the
+// figures of PredictEager are without it. It is not known, and not ok, for a GPU that the model does not know.
+func LibraryBytes(gpu string) (bytes int64, ok bool) { return eager.BLASWorkspace(gpu) }
+
+// predictEager fills in what an eager framework would report for the step.
+func (b *built) predictEager(spec results.Spec, m *results.Memory) error {
+	p, ok, err := b.eagerPrediction(spec)
+	if err != nil || !ok {
+		return err
+	}
 	m.EagerRequestedBytes, m.EagerAllocatedBytes, m.EagerReservedBytes, m.EagerSearchedBytes = &p.RequestedBytes, &p.AllocatedBytes, &p.ReservedBytes, &p.SearchedBytes
 	return nil
 }

@@ -5,6 +5,7 @@ package suite
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/eager"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/methods"
@@ -50,6 +52,7 @@ type Request struct {
 	Budget                      int64   // bytes that the arena of a training step may have: activations are made again until it fits; 0: as it comes
 	Overlap                     int     // local modules in flight; 0 or 1: one after the other
 	WorkspaceLimit              int64   // bytes of scratch memory a kernel may need; 0: any
+	Eager                       string  // how the program trains that the eager model predicts, as eager.ParseOptions reads it; empty: as PyTorch does by default
 	Deterministic               bool    // cuda: only kernels that give the same bits every time
 	Init                        string  // file of starting weights; empty: from the seed
 	Quirks                      string  // of the published programs; empty: none
@@ -177,6 +180,12 @@ func (r Request) check() error {
 	}
 	if r.Budget > 0 && r.Overlap > 1 {
 		return fmt.Errorf("budget: got one with %d modules in flight, want one module after the other: what is alive at a time then depends on the order", r.Overlap)
+	}
+	if _, err := eager.ParseOptions(r.Eager); err != nil {
+		return fmt.Errorf("--eager: %w", err)
+	}
+	if r.Eager != "" && r.Precision == PrecisionBF16 {
+		return errors.New("--eager and --precision bf16 can't be combined: the eager model predicts f32 and tf32 only")
 	}
 	if r.Deterministic && r.Backend != backendCUDA {
 		return fmt.Errorf("deterministic: backend %s always is, the flag is for backend cuda", r.Backend)
@@ -402,6 +411,16 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 	if r.WorkspaceLimit > 0 {
 		spec.Options[optionWorkspaceLimit] = fmt.Sprint(r.WorkspaceLimit)
 	}
+	variant, err := eager.ParseOptions(r.Eager)
+	if err != nil {
+		return fmt.Errorf("--eager: %w", err)
+	}
+	if !m.Reads(methods.OptionSegment) {
+		variant.Reentrant = false
+	}
+	if text := variant.String(); text != "" {
+		spec.Options[optionEager] = text
+	}
 	if r.Deterministic {
 		spec.Options[optionDeterministic] = "yes"
 	}
@@ -461,6 +480,8 @@ const (
 	optionBudget       = "budget" // bytes
 	optionUpdate       = "update"
 	optionOverlap      = "overlap"
+	// of the eager model, without what PyTorch does by default
+	optionEager = "eager"
 	// only where it is asked for
 	optionDeterministic = "deterministic"
 	// bytes

@@ -38,7 +38,7 @@ func planCommand(env Env) *cobra.Command {
 	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena is at most this large: 512MiB, 8GiB", one(&f.budget, size))
 	define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave for other things", one(&f.reserve, size))
 	define(c.Flags(), "target", "device", "", "find the largest batch that fits the free memory of cpu, or of cuda:0, or the whole memory of the gpu that --gpu names", word(&f.target))
-	define(c.Flags(), "gpu", "name", "", "plan with backend cuda for a GPU that is not here, by its name or a part of it, such as h100; --backend cuda without it plans for the GPU that is here, or else for the plan book's first", word(&f.gpu))
+	define(c.Flags(), "gpu", "name", "", "plan with backend cuda for a GPU that is not here, by its name or a part of it, such as h100, or with --policy eager predict the workspaces that cuBLAS has there; --backend cuda without it plans for the GPU that is here, or else for the plan book's first", word(&f.gpu))
 	define(c.Flags(), "policy", "name", policyPlanned, "planned: our arena; eager: what an eager framework with a caching allocator would report", word(&f.policy))
 	addSamples(c, &s.request)
 	c.Flags().BoolVar(&f.job.EvalHeads, "eval-heads", false, "plan for a run that tests every module's own classifier")
@@ -70,15 +70,21 @@ func planCommand(env Env) *cobra.Command {
 		if budget > 0 { // a batch of a configuration is one of the runs that it also describes
 			request.Batches = []int64{1}
 		}
-		if f.gpu != "" && (request.Backend == "" || request.Backend == "auto") {
-			request.Backend = "cuda"
+		planner := f.gpu // the GPU that our own step is planned for
+		if request.Backend == "" || request.Backend == "auto" {
+			switch {
+			case f.policy == policyEager: // which needs no CUDA library
+				planner = ""
+			case f.gpu != "":
+				request.Backend = "cuda"
+			}
 		}
 		specs, err := request.Expand()
 		if err != nil {
 			return usage(err)
 		}
 		var files []string
-		tables, err := onDevice(specs, f.gpu, func(d engine.Device, gpu string) ([]table.Table, error) {
+		tables, err := onDevice(specs, planner, func(d engine.Device, gpu string) ([]table.Table, error) {
 			if budget > 0 {
 				return fitTable(d, specs, budget)
 			}
@@ -209,7 +215,7 @@ func planTables(d engine.Device, gpu string, specs []results.Spec, f planFlags) 
 		all[i].Compiled = c
 	}
 	if f.policy == policyEager {
-		return []table.Table{eagerTable(all)}, all, nil
+		return []table.Table{eagerTable(all, f.gpu)}, all, nil
 	}
 	tables := []table.Table{sizesTable(all), categoryTable(all, f.forPeople)}
 	if t, err := overlapTable(d, all); err != nil {
@@ -370,15 +376,34 @@ func fitNote(has int64, all []profiled) string {
 	return "Does not fit into " + memory + ": " + strings.Join(large, "; ") + "."
 }
 
-// eagerTable is what an eager framework would report.
-func eagerTable(all []profiled) table.Table {
+// eagerTable is what an eager framework would report, on a GPU of that name if there is one.
+func eagerTable(all []profiled, gpu string) table.Table {
 	t := table.Table{ID: "eager", Title: "The same step in an eager framework, predicted", Columns: append(specColumns(),
 		numberColumn("eager_requested_bytes", "tensors alive"), numberColumn("eager_allocated_bytes", "max_memory_allocated"),
 		numberColumn("eager_reserved_bytes", "max_memory_reserved"), numberColumn("eager_searched_bytes", "allocated, with search"), numberColumn("planned_peak_bytes", "our planned peak")),
-		Notes: []string{"Workspaces of convolutions are in the last but one figure only: an estimate of the first step of a program that tries all algorithms."}}
+		Notes: []string{"Without memory of libraries. Workspaces of convolutions are in \"allocated, with search\" only: an estimate of the first step of a program that tries all algorithms."}}
+	library, known := suite.LibraryBytes(gpu)
+	switch {
+	case known:
+		t.Columns = append(t.Columns, numberColumn("eager_library_bytes", "cuBLAS workspaces"))
+		t.Notes = append(t.Notes, "cuBLAS workspaces, on "+gpu+", are in none of the other figures: a program there reports them on top of max_memory_allocated.")
+	case gpu != "":
+		t.Notes = append(t.Notes, "How much workspace cuBLAS gets on "+gpu+" is not known.")
+	default:
+		t.Notes = append(t.Notes, "On a GPU the workspaces of cuBLAS come on top of max_memory_allocated: --gpu h100 shows them.")
+	}
+	variants := map[string]bool{}
+	for _, c := range all {
+		if variant := c.Spec.Options["eager"]; variant != "" && !variants[variant] {
+			variants[variant] = true
+			t.Notes = append(t.Notes, "The program of "+c.Spec.Method+" differs from PyTorch's defaults: "+variant+".")
+		}
+	}
+	related := false
 	for _, c := range all {
 		m, bp := c.Memory, baselineOf(all, c.Spec)
-		if bp.EagerAllocatedBytes != nil && len(t.Notes) == 1 {
+		if bp.EagerAllocatedBytes != nil && !related {
+			related = true
 			t.Notes = append(t.Notes, relatedNote)
 		}
 		if c.Spec.Precision == suite.PrecisionBF16 {
@@ -387,6 +412,10 @@ func eagerTable(all []profiled) table.Table {
 		t.Rows = append(t.Rows, append(specCells(c.Spec), over(bytesCell(m.EagerRequestedBytes), bp.EagerRequestedBytes),
 			over(bytesCell(m.EagerAllocatedBytes), bp.EagerAllocatedBytes), over(bytesCell(m.EagerReservedBytes), bp.EagerReservedBytes),
 			over(bytesCell(m.EagerSearchedBytes), bp.EagerSearchedBytes), bytesCell(m.PlannedPeakBytes)))
+		if known {
+			last := len(t.Rows) - 1
+			t.Rows[last] = append(t.Rows[last], bytesCell(&library))
+		}
 	}
 	return t
 }

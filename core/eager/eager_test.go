@@ -1,10 +1,13 @@
 package eager_test
 
 import (
+	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/localbench/localbench/core"
@@ -15,67 +18,129 @@ import (
 	"github.com/localbench/localbench/suite/networks"
 )
 
-func predict(t *testing.T, network, method string, batch int64) eager.Prediction {
-	t.Helper()
-	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := methods.Find(method)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stages, err := m.Stages(n, methods.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := core.TrainingStep(stages, core.StepOptions{Batch: batch, Image: n.Input, Deviation: [4]float64{1, 1, 1}, Eager: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return eager.Predict(s.Graph)
+// row is one training program whose peaks were measured.
+type row struct {
+	Method, Network string
+	Side, Batch     int64
+	Options         string // of eager.ParseOptions
+	AtMost          bool   // the measured figure is known to be up to one activation too high
+	// The measured peaks in bytes: of tensors, of blocks and of segments.
+	Requested, Allocated, Reserved int64
 }
 
-// TestLiveBytes holds the model against the live tensor bytes of real steps in
-// PyTorch, which testdata/make_peaks.py measured.
-func TestLiveBytes(t *testing.T) {
+func (r row) String() string {
+	return fmt.Sprintf("%s %s %d pixels batch %d %s", r.Method, r.Network, r.Side, r.Batch, r.Options)
+}
+
+// predict is what the model says of a row.
+func predict(t *testing.T, r row) eager.Prediction {
+	t.Helper()
+	o, err := eager.ParseOptions(r.Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	classes := int64(10)
+	if r.Side >= 128 {
+		classes = 1000
+	}
+	n, err := networks.New(r.Network, graph.Shape{r.Side, r.Side, 3}, classes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := methods.Find(r.Method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stages, err := m.Stages(n, methods.Options{AuxDepth: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := core.TrainingStep(stages, core.StepOptions{
+		Batch: r.Batch, Image: n.Input, Deviation: [4]float64{1, 1, 1}, Dropout: true, Eager: true,
+		SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return eager.Predict(s.Graph, o)
+}
+
+// measured reads the peaks that testdata/make_peaks.py measured.
+func measured(t *testing.T) []row {
+	t.Helper()
 	text, err := os.ReadFile("testdata/peaks.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var golden struct {
-		Network string
-		Batch   int64
-		Methods map[string]struct{ Peak int64 }
-	}
+	var golden struct{ Rows []row }
 	if err := json.Unmarshal(text, &golden); err != nil {
 		t.Fatal(err)
 	}
-	for _, must := range []string{"bp", "dgl", "infopro", "auglocal"} {
-		if golden.Methods[must].Peak == 0 {
-			t.Errorf("%s: nothing was measured", must)
-		}
+	return golden.Rows
+}
+
+// independent reads testdata/independent.csv: peaks that a second program measured, written independently of
+// make_peaks.py, of the same kind of steps; max_memory_allocated in MiB to one decimal. Rows noted "fresh" are of a step that
+// has momentum from the start. In the row noted "sum" gradients that meet are summed out of place, which CUDA does not.
+func independent(t *testing.T) (rows []row) {
+	t.Helper()
+	f, err := os.Open("testdata/independent.csv")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for method, want := range golden.Methods {
-		got := predict(t, golden.Network, method, golden.Batch)
-		off := float64(got.RequestedBytes)/float64(want.Peak) - 1
-		t.Logf("%s: %d bytes predicted, %d measured: %+.2f %%", method, got.RequestedBytes, want.Peak, 100*off)
-		if math.Abs(off) > 0.03 {
-			t.Errorf("%s: got %d bytes, PyTorch had %d: %+.1f %%, want within 3 %%", method, got.RequestedBytes, want.Peak, 100*off)
+	defer f.Close()
+	lines, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range lines[1:] {
+		r := row{Method: l[0], Network: l[1], Options: l[4], AtMost: l[6] == "sum"}
+		r.Side, _ = strconv.ParseInt(l[2], 10, 64)
+		r.Batch, _ = strconv.ParseInt(l[3], 10, 64)
+		mib, err := strconv.ParseFloat(l[5], 64)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if got.AllocatedBytes < got.RequestedBytes || got.ReservedBytes < got.AllocatedBytes {
-			t.Errorf("%s: %+v, want requested, allocated and reserved in that order", method, got)
+		r.Allocated = int64(mib * (1 << 20))
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// TestMeasuredPeaks compares the model with max_memory_allocated of real training programs, as PyTorch's own autograd and
+// optimizer allocate on device meta and a replay of the caching allocator counts it, without workspaces of libraries.
+func TestMeasuredPeaks(t *testing.T) {
+	rows := append(measured(t), independent(t)...)
+	if len(rows) < 170 {
+		t.Errorf("%d rows, want all of both files", len(rows))
+	}
+	percent := func(got, want int64) float64 { return 100 * (float64(got)/float64(want) - 1) }
+	for _, r := range rows {
+		p := predict(t, r)
+		off := percent(p.AllocatedBytes, r.Allocated)
+		if r.Requested > 0 {
+			t.Logf("%s: requested %+.2f %%, allocated %+.2f %%, reserved %+.2f %%", r,
+				percent(p.RequestedBytes, r.Requested), off, percent(p.ReservedBytes, r.Reserved))
+		} else {
+			t.Logf("%s: allocated %+.2f %%", r, off)
+		}
+		// A block that lands elsewhere may cost a segment of the size of a map.
+		if reserved := percent(p.ReservedBytes, r.Reserved); r.Reserved > 0 && math.Abs(reserved) > 7 {
+			t.Errorf("%s: got %d bytes reserved, PyTorch had %d: %+.1f %%, want within 7 %%", r, p.ReservedBytes, r.Reserved, reserved)
+		}
+		if off > 2 || off < -2 && !r.AtMost {
+			t.Errorf("%s: got %d bytes, PyTorch had %d: %+.1f %%, want within 2 %%", r, p.AllocatedBytes, r.Allocated, off)
 		}
 	}
 }
 
 // TestDropoutMasks counts by hand a linear layer of 1000 features, dropout, and a linear layer of 10
-// classes, for 8 samples of one number. The peak is in the backward pass of the second: weights and
-// momentum (88,000 bytes), images, normalised too (64), labels (64), rate (4), the result of the dropout
-// (32,000) and its gradient (32,000), the gradients of the logits (320) and of the weight (40,000); and
+// classes, for 8 samples of one number. The peak is in the backward pass of the second: weights and momentum (88,000
+// bytes), images (32), labels (64), the result of the dropout (32,000) and its gradient (32,000), the gradients of the
+// logits (320) and of the weight (40,000); and
 // the mask. The operand of the dropout is dead.
 func TestDropoutMasks(t *testing.T) {
-	const rest = 88000 + 64 + 64 + 4 + 32000 + 32000 + 320 + 40000
+	const rest = 88000 + 32 + 64 + 32000 + 32000 + 320 + 40000
 	for _, c := range []struct {
 		name  string
 		drops func(*graph.Builder, string, *graph.Value, float64) *graph.Value
@@ -93,11 +158,12 @@ func TestDropoutMasks(t *testing.T) {
 			Losses: func(b *graph.Builder, x *graph.Value, batch model.Batch) []model.Term {
 				return []model.Term{model.CrossEntropy(b, model.LinearWithoutBias(b, "last", c.drops(b, "drop", x, c.rate), 10), batch)}
 			}}},
-			core.StepOptions{Batch: 8, Image: graph.Shape{1, 1, 1}, Deviation: [4]float64{1}, Eager: true, Dropout: true})
+			core.StepOptions{Batch: 8, Image: graph.Shape{1, 1, 1}, Deviation: [4]float64{1}, Eager: true, Dropout: true,
+				SGD: graph.SGDOptions{Momentum: 0.9}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := eager.Predict(s.Graph).RequestedBytes; got != c.want {
+		if got := eager.Predict(s.Graph, eager.Options{}).RequestedBytes; got != c.want {
 			t.Errorf("%s: got %d bytes, want %d", c.name, got, c.want)
 		}
 	}
@@ -163,7 +229,7 @@ func TestAllocatorKeepsAccount(t *testing.T) {
 // ResNet-110, CIFAR-10, batch 1024, from real GPUs: 9.40 GB (InfoPro, ICLR 2021) and
 // 9.26 GB (HPFF, ECCV 2024). Their programs search for algorithms.
 func TestPublishedPeaks(t *testing.T) {
-	p := predict(t, "resnet110", "bp", 1024)
+	p := predict(t, row{Method: "bp", Network: "resnet110", Side: 32, Batch: 1024})
 	for _, published := range []float64{9.40e9, 9.26e9} {
 		off := float64(p.SearchedBytes)/published - 1
 		t.Logf("%.2f GB published, %d bytes predicted: %+.1f %%; without the search %d: %+.1f %%", published/1e9, p.SearchedBytes, 100*off,

@@ -18,6 +18,7 @@ type Builder struct {
 	forward  *Op // in At
 	training bool
 	drops    bool
+	keeps    bool // see KeepIdentities
 	names    map[string]int
 	salts    map[uint32]string // of dropout ops, with their scopes
 }
@@ -31,6 +32,13 @@ func NewBuilder(training bool) *Builder {
 
 // Training reports whether the program being written is a training step.
 func (b *Builder) Training() bool { return b.training }
+
+// KeepIdentities has units and heads write ops that change nothing, such as an interpolation to the size that a map has
+// already: eager frameworks run them, and keep their results.
+func (b *Builder) KeepIdentities() { b.keeps = true }
+
+// KeepsIdentities reports whether KeepIdentities was called.
+func (b *Builder) KeepsIdentities() bool { return b.keeps }
 
 // Graph returns the finished graph, or the first error of the building.
 func (b *Builder) Graph() (*Graph, error) {

@@ -85,7 +85,7 @@ func vggBlock(name string, like model.Unit, _ int64) model.Unit {
 func vggHead(classes int64) func(*graph.Builder, *graph.Value) *graph.Value {
 	return func(b *graph.Builder, x *graph.Value) *graph.Value {
 		x = halved(b, x)
-		if b.Err() == nil && (x.Shape[1] != vggSide || x.Shape[2] != vggSide) {
+		if b.Err() == nil && (x.Shape[1] != vggSide || x.Shape[2] != vggSide || b.KeepsIdentities()) {
 			x = b.AdaptiveAveragePool(x, vggSide, vggSide)
 		}
 		for _, layer := range []int{0, 3} {

@@ -1,0 +1,323 @@
+package eager
+
+import (
+	"github.com/localbench/localbench/core/graph"
+)
+
+// storage is a piece of memory that a step allocates.
+type storage struct {
+	bytes    int64
+	from, to int  // the nodes that allocate it and that need it last
+	gradient bool // of a parameter: lives until the program drops it
+}
+
+// node is what an eager framework runs as one operation: an op, or the backward ops of one forward op, or a
+// normalisation with its statistics.
+type node struct {
+	ops       []*graph.Op
+	made      []int // storages, in the order in which they are allocated
+	dead      []int // storages that are freed after it
+	temporary int64 // bytes allocated and freed within it
+}
+
+// step is the memory of a training step.
+type step struct {
+	options   Options
+	state     []int64 // bytes of parameters and buffers
+	momentum  []int64 // in the order of the parameters
+	inputs    []int64
+	storages  []storage
+	nodes     []node
+	backward  int   // the first node of the backward pass
+	gradients []int // storages of the gradients of parameters, in the order of the parameters
+	decay     bool  // the optimizer adds the parameters to the gradients
+	nesterov  bool
+
+	roots     map[*graph.Value]*graph.Value // see storages
+	storageOf map[*graph.Value]int          // by root
+	masks     map[int64]int                 // storages of the masks of dropout, by salt
+}
+
+// trace finds what a step allocates, when, and how long each piece lives. Temporary is what an op holds for itself, in
+// bytes.
+func trace(g *graph.Graph, o Options, temporary func(*graph.Op) int64) *step {
+	s := &step{options: o, roots: storages(g), storageOf: map[*graph.Value]int{}, masks: map[int64]int{}}
+	gradientOf := map[*graph.Value]*graph.Value{} // by parameter
+	momentumOf := map[*graph.Value]*graph.Value{}
+	var body []*graph.Op
+	for _, op := range g.Ops {
+		switch op.Kind {
+		case graph.KindSGD:
+			parameter := op.Operands[0]
+			gradientOf[parameter] = op.Operands[1]
+			if op.Attr.Momentum > 0 {
+				momentumOf[parameter] = op.Operands[2]
+			}
+			s.decay, s.nesterov = s.decay || op.Attr.WeightDecay > 0, s.nesterov || op.Attr.Nesterov
+		case graph.KindNormalizeImage, graph.KindAugment, graph.KindAverage: // of the loader; in place
+		default:
+			body = append(body, op)
+		}
+	}
+	s.outlive(g)
+	s.nodes = group(body)
+	s.backward = len(s.nodes)
+	for i := range s.nodes {
+		s.visit(i, temporary)
+	}
+	for _, v := range parameters(g) {
+		if gradient := gradientOf[v]; gradient != nil {
+			l := s.storageOf[s.roots[gradient]]
+			s.storages[l].gradient = true
+			s.gradients = append(s.gradients, l)
+			if m := momentumOf[v]; m != nil {
+				s.momentum = append(s.momentum, m.Bytes())
+			}
+		}
+	}
+	if o.Reentrant {
+		s.holdSegments()
+	}
+	for i, l := range s.storages {
+		s.nodes[l.to].dead = append(s.nodes[l.to].dead, i)
+	}
+	return s
+}
+
+// parameters lists the parameters of g: those of the network, then those of auxiliary networks.
+func parameters(g *graph.Graph) (all []*graph.Value) {
+	for _, c := range []graph.Category{graph.CategoryParameter, graph.CategoryAuxiliaryParameter} {
+		for _, v := range g.Values {
+			if v.Category == c {
+				all = append(all, v)
+			}
+		}
+	}
+	return all
+}
+
+// outlive lists what lives longer than a step, but for momentum.
+func (s *step) outlive(g *graph.Graph) {
+	for _, v := range parameters(g) {
+		s.state = append(s.state, v.Bytes())
+	}
+	for _, v := range g.Values {
+		if v.Category == graph.CategoryBuffer {
+			s.state = append(s.state, v.Bytes())
+		}
+	}
+	raw, images, labels := false, int64(0), int64(0)
+	counted := map[*graph.Value]bool{}
+	for _, op := range g.Ops {
+		switch op.Kind {
+		case graph.KindNormStats:
+			if mean := op.Operands[1]; mean != nil && !counted[mean] {
+				counted[mean] = true
+				s.state = append(s.state, 8) // num_batches_tracked, an int64
+			}
+		case graph.KindNormalizeImage:
+			images = 4 * op.Results[0].Shape.Elements()
+		case graph.KindAugment:
+		default:
+			for _, v := range op.Operands {
+				raw = raw || v != nil && v.Type == graph.TypeU8 && v.Category == graph.CategoryInput
+			}
+		}
+	}
+	for _, v := range g.Inputs {
+		if v.Type == graph.TypeS32 && len(v.Shape) == 1 && v.Name != graph.DropoutStream {
+			labels = 8 * v.Shape.Elements()
+		}
+	}
+	s.inputs = []int64{images}
+	if s.options.Images == 2 || s.options.Images == 0 && raw {
+		s.inputs = append(s.inputs, images)
+	}
+	s.inputs = append(s.inputs, labels)
+}
+
+// group makes nodes of ops.
+func group(ops []*graph.Op) (nodes []node) {
+	for i, op := range ops {
+		if i > 0 && sameNode(ops[i-1], op) {
+			last := &nodes[len(nodes)-1]
+			last.ops = append(last.ops, op)
+			continue
+		}
+		nodes = append(nodes, node{ops: []*graph.Op{op}})
+	}
+	return nodes
+}
+
+func sameNode(a, b *graph.Op) bool {
+	if a.Kind == graph.KindNormStats && b.Kind == graph.KindNormApply {
+		return a.Results[0] == b.Operands[1]
+	}
+	return a.Forward != nil && a.Forward == b.Forward && a.Kind != graph.KindAdd && b.Kind != graph.KindAdd
+}
+
+// results lists the results of a node in the order in which PyTorch allocates them: a normalisation's before the
+// statistics; the gradient of the input before those of weight and bias, but after them in a linear layer without bias.
+func (n *node) results() (all []*graph.Value) {
+	for i := range n.ops {
+		op := n.ops[i]
+		if len(n.ops) == 2 && !(op.Kind == graph.KindLinearBackwardWeights && len(op.Results) == 1) &&
+			!(op.Kind == graph.KindLinearBackwardData && len(n.ops[0].Results) == 1) {
+			op = n.ops[1-i]
+		}
+		all = append(all, op.Results...)
+	}
+	return all
+}
+
+// visit begins what node i allocates, and keeps alive what it needs.
+func (s *step) visit(i int, temporary func(*graph.Op) int64) {
+	n := &s.nodes[i]
+	for _, v := range n.results() {
+		root := s.roots[v]
+		if _, known := s.storageOf[root]; !known {
+			s.storageOf[root] = s.begin(i, size(root))
+		}
+		s.touch(v, i)
+	}
+	for _, op := range n.ops {
+		if op.Phase == graph.PhaseBackward {
+			s.backward = min(s.backward, i)
+		}
+		if op.Kind == graph.KindDropout {
+			if op.Results[0].Category == graph.CategoryGradient {
+				l := &s.storages[s.masks[op.Attr.Salt]]
+				l.to = max(l.to, i)
+			} else {
+				s.masks[op.Attr.Salt] = s.begin(i, maskBytes(op))
+			}
+		}
+		for _, v := range reads(op) {
+			s.touch(v, i)
+		}
+		n.temporary = max(n.temporary, temporary(op))
+	}
+}
+
+// begin is a storage that node i allocates.
+func (s *step) begin(i int, bytes int64) int {
+	l := len(s.storages)
+	s.storages = append(s.storages, storage{bytes: bytes, from: i, to: i})
+	s.nodes[i].made = append(s.nodes[i].made, l)
+	return l
+}
+
+// touch keeps the storage of v until node i has run, if it is the step's.
+func (s *step) touch(v *graph.Value, i int) {
+	if v == nil {
+		return
+	}
+	if at, ok := s.storageOf[s.roots[v]]; ok {
+		s.storages[at].to = max(s.storages[at].to, i)
+	}
+}
+
+// reads lists what op needs: its operands, but in a backward op what autograd saves. That of ReLU6 saves the operand,
+// not the result; those of a convolution and a pool also save operands that they do not need.
+func reads(op *graph.Op) []*graph.Value {
+	forward := op.Forward
+	if forward == nil || op.Kind == graph.KindAdd {
+		return op.Operands
+	}
+	switch {
+	case forward.Kind == graph.KindReLU && forward.Attr.Activation == graph.ActivationReLU6:
+		return []*graph.Value{op.Operands[0], forward.Operands[0]}
+	case forward.Kind == graph.KindConv, forward.Kind == graph.KindMaxPool, forward.Kind == graph.KindAveragePool:
+		return append(forward.Operands[:1:1], op.Operands...)
+	case forward.Kind == graph.KindAdaptiveAveragePool && !global(forward):
+		return append(forward.Operands[:1:1], op.Operands...)
+	}
+	return op.Operands
+}
+
+// global reports whether a pool averages the whole map: PyTorch takes the mean then, which saves nothing.
+func global(pool *graph.Op) bool {
+	y := pool.Results[0].Shape
+	return len(y) == 2 || y[1] == 1 && y[2] == 1
+}
+
+// holdSegments keeps what reentrant checkpointing holds while the backward pass of a segment runs: the incoming gradient
+// and the recomputed result. The ops of a recomputed segment are those of the backward pass that make activations.
+func (s *step) holdSegments() {
+	recomputed := func(i int) bool {
+		op := s.nodes[i].ops[0]
+		return op.Phase == graph.PhaseBackward && op.Results[0].Category != graph.CategoryGradient
+	}
+	end := len(s.nodes) - 1
+	for i := len(s.nodes) - 2; i >= 0; i-- {
+		if !recomputed(i) {
+			continue
+		}
+		if !recomputed(i + 1) { // the last op of a segment, and the first of its backward pass
+			ops := s.nodes[i].ops
+			s.touch(ops[len(ops)-1].Results[0], end)
+			s.touch(s.nodes[i+1].ops[0].Operands[0], end)
+		}
+		if i == 0 || !recomputed(i-1) {
+			end = i - 1
+		}
+	}
+}
+
+// maskBytes is what a dropout op keeps for its gradient.
+func maskBytes(op *graph.Op) int64 {
+	x := op.Operands[0].Shape
+	if op.Attr.Rows {
+		return 4 * x[0]
+	}
+	return x.Elements()
+}
+
+// size is what a framework holds for v.
+func size(v *graph.Value) int64 {
+	switch v.Type {
+	case graph.TypeU8, graph.TypeS32:
+		return 8 * v.Shape.Elements() // places in windows
+	}
+	return v.Bytes()
+}
+
+// storages maps every value to the one whose storage it lies in.
+func storages(g *graph.Graph) map[*graph.Value]*graph.Value {
+	roots, last := map[*graph.Value]*graph.Value{}, map[*graph.Value]int{}
+	for _, v := range g.Values {
+		roots[v] = v
+	}
+	for i, op := range g.Ops {
+		for _, v := range reads(op) {
+			last[v] = i
+		}
+	}
+	aliases := map[*graph.Value][]*graph.Value{}
+	made := map[*graph.Value]graph.Kind{}
+	for i, op := range g.Ops {
+		for _, r := range op.Results {
+			made[r] = op.Kind
+		}
+		inPlace := op.Kind == graph.KindReLU && op.Attr.Activation == graph.ActivationReLU
+		if op.Kind == graph.KindAdd {
+			// A sum overwrites what nobody has saved: a normalisation's or stochastic depth's
+			// result, or a gradient that nobody else is still to read.
+			root := roots[op.Operands[0]]
+			maker := made[op.Operands[0]]
+			inPlace = maker == graph.KindNormApply || maker == graph.KindDropout
+			if op.Results[0].Category == graph.CategoryGradient {
+				inPlace = last[root] <= i
+				for _, v := range aliases[root] {
+					inPlace = inPlace && last[v] <= i
+				}
+			}
+		}
+		if inPlace {
+			root := roots[op.Operands[0]]
+			roots[op.Results[0]] = root
+			aliases[root] = append(aliases[root], op.Results[0])
+		}
+	}
+	return roots
+}
