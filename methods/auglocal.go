@@ -28,6 +28,9 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("auglocal: %w", err)
 	}
+	if n.Block == nil {
+		return nil, &NoBlockError{Network: n.Name}
+	}
 	d, err := o.augLocalDepth(units, k)
 	if err != nil {
 		return nil, fmt.Errorf("auglocal: %w", err)
@@ -55,6 +58,19 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 		stages[m].AuxDepth = len(chosen[m])
 	}
 	return stages, nil
+}
+
+// NoBlockError says that a network does not define the block that AugLocal's auxiliary networks are made of.
+type NoBlockError struct{ Network string }
+
+// Error names the network.
+func (e *NoBlockError) Error() string {
+	return fmt.Sprintf("auglocal: network %s defines no block for auxiliary networks", e.Network)
+}
+
+// Hint says how a network defines it.
+func (e *NoBlockError) Hint() string {
+	return "set model.Network.Block (docs/adding-a-network.md); all other methods work without it"
 }
 
 // augLocalDepth returns d, checked against the number of units and modules.

@@ -1,7 +1,9 @@
 package suite
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/methods"
@@ -45,6 +47,18 @@ func PlannedMemory(gpu string) ([]results.Record, error) {
 	var records []results.Record
 	for _, request := range requests {
 		planned, err := request.Plan(gpu)
+		var noBlock *methods.NoBlockError
+		for rest := request; errors.As(err, &noBlock); planned, err = request.Plan(gpu) { // a network need not support AugLocal
+			name := noBlock.Network
+			request.Networks = slices.DeleteFunc(slices.Clone(request.Networks), func(n string) bool { return n == name })
+			rest.Networks = []string{name}
+			rest.Methods = slices.DeleteFunc(slices.Clone(names), func(m string) bool { return m == "auglocal" })
+			without, err := rest.Plan(gpu)
+			if err != nil {
+				return nil, err
+			}
+			records = append(records, without...)
+		}
 		if err != nil {
 			return nil, err
 		}
