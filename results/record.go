@@ -77,16 +77,20 @@ type Spec struct {
 
 // Environment is where the run ran.
 type Environment struct {
-	Version     string            `json:"version,omitzero"` // of benchctl
-	Commit      string            `json:"commit,omitzero"`
-	Go          string            `json:"go,omitzero"`
-	OS          string            `json:"os,omitzero"`
-	CPU         string            `json:"cpu,omitzero"`
-	Threads     *int64            `json:"threads,omitempty"`      // as used
-	MemoryBytes *int64            `json:"memory_bytes,omitempty"` // of the machine, or the limit it put on us
-	GPU         string            `json:"gpu,omitzero"`
-	Driver      string            `json:"driver,omitzero"`
-	Libraries   map[string]string `json:"libraries,omitempty"` // name to version
+	Version     string `json:"version,omitzero"` // of benchctl
+	Commit      string `json:"commit,omitzero"`
+	Go          string `json:"go,omitzero"`
+	OS          string `json:"os,omitzero"`
+	CPU         string `json:"cpu,omitzero"`
+	Threads     *int64 `json:"threads,omitempty"`      // as used
+	MemoryBytes *int64 `json:"memory_bytes,omitempty"` // of the machine
+	// MemoryLimitBytes is the smallest limit that a container or the shell put on the run's process, and MemoryLimit
+	// says which: a memory cgroup, RLIMIT_AS or RLIMIT_DATA. Absent where none is below MemoryBytes.
+	MemoryLimitBytes *int64            `json:"memory_limit_bytes,omitempty"`
+	MemoryLimit      string            `json:"memory_limit,omitzero"`
+	GPU              string            `json:"gpu,omitzero"`
+	Driver           string            `json:"driver,omitzero"`
+	Libraries        map[string]string `json:"libraries,omitempty"` // name to version
 }
 
 // Model is the network as the method cut it.

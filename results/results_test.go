@@ -36,7 +36,7 @@ func full() Record {
 		Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		Finished: time.Date(2026, 1, 2, 4, 4, 5, 0, time.UTC),
 		Environment: Environment{Version: "1.0.0", Commit: "abc", Go: "go1.26", OS: "linux/amd64", CPU: "some cpu",
-			Threads: new(int64(2)), MemoryBytes: new(int64(8 << 30)), GPU: "some gpu", Driver: "580",
+			Threads: new(int64(2)), MemoryBytes: new(int64(8 << 30)), MemoryLimitBytes: new(int64(4 << 30)), MemoryLimit: "RLIMIT_AS", GPU: "some gpu", Driver: "580",
 			Libraries: map[string]string{"onednn": "2.6.3"}},
 		Model: Model{Parameters: new(int64(466906)), AuxiliaryParameters: new(int64(1341058)),
 			Modules:        []Module{{Units: 1, AuxDepth: 2, Parameters: 99}},
@@ -126,7 +126,7 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 		"": "schema id attempt status error started finished spec environment model memory time accuracy gpu",
 		"spec": `method network dataset batch aux_depth modules pyramid pyramid_coefficient selection options
 			precision backend device threads seed epochs lr weight_decay momentum nesterov train_limit test_limit val_fraction augment quirks dropout`,
-		"environment": "version commit go os cpu threads memory_bytes gpu driver libraries",
+		"environment": "version commit go os cpu threads memory_bytes memory_limit_bytes memory_limit gpu driver libraries",
 		"model":       "parameters auxiliary_parameters modules flops_per_sample",
 		"memory": `planned_peak_bytes step_arena_bytes arena_bytes lower_bound_bytes touched_bytes data_buffer_bytes process_peak_bytes
 			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes eager_searched_bytes by_category by_phase by_module peak_op top ladder`,

@@ -1,15 +1,13 @@
 package suite
 
 import (
-	"bufio"
-	"bytes"
-	"os"
+	"fmt"
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"strings"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/hostmem"
 	"github.com/localbench/localbench/results"
 )
 
@@ -25,12 +23,15 @@ func EnvironmentOf(spec results.Spec) (results.Environment, error) {
 
 // environment says where a run was made: what a comparison has to hold equal.
 func environment(d engine.Device) results.Environment {
-	e := results.Environment{Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, CPU: Processor(), Libraries: d.Facts()}
+	e := results.Environment{Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, CPU: hostmem.Processor(), Libraries: d.Facts()}
 	if n, err := strconv.ParseInt(e.Libraries["threads"], 10, 64); err == nil {
 		e.Threads = &n
 	}
-	if bytes, ok := MachineBytes(); ok {
-		e.MemoryBytes = &bytes
+	if host, err := hostmem.Read(); err == nil {
+		e.MemoryBytes = &host.MachineBytes
+		if l := host.Smallest(); l != nil {
+			e.MemoryLimitBytes, e.MemoryLimit = &l.Bytes, l.Name
+		}
 	}
 	e.Version, e.Commit = build()
 	return e
@@ -54,29 +55,11 @@ func build() (version, commit string) {
 	return version, commit
 }
 
-// Processor is the model name of the CPU; empty where the system does not tell.
-func Processor() string {
-	return procField("/proc/cpuinfo", "model name")
-}
-
-// MachineBytes is the memory of the machine.
-func MachineBytes() (int64, bool) {
-	kib, err := strconv.ParseInt(strings.TrimSuffix(procField("/proc/meminfo", "MemTotal"), " kB"), 10, 64)
-	return kib * 1024, err == nil
-}
-
-// procField returns the first value of a "name : value" line of a file.
-func procField(path, name string) string {
-	content, err := os.ReadFile(path)
-	if err != nil {
+// underLimit names the smallest limit on memory here, in brackets for the end of a sentence; empty if there is none.
+func underLimit() string {
+	host, err := hostmem.Read()
+	if err != nil || host.Smallest() == nil {
 		return ""
 	}
-	lines := bufio.NewScanner(bytes.NewReader(content))
-	for lines.Scan() {
-		key, value, _ := strings.Cut(lines.Text(), ":")
-		if strings.TrimSpace(key) == name {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
+	return fmt.Sprintf(" (%s allows %d bytes)", host.Smallest().Name, host.Smallest().Bytes)
 }

@@ -107,6 +107,9 @@ func (o SweepOptions) one(ctx context.Context, i int, spec results.Spec) (*resul
 	if err != nil || r.Attempt != attempt {
 		// The process ended without a record of its own.
 		r = results.Record{ID: id, Attempt: attempt, Spec: spec, Status: end.status, Started: started, Finished: o.Now(), Error: end.text}
+		if r.Status == results.StatusOutOfMemory {
+			r.Error += underLimit()
+		}
 		if ctx.Err() != nil {
 			r.Status, r.Error = results.StatusInterrupted, ""
 		}

@@ -12,8 +12,8 @@ import (
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/gpu"
+	"github.com/localbench/localbench/hostmem"
 	"github.com/localbench/localbench/reports/table"
-	"github.com/localbench/localbench/suite"
 )
 
 func devicesCommand(env Env) *cobra.Command {
@@ -49,18 +49,30 @@ func deviceTable(found gpu.Inventory) (table.Table, error) {
 		return table.Table{}, fmt.Errorf("backend: %w", err)
 	}
 	defer d.Close()
-	if model := suite.Processor(); model != "" {
+	if model := hostmem.Processor(); model != "" {
 		add("cpu", "model", table.Text(model))
 	}
 	cores := int64(runtime.NumCPU())
 	add("cpu", "cores", wholeCell(&cores))
-	if bytes, ok := suite.MachineBytes(); ok {
-		add("cpu", "memory", bytesCell(&bytes))
-	}
+	addHostMemory(add)
 	addFacts("cpu", d, add)
 	addCards(found, add)
 	addCUDA(found, add)
 	return t, nil
+}
+
+// addHostMemory adds the machine's memory, the limits on this process, and what it can still get.
+func addHostMemory(add func(device, fact string, value table.Cell)) {
+	host, err := hostmem.Read()
+	if err != nil {
+		return
+	}
+	add("cpu", "memory", bytesCell(&host.MachineBytes))
+	for _, l := range host.Limits {
+		add("cpu", "memory limit: "+l.Name, bytesCell(&l.Bytes))
+	}
+	free, _ := host.Free()
+	add("cpu", "free memory", bytesCell(&free))
 }
 
 // addFacts adds what a backend says of itself, in the order of the names.

@@ -14,12 +14,12 @@ import (
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/hostmem"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/datasets"
-	"github.com/localbench/localbench/suite/meter"
 )
 
 func planCommand(env Env) *cobra.Command {
@@ -131,11 +131,14 @@ func (f planFlags) fitBudget() (int64, error) {
 	switch backend, number, _ := strings.Cut(f.target, ":"); backend {
 	case "":
 	case "cpu":
-		free, err := meter.AvailableBytes()
+		host, err := hostmem.Read()
 		if err != nil {
 			return 0, fmt.Errorf("target: %w", err)
 		}
-		budget = free
+		budget, _ = host.Free()
+		if budget == 0 {
+			return 0, fmt.Errorf("target: no memory is free: %s", host.Explain())
+		}
 	case "cuda":
 		free, err := freeOnGPU(number)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/localbench/localbench/core/engine/native"
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/hostmem"
 )
 
 // What a device tells of its used memory begins with ladderPrefix, uuidKey is its name among all
@@ -319,25 +320,52 @@ func (d *nativeDevice) NewArena(bytes int64) (Arena, error) {
 	if bytes < 0 {
 		return nil, fmt.Errorf("engine: an arena of %d bytes, want at least 0", bytes)
 	}
+	if err := d.withinLimits(bytes); err != nil {
+		return nil, err
+	}
 	a := &nativeArena{device: d, bytes: bytes}
 	err := d.do(func() (err error) {
 		a.handle, err = d.backend.NewArena(d.handle, uint64(bytes))
 		return err
 	})
 	if err != nil {
-		return nil, memoryOr(err, "an arena")
+		return nil, d.memoryOr(err, "an arena")
 	}
 	return a, nil
 }
 
 // memoryOr turns a native error into an *OutOfMemory, if it says so; what is
 // what the memory was for.
-func memoryOr(err error, what string) error {
+func (d *nativeDevice) memoryOr(err error, what string) error {
 	var e *native.Error
 	if !errors.As(err, &e) || e.Code != native.OutOfMemory {
 		return err
 	}
-	return &OutOfMemory{NeedBytes: e.NeedBytes, HaveBytes: e.HaveBytes, What: what}
+	short := &OutOfMemory{NeedBytes: e.NeedBytes, HaveBytes: e.HaveBytes, What: what}
+	if host, err := hostmem.Read(); err == nil && d.name == "cpu" {
+		free, by := host.Free()
+		short.HaveBytes = free
+		if by != nil {
+			short.Limit, short.LimitBytes = by.Name, by.Bytes
+		}
+	}
+	return short
+}
+
+// withinLimits refuses an arena of host memory that is larger than a limit on this process. The system would hand out
+// the addresses, and a memory cgroup would kill the process without a word when it writes to them.
+func (d *nativeDevice) withinLimits(bytes int64) error {
+	if d.name != "cpu" {
+		return nil
+	}
+	host, err := hostmem.Read()
+	if err != nil {
+		return nil // the system does not tell: it may still refuse
+	}
+	if l := host.Smallest(); l != nil && bytes > l.Bytes {
+		return &OutOfMemory{NeedBytes: bytes, HaveBytes: l.FreeBytes, What: "an arena", Limit: l.Name, LimitBytes: l.Bytes}
+	}
+	return nil
 }
 
 type nativeArena struct {
@@ -389,7 +417,7 @@ func (p *nativeProgram) explain(doing string, err error) error {
 		where = fmt.Sprintf(" op %d %s at %s:", i, p.graph.Ops[i].Kind, p.graph.Ops[i].Scope)
 	}
 	if e.Code == native.OutOfMemory {
-		return memoryOr(err, strings.TrimSuffix(doing+":"+where, ":"))
+		return p.device.memoryOr(err, strings.TrimSuffix(doing+":"+where, ":"))
 	}
 	return fmt.Errorf("engine: %s:%s %s", doing, where, e.Text)
 }

@@ -113,13 +113,20 @@ type OutOfMemory struct {
 	NeedBytes int64  // 0 if a library does not tell
 	HaveBytes int64  // 0 if the device does not tell
 	What      string // what needed it: "an arena", or a call with its op
+	// Limit names the limit on this process that HaveBytes is left of, such as a memory cgroup or RLIMIT_AS, and
+	// LimitBytes is its size; empty where it is the device's memory that is short.
+	Limit      string
+	LimitBytes int64
 }
 
 // Error names need and supply, as far as they are known.
 func (e *OutOfMemory) Error() string {
 	text := "out of memory: " + e.What
 	if e.NeedBytes > 0 {
-		text += fmt.Sprintf(": got %d bytes free, want %d", e.HaveBytes, e.NeedBytes)
+		text += fmt.Sprintf(": needs %d bytes, %d are free", e.NeedBytes, e.HaveBytes)
+	}
+	if e.Limit != "" {
+		text += fmt.Sprintf(" of the %d that %s allows", e.LimitBytes, e.Limit)
 	}
 	return text
 }

@@ -104,19 +104,3 @@ func parseKB(text string) (int64, error) {
 	}
 	return n * 1024, nil
 }
-
-// AvailableBytes is the memory that the system could give to programs now
-// (MemAvailable). The error is errors.ErrUnsupported where it does not tell.
-func AvailableBytes() (int64, error) {
-	const path = "/proc/meminfo"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0, fmt.Errorf("meter: %w: %w", errors.ErrUnsupported, err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			return parseKB(value)
-		}
-	}
-	return 0, fmt.Errorf("meter: %s has no MemAvailable: %w", path, errors.ErrUnsupported)
-}
