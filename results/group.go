@@ -2,9 +2,10 @@ package results
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
+
+	"gonum.org/v1/gonum/stat"
 )
 
 // Group is a set of finished runs that differ in the seed only, or one run that
@@ -115,29 +116,25 @@ func (g Group) Seeds() []uint64 {
 // Estimate is the mean over those seeds for which the quantity was measured and
 // is finite; false if there is none.
 func (g Group) Estimate(quantity func(Record) *float64) (Estimate, bool) {
-	var xs []float64
-	for _, r := range g.Records {
-		if x := quantity(r); x != nil && finite(*x) {
-			xs = append(xs, *x)
-		}
-	}
+	xs := g.Values(quantity)
 	if len(xs) == 0 {
 		return Estimate{}, false
 	}
-	e := Estimate{N: int64(len(xs))}
-	for _, x := range xs {
-		e.Mean += x / float64(len(xs))
+	e := Estimate{Mean: xs[0], N: int64(len(xs))}
+	if slices.Min(xs) != slices.Max(xs) { // equal values stay exact: no rounding in the mean, no spread
+		e.Mean, e.SD = stat.MeanStdDev(xs, nil)
 	}
-	if slices.Min(xs) == slices.Max(xs) { // exact stays exact: no rounding in the mean, no spread
-		e.Mean = xs[0]
-		return e, true
-	}
-	var squares float64
-	for _, x := range xs {
-		squares += (x - e.Mean) * (x - e.Mean)
-	}
-	e.SD = math.Sqrt(squares / float64(len(xs)-1))
 	return e, true
+}
+
+// Values are those of the seeds for which the quantity was measured and is finite, in the order of the seeds.
+func (g Group) Values(quantity func(Record) *float64) (values []float64) {
+	for _, r := range g.Records {
+		if x := quantity(r); x != nil && finite(*x) {
+			values = append(values, *x)
+		}
+	}
+	return values
 }
 
 // Bytes turns a size of the record into a quantity that Estimate takes.

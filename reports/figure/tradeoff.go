@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
+	"github.com/localbench/localbench/reports/rank"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 )
@@ -45,7 +46,8 @@ func places(records []results.Record) (out []place, largest float64) {
 
 // AccuracyAgainstMemory draws each set of runs that differ in the seed only as a point:
 // planned peak against test accuracy after the last epoch, with one standard deviation
-// over the seeds. A line joins those that no other beats in both (the Pareto front).
+// over the seeds. A line joins the Pareto front as far as there is evidence: the group with the least memory, and
+// each that is significantly more accurate than all that need less.
 func AccuracyAgainstMemory(records []results.Record) (Figure, error) {
 	all, largest := places(records)
 	if len(all) == 0 {
@@ -89,7 +91,7 @@ func AccuracyAgainstMemory(records []results.Record) (Figure, error) {
 	return f, nil
 }
 
-// addFront joins what is not beaten, from the smallest memory up.
+// addFront joins the Pareto front, from the smallest memory up.
 func (f *Figure) addFront(all []place, scale float64) error {
 	sorted := slices.Clone(all)
 	slices.SortStableFunc(sorted, func(a, b place) int {
@@ -98,12 +100,14 @@ func (f *Figure) addFront(all []place, scale float64) error {
 		}
 		return int(min(max(1e9*(b.top1.Mean-a.top1.Mean), -1), 1))
 	})
-	var front plotter.XYs
-	best := -1.0
+	var samples [][]float64
 	for _, p := range sorted {
-		if p.top1.Mean > best {
-			best = p.top1.Mean
-			front = append(front, plotter.XY{X: p.memory / scale, Y: 100 * best})
+		samples = append(samples, p.Values(lastTop1))
+	}
+	var front plotter.XYs
+	for i, on := range rank.Front(samples, false) {
+		if on {
+			front = append(front, plotter.XY{X: sorted[i].memory / scale, Y: 100 * sorted[i].top1.Mean})
 		}
 	}
 	if len(front) < 2 {

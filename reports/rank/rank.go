@@ -108,6 +108,18 @@ func (p *Pair) P() float64 {
 	return min(1, worse, better)
 }
 
+// Direction is 1 where the second sample is significantly worse than the first at the level, -1 where it is
+// significantly better, and 0 where neither can be told.
+func (p *Pair) Direction(level float64) int {
+	switch {
+	case p.P() >= level:
+		return 0
+	case p.pWorse(0) < p.pBetter(0):
+		return 1
+	}
+	return -1
+}
+
 // Interval is the set of changes from the first sample to the second that the test does not reject
 // at the level: with level 0.05 a 95 % confidence interval. It excludes 0 exactly where P is
 // below the level, as long as that is at most Alpha. Both ends are infinite where the samples are too small for any

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/localbench/localbench/reports/rank"
 	"github.com/localbench/localbench/results"
 )
 
@@ -15,34 +16,40 @@ type quantity struct {
 	text    func(mean, sd float64) string // sd is 0 if there is no spread
 	ordered int                           // 1: more is better; -1: less is better
 	related bool                          // also relative to BP
+	exact   bool                          // computed, not measured: the same in every repetition
 }
 
 func quantities() []quantity {
 	size := func(key, name string, of func(results.Record) *int64) quantity {
 		return quantity{Column{Key: key, Name: name, Align: AlignRight}, results.Bytes(of),
-			sizeText, -1, true}
+			sizeText, -1, true, false}
+	}
+	planned := func(key, name string, of func(results.Record) *int64) quantity {
+		q := size(key, name, of)
+		q.exact = true
+		return q
 	}
 	return []quantity{
 		{Column{Key: "best_top1", Name: "best top-1", Unit: "%", Align: AlignRight},
-			func(r results.Record) *float64 { return r.Accuracy.BestTop1 }, percent, 1, false},
+			func(r results.Record) *float64 { return r.Accuracy.BestTop1 }, percent, 1, false, false},
 		{Column{Key: "last_top1", Name: "last top-1", Unit: "%", Align: AlignRight},
-			func(r results.Record) *float64 { return r.Accuracy.LastTop1 }, percent, 1, false},
+			func(r results.Record) *float64 { return r.Accuracy.LastTop1 }, percent, 1, false, false},
 		{Column{Key: "selected_top1", Name: "selected top-1", Unit: "%", Align: AlignRight},
-			func(r results.Record) *float64 { return r.Accuracy.SelectedTop1 }, percent, 1, false},
+			func(r results.Record) *float64 { return r.Accuracy.SelectedTop1 }, percent, 1, false, false},
 		{Column{Key: "best_top5", Name: "best top-5", Unit: "%", Align: AlignRight},
-			func(r results.Record) *float64 { return r.Accuracy.BestTop5 }, percent, 1, false},
+			func(r results.Record) *float64 { return r.Accuracy.BestTop5 }, percent, 1, false, false},
 		{Column{Key: "last_top5", Name: "last top-5", Unit: "%", Align: AlignRight},
-			func(r results.Record) *float64 { return r.Accuracy.LastTop5 }, percent, 1, false},
-		size("planned_peak_bytes", "planned peak", func(r results.Record) *int64 { return r.Memory.PlannedPeakBytes }),
-		size("step_arena_bytes", "step arena", func(r results.Record) *int64 { return r.Memory.StepArenaBytes }),
-		size("arena_bytes", "arena", func(r results.Record) *int64 { return r.Memory.ArenaBytes }),
+			func(r results.Record) *float64 { return r.Accuracy.LastTop5 }, percent, 1, false, false},
+		planned("planned_peak_bytes", "planned peak", func(r results.Record) *int64 { return r.Memory.PlannedPeakBytes }),
+		planned("step_arena_bytes", "step arena", func(r results.Record) *int64 { return r.Memory.StepArenaBytes }),
+		planned("arena_bytes", "arena", func(r results.Record) *int64 { return r.Memory.ArenaBytes }),
 		size("process_peak_bytes", "process peak", func(r results.Record) *int64 { return r.Memory.ProcessPeakBytes }),
 		size("driver_peak_bytes", "driver peak", func(r results.Record) *int64 { return r.Memory.DriverPeakBytes }),
 		{Column{Key: "step_seconds", Name: "step, median", Unit: "ms", Align: AlignRight},
-			medianStep, func(mean, sd float64) string { return number(mean*1e3, sd*1e3) }, -1, true},
+			medianStep, func(mean, sd float64) string { return number(mean*1e3, sd*1e3) }, -1, true, false},
 		{Column{Key: "samples_per_second", Name: "throughput", Unit: "samples/s", Align: AlignRight},
-			func(r results.Record) *float64 { return r.Time.SamplesPerSecond }, number, 1, true},
-		{Column{Key: "epoch_energy_joules", Name: "energy, an epoch", Unit: "J", Align: AlignRight}, epochEnergy, number, -1, true},
+			func(r results.Record) *float64 { return r.Time.SamplesPerSecond }, number, 1, true, false},
+		{Column{Key: "epoch_energy_joules", Name: "energy, an epoch", Unit: "J", Align: AlignRight}, epochEnergy, number, -1, true, false},
 	}
 }
 
@@ -98,8 +105,8 @@ func number(mean, sd float64) string {
 }
 
 // addQuantities adds a column for each quantity that any row has; it reports
-// whether any cell is related to BP.
-func addQuantities(t *Table, rows []summaryRow) (related bool) {
+// whether any cell is related to BP, and whether any measured one is marked as best.
+func addQuantities(t *Table, rows []summaryRow) (related, marked bool) {
 	for _, q := range quantities() {
 		cells := make([]Cell, len(rows))
 		measured := false
@@ -111,7 +118,7 @@ func addQuantities(t *Table, rows []summaryRow) (related bool) {
 		if !measured {
 			continue
 		}
-		q.markBest(cells, rows)
+		marked = q.markBest(cells, rows) || marked
 		t.Columns = append(t.Columns, q.column)
 		if q.column.Key == "arena_bytes" {
 			quietStepArena(t, cells)
@@ -120,7 +127,7 @@ func addQuantities(t *Table, rows []summaryRow) (related bool) {
 			t.Rows[i] = append(t.Rows[i], cells[i])
 		}
 	}
-	return related
+	return related, marked
 }
 
 // quietStepArena leaves the step arena out of formats for people where it is all that the runs allocated.
@@ -158,9 +165,10 @@ func (q quantity) cell(r summaryRow) Cell {
 	return c
 }
 
-// markBest marks the best of the finished rows that are comparable, unless they
-// are all alike. Accuracies compete across machines.
-func (q quantity) markBest(cells []Cell, rows []summaryRow) {
+// markBest marks the best of the finished rows that are comparable: of an exact quantity those with the best value,
+// of a measured one all that share the best place by the test of package rank. Where no row is worse nothing is
+// marked. Accuracies compete across machines. Measured reports whether a measured value was marked.
+func (q quantity) markBest(cells []Cell, rows []summaryRow) (measured bool) {
 	rivals := map[string][]int{}
 	for i, r := range rows {
 		if r.done() && cells[i].Number != nil {
@@ -172,20 +180,27 @@ func (q quantity) markBest(cells []Cell, rows []summaryRow) {
 		}
 	}
 	for _, group := range rivals {
-		best, worst := *cells[group[0]].Number, *cells[group[0]].Number
+		var samples [][]float64
+		var means []float64
 		for _, i := range group {
-			x := *cells[i].Number
-			if better(x, best, q.ordered) {
-				best = x
-			}
-			if better(worst, x, q.ordered) {
-				worst = x
-			}
+			samples = append(samples, rows[i].group.Values(q.of))
+			means = append(means, *cells[i].Number)
 		}
-		for _, i := range group {
-			cells[i].Best = best != worst && *cells[i].Number == best
+		if q.exact {
+			low, high := slices.Min(means), slices.Max(means)
+			best := high
+			if q.ordered < 0 {
+				best = low
+			}
+			for k, i := range group {
+				cells[i].Best = low != high && means[k] == best
+			}
+			continue
+		}
+		for k, best := range rank.Best(samples, q.ordered < 0) {
+			cells[group[k]].Best = best
+			measured = measured || best
 		}
 	}
+	return measured
 }
-
-func better(a, b float64, order int) bool { return (a-b)*float64(order) > 0 }

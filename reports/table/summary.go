@@ -26,7 +26,8 @@ const dataShareLimit = 0.05
 // rows differ in them, quantities where a row has them. Memory and time also stand
 // relative to BP of the same network, data set, batch, precision, backend, quirks
 // and machine. Runs that did not finish have a row of their own with their status;
-// they are never averaged nor marked as best. What was left out is in the notes.
+// they are never averaged nor marked as best. Marks need evidence (quantity.markBest). What was
+// left out is in the notes.
 func Summary(records []results.Record) Table {
 	groups, notes := results.Groups(records)
 	rows := make([]summaryRow, len(groups))
@@ -43,8 +44,12 @@ func Summary(records []results.Record) Table {
 	t := Table{ID: "summary", Title: summaryTitle(rows, varying), Notes: notes}
 	t.Rows = make([][]Cell, len(rows))
 	addSettings(&t, rows, varying)
-	related := addQuantities(&t, rows)
+	related, marked := addQuantities(&t, rows)
 	t.Notes = append(rowNotes(rows, related), t.Notes...)
+	if marked {
+		t.Notes = append(t.Notes, "Marked: the least planned memory; of measured values the best and all that are not "+
+			"significantly worse (rank test at the 5 % level).")
+	}
 	if note := commonNote(rows, varying); note != "" {
 		t.Notes = append([]string{note}, t.Notes...)
 	}

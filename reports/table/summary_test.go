@@ -36,7 +36,7 @@ func run(method string, seed uint64, top1, mebibytes, milliseconds float64) resu
 
 func sweep() []results.Record {
 	var records []results.Record
-	for seed := range uint64(3) {
+	for seed := range uint64(6) {
 		x := float64(seed)
 		records = append(records,
 			run("bp", seed, 0.931+0.001*x, 800, 500+x),
@@ -76,8 +76,8 @@ func TestSummaryOfEnergy(t *testing.T) {
 		switch c := r[column]; {
 		case r[0].Text == "predsim" && c.Number != nil:
 			t.Errorf("predsim: got %g J, want none: no GPU told", *c.Number)
-		case r[0].Text == "dgl" && (*c.Number != 1200 || *c.Ratio != 0.75 || !c.Best):
-			t.Errorf("dgl: got %+v, want 1200 J, 0.75 of BP's, the best", c)
+		case r[0].Text == "dgl" && (*c.Number != 1200 || *c.Ratio != 0.75 || c.Best):
+			t.Errorf("dgl: got %+v, want 1200 J, 0.75 of BP's, not marked: one run is no evidence", c)
 		}
 	}
 }
@@ -188,10 +188,19 @@ func TestOnlyWhatVariesHasAColumn(t *testing.T) {
 	}
 }
 
+// seeds are runs of n seeds, with top-1 rising by a thousandth from one to the next.
+func seeds(n uint64, method string, top1, mebibytes, milliseconds float64) (out []results.Record) {
+	for seed := range n {
+		x := float64(seed)
+		out = append(out, run(method, seed, top1+0.001*x, mebibytes, milliseconds+x))
+	}
+	return out
+}
+
 func TestUnfinishedRunsAreShownAndNeverBest(t *testing.T) {
 	best := run("dgl", 0, 0.99, 1, 1)
 	best.Status, best.Error = results.StatusInterrupted, ""
-	table := Summary([]results.Record{run("bp", 0, 0.9, 800, 500), run("bp", 1, 0.9, 800, 500), best, run("auglocal", 0, 0.91, 700, 600)})
+	table := Summary(append(append(seeds(6, "bp", 0.9, 800, 500), best), seeds(6, "auglocal", 0.92, 700, 600)...))
 	if got := at(t, table, 1, "status").Text; got != "interrupted" {
 		t.Fatalf("got status %q, want the interrupted run in the second row", got)
 	}
@@ -202,6 +211,56 @@ func TestUnfinishedRunsAreShownAndNeverBest(t *testing.T) {
 	}
 	if !at(t, table, 2, "best_top1").Best || at(t, table, 0, "best_top1").Best {
 		t.Error("want the best of the finished runs marked")
+	}
+}
+
+// TestMarksNeedEvidence: measured values are marked where a difference is significant, and shared where it is not;
+// planned memory is exact and needs one run.
+func TestMarksNeedEvidence(t *testing.T) {
+	marks := func(records []results.Record, key string) (out []string) {
+		table := Summary(records)
+		for i, row := range table.Rows {
+			if at(t, table, i, key).Best {
+				out = append(out, row[0].Text)
+			}
+		}
+		return out
+	}
+	two := slices.Concat(seeds(2, "bp", 0.0977, 800, 500), seeds(2, "auglocal", 0.0918, 400, 600))
+	six := slices.Concat(seeds(6, "bp", 0.93, 800, 500), seeds(6, "dgl", 0.90, 400, 501), seeds(6, "auglocal", 0.929, 344, 600))
+	one := slices.Concat(six[:12], seeds(1, "auglocal", 0.99, 300, 100))
+	for _, row := range []struct {
+		name    string
+		records []results.Record
+		key     string
+		want    []string
+	}{
+		{"two seeds, accuracy", two, "best_top1", nil},
+		{"two seeds, time", two, "step_seconds", nil},
+		{"two seeds, planned memory", two, "planned_peak_bytes", []string{"auglocal"}},
+		{"two share the accuracy", six, "best_top1", []string{"bp", "auglocal"}},
+		{"two share the time", six, "step_seconds", []string{"bp", "dgl"}},
+		{"the best has one seed", one, "best_top1", nil},
+		{"the best has one seed, planned memory", one, "planned_peak_bytes", []string{"auglocal"}},
+	} {
+		if got := marks(row.records, row.key); !slices.Equal(got, row.want) {
+			t.Errorf("%s: %v are marked, want %v", row.name, got, row.want)
+		}
+	}
+	said := func(records []results.Record) bool {
+		return strings.Contains(strings.Join(Summary(records).Notes, "\n"), "Marked: ")
+	}
+	if said(two) || !said(six) {
+		t.Error("the note on marks is to stand where a measured value is marked")
+	}
+	for _, f := range []struct {
+		format Format
+		mark   string
+	}{{latex{}, `\textbf{93.25 $\pm$ 0.19}`}, {markdown{}, "**93.25 ± 0.19**"}} {
+		var b bytes.Buffer
+		if err := f.format.Write(&b, Summary(six)); err != nil || !strings.Contains(b.String(), f.mark) || !strings.Contains(b.String(), strings.ReplaceAll(f.mark, "93.25", "93.15")) {
+			t.Errorf("%s: %v: no %q, shared:\n%s", f.format.Name(), err, f.mark, b.String())
+		}
 	}
 }
 
