@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -82,6 +84,10 @@ func (f *reportFlags) run(env Env, paths []string) error {
 	}
 	if f.html != "" {
 		report := page.Report{Title: f.title, Tables: f.pageTables(records), Figures: figure.All(records), About: about(records, paths)}
+		report.Runs, report.MoreRuns = page.Runs(records)
+		if report.Files, err = pageFiles(records); err != nil {
+			return err
+		}
 		if err := writeFile(f.html, func(w io.Writer) error { return page.Write(w, report) }); err != nil {
 			return usage(fmt.Errorf("html: %w", err))
 		}
@@ -142,12 +148,49 @@ func about(records []results.Record, paths []string) []string {
 			runs += fmt.Sprintf(", %d %s", statuses[s], s)
 		}
 	}
-	lines := []string{fmt.Sprintf("%s of %s (%s).", runs, distinct(what), strings.Join(paths, ", "))}
+	lines := []string{fmt.Sprintf("%s of %s (%s).", runs, distinct(what), strings.Join(relative(paths), ", "))}
 	made := "Made by benchctl, " + distinct(commits) + ", on " + distinct(where)
 	if !first.IsZero() && !last.IsZero() {
 		made += ", from " + first.UTC().Format("2006-01-02 15:04") + " to " + last.UTC().Format("2006-01-02 15:04 MST")
 	}
 	return append(lines, made+".")
+}
+
+// relative shortens absolute paths to their last part: a page that is sent to others says nothing of the folders of its maker.
+func relative(paths []string) (short []string) {
+	for _, path := range paths {
+		if filepath.IsAbs(path) {
+			path = filepath.Base(path)
+		}
+		short = append(short, path)
+	}
+	return short
+}
+
+// maxPageData bounds the records inside a page.
+const maxPageData = 4 << 20
+
+// pageFiles are the files that a reader can save from the page: the table, and the records if they are not too large.
+func pageFiles(records []results.Record) ([]page.Download, error) {
+	format, err := table.Lookup("csv")
+	if err != nil {
+		return nil, err
+	}
+	var summary, all bytes.Buffer
+	if err := format.Write(&summary, table.Summary(records)); err != nil {
+		return nil, err
+	}
+	files := []page.Download{{Name: "summary.csv", Type: "text/csv", Text: summary.Bytes()}}
+	encoder := json.NewEncoder(&all)
+	for _, r := range records {
+		if err := encoder.Encode(r); err != nil {
+			return nil, err
+		}
+		if all.Len() > maxPageData {
+			return files, nil
+		}
+	}
+	return append(files, page.Download{Name: "records.jsonl", Type: "application/jsonl", Text: all.Bytes()}), nil
 }
 
 func (f *reportFlags) draw(env Env, records []results.Record) ([]string, error) {

@@ -2,6 +2,7 @@ package figure
 
 import (
 	"errors"
+	"fmt"
 	"image/color"
 	"slices"
 
@@ -232,7 +233,7 @@ func StepTime(records []results.Record) (Figure, error) {
 	var ends []end
 	for i, g := range groups {
 		names[len(groups)-1-i] = g.label
-		ends = append(ends, end{float64(len(groups) - 1 - i), 1e3 * stepSum(g.Group), table.Seconds(stepSum(g.Group))})
+		ends = append(ends, end{float64(len(groups) - 1 - i), 1e3 * stepSum(g.Group), milliseconds(stepSum(g.Group))})
 	}
 	f.addEnds(ends)
 	f.Plot.X.Min, f.Plot.X.Max = 0, 1e3*largest
@@ -240,6 +241,16 @@ func StepTime(records []results.Record) (Figure, error) {
 	f.Plot.Y.Min, f.Plot.Y.Max = -0.6, float64(len(groups))-0.4
 	f.Plot.NominalY(names...)
 	return f, nil
+}
+
+// milliseconds prints a time in the unit of the axis, with four digits.
+func milliseconds(seconds float64) string {
+	ms := 1e3 * seconds
+	digits := 0
+	for limit := 1000.0; digits < 4 && ms < limit; limit /= 10 {
+		digits++
+	}
+	return fmt.Sprintf("%.*f ms", digits, ms)
 }
 
 // stepSum is the mean time of a step: of all its phases.

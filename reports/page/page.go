@@ -6,6 +6,7 @@ package page
 import (
 	"bytes"
 	_ "embed"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
@@ -27,10 +28,20 @@ var page = template.Must(template.New("page").Parse(source))
 
 // Report is what the page shows.
 type Report struct {
-	Title   string
-	About   []string // lines below the title: how many records, from where
-	Tables  []table.Table
-	Figures []figure.Named
+	Title    string
+	About    []string // lines below the title: how many records, from where
+	Tables   []table.Table
+	Figures  []figure.Named
+	Runs     []Run      // each folded in below the figures
+	MoreRuns int        // runs that are not described
+	Files    []Download // data that the reader can save
+}
+
+// Download is a file inside the page.
+type Download struct {
+	Name string // to save it as
+	Type string // media type: text/csv
+	Text []byte
 }
 
 // view is a report in the template's terms.
@@ -39,6 +50,19 @@ type view struct {
 	About   []string
 	Tables  []tableView
 	Figures []figureView
+	Runs    []runView
+	More    int
+	Files   []fileView
+}
+
+type runView struct {
+	Label, ID string
+	Tables    []tableView
+}
+
+type fileView struct {
+	Name string
+	Link template.URL
 }
 
 type tableView struct {
@@ -55,6 +79,7 @@ type columnView struct {
 
 type cellView struct {
 	Text  string
+	Exact string // shown by a pointer that rests on the cell: the number in base units, with its spread
 	Sort  string // the number, or the text
 	Right bool
 	Best  bool
@@ -82,6 +107,17 @@ func Write(w io.Writer, r Report) error {
 		}
 		v.Figures = append(v.Figures, figureView{f.Name, f.Title(), inline(wide.String()), inline(narrow.String())})
 	}
+	for _, r := range r.Runs {
+		run := runView{Label: r.Label, ID: r.ID}
+		for _, t := range r.Tables {
+			run.Tables = append(run.Tables, viewOf(t))
+		}
+		v.Runs = append(v.Runs, run)
+	}
+	v.More = r.MoreRuns
+	for _, f := range r.Files {
+		v.Files = append(v.Files, fileView{f.Name, template.URL("data:" + f.Type + ";base64," + base64.StdEncoding.EncodeToString(f.Text))}) //nolint:gosec // base64
+	}
 	return page.Execute(w, v)
 }
 
@@ -101,6 +137,10 @@ func viewOf(t table.Table) tableView {
 			cell := cellView{Text: c.String(), Sort: c.Text, Right: t.Columns[i].Align == table.AlignRight, Best: c.Best}
 			if c.Number != nil {
 				cell.Sort = fmt.Sprintf("%.17g", *c.Number)
+				cell.Exact = fmt.Sprintf("%s: %.12g", t.Columns[i].Key, *c.Number)
+				if c.Spread != nil {
+					cell.Exact += fmt.Sprintf(", standard deviation %.4g", *c.Spread)
+				}
 			}
 			cells = append(cells, cell)
 		}
