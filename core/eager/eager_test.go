@@ -232,8 +232,8 @@ func TestPublishedPeaks(t *testing.T) {
 	p := predict(t, row{Method: "bp", Network: "resnet110", Side: 32, Batch: 1024})
 	for _, published := range []float64{9.40e9, 9.26e9} {
 		off := float64(p.SearchedBytes)/published - 1
-		t.Logf("%.2f GB published, %d bytes predicted: %+.1f %%; without the search %d: %+.1f %%", published/1e9, p.SearchedBytes, 100*off,
-			p.AllocatedBytes, 100*(float64(p.AllocatedBytes)/published-1))
+		t.Logf("%.2f GB published, %d bytes predicted: %+.1f %%; without the search %d: %+.1f %%", published/1e9,
+			p.SearchedBytes, 100*off, p.AllocatedBytes, 100*(float64(p.AllocatedBytes)/published-1))
 		if math.Abs(off) > 0.05 {
 			t.Errorf("got %d bytes, published %.0f: %+.1f %%, want within 5 %%", p.SearchedBytes, published, 100*off)
 		}

@@ -49,7 +49,8 @@ func TestBLASWorkspace(t *testing.T) {
 	for gpu, want := range map[string]int64{
 		"a100": small, "NVIDIA A100-SXM4-80GB": small, "NVIDIA GeForce RTX 4090": small, "rtx a6000": small,
 		"Tesla V100-SXM2-16GB": small,
-		"h100":                 large, "NVIDIA H100 80GB HBM3": large, "H200": large, "NVIDIA B200": large, "NVIDIA GeForce RTX 5090": large,
+		"h100":                 large, "NVIDIA H100 80GB HBM3": large,
+		"H200": large, "NVIDIA B200": large, "NVIDIA GeForce RTX 5090": large,
 		"": 0, "mi300": 0, "a1": 0, "h100x": 0,
 	} {
 		if got, ok := eager.BLASWorkspace(gpu); got != want || ok != (want > 0) {

@@ -113,7 +113,9 @@ class Live(TorchDispatchMode):
         self.state: dict[int, tuple[StorageWeakRef, int, int, str]] = {}  # of those, what outlives the steps
         self.requested = 0
         self.pending: tuple[Any, Any] | None = None  # first operand and result of a sum of gradients
+        self.pending_bytes = 0
         self.in_backward = False
+        self.keep_live = False  # list what is alive at the peak
         self.events: list[tuple[str, str, int]] = []
         self.reset()
 
@@ -162,8 +164,6 @@ class Live(TorchDispatchMode):
             if self.keep_live:
                 p["live"] = sorted(((v[1], v[3]) for v in [*self.storages.values(), *self.state.values()]), reverse=True)
 
-    keep_live = False
-
     def watch(self, tensors, maker: str) -> None:
         for t in tensors:
             if isinstance(t, torch.Tensor):
@@ -204,11 +204,11 @@ def local_step(net: nn.Module, batch: localnets.Batch) -> Iterator[None]:
 def run(method: str, network: str, side: int, batch: int, **options) -> dict:
     live = Live()
     live.keep_live = options.pop("live", False)
-    momentum, options = options.pop("momentum", 0.9), {"set_to_none": True, "foreach": True, "reentrant": False, "zero_grad": "start",
-                                                     "images": 2 if network in CIFAR else 1, "weight_decay": 1e-4} | options
+    options = {"set_to_none": True, "foreach": True, "reentrant": False, "zero_grad": "start", "images": 1} | options
     nn.functional.dropout = native_dropout
     real_checkpoint = torch.utils.checkpoint.checkpoint
-    localnets.checkpoint = lambda f, *a: real_checkpoint(f, *a, use_reentrant=options["reentrant"], preserve_rng_state=False)
+    reentrant = options["reentrant"]
+    localnets.checkpoint = lambda f, *a: real_checkpoint(f, *a, use_reentrant=reentrant, preserve_rng_state=False)
     torch.manual_seed(1)
     if network not in CIFAR:  # RegNet's constructor computes with tensors
         classes = 1000 if side >= 128 else 10
@@ -219,8 +219,8 @@ def run(method: str, network: str, side: int, batch: int, **options) -> dict:
             net = localnets.LocalNet(localnets.Spec(network, method, aux_depth=2 if method == "auglocal" else 0))
             step = local_step
         net.train()
-        optimizer = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1, momentum=momentum, nesterov=momentum > 0,
-                                    weight_decay=options["weight_decay"], foreach=options["foreach"])
+        trained = [p for p in net.parameters() if p.requires_grad]
+        optimizer = torch.optim.SGD(trained, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, foreach=options["foreach"])
         inputs = torch.empty(batch, 3, side, side)
         images = torch.empty_like(inputs) if options["images"] == 2 else inputs
         data = localnets.Batch(inputs, images, torch.empty(batch, dtype=torch.int64))
@@ -338,18 +338,19 @@ def table(part: str) -> None:
                 rows += [r for r in old if [r[k] for k in KEY] == [method, network, int(side), int(batch), options]]
                 continue
             row = run(method, network, int(side), int(batch), **parse(options))
-            rows.append({"method": method, "network": network, "side": int(side), "batch": int(batch), "options": options}
-                        | {k: row[k] for k in ("requested", "allocated", "reserved", "first", "op")})
+            key = dict(zip(KEY, (method, network, int(side), int(batch), options)))
+            rows.append(key | {k: row[k] for k in ("requested", "allocated", "reserved", "first", "op")})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     lines = ",\n  ".join(json.dumps(row) for row in rows)
-    head = {"command": "python3 core/eager/testdata/make_peaks.py", "torch": torch.__version__, "torchvision": torchvision.__version__}
+    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
+    head = {"command": "python3 core/eager/testdata/make_peaks.py"} | versions
     text = json.dumps(head, indent=1)[:-2] + ',\n "rows": [\n  ' + lines + "\n ]\n}\n"
     path.write_text(text)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--live", metavar="METHOD,NETWORK,SIDE,BATCH[,KEY=VALUE…]", help="print what is alive at the peak of one run")
+    parser.add_argument("--live", metavar="METHOD,NETWORK,SIDE,BATCH[,KEY=VALUE…]", help="print what is alive at a run's peak")
     parser.add_argument("--events", action="store_true", help="with --live: print every allocation of the second step instead")
     parser.add_argument("--only", default="", help="measure only the rows whose line in ROWS contains this")
     arguments = parser.parse_args()
