@@ -45,7 +45,7 @@ func full() Record {
 			ByModule: []ModuleBytes{{Module: -1, Name: "shared", Bytes: 100}}, PeakOp: "module0/conv1",
 			Top:    []Value{{Name: "y", Scope: "module0", Category: "gradients", Bytes: 60}},
 			Ladder: []Rung{{Stage: "context", DeviceUsedBytes: 500, DeltaBytes: 500}, {Stage: "module", DeviceUsedBytes: 400, DeltaBytes: -100}}},
-		Time: Time{StepSeconds: &Distribution{0.5, 0.4, 0.6, 100}, PhaseSeconds: map[string]float64{"forward": 0.1}},
+		Time: Time{StepSeconds: &Distribution{0.5, 0.4, 0.6, 100}, StepCPUSeconds: &Distribution{0.9, 0.8, 1.1, 100}, PhaseSeconds: map[string]float64{"forward": 0.1}},
 		Accuracy: Accuracy{BestEpoch: new(int64(1)), Epochs: []Epoch{{Epoch: 1, LR: 0.1,
 			ModuleLosses: Series{1, 2}, Heads: []Head{{Module: 0, Name: "a"}}}}},
 		GPU: GPU{Name: "some gpu", UUID: "GPU-1", Driver: "580", CUDADriver: "13.0", ComputeCapability: "9.0", ECC: "on", MIG: "off",
@@ -130,7 +130,7 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 		"model":       "parameters auxiliary_parameters modules flops_per_sample",
 		"memory": `planned_peak_bytes step_arena_bytes arena_bytes lower_bound_bytes touched_bytes data_buffer_bytes process_peak_bytes
 			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes eager_searched_bytes by_category by_phase by_module peak_op top ladder`,
-		"time":     "step_seconds samples_per_second phase_seconds train_seconds eval_seconds data_wait_seconds data_share",
+		"time":     "step_seconds step_cpu_seconds samples_per_second phase_seconds train_seconds eval_seconds data_wait_seconds data_share",
 		"accuracy": "epochs best_top1 best_epoch last_top1 best_top5 last_top5 selected_top1 selected_epoch",
 		"gpu": `name uuid driver cuda_driver compute_capability ecc mig memory_bytes samples interval_seconds sampled_seconds process_peak_bytes
 			device_peak_bytes power_mean_watts power_max_watts sm_clock_mean_hertz memory_clock_mean_hertz temperature_max_celsius throttle_reasons
@@ -279,6 +279,10 @@ func TestWriteRefusesFaults(t *testing.T) {
 	}{
 		"an id that leaves the folder":  {func(r *Record) { r.ID = "../x" }, "id: got"},
 		"an id that is not the spec's":  {func(r *Record) { r.ID = "x" }, "the id of its spec"},
+		"negative step time":            {func(r *Record) { r.Time.StepSeconds.Median = -1 }, "time.step_seconds.median: -1: must not be negative"},
+		"negative rate":                 {func(r *Record) { r.Time.SamplesPerSecond = new(-2.0) }, "time.samples_per_second: -2"},
+		"negative phase":                {func(r *Record) { r.Time.PhaseSeconds["forward"] = -3 }, "time.phase_seconds.forward: -3"},
+		"negative seconds of an epoch":  {func(r *Record) { r.Accuracy.Epochs[0].Seconds = new(-4.0) }, "accuracy.epochs[0].seconds: -4"},
 		"no status":                     {func(r *Record) { r.Status = "" }, "status: got"},
 		"a percentage for a fraction":   {func(r *Record) { r.Accuracy.BestTop1 = new(93.1) }, "accuracy.best_top1: got 93.1"},
 		"a negative size":               {func(r *Record) { r.Memory.ArenaBytes = new(int64(-1)) }, "memory.arena_bytes: got -1"},

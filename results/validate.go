@@ -3,6 +3,7 @@ package results
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -31,9 +32,9 @@ func (r Record) Validate() error {
 	if !slices.Contains(Statuses(), r.Status) {
 		c.fault("status", "got %q, want one of %v", r.Status, Statuses())
 	}
-	for name, year := range map[string]int{"started": r.Started.Year(), "finished": r.Finished.Year()} {
+	for i, year := range []int{r.Started.Year(), r.Finished.Year()} {
 		if year < 0 || year > 9999 {
-			c.fault(name, "got year %d, want 0 to 9999", year)
+			c.fault([]string{"started", "finished"}[i], "got year %d, want 0 to 9999", year)
 		}
 	}
 	for _, field := range [][2]string{{"method", r.Spec.Method}, {"network", r.Spec.Network}, {"dataset", r.Spec.Dataset}} {
@@ -42,6 +43,7 @@ func (r Record) Validate() error {
 		}
 	}
 	c.fractions(r)
+	c.times(r)
 	c.numbers(nil, reflect.ValueOf(r))
 	return errors.Join(c.faults...)
 }
@@ -74,6 +76,34 @@ func (c *check) fractions(r Record) {
 		for j, h := range e.Heads {
 			one(h.TestTop1, "accuracy.epochs[%d].heads[%d].test_top1", i, j)
 		}
+	}
+}
+
+// times refuses negative times and rates: no step takes less than no time.
+func (c *check) times(r Record) {
+	one := func(x *float64, place string, index ...any) {
+		if x != nil && *x < 0 {
+			c.fault(fmt.Sprintf(place, index...), "%v: must not be negative", *x)
+		}
+	}
+	t := r.Time
+	for i, d := range []*Distribution{t.StepSeconds, t.StepCPUSeconds} {
+		if name := []string{"step_seconds", "step_cpu_seconds"}[i]; d != nil {
+			one(&d.Median, "time.%s.median", name)
+			one(&d.P05, "time.%s.p05", name)
+			one(&d.P95, "time.%s.p95", name)
+		}
+	}
+	one(t.SamplesPerSecond, "time.samples_per_second")
+	for _, phase := range slices.Sorted(maps.Keys(t.PhaseSeconds)) {
+		seconds := t.PhaseSeconds[phase]
+		one(&seconds, "time.phase_seconds.%s", phase)
+	}
+	one(t.TrainSeconds, "time.train_seconds")
+	one(t.EvalSeconds, "time.eval_seconds")
+	one(t.DataWaitSeconds, "time.data_wait_seconds")
+	for i, e := range r.Accuracy.Epochs {
+		one(e.Seconds, "accuracy.epochs[%d].seconds", i)
 	}
 }
 

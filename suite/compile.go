@@ -66,6 +66,9 @@ func Compile(spec results.Spec) (*Compiled, error) {
 // OpenDevice opens the device that a spec names, with its limits, and with the engines that the
 // plan book has for it.
 func OpenDevice(spec results.Spec) (engine.Device, error) {
+	if err := checkOptions(spec); err != nil {
+		return nil, err
+	}
 	o, err := deviceOptions(spec)
 	if err != nil {
 		return nil, err

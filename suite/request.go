@@ -142,9 +142,12 @@ func (r Request) check() error {
 			return fmt.Errorf("batch: got %d, want 1 or more samples", b)
 		}
 	}
-	for name, n := range map[string]int{"overlap": r.Overlap, "epochs": r.Epochs, "train-limit": r.TrainLimit, "test-limit": r.TestLimit, "threads": r.Threads, "device": r.Device} {
-		if n < 0 {
-			return fmt.Errorf("%s: got %d, want 0 or more", name, n)
+	for _, c := range []struct {
+		name  string
+		value int
+	}{{"epochs", r.Epochs}, {"train-limit", r.TrainLimit}, {"test-limit", r.TestLimit}, {"threads", r.Threads}, {"device", r.Device}, {"overlap", r.Overlap}} {
+		if c.value < 0 {
+			return fmt.Errorf("%s: %d: must not be negative", c.name, c.value)
 		}
 	}
 	for _, c := range []struct {
@@ -345,7 +348,7 @@ func (r Request) checkOverlap(m methods.Method, modules int) error {
 // InFlight is how many local modules of a spec run side by side, and the same spec with
 // one after the other.
 func InFlight(s results.Spec) (modules int, alone results.Spec) {
-	modules, _ = strconv.Atoi(cmp.Or(s.Options[optionOverlap], "1"))
+	modules, _ = strconv.Atoi(cmp.Or(s.Options[optionOverlap], "1")) // checkOptions has looked at it
 	s.Options = maps.Clone(s.Options)
 	delete(s.Options, optionOverlap)
 	return modules, s
@@ -354,7 +357,7 @@ func InFlight(s results.Spec) (modules int, alone results.Spec) {
 // Budget is what the arena of a spec's training step may have in bytes, 0 if nobody asked, and the
 // same spec without a budget.
 func Budget(s results.Spec) (bytes int64, free results.Spec) {
-	bytes, _ = strconv.ParseInt(cmp.Or(s.Options[optionBudget], "0"), 10, 64)
+	bytes, _ = strconv.ParseInt(cmp.Or(s.Options[optionBudget], "0"), 10, 64) // checkOptions has looked at it
 	s.Options = maps.Clone(s.Options)
 	delete(s.Options, optionBudget)
 	return bytes, s
@@ -533,6 +536,9 @@ func networkOf(spec results.Spec) (*model.Network, datasets.Card, error) {
 
 // stagesOf builds network and stages of a spec.
 func stagesOf(spec results.Spec) (*built, error) {
+	if err := checkOptions(spec); err != nil {
+		return nil, err
+	}
 	n, card, err := networkOf(spec)
 	if err != nil {
 		return nil, err
@@ -541,10 +547,7 @@ func stagesOf(spec results.Spec) (*built, error) {
 	if err != nil {
 		return nil, err
 	}
-	segment, err := strconv.Atoi(cmp.Or(spec.Options[optionSegment], "0"))
-	if err != nil {
-		return nil, fmt.Errorf("segment: got %q, want a whole number", spec.Options[optionSegment])
-	}
+	segment, _ := strconv.Atoi(cmp.Or(spec.Options[optionSegment], "0")) // checkOptions has looked at it
 	stages, err := m.Stages(n, methods.Options{
 		Modules: int(spec.Modules), AuxDepth: int(spec.AuxDepth), Selection: methods.Selection(spec.Selection),
 		PyramidCoefficient: spec.PyramidCoefficient, NoPyramid: m.Reads(methods.OptionPyramid) && !spec.Pyramid,

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/reports/compare"
@@ -206,7 +207,7 @@ func (f *historyFlags) ofRecords(env Env, paths []string) (revisions []compare.R
 		e.Records = append(e.Records, r)
 	}
 	if unknown > 0 {
-		fmt.Fprintf(env.Stderr, "benchctl: history: %d records without a commit are left out\n", unknown)
+		fmt.Fprintf(env.Stderr, "benchctl: history: %s without a commit left out\n", english.Plural(unknown, "record", ""))
 	}
 	all := slices.SortedFunc(maps.Values(found), func(a, b *entry) int {
 		return cmp.Or(a.first.Compare(b.first), strings.Compare(a.Commit, b.Commit))
@@ -214,7 +215,8 @@ func (f *historyFlags) ofRecords(env Env, paths []string) (revisions []compare.R
 	if behind != nil {
 		all = slices.DeleteFunc(all, func(e *entry) bool {
 			if e.place < 0 {
-				fmt.Fprintf(env.Stderr, "benchctl: history: %d records of commit %s are left out: git does not say whether it is behind %s\n", len(e.Records), short(e.Commit), f.since)
+				fmt.Fprintf(env.Stderr, "benchctl: history: %s of commit %s left out: git does not say whether it comes after %s\n",
+					english.Plural(len(e.Records), "record", ""), short(e.Commit), f.since)
 			}
 			return e.place < 0
 		})
@@ -302,7 +304,7 @@ func metricCell(s compare.Series, x float64) table.Cell {
 // draw draws a figure for each metric that changed anywhere: the series that did.
 func (h history) draw(dir string) (files []string, err error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, fmt.Errorf("plots: %w", err)
+		return nil, unwritten(fmt.Errorf("plots: %w", err))
 	}
 	var names []string
 	place := map[string]int{}

@@ -64,9 +64,9 @@ func (c Cell) same(o Cell) bool {
 
 // check says what is wrong with a cell.
 func (c Cell) check() error {
-	for name, value := range map[string]string{"table": c.Table, "dataset": c.Dataset, "network": c.Network, "method": c.Method, "source": c.Source} {
-		if value == "" {
-			return fmt.Errorf("%s: got none, want one", name)
+	for _, field := range [][2]string{{"table", c.Table}, {"dataset", c.Dataset}, {"network", c.Network}, {"method", c.Method}, {"source", c.Source}} {
+		if field[1] == "" {
+			return fmt.Errorf("%s: missing", field[0])
 		}
 	}
 	if !slices.Contains([]string{Top1, Top5, Memory, MemoryReduction}, c.Metric) {
@@ -75,7 +75,8 @@ func (c Cell) check() error {
 	if !slices.Contains([]string{"A", "B", "D"}, c.Mark) {
 		return fmt.Errorf("mark: got %q, want A: seen in the authors' own material, B: restated by others, or D: derived", c.Mark)
 	}
-	for name, x := range map[string]*float64{"value": c.Value, "sd": c.SD} {
+	for i, x := range []*float64{c.Value, c.SD} {
+		name := []string{"value", "sd"}[i]
 		switch {
 		case x == nil:
 		case c.Metric == Memory && *x <= 0:

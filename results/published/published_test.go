@@ -118,7 +118,7 @@ func TestFill(t *testing.T) {
 	for cell, want := range map[string]string{
 		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":93.6,"mark":"A","source":"s"}`: "want a fraction in [0, 1], such as 0.9363",
 		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":0.9,"mark":"C","source":"s"}`:  `mark: got "C", want A`,
-		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":0.9,"mark":"A"}`:               "source: got none",
+		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":0.9,"mark":"A"}`:               "source: missing",
 		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"f1","mark":"A","source":"s"}`:                `metric: got "f1"`,
 		`{"tabel":"a"}`: `unknown field "tabel"`,
 		`{`:             "cells",
