@@ -41,7 +41,7 @@ func newRoot(env Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:     "benchctl",
 		Short:   "what training a deep network costs in memory and time",
-		Long:    longHelp(),
+		Long:    longHelp,
 		Version: version(),
 		Example: "  benchctl plan --networks resnet110 --batch 1024        what a training step takes, without running it\n" +
 			"  benchctl run                                           train and measure, on images that need no file\n" +
@@ -51,7 +51,6 @@ func newRoot(env Env) *cobra.Command {
 		Args:          noArguments,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		var invalid *pflag.InvalidValueError
 		if errors.As(err, &invalid) {
@@ -65,11 +64,29 @@ func newRoot(env Env) *cobra.Command {
 		}
 		return &usageError{err, c.CommandPath() + " --help lists the flags"}
 	})
-	root.AddCommand(runCommand(env), planCommand(env), profileCommand(env), auditCommand(env), reportCommand(env), reproduceCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), tuneCommand(env), versionCommand(env), executeCommand(env))
+	for _, g := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"measure", "Plan and measure:", []*cobra.Command{planCommand(env), runCommand(env), profileCommand(env), auditCommand(env), tuneCommand(env)}},
+		{"judge", "Report and compare:", []*cobra.Command{reportCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env), reproduceCommand(env)}},
+		{"lookup", "Look up:", []*cobra.Command{methodsCommand(env), networksCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), versionCommand(env)}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, c := range g.commands {
+			c.GroupID = g.id
+			root.AddCommand(c)
+		}
+	}
+	root.AddCommand(executeCommand(env))
+	addCompletions(root)
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(c *cobra.Command, args []string) {
 		breakHelp(c, cmp.Or(env.Columns, helpColumns))
 		help(c, args)
+		if c == root {
+			fmt.Fprint(env.Stdout, "\n"+exitCodeHelp())
+		}
 	})
 	return root
 }
@@ -111,14 +128,18 @@ func broken(text, behind string, width int) string {
 	return strings.Join(lines, "\n")
 }
 
-func longHelp() string {
+const longHelp = "benchctl measures what training a deep network costs in memory and time, for\n" +
+	"back-propagation, its memory-saving variants, and methods that train a network in\n" +
+	"local modules."
+
+// exitCodeHelp ends the help of the root command.
+func exitCodeHelp() string {
 	var b strings.Builder
-	b.WriteString("benchctl measures what training a deep network costs in memory and time, for\n" +
-		"back-propagation and for methods that train locally.\n\nExit codes:\n")
+	b.WriteString("Exit codes:\n")
 	for _, m := range exitMeanings() {
 		fmt.Fprintf(&b, "  %3d  %s\n", m.code, m.sentence)
 	}
-	return strings.TrimSuffix(b.String(), "\n")
+	return b.String()
 }
 
 // noArguments refuses words that are neither commands nor flags.

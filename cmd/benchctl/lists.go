@@ -1,0 +1,95 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/suite"
+)
+
+// listCommand prints a list of names with one line each.
+func listCommand(env Env, use, short, title string, entries func() []suite.Listed) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: noArguments}
+	out := addOutput(c.Flags())
+	c.RunE = func(*cobra.Command, []string) error {
+		if err := out.open(); err != nil {
+			return err
+		}
+		t := table.Table{ID: use, Title: title, Columns: []table.Column{textColumn("name", "name"), textColumn("about", "what it is")}}
+		options := false
+		for _, e := range entries() {
+			row := []table.Cell{table.Text(e.Name), table.Text(e.About)}
+			if len(e.Flags) > 0 {
+				options = true
+			}
+			t.Rows = append(t.Rows, append(row, table.Text(strings.Join(e.Flags, ", "))))
+		}
+		if options {
+			t.Columns = append(t.Columns, textColumn("flags", "its flags"))
+		} else {
+			for i := range t.Rows {
+				t.Rows[i] = t.Rows[i][:2]
+			}
+		}
+		return env.emit(out, answer{tables: []table.Table{t}}, nil)
+	}
+	return c
+}
+
+func methodsCommand(env Env) *cobra.Command {
+	return listCommand(env, "methods", "the training methods, one line each", "Methods", suite.ListMethods)
+}
+
+func networksCommand(env Env) *cobra.Command {
+	return listCommand(env, "networks", "the built-in networks, one line each", "Networks", suite.ListNetworks)
+}
+
+// completeNames completes the last entry of a comma separated list, with a description.
+func completeNames(entries func() []suite.Listed) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, given string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		before := ""
+		if i := strings.LastIndexByte(given, ','); i >= 0 {
+			before = given[:i+1]
+		}
+		var all []cobra.Completion
+		for _, e := range entries() {
+			if strings.HasPrefix(before+e.Name, given) {
+				all = append(all, cobra.CompletionWithDesc(before+e.Name, e.About))
+			}
+		}
+		return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+}
+
+// addCompletions completes the values of flags whose values are names, on every command that has them.
+func addCompletions(root *cobra.Command) {
+	values := map[string]cobra.CompletionFunc{
+		"methods": completeNames(suite.ListMethods), "networks": completeNames(suite.ListNetworks), "datasets": completeNames(suite.ListDatasets),
+	}
+	for flag, names := range map[string][]string{
+		"precision": {"f32", "tf32", "bf16"}, "backend": {"auto", "cpu", "cuda", "reference"}, "selection": {"uniform", "sequential", "repetitive"},
+		"cuts": {"published", "balanced", "even"}, "infopro-mode": {"softmax", "contrast"}, "dropout": {"on", "off"}, "recompute": {"none", "norm"},
+		"update": {"early", "deferred"}, "quirks": {"none", "paper"}, "policy": {policyPlanned, policyEager},
+	} {
+		values[flag] = cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp)
+	}
+	var formats []string
+	for _, f := range table.Formats() {
+		formats = append(formats, f.Name())
+	}
+	values["format"] = cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		for flag, complete := range values {
+			if c.Flags().Lookup(flag) != nil {
+				_ = c.RegisterFlagCompletionFunc(flag, complete) // fails only for a flag that is not there
+			}
+		}
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+	}
+	visit(root)
+}
