@@ -22,6 +22,11 @@ const (
 // with the head, which leaves K' = K-d modules; the one at position l of the
 // first K'-1 is trained by an auxiliary network of d_l fresh blocks, shaped
 // like d_l of the units that follow, chosen uniformly.
+//
+// The published program differs in three places (Options.Program). With K below the number of units each of the
+// first K'-1 units is a module, and the last module has the rest. Its script for ImageNet joins no units with the
+// head, so every unit but the last has an auxiliary network, of fewer blocks where fewer units follow; and it has no
+// normalisation in front of the linear layer at d = 1.
 func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 	units := len(n.Units)
 	k, err := o.modules(units)
@@ -31,7 +36,7 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 	if n.Block == nil {
 		return nil, &NoBlockError{Network: n.Name}
 	}
-	d, err := o.augLocalDepth(units, k)
+	d, err := o.augLocalDepth(units)
 	if err != nil {
 		return nil, fmt.Errorf("auglocal: %w", err)
 	}
@@ -42,18 +47,29 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 	if t < 0 || t > 1 || math.IsNaN(t) {
 		return nil, fmt.Errorf("auglocal: pyramid-coefficient: got %g, want more than 0 and at most 1", t)
 	}
-	local := k - d - 1 // modules with an auxiliary network
+	joined := d // units that belong to the head
+	if o.Program && !model.Small(n.Input) {
+		joined = 0
+	}
+	if joined >= k {
+		return nil, fmt.Errorf("auglocal: aux-depths: got %d with %d modules, want less than the modules: the last %d are joined with the head",
+			d, k, d)
+	}
+	local := k - joined - 1 // modules with an auxiliary network
 	depths := pyramid(d, local, t, o.NoPyramid)
 	ends, chosen := make([]int, local), make([][]int, local)
 	for m := range local {
-		ends[m] = (m+1)*(units-d-1)/local - 1
+		if ends[m] = m; !o.Program {
+			ends[m] = (m+1)*(units-joined-1)/local - 1
+		}
 		if chosen[m], err = selectUnits(o.Selection, ends[m], depths[m], units); err != nil {
 			return nil, fmt.Errorf("auglocal: %w", err)
 		}
 	}
-	stages := localStages(n, ends, func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
-		return []model.Term{model.CrossEntropy(b, augLocalClassifier(b, n, ends[m], depths[m], chosen[m], x), batch)}
-	})
+	stages := localStages(n, ends, o.lateAuxiliary(n, func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
+		normalise := depths[m] <= 1 && joined > 0
+		return []model.Term{model.CrossEntropy(b, augLocalClassifier(b, n, ends[m], chosen[m], normalise, x), batch)}
+	}))
 	for m := range local {
 		stages[m].AuxDepth = len(chosen[m])
 	}
@@ -73,8 +89,8 @@ func (e *NoBlockError) Hint() string {
 	return "set model.Network.Block (docs/adding-a-network.md); all other methods work without it"
 }
 
-// augLocalDepth returns d, checked against the number of units and modules.
-func (o Options) augLocalDepth(units, modules int) (int, error) {
+// augLocalDepth returns d, checked against the number of units.
+func (o Options) augLocalDepth(units int) (int, error) {
 	d := o.AuxDepth
 	if d == 0 {
 		d = 2
@@ -82,28 +98,26 @@ func (o Options) augLocalDepth(units, modules int) (int, error) {
 	if d < 1 || d >= units {
 		return 0, fmt.Errorf("aux-depths: got %d, want 1 to %d: the network has %d units", d, units-1, units)
 	}
-	if d >= modules {
-		return 0, fmt.Errorf("aux-depths: got %d with %d modules, want less than the modules: the last %d are joined with the head", d, modules, d)
-	}
 	return d, nil
 }
 
 // pyramid returns the depths of the auxiliary networks: from d at the first
-// falling linearly to (1-t)d + t at the last, rounded half to even.
+// falling linearly to (1-t)d + t at the last, rounded half to even. The conversion of the
+// product keeps it from being fused with the sum, which would round some depths the other way.
 func pyramid(d, modules int, t float64, flat bool) []int {
 	depths := make([]int, modules)
 	for l := range depths {
 		depths[l] = d
 		if !flat && modules > 1 {
 			fall := float64(l) * t / float64(modules-1)
-			depths[l] = max(1, int(math.RoundToEven(float64(d)*(1-fall)+fall)))
+			depths[l] = max(1, int(math.RoundToEven(float64(float64(d)*(1-fall))+fall)))
 		}
 	}
 	return depths
 }
 
 // selectUnits returns the positions of the units that the auxiliary network of
-// the given depth behind unit l copies, of n units in all.
+// the given depth after unit l copies, of n units in all. As in pyramid no product is fused with the sum.
 func selectUnits(s Selection, l, depth, n int) ([]int, error) {
 	var chosen []int
 	left := n - 1 - l
@@ -114,7 +128,7 @@ func selectUnits(s Selection, l, depth, n int) ([]int, error) {
 				chosen = append(chosen, l+i)
 				continue
 			}
-			chosen = append(chosen, int(math.RoundToEven(float64(l)+float64(left)/float64(depth)*float64(i))))
+			chosen = append(chosen, int(math.RoundToEven(float64(l)+float64(float64(left)/float64(depth)*float64(i)))))
 		case SelectionSequential:
 			chosen = append(chosen, l+i)
 		case SelectionRepetitive:
@@ -126,12 +140,12 @@ func selectUnits(s Selection, l, depth, n int) ([]int, error) {
 	return chosen, nil
 }
 
-// augLocalClassifier writes the auxiliary network behind unit l: a
+// augLocalClassifier writes the auxiliary network after unit l: a
 // fresh block for each chosen unit, of its width, then the network's classifier for
 // auxiliary networks, or else global average pool, normalisation of the features
-// if the planned depth is at most one, and a linear classifier. A block takes stride 2 while halvings are owed: each
+// if asked for, and a linear classifier. A block takes stride 2 while halvings are owed: each
 // doubling of the width from one block to the next owes one.
-func augLocalClassifier(b *graph.Builder, n *model.Network, l, depth int, chosen []int, x *graph.Value) *graph.Value {
+func augLocalClassifier(b *graph.Builder, n *model.Network, l int, chosen []int, normalise bool, x *graph.Value) *graph.Value {
 	width, debt := n.Units[l].Width, 0.0
 	for i, c := range chosen {
 		next, stride := n.Units[c].Width, int64(1)
@@ -146,7 +160,7 @@ func augLocalClassifier(b *graph.Builder, n *model.Network, l, depth int, chosen
 		return n.AuxiliaryHead(b, x)
 	}
 	x = b.AdaptiveAveragePool(x, 1, 1)
-	if depth <= 1 {
+	if normalise {
 		x = model.Norm(b, "bn", x)
 	}
 	return model.Linear(b, "fc", x, n.Classes)

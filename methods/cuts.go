@@ -14,6 +14,7 @@ const (
 	CutsPublished = "published" // InfoPro's where there is one for the network and K, else even
 	CutsBalanced  = "balanced"  // InfoPro's memory-balanced ones (InfoPro*)
 	CutsEven      = "even"      // the same number of units in each module, up to one
+	CutsFirst     = "first"     // one of the first K-1 units in each module, the rest in the last: AugLocal's program
 )
 
 // publishedCuts are those of InfoPro (Wang et al., ICLR 2021): the last unit of
@@ -47,6 +48,8 @@ func (o Options) moduleEnds(n *model.Network) ([]int, error) {
 		return evenEnds(len(n.Units), k), nil
 	case CutsEven:
 		return evenEnds(len(n.Units), k), nil
+	case CutsFirst:
+		return firstEnds(0, k-1), nil
 	case CutsBalanced:
 		places := cutsFor(balancedCuts, n.Name+" "+o.Dataset, k)
 		if places == nil {
@@ -57,12 +60,24 @@ func (o Options) moduleEnds(n *model.Network) ([]int, error) {
 		}
 		return endsAt(n, places)
 	}
-	places := strings.FieldsFunc(o.Cuts, func(r rune) bool { return r == ' ' || r == ',' || r == '+' })
+	places := o.places()
 	if o.Modules != 0 && o.Modules != len(places)+1 {
 		return nil, fmt.Errorf("cuts: got %d places with %d modules, want one place for each module but the last", len(places), o.Modules)
 	}
 	return endsAt(n, places)
 }
+
+// places are those that Cuts lists, where it is no rule's name.
+func (o Options) places() []string {
+	switch o.Cuts {
+	case CutsPublished, CutsBalanced, CutsEven, CutsFirst:
+		return nil
+	}
+	return strings.FieldsFunc(o.Cuts, func(r rune) bool { return r == ' ' || r == ',' || r == '+' })
+}
+
+// PublishedCuts says whether InfoPro published cuts of a network into k modules.
+func PublishedCuts(network string, k int) bool { return cutsFor(publishedCuts, network, k) != nil }
 
 // cutsFor finds the list of k-1 places of a network, nil if there is none.
 func cutsFor(table map[string][]string, network string, k int) []string {
@@ -80,7 +95,8 @@ func endsAt(n *model.Network, places []string) ([]int, error) {
 	for _, p := range places {
 		at := slices.IndexFunc(n.Units, func(u model.Unit) bool { return u.Place == p })
 		if at < 0 {
-			return nil, fmt.Errorf("cuts: got %q, want %s, %s, %s or places stage.block of %s such as %s", p, CutsPublished, CutsBalanced, CutsEven, n.Name, n.Units[1].Place)
+			return nil, fmt.Errorf("cuts: got %q, want %s, %s, %s, %s or places stage.block of %s such as %s",
+				p, CutsPublished, CutsBalanced, CutsEven, CutsFirst, n.Name, n.Units[1].Place)
 		}
 		if at == len(n.Units)-1 || len(ends) > 0 && at <= ends[len(ends)-1] {
 			return nil, fmt.Errorf("cuts: %s is out of order: want places in order, before the last unit", p)
@@ -88,6 +104,15 @@ func endsAt(n *model.Network, places []string) ([]int, error) {
 		ends = append(ends, at)
 	}
 	return ends, nil
+}
+
+// firstEnds are the modules that end at the units from first to before end.
+func firstEnds(first, end int) []int {
+	var ends []int
+	for unit := first; unit < end; unit++ {
+		ends = append(ends, unit)
+	}
+	return ends
 }
 
 // evenEnds spreads k modules over n units.

@@ -13,9 +13,9 @@ func dgl(n *model.Network, o Options) ([]model.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dgl: %w", err)
 	}
-	return localStages(n, ends, func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
+	return localStages(n, ends, o.lateAuxiliary(n, func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
 		return []model.Term{model.CrossEntropy(b, dglClassifier(b, x, n.Units[ends[m]].PoolSide, n.Classes), batch)}
-	}), nil
+	})), nil
 }
 
 // dglClassifier is the auxiliary network of the paper's multi-layer variant: x

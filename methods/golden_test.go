@@ -29,6 +29,7 @@ type golden struct {
 		Pyramid         float64
 		Batch, Steps    int
 		Mode            methods.Mode
+		Program         bool // as the published program runs the method
 		Seed            uint64
 		LearningRate    float64 `json:"learning_rate"`
 		Momentum        float64
@@ -143,7 +144,8 @@ func goldenSession(t *testing.T, d engine.Device, g golden) *train.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stages, err := m.Stages(n, methods.Options{Modules: g.Case.Modules, AuxDepth: g.Case.AuxDepth, PyramidCoefficient: g.Case.Pyramid, Mode: g.Case.Mode, Dataset: "cifar10"})
+	stages, err := m.Stages(n, methods.Options{Modules: g.Case.Modules, AuxDepth: g.Case.AuxDepth, PyramidCoefficient: g.Case.Pyramid,
+		Mode: g.Case.Mode, Dataset: "cifar10", Program: g.Case.Program})
 	if err != nil {
 		t.Fatal(err)
 	}

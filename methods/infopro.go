@@ -1,6 +1,7 @@
 package methods
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -18,6 +19,30 @@ const (
 	ModeSoftmax  Mode = "softmax"  // cross-entropy of a small classifier
 	ModeContrast Mode = "contrast" // supervised contrastive loss of 128 features
 )
+
+// Head is the form of InfoPro's classification loss for small images, by the name that its program gives it: so many
+// 3x3 convolutions, then so many linear layers.
+type Head string
+
+// The heads of published runs. The last linear layer of a head makes the features that are contrasted, or the logits.
+const (
+	Head1c1f Head = "1c1f" // contrasted before records had a head
+	Head1c2f Head = "1c2f" // InfoPro
+	Head2c2f Head = "2c2f" // MAN's program
+)
+
+// layers returns the convolutions and linear layers of a head.
+func (h Head) layers() (convolutions, linears int, err error) {
+	switch h {
+	case Head1c1f:
+		return 1, 1, nil
+	case Head1c2f:
+		return 1, 2, nil
+	case Head2c2f:
+		return 2, 2, nil
+	}
+	return 0, 0, fmt.Errorf("infopro-head: got %q, want %s, %s or %s", h, Head1c1f, Head1c2f, Head2c2f)
+}
 
 // Constants of InfoPro's auxiliary networks.
 const (
@@ -87,51 +112,66 @@ func infoPro(n *model.Network, o Options) ([]model.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("infopro: %w", err)
 	}
-	terms, err := o.infoProTerms(n, len(ends))
+	losses, err := o.infoProLosses(n, len(ends)+1)
 	if err != nil {
 		return nil, fmt.Errorf("infopro: %w", err)
 	}
+	ratio := linearRatio(len(ends))
 	return localStages(n, ends, func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
-		return terms(b, m, n.Units[ends[m]], x, batch)
+		return losses.terms(b, ratio(m), n.Units[ends[m]], x, batch)
 	}), nil
 }
 
-// infoProTerms returns the writer of InfoPro's two loss terms for count auxiliary
-// networks: of network m on the result x of a unit.
-func (o Options) infoProTerms(n *model.Network, count int) (func(b *graph.Builder, m int, u model.Unit, x *graph.Value, batch model.Batch) []model.Term, error) {
-	if o.Mode == "" {
-		o.Mode = ModeSoftmax
+// linearRatio goes from 0 at the first of count auxiliary networks to 1 at the last.
+func linearRatio(count int) func(m int) float64 {
+	return func(m int) float64 { return float64(m) / float64(max(count-1, 1)) }
+}
+
+// infoProLosses writes InfoPro's two loss terms.
+type infoProLosses struct {
+	network *model.Network
+	mode    Mode
+	Coefficients
+	convolutions, linears int // of the head for small images
+	widest                int64
+	// decode and features are for large images: the reconstruction's loss, and what is classified.
+	decode   func(b *graph.Builder, x, images *graph.Value) *graph.Value
+	features func(b *graph.Builder, x *graph.Value, side int64) *graph.Value
+}
+
+// infoProLosses reads the options for a network cut into k modules.
+func (o Options) infoProLosses(n *model.Network, k int) (l infoProLosses, err error) {
+	l = infoProLosses{network: n, mode: Mode(cmp.Or(o.Mode, ModeSoftmax)), widest: n.Units[len(n.Units)-1].Width,
+		decode: infoProDecodeLarge, features: infoProFeaturesLarge}
+	if l.mode != ModeSoftmax && l.mode != ModeContrast {
+		return l, fmt.Errorf("infopro-mode: got %q, want %s or %s", o.Mode, ModeSoftmax, ModeContrast)
 	}
-	if o.Mode != ModeSoftmax && o.Mode != ModeContrast {
-		return nil, fmt.Errorf("infopro-mode: got %q, want %s or %s", o.Mode, ModeSoftmax, ModeContrast)
+	if l.convolutions, l.linears, err = cmp.Or(o.Head, Head1c2f).layers(); err != nil {
+		return l, err
 	}
-	name, err := o.CoefficientsName(n.Name, count+1)
+	name, err := o.CoefficientsName(n.Name, k)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
-	c, err := parseCoefficients(name)
-	if err != nil {
-		return nil, err
+	l.Coefficients, err = parseCoefficients(name)
+	return l, err
+}
+
+// terms writes the two losses on x, which has the width of unit u; ratio says how far the coefficients have gone from
+// the first set to the second.
+func (l infoProLosses) terms(b *graph.Builder, ratio float64, u model.Unit, x *graph.Value, batch model.Batch) []model.Term {
+	between := func(first, second float64) float64 { return float64(first*(1-ratio)) + float64(second*ratio) }
+	reconstruction := model.Term{Name: "reconstruction", Weight: between(l.A1, l.A2)}
+	var classification model.Term
+	if model.Small(l.network.Input) {
+		reconstruction.Value = infoProDecode(b, x, batch.Images)
+		classification = l.classify(b, l.pooled(b, x, u.Width >= l.widest), batch)
+	} else {
+		reconstruction.Value = l.decode(b, x, batch.Images)
+		classification = l.classifyLarge(b, l.features(b, x, l.network.Input[0]), batch)
 	}
-	widest := n.Units[len(n.Units)-1].Width
-	return func(b *graph.Builder, m int, u model.Unit, x *graph.Value, batch model.Batch) []model.Term {
-		r := 0.0
-		if count > 1 {
-			r = float64(m) / float64(count-1)
-		}
-		reconstruction := model.Term{Name: "reconstruction", Weight: c.A1*(1-r) + c.A2*r}
-		var features *graph.Value
-		if model.Small(n.Input) {
-			reconstruction.Value = infoProDecode(b, x, batch.Images)
-			features = infoProFeatures(b, x, u.Width >= widest)
-		} else {
-			reconstruction.Value = infoProDecodeLarge(b, x, batch.Images)
-			features = infoProFeaturesLarge(b, x, n.Input[0])
-		}
-		classification := infoProClassify(b, features, batch, o.Mode, n)
-		classification.Weight = c.B1*(1-r) + c.B2*r
-		return []model.Term{reconstruction, classification}
-	}, nil
+	classification.Weight = between(l.B1, l.B2)
+	return []model.Term{reconstruction, classification}
 }
 
 // CoefficientsName returns what InfoPro's coefficients are taken from, for a
@@ -239,15 +279,54 @@ func enlarge(b *graph.Builder, x *graph.Value, height, width int64) *graph.Value
 	return b.Upsample(x, height, width)
 }
 
-// infoProFeatures are those of the classification term: a 3x3 convolution to twice the
-// width at half the side, but for the widest units, pooled, 128 of them.
-func infoProFeatures(b *graph.Builder, x *graph.Value, widest bool) *graph.Value {
+// pooled is what the head for small images classifies: a 3x3 convolution to twice the width at half the side, but
+// for the widest units, in 2c2f a second one of stride 1, and a global average pool.
+func (l infoProLosses) pooled(b *graph.Builder, x *graph.Value, widest bool) *graph.Value {
 	width, stride := 2*model.Channels(x), int64(2)
 	if widest {
 		width, stride = model.Channels(x), 1
 	}
 	x = b.ReLU(model.Norm(b, "bn", model.Conv(b, "conv", x, width, 3, stride)))
-	return model.Linear(b, "fc1", b.AdaptiveAveragePool(x, 1, 1), infoProWidth)
+	if l.convolutions == 2 {
+		x = b.ReLU(model.Norm(b, "bn2", model.Conv(b, "conv2", x, width, 3, 1)))
+	}
+	return b.AdaptiveAveragePool(x, 1, 1)
+}
+
+// classify is the classification term of the head for small images on pooled features: linear layers, of 128 but for
+// the logits, and ReLUs between them.
+func (l infoProLosses) classify(b *graph.Builder, x *graph.Value, batch model.Batch) model.Term {
+	out := int64(infoProWidth)
+	for i := 1; i <= l.linears; i++ {
+		if i > 1 {
+			x = b.ReLU(x)
+		}
+		if i == l.linears && l.mode == ModeSoftmax {
+			out = l.network.Classes
+		}
+		x = model.Linear(b, fmt.Sprint("fc", i), x, out)
+	}
+	return l.classificationTerm(b, x, batch)
+}
+
+// classifyLarge is the classification term of the head for large images on pooled features: one linear layer.
+func (l infoProLosses) classifyLarge(b *graph.Builder, x *graph.Value, batch model.Batch) model.Term {
+	if l.mode == ModeContrast {
+		return l.classificationTerm(b, model.Linear(b, "fc1", x, infoProWidth), batch)
+	}
+	return l.classificationTerm(b, model.Linear(b, "fc", x, l.network.Classes), batch)
+}
+
+// classificationTerm is the loss of the mode on features or logits.
+func (l infoProLosses) classificationTerm(b *graph.Builder, x *graph.Value, batch model.Batch) model.Term {
+	if b.Err() != nil {
+		return model.Term{Value: x}
+	}
+	if l.mode == ModeContrast {
+		loss, _ := b.Contrast(x, batch.Labels, infoProTemperature)
+		return model.Term{Name: "classification", Value: loss}
+	}
+	return model.CrossEntropy(b, x, batch)
 }
 
 // infoProFeaturesLarge are those of the paper's program for ImageNet, which reads maps of 28x28: a 1x1
@@ -265,23 +344,4 @@ func infoProFeaturesLarge(b *graph.Builder, x *graph.Value, side int64) *graph.V
 		x = b.ReLU(model.Norm(b, fmt.Sprintf("bn%d", i+1), model.Conv(b, fmt.Sprintf("conv%d", i+1), x, c.width, c.kernel, stride)))
 	}
 	return b.AdaptiveAveragePool(x, 1, 1)
-}
-
-// infoProClassify is the classification term on features, of small images 128 and of others what is pooled.
-func infoProClassify(b *graph.Builder, features *graph.Value, batch model.Batch, mode Mode, n *model.Network) model.Term {
-	if b.Err() != nil {
-		return model.Term{Value: features}
-	}
-	small := model.Small(n.Input)
-	switch {
-	case mode == ModeContrast:
-		if !small {
-			features = model.Linear(b, "fc1", features, infoProWidth)
-		}
-		loss, _ := b.Contrast(features, batch.Labels, infoProTemperature)
-		return model.Term{Name: "classification", Value: loss}
-	case small:
-		return model.CrossEntropy(b, model.Linear(b, "fc2", b.ReLU(features), n.Classes), batch)
-	}
-	return model.CrossEntropy(b, model.Linear(b, "fc", features, n.Classes), batch)
 }

@@ -59,9 +59,13 @@ type Options struct {
 	PyramidCoefficient float64
 	NoPyramid          bool
 	Mode               Mode   // InfoPro's classification loss; empty: softmax
+	Head               Head   // of InfoPro's classification loss, for small images; empty: the published one
 	Coefficients       string // InfoPro's: a preset's name, or four numbers; empty: chosen
 	Dataset            string // chooses among InfoPro's presets
 	Segment            int    // units that checkpointing recomputes together; 0: about sqrt(units)
+	// Program makes AugLocal, DGL and MAN do what their published programs do where that is not what the papers
+	// describe: see augLocal, man and lateAuxiliary. The other methods do not differ.
+	Program bool
 }
 
 // List returns the methods in table order.
@@ -104,6 +108,22 @@ func (o Options) modules(n int) (int, error) {
 // and returns its loss terms.
 type auxiliary func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term
 
+// lateAuxiliary gives the auxiliary networks of aux PyTorch's default starting weights where AugLocal's program, which
+// AugLocal and DGL follow, leaves them so: it makes those of some networks after the loop that initialises the weights.
+func (o Options) lateAuxiliary(n *model.Network, aux auxiliary) auxiliary {
+	if !o.Program || !n.LateAuxiliary {
+		return aux
+	}
+	return func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term {
+		terms := aux(b, m, x, batch)
+		model.DefaultStart(b.State(auxiliaryScope(m) + "."))
+		return terms
+	}
+}
+
+// auxiliaryScope is the scope of the auxiliary network of module m.
+func auxiliaryScope(m int) string { return fmt.Sprintf("aux.%d", m) }
+
 // localStages cuts the network into gradient-isolated modules, all but the last
 // with an auxiliary network in the scope aux.<module>, the last with the head.
 func localStages(n *model.Network, ends []int, aux auxiliary) []model.Stage {
@@ -113,7 +133,7 @@ func localStages(n *model.Network, ends []int, aux auxiliary) []model.Stage {
 		stages = append(stages, model.Stage{
 			Units: n.Units[first : end+1],
 			Losses: func(b *graph.Builder, x *graph.Value, batch model.Batch) (terms []model.Term) {
-				b.In(fmt.Sprintf("aux.%d", m), func() { terms = aux(b, m, x, batch) })
+				b.In(auxiliaryScope(m), func() { terms = aux(b, m, x, batch) })
 				return terms
 			},
 		})

@@ -5,6 +5,7 @@ package model
 
 import (
 	"math"
+	"strings"
 
 	"github.com/localbench/localbench/core/graph"
 )
@@ -40,6 +41,9 @@ type Network struct {
 	// AuxiliaryHead writes the classifier behind such blocks; nil: global average pool
 	// and a linear layer "fc".
 	AuxiliaryHead func(b *graph.Builder, x *graph.Value) *graph.Value
+	// LateAuxiliary says that AugLocal's published program makes the auxiliary networks of this network after the loop
+	// that initialises the weights, so that they keep PyTorch's defaults.
+	LateAuxiliary bool
 }
 
 // Small says whether images [H W C] are of the small kind, CIFAR-10's or STL-10's: networks and auxiliary
@@ -94,6 +98,25 @@ func conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride, gr
 // fanIn is uniform(-1/sqrt(in), 1/sqrt(in)).
 func fanIn(in int64) graph.Weight {
 	return graph.Weight{Init: graph.InitUniform, Scale: 1 / math.Sqrt(float64(in))}
+}
+
+// DefaultStart has the trained convolutions and linear layers among values start as PyTorch's do where a program does not
+// initialise them: weights and biases from uniform(-1/sqrt(in), 1/sqrt(in)), in being the inputs of one output.
+// Normalisations keep 1 and 0.
+func DefaultStart(values []*graph.Value) {
+	bounds := map[string]graph.Weight{} // by the name of the layer
+	for _, v := range values {
+		if layer, ok := strings.CutSuffix(v.Name, ".weight"); ok && len(v.Shape) > 1 {
+			bounds[layer] = fanIn(v.Shape.Elements() / v.Shape[0])
+		}
+	}
+	for _, v := range values {
+		at := strings.LastIndexByte(v.Name, '.')
+		start, ok := bounds[v.Name[:max(at, 0)]]
+		if ok && (v.Category == graph.CategoryParameter || v.Category == graph.CategoryAuxiliaryParameter) {
+			v.Weight.Init, v.Weight.Scale = start.Init, start.Scale
+		}
+	}
 }
 
 // Constants of batch normalisation in every network here.

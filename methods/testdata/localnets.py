@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -298,20 +297,28 @@ class InfoProAuxiliary(Auxiliary):
     """Reconstruction of the image and a classification loss (Wang et al.).
 
     Mode `softmax` classifies by cross-entropy, `contrast` by the supervised
-    contrastive loss.
+    contrastive loss. The head is the program's `1c2f`: a convolution and two
+    linear layers in both modes; `2c2f` has a second convolution.
     """
 
     FEATURES = 128
     TEMPERATURE = 0.07
 
-    def __init__(self, width: int, mode: str, weights: tuple[float, float]) -> None:
+    def __init__(
+        self, width: int, mode: str, weights: tuple[float, float], head: str = "1c2f"
+    ) -> None:
         super().__init__()
+        self.mode = mode
         self.weights = {"reconstruction": weights[0], "classification": weights[1]}
         out, stride = {16: (32, 2), 32: (64, 2), 64: (64, 1)}[width]
         self.conv = nn.Conv2d(width, out, 3, stride, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(out)
+        self.conv2: nn.Module | None = None
+        if head == "2c2f":
+            self.conv2 = nn.Conv2d(out, out, 3, padding=1, bias=False)
+            self.bn2 = nn.BatchNorm2d(out)
         self.fc1 = nn.Linear(out, self.FEATURES)
-        self.fc2 = nn.Linear(self.FEATURES, CLASSES) if mode == "softmax" else None
+        self.fc2 = nn.Linear(self.FEATURES, CLASSES if mode == "softmax" else self.FEATURES)
         self.dec1 = nn.Conv2d(width, 12, 3, padding=1)
         self.dec_bn = nn.BatchNorm2d(12)
         self.dec2 = nn.Conv2d(12, 3, 3, padding=1)
@@ -329,10 +336,13 @@ class InfoProAuxiliary(Auxiliary):
 
     def classification(self, x: Tensor, labels: Tensor) -> Tensor:
         x = F.relu(self.bn(self.conv(x)), inplace=True)
-        features = self.fc1(F.adaptive_avg_pool2d(x, 1).flatten(1))
-        if self.fc2 is None:
+        if self.conv2 is not None:
+            x = F.relu(self.bn2(self.conv2(x)), inplace=True)
+        hidden = F.relu(self.fc1(F.adaptive_avg_pool2d(x, 1).flatten(1)), inplace=True)
+        features = self.fc2(hidden)
+        if self.mode == "contrast":
             return self.contrast(F.normalize(features, dim=1), labels)
-        return F.cross_entropy(self.fc2(F.relu(features, inplace=True)), labels)
+        return F.cross_entropy(features, labels)
 
     @classmethod
     def contrast(cls, features: Tensor, labels: Tensor) -> Tensor:
@@ -358,8 +368,10 @@ class MANAuxiliary(InfoProAuxiliary):
 
     MOMENTUM = 0.995
 
-    def __init__(self, following: nn.Module, mode: str, weights: tuple[float, float]) -> None:
-        super().__init__(following.conv1.out_channels, mode, weights)
+    def __init__(
+        self, following: nn.Module, mode: str, weights: tuple[float, float], head: str = "1c2f"
+    ) -> None:
+        super().__init__(following.conv1.out_channels, mode, weights, head)
         self.average = copy.deepcopy(following).requires_grad_(False)
         self.bias = copy.deepcopy(following)
 
@@ -380,6 +392,8 @@ METHODS = ("bp", "checkpoint", "auglocal", "dgl", "predsim", "infopro", "man")
 
 CUTS: dict[tuple[str, int], list[tuple[int, int]]] = {
     ("resnet32", 4): [(1, 2), (2, 1), (3, 0)],
+    ("resnet32", 8): [(1, 0), (1, 2), (1, 4), (2, 1), (2, 3), (3, 0), (3, 2)],
+    ("resnet110", 4): [(1, 11), (2, 7), (3, 3)],
 }
 """Cuts of fewer modules than units, as (stage, block) of each module's last unit."""
 
@@ -387,8 +401,14 @@ COEFFICIENTS: dict[tuple[str, str, int], tuple[float, float, float, float]] = {
     ("resnet32", "softmax", 16): (5, 0.05, 0.2, 0.5),
     ("resnet110", "softmax", 55): (5, 0, 0.5, 1),
     ("resnet32", "contrast", 4): (6, 0, 1, 2),
+    ("resnet32", "contrast", 8): (5, 0, 0, 2),
+    ("resnet110", "contrast", 4): (1, 0, 0, 1),
 }
 """InfoPro (a_1, b_1, a_2, b_2) for CIFAR-10 by network, mode and modules."""
+
+
+MAN_PROGRAM = (5, 0.5, 0, 0)
+"""(a_1, b_1, a_2, b_2) of the command in the README of MAN's program."""
 
 
 @dataclass(frozen=True)
@@ -404,6 +424,8 @@ class Spec:
     """AugLocal's t."""
     mode: str = "softmax"
     """InfoPro's classification loss."""
+    program: bool = False
+    """MAN as its published program runs it."""
 
     def units(self) -> int:
         return 1 + len(STAGE_WIDTHS) * BLOCKS_PER_STAGE[self.network]
@@ -415,7 +437,8 @@ class Spec:
         if self.method == "auglocal":
             return list(range(self.units() - self.aux_depth - 1))
         if self.modules in (0, self.units()):
-            return list(range(self.units() - 1))
+            # The stem of MAN's program belongs to the first module.
+            return list(range(1 if self.program else 0, self.units() - 1))
         stage_blocks = BLOCKS_PER_STAGE[self.network]
         cuts = CUTS[self.network, self.modules]
         return [1 + (stage - 1) * stage_blocks + block for stage, block in cuts]
@@ -479,13 +502,20 @@ class LocalNet(ResNet):
             case "predsim":
                 return PredSimAuxiliary(width, side), []
             case "infopro" | "man":
-                key = (self.spec.network, self.spec.mode, count + 1)
-                a1, b1, a2, b2 = COEFFICIENTS[key]
-                r = index / (count - 1) if count > 1 else 0.0
+                if self.spec.program:
+                    a1, b1, a2, b2 = MAN_PROGRAM
+                    # The stage of the next unit, which is block `unit`, by K - 2.
+                    stage = 1 + unit // BLOCKS_PER_STAGE[self.spec.network]
+                    r = stage / ((self.spec.modules or self.spec.units()) - 2)
+                    head = "2c2f"
+                else:
+                    key = (self.spec.network, self.spec.mode, count + 1)
+                    a1, b1, a2, b2 = COEFFICIENTS[key]
+                    r = index / (count - 1) if count > 1 else 0.0
+                    head = "1c2f"
                 weights = (a1 * (1 - r) + a2 * r, b1 * (1 - r) + b2 * r)
                 if self.spec.method == "man":
-                    # Unit `unit + 1` is block `unit`.
-                    return MANAuxiliary(self.blocks()[unit], self.spec.mode, weights), []
+                    return MANAuxiliary(self.blocks()[unit], self.spec.mode, weights, head), []
                 return InfoProAuxiliary(width, self.spec.mode, weights), []
         raise ValueError(f"localnets: unknown method {self.spec.method}")
 

@@ -29,7 +29,7 @@ const (
 func vgg(layers ...int) func(string, graph.Shape, int64) *model.Network {
 	return func(name string, image graph.Shape, classes int64) *model.Network {
 		n := &model.Network{Name: name, Input: image, Classes: classes, Drops: !small(image),
-			Head: vggHead(classes), AuxiliaryHead: vggAuxiliaryHead(classes), Block: vggBlock}
+			Head: vggHead(classes), AuxiliaryHead: vggAuxiliaryHead(classes), Block: vggBlock, LateAuxiliary: !small(image)}
 		if small(image) {
 			n.Head = func(b *graph.Builder, x *graph.Value) *graph.Value {
 				return model.PooledHead("classifier", classes)(b, halved(b, x))
