@@ -15,6 +15,7 @@ var storedOptions = map[string]func(value string) error{
 	optionMode:           nil,
 	optionCoefficients:   nil,
 	optionInit:           nil,
+	optionHead:           nil,
 	optionSegment:        wholeNumber(0),
 	optionOverlap:        wholeNumber(1),
 	optionBudget:         wholeNumber(0),
@@ -22,6 +23,7 @@ var storedOptions = map[string]func(value string) error{
 	optionRecompute:      oneWord(RecomputeNorm),
 	optionUpdate:         oneWord(UpdateDeferred),
 	optionDeterministic:  oneWord("yes"),
+	optionProgram:        oneWord(programPublished),
 }
 
 // checkOptions says what is wrong with the options of a spec that was read and not expanded: of a job, or of a record that is run

@@ -19,6 +19,7 @@ func TestStoredOptionsAreChecked(t *testing.T) {
 		{"segment", "", `option segment: ""`},
 		{"recompute", "everything", `must be "norm"`},
 		{"update", "early", `must be "deferred"`},
+		{"program", "other", `must be "published-program"`},
 		{"overlapp", "2", "option overlapp: unknown; this program knows [budget coefficients"},
 	} {
 		s := base
@@ -44,6 +45,7 @@ func TestExpandedOptionsPass(t *testing.T) {
 		{Budget: 1 << 40, WorkspaceLimit: 5},
 		{Methods: []string{"checkpoint"}, Segment: 3},
 		{Methods: []string{"infopro"}, Mode: "contrast"},
+		{Methods: []string{"man"}, Quirks: QuirksPaper},
 		{Methods: []string{"auglocal"}, Overlap: 2},
 		{Backend: "cuda", Deterministic: true},
 	} {

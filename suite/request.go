@@ -390,14 +390,29 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 			spec.PyramidCoefficient = 0.5
 		}
 	}
+	network, _, err := networkOf(*spec)
+	if err != nil {
+		return err
+	}
 	if m.Reads(methods.OptionCuts) && r.Cuts != "" && r.Cuts != methods.CutsPublished {
 		spec.Options[optionCuts] = r.Cuts
+	} else if r.Cuts == "" && r.firstUnits(m, network, modules) {
+		spec.Options[optionCuts] = methods.CutsFirst
+	}
+	if r.program(m, network, modules) {
+		spec.Options[optionProgram] = programPublished
 	}
 	if m.Reads(methods.OptionSegment) && r.Segment != 0 {
 		spec.Options[optionSegment] = fmt.Sprint(r.Segment)
 	}
 	if m.Reads(methods.OptionMode) {
 		spec.Options[optionMode] = cmp.Or(r.Mode, string(methods.ModeSoftmax))
+		switch small := model.Small(network.Input); {
+		case small && spec.Options[optionProgram] != "":
+			spec.Options[optionHead] = string(methods.Head2c2f)
+		case small && spec.Options[optionMode] == string(methods.ModeContrast):
+			spec.Options[optionHead] = string(methods.Head1c2f)
+		}
 	}
 	if r.Recompute == RecomputeNorm {
 		spec.Options[optionRecompute] = r.Recompute
@@ -435,11 +450,10 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 		spec.Options[optionInit] = digest
 	}
 	if m.Reads(methods.OptionCoefficients) {
-		network, _, err := networkOf(*spec)
-		if err != nil {
-			return err
-		}
 		o := methods.Options{Mode: methods.Mode(spec.Options[optionMode]), Coefficients: r.Coefficients, Dataset: spec.Dataset, Cuts: spec.Options[optionCuts]}
+		if spec.Options[optionProgram] != "" {
+			o.Coefficients = cmp.Or(o.Coefficients, methods.ManCoefficients(network))
+		}
 		units := len(network.Units)
 		if spec.Options[optionCoefficients], err = o.CoefficientsName(network.Name, cmp.Or(modules, units)); err != nil {
 			return fmt.Errorf("infopro: %w", err)
@@ -452,8 +466,8 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 }
 
 // ModuleCount is K of a spec: the value of --modules that gives the same cuts. It is the number of local modules, except for
-// AugLocal, whose K counts units of which the head's module has the last d. It is 0 for a method that does not cut the network
-// into modules, and for a spec that cannot be built.
+// AugLocal, whose K counts units of which the head's module has the last d, and for MAN's published program, which counts the
+// stem. It is 0 for a method that does not cut the network into modules, and for a spec that cannot be built.
 func ModuleCount(s results.Spec) int {
 	m, err := methods.Find(s.Method)
 	if err != nil || !m.Local() {
@@ -466,7 +480,7 @@ func ModuleCount(s results.Spec) int {
 	switch {
 	case s.Modules > 0:
 		return int(s.Modules)
-	case m.Reads(methods.OptionAuxDepth):
+	case m.Reads(methods.OptionAuxDepth), s.Options[optionProgram] != "" && s.Options[optionCuts] == "":
 		return len(b.network.Units)
 	}
 	return len(b.stages)
@@ -478,11 +492,15 @@ const (
 	optionSegment      = "segment"
 	optionMode         = "mode"
 	optionCoefficients = "coefficients"
-	optionInit         = "init" // digest of the file of starting weights
-	optionRecompute    = "recompute"
-	optionBudget       = "budget" // bytes
-	optionUpdate       = "update"
-	optionOverlap      = "overlap"
+	// the form of InfoPro's classification loss; none: 1c2f for cross-entropy, and for contrast 1c1f, which is what
+	// benchctl had before there was this option
+	optionHead      = "head"
+	optionProgram   = "program" // published-program, or none: what the paper describes
+	optionInit      = "init"    // digest of the file of starting weights
+	optionRecompute = "recompute"
+	optionBudget    = "budget" // bytes
+	optionUpdate    = "update"
+	optionOverlap   = "overlap"
 	// of the eager model, without what PyTorch does by default
 	optionEager = "eager"
 	// only where it is asked for
@@ -548,11 +566,15 @@ func stagesOf(spec results.Spec) (*built, error) {
 		return nil, err
 	}
 	segment, _ := strconv.Atoi(cmp.Or(spec.Options[optionSegment], "0")) // checkOptions has looked at it
+	head := methods.Head(spec.Options[optionHead])
+	if head == "" && spec.Options[optionMode] == string(methods.ModeContrast) {
+		head = methods.Head1c1f
+	}
 	stages, err := m.Stages(n, methods.Options{
 		Modules: int(spec.Modules), AuxDepth: int(spec.AuxDepth), Selection: methods.Selection(spec.Selection),
 		PyramidCoefficient: spec.PyramidCoefficient, NoPyramid: m.Reads(methods.OptionPyramid) && !spec.Pyramid,
 		Cuts: spec.Options[optionCuts], Mode: methods.Mode(spec.Options[optionMode]), Coefficients: spec.Options[optionCoefficients],
-		Dataset: spec.Dataset, Segment: segment})
+		Head: head, Program: spec.Options[optionProgram] != "", Dataset: spec.Dataset, Segment: segment})
 	if err != nil {
 		return nil, err
 	}

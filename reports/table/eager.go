@@ -49,7 +49,8 @@ func Eager(records []results.Record) Table {
 }
 
 // localModules is K of a run, the value of --modules that gives the same cuts: the number of its local modules, or for AugLocal
-// (AuxDepth) that of its units. It is 0 where the method does not cut the network.
+// (AuxDepth) and for a published program without cuts of the user's that of its units. It is 0 where the method does not cut the
+// network.
 func localModules(r results.Record) int64 {
 	var units int64
 	for _, m := range r.Model.Modules {
@@ -58,7 +59,7 @@ func localModules(r results.Record) int64 {
 	switch n := int64(len(r.Model.Modules)); {
 	case r.Spec.Modules != 0 || n < 2:
 		return r.Spec.Modules
-	case r.Spec.AuxDepth > 0:
+	case r.Spec.AuxDepth > 0, r.Spec.Options["program"] != "" && r.Spec.Options["cuts"] == "":
 		return units
 	default:
 		return n
