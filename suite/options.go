@@ -15,6 +15,7 @@ var storedOptions = map[string]func(value string) error{
 	optionMode:           nil,
 	optionCoefficients:   nil,
 	optionInit:           nil,
+	optionEager:          nil,
 	optionHead:           nil,
 	optionSegment:        wholeNumber(0),
 	optionOverlap:        wholeNumber(1),

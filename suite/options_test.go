@@ -46,6 +46,7 @@ func TestExpandedOptionsPass(t *testing.T) {
 		{Methods: []string{"checkpoint"}, Segment: 3},
 		{Methods: []string{"infopro"}, Mode: "contrast"},
 		{Methods: []string{"man"}, Quirks: QuirksPaper},
+		{Eager: "foreach=false"},
 		{Methods: []string{"auglocal"}, Overlap: 2},
 		{Backend: "cuda", Deterministic: true},
 	} {
