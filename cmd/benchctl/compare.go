@@ -14,6 +14,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/results"
 )
@@ -55,18 +56,20 @@ func compareCommand(env Env) *cobra.Command {
 			"Exit code 1: a regression, a missing or an inconclusive cell; 4: there is no baseline;\n" +
 			"5: a record or baseline cannot be read, or times are of different machines.\n" +
 			"docs/comparing.md has the details and examples.",
-		Example: "  benchctl compare results/before results/after\n  benchctl compare --baseline results/baselines/main.json results/runs --junit report.xml",
+		Example: "  benchctl compare results/before results/after\n" +
+			"  benchctl compare --baseline results/baselines/main.json results/runs --junit report.xml",
 	}
 	f := &compareFlags{inconclusive: inconclusiveFails}
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "baseline", "path", "", "the old side: a file or folder, or a name below results/baselines", word(&f.baseline))
 	define(flags, "metrics", "names", "", "compare these only: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
-	define(flags, "thresholds", "file", "", "YAML file: a metric that is significantly worse is a regression if the measured change exceeds its threshold; "+
-		"memory: 0%, step_time: 5%, process_peak: 5% and top1: 0.5pp are the defaults", word(&f.thresholds))
-	define(flags, "inconclusive", "policy", f.inconclusive, "what an inconclusive cell does: fail (exit code 1) or warn", word(&f.inconclusive))
-	define(flags, "accept-missing", "pattern", "", "take missing measurements for removed on purpose: a glob such as resnet20-auglocal-* or */top1, "+
-		"of RUN or RUN/METRIC; may be repeated", func(s string) error {
+	define(flags, "thresholds", "file", "", "YAML file: a metric that is significantly worse is a regression "+
+		"if the measured change exceeds its threshold; memory: 0%, step_time: 5%, process_peak: 5% and top1: 0.5pp are the defaults", word(&f.thresholds))
+	define(flags, "inconclusive", "policy", f.inconclusive,
+		"what an inconclusive cell does: fail (exit code 1) or warn", word(&f.inconclusive))
+	define(flags, "accept-missing", "pattern", "", "take missing measurements for removed on purpose: a glob such as "+
+		"resnet20-auglocal-* or */top1, of RUN or RUN/METRIC; may be repeated", func(s string) error {
 		f.acceptMissing = append(f.acceptMissing, s)
 		return nil
 	})
@@ -74,8 +77,10 @@ func compareCommand(env Env) *cobra.Command {
 	flags.BoolVar(&f.annotations, "annotations", false, "write GitHub annotations to standard error")
 	define(flags, "junit", "file", "", "write the cells as a JUnit test suite", word(&f.junit))
 	define(flags, "benchmarks", "file", "", "write the new records as Go benchmark lines, for benchstat", word(&f.benchmarks))
-	flags.BoolVar(&f.selfTest, "self-test", false, "plant changes in the records that are given and report which of them a comparison would find")
-	flags.BoolVar(&f.confirm, "confirm", false, "measure noisy cells that are worse or inconclusive again, here and now, and judge by the new runs alone")
+	flags.BoolVar(&f.selfTest, "self-test", false,
+		"plant changes in the records that are given and report which of them a comparison would find")
+	flags.BoolVar(&f.confirm, "confirm", false,
+		"measure noisy cells that are worse or inconclusive again, here and now, and judge by the new runs alone")
 	f.repeats = 10
 	define(flags, "repeats", "count", "10", "with --confirm: runs of each flagged measurement, at most", one(&f.repeats, number(1, maxSeeds)))
 	f.out = filepath.Join("results", "confirm")
@@ -106,7 +111,8 @@ func (e *brokenSideError) Unwrap() error { return e.unreadableError }
 
 // Hint says why it is not skipped, and what to do.
 func (e *brokenSideError) Hint() string {
-	return "a comparison skips no record: restore the file, run the measurement again, or remove the file so that it counts as missing"
+	return "a comparison skips no record: restore the file, run the measurement again, " +
+		"or remove the file so that it counts as missing"
 }
 
 // apartError says that times of different machines were to be compared.
@@ -123,10 +129,8 @@ func (f *compareFlags) run(env Env, args []string) error {
 	if err := f.output.open(); err != nil {
 		return err
 	}
-	for _, m := range f.metrics {
-		if !slices.Contains(compare.Metrics(), m) {
-			return usage(fmt.Errorf("metrics: got %q, want some of %s", m, strings.Join(compare.Metrics(), ", ")))
-		}
+	if err := knownMetrics(f.metrics); err != nil {
+		return err
 	}
 	if f.inconclusive != inconclusiveFails && f.inconclusive != inconclusiveWarns {
 		return usage(fmt.Errorf("--inconclusive %s: must be %s or %s", quoted(f.inconclusive), inconclusiveFails, inconclusiveWarns))
@@ -177,6 +181,16 @@ func (f *compareFlags) run(env Env, args []string) error {
 	return verdict
 }
 
+// knownMetrics checks the names given to --metrics.
+func knownMetrics(given []string) error {
+	for _, m := range given {
+		if _, err := names.Find("metric", m, compare.Metrics(), func(s string) string { return s }); err != nil {
+			return usage(fmt.Errorf("--metrics: %w", err))
+		}
+	}
+	return nil
+}
+
 // verdict is how a comparison ends the command.
 func (f *compareFlags) verdict(c compare.Comparison) error {
 	count := func(v compare.Verdict) int { return len(c.Worst(v)) }
@@ -185,7 +199,8 @@ func (f *compareFlags) verdict(c compare.Comparison) error {
 		return &apartError{c.Apart}
 	case len(c.Cells) == 0:
 		return &noBaselineError{errors.New("the old side has no finished run with these metrics")}
-	case count(compare.Regression)+count(compare.Missing) > 0, f.inconclusive == inconclusiveFails && count(compare.Inconclusive) > 0:
+	case count(compare.Regression)+count(compare.Missing) > 0,
+		count(compare.Inconclusive) > 0 && f.inconclusive == inconclusiveFails:
 		return &verdictError{"compare: " + c.Sentence()}
 	}
 	return nil
@@ -193,12 +208,12 @@ func (f *compareFlags) verdict(c compare.Comparison) error {
 
 // sides reads both sides.
 func (f *compareFlags) sides(env Env, args []string) (old, new []results.Record, err error) {
-	want := 2
+	want, needed := 2, "BASE and NEW are needed"
 	if f.baseline != "" || f.selfTest {
-		want = 1
+		want, needed = 1, "with --baseline or --self-test one path is needed, that of the records"
 	}
 	if len(args) != want {
-		return nil, nil, usage(fmt.Errorf("compare: got %s, want %s", english.Plural(len(args), "path", ""), [2]string{"NEW with --baseline or --self-test", "BASE and NEW"}[want-1]))
+		return nil, nil, usage(fmt.Errorf("compare: %s given: %s", english.Plural(len(args), "path is", "paths are"), needed))
 	}
 	if !f.selfTest {
 		base := args[0]
@@ -301,8 +316,9 @@ func readThresholds(path string) (compare.Thresholds, error) {
 		if err != nil {
 			return nil, fmt.Errorf("thresholds: %s:%d: %s: %w", path, e.line, shown(e.key), err)
 		}
-		if names := append([]string{"memory"}, compare.Metrics()...); !slices.Contains(names, e.key) {
-			return nil, fmt.Errorf("thresholds: %s:%d: %s is not a metric: use one of %s", path, e.line, quoted(e.key), strings.Join(names, ", "))
+		if known := append([]string{"memory"}, compare.Metrics()...); !slices.Contains(known, e.key) {
+			return nil, fmt.Errorf("thresholds: %s:%d: %s is not a metric: use one of %s",
+				path, e.line, quoted(e.key), strings.Join(known, ", "))
 		}
 		if err := t.Set(e.key, value); err != nil {
 			return nil, fmt.Errorf("thresholds: %s:%d: %s: %s %w", path, e.line, shown(e.key), quoted(value), err)

@@ -57,10 +57,8 @@ func (f *historyFlags) run(env Env, paths []string) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range f.metrics {
-		if !slices.Contains(compare.Metrics(), m) {
-			return usage(fmt.Errorf("metrics: got %q, want some of %s", m, strings.Join(compare.Metrics(), ", ")))
-		}
+	if err := knownMetrics(f.metrics); err != nil {
+		return err
 	}
 	if f.baseline != "" && len(paths) > 0 {
 		return usage(errors.New("history: got paths and --baseline, want one of them"))
@@ -281,8 +279,8 @@ func (h history) table() table.Table {
 		t.Rows = append(t.Rows, []table.Cell{table.Text(series.Run), table.Text(series.Metric), table.Text(short(s.Previous)), table.Text(short(s.Commit)), table.Text(s.Subject),
 			metricCell(series, s.Before), metricCell(series, s.After), table.Number(s.Change, cell.Percent(s.Change)), p})
 	}
-	t.Notes = []string{fmt.Sprintf("%d series over %d commits, %s to %s, %s; %d changes.", len(h.all), len(h.revisions),
-		short(h.revisions[0].Commit), short(h.revisions[len(h.revisions)-1].Commit), h.order, len(h.steps))}
+	t.Notes = []string{fmt.Sprintf("%d series over %s, %s to %s, %s; %s.", len(h.all), english.Plural(len(h.revisions), "commit", ""),
+		short(h.revisions[0].Commit), short(h.revisions[len(h.revisions)-1].Commit), h.order, english.Plural(len(h.steps), "change", ""))}
 	if h.short > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("%d series have too few repetitions for any change to be found.", h.short))
 	}

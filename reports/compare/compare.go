@@ -97,6 +97,7 @@ func cells(old, new []results.Record, t Thresholds, wanted func(run, metric stri
 	before, copiesBefore := measurements(old)
 	after, copiesAfter := measurements(new)
 	c.Copies = copiesBefore + copiesAfter
+	lost := unfinished(new)
 	var tester rank.Tester
 	for _, run := range sortedKeys(before) {
 		a, b := before[run], after[run]
@@ -109,12 +110,13 @@ func cells(old, new []results.Record, t Thresholds, wanted func(run, metric stri
 		if b == nil {
 			c.OnlyOld = append(c.OnlyOld, run)
 			if len(had) > 0 {
-				c.Cells = append(c.Cells, Cell{Run: run, Metric: Whole, OldN: len(a), Verdict: Missing, Why: []string{unfinished(run, new)}})
+				gone := Cell{Run: run, Metric: Whole, OldN: len(a), Verdict: Missing, Why: []string{fate(lost[run])}}
+				c.Cells = append(c.Cells, gone)
 			}
 			continue
 		}
 		if len(had) > 0 && len(b) < len(a) {
-			c.Fewer = append(c.Fewer, fewer(run, a, b, new))
+			c.Fewer = append(c.Fewer, fewer(run, a, b, lost[run]))
 		}
 		for _, m := range had {
 			if len(m.values(b)) == 0 {

@@ -59,7 +59,9 @@ func seedless(s results.Spec) string {
 
 // Machine names what differs between the machines of two environments, as far as both tell.
 func Machine(x, y results.Environment) (differ []string) {
-	for _, f := range []struct{ name, a, b string }{{"cpu", x.CPU, y.CPU}, {"os", x.OS, y.OS}, {"gpu", x.GPU, y.GPU}, {"driver", x.Driver, y.Driver}} {
+	for _, f := range []struct{ name, a, b string }{
+		{"cpu", x.CPU, y.CPU}, {"os", x.OS, y.OS}, {"gpu", x.GPU, y.GPU}, {"driver", x.Driver, y.Driver},
+	} {
 		if f.a != f.b && f.a != "" && f.b != "" {
 			differ = append(differ, fmt.Sprintf("%s %q and %q", f.name, f.a, f.b))
 		}

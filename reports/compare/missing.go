@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -18,21 +19,29 @@ func (m metric) missing(run string, old, new []results.Record) Cell {
 		Why: []string{fmt.Sprintf("none of the %s has it", english.Plural(len(new), "new record", ""))}}
 }
 
-// unfinished says why a measurement has no finished record: what became of its runs.
-func unfinished(run string, records []results.Record) string {
-	counts, reasons, total := map[results.Status]int{}, map[results.Status]string{}, 0
+// unfinished are the records of runs that did not finish, by measurement.
+func unfinished(records []results.Record) map[string][]results.Record {
+	out := map[string][]results.Record{}
 	for _, r := range records {
-		if r.Status == results.StatusDone || seedless(r.Spec) != run {
-			continue
-		}
-		total++
-		counts[r.Status]++
-		if reasons[r.Status] == "" {
-			reasons[r.Status] = r.Error
+		if r.Status != results.StatusDone {
+			out[seedless(r.Spec)] = append(out[seedless(r.Spec)], r)
 		}
 	}
-	if total == 0 {
-		return "no record"
+	return out
+}
+
+// noRecord is the fate of a measurement without any record.
+const noRecord = "no record"
+
+// fate says what became of the runs of a measurement that did not finish.
+func fate(records []results.Record) string {
+	if len(records) == 0 {
+		return noRecord
+	}
+	counts, reasons := map[results.Status]int{}, map[results.Status]string{}
+	for _, r := range records {
+		counts[r.Status]++
+		reasons[r.Status] = cmp.Or(reasons[r.Status], r.Error)
 	}
 	var parts []string
 	for _, status := range results.Statuses() {
@@ -49,9 +58,9 @@ func unfinished(run string, records []results.Record) string {
 }
 
 // fewer says that a measurement has fewer repetitions than it had, and what became of the others.
-func fewer(run string, old, new, all []results.Record) string {
+func fewer(run string, old, new, lost []results.Record) string {
 	text := fmt.Sprintf("%s: %s, %d before", run, english.Plural(len(new), "repetition", ""), len(old))
-	if why := unfinished(run, all); why != "no record" {
+	if why := fate(lost); why != noRecord {
 		text += ": " + why
 	}
 	return text

@@ -27,10 +27,10 @@ func (c Comparison) Tables(all bool) []table.Table {
 	right := func(key, name string) table.Column {
 		return table.Column{Key: key, Name: name, Align: table.AlignRight}
 	}
-	t := table.Table{ID: "comparison", Title: "New against old", Columns: []table.Column{left("run", "run"), left("metric", "metric"),
-		right("old", "old"), right("new", "new"), right("change", "change"), right("interval", "95 % interval"), right("p", "p, corrected"),
-		right("runs", "repetitions"), right("smallest", "could have found"), right("threshold", "threshold"),
-		left("verdict", "verdict"), left("reason", "reason")}}
+	t := table.Table{ID: "comparison", Title: "New against old", Columns: []table.Column{
+		left("run", "run"), left("metric", "metric"), right("old", "old"), right("new", "new"),
+		right("change", "change"), right("interval", "95 % interval"), right("p", "p, corrected"), right("runs", "repetitions"),
+		right("smallest", "could have found"), right("threshold", "threshold"), left("verdict", "verdict"), left("reason", "reason")}}
 	counts := map[Verdict]int{}
 	for _, cell := range c.Cells {
 		counts[cell.Verdict]++
@@ -83,8 +83,9 @@ func (c Cell) row() []table.Cell {
 		if c.Metric != Whole {
 			old = value(c.Old)
 		}
-		row = append(row, old, table.Cell{}, table.Cell{}, table.Cell{}, table.Cell{}, table.Text(fmt.Sprintf("%d, 0", c.OldN)), table.Cell{}, table.Cell{})
-		return append(row, table.Text(verdict), table.Text(c.reason()))
+		none := table.Cell{}
+		return append(row, old, none, none, none, none, table.Text(fmt.Sprintf("%d, 0", c.OldN)), none, none,
+			table.Text(verdict), table.Text(c.reason()))
 	}
 	interval, p, smallest := table.Text("exact"), table.Cell{}, table.Text("exact")
 	if !c.Exact {

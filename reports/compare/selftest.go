@@ -191,10 +191,12 @@ func (s Sensitivity) String() string {
 	case s.Metric == Whole:
 		return fmt.Sprintf("a missing measurement: found for %d of %s", s.Found, what)
 	case s.Exact && s.Threshold > 0:
-		return fmt.Sprintf("%s: just beyond the threshold of %s: found in %d of %s", s.Metric, cell.Percent(s.Threshold), s.Found, what)
+		return fmt.Sprintf("%s: just beyond the threshold of %s: found in %d of %s",
+			s.Metric, cell.Percent(s.Threshold), s.Found, what)
 	case s.Exact:
 		m, _ := metricOf(s.Metric)
-		return fmt.Sprintf("%s: %s more: found in %d of %s", s.Metric, strings.TrimSpace("1 "+strings.TrimSuffix(m.unit, "s")), s.Found, what)
+		unit := strings.TrimSpace("1 " + strings.TrimSuffix(m.unit, "s"))
+		return fmt.Sprintf("%s: %s more: found in %d of %s", s.Metric, unit, s.Found, what)
 	}
 	var parts []string
 	for _, size := range s.Tried {
@@ -205,15 +207,16 @@ func (s Sensitivity) String() string {
 		parts = append(parts, part)
 	}
 	text := fmt.Sprintf("%s: %s; ", s.Metric, strings.Join(parts, ", "))
+	repetitions := english.Plural(s.Repetitions, "repetition", "")
 	switch {
 	case s.Need > 0:
-		return text + fmt.Sprintf("%s has %s, at least %d are needed", s.Run, english.Plural(s.Repetitions, "repetition", ""), s.Need)
+		return text + fmt.Sprintf("%s has %s, at least %d are needed", s.Run, repetitions, s.Need)
 	case math.IsInf(s.Smallest, 1):
 		text += "smallest found: none"
 	default:
 		text += "smallest found " + cell.round(s.Smallest)
 	}
-	return text + fmt.Sprintf(" (%s, %s; threshold %s)", s.Run, english.Plural(s.Repetitions, "repetition", ""), cell.round(s.Threshold))
+	return text + fmt.Sprintf(" (%s, %s; threshold %s)", s.Run, repetitions, cell.round(s.Threshold))
 }
 
 // round writes a size with two digits.

@@ -63,7 +63,8 @@ func (c Cell) sentence() string {
 	case c.Verdict == Inconclusive:
 		return fmt.Sprintf("%s of %s is inconclusive: %s", c.Metric, c.Run, c.reason())
 	case c.Verdict == Regression:
-		return fmt.Sprintf("%s of %s is worse by %s (%s, was %s)%s", c.Metric, c.Run, c.Percent(c.worse()), number(c.New), number(c.Old), c.since())
+		return fmt.Sprintf("%s of %s is worse by %s (%s, was %s)%s",
+			c.Metric, c.Run, c.Percent(c.worse()), number(c.New), number(c.Old), c.since())
 	}
 	return fmt.Sprintf("%s of %s: %s, was %s: %s", c.Metric, c.Run, number(c.New), number(c.Old), c.Verdict)
 }
@@ -84,7 +85,8 @@ func (c Cell) reason() string {
 	case c.Need > 0:
 		return fmt.Sprintf("%d and %d repetitions, at least %d each are needed", c.OldN, c.NewN, c.Need)
 	case c.Verdict == Inconclusive:
-		return fmt.Sprintf("a change below %s could have been missed, the threshold is %s", c.Percent(c.Smallest), c.Percent(c.Threshold))
+		return fmt.Sprintf("a change below %s could have been missed, the threshold is %s",
+			c.Percent(c.Smallest), c.Percent(c.Threshold))
 	case c.Verdict == Same && !c.Exact && (c.Low > 0 || c.High < 0):
 		return fmt.Sprintf("significantly worse, but not by more than the threshold of %s", c.Percent(c.Threshold))
 	}
