@@ -68,7 +68,8 @@ struct function : kernel {
 constexpr int64_t serial_limit = 65536;
 
 // exponential is exp(x) for x in [-87, 88], and that of the nearer end elsewhere, to two
-// units in the last place: a polynomial (Cephes) that loops can be vectorised over.
+// units in the last place: a polynomial (Cephes) that loops can be vectorised over. NaN stays
+// NaN: it goes through the polynomial, and not through the exponent, which is an integer.
 static inline __attribute__((always_inline)) float exponential(float x) {
   x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
   constexpr float whole = 12582912.0f;  // adding it rounds to whole numbers
@@ -80,7 +81,8 @@ static inline __attribute__((always_inline)) float exponential(float x) {
   y = y * r + 4.1665795894e-2f;
   y = y * r + 1.6666665459e-1f;
   y = y * r + 5.0000001201e-1f;
-  return (y * r * r + r + 1) * __builtin_bit_cast(float, (static_cast<int32_t>(n) + 127) << 23);
+  auto exponent = static_cast<int32_t>(n == n ? n : 0.0f) + 127;  // 1 to 254
+  return (y * r * r + r + 1) * __builtin_bit_cast(float, exponent << 23);
 }
 
 static inline __attribute__((always_inline)) float sigmoid(float x) { return 1 / (1 + exponential(-x)); }
