@@ -16,9 +16,12 @@ PEERFLAGS ?=
 # NVML's functions are bound at their first call, since most machines have no NVIDIA
 # driver; some tool chains would bind them at the start of the program.
 export GOFLAGS := $(strip $(GOFLAGS) -ldflags=-extldflags=-Wl,-z,lazy)
+# NVML's header declares functions that it calls deprecated: 29 warnings about a file that is not ours. The flag reaches C only; our
+# C++ has CGO_CXXFLAGS. (cgo takes flags of another module's package from the environment alone, so a plain `go build` prints them.)
+export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build emu cuda cuda-deps gpu-pack run test lint fmt bench bench-peer size clean
+.PHONY: help deps build emu cuda cuda-deps gpu-pack run test test-all race sanitize lint fmt bench bench-peer size clean
 
 ## help: print this list
 help:
@@ -107,9 +110,29 @@ gpu-pack: cuda
 run: deps build
 	./$(BIN) run $(RUNFLAGS)
 
-## test: run all tests
+# The limit is for a slow machine with other work on it. OpenMP's threads sleep while they wait for one another: by default they
+# spin, and where other programs hold the cores a step then takes ten times as long.
+GO_TEST := OMP_WAIT_POLICY=passive $(GO) test -timeout 40m
+
+## test: run the tests, the slow ones in short form
 test: deps
-	$(GO) test -timeout 40m $(TESTFLAGS) ./...
+	$(GO_TEST) -short $(TESTFLAGS) ./...
+
+## test-all: run all tests in full: whole golden traces, every network and method
+test-all: deps
+	$(GO_TEST) $(TESTFLAGS) ./...
+
+# Training in the reference of double precision is slow under the detector; -short leaves most of it out.
+## race: run the tests of what is concurrent in Go under the race detector
+race: deps
+	$(GO_TEST) -race -short $(TESTFLAGS) ./suite/... ./reports/... ./results/... ./gpu
+
+# The C++ core with AddressSanitizer and UBSan; oneDNN itself is not instrumented, and leaks are not looked for.
+SANITIZED ?= TestOpTable|TestBlob|TestMisuse|TestOutOfMemory|TestWrongLabel|TestSharedArena|TestInPlaceSameBits|NotANumber|TestPart|TestDropoutNumbers|TestOpen
+## sanitize: run the table of ops on the C++ core under AddressSanitizer and UBSan
+sanitize: deps
+	ASAN_OPTIONS=detect_leaks=0 CGO_CXXFLAGS='-O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined' CGO_LDFLAGS=-fsanitize=undefined \
+	  $(GO_TEST) -asan -short $(TESTFLAGS) -run '$(SANITIZED)' ./core/engine
 
 ## lint: check format and common faults of Go and C++
 lint:

@@ -96,6 +96,9 @@ func TestBudgetOfModules(t *testing.T) {
 // TestBudgetOutOfReach names an arena that it found, and a budget of that size is then reached.
 func TestBudgetOutOfReach(t *testing.T) {
 	for _, method := range []string{"bp", "dgl"} {
+		if testing.Short() && method == "dgl" {
+			continue // ten seconds of searching
+		}
 		b := newBudgeted(t, method)
 		_, err := core.FitBudget(b.device, b.stages, b.o, 1<<20)
 		var over *core.OverBudget

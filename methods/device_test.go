@@ -128,6 +128,9 @@ func TestModesGiveTheSameBits(t *testing.T) {
 				if network.network != "resnet20" && (backend == "reference" || backend == "emu" && (m.Name != "bp" || network.wide)) {
 					continue // half a minute each
 				}
+				if testing.Short() && (network.network != "resnet20" || m.Name != "bp" && m.Name != "auglocal") {
+					continue
+				}
 				t.Run(backend+" "+m.Name+" "+network.network, func(t *testing.T) { modesGiveTheSameBits(t, backend, m.Name, network) })
 			}
 		}
@@ -169,11 +172,17 @@ func TestLateDevice(t *testing.T) {
 	for method, options := range map[string][]core.StepOptions{"bp": {{}, {KeepInputs: true}}, "auglocal": {{KeepInputs: true, Overlap: 2}}} {
 		want := bits(t, tinySession(t, enginetest.Open(t, "emu", engine.Options{}), method, core.StepOptions{}), false)
 		for _, late := range []int{6, 7} {
+			if testing.Short() && late == 7 && method == "bp" {
+				continue
+			}
 			d := enginetest.Open(t, "emu", engine.Options{Device: late})
 			for _, o := range options {
 				same(t, fmt.Sprintf("%s, fed ahead: %t, device %d", method, o.KeepInputs, late), bits(t, tinySession(t, d, method, o), o.KeepInputs), want)
 			}
 		}
+	}
+	if testing.Short() {
+		return
 	}
 	// The stream of dropout is read until a step's end, and by several lanes.
 	drops := tinyNetworks()[4]

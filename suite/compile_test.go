@@ -30,7 +30,7 @@ func compile(t *testing.T, d engine.Device, network, method string, batch int64,
 
 func openCPU(t *testing.T) engine.Device {
 	t.Helper()
-	d, err := engine.Open("cpu", engine.Options{Threads: 2})
+	d, err := engine.Open("cpu", engine.Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +42,9 @@ func openCPU(t *testing.T) engine.Device {
 func TestArenaIsNearTheLowerBound(t *testing.T) {
 	d := openCPU(t)
 	for _, network := range []string{"resnet20", "resnet32", "resnet56", "resnet110"} {
+		if testing.Short() && network != "resnet20" {
+			continue
+		}
 		for _, method := range []string{"bp", "auglocal"} {
 			for _, batch := range []int64{32, 128, 1024} {
 				p := compile(t, d, network, method, batch, 2).Profile
@@ -103,6 +106,9 @@ func TestEveryByteHasACategory(t *testing.T) {
 	var all []string
 	for _, n := range networks.List() {
 		all = append(all, n.Name)
+	}
+	if testing.Short() { // one of each kind of block
+		all = []string{"resnet20", "resnet18", "mobilenetv2"}
 	}
 	for _, recompute := range []string{suite.RecomputeNone, suite.RecomputeNorm} {
 		specs, err := suite.Request{Methods: names, Networks: all, Batches: []int64{256}, Recompute: recompute}.Expand()

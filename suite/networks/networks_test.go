@@ -157,9 +157,12 @@ func fill(t *testing.T, p *core.Program) {
 // TestLogits runs networks on two images, with running statistics and with the batch's, and
 // holds the logits against torchvision's in double precision.
 func TestLogits(t *testing.T) {
-	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 2})
+	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 1})
 	for _, want := range readJSON[golden](t, "testdata/torchvision.json").Logits {
 		for _, training := range []bool{false, true} {
+			if testing.Short() && (!training || want.Side > 64) {
+				continue
+			}
 			name := fmt.Sprintf("%s, %d pixels, training %v", want.Network, want.Side, training)
 			n, err := networks.New(want.Network, graph.Shape{want.Side, want.Side, 3}, want.Classes)
 			if err != nil {
@@ -212,11 +215,11 @@ func pixelsOf(count, salt int64) []byte {
 // TestGradients trains one step of plain gradient descent by back-propagation and holds what the
 // parameters moved by against torchvision's gradients in double precision.
 func TestGradients(t *testing.T) {
-	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 2})
+	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 1})
 	// Large, so that the difference of the weights is not all rounding.
 	const rate = 1000
 	for _, want := range readJSON[golden](t, "testdata/torchvision.json").Logits {
-		if want.Gradients == nil {
+		if want.Gradients == nil || testing.Short() && want.Side > 64 {
 			continue
 		}
 		n, err := networks.New(want.Network, graph.Shape{want.Side, want.Side, 3}, want.Classes)

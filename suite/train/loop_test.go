@@ -60,7 +60,7 @@ func benchOf(t *testing.T, network, method, state string, ahead bool) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := engine.Open("cpu", engine.Options{Threads: 2})
+	device, err := engine.Open("cpu", engine.Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

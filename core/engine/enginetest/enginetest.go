@@ -39,7 +39,8 @@ func NeedsCPU(t testing.TB) {
 }
 
 // Open opens a device of a backend and closes it with the test. That of the host's stand-in is
-// built first.
+// built first. Without a number of threads the device has one: threads that wait for each other are slow where other
+// programs hold the cores, and packages are tested side by side.
 func Open(t testing.TB, backend string, o engine.Options) engine.Device {
 	t.Helper()
 	if backend != "cpu" {
@@ -49,6 +50,9 @@ func Open(t testing.TB, backend string, o engine.Options) engine.Device {
 		if _, err := build(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if o.Threads == 0 && backend == "cpu" {
+		o.Threads = 1
 	}
 	d, err := engine.Open(backend, o)
 	if err != nil {
