@@ -40,7 +40,10 @@ type Compiled struct {
 	Allocations []plan.Allocation
 	Kernels     []string
 	Scratch     []int64
-	Again       int // results that the backward pass makes again for the spec's budget
+	Again       int // results that the backward pass recomputes for the spec's budget
+	// UnknownWorkspaces is the number of ops of the training step whose workspace is not known and left out of all figures: on a GPU of
+	// which nothing but the name is known, and without the backend's library where the plan book does not have them.
+	UnknownWorkspaces int
 }
 
 // Audit proves the isolation of the modules, or names what breaks it.
@@ -124,7 +127,7 @@ func CompileJob(d engine.Device, spec results.Spec, job JobOptions) (*Compiled, 
 		return nil, err
 	}
 	return &Compiled{Spec: spec, Model: m, Memory: sizes, Network: b.network, Stages: b.stages, Step: p.Step, Profile: p.Profile,
-		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch(), Again: len(o.Step.Again)}, nil
+		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch(), Again: len(o.Step.Again), UnknownWorkspaces: unknownWorkspaces(p.Program)}, nil
 }
 
 // samples counts what a run trains, tests and validates on.

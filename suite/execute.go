@@ -35,6 +35,7 @@ type JobOptions struct {
 	SaveWeights bool   `json:"save_weights,omitempty"` // write WeightsPath at the end
 	EvalHeads   bool   `json:"eval_heads,omitempty"`   // record the accuracy of auxiliary networks by epoch
 	Profile     int    `json:"profile,omitempty"`      // do not train: profile so many steps, and tell in an event
+	Probe       bool   `json:"probe,omitempty"`        // train a few steps, and tell the memory of the process in an event
 }
 
 // WeightsPath is the file that --save-weights writes.
@@ -56,22 +57,25 @@ const (
 	// EventKept says that a sweep resumed and kept the record of another commit of this program, which Text names; empty: it is
 	// not known.
 	EventKept EventKind = "kept"
+	// EventProbe ends a job that asked for a probe.
+	EventProbe EventKind = "probe"
 )
 
 // Event is a sign of life of a run.
 type Event struct {
-	Kind             EventKind `json:"kind"`
-	Epoch            int       `json:"epoch,omitempty"`
-	Epochs           int       `json:"epochs,omitempty"`
-	Step             int       `json:"step,omitempty"`
-	Steps            int       `json:"steps,omitempty"` // of an epoch
-	SamplesPerSecond float64   `json:"samples_per_second,omitempty"`
-	SecondsLeft      float64   `json:"seconds_left,omitempty"` // of the run, evaluation not counted
-	Loss             float64   `json:"loss,omitempty"`         // of the head, mean over the epoch so far
-	TestTop1         float64   `json:"test_top1,omitempty"`    // fraction; with EventEpoch
-	Text             string    `json:"text,omitempty"`         // with EventDone the run's status
-	Error            string    `json:"error,omitempty"`        // why the run is not done; with EventDone
-	Profile          *Profile  `json:"profile,omitempty"`      // with EventProfile
+	Kind             EventKind      `json:"kind"`
+	Epoch            int            `json:"epoch,omitempty"`
+	Epochs           int            `json:"epochs,omitempty"`
+	Step             int            `json:"step,omitempty"`
+	Steps            int            `json:"steps,omitempty"` // of an epoch
+	SamplesPerSecond float64        `json:"samples_per_second,omitempty"`
+	SecondsLeft      float64        `json:"seconds_left,omitempty"` // of the run, evaluation not counted
+	Loss             float64        `json:"loss,omitempty"`         // of the head, mean over the epoch so far
+	TestTop1         float64        `json:"test_top1,omitempty"`    // fraction; with EventEpoch
+	Text             string         `json:"text,omitempty"`         // with EventDone the run's status
+	Error            string         `json:"error,omitempty"`        // why the run is not done; with EventDone
+	Profile          *Profile       `json:"profile,omitempty"`      // with EventProfile
+	Probe            *ProcessMemory `json:"probe,omitempty"`        // with EventProbe
 }
 
 // Execute runs a job in this process and writes its record. The record says
@@ -88,6 +92,15 @@ func Execute(ctx context.Context, j Job, now func() time.Time, on func(Event)) (
 			return nil, err
 		}
 		on(Event{Kind: EventProfile, Profile: p})
+		return nil, nil
+	}
+	if j.Probe {
+		m, err := ExecuteProbe(ctx, j, now)
+		if err != nil {
+			on(Event{Kind: EventDone, Text: string(statusOf(ctx, err)), Error: err.Error()})
+			return nil, err
+		}
+		on(Event{Kind: EventProbe, Probe: m})
 		return nil, nil
 	}
 	r := &results.Record{Spec: j.Spec, ID: results.SpecID(j.Spec), Attempt: j.Attempt, Started: now()}
@@ -148,6 +161,7 @@ type execution struct {
 	nvml   func() (gpu.Library, error)
 	watch  *watch
 	val    *datasets.Split // held out of the training set; nil if nothing is
+	found  *ProcessMemory  // of a probe; nil: this is a run
 }
 
 func (x *execution) statePath() string {
@@ -174,12 +188,31 @@ func (x *execution) run(ctx context.Context) error {
 		}
 		data.Train, x.val = rest, &held
 	}
+	if x.found != nil {
+		if data, err = x.shorten(data); err != nil {
+			return err
+		}
+	}
 	device, err := OpenDevice(spec)
 	if err != nil {
 		return err
 	}
 	defer device.Close()
 	return x.runOn(ctx, device, b, data)
+}
+
+// shorten leaves a full and a last batch of each part of the data, for a probe.
+func (x *execution) shorten(data *datasets.Dataset) (*datasets.Dataset, error) {
+	short, batch := *data, x.job.Spec.Batch
+	var err1, err2, err3 error
+	short.Train, err1 = probed(data.Train, batch)
+	short.Test, err2 = probed(data.Test, batch)
+	if x.val != nil {
+		var held datasets.Split
+		held, err3 = probed(*x.val, batch)
+		x.val = &held
+	}
+	return &short, errors.Join(err1, err2, err3)
 }
 
 // runOn trains on an open device.
@@ -222,6 +255,9 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, d
 	}
 	x.on(Event{Kind: EventStart, Epochs: int(spec.Epochs), Text: x.record.ID})
 	report, err := train.Run(ctx, session, x.options(data, b))
+	if x.found != nil {
+		x.found.measure()
+	}
 	x.watch.fill(x.record)
 	x.record.Memory.Ladder = ladder(device, session.Training.Program)
 	if err == nil && x.job.SaveWeights {
@@ -242,7 +278,9 @@ func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
 		// given back. Where the peak cannot be reset it is that of the whole process.
 		Ready: func() {
 			debug.FreeOSMemory()
-			_ = meter.Self().ResetPeak()
+			if x.found == nil { // a probe is for the peak of the whole life
+				_ = meter.Self().ResetPeak()
+			}
 			x.watch.start()
 		},
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/core/engine"
@@ -26,17 +25,6 @@ func bookFor(spec results.Spec) (string, error) {
 		return "", err
 	}
 	return book.Lines(facts["device"+cmp.Or(spec.Device, "0")], facts["cuDNN"]), nil
-}
-
-// Estimated is how many ops' scratch memory a plan does not know exactly: those of convolutions
-// that are planned for a GPU of which only the name is known, and that the plan book does not have.
-func (c *Compiled) Estimated() (n int) {
-	for _, k := range c.Kernels {
-		if strings.HasSuffix(k, "workspace estimated") {
-			n++
-		}
-	}
-	return n
 }
 
 // OpenPlanner opens a device that plans a spec. Where the spec's GPU is not there, its

@@ -34,8 +34,12 @@ func planCommand(env Env) *cobra.Command {
 		Args:    noArguments,
 	}
 	s := addShared(c, "memory", "categories", "overlap", "budget", "roofline", "modules", "scopes", "largest", "timeline", "fit", "eager")
-	f := planFlags{policy: policyPlanned}
-	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena is at most this large: 512MiB, 8GiB", one(&f.budget, size))
+	f := planFlags{policy: policyPlanned, processLimit: string(suite.LimitContainer)}
+	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena, all that a run allocates, has at most this size: 512MiB, 8GiB; with --policy eager: for which PyTorch reserves at most this", one(&f.budget, size))
+	define(c.Flags(), "fit-process", "size", "", "find the largest batch whose process stays within this memory, libraries and data set included: measured, by short runs", one(&f.process, size))
+	define(c.Flags(), "process-limit", "name", f.processLimit, "with --fit-process, what limits the process: container, the memory limit of a control group (resident memory of the run and of the command that starts it), or data, RLIMIT_DATA of each process (ulimit -d)", word(&f.processLimit))
+	f.dataDir = defaultDataDir(env)
+	define(c.Flags(), "data-dir", "folder", f.dataDir, "with --fit-process: where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
 	define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave for other things", one(&f.reserve, size))
 	define(c.Flags(), "target", "device", "", "find the largest batch that fits the free memory of cpu, or of cuda:0, or the whole memory of the gpu that --gpu names", word(&f.target))
 	define(c.Flags(), "gpu", "name", "", "plan with backend cuda for a GPU that is not here, by its name or a part of it, such as h100, or with --policy eager predict the workspaces that cuBLAS has there; --backend cuda without it plans for the GPU that is here, or else for the plan book's first", word(&f.gpu))
@@ -44,69 +48,83 @@ func planCommand(env Env) *cobra.Command {
 	c.Flags().BoolVar(&f.job.EvalHeads, "eval-heads", false, "plan for a run that tests every module's own classifier")
 	c.Flags().BoolVar(&f.details, "details", false, "modules, scopes, largest values and the timeline of every run; always there for a single one")
 	define(c.Flags(), "export", "folder", "", "write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		request, format, err := s.expand(c)
-		if err != nil {
-			return err
-		}
-		f.forPeople = !slices.Contains([]string{"csv", "json"}, format.Name())
-		f.sparklines = f.forPeople && format.Name() != "latex"
-		budget, err := f.fitBudget()
-		if err != nil {
-			return usage(err)
-		}
-		if budget > 0 && request.Budget > 0 {
-			return usage(errors.New("fit: got one with --budget, want one of them: --fit looks for the batch, --budget for what to make again"))
-		}
-		if budget > 0 && c.Flags().Changed("batch") {
-			return usage(errors.New("batch: got some with --fit or --target, which look for the batch, want one of them"))
-		}
-		if budget > 0 && f.policy == policyEager {
-			return usage(errors.New("policy: got eager with --fit or --target, want planned: it is our arena that is to fit"))
-		}
-		if budget > 0 && f.export != "" {
-			return usage(errors.New("export: got a folder with --fit or --target, want it with the --batch that they find"))
-		}
-		if budget > 0 { // a batch of a configuration is one of the runs that it also describes
-			request.Batches = []int64{1}
-		}
-		planner := f.gpu // the GPU that our own step is planned for
-		if request.Backend == "" || request.Backend == "auto" {
-			switch {
-			case f.policy == policyEager: // which needs no CUDA library
-				planner = ""
-			case f.gpu != "":
-				request.Backend = "cuda"
-			}
-		}
-		specs, err := request.Expand()
-		if err != nil {
-			return usage(err)
-		}
-		var files []string
-		tables, err := onDevice(specs, planner, func(d engine.Device, gpu string) ([]table.Table, error) {
-			if budget > 0 {
-				return fitTable(d, specs, budget)
-			}
-			tables, all, err := planTables(d, gpu, specs, f)
-			if err == nil && f.export != "" {
-				files, err = export(env, f.export, all)
-			}
-			return tables, err
-		})
-		if err != nil {
-			return usage(err)
-		}
-		return env.emit(format, answer{tables: tables, plots: files, backend: specs[0].Backend, precision: specs[0].Precision}, nil)
-	}
+	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c, s) }
 	return c
+}
+
+func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
+	request, format, err := s.expand(c)
+	if err != nil {
+		return err
+	}
+	f.forPeople = !slices.Contains([]string{"csv", "json"}, format.Name())
+	f.sparklines = f.forPeople && format.Name() != "latex"
+	budget, err := f.fitBudget()
+	if err != nil {
+		return usage(err)
+	}
+	if err := f.exclusive(budget > 0, request.Budget > 0, c.Flags().Changed("batch")); err != nil {
+		return usage(err)
+	}
+	if budget > 0 || f.process > 0 { // a batch of a configuration file is one of the runs that it also describes
+		request.Batches = []int64{1}
+	}
+	planner := f.gpu // the GPU that our own step is planned for
+	if request.Backend == "" || request.Backend == "auto" {
+		switch {
+		case f.policy == policyEager: // which needs no CUDA library
+			planner = ""
+		case f.gpu != "":
+			request.Backend = "cuda"
+		}
+	}
+	specs, err := request.Expand()
+	if err != nil {
+		return usage(err)
+	}
+	if f.process > 0 && specs[0].Backend != "cpu" {
+		return usage(fmt.Errorf("--fit-process with --backend %s: must be cpu: it measures the memory of the process, where other backends do not keep the arena",
+			specs[0].Backend))
+	}
+	a := answer{backend: specs[0].Backend, precision: specs[0].Precision}
+	var verdict error
+	a.tables, err = onDevice(specs, planner, func(d engine.Device, gpu string) (tables []table.Table, err error) {
+		if planner != "" {
+			a.gpu = gpu
+		}
+		switch {
+		case f.process > 0:
+			tables, verdict, err = f.fitProcess(env, d, specs)
+		case budget > 0 && f.policy == policyEager:
+			tables, verdict, err = fitEager(specs, budget, f.gpu)
+		case budget > 0:
+			tables, verdict, err = f.fitArena(d, specs, budget)
+		default:
+			var all []profiled
+			tables, all, err = planTables(d, gpu, specs, *f)
+			if err == nil && f.export != "" {
+				a.plots, err = export(env, f.export, all)
+			}
+		}
+		return tables, err
+	})
+	if err != nil {
+		return usage(err)
+	}
+	if err := env.emit(format, a, verdict); err != nil {
+		return err
+	}
+	return verdict
 }
 
 // planFlags are those of `plan` alone.
 type planFlags struct {
-	budget, reserve        int64
+	budget, reserve        int64 // bytes of --fit and --reserve
+	process                int64 // bytes of --fit-process
+	processLimit           string
 	target, policy, export string
 	gpu                    string
+	dataDir                string
 	details                bool
 	job                    suite.JobOptions // of the run that is planned
 	forPeople              bool             // the format of the answer is not csv or json
@@ -119,13 +137,55 @@ const (
 	policyEager   = "eager"
 )
 
+// exclusive refuses flags that can't be combined.
+func (f *planFlags) exclusive(fits, budget, batch bool) error {
+	flag := "--fit"
+	switch {
+	case f.process > 0:
+		flag = "--fit-process"
+	case f.target != "":
+		flag = "--target"
+	}
+	if f.process > 0 && fits {
+		return errors.New("--fit-process can't be combined with --fit or --target: it has its own size")
+	}
+	if f.process > 0 && f.policy == policyEager {
+		return errors.New("--fit-process and --policy eager can't be combined: it measures processes of benchctl; --fit SIZE --policy eager predicts PyTorch's memory")
+	}
+	if !fits && f.process == 0 {
+		return nil
+	}
+	switch {
+	case budget:
+		return fmt.Errorf("%s and --budget can't be combined: %s searches for the batch size, --budget for what to recompute", flag, flag)
+	case batch:
+		return fmt.Errorf("%s and --batch can't be combined: %s searches for the batch size", flag, flag)
+	case f.export != "":
+		return fmt.Errorf("%s and --export can't be combined: plan the batch size that it finds with --batch and --export", flag)
+	}
+	return nil
+}
+
+// targetError is a --target that is no device.
+type targetError struct{ target, hint string }
+
+func (e *targetError) Error() string {
+	return fmt.Sprintf("--target %s: must be cpu, cuda:0 or gpu", e.target)
+}
+
+// Hint says what was meant, if the plan book has such a GPU.
+func (e *targetError) Hint() string { return e.hint }
+
 // fitBudget is the memory that a batch has to fit into; 0 if no fit is asked for.
-func (f planFlags) fitBudget() (int64, error) {
+func (f *planFlags) fitBudget() (int64, error) {
 	if f.policy != policyPlanned && f.policy != policyEager {
-		return 0, fmt.Errorf("policy: got %q, want %s or %s", f.policy, policyPlanned, policyEager)
+		return 0, fmt.Errorf("--policy %s: must be %s or %s", f.policy, policyPlanned, policyEager)
+	}
+	if limit := suite.ProcessLimit(f.processLimit); limit != suite.LimitContainer && limit != suite.LimitData {
+		return 0, fmt.Errorf("--process-limit %s: must be %s or %s", f.processLimit, suite.LimitContainer, suite.LimitData)
 	}
 	if f.budget > 0 && f.target != "" {
-		return 0, errors.New("fit: got a size with --target, which has one of its own, want one of them")
+		return 0, errors.New("--fit and --target can't be combined: --target has a size of its own")
 	}
 	budget := f.budget
 	switch backend, number, _ := strings.Cut(f.target, ":"); backend {
@@ -133,21 +193,21 @@ func (f planFlags) fitBudget() (int64, error) {
 	case "cpu":
 		host, err := hostmem.Read()
 		if err != nil {
-			return 0, fmt.Errorf("target: %w", err)
+			return 0, fmt.Errorf("--target cpu: %w", err)
 		}
 		budget, _ = host.Free()
 		if budget == 0 {
-			return 0, fmt.Errorf("target: no memory is free: %s", host.Explain())
+			return 0, fmt.Errorf("--target cpu: no memory is free: %s", host.Explain())
 		}
 	case "cuda":
 		free, err := freeOnGPU(number)
 		if err != nil {
-			return 0, fmt.Errorf("target: %w", err)
+			return 0, fmt.Errorf("--target %s: %w", f.target, err)
 		}
 		budget = free
 	case "gpu":
 		if f.gpu == "" {
-			return 0, errors.New("target: got gpu without --gpu, want the GPU's name there, such as h100")
+			return 0, errors.New("--target gpu: needs --gpu with the GPU's name, such as --gpu h100")
 		}
 		book, err := planbook.Current()
 		if err != nil {
@@ -158,16 +218,22 @@ func (f planFlags) fitBudget() (int64, error) {
 			return 0, err
 		}
 		if budget = g.MemoryBytes(); budget == 0 {
-			return 0, fmt.Errorf("target: the plan book does not have the memory of %s, give it with --fit", g.Name)
+			return 0, fmt.Errorf("--target gpu: the plan book does not have the memory of %s, give it with --fit", g.Name)
 		}
 	default:
-		return 0, fmt.Errorf("target: got %q, want cpu, cuda:0 or gpu", f.target)
+		e := &targetError{target: f.target}
+		if book, err := planbook.Current(); err == nil {
+			if g, err := book.Find(f.target); err == nil {
+				e.hint = fmt.Sprintf("--gpu %s --target gpu plans for the whole memory of %s", f.target, g.Name)
+			}
+		}
+		return 0, e
 	}
 	if f.reserve > 0 && budget == 0 {
-		return 0, errors.New("reserve: got a size without --fit or --target, want one of them with it")
+		return 0, errors.New("--reserve: needs --fit or --target")
 	}
 	if f.reserve > 0 && f.reserve >= budget {
-		return 0, fmt.Errorf("reserve: got %s of %s, want less", table.Bytes(f.reserve), table.Bytes(budget))
+		return 0, fmt.Errorf("--reserve %s: must be less than %s", table.Bytes(f.reserve), table.Bytes(budget))
 	}
 	return budget - f.reserve, nil
 }
@@ -191,18 +257,32 @@ func freeOnGPU(number string) (int64, error) {
 	return has.FreeBytes(), nil
 }
 
-// onDevice opens a device that plans all specs, as their own one or as the GPU of that name. Where
-// it stands for a GPU that is not here, the first table says so. The GPU's name is empty where it
-// is none.
+// onDevice opens a device that plans all specs, as their own one or as the GPU of that name. Where it stands for a GPU that
+// is not here, the first table says so, and whether the workspaces are known. The GPU's name is empty for other backends.
 func onDevice(specs []results.Spec, gpu string, use func(d engine.Device, gpu string) ([]table.Table, error)) ([]table.Table, error) {
 	d, absent, err := suite.OpenPlanner(specs[0], gpu)
+	var missing *engine.Unavailable
+	note := ""
+	if errors.As(err, &missing) && gpu != "" {
+		var cudnn string
+		if d, absent, cudnn, err = suite.OpenWithoutLibrary(specs[0], gpu); err == nil {
+			book := "the plan book has no entries for it, so no workspace is known"
+			if cudnn != "" {
+				book = "workspaces are those that the plan book has for cuDNN " + cudnn + ", and the others are not known"
+			}
+			note = fmt.Sprintf("Planned for %s without the CUDA library: %s. `make cuda-deps cuda` builds the library.", absent, book)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
 	defer d.Close()
 	tables, err := use(d, cmp.Or(absent, d.Facts()["device"]))
-	if version := d.Facts()["cuDNN"]; err == nil && absent != "" && version != "" && len(tables) > 0 {
-		tables[0].Notes = append(tables[0].Notes, fmt.Sprintf("Planned for %s, which is not here: its engines, and their workspaces, are those of the plan book, and else those that cuDNN %s chooses for it.", absent, version))
+	if version := d.Facts()["cuDNN"]; absent != "" && version != "" {
+		note = fmt.Sprintf("Planned for %s, which is not here: its engines, and their workspaces, are those of the plan book, and else those that cuDNN %s chooses for it.", absent, version)
+	}
+	if err == nil && note != "" && len(tables) > 0 {
+		tables[0].Notes = append(tables[0].Notes, note)
 	}
 	return tables, err
 }
@@ -258,19 +338,23 @@ func sizesTable(all []profiled) table.Table {
 	t := table.Table{ID: "memory", Title: title, Columns: append(specColumns(),
 		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("step_arena_bytes", "step arena"),
 		numberColumn("arena_bytes", "arena"), numberColumn("lower_bound_bytes", "lower bound"), numberColumn("fragmentation_bytes", "fragmentation"), textColumn("peak_op", "peak at"))}
-	estimated := 0
+	unknown := slices.ContainsFunc(all, func(p profiled) bool { return p.UnknownWorkspaces > 0 })
+	if unknown {
+		t.Columns = append(t.Columns, numberColumn("unknown_workspaces", "ops without workspace"))
+		t.Notes = append(t.Notes, "The workspace of some ops is not known and in none of the figures, which are lower bounds for that reason: see the last column.")
+	}
 	for _, c := range all {
 		m, bp := c.Memory, baselineOf(all, c.Spec)
-		if bp.PlannedPeakBytes != nil {
-			t.Notes = []string{relatedNote}
+		if bp.PlannedPeakBytes != nil && !slices.Contains(t.Notes, relatedNote) {
+			t.Notes = append(t.Notes, relatedNote)
 		}
-		estimated += c.Estimated()
-		t.Rows = append(t.Rows, append(specCells(c.Spec),
+		row := append(specCells(c.Spec),
 			over(bytesCell(m.PlannedPeakBytes), bp.PlannedPeakBytes), over(bytesCell(m.StepArenaBytes), bp.StepArenaBytes),
-			over(bytesCell(m.ArenaBytes), bp.ArenaBytes), bytesCell(m.LowerBoundBytes), bytesCell(&c.Profile.FragmentationBytes), table.Text(m.PeakOp)))
-	}
-	if estimated > 0 {
-		t.Notes = append(t.Notes, fmt.Sprintf("Workspace estimated, as none, for %d convolutions: nothing but the name of the GPU is known, and the plan book does not have them (benchctl tune).", estimated))
+			over(bytesCell(m.ArenaBytes), bp.ArenaBytes), bytesCell(m.LowerBoundBytes), bytesCell(&c.Profile.FragmentationBytes), table.Text(m.PeakOp))
+		if unknown {
+			row = append(row, wholeCell(new(int64(c.UnknownWorkspaces))))
+		}
+		t.Rows = append(t.Rows, row)
 	}
 	return t
 }
@@ -373,6 +457,9 @@ func fitNote(has int64, all []profiled) string {
 		}
 	}
 	memory := "the GPU's memory of " + table.Bytes(has) + ", of which driver and libraries take their part"
+	if len(large) == 0 && slices.ContainsFunc(all, func(p profiled) bool { return p.UnknownWorkspaces > 0 }) {
+		return "Without the workspaces that are not known all fit into " + memory + "; with them it cannot be told."
+	}
 	if len(large) == 0 {
 		return "All fit into " + memory + "."
 	}
@@ -513,6 +600,15 @@ func categoryTable(all []profiled, forPeople bool) table.Table {
 		}
 	}
 	key := func(name string) string { return strings.ReplaceAll(name, " ", "_") + "_bytes" }
+	cell := func(p profiled, name string) table.Cell {
+		if p.UnknownWorkspaces > 0 && name == graph.CategoryWorkspace.String() {
+			return table.Text("not known")
+		}
+		return bytesCell(new(p.Memory.ByCategory[name]))
+	}
+	if slices.ContainsFunc(all, func(p profiled) bool { return p.UnknownWorkspaces > 0 }) {
+		most[graph.CategoryWorkspace.String()] += 0 // the category is listed
+	}
 	if !forPeople { // every category, in a fixed order: a script may count on a column
 		t.Columns = specColumns()
 		for _, c := range graph.Categories() {
@@ -521,7 +617,7 @@ func categoryTable(all []profiled, forPeople bool) table.Table {
 		for _, c := range all {
 			row := specCells(c.Spec)
 			for _, category := range graph.Categories() {
-				row = append(row, bytesCell(new(c.Memory.ByCategory[category.String()])))
+				row = append(row, cell(c, category.String()))
 			}
 			t.Rows = append(t.Rows, row)
 		}
@@ -538,7 +634,7 @@ func categoryTable(all []profiled, forPeople bool) table.Table {
 		for _, c := range all {
 			row := specCells(c.Spec)
 			for _, name := range names {
-				row = append(row, bytesCell(new(c.Memory.ByCategory[name])))
+				row = append(row, cell(c, name))
 			}
 			t.Rows = append(t.Rows, row)
 		}
@@ -555,7 +651,7 @@ func categoryTable(all []profiled, forPeople bool) table.Table {
 	for _, name := range names {
 		row := []table.Cell{table.Text(name)}
 		for _, c := range all {
-			row = append(row, bytesCell(new(c.Memory.ByCategory[name])))
+			row = append(row, cell(c, name))
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -578,84 +674,4 @@ func settings(s results.Spec) string {
 		text += " " + s.Options[key]
 	}
 	return text
-}
-
-// fitTable finds the largest batch of every spec.
-func fitTable(d engine.Device, specs []results.Spec, budget int64) ([]table.Table, error) {
-	t := table.Table{ID: "fit", Title: "Largest batch whose arena fits into " + table.Bytes(budget), Columns: append(specColumns(),
-		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("arena_bytes", "arena"), numberColumn("next_arena_bytes", "arena, one sample more"))}
-	t.Notes = []string{"The arena holds the training step; the program, its libraries and the data set come on top."}
-	for _, s := range slices.CompactFunc(specs, sameButBatch) {
-		entry, err := datasets.Find(s.Dataset)
-		if err != nil {
-			return nil, err
-		}
-		found, next, err := fit(leastBatch(d, s), int64(entry.TrainSamples), budget, func(batch int64) (results.Memory, error) {
-			s.Batch = batch
-			c, err := suite.CompileOn(d, s)
-			if err != nil {
-				return results.Memory{}, fmt.Errorf("%s with batch %d: %w", s.Method, batch, err)
-			}
-			return c.Memory, nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		s.Batch = found.batch
-		t.Rows = append(t.Rows, append(specCells(s), bytesCell(found.PlannedPeakBytes), bytesCell(found.ArenaBytes), bytesCell(next.ArenaBytes)))
-		switch found.batch {
-		case 0:
-			t.Notes = append(t.Notes, fmt.Sprintf("%s on %s: not even %s.", s.Method, s.Network, [2]string{"one sample fits", "two samples fit, the least that it can be trained on"}[next.batch-1]))
-		case int64(entry.TrainSamples):
-			t.Notes = append(t.Notes, fmt.Sprintf("%s on %s: all %d training samples of %s fit.", s.Method, s.Network, entry.TrainSamples, s.Dataset))
-		}
-	}
-	return []table.Table{t}, nil
-}
-
-func sameButBatch(a, b results.Spec) bool {
-	a.Batch, b.Batch = 0, 0
-	return results.SpecID(a) == results.SpecID(b)
-}
-
-// leastBatch is the smallest batch that the run of s can be trained on: two where an auxiliary
-// network takes batch statistics of one value for each sample.
-func leastBatch(d engine.Device, s results.Spec) int64 {
-	s.Batch = 1
-	var one *graph.OneValueError
-	if _, err := suite.CompileOn(d, s); errors.As(err, &one) {
-		return 2
-	}
-	return 1
-}
-
-// fitted is a batch and its memory.
-type fitted struct {
-	batch int64
-	results.Memory
-}
-
-// fit doubles the least batch until it does not fit, then halves the gap: about two
-// plans for each binary digit of the answer. Found is the largest batch whose
-// arena is within the budget (0: none), next the batch above it, empty if the
-// limit of samples stopped the search.
-func fit(least, limit, budget int64, measure func(batch int64) (results.Memory, error)) (found, next fitted, err error) {
-	low, high := int64(0), int64(0) // low fits, high does not; 0: not known
-	for high != max(low+1, least) && low < limit {
-		batch := max(least, low*2)
-		if high > 0 {
-			batch = low + (high-low)/2
-		}
-		batch = min(batch, limit)
-		m, err := measure(batch)
-		if err != nil {
-			return found, next, err
-		}
-		if *m.ArenaBytes <= budget {
-			low, found = batch, fitted{batch, m}
-		} else {
-			high, next = batch, fitted{batch, m}
-		}
-	}
-	return found, next, nil
 }

@@ -78,7 +78,7 @@ func newRoot(env Env) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(executeCommand(env))
+	root.AddCommand(executeCommand(env), probeCommand(env))
 	addCompletions(root)
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(c *cobra.Command, args []string) {

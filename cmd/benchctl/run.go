@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -46,10 +48,7 @@ func runCommand(env Env) *cobra.Command {
 	addTraining(c, &f.request)
 	addSamples(c, &f.request)
 	flags := c.Flags()
-	f.dataDir = env.Getenv("BENCHCTL_DATA")
-	if f.dataDir == "" {
-		f.dataDir = "data"
-	}
+	f.dataDir = defaultDataDir(env)
 	define(flags, "data-dir", "folder", f.dataDir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
 	f.out = filepath.Join("results", "runs")
 	define(flags, "out", "folder", f.out, "of the records", word(&f.out))
@@ -65,6 +64,9 @@ func runCommand(env Env) *cobra.Command {
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c) }
 	return c
 }
+
+// defaultDataDir is where the data sets lie if nobody says.
+func defaultDataDir(env Env) string { return cmp.Or(env.Getenv("BENCHCTL_DATA"), "data") }
 
 func (f *runFlags) run(env Env, c *cobra.Command) error {
 	request, format, err := f.expand(c)
@@ -82,6 +84,7 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if err := f.preflight(specs); err != nil {
 		return err
 	}
+	debug.FreeOSMemory() // a data set that was opened to check it is not kept beside the runs
 	records, verdict := f.sweep(env, specs)
 	summary, err := table.Summary(records).WithMetrics(f.metrics)
 	if err != nil {

@@ -23,6 +23,10 @@ type Memory struct {
 	ResidentBytes *int64
 	// PeakBytes is the most there was since the start or the last ResetPeak (VmHWM).
 	PeakBytes *int64
+	// PageTableBytes is what the tables of its pages take (VmPTE), which is no part of the above.
+	PageTableBytes *int64
+	// DataBytes is its private writable address space (VmData), resident or not: what RLIMIT_DATA bounds.
+	DataBytes *int64
 }
 
 // Process is a process as Linux shows it in a folder. Where there is no such
@@ -52,6 +56,10 @@ func (p Process) Memory() (Memory, error) {
 			field = &m.ResidentBytes
 		case "VmHWM":
 			field = &m.PeakBytes
+		case "VmPTE":
+			field = &m.PageTableBytes
+		case "VmData":
+			field = &m.DataBytes
 		default:
 			continue
 		}

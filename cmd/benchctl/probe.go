@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite"
+	"github.com/localbench/localbench/suite/meter"
+)
+
+// probeCommand does what `benchctl run` does with one run, for a few steps, and prints the memory of both processes: a suite.Job as
+// JSON on standard input, a suite.ProcessMemory as JSON on standard output. `plan --fit-process` starts it, because its own process
+// is larger than that of `benchctl run`.
+func probeCommand(env Env) *cobra.Command {
+	c := &cobra.Command{
+		Use:    "probe",
+		Short:  "measure the memory of one run and of the process that starts it: a job as JSON in, sizes as JSON out",
+		Hidden: true,
+		Args:   noArguments,
+	}
+	c.RunE = func(*cobra.Command, []string) error {
+		var job suite.Job
+		if err := json.NewDecoder(env.Stdin).Decode(&job); err != nil {
+			return usage(fmt.Errorf("job: %w", err))
+		}
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		out, err := os.MkdirTemp("", "benchctl-probe-*")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(out)
+		if err := (&runFlags{dataDir: job.DataDir, out: out}).preflight([]results.Spec{job.Spec}); err != nil {
+			return err
+		}
+		debug.FreeOSMemory()
+		if err := meter.Self().ResetPeak(); err != nil {
+			return err
+		}
+		ctx, stop := interrupts(env, "the probe ends")
+		defer stop()
+		found, err := suite.RunProbe(ctx, []string{self, "execute"}, job)
+		if err != nil {
+			return err
+		}
+		own, err := meter.Self().Memory()
+		if err != nil {
+			return err
+		}
+		if own.PeakBytes == nil || own.PageTableBytes == nil {
+			return errors.New("the system does not tell the memory of a process")
+		}
+		found.SweepBytes = *own.PeakBytes + *own.PageTableBytes
+		return json.NewEncoder(env.Stdout).Encode(found)
+	}
+	return c
+}
+
+// startProbe runs the probe command.
+func startProbe(ctx context.Context, self string, job suite.Job) (m suite.ProcessMemory, err error) {
+	text, err := json.Marshal(job)
+	if err != nil {
+		return m, err
+	}
+	command := exec.CommandContext(ctx, self, "probe")
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	var stdout, stderr bytes.Buffer
+	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(text), &stdout, &stderr
+	if err := command.Run(); err != nil {
+		if ctx.Err() != nil {
+			return m, &interruptedError{left: "no batch was found"}
+		}
+		said, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(stderr.String()), "benchctl: "), "\n")
+		return m, fmt.Errorf("the probe of a run failed: %s (%w)", said, err)
+	}
+	err = json.Unmarshal(stdout.Bytes(), &m)
+	return m, err
+}
