@@ -12,6 +12,7 @@ import (
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/names"
+	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results/planbook"
 )
 
@@ -113,19 +114,11 @@ func breakHelp(c *cobra.Command, columns int) {
 
 // broken is a text in lines of at most so many characters, the last with room for what follows it.
 func broken(text, behind string, width int) string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			lines, line = append(lines, line), ""
-		}
-		line = strings.TrimPrefix(line+" "+word, " ")
+	text = table.Wrap(text, width)
+	if last := text[strings.LastIndexByte(text, '\n')+1:]; len(last)+len(behind) > width {
+		text += "\n"
 	}
-	lines = append(lines, line)
-	if len(line)+len(behind) > width {
-		lines = append(lines, "")
-	}
-	return strings.Join(lines, "\n")
+	return text
 }
 
 const longHelp = "benchctl measures what training a deep network costs in memory and time, for\n" +

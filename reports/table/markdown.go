@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 )
 
 // markdown is GitHub's dialect, padded so that the source can be read as well.
@@ -40,12 +39,12 @@ func drawMarkdown(b *bytes.Buffer, columns []Column, headings []string, rows [][
 	widths := make([]int, len(columns))
 	for _, row := range append([][]string{headings}, rows...) {
 		for i, s := range row {
-			widths[i] = max(widths[i], 3, utf8.RuneCountInString(s))
+			widths[i] = max(widths[i], 3, Width(s))
 		}
 	}
 	line := func(cells []string) {
 		for i, s := range cells {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(s))
+			pad := strings.Repeat(" ", widths[i]-Width(s))
 			if columns[i].Align == AlignRight {
 				s = pad + s
 			} else {

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 )
@@ -25,7 +25,7 @@ func ForTerminal(columns int) Format { return text{columns} }
 // Bounds of a table that is laid on its side.
 const (
 	maxOnSide = 8  // rows; more are easier to read as lines that wrap
-	sideWrap  = 30 // characters from which on a cell goes on in the next line, at a blank
+	sideWrap  = 30 // columns from which on a cell goes on in the next line, at a blank
 )
 
 func (text) Name() string      { return "table" }
@@ -35,7 +35,7 @@ func (f text) Write(w io.Writer, tables ...Table) error {
 	return writeAll(w, tables, func(b *bytes.Buffer, t Table) error {
 		t = t.ForPeople()
 		if t.Title != "" {
-			fmt.Fprintln(b, t.Title)
+			fmt.Fprintln(b, f.wrap(t.Title))
 		}
 		marked := false
 		headings, rows := t.texts(func(s string) string { return s }, func(c Cell) string {
@@ -52,10 +52,18 @@ func (f text) Write(w io.Writer, tables ...Table) error {
 			fmt.Fprintln(b, "* best of its group")
 		}
 		for _, note := range t.Notes {
-			fmt.Fprintln(b, note)
+			fmt.Fprintln(b, f.wrap(note))
 		}
 		return nil
 	})
+}
+
+// wrap breaks a line of text at the terminal's width.
+func (f text) wrap(line string) string {
+	if f.columns == 0 {
+		return line
+	}
+	return Wrap(line, f.columns)
 }
 
 // draw writes the table as it is, or on its side where the terminal is too narrow.
@@ -92,7 +100,7 @@ func onSide(headings []string, rows [][]string) (side [][]string) {
 	for i, heading := range headings {
 		line := []string{heading}
 		for _, row := range rows {
-			line = append(line, wrap(row[i]))
+			line = append(line, Wrap(row[i], sideWrap))
 		}
 		if i == 0 || strings.Join(line[1:], "") != "" {
 			side = append(side, line)
@@ -101,15 +109,16 @@ func onSide(headings []string, rows [][]string) (side [][]string) {
 	return side
 }
 
-// wrap breaks a text at blanks into lines of at most sideWrap characters, if its words let it.
-func wrap(s string) string {
+// Wrap breaks a text at blanks into lines of at most that many columns of a terminal. A word that is longer has a line
+// of its own.
+func Wrap(s string, columns int) string {
 	var b strings.Builder
 	length := 0
 	for i, word := range strings.Fields(s) {
-		n := utf8.RuneCountInString(word)
+		n := Width(word)
 		switch {
 		case i == 0:
-		case length+1+n > sideWrap:
+		case length+1+n > columns:
 			b.WriteByte('\n')
 			length = 0
 		default:
@@ -121,6 +130,10 @@ func wrap(s string) string {
 	}
 	return b.String()
 }
+
+// Width is the number of columns that a text takes on a terminal: two for each wide character, such as Chinese ones, and
+// none for one that combines with the character before it.
+func Width(s string) int { return twwidth.Width(s) }
 
 // sideWidth is the width that drawText gives to cells: a blank on either side.
 func sideWidth(lines [][]string) (width int) {
@@ -134,10 +147,10 @@ func sideWidth(lines [][]string) (width int) {
 	return width
 }
 
-// widest is the number of characters of the longest line.
+// widest is the width of the widest line.
 func widest(s string) (most int) {
 	for line := range strings.Lines(s) {
-		most = max(most, utf8.RuneCountInString(strings.TrimRight(line, "\n")))
+		most = max(most, Width(strings.TrimRight(line, "\n")))
 	}
 	return most
 }
