@@ -311,20 +311,25 @@ func readThresholds(path string) (compare.Thresholds, error) {
 	if err != nil {
 		return nil, fmt.Errorf("thresholds: %w", err)
 	}
+	return t, setThresholds(t, path, entries)
+}
+
+// setThresholds sets what the lines of a file say.
+func setThresholds(t compare.Thresholds, path string, entries []yamlEntry) error {
 	for _, e := range entries {
 		value, err := yamlScalar(e.value)
 		if err != nil {
-			return nil, fmt.Errorf("thresholds: %s:%d: %s: %w", path, e.line, shown(e.key), err)
+			return fmt.Errorf("thresholds: %s:%d: %s: %w", path, e.line, shown(e.key), err)
 		}
 		if known := append([]string{"memory"}, compare.Metrics()...); !slices.Contains(known, e.key) {
-			return nil, fmt.Errorf("thresholds: %s:%d: %s is not a metric: use one of %s",
+			return fmt.Errorf("thresholds: %s:%d: %s is not a metric: use one of %s",
 				path, e.line, quoted(e.key), strings.Join(known, ", "))
 		}
 		if err := t.Set(e.key, value); err != nil {
-			return nil, fmt.Errorf("thresholds: %s:%d: %s: %s %w", path, e.line, shown(e.key), quoted(value), err)
+			return fmt.Errorf("thresholds: %s:%d: %s: %s %w", path, e.line, shown(e.key), quoted(value), err)
 		}
 	}
-	return t, nil
+	return nil
 }
 
 // plant is the self-test. It fails where a change that must be found is not, and, as a comparison does with an

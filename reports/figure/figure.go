@@ -22,8 +22,10 @@ import (
 	"fmt"
 	"image/color"
 	"io"
+	"strings"
 
 	"github.com/localbench/localbench/atomicfile"
+	"github.com/localbench/localbench/reports/table"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
@@ -124,8 +126,20 @@ func (f Figure) PNG(w io.Writer) error {
 }
 
 // SVG writes the figure as SVG. Text stays text, in Liberation Sans or what the
-// viewer has in its stead.
-func (f Figure) SVG(w io.Writer) error { return f.render(vgsvg.New(f.Width, f.Height), w) }
+// viewer has in its stead. The library escapes markup in labels; control characters, which XML does not
+// allow, are written out.
+func (f Figure) SVG(w io.Writer) error {
+	var b bytes.Buffer
+	if err := f.render(vgsvg.New(f.Width, f.Height), &b); err != nil {
+		return err
+	}
+	parts := strings.Split(b.String(), "\t") // the library's own
+	for i := range parts {
+		parts[i] = table.Printable(parts[i])
+	}
+	_, err := io.WriteString(w, strings.Join(parts, "\t"))
+	return err
+}
 
 // PDF writes the figure as PDF.
 func (f Figure) PDF(w io.Writer) error { return f.render(vgpdf.New(f.Width, f.Height), w) }

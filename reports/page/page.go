@@ -95,9 +95,12 @@ const phone = 258 * vg.Length(1)
 
 // Write writes the report.
 func Write(w io.Writer, r Report) error {
-	v := view{Title: r.Title, About: r.About}
+	v := view{Title: table.Printable(r.Title)}
+	for _, line := range r.About {
+		v.About = append(v.About, table.Printable(line))
+	}
 	for _, t := range r.Tables {
-		v.Tables = append(v.Tables, viewOf(t))
+		v.Tables = append(v.Tables, viewOf(t.Printable()))
 	}
 	for _, f := range r.Figures {
 		var wide, narrow bytes.Buffer
@@ -105,7 +108,7 @@ func Write(w io.Writer, r Report) error {
 		if err := errors.Join(plain.SVG(&wide), plain.Narrow(phone).SVG(&narrow)); err != nil {
 			return fmt.Errorf("report: %w", err)
 		}
-		v.Figures = append(v.Figures, figureView{f.Name, f.Title(), inline(wide.String()), inline(narrow.String())})
+		v.Figures = append(v.Figures, figureView{f.Name, table.Printable(f.Title()), inline(wide.String()), inline(narrow.String())})
 	}
 	for _, r := range r.Runs {
 		run := runView{Label: r.Label, ID: r.ID}

@@ -68,8 +68,8 @@ func JSON(w io.Writer, value any) error {
 	return err
 }
 
-// printable is the table with all its texts printable.
-func (t Table) printable() Table {
+// Printable is the table with all its texts printable.
+func (t Table) Printable() Table {
 	out := Table{ID: t.ID, Run: t.Run, Title: Printable(t.Title), Columns: append([]Column{}, t.Columns...), Rows: make([][]Cell, len(t.Rows))}
 	for i := range out.Columns {
 		c := &out.Columns[i]

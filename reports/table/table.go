@@ -195,7 +195,7 @@ func writeAll(w io.Writer, tables []Table, one func(*bytes.Buffer, Table) error)
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		if err := one(&b, t.printable()); err != nil {
+		if err := one(&b, t.Printable()); err != nil {
 			return err
 		}
 	}
