@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -288,15 +287,7 @@ func (h history) table() table.Table {
 }
 
 func metricCell(s compare.Series, x float64) table.Cell {
-	switch {
-	case s.Unit == "bytes":
-		return table.Number(x, table.Bytes(int64(x)))
-	case s.Metric == "top1":
-		return table.Number(x, fmt.Sprintf("%.2f %%", 100*x))
-	case x == math.Trunc(x):
-		return table.Number(x, strings.TrimSpace(fmt.Sprintf("%.0f %s", x, s.Unit)))
-	}
-	return table.Number(x, strings.TrimSpace(fmt.Sprintf("%.5g %s", x, s.Unit)))
+	return table.Number(x, s.Text(x))
 }
 
 // draw draws a figure for each metric that changed anywhere: the series that did.

@@ -3,9 +3,11 @@ package compare
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
+	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 )
 
@@ -30,6 +32,20 @@ type Point struct {
 
 // Median is the middle value.
 func (p Point) Median() float64 { return median(p.Values) }
+
+// Text writes a value of the series with its unit.
+func (s Series) Text(x float64) string {
+	m, _ := metricOf(s.Metric)
+	switch {
+	case s.Unit == "bytes":
+		return table.Bytes(int64(x))
+	case m.points:
+		return fmt.Sprintf("%.2f %%", 100*x)
+	case x == math.Trunc(x):
+		return strings.TrimSpace(fmt.Sprintf("%.0f %s", x, s.Unit))
+	}
+	return strings.TrimSpace(fmt.Sprintf("%.5g %s", x, s.Unit))
+}
 
 // History follows the metrics of finished records over revisions, the oldest first.
 // Chosen names the metrics, none for all. Times and process memory of different machines
