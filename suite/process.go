@@ -119,7 +119,10 @@ func (l *lastWords) Write(p []byte) (int, error) {
 
 // crashMarks begin the line by which the Go runtime says that it ends the process: a panic, an error of its own, or a signal in
 // C or C++ code. A stack trace comes after it.
-var crashMarks = []string{"panic: ", "fatal error: ", "SIGABRT: ", "SIGSEGV: ", "SIGBUS: ", "SIGFPE: ", "SIGILL: ", "SIGQUIT: ", "SIGTRAP: "}
+var crashMarks = []string{
+	"panic: ", "fatal error: ",
+	"SIGABRT: ", "SIGSEGV: ", "SIGBUS: ", "SIGFPE: ", "SIGILL: ", "SIGQUIT: ", "SIGTRAP: ",
+}
 
 func (l *lastWords) line(text string) {
 	switch {
@@ -141,8 +144,8 @@ func (l *lastWords) line(text string) {
 	l.recent = l.recent[max(len(l.recent)-crashContext, 0):]
 }
 
-// diagnose says why a process ended that has not said so in an event. The error is that of waiting for it; starved says that the kernel
-// killed processes for want of memory meanwhile.
+// diagnose says why a process ended that has not said so in an event. The error is that of waiting for it; starved
+// says that the kernel killed processes for want of memory meanwhile.
 func (l *lastWords) diagnose(err error, starved bool) (results.Status, string) {
 	l.line(strings.TrimSpace(string(l.partial)))
 	l.partial = nil

@@ -37,8 +37,8 @@ type SweepOptions struct {
 }
 
 // Sweep runs every spec in a process of its own and returns their records in
-// order. Runs that fail are recorded and the sweep goes on; the record of a run that is done is never replaced by one of a run that
-// is not. The error is the context's if it was interrupted, and else tells what could not even be
+// order. Runs that fail are recorded and the sweep goes on; the record of a run that is done is never replaced by
+// one of a run that is not. The error is the context's if it was interrupted, and else tells what could not even be
 // recorded.
 func Sweep(ctx context.Context, specs []results.Spec, o SweepOptions) ([]results.Record, error) {
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
@@ -136,8 +136,8 @@ func doneRecord(dir, id string) (results.Record, bool) {
 	return r, err == nil && r.Status == results.StatusDone && results.SpecID(r.Spec) == id
 }
 
-// record writes the record of a run, unless it would replace the record of a completed run by one that is not complete: then the
-// older one is kept.
+// record writes the record of a run, unless it would replace the record of a completed run by one that is not
+// complete: then the older one is kept.
 func record(dir string, r results.Record) (kept bool, err error) {
 	if r.Status != results.StatusDone {
 		if _, done := doneRecord(dir, r.ID); done {

@@ -20,7 +20,8 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// actOn starts a command, calls act once when a line of its standard error has the text, and returns its exit code and all that it said.
+// actOn starts a command, calls act once when a line of its standard error has the text, and returns its exit code and
+// all that it said.
 func actOn(t *testing.T, c *exec.Cmd, text string, act func()) (int, string) {
 	t.Helper()
 	pipe, err := c.StderrPipe()
@@ -135,7 +136,8 @@ func TestProcessThatDies(t *testing.T) {
 					t.Errorf("got %s for the other run, want done", r.Status)
 				}
 			}
-			if out, err := smallRun(dir, append(two, "--resume")...).CombinedOutput(); err != nil || strings.Contains(string(out), "[2/2]") {
+			out, err := smallRun(dir, append(two, "--resume")...).CombinedOutput()
+			if err != nil || strings.Contains(string(out), "[2/2]") {
 				t.Errorf("resumed: %v, want that the first run alone goes on: %s", err, out)
 			}
 		})

@@ -88,8 +88,8 @@ func checksumAt(head []byte, digits string) (int, error) {
 	return key + at, nil
 }
 
-// LoadChecked is Load for a file of SaveChecked. What is wrong with the file is a *DamagedError, and nothing is written into values
-// then. Other errors are those of the system and of the store.
+// LoadChecked is Load for a file of SaveChecked. What is wrong with the file is a *DamagedError, and nothing is written
+// into values then. Other errors are those of the system and of the store.
 func LoadChecked(path string, s Store, values []*graph.Value) (map[string]string, error) {
 	f, err := open(path)
 	var system *fs.PathError
