@@ -50,11 +50,11 @@ func shortened(s string, most int) string {
 // oneLine is a text for standard error: one line, without characters that a terminal would take for
 // commands, and of bounded length.
 func oneLine(s string) string {
-	cut := shortened(s, maxError)
-	line := strings.Join(strings.FieldsFunc(cut, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	line := strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
 	line = table.Printable(line)
-	if more := utf8.RuneCountInString(s[len(cut):]); more > 0 {
-		line += fmt.Sprintf("... (%d characters more)", more)
+	cut := shortened(line, maxError)
+	if more := utf8.RuneCountInString(line[len(cut):]); more > 0 {
+		return fmt.Sprintf("%s... (%d characters more)", cut, more)
 	}
 	return line
 }
