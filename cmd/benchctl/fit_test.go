@@ -64,6 +64,9 @@ func TestFitProcessUnderADataLimit(t *testing.T) {
 
 // A batch that --fit-process finds for a container runs in a control group with that memory.
 func TestFitProcessInAContainer(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the fit in a container was not tested")
+	}
 	const mib = 220
 	group := controlGroup(t, mib<<20)
 	holds(t, fmt.Sprintf("echo $$ >%s/cgroup.procs", group), fittedBatch(t, fmt.Sprint(mib, "MiB"), "container"))
