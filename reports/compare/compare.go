@@ -54,12 +54,13 @@ type Cell struct {
 	// interval, which comes from all values and not from the medians, is moved to the nearer end.
 	Change, Low, High float64
 	OldN, NewN        int
+	Pairs             int     // of a cell that was measured in turns; 0 for others
 	P                 float64 // corrected over the grid; 0 where it is exact
 	Threshold         float64 // in the unit of Change
 	Verdict           Verdict
 	// First is the verdict before the cell was measured again; empty where it was not.
 	First Verdict
-	// Need is how many repetitions a side would be needed, where they are too few for any change to be significant.
+	// Need is how many repetitions a side, or pairs, would be needed, where they are too few for any change to be significant.
 	Need int
 	// Smallest is the change that as many repetitions as these find significant four times out of five, among so
 	// many cells; 0 where it is exact, infinite where Need is set.
@@ -69,7 +70,7 @@ type Cell struct {
 	// at which the values changed; empty where records do not tell.
 	OldCommit, NewCommit string
 
-	pair *rank.Pair // the values of a noisy cell, to be judged when the number of cells is known
+	test test // of a noisy cell, to be judged when the number of cells is known
 }
 
 // Comparison is the whole grid.
@@ -88,17 +89,39 @@ type Comparison struct {
 
 // Run compares. Chosen names the metrics, none for all.
 func Run(old, new []results.Record, t Thresholds, chosen ...string) Comparison {
-	return cells(old, new, t, func(_, metric string) bool { return len(chosen) == 0 || slices.Contains(chosen, metric) })
+	return cells(old, new, t, unpaired(), choice(chosen))
+}
+
+// choice is whether a metric is among the chosen ones; none are all.
+func choice(chosen []string) func(run, metric string) bool {
+	return func(_, metric string) bool { return len(chosen) == 0 || slices.Contains(chosen, metric) }
+}
+
+// test is a test of two sides of one cell. The interval holds the changes that it does not reject.
+type test interface {
+	P() float64
+	Interval(level float64) (low, high float64)
+}
+
+// tester fills in the test of a noisy cell whose records are given, and the change that it goes with.
+type tester func(m metric, c *Cell, old, new []results.Record)
+
+// unpaired tests the values of both sides as two samples.
+func unpaired() tester {
+	var shared rank.Tester
+	return func(m metric, c *Cell, old, new []results.Record) {
+		c.Change = m.change(c.Old, c.New)
+		c.test = shared.Compare(m.values(old), m.values(new), m.change, m.less)
+	}
 }
 
 // cells compares the cells that are wanted.
-func cells(old, new []results.Record, t Thresholds, wanted func(run, metric string) bool) Comparison {
+func cells(old, new []results.Record, t Thresholds, with tester, wanted func(run, metric string) bool) Comparison {
 	var c Comparison
 	before, copiesBefore := measurements(old)
 	after, copiesAfter := measurements(new)
 	c.Copies = copiesBefore + copiesAfter
 	lost := unfinished(new)
-	var tester rank.Tester
 	for _, run := range sortedKeys(before) {
 		a, b := before[run], after[run]
 		var had []metric
@@ -123,7 +146,7 @@ func cells(old, new []results.Record, t Thresholds, wanted func(run, metric stri
 				c.Cells = append(c.Cells, m.missing(run, a, b))
 				continue
 			}
-			c.Cells = append(c.Cells, m.compare(&tester, run, a, b, t))
+			c.Cells = append(c.Cells, m.compare(with, run, a, b, t))
 			if differ := Machine(a[0].Environment, b[0].Environment); m.timed && len(differ) > 0 {
 				c.Apart = append(c.Apart, run+" ("+strings.Join(differ, ", ")+")")
 			}

@@ -67,7 +67,7 @@ func slowed(tester *rank.Tester, random *rand.Rand, timings []float64, slow, thr
 	}
 	a, b := draw(1), draw(slow)
 	return Cell{Metric: m.name, OldN: len(a), NewN: len(b), Threshold: threshold,
-		Old: median(a), New: median(b), Change: m.change(median(a), median(b)), pair: tester.Compare(a, b, m.change, m.less)}
+		Old: median(a), New: median(b), Change: m.change(median(a), median(b)), test: tester.Compare(a, b, m.change, m.less)}
 }
 
 // family compares a whole grid of such cells, of which the first is slowed, as Run does: the same test, judged by

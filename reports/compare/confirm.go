@@ -23,13 +23,24 @@ func (c Comparison) Flagged() []Cell {
 // Cells without fresh measurements stay as they are, and measurements of another machine
 // go to Apart.
 func (c *Comparison) Confirm(old, fresh []results.Record, t Thresholds) {
+	c.again(old, fresh, t, unpaired())
+}
+
+// ConfirmPaired is Confirm by fresh measurements of both sides in turns, which what changed of the machine since the old
+// records were made cannot mislead.
+func (c *Comparison) ConfirmPaired(pairs []Pair, t Thresholds) {
+	old, new := sides(pairs)
+	c.again(old, new, t, paired(pairs))
+}
+
+func (c *Comparison) again(old, fresh []results.Record, t Thresholds, with tester) {
 	place := map[[2]string]int{}
 	for i, cell := range c.Cells {
 		if cell.flagged() {
 			place[[2]string{cell.Run, cell.Metric}] = i
 		}
 	}
-	again := cells(old, fresh, t, func(run, metric string) bool {
+	again := cells(old, fresh, t, with, func(run, metric string) bool {
 		_, ok := place[[2]string{run, metric}]
 		return ok
 	})

@@ -56,6 +56,18 @@ func metrics() []metric {
 				d.Median = x
 				r.Time.StepSeconds = &d
 			}},
+		{name: "step_cpu", unit: "s", less: true, timed: true, threshold: 0.05,
+			of: func(r results.Record) *float64 {
+				if r.Time.StepCPUSeconds == nil || r.Spec.Backend == "cuda" { // there it is the time of waiting for the GPU
+					return nil
+				}
+				return &r.Time.StepCPUSeconds.Median
+			},
+			set: func(r *results.Record, x float64) {
+				d := *r.Time.StepCPUSeconds
+				d.Median = x
+				r.Time.StepCPUSeconds = &d
+			}},
 		{name: "process_peak", unit: "bytes", less: true, timed: true, threshold: 0.05,
 			of:  func(r results.Record) *float64 { return size(r.Memory.ProcessPeakBytes) },
 			set: func(r *results.Record, x float64) { r.Memory.ProcessPeakBytes = new(int64(x)) }},
@@ -111,7 +123,7 @@ func (m metric) worse(change float64) float64 {
 }
 
 // compare makes the cell of a metric that both sides have. A noisy one gets its verdict from judge.
-func (m metric) compare(tester *rank.Tester, run string, old, new []results.Record, t Thresholds) Cell {
+func (m metric) compare(with tester, run string, old, new []results.Record, t Thresholds) Cell {
 	a, b := m.values(old), m.values(new)
 	c := Cell{Run: run, Metric: m.name, Unit: m.unit, Exact: m.exact, OldN: len(a), NewN: len(b), Threshold: t.of(m)}
 	c.OldCommit, c.NewCommit = old[len(old)-1].Environment.Commit, m.since(a, new)
@@ -131,8 +143,7 @@ func (m metric) compare(tester *rank.Tester, run string, old, new []results.Reco
 		return c
 	}
 	c.Old, c.New = median(a), median(b)
-	c.Change = m.change(c.Old, c.New)
-	c.pair = tester.Compare(a, b, m.change, m.less)
+	with(m, &c, old, new)
 	return c
 }
 
@@ -169,9 +180,9 @@ func (m metric) since(old []float64, new []results.Record) string {
 
 // resolution is the smallest change that is found four times out of five by a test with the given
 // interval: half its width, and some more for the power. Ratios are on a logarithmic scale.
-func (m metric) resolution(low, high, level float64) float64 {
+func (m metric) resolution(low, high, power float64) float64 {
 	if m.points {
-		return (high - low) / 2 * rank.Power(level)
+		return (high - low) / 2 * power
 	}
-	return math.Expm1((math.Log1p(high) - math.Log1p(low)) / 2 * rank.Power(level))
+	return math.Expm1((math.Log1p(high) - math.Log1p(low)) / 2 * power)
 }

@@ -97,7 +97,7 @@ func (c Cell) row() []table.Cell {
 		}
 	}
 	return append(row, value(c.Old), value(c.New), table.Number(c.Change, c.Percent(c.Change)), interval, p,
-		table.Text(fmt.Sprintf("%d, %d", c.OldN, c.NewN)), smallest, table.Number(c.Threshold, c.Percent(c.Threshold)),
+		table.Text(c.repetitions()), smallest, table.Number(c.Threshold, c.Percent(c.Threshold)),
 		table.Text(verdict), table.Text(c.reason()))
 }
 
@@ -112,6 +112,14 @@ func (c Cell) interval() string {
 		return "below " + c.Percent(c.High)
 	}
 	return fmt.Sprintf("%s to %s", c.Percent(c.Low), c.Percent(c.High))
+}
+
+// repetitions are those of both sides, or the pairs.
+func (c Cell) repetitions() string {
+	if c.Pairs > 0 {
+		return english.Plural(c.Pairs, "pair", "")
+	}
+	return fmt.Sprintf("%d, %d", c.OldN, c.NewN)
 }
 
 // Annotations writes a line for each regression and for each missing or inconclusive cell, and a warning where

@@ -82,6 +82,8 @@ func (c Cell) reason() string {
 	switch {
 	case c.Verdict == Missing || c.Verdict == Removed:
 		return strings.Join(c.Why, ", ")
+	case c.Need > 0 && c.Pairs > 0:
+		return fmt.Sprintf("%s, at least %d are needed", english.Plural(c.Pairs, "pair", ""), c.Need)
 	case c.Need > 0:
 		return fmt.Sprintf("%d and %d repetitions, at least %d each are needed", c.OldN, c.NewN, c.Need)
 	case c.Verdict == Inconclusive:

@@ -14,12 +14,12 @@ func Repetitions(cells int) int { return rank.Repetitions(cells) }
 func (c *Comparison) judge() {
 	noisy := 0
 	for _, cell := range c.Cells {
-		if cell.pair != nil {
+		if cell.test != nil {
 			noisy++
 		}
 	}
 	for i := range c.Cells {
-		if c.Cells[i].pair != nil {
+		if c.Cells[i].test != nil {
 			c.Cells[i].judge(noisy)
 		}
 	}
@@ -37,15 +37,22 @@ func (c *Comparison) judge() {
 func (c *Cell) judge(noisy int) {
 	m, _ := metricOf(c.Metric)
 	level := Alpha / float64(noisy)
-	c.P = min(1, float64(noisy)*c.pair.P())
-	c.Low, c.High = c.pair.Interval(level)
+	c.P = min(1, float64(noisy)*c.test.P())
+	c.Low, c.High = c.test.Interval(level)
 	c.Change = min(max(c.Change, c.Low), c.High)
-	c.pair = nil
+	c.test = nil
 	if math.IsInf(c.Low, -1) && math.IsInf(c.High, 1) {
 		c.Need, c.Smallest, c.Verdict = Repetitions(noisy), math.Inf(1), Inconclusive
+		if c.Pairs > 0 {
+			c.Need = rank.Pairs(noisy)
+		}
 		return
 	}
-	c.Smallest = m.resolution(c.Low, c.High, level)
+	power := rank.Power(level)
+	if c.Pairs > 0 {
+		power = rank.PairedPower(level)
+	}
+	c.Smallest = m.resolution(c.Low, c.High, power)
 	significant := c.Low > 0 || c.High < 0
 	switch worse := m.worse(c.Change); {
 	case significant && worse > c.Threshold:

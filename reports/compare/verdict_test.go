@@ -147,7 +147,7 @@ func TestCouldHaveFound(t *testing.T) {
 		var stated []float64
 		for range rounds {
 			low, high := tester.Compare(draw(1), draw(1), m.change, m.less).Interval(level)
-			stated = append(stated, m.resolution(low, high, level))
+			stated = append(stated, m.resolution(low, high, rank.Power(level)))
 		}
 		found := 0
 		for range rounds {
