@@ -26,7 +26,9 @@ type compareFlags struct {
 	metrics, acceptMissing                  []string
 	inconclusive                            string
 	all, annotations, selfTest              bool
-	confirm                                 bool
+	confirm, inTurns                        bool
+	old                                     string
+	turns                                   turns
 	repeats                                 int
 	out, dataDir                            string
 }
@@ -39,7 +41,7 @@ const (
 
 func compareCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "compare BASE NEW | compare --baseline NAME NEW",
+		Use:   "compare BASE NEW | compare --baseline NAME NEW | compare --interleave OLD NEW -- FLAGS OF RUN",
 		Short: "compare new records with old ones: what became worse, and by how much",
 		Long: "compare takes folders of records, single records or collections. Records that differ\n" +
 			"in the seed only are repetitions of one measurement. Planned memory, parameters and\n" +
@@ -55,9 +57,13 @@ func compareCommand(env Env) *cobra.Command {
 			"  same          all else\n\n" +
 			"Exit code 1: a regression, a missing or an inconclusive cell; 4: there is no baseline;\n" +
 			"5: a record or baseline cannot be read, or times are of different machines.\n" +
-			"docs/comparing.md has the details and examples.",
+			"docs/comparing.md has the details and examples.\n\n" +
+			"With --interleave, OLD and NEW are benchctl programs or git revisions, which are built in a\n" +
+			"worktree. Both measure the runs that the flags after -- describe, in turns and in random\n" +
+			"order; a signed-rank test judges the changes within the pairs.",
 		Example: "  benchctl compare results/before results/after\n" +
-			"  benchctl compare --baseline results/baselines/main.json results/runs --junit report.xml",
+			"  benchctl compare --baseline results/baselines/main.json results/runs --junit report.xml\n" +
+			"  benchctl compare --interleave main HEAD -- --methods bp --networks resnet20 --batch 8 --train-limit 64",
 	}
 	f := &compareFlags{inconclusive: inconclusiveFails}
 	flags := c.Flags()
@@ -79,19 +85,25 @@ func compareCommand(env Env) *cobra.Command {
 	define(flags, "benchmarks", "file", "", "write the new records as Go benchmark lines, for benchstat", word(&f.benchmarks))
 	flags.BoolVar(&f.selfTest, "self-test", false,
 		"plant changes in the records that are given and report which of them a comparison would find")
+	flags.BoolVar(&f.inTurns, "interleave", false,
+		"measure two programs in turns and compare them; the flags of run after -- choose the measurements")
 	flags.BoolVar(&f.confirm, "confirm", false,
-		"measure noisy cells that are worse or inconclusive again, here and now, and judge by the new runs alone")
+		"measure noisy cells that are worse or inconclusive again, here and now, and judge by the new runs alone; "+
+			"old and new in turns, if the old program is given or can be built")
+	define(flags, "old", "program", "",
+		"with --confirm: the old side's program, or its git revision (default: the commit that its records name)", word(&f.old))
+	f.turns.define(flags)
 	f.repeats = 10
-	define(flags, "repeats", "count", "10", "with --confirm: runs of each flagged measurement, at most", one(&f.repeats, number(1, maxSeeds)))
+	define(flags, "repeats", "count", "10", "with --confirm, where only the new side is measured: runs of each flagged measurement, at most", one(&f.repeats, number(1, maxSeeds)))
 	f.out = filepath.Join("results", "confirm")
-	define(flags, "out", "folder", f.out, "with --confirm: of the new records", word(&f.out))
+	define(flags, "out", "folder", f.out, "of the new records: with --confirm; with --interleave the default is results/interleave/TIME", word(&f.out))
 	f.dataDir = env.Getenv("BENCHCTL_DATA")
 	if f.dataDir == "" {
 		f.dataDir = "data"
 	}
 	define(flags, "data-dir", "folder", f.dataDir, "with --confirm: where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
 	f.output = addOutput(flags)
-	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(env, args) }
+	c.RunE = func(c *cobra.Command, args []string) error { return f.run(env, c, args) }
 	return c
 }
 
@@ -125,7 +137,7 @@ func (e *apartError) Hint() string {
 	return "--metrics planned_peak,step_arena,arena,parameters,auxiliary_parameters,step_flops,top1 compares the rest"
 }
 
-func (f *compareFlags) run(env Env, args []string) error {
+func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 	if err := f.output.open(); err != nil {
 		return err
 	}
@@ -144,17 +156,28 @@ func (f *compareFlags) run(env Env, args []string) error {
 	if err != nil {
 		return usage(err)
 	}
-	old, new, err := f.sides(env, args)
-	if err != nil {
-		return err
+	if f.old != "" && !f.confirm {
+		return usage(errors.New("--old: needs --confirm; --interleave takes OLD and NEW as arguments"))
 	}
-	if f.selfTest {
-		return f.plant(env, new, thresholds)
-	}
-	c := compare.Run(old, new, thresholds, f.metrics...)
-	if f.confirm && len(c.Apart) == 0 {
-		if err := f.measureAgain(env, &c, old, new, thresholds); err != nil {
+	var c compare.Comparison
+	var new []results.Record
+	if f.inTurns {
+		if c, new, err = f.interleave(env, cmd, args, thresholds); err != nil {
 			return err
+		}
+	} else {
+		var old []results.Record
+		if old, new, err = f.sides(env, args); err != nil {
+			return err
+		}
+		if f.selfTest {
+			return f.plant(env, new, thresholds)
+		}
+		c = compare.Run(old, new, thresholds, f.metrics...)
+		if f.confirm && len(c.Apart) == 0 {
+			if err := f.measureAgain(env, &c, old, new, thresholds); err != nil {
+				return err
+			}
 		}
 	}
 	unused, err := c.Accept(f.acceptMissing)

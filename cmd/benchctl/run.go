@@ -15,6 +15,7 @@ import (
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/reports/figure"
@@ -48,13 +49,11 @@ func runCommand(env Env) *cobra.Command {
 	addTraining(c, &f.request)
 	addSamples(c, &f.request)
 	flags := c.Flags()
-	f.dataDir = defaultDataDir(env)
-	define(flags, "data-dir", "folder", f.dataDir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
+	f.addJob(env, flags)
 	f.out = filepath.Join("results", "runs")
 	define(flags, "out", "folder", f.out, "of the records", word(&f.out))
 	define(flags, "jobs", "count", "1", "runs at a time; more than one makes their times meaningless", one(&f.jobs, number(1, 1024)))
 	flags.BoolVar(&f.resume, "resume", false, "skip runs that are done and go on with those that were interrupted")
-	define(flags, "init", "file", "", "safetensors file that parameters and running statistics start from", word(&f.Init))
 	flags.BoolVar(&f.SaveWeights, "save-weights", false, "write parameters and running statistics beside the record, as safetensors")
 	flags.BoolVar(&f.EvalHeads, "eval-heads", false, "test every module's own classifier after each epoch")
 	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first run that fails")
@@ -67,6 +66,13 @@ func runCommand(env Env) *cobra.Command {
 
 // defaultDataDir is where the data sets lie if nobody says.
 func defaultDataDir(env Env) string { return cmp.Or(env.Getenv("BENCHCTL_DATA"), "data") }
+
+// addJob defines flags of a single run's process.
+func (f *runFlags) addJob(env Env, flags *pflag.FlagSet) {
+	f.dataDir = defaultDataDir(env)
+	define(flags, "data-dir", "folder", f.dataDir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
+	define(flags, "init", "file", "", "safetensors file that parameters and running statistics start from", word(&f.Init))
+}
 
 func (f *runFlags) run(env Env, c *cobra.Command) error {
 	request, format, err := f.expand(c)
