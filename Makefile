@@ -12,6 +12,7 @@ TESTFLAGS ?=
 RUNFLAGS  ?= --methods bp,auglocal --networks resnet32 --datasets synthetic --batch 128 --epochs 4
 BENCH     ?= .
 PEERFLAGS ?=
+AAFLAGS   ?=
 
 # NVML's functions are bound at their first call, since most machines have no NVIDIA
 # driver; some tool chains would bind them at the start of the program.
@@ -21,7 +22,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -ldflags=-extldflags=-Wl,-z,lazy)
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build emu cuda cuda-deps gpu-pack run test test-all race sanitize lint fmt bench bench-peer size clean
+.PHONY: help aa deps build emu cuda cuda-deps gpu-pack run test test-all race sanitize lint fmt bench bench-peer size clean
 
 ## help: print this list
 help:
@@ -154,6 +155,11 @@ bench:
 ## bench-peer: time our training step against the same step in PyTorch, which must be installed
 bench-peer:
 	$(GO) run ./scripts/benchpeer $(PEERFLAGS)
+
+## aa: how often `compare --interleave` is wrong on this machine as it is now: 20 comparisons without a change, 20 with 10 %
+aa: build
+	$(GO) build -o bin/aatest ./scripts/aatest
+	bin/aatest -benchctl $(BIN) $(AAFLAGS)
 
 ## size: print the lines of code and of tests, by package
 size:
