@@ -47,7 +47,8 @@ func baselineCommand(env Env) *cobra.Command {
 		Args: noArguments,
 	}
 	c.RunE = func(*cobra.Command, []string) error {
-		return &usageError{errors.New("baseline: a command is missing: update, check, list or show"), "benchctl baseline --help says what they do"}
+		return &usageError{errors.New("baseline: a command is missing: update, check, list or show"),
+			"benchctl baseline --help says what they do"}
 	}
 	c.AddCommand(baselineUpdate(env), baselineCheck(env), baselineList(env), baselineShow(env))
 	return c
@@ -58,7 +59,8 @@ func oneBaseline(c *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		return nil
 	}
-	return &usageError{fmt.Errorf("baseline %s: %d arguments: give one NAME or FILE", c.Name(), len(args)), c.CommandPath() + " --help lists the flags"}
+	return &usageError{fmt.Errorf("baseline %s: %d arguments: give one NAME or FILE", c.Name(), len(args)),
+		c.CommandPath() + " --help lists the flags"}
 }
 
 // baselineName is the NAME that stands for a file; false for one that is not in results/baselines.
@@ -93,7 +95,8 @@ var notStored = []string{"config", "format", "table", "columns", "help"}
 // in always. own are flags of the command that do not describe runs.
 func (g *grid) flags(c *cobra.Command, own, always []string) (all []string) {
 	c.Flags().VisitAll(func(f *pflag.Flag) {
-		if set := f.Changed || f.Value.String() != f.DefValue; (set || slices.Contains(always, f.Name)) && !slices.Contains(notStored, f.Name) && !slices.Contains(own, f.Name) {
+		if set := f.Changed || f.Value.String() != f.DefValue; (set || slices.Contains(always, f.Name)) &&
+			!slices.Contains(notStored, f.Name) && !slices.Contains(own, f.Name) {
 			all = append(all, "--"+f.Name+"="+f.Value.String())
 		}
 	})
@@ -186,7 +189,8 @@ func updateBaseline(env Env, path, from string, plan bool, flags []string) error
 			return usage(err)
 		}
 	case !plan && !builtIn:
-		return usage(fmt.Errorf("baseline update %s: --from or --plan is missing; only %s and %s-GPU have a built-in grid", path, memoryBaseline, memoryBaseline))
+		return usage(fmt.Errorf("baseline update %s: --from or --plan is missing; only %s and %s-GPU have a built-in grid", path,
+			memoryBaseline, memoryBaseline))
 	default:
 		if records, err = planBaseline(path, flags); err != nil {
 			return usage(err)
@@ -288,8 +292,10 @@ func baselineList(env Env) *cobra.Command {
 				kind = "planned"
 			}
 			name, _ := baselineName(path)
-			t.Rows = append(t.Rows, []table.Cell{table.Text(name), table.Number(float64(len(records)), table.Count(int64(len(records)))), table.Text(kind),
-				distinct(records, whole, func(s results.Spec) string { return s.Network }), distinct(records, whole, func(s results.Spec) string { return s.Method })})
+			t.Rows = append(t.Rows, []table.Cell{table.Text(name), table.Number(float64(len(records)), table.Count(int64(len(records)))),
+				table.Text(kind),
+				distinct(records, whole, func(s results.Spec) string { return s.Network }),
+				distinct(records, whole, func(s results.Spec) string { return s.Method })})
 		}
 		if err := env.emit(out, answer{tables: []table.Table{t}}, broken); err != nil {
 			return err
@@ -374,14 +380,16 @@ func checkBaselines(env Env, out *output, names []string) error {
 			if len(names) == 0 {
 				continue // measured records
 			}
-			err = &unreadableError{fmt.Errorf("baseline check: %s has measured records, not planned memory: `benchctl compare --baseline %s NEW` compares with it", path, path)}
+			err = &unreadableError{fmt.Errorf("baseline check: %s has measured records, not planned memory: "+
+				"`benchctl compare --baseline %s NEW` compares with it", path, path)}
 		}
 		var one []table.Table
 		if err == nil {
 			one, err = checkPlanned(env, out, path, old, flags)
 		}
 		var missing *engine.Unavailable
-		if gpu, builtIn := builtInGPU(path); len(names) == 0 && builtIn && gpu != "" && (errors.As(err, &missing) || errors.As(err, new(*otherLibraryError))) {
+		if gpu, builtIn := builtInGPU(path); len(names) == 0 && builtIn && gpu != "" &&
+			(errors.As(err, &missing) || errors.As(err, new(*otherLibraryError))) {
 			fmt.Fprintf(env.Stderr, "%s: not checked: %v\n", path, err)
 			continue
 		}
@@ -443,7 +451,9 @@ func checkPlanned(env Env, out *output, path string, old []results.Record, flags
 		what = fmt.Sprintf("%s smaller, %s added, %s removed", english.Plural(len(c.Worst(compare.Better)), "value", ""),
 			english.Plural(len(c.OnlyNew), "run", ""), english.Plural(len(c.OnlyOld), "run", ""))
 	}
-	return c.Tables(false), &verdictError{fmt.Sprintf("baseline: planned memory has changed: %s; if that is intended, `%s` accepts it", what, updateLine(path, flags))}
+	return c.Tables(false), &verdictError{fmt.Sprintf(
+		"baseline: planned memory has changed: %s; if that is intended, `%s` accepts it",
+		what, updateLine(path, flags))}
 }
 
 // otherPlanner names what a plan depends on and what differs between two environments: processor, threads, libraries.

@@ -31,7 +31,8 @@ func TestCommandsInDocsParse(t *testing.T) {
 			args, _, _ = strings.Cut(args, ">>")
 			args, _, _ = strings.Cut(args, "&&")
 			tried++
-			c, rest, err := newRoot(Env{Getenv: func(string) string { return "" }, Stdout: io.Discard, Stderr: io.Discard}).Find(strings.Fields(args))
+			env := Env{Getenv: func(string) string { return "" }, Stdout: io.Discard, Stderr: io.Discard}
+			c, rest, err := newRoot(env).Find(strings.Fields(args))
 			if err == nil {
 				err = c.ParseFlags(rest)
 			}
