@@ -41,8 +41,9 @@ type Compiled struct {
 	Kernels     []string
 	Scratch     []int64
 	Again       int // results that the backward pass recomputes for the spec's budget
-	// UnknownWorkspaces is the number of ops of the training step whose workspace is not known and left out of all figures: on a GPU of
-	// which nothing but the name is known, and without the backend's library where the plan book does not have them.
+	// UnknownWorkspaces is the number of ops of the training step whose workspace is not known and left out of all figures:
+	// on a GPU of which nothing but the name is known, and without the backend's library where the plan book does not have
+	// them.
 	UnknownWorkspaces int
 }
 
@@ -151,8 +152,8 @@ func (b *built) sessionOptions(d engine.Device, spec results.Spec, job JobOption
 		TrainTail: train.Tail(n.train, batch), TestTail: train.Tail(n.test, batch), ValTail: train.Tail(n.validation, batch)}, err
 }
 
-// checkBudget says why the arena of a session is above the budget of its spec, which bounds all that a run allocates. The training
-// step is within it: core.FitBudget has seen to that.
+// checkBudget says why the arena of a session is above the budget of its spec, which bounds all that a run allocates. The
+// training step is within it: core.FitBudget has seen to that.
 func checkBudget(spec results.Spec, s *train.Session) error {
 	budget, _ := Budget(spec)
 	if arena := s.ArenaBytes(); budget > 0 && arena > budget {

@@ -14,10 +14,10 @@ type Fitted struct {
 	Bytes int64
 }
 
-// LargestBatch searches for the largest batch from least to limit whose size, as measure tells it, is at most budget bytes. It
-// doubles the batch until it does not fit and then halves the gap, which takes about two measurements for each binary digit
-// of the answer. Found is that batch, with Batch 0 where not even least fits; next is the smallest batch above it that was seen not to
-// fit, one sample more than found, or empty where the limit ended the search.
+// LargestBatch searches for the largest batch from least to limit whose size, as measure tells it, is at most budget bytes.
+// It doubles the batch until it does not fit and then halves the gap, which takes about two measurements for each binary
+// digit of the answer. Found is that batch, with Batch 0 where not even least fits; next is the smallest batch above it that
+// was seen not to fit, one sample more than found, or empty where the limit ended the search.
 func LargestBatch(least, limit, budget int64, measure func(batch int64) (int64, error)) (found, next Fitted, err error) {
 	low, high := int64(0), int64(0) // low fits, high does not; 0: not known yet
 	for high != max(low+1, least) && low < limit {
@@ -39,8 +39,8 @@ func LargestBatch(least, limit, budget int64, measure func(batch int64) (int64, 
 	return found, next, nil
 }
 
-// LeastBatch is the smallest batch that the run of a spec can be trained on: two where an auxiliary network takes batch statistics
-// of one value for each sample, else one.
+// LeastBatch is the smallest batch that the run of a spec can be trained on: two where an auxiliary network takes batch
+// statistics of one value for each sample, else one.
 func LeastBatch(d engine.Device, s results.Spec) int64 {
 	s.Batch = 1
 	var one *graph.OneValueError

@@ -9,7 +9,8 @@ import (
 	"github.com/localbench/localbench/results/planbook"
 )
 
-// Every op that needs workspace on the CUDA backend is one whose workspace counts as not known without the library: none is taken for 0.
+// Every op that needs workspace on the CUDA backend is one whose workspace counts as not known without the library: none is
+// taken for 0.
 func TestNoWorkspaceIsTakenForNothing(t *testing.T) {
 	enginetest.NeedsCPU(t)
 	emu := enginetest.Open(t, "emu", engine.Options{Device: engine.PlanOnly})
@@ -37,8 +38,8 @@ func TestNoWorkspaceIsTakenForNothing(t *testing.T) {
 	}
 }
 
-// The workspace of a convolution is that of its entry in the plan book, with the backend's alignment; the signature is the one that
-// core/engine/cuda/library.cc writes, as in the book of core/engine's tests.
+// The workspace of a convolution is that of its entry in the plan book, with the backend's alignment; the signature is the
+// one that core/engine/cuda/library.cc writes, as in the book of core/engine's tests.
 func TestWorkspaceOfThePlanBook(t *testing.T) {
 	null, err := engine.Open("null", engine.Options{})
 	if err != nil {

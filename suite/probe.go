@@ -35,8 +35,8 @@ const (
 	LimitData ProcessLimit = "data"
 )
 
-// Headroom is what a batch has to leave free of a limit, because processes of the same run do not take the same memory each time: a
-// fiftieth of it, and at least 8 MiB, or the stacks of four threads (8 MiB each) for RLIMIT_DATA.
+// Headroom is what a batch has to leave free of a limit, because processes of the same run do not take the same memory each
+// time: a fiftieth of it, and at least 8 MiB, or the stacks of four threads (8 MiB each) for RLIMIT_DATA.
 func (l ProcessLimit) Headroom(bytes int64) int64 {
 	least := int64(8 << 20)
 	if l == LimitData {
@@ -56,14 +56,15 @@ func (l ProcessLimit) Of(m ProcessMemory) int64 {
 // probeEpochs is the length of a probe: with the second one the state of the first has been written.
 const probeEpochs = 2
 
-// probed shortens the training and test set of a probe to a full batch and the last one, without giving back the memory of the rest.
+// probed shortens the training and test set of a probe to a full batch and the last one, without giving back the memory of
+// the rest.
 func probed(s datasets.Split, batch int64) (datasets.Split, error) {
 	n := int(batch)
 	return s.Slice(0, min(s.N, n+s.N%n))
 }
 
-// ExecuteProbe runs a job for a few steps in this process, with all its data and programs, and tells the memory of the process. The record
-// and the state are written to a temporary folder that is removed.
+// ExecuteProbe runs a job for a few steps in this process, with all its data and programs, and tells the memory of the
+// process. The record and the state are written to a temporary folder that is removed.
 func ExecuteProbe(ctx context.Context, j Job, now func() time.Time) (*ProcessMemory, error) {
 	dir, err := os.MkdirTemp("", "benchctl-probe-*")
 	if err != nil {
@@ -116,14 +117,15 @@ type ProcessFit struct {
 	Probes   int            // runs that were started
 }
 
-// mostProbes bounds the runs that FitProcess starts. The second one is mostly the answer already: the process takes the arena and a
-// fixed part, which the first one showed.
+// mostProbes bounds the runs that FitProcess starts. The second one is mostly the answer already: the process takes the
+// arena and a fixed part, which the first one showed.
 const mostProbes = 6
 
-// FitProcess searches for the largest batch from least to most whose processes stay within a limit of so many bytes. What the processes take
-// besides the arena is measured: probe starts the run of a spec for a few steps. A probe of a small batch gives a first figure, the
-// plan the batch whose arena fits beside it, and a probe of that batch says whether it does; then the search goes on with its
-// figure. The batch that is returned was probed, and stayed within the limit by Headroom. A batch a fiftieth larger may do so, too.
+// FitProcess searches for the largest batch from least to most whose processes stay within a limit of so many bytes. What
+// the processes take besides the arena is measured: probe starts the run of a spec for a few steps. A probe of a small batch
+// gives a first figure, the plan the batch whose arena fits beside it, and a probe of that batch says whether it does; then
+// the search goes on with its figure. The batch that is returned was probed, and stayed within the limit by Headroom. A
+// batch a fiftieth larger may do so, too.
 func FitProcess(d engine.Device, s results.Spec, job JobOptions, least, most, bytes int64, limit ProcessLimit,
 	probe func(s results.Spec) (ProcessMemory, error)) (f ProcessFit, err error) {
 	f.Headroom = limit.Headroom(bytes)

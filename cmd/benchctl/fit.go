@@ -16,7 +16,8 @@ import (
 // even least fits.
 type fitSearch func(s results.Spec, least, limit int64) (batch int64, cells []table.Cell, err error)
 
-// fitRows fills a table of the batches that fit, a row for each configuration. The verdict is an error if none fits for one of them.
+// fitRows fills a table of the batches that fit, a row for each configuration. The verdict is an error if none fits for one
+// of them.
 func fitRows(t table.Table, specs []results.Spec, least func(results.Spec) int64, find fitSearch) ([]table.Table, error, error) {
 	fits := textColumn("fits", "fits")
 	fits.Quiet = true // people see the empty batch and the note
@@ -68,9 +69,11 @@ func sameButBatch(a, b results.Spec) bool {
 // fitArena finds the largest batch of every spec whose arena fits.
 func (f *planFlags) fitArena(d engine.Device, specs []results.Spec, budget int64) ([]table.Table, error, error) {
 	t := table.Table{Title: "Largest batch whose arena fits into " + table.Bytes(budget), Columns: []table.Column{
-		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("step_arena_bytes", "step arena"), numberColumn("arena_bytes", "arena"),
+		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("step_arena_bytes", "step arena"),
+		numberColumn("arena_bytes", "arena"),
 		numberColumn("next_arena_bytes", "arena, one sample more")}}
-	t.Notes = []string{"The arena is what the run allocates for training and evaluation. The program, its libraries and the data set come on top: --fit-process counts them."}
+	t.Notes = []string{"The arena is what the run allocates for training and evaluation. " +
+		"The program, its libraries and the data set come on top: --fit-process counts them."}
 	unknown := 0
 	tables, verdict, err := fitRows(t, specs, func(s results.Spec) int64 { return suite.LeastBatch(d, s) },
 		func(s results.Spec, least, limit int64) (int64, []table.Cell, error) {
@@ -87,7 +90,8 @@ func (f *planFlags) fitArena(d engine.Device, specs []results.Spec, budget int64
 			})
 			cells := make([]table.Cell, 4)
 			if c := plans[found.Batch]; c != nil {
-				cells = []table.Cell{bytesCell(c.Memory.PlannedPeakBytes), bytesCell(c.Memory.StepArenaBytes), bytesCell(c.Memory.ArenaBytes), {}}
+				cells = []table.Cell{bytesCell(c.Memory.PlannedPeakBytes), bytesCell(c.Memory.StepArenaBytes),
+					bytesCell(c.Memory.ArenaBytes), {}}
 			}
 			if next.Batch > 0 {
 				cells[3] = bytesCell(&next.Bytes)
@@ -95,7 +99,8 @@ func (f *planFlags) fitArena(d engine.Device, specs []results.Spec, budget int64
 			return found.Batch, cells, err
 		})
 	if unknown > 0 && len(tables) > 0 {
-		tables[0].Notes = append(tables[0].Notes, fmt.Sprintf("The workspace of up to %d ops is not known and not counted: leave room for it with --reserve.", unknown))
+		tables[0].Notes = append(tables[0].Notes, fmt.Sprintf(
+			"The workspace of up to %d ops is not known and not counted: leave room for it with --reserve.", unknown))
 	}
 	return tables, verdict, err
 }
@@ -118,11 +123,14 @@ func (f *planFlags) fitProcess(env Env, d engine.Device, specs []results.Spec) (
 		numberColumn("run_process_bytes", "of the run"), numberColumn("sweep_process_bytes", "of benchctl run"),
 		numberColumn("headroom_bytes", "left free at least"), numberColumn("probes", "probes")}}
 	if limit == suite.LimitData {
-		t.Notes = []string{"Process: private writable address space of the run's process (VmData), which RLIMIT_DATA bounds; more than is resident."}
+		t.Notes = []string{"Process: private writable address space of the run's process (VmData), which " +
+			"RLIMIT_DATA bounds; more than is resident."}
 	} else {
-		t.Notes = []string{"Process: largest resident set of the run's process and of the `benchctl run` that starts it, page tables included, with one run at a time (--jobs 1)."}
+		t.Notes = []string{"Process: largest resident set of the run's process and of the `benchctl run` that starts it, " +
+			"page tables included, with one run at a time (--jobs 1)."}
 	}
-	t.Notes = append(t.Notes, "Measured by probes: the run itself for two epochs of a full and a last batch, with the whole data set in memory.")
+	t.Notes = append(t.Notes, "Measured by probes: the run itself for two epochs of a full and a last batch, "+
+		"with the whole data set in memory.")
 	return fitRows(t, specs, func(s results.Spec) int64 { return suite.LeastBatch(d, s) },
 		func(s results.Spec, least, most int64) (int64, []table.Cell, error) {
 			found, err := suite.FitProcess(d, s, f.job, least, most, f.process, limit, func(s results.Spec) (suite.ProcessMemory, error) {
@@ -132,7 +140,8 @@ func (f *planFlags) fitProcess(env Env, d engine.Device, specs []results.Spec) (
 				return startProbe(ctx, self, suite.Job{Spec: s, DataDir: f.dataDir, JobOptions: f.job})
 			})
 			m, p := found.Memory, found.Process
-			cells := []table.Cell{bytesCell(m.StepArenaBytes), bytesCell(m.ArenaBytes), bytesCell(new(limit.Of(p))), bytesCell(&p.RunBytes),
+			cells := []table.Cell{bytesCell(m.StepArenaBytes), bytesCell(m.ArenaBytes), bytesCell(new(limit.Of(p))),
+				bytesCell(&p.RunBytes),
 				bytesCell(&p.SweepBytes), bytesCell(&found.Headroom), wholeCell(new(int64(found.Probes)))}
 			if limit == suite.LimitData {
 				cells[3], cells[4] = table.Cell{}, table.Cell{} // they are resident sets, which this limit does not bound
@@ -141,17 +150,21 @@ func (f *planFlags) fitProcess(env Env, d engine.Device, specs []results.Spec) (
 		})
 }
 
-// fitEager finds the largest batch of every spec for which an eager framework takes no more than fits: what its allocator reserves,
-// and on a GPU that the model knows cuBLAS's workspaces.
+// fitEager finds the largest batch of every spec for which an eager framework takes no more than fits: what its allocator
+// reserves, and on a GPU that the model knows cuBLAS's workspaces.
 func fitEager(specs []results.Spec, budget int64, gpu string) ([]table.Table, error, error) {
 	if specs[0].Precision == suite.PrecisionBF16 {
-		return nil, nil, fmt.Errorf("--policy eager with --precision %s: there is no prediction for it: the casts that frameworks add are not in the model", specs[0].Precision)
+		return nil, nil, fmt.Errorf("--policy eager with --precision %s: there is no prediction for it: "+
+			"the casts that frameworks add are not in the model", specs[0].Precision)
 	}
-	t := table.Table{Title: "Largest batch for which PyTorch reserves at most " + table.Bytes(budget) + ", predicted", Columns: []table.Column{
-		numberColumn("eager_allocated_bytes", "max_memory_allocated"), numberColumn("eager_reserved_bytes", "max_memory_reserved"),
-		numberColumn("next_eager_reserved_bytes", "max_memory_reserved, one sample more"), numberColumn("eager_library_bytes", "cuBLAS workspaces")}}
+	t := table.Table{Title: "Largest batch for which PyTorch reserves at most " + table.Bytes(budget) + ", predicted",
+		Columns: []table.Column{
+			numberColumn("eager_allocated_bytes", "max_memory_allocated"), numberColumn("eager_reserved_bytes", "max_memory_reserved"),
+			numberColumn("next_eager_reserved_bytes", "max_memory_reserved, one sample more"),
+			numberColumn("eager_library_bytes", "cuBLAS workspaces")}}
 	library, known := suite.LibraryBytes(gpu)
-	t.Notes = []string{"Bounded is max_memory_reserved, what the caching allocator asks of the device, with cuBLAS's workspaces where they are known (--gpu). " +
+	t.Notes = []string{"Bounded is max_memory_reserved, what the caching allocator asks of the device, " +
+		"with cuBLAS's workspaces where they are known (--gpu). " +
 		"CUDA's context comes on top: leave room for it with --reserve."}
 	if gpu != "" && !known {
 		t.Notes = append(t.Notes, "How much workspace cuBLAS gets on "+gpu+" is not known, and not counted.")

@@ -18,9 +18,9 @@ import (
 	"github.com/localbench/localbench/suite/meter"
 )
 
-// probeCommand does what `benchctl run` does with one run, for a few steps, and prints the memory of both processes: a suite.Job as
-// JSON on standard input, a suite.ProcessMemory as JSON on standard output. `plan --fit-process` starts it, because its own process
-// is larger than that of `benchctl run`.
+// probeCommand does what `benchctl run` does with one run, for a few steps, and prints the memory of both processes: a
+// suite.Job as JSON on standard input, a suite.ProcessMemory as JSON on standard output. `plan --fit-process` starts it,
+// because its own process is larger than that of `benchctl run`.
 func probeCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:    "probe",
