@@ -77,7 +77,11 @@ func TestPictureBounds(t *testing.T) {
 	if err := os.WriteFile(bomb, jpegOf(t, 65535, 65535), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	set, err := openImageNet(dir, Options{TrainLimit: 5, TestLimit: 2})
+	entry, err := Find(FolderPrefix + filepath.Join(dir, imagenetFolder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := entry.Open("", Options{TrainLimit: 5, TestLimit: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
