@@ -83,10 +83,11 @@ func PlanFlags(path string) ([]string, error) {
 	return c.Plan, nil
 }
 
+// Brief drops the bytes by module and the largest tensors: they only explain a difference, and make up most of a record.
+func Brief(r *Record) { r.Memory.ByModule, r.Memory.Top = nil, nil }
+
 // WriteCollection writes records to one file, atomically: a JSON object whose records stand one on a line, so that a
 // line of a diff is a record. plan are the flags of `benchctl plan` that the records were planned with, or nil.
-//
-// The bytes by module and the largest tensors are left out: they only explain a difference, and make up most of a record.
 func WriteCollection(path string, plan []string, records []Record) error {
 	head, err := json.Marshal(collection{Schema: Schema, Plan: plan, Records: []json.RawMessage{}})
 	if err != nil {
@@ -99,7 +100,6 @@ func WriteCollection(path string, plan []string, records []Record) error {
 		if r.ID == "" {
 			r.ID = SpecID(r.Spec)
 		}
-		r.Memory.ByModule, r.Memory.Top = nil, nil
 		if err := r.Validate(); err != nil {
 			return fmt.Errorf("%s: %w", r.ID, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -144,10 +145,11 @@ func baselineUpdate(env Env) *cobra.Command {
 		Args: oneBaseline,
 	}
 	var from string
-	var plan bool
+	var plan, details bool
 	c.Flags().SortFlags = false
 	define(c.Flags(), "from", "path", "", "folder, record or collection to take the records from", word(&from))
 	c.Flags().BoolVar(&plan, "plan", false, "plan the runs that the following flags describe")
+	c.Flags().BoolVar(&details, "details", false, "keep the bytes by module and the largest tensors, which explain a difference")
 	g := addGrid(c)
 	for _, name := range []string{"format", "table", "columns"} {
 		_ = c.Flags().MarkHidden(name) // update prints one line
@@ -156,7 +158,7 @@ func baselineUpdate(env Env) *cobra.Command {
 		if _, _, err := g.expand(c); err != nil {
 			return err
 		}
-		own := []string{"from", "plan"}
+		own := []string{"from", "plan", "details"}
 		flags := g.flags(c, own, nil)
 		if c.Flags().Changed("format") {
 			return usage(errors.New("--format: `baseline update` prints no table"))
@@ -174,12 +176,12 @@ func baselineUpdate(env Env) *cobra.Command {
 		if plan { // the lists are stored even where they are the defaults, which a later release may change
 			flags = g.flags(c, own, []string{"methods", "networks", "datasets"})
 		}
-		return updateBaseline(env, baselineFile(args[0]), from, plan, flags)
+		return updateBaseline(env, baselineFile(args[0]), from, plan, details, flags)
 	}
 	return c
 }
 
-func updateBaseline(env Env, path, from string, plan bool, flags []string) error {
+func updateBaseline(env Env, path, from string, plan, details bool, flags []string) error {
 	_, builtIn := builtInGPU(path)
 	var records []results.Record
 	var err error
@@ -196,6 +198,11 @@ func updateBaseline(env Env, path, from string, plan bool, flags []string) error
 			return usage(err)
 		}
 	}
+	for i := range records {
+		if !details {
+			results.Brief(&records[i])
+		}
+	}
 	if err := results.WriteCollection(path, flags, records); err != nil {
 		return err
 	}
@@ -210,10 +217,7 @@ type unreadableError struct{ error }
 func (e *unreadableError) Unwrap() error { return e.error }
 
 // missingBaseline is the error of a baseline whose file is not there; the hint names the command that writes it.
-type missingBaseline struct {
-	path string
-	how  string
-}
+type missingBaseline struct{ path string }
 
 // Error names the file.
 func (e *missingBaseline) Error() string { return "no baseline: there is no file " + e.path }
@@ -349,18 +353,21 @@ func baselineCheck(env Env) *cobra.Command {
 			"5 a baseline that cannot be read or compared here.",
 		Example: "  benchctl baseline check\n  benchctl baseline check ci/memory.json",
 	}
+	var explain string
+	define(c.Flags(), "explain", "program", "", "where memory grew, say of which modules and tensors: "+
+		"plan the old side again with the old benchctl program, or git revision", word(&explain))
 	out := addOutput(c.Flags())
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		if err := out.open(); err != nil {
 			return err
 		}
-		return checkBaselines(env, out, args)
+		return checkBaselines(env, out, explain, args)
 	}
 	return c
 }
 
 // checkBaselines checks the named baselines, or all that are planned.
-func checkBaselines(env Env, out *output, names []string) error {
+func checkBaselines(env Env, out *output, explain string, names []string) error {
 	var paths []string
 	for _, name := range names {
 		paths = append(paths, baselineFile(name))
@@ -385,7 +392,7 @@ func checkBaselines(env Env, out *output, names []string) error {
 		}
 		var one []table.Table
 		if err == nil {
-			one, err = checkPlanned(env, out, path, old, flags)
+			one, err = checkPlanned(env, out, explain, path, old, flags)
 		}
 		var missing *engine.Unavailable
 		if gpu, builtIn := builtInGPU(path); len(names) == 0 && builtIn && gpu != "" &&
@@ -429,7 +436,7 @@ func (e *otherLibraryError) Error() string {
 }
 
 // checkPlanned plans a baseline again. It returns the table of what changed, and the verdict.
-func checkPlanned(env Env, out *output, path string, old []results.Record, flags []string) ([]table.Table, error) {
+func checkPlanned(env Env, out *output, explain, path string, old []results.Record, flags []string) ([]table.Table, error) {
 	now, err := planBaseline(path, flags)
 	if err != nil {
 		return nil, usage(err)
@@ -438,13 +445,17 @@ func checkPlanned(env Env, out *output, path string, old []results.Record, flags
 		return nil, &otherLibraryError{path, "planned with " + strings.Join(differ, ", ")}
 	}
 	c := compare.Run(old, now, compare.Defaults())
-	changed := len(c.Worst(compare.Regression)) + len(c.Worst(compare.Missing)) + len(c.Worst(compare.Better)) + len(c.OnlyNew)
-	if changed == 0 {
+	if unchanged(c) {
 		if out.Name() == "json" {
 			return c.Tables(false), nil
 		}
 		fmt.Fprintf(env.Stdout, "%s: planned memory of %s is the same to the byte\n", path, english.Plural(len(now), "run", ""))
 		return nil, nil
+	}
+	if explain != "" {
+		if c, err = explained(env, explain, path, flags, old, now); err != nil {
+			return nil, usage(fmt.Errorf("--explain: %w", err))
+		}
 	}
 	what := c.Sentence()
 	if len(c.Worst(compare.Regression)) == 0 && len(c.Worst(compare.Missing)) == len(c.OnlyOld) {
@@ -454,6 +465,51 @@ func checkPlanned(env Env, out *output, path string, old []results.Record, flags
 	return c.Tables(false), &verdictError{fmt.Sprintf(
 		"baseline: planned memory has changed: %s; if that is intended, `%s` accepts it",
 		what, updateLine(path, flags))}
+}
+
+// unchanged says whether nothing differs, was added or was removed.
+func unchanged(c compare.Comparison) bool {
+	return len(c.Worst(compare.Regression))+len(c.Worst(compare.Missing))+len(c.Worst(compare.Better))+len(c.OnlyNew) == 0
+}
+
+// explained is the comparison with the old side planned again by the old program, which tells modules and tensors. A
+// program from before baselines left them out keeps them without being asked.
+func explained(env Env, program, path string, flags []string, old, now []results.Record) (compare.Comparison, error) {
+	var c compare.Comparison
+	folder, err := os.MkdirTemp("", "benchctl-explain-")
+	if err != nil {
+		return c, err
+	}
+	defer os.RemoveAll(folder)
+	ctx, stop := interrupts(env, "nothing is explained")
+	defer stop()
+	if program, err = findProgram(ctx, env, program, folder); err != nil {
+		return c, err
+	}
+	file, args := "old.json", append([]string{"baseline", "update", "old.json", "--plan"}, flags...)
+	if flags == nil {
+		name, _ := baselineName(path)
+		file, args = path, []string{"baseline", "update", name}
+	}
+	var text []byte
+	for _, more := range [][]string{{"--details"}, nil} {
+		command := exec.CommandContext(ctx, program, append(slices.Clone(args), more...)...)
+		command.Dir = folder
+		if text, err = command.CombinedOutput(); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return c, fmt.Errorf("%s can't plan %s: %s", program, path, oneLine(lastLines(string(text), 2)))
+	}
+	planned, _, err := readBaseline(filepath.Join(folder, file))
+	if err != nil {
+		return c, err
+	}
+	if !unchanged(compare.Run(old, planned, compare.Defaults())) {
+		warn(env.Stderr, fmt.Sprintf("%s plans other figures than %s holds; the explanation is of its figures", program, path))
+	}
+	return compare.Run(planned, now, compare.Defaults()), nil
 }
 
 // otherPlanner names what a plan depends on and what differs between two environments: processor, threads, libraries.
