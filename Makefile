@@ -135,12 +135,13 @@ sanitize: deps
 	ASAN_OPTIONS=detect_leaks=0 CGO_CXXFLAGS='-O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined' CGO_LDFLAGS=-fsanitize=undefined \
 	  $(GO_TEST) -asan -short $(TESTFLAGS) -run '$(SANITIZED)' ./core/engine
 
-## lint: check format and common faults of Go and C++
+## lint: check format, common faults of Go and C++, and words
 lint:
 	@unformatted=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); \
 	  if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	@$(GO) run ./scripts/words
 	@[ -z "$(NATIVE)" ] || $(CLANGFORMAT) --dry-run -Werror $(NATIVE) $(CUDA)
 
 ## fmt: format Go and C++
