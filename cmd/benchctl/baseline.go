@@ -452,9 +452,13 @@ func checkPlanned(env Env, out *output, explain, path string, old []results.Reco
 		fmt.Fprintf(env.Stdout, "%s: planned memory of %s is the same to the byte\n", path, english.Plural(len(now), "run", ""))
 		return nil, nil
 	}
+	shown := c
 	if explain != "" {
-		if c, err = explained(env, explain, path, flags, old, now); err != nil {
+		if shown, err = explained(env, explain, path, flags, old, now); err != nil {
 			return nil, usage(fmt.Errorf("--explain: %w", err))
+		}
+		if unchanged(shown) { // it is the file that differs from both programs
+			shown = c
 		}
 	}
 	what := c.Sentence()
@@ -462,7 +466,7 @@ func checkPlanned(env Env, out *output, explain, path string, old []results.Reco
 		what = fmt.Sprintf("%s smaller, %s added, %s removed", english.Plural(len(c.Worst(compare.Better)), "value", ""),
 			english.Plural(len(c.OnlyNew), "run", ""), english.Plural(len(c.OnlyOld), "run", ""))
 	}
-	return c.Tables(false), &verdictError{fmt.Sprintf(
+	return shown.Tables(false), &verdictError{fmt.Sprintf(
 		"baseline: planned memory has changed: %s; if that is intended, `%s` accepts it",
 		what, updateLine(path, flags))}
 }

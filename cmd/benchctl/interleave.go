@@ -212,7 +212,7 @@ func buildProgram(ctx context.Context, env Env, commit, folder string) (string, 
 		return "", err
 	}
 	defer func() { _, _ = git("", "worktree", "remove", "--force", tree) }()
-	fmt.Fprintf(env.Stderr, "interleave: building commit %s\n", short(commit))
+	fmt.Fprintf(env.Stderr, "building benchctl of commit %s\n", short(commit))
 	// Without the paths of this machine in the binary Go's build cache serves every worktree.
 	build := exec.CommandContext(ctx, "make", "--directory", tree, "build")
 	build.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(env.Getenv("GOFLAGS")+" -trimpath"))
