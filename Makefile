@@ -9,7 +9,7 @@ CLANGFORMAT ?= clang-format
 
 # Flags of `make test`, of `make run` and of `make bench`.
 TESTFLAGS ?=
-RUNFLAGS  ?= --methods bp,auglocal --networks resnet32 --datasets synthetic --batch 128 --epochs 4
+RUNFLAGS  ?= --methods bp,auglocal --networks resnet32 --datasets synthetic --batch 128 --epochs 4 --metrics top1,planned_peak,step_time
 BENCH     ?= .
 PEERFLAGS ?=
 AAFLAGS   ?=
@@ -22,7 +22,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -ldflags=-extldflags=-Wl,-z,lazy)
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := build
-.PHONY: help aa deps build emu cuda cuda-deps gpu-pack run test test-all race sanitize lint fmt bench bench-peer size clean
+.PHONY: help aa deps build emu cuda cuda-deps gpu-pack run test test-all race sanitize lint fmt docs bench bench-peer size clean
 
 ## help: print this list
 help:
@@ -148,6 +148,10 @@ lint:
 fmt:
 	gofmt -w $$($(GO) list -f '{{.Dir}}' ./...)
 	@[ -z "$(NATIVE)" ] || $(CLANGFORMAT) -i $(NATIVE) $(CUDA)
+
+## docs: write docs/cli.md and the man pages (build/man) from the commands
+docs:
+	$(GO) test ./cmd/benchctl -run '^TestReference$$' -count=1 -update -man "$(CURDIR)/build/man"
 
 ## bench: run the Go benchmarks; BENCH=regexp chooses
 bench:

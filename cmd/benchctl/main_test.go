@@ -421,27 +421,15 @@ func TestExitCodesOfErrors(t *testing.T) {
 	}
 }
 
-func TestREADMEHasTheExitCodes(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(repository, "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range exitMeanings() {
-		if row := fmt.Sprintf("| %d | %s |", m.code, m.sentence); !strings.Contains(string(text), row) {
-			t.Errorf("README.md: want the row %q", row)
-		}
-	}
-}
-
-func TestREADMEHasTheRecipes(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(repository, "README.md"))
+func TestDocsHaveTheRecipes(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository, "docs", "data.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range suite.Recipes() {
 		want := fmt.Sprintf("| `%s` | %d | %g | %d | %d |\n", r.Dataset, r.Batch, r.LR, r.Epochs, r.Warmup)
 		if !strings.Contains(string(text), want) {
-			t.Errorf("README.md: got no line %s", want)
+			t.Errorf("docs/data.md: got no line %s", want)
 		}
 	}
 }
