@@ -18,15 +18,15 @@ const (
 	SelectionRepetitive Selection = "repetitive" // the unit's own width, repeated
 )
 
-// augLocal is AugLocal (Ma, Wu, Si, Tan, ICLR 2024). The last d units are joined
-// with the head, which leaves K' = K-d modules; the one at position l of the
-// first K'-1 is trained by an auxiliary network of d_l fresh blocks, shaped
-// like d_l of the units that follow, chosen uniformly.
+// augLocal is AugLocal (Ma, Wu, Si, Tan, ICLR 2024). The last d units and the
+// head form one module, so there are K' = K-d modules. Module l of the first K'-1
+// is trained by an auxiliary network of d_l newly initialised blocks, which have
+// the shapes of d_l of the units after it, selected uniformly.
 //
-// The published program differs in three places (Options.Program). With K below the number of units each of the
-// first K'-1 units is a module, and the last module has the rest. Its script for ImageNet joins no units with the
-// head, so every unit but the last has an auxiliary network, of fewer blocks where fewer units follow; and it has no
-// normalisation in front of the linear layer at d = 1.
+// The published program differs in three places (Options.Program). If K is less than the number of units, each of the
+// first K'-1 units is a module and the last module has all others. Its script for ImageNet puts no units into the
+// head's module, so every unit but the last has an auxiliary network, with fewer blocks where fewer units follow; and at
+// d = 1 it has no normalisation before the linear layer.
 func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 	units := len(n.Units)
 	k, err := o.modules(units)
@@ -45,14 +45,14 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 		t = 0.5
 	}
 	if t < 0 || t > 1 || math.IsNaN(t) {
-		return nil, fmt.Errorf("auglocal: pyramid-coefficient: got %g, want more than 0 and at most 1", t)
+		return nil, fmt.Errorf("auglocal: --pyramid-coefficient %g: must be greater than 0 and at most 1", t)
 	}
-	joined := d // units that belong to the head
+	joined := d // units in the module of the head
 	if o.Program && !model.Small(n.Input) {
 		joined = 0
 	}
 	if joined >= k {
-		return nil, fmt.Errorf("auglocal: aux-depths: got %d with %d modules, want less than the modules: the last %d are joined with the head",
+		return nil, fmt.Errorf("auglocal: --aux-depths %d: must be less than the %d modules: the last %d units are part of the head's module",
 			d, k, d)
 	}
 	local := k - joined - 1 // modules with an auxiliary network
@@ -76,7 +76,7 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 	return stages, nil
 }
 
-// NoBlockError says that a network does not define the block that AugLocal's auxiliary networks are made of.
+// NoBlockError reports a network without the block that AugLocal's auxiliary networks consist of.
 type NoBlockError struct{ Network string }
 
 // Error names the network.
@@ -96,14 +96,14 @@ func (o Options) augLocalDepth(units int) (int, error) {
 		d = 2
 	}
 	if d < 1 || d >= units {
-		return 0, fmt.Errorf("aux-depths: got %d, want 1 to %d: the network has %d units", d, units-1, units)
+		return 0, fmt.Errorf("--aux-depths %d: must be 1 to %d: the network has %d units", d, units-1, units)
 	}
 	return d, nil
 }
 
-// pyramid returns the depths of the auxiliary networks: from d at the first
-// falling linearly to (1-t)d + t at the last, rounded half to even. The conversion of the
-// product keeps it from being fused with the sum, which would round some depths the other way.
+// pyramid returns the depths of the auxiliary networks: they decrease linearly from d at the
+// first module to (1-t)d + t at the last, rounded half to even. The conversion of the product
+// prevents a fused multiply-add, which would round some depths differently.
 func pyramid(d, modules int, t float64, flat bool) []int {
 	depths := make([]int, modules)
 	for l := range depths {
@@ -116,8 +116,8 @@ func pyramid(d, modules int, t float64, flat bool) []int {
 	return depths
 }
 
-// selectUnits returns the positions of the units that the auxiliary network of
-// the given depth after unit l copies, of n units in all. As in pyramid no product is fused with the sum.
+// selectUnits returns the positions, among n units, of the units whose shapes the auxiliary network of
+// the given depth after unit l copies. As in pyramid, no product is fused with the sum.
 func selectUnits(s Selection, l, depth, n int) ([]int, error) {
 	var chosen []int
 	left := n - 1 - l
@@ -134,23 +134,23 @@ func selectUnits(s Selection, l, depth, n int) ([]int, error) {
 		case SelectionRepetitive:
 			chosen = append(chosen, l)
 		default:
-			return nil, fmt.Errorf("selection: got %q, want %s, %s or %s", s, SelectionUniform, SelectionSequential, SelectionRepetitive)
+			return nil, fmt.Errorf("--selection %q: must be %s, %s or %s", s, SelectionUniform, SelectionSequential, SelectionRepetitive)
 		}
 	}
 	return chosen, nil
 }
 
-// augLocalClassifier writes the auxiliary network after unit l: a
-// fresh block for each chosen unit, of its width, then the network's classifier for
-// auxiliary networks, or else global average pool, normalisation of the features
-// if asked for, and a linear classifier. A block takes stride 2 while halvings are owed: each
-// doubling of the width from one block to the next owes one.
+// augLocalClassifier writes the auxiliary network after unit l: a new block with the width of
+// each chosen unit, followed by the network's classifier for auxiliary networks if it has one, else
+// by a global average pool, a normalisation of the features if normalise is set, and a linear
+// classifier. Each doubling of the width from one block to the next adds one pending halving of the
+// side; a block takes stride 2 while at least one is pending.
 func augLocalClassifier(b *graph.Builder, n *model.Network, l int, chosen []int, normalise bool, x *graph.Value) *graph.Value {
-	width, debt := n.Units[l].Width, 0.0
+	width, pending := n.Units[l].Width, 0.0
 	for i, c := range chosen {
 		next, stride := n.Units[c].Width, int64(1)
-		if debt += math.Log2(float64(next) / float64(width)); debt >= 1 {
-			stride, debt = 2, debt-1
+		if pending += math.Log2(float64(next) / float64(width)); pending >= 1 {
+			stride, pending = 2, pending-1
 		}
 		block := n.Block(fmt.Sprintf("layers.%d", i), n.Units[c], stride)
 		b.In(block.Name, func() { x = block.Forward(b, x) })

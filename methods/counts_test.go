@@ -30,8 +30,8 @@ func stepFor(t *testing.T, network, method string, side, classes int64, o method
 	return core.TrainingStep(stages, core.StepOptions{Batch: 2, Image: n.Input, Deviation: [4]float64{1, 1, 1}})
 }
 
-// TestAuxiliaryCounts holds the auxiliary networks of networks of other kinds than the traces'
-// against counts from the methods' descriptions (testdata/make_counts.py).
+// TestAuxiliaryCounts compares the auxiliary networks of other kinds of networks than the traces'
+// with counts from the methods' descriptions (testdata/make_counts.py).
 func TestAuxiliaryCounts(t *testing.T) {
 	text, err := os.ReadFile("testdata/counts.json")
 	if err != nil {
@@ -68,8 +68,8 @@ func TestAuxiliaryCounts(t *testing.T) {
 	}
 }
 
-// TestAuxiliaryShapes holds the sides of auxiliary networks' maps, which no count of parameters shows,
-// against ones worked out by hand.
+// TestAuxiliaryShapes compares the sides of auxiliary networks' maps, which no count of parameters shows,
+// with ones worked out by hand.
 func TestAuxiliaryShapes(t *testing.T) {
 	for _, c := range []struct {
 		network, method string
@@ -78,11 +78,11 @@ func TestAuxiliaryShapes(t *testing.T) {
 		value           string
 		want            graph.Shape
 	}{
-		// Behind the stem (56x56x64) units 8 and 16 are chosen, 256 and 512 wide: two halvings are owed
-		// at the first, which pays one, and two again at the second.
+		// After the stem (56x56x64) units 8 and 16 are chosen, 256 and 512 wide: two halvings are pending
+		// at the first block, which does one, and two again at the second.
 		{"resnet50", "auglocal", 224, methods.Options{}, "module0/aux.0/layers.0/conv3:y", graph.Shape{2, 28, 28, 1024}},
 		{"resnet50", "auglocal", 224, methods.Options{}, "module0/aux.0/layers.1/conv3:y", graph.Shape{2, 14, 14, 2048}},
-		// Behind unit 0 of VGG-13 (64 wide) units 4 and 9, 256 and 512 wide: a pool each.
+		// After unit 0 of VGG-13 (64 wide) units 4 and 9, 256 and 512 wide: a pool each.
 		{"vgg13", "auglocal", 224, methods.Options{}, "module0/aux.0/layers.0/0:y", graph.Shape{2, 112, 112, 256}},
 		{"vgg13", "auglocal", 224, methods.Options{}, "module0/aux.0/layers.1/0:y", graph.Shape{2, 56, 56, 512}},
 		{"vgg13", "auglocal", 224, methods.Options{}, "module0/aux.0:y", graph.Shape{2, 1, 1, 512}},
@@ -93,10 +93,10 @@ func TestAuxiliaryShapes(t *testing.T) {
 		{"vgg13", "dgl", 224, methods.Options{}, "module8/aux.8:y", graph.Shape{2, 7, 7, 512}},
 		{"vgg13", "dgl", 32, methods.Options{}, "module8/aux.8:y", graph.Shape{2, 1, 1, 512}},
 		{"resnet34", "dgl", 224, methods.Options{}, "module1/aux.1:y", graph.Shape{2, 14, 14, 64}},
-		// InfoPro halves the side but behind the widest units.
+		// InfoPro halves the side except after the widest units.
 		{"resnet50", "infopro", 32, methods.Options{}, "module1/aux.1/conv:y", graph.Shape{2, 16, 16, 512}},
 		{"resnet50", "infopro", 32, methods.Options{}, "module14/aux.14/conv:y", graph.Shape{2, 4, 4, 2048}},
-		// On ImageNet it halves it twice, as its program does behind unit 4 (28x28), but not below 7, where unit 14 is; what
+		// On ImageNet it halves it twice, as its program does after unit 4 (28x28), but not below 7, where unit 14 is; what
 		// it decodes has 56, 112 and 224 pixels.
 		{"resnet50", "infopro", 224, methods.Options{}, "module4/aux.4/conv4:y", graph.Shape{2, 7, 7, 2048}},
 		{"resnet50", "infopro", 224, methods.Options{}, "module1/aux.1/conv3:y", graph.Shape{2, 14, 14, 512}},
@@ -124,7 +124,7 @@ func TestAuxiliaryShapes(t *testing.T) {
 	}
 }
 
-// TestImagesThatAreTooSmall wants an error with the place and the sizes.
+// TestImagesThatAreTooSmall expects an error with the place and the sizes.
 func TestImagesThatAreTooSmall(t *testing.T) {
 	for _, c := range []struct {
 		network, method string

@@ -19,7 +19,7 @@ import (
 type tiny struct {
 	network string
 	units   []int
-	wide    bool // slow on the host's stand-in for CUDA
+	wide    bool // slow on the host's CUDA emulator
 }
 
 // tinyNetworks has one of each kind of block.
@@ -68,8 +68,8 @@ func (c tiny) session(t *testing.T, d engine.Device, method string, o core.StepO
 	return s
 }
 
-// bits trains some steps and returns the bits of all losses and of all parameters behind the
-// last; ahead feeds the next batch while a step is under way.
+// bits trains some steps and returns the bits of all losses and of all parameters after the
+// last step; ahead feeds the next batch while a step is under way.
 func bits(t *testing.T, s *train.Session, ahead bool) (out []uint32) {
 	t.Helper()
 	feed := func(step int) {
@@ -116,9 +116,9 @@ func bits(t *testing.T, s *train.Session, ahead bool) (out []uint32) {
 	return out
 }
 
-// TestModesGiveTheSameBits holds ways of running a step that must not matter against the plain
+// TestModesGiveTheSameBits compares ways of running a step that must not change its results with the plain
 // one: the next batch fed while a step runs, images that the device crops where they are,
-// values poisoned at their planned death, and every value in an allocation of its own.
+// values poisoned at their planned death, and every value in a separate allocation.
 // From the third step on the plain run is a replayed graph on a CUDA device, and the poisoned run
 // is op by op.
 func TestModesGiveTheSameBits(t *testing.T) {
@@ -151,7 +151,7 @@ func modesGiveTheSameBits(t *testing.T, backend, method string, network tiny) {
 	core.Poison(poisoned.Training)
 	same(t, "poisoned", bits(t, poisoned, false), want)
 	if backend == "cpu" || backend == "reference" { // their places have no allocations, and they compute in f32
-		same(t, "a place of its own for every value", bits(t, network.session(t, d, method, core.StepOptions{Scatter: true}), false), want)
+		same(t, "a separate allocation for every value", bits(t, network.session(t, d, method, core.StepOptions{Scatter: true}), false), want)
 		return
 	}
 	o.Scatter = true
@@ -163,10 +163,10 @@ func modesGiveTheSameBits(t *testing.T, backend, method string, network tiny) {
 	same(t, "mixed, poisoned", bits(t, poisonedMixed, false), mixed)
 }
 
-// TestLateDevice trains on the stand-ins whose streams do nothing before the host waits for them, and then no
-// more than that; on the first of them all but one stream are ahead instead. What the host writes again
-// too early, and a stream that does not wait for another, gives other bits than the stand-in that
-// does everything at once.
+// TestLateDevice trains on the emulated devices whose streams do no work until the host waits for them, and then no
+// more than that; on the first of them all streams but one run ahead instead. A buffer that the host overwrites
+// too early, or a missing wait between streams, gives different bits than the emulated device that
+// executes everything immediately.
 func TestLateDevice(t *testing.T) {
 	enginetest.NeedsCPU(t)
 	for method, options := range map[string][]core.StepOptions{"bp": {{}, {KeepInputs: true}}, "auglocal": {{KeepInputs: true, Overlap: 2}}} {
@@ -184,7 +184,7 @@ func TestLateDevice(t *testing.T) {
 	if testing.Short() {
 		return
 	}
-	// The stream of dropout is read until a step's end, and by several lanes.
+	// The stream of dropout is read until a step's end, and by several streams.
 	drops := tinyNetworks()[4]
 	want := bits(t, drops.session(t, enginetest.Open(t, "emu", engine.Options{}), "auglocal", core.StepOptions{}), false)
 	late := drops.session(t, enginetest.Open(t, "emu", engine.Options{Device: 6}), "auglocal", core.StepOptions{KeepInputs: true, Overlap: 2})

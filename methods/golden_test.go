@@ -73,7 +73,7 @@ func goldenFiles(t *testing.T) []string {
 //
 // With -short one trace is followed to its end, and the others for two steps on the cpu.
 //
-// On the host's stand-in for CUDA two of the traces are followed for a few steps: it is slow, and
+// On the host's CUDA emulator two of the traces are followed for a few steps: it is slow, and
 // its ops are tested one by one. Three are enough for all ways in which it runs a step.
 func TestGoldenTraces(t *testing.T) {
 	for _, backend := range enginetest.Backends() {
@@ -204,7 +204,7 @@ func compareLosses(t *testing.T, step int, limit float64, losses []core.ModuleLo
 	}
 }
 
-// compareParameters holds the sums of every parameter against the trace: the
+// compareParameters compares the sums of every parameter with the trace: the
 // initial ones must agree but for the order of summation, the final ones within
 // 1e-3. Biases of normalisations begin at zero and are the sum of ten small
 // gradients of both signs, which rounding reaches first: within 30% they say

@@ -20,13 +20,13 @@ const (
 	ModeContrast Mode = "contrast" // supervised contrastive loss of 128 features
 )
 
-// Head is the form of InfoPro's classification loss for small images, by the name that its program gives it: so many
-// 3x3 convolutions, then so many linear layers.
+// Head is the form of InfoPro's classification loss for small images, named as in its program:
+// 1c2f has one 3x3 convolution followed by two linear layers.
 type Head string
 
-// The heads of published runs. The last linear layer of a head makes the features that are contrasted, or the logits.
+// The heads of published runs. The last linear layer of a head returns the features of the contrastive loss, or the logits.
 const (
-	Head1c1f Head = "1c1f" // contrasted before records had a head
+	Head1c1f Head = "1c1f" // of the contrastive loss in records without a head
 	Head1c2f Head = "1c2f" // InfoPro
 	Head2c2f Head = "2c2f" // MAN's program
 )
@@ -41,7 +41,7 @@ func (h Head) layers() (convolutions, linears int, err error) {
 	case Head2c2f:
 		return 2, 2, nil
 	}
-	return 0, 0, fmt.Errorf("infopro-head: got %q, want %s, %s or %s", h, Head1c1f, Head1c2f, Head2c2f)
+	return 0, 0, fmt.Errorf("infopro-head %q: must be %s, %s or %s", h, Head1c1f, Head1c2f, Head2c2f)
 }
 
 // Constants of InfoPro's auxiliary networks.
@@ -51,8 +51,8 @@ const (
 	infoProTemperature = 0.07
 )
 
-// Coefficients weigh InfoPro's reconstruction (A) and classification (B); both
-// go linearly from the first module (A1, B1) to the last auxiliary one (A2, B2).
+// Coefficients are the weights of InfoPro's reconstruction (A) and classification (B) losses, interpolated
+// linearly from the first module (A1, B1) to the last one with an auxiliary network (A2, B2).
 type Coefficients struct{ A1, B1, A2, B2 float64 }
 
 // Preset is a published set of coefficients.
@@ -64,7 +64,7 @@ type Preset struct {
 	Balanced bool // of memory-balanced cuts (InfoPro*)
 }
 
-// Name is what the user asks for it by: "cifar10-resnet110-contrast-4", or "cifar10-resnet110-contrast-4-balanced".
+// Name is the preset's name on the command line: "cifar10-resnet110-contrast-4", or "cifar10-resnet110-contrast-4-balanced".
 func (p Preset) Name() string {
 	name := fmt.Sprintf("%s-%s-%s-%d", p.Dataset, p.Network, p.Mode, p.Modules)
 	if p.Balanced {
@@ -106,7 +106,7 @@ func Presets() []Preset {
 }
 
 // infoPro is information propagation (Wang, Ni, Song, Yang, Huang, ICLR 2021): a
-// module keeps what reconstructs the image and what tells the classes apart.
+// module is trained to keep the information that reconstructs the image and that separates the classes.
 func infoPro(n *model.Network, o Options) ([]model.Stage, error) {
 	ends, err := o.moduleEnds(n)
 	if err != nil {
@@ -122,7 +122,7 @@ func infoPro(n *model.Network, o Options) ([]model.Stage, error) {
 	}), nil
 }
 
-// linearRatio goes from 0 at the first of count auxiliary networks to 1 at the last.
+// linearRatio increases linearly from 0 at the first of count auxiliary networks to 1 at the last.
 func linearRatio(count int) func(m int) float64 {
 	return func(m int) float64 { return float64(m) / float64(max(count-1, 1)) }
 }
@@ -134,7 +134,7 @@ type infoProLosses struct {
 	Coefficients
 	convolutions, linears int // of the head for small images
 	widest                int64
-	// decode and features are for large images: the reconstruction's loss, and what is classified.
+	// decode and features are for large images: the reconstruction loss, and the features to classify.
 	decode   func(b *graph.Builder, x, images *graph.Value) *graph.Value
 	features func(b *graph.Builder, x *graph.Value, side int64) *graph.Value
 }
@@ -144,7 +144,7 @@ func (o Options) infoProLosses(n *model.Network, k int) (l infoProLosses, err er
 	l = infoProLosses{network: n, mode: Mode(cmp.Or(o.Mode, ModeSoftmax)), widest: n.Units[len(n.Units)-1].Width,
 		decode: infoProDecodeLarge, features: infoProFeaturesLarge}
 	if l.mode != ModeSoftmax && l.mode != ModeContrast {
-		return l, fmt.Errorf("infopro-mode: got %q, want %s or %s", o.Mode, ModeSoftmax, ModeContrast)
+		return l, fmt.Errorf("--infopro-mode %q: must be %s or %s", o.Mode, ModeSoftmax, ModeContrast)
 	}
 	if l.convolutions, l.linears, err = cmp.Or(o.Head, Head1c2f).layers(); err != nil {
 		return l, err
@@ -157,8 +157,8 @@ func (o Options) infoProLosses(n *model.Network, k int) (l infoProLosses, err er
 	return l, err
 }
 
-// terms writes the two losses on x, which has the width of unit u; ratio says how far the coefficients have gone from
-// the first set to the second.
+// terms writes the two losses on x, which has the width of unit u; ratio in [0, 1] interpolates between the first and
+// the second pair of coefficients.
 func (l infoProLosses) terms(b *graph.Builder, ratio float64, u model.Unit, x *graph.Value, batch model.Batch) []model.Term {
 	between := func(first, second float64) float64 { return float64(first*(1-ratio)) + float64(second*ratio) }
 	reconstruction := model.Term{Name: "reconstruction", Weight: between(l.A1, l.A2)}
@@ -174,12 +174,11 @@ func (l infoProLosses) terms(b *graph.Builder, ratio float64, u model.Unit, x *g
 	return []model.Term{reconstruction, classification}
 }
 
-// CoefficientsName returns what InfoPro's coefficients are taken from, for a
-// network of that name cut into k modules: what the user asked for, else the
-// published set of data set, network, mode and k. Where nothing is published it is
-// the nearest set of the mode: of the same data set before that of another, of the
-// same network before that of another, of the same kind of cuts before the other, then the one nearest in k. The data set
-// synthetic has those of cifar10.
+// CoefficientsName returns the source of InfoPro's coefficients for a network of that
+// name cut into k modules: the user's choice, else the preset published for data set, network,
+// mode and k. If there is no such preset, it is the nearest one of the same mode, preferring the
+// same data set, then the same network, then the same kind of cuts, then the nearest k. The data set
+// synthetic uses the presets of cifar10.
 func (o Options) CoefficientsName(network string, k int) (string, error) {
 	if o.Coefficients != "" {
 		_, err := parseCoefficients(o.Coefficients)
@@ -234,12 +233,13 @@ func parseCoefficients(text string) (Coefficients, error) {
 		}
 	}
 	if !ok {
-		return Coefficients{}, fmt.Errorf("infopro-coefficients: got %q, want four numbers a1,b1,a2,b2 of 0 or more, or one of %s", text, strings.Join(names, ", "))
+		return Coefficients{}, fmt.Errorf("--infopro-coefficients %q: must be four numbers a1,b1,a2,b2, each at least 0, or one of %s",
+			text, strings.Join(names, ", "))
 	}
 	return Coefficients{x[0], x[1], x[2], x[3]}, nil
 }
 
-// infoProDecode reconstructs the images from x: up-sampled to their size, two
+// infoProDecode reconstructs the images from x: up-sampling to their size, two
 // 3x3 convolutions, sigmoid and binary cross-entropy.
 func infoProDecode(b *graph.Builder, x, images *graph.Value) *graph.Value {
 	if b.Err() != nil {
@@ -252,7 +252,7 @@ func infoProDecode(b *graph.Builder, x, images *graph.Value) *graph.Value {
 
 // infoProDecodeLarge is the decoder of the paper's program for ImageNet, which reads maps of 28x28: a 1x1
 // convolution to 128 channels, then three times up-sampling, to a quarter, a half and the whole of the
-// image's sides, and a 3x3 convolution to 32, 12 and 3 channels. What is larger already is not up-sampled.
+// image's sides, each followed by a 3x3 convolution, to 32, 12 and 3 channels. A map that is larger is not up-sampled.
 func infoProDecodeLarge(b *graph.Builder, x, images *graph.Value) *graph.Value {
 	if b.Err() != nil {
 		return x
@@ -270,7 +270,7 @@ func infoProDecodeLarge(b *graph.Builder, x, images *graph.Value) *graph.Value {
 	return b.BinaryCrossEntropy(model.ConvWithBias(b, "dec4", x, images.Shape[3], 3, 1), images)
 }
 
-// enlarge up-samples x to a height and width, if it is smaller. The published programs also do where it has that size.
+// enlarge up-samples x to a height and width if it is smaller. The published programs also up-sample a map of that size.
 func enlarge(b *graph.Builder, x *graph.Value, height, width int64) *graph.Value {
 	same := x.Shape[1] == height && x.Shape[2] == width
 	if x.Shape[1] >= height && x.Shape[2] >= width && !(same && b.KeepsIdentities()) {
@@ -279,8 +279,8 @@ func enlarge(b *graph.Builder, x *graph.Value, height, width int64) *graph.Value
 	return b.Upsample(x, height, width)
 }
 
-// pooled is what the head for small images classifies: a 3x3 convolution to twice the width at half the side, but
-// for the widest units, in 2c2f a second one of stride 1, and a global average pool.
+// pooled returns the features that the head for small images classifies: a 3x3 convolution to twice the width at half
+// the side (same width and side for the widest units), in 2c2f a second one of stride 1, and a global average pool.
 func (l infoProLosses) pooled(b *graph.Builder, x *graph.Value, widest bool) *graph.Value {
 	width, stride := 2*model.Channels(x), int64(2)
 	if widest {
@@ -293,8 +293,8 @@ func (l infoProLosses) pooled(b *graph.Builder, x *graph.Value, widest bool) *gr
 	return b.AdaptiveAveragePool(x, 1, 1)
 }
 
-// classify is the classification term of the head for small images on pooled features: linear layers, of 128 but for
-// the logits, and ReLUs between them.
+// classify is the classification term of the head for small images on pooled features: linear layers with
+// ReLUs between them; all but the one for the logits have 128 features.
 func (l infoProLosses) classify(b *graph.Builder, x *graph.Value, batch model.Batch) model.Term {
 	out := int64(infoProWidth)
 	for i := 1; i <= l.linears; i++ {

@@ -1,8 +1,8 @@
-// Package methods holds the ways of training, a file each. A method cuts a
-// network into gradient-isolated local modules and says what loss each is
-// trained by; it returns stages as data (model.Stage) and never sees a
-// gradient, a plan or a device. The order of forward, auxiliary network,
-// backward and update exists once, in package core.
+// Package methods defines the training methods, one file each. A method divides a
+// network into gradient-isolated local modules and defines the loss of each; it
+// returns stages as data (model.Stage) and has no access to gradients, plans or
+// devices. The order of forward pass, auxiliary network, backward pass and update
+// is defined once, in package core.
 package methods
 
 import (
@@ -14,24 +14,24 @@ import (
 	"github.com/localbench/localbench/names"
 )
 
-// Method is one way of training a network.
+// Method is a training method.
 type Method struct {
 	Name  string
 	About string // one line for lists
-	// Takes lists the options that the method reads; the others do not apply to it.
+	// Takes lists the options that apply to the method.
 	Takes []Option
-	// Stages cuts the network. Options out of range are errors that name the
-	// option, the value and the range.
+	// Stages divides the network into local modules. An option out of range is an error that
+	// names the option, its value and the range.
 	Stages func(n *model.Network, o Options) ([]model.Stage, error)
 }
 
-// Local says whether the method cuts the network into gradient-isolated modules.
+// Local reports whether the method cuts the network into gradient-isolated modules.
 func (m Method) Local() bool { return m.Reads(OptionModules) }
 
-// Reads says whether the method reads an option.
+// Reads reports whether an option applies to the method.
 func (m Method) Reads(o Option) bool { return slices.Contains(m.Takes, o) }
 
-// Option names a field of Options; it is the name of its flag, too.
+// Option names a field of Options, as its flag does.
 type Option string
 
 // The options, in the order of help texts.
@@ -47,10 +47,10 @@ const (
 	OptionSegment            Option = "segment"
 )
 
-// Options are what the user can set of a method. The zero value asks for the
-// published defaults.
+// Options are the settings of a method. The zero value means the published
+// defaults.
 type Options struct {
-	Modules   int       // K, the number of local modules; 0: one a unit
+	Modules   int       // K, the number of local modules; 0: one per unit
 	Cuts      string    // where modules end, see moduleEnds; empty: published
 	AuxDepth  int       // AugLocal's d, in units; 0: 2
 	Selection Selection // AugLocal's choice of units; empty: uniform
@@ -63,8 +63,8 @@ type Options struct {
 	Coefficients       string // InfoPro's: a preset's name, or four numbers; empty: chosen
 	Dataset            string // chooses among InfoPro's presets
 	Segment            int    // units that checkpointing recomputes together; 0: about sqrt(units)
-	// Program makes AugLocal, DGL and MAN do what their published programs do where that is not what the papers
-	// describe: see augLocal, man and lateAuxiliary. The other methods do not differ.
+	// Program selects the behaviour of the published programs of AugLocal, DGL and MAN where it differs from the
+	// papers: see augLocal, man and lateAuxiliary. It has no effect on the other methods.
 	Program bool
 }
 
@@ -74,7 +74,7 @@ func List() []Method {
 		{Name: "bp", About: "back-propagation: one module, one loss", Stages: backPropagation},
 		{Name: "checkpoint", About: "back-propagation that recomputes activations, segment by segment", Stages: checkpoint,
 			Takes: []Option{OptionSegment}},
-		{Name: "dgl", About: "DGL: pooled 1x1 convolutions and a small perceptron behind every module (ICML 2020)", Stages: dgl,
+		{Name: "dgl", About: "DGL: pooled 1x1 convolutions and a small perceptron after every module (ICML 2020)", Stages: dgl,
 			Takes: []Option{OptionModules, OptionCuts}},
 		{Name: "predsim", About: "PredSim: prediction and similarity matching (ICML 2019)", Stages: predSim,
 			Takes: []Option{OptionModules, OptionCuts}},
@@ -93,23 +93,23 @@ func Find(name string) (Method, error) {
 	return names.Find("method", name, List(), func(m Method) string { return m.Name })
 }
 
-// modules returns K for a network of n units: the option, or one a unit.
+// modules returns K for a network of n units: the option, or one per unit.
 func (o Options) modules(n int) (int, error) {
 	if o.Modules == 0 {
 		return n, nil
 	}
 	if o.Modules < 1 || o.Modules > n {
-		return 0, fmt.Errorf("modules: got %d, want 1 to %d: the network has %d units", o.Modules, n, n)
+		return 0, fmt.Errorf("--modules %d: must be 1 to %d: the network has %d units", o.Modules, n, n)
 	}
 	return o.Modules, nil
 }
 
-// auxiliary writes the auxiliary network of module m of k on the module's result
+// auxiliary writes the auxiliary network of module m, whose input is the module's output x,
 // and returns its loss terms.
 type auxiliary func(b *graph.Builder, m int, x *graph.Value, batch model.Batch) []model.Term
 
-// lateAuxiliary gives the auxiliary networks of aux PyTorch's default starting weights where AugLocal's program, which
-// AugLocal and DGL follow, leaves them so: it makes those of some networks after the loop that initialises the weights.
+// lateAuxiliary initialises auxiliary networks with PyTorch's defaults where AugLocal's program does (for AugLocal and
+// DGL): for some networks it creates them after the loop that initialises the weights.
 func (o Options) lateAuxiliary(n *model.Network, aux auxiliary) auxiliary {
 	if !o.Program || !n.LateAuxiliary {
 		return aux

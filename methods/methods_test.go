@@ -72,7 +72,7 @@ func trained(s *core.Step) (n int64) {
 	return n
 }
 
-// TestParameterCounts holds the networks and auxiliary networks against the
+// TestParameterCounts compares the networks and auxiliary networks with the
 // counts of the authors' programs, all parameters included.
 func TestParameterCounts(t *testing.T) {
 	for _, c := range []struct {
@@ -118,7 +118,7 @@ func TestEveryParameterIsUpdatedOnce(t *testing.T) {
 	}
 }
 
-// TestAugLocalDepths holds the pyramid against the depth lists derived from the
+// TestAugLocalDepths compares the pyramid with the depth lists derived from the
 // published program (depth:count, in order of the modules).
 func TestAugLocalDepths(t *testing.T) {
 	for _, c := range []struct {
@@ -158,7 +158,7 @@ func TestAugLocalDepths(t *testing.T) {
 	}
 }
 
-// TestOptionsOutOfRange wants one line that names the option, its value and
+// TestOptionsOutOfRange expects an error of one line that names the option, its value and
 // the range.
 func TestOptionsOutOfRange(t *testing.T) {
 	n, err := networks.New("resnet32", graph.Shape{32, 32, 3}, 10)
@@ -170,22 +170,22 @@ func TestOptionsOutOfRange(t *testing.T) {
 		o    methods.Options
 		want string
 	}{
-		{"depth beyond the network", methods.Options{AuxDepth: 16}, "aux-depths: got 16, want 1 to 15"},
-		{"depth beyond the modules", methods.Options{AuxDepth: 4, Modules: 4}, "aux-depths: got 4 with 4 modules"},
-		{"negative depth", methods.Options{AuxDepth: -1}, "aux-depths: got -1"},
-		{"more modules than units", methods.Options{Modules: 17}, "modules: got 17, want 1 to 16"},
-		{"negative modules", methods.Options{Modules: -3}, "modules: got -3"},
-		{"pyramid above one", methods.Options{PyramidCoefficient: 1.5}, "pyramid-coefficient: got 1.5"},
-		{"unknown selection", methods.Options{Selection: "random"}, `selection: got "random"`},
-		{"unknown mode", methods.Options{Mode: "relu"}, `infopro-mode: got "relu", want softmax or contrast`},
-		{"three coefficients", methods.Options{Coefficients: "1,2,3"}, `infopro-coefficients: got "1,2,3", want four numbers`},
-		{"negative coefficient", methods.Options{Coefficients: "1,2,3,-1"}, "want four numbers"},
-		{"a place that is none", methods.Options{Cuts: "1.0,4.9"}, `cuts: got "4.9"`},
+		{"depth beyond the network", methods.Options{AuxDepth: 16}, "--aux-depths 16: must be 1 to 15"},
+		{"depth beyond the modules", methods.Options{AuxDepth: 4, Modules: 4}, "--aux-depths 4: must be less than the 4 modules"},
+		{"negative depth", methods.Options{AuxDepth: -1}, "--aux-depths -1: must be"},
+		{"more modules than units", methods.Options{Modules: 17}, "--modules 17: must be 1 to 16"},
+		{"negative modules", methods.Options{Modules: -3}, "--modules -3: must be"},
+		{"pyramid above one", methods.Options{PyramidCoefficient: 1.5}, "--pyramid-coefficient 1.5: must be"},
+		{"unknown selection", methods.Options{Selection: "random"}, `--selection "random": must be uniform, sequential or repetitive`},
+		{"unknown mode", methods.Options{Mode: "relu"}, `--infopro-mode "relu": must be softmax or contrast`},
+		{"three coefficients", methods.Options{Coefficients: "1,2,3"}, `--infopro-coefficients "1,2,3": must be four numbers`},
+		{"negative coefficient", methods.Options{Coefficients: "1,2,3,-1"}, "must be four numbers"},
+		{"a place that does not exist", methods.Options{Cuts: "1.0,4.9"}, `--cuts "4.9": must be`},
 		{"places out of order", methods.Options{Cuts: "2.0,1.0"}, "1.0 is out of order"},
 		{"the last unit", methods.Options{Cuts: "3.4"}, "3.4 is out of order"},
-		{"places and another K", methods.Options{Cuts: "1.0", Modules: 5}, "got 1 places with 5 modules"},
+		{"places and another K", methods.Options{Cuts: "1.0", Modules: 5}, "1 places can't be combined with --modules 5"},
 		{"a balanced cut that is not published", methods.Options{Cuts: "balanced", Modules: 4}, "no memory-balanced cut"},
-		{"a segment beyond the network", methods.Options{Segment: 17}, "segment: got 17, want 1 to 16"},
+		{"a segment beyond the network", methods.Options{Segment: 17}, "--segment 17: must be 1 to 16"},
 	} {
 		method := "auglocal"
 		if c.o.Mode != "" || c.o.Coefficients != "" || c.o.Cuts != "" {
@@ -208,7 +208,7 @@ func TestOptionsOutOfRange(t *testing.T) {
 	}
 }
 
-// TestCuts holds the cuts against the published lists, as unit numbers worked out
+// TestCuts compares the cuts with the published lists, as unit numbers worked out
 // by hand: unit 0 is the stem, block b of stage s is unit 1 + blocks*(s-1) + b.
 func TestCuts(t *testing.T) {
 	for _, c := range []struct {

@@ -128,7 +128,7 @@ func TestAugLocalProgramOnImageNet(t *testing.T) {
 	}
 }
 
-// TestAugLocalNormalisesFeatures: at d = 1 the program for small images has a normalisation in front of the linear layer,
+// TestAugLocalNormalisesFeatures: at d = 1 the program for small images has a normalisation before the linear layer,
 // the one for ImageNet has none.
 func TestAugLocalNormalisesFeatures(t *testing.T) {
 	for _, c := range []struct {
@@ -191,7 +191,7 @@ func TestManProgram(t *testing.T) {
 	for _, c := range []struct {
 		network string
 		o       methods.Options
-		want    []float64 // by the first set of coefficients, each so many times
+		want    []float64 // by the first set of coefficients, each this many times
 		times   []int
 	}{
 		{"resnet32", methods.Options{Modules: 16}, []float64{13. / 14, 12. / 14, 11. / 14}, []int{4, 5, 5}},

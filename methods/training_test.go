@@ -32,7 +32,7 @@ func sessionWith(t *testing.T, network, method string, o methods.Options, trade 
 	return s
 }
 
-// fittedSession is sessionWith, made to fit into so many bytes unless they are 0.
+// fittedSession is sessionWith, fitted into a budget in bytes; 0: no budget.
 func fittedSession(t *testing.T, network, method string, o methods.Options, trade core.StepOptions, budget int64) (*train.Session, error) {
 	t.Helper()
 	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
@@ -97,7 +97,7 @@ func sameBits(a, b []float32) bool {
 	return slices.EqualFunc(a, b, func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
 }
 
-// TestGradientIsolation perturbs all parameters of the modules behind module m
+// TestGradientIsolation perturbs all parameters of the modules after module m
 // and trains a step: the parameters up to m, which differ from where they began by
 // their gradients only, must be the same bits. Under bp they must not be.
 func TestGradientIsolation(t *testing.T) {
@@ -140,7 +140,7 @@ func TestGradientIsolation(t *testing.T) {
 			t.Errorf("%s: only %d parameters were looked at", m.Name, looked)
 		}
 		if m.Local() && moved > 0 {
-			t.Errorf("%s: %d of %d parameters up to module %d feel what is behind it", m.Name, moved, looked, border)
+			t.Errorf("%s: %d of %d parameters up to module %d depend on later modules", m.Name, moved, looked, border)
 		}
 		if !m.Local() && moved == 0 {
 			t.Errorf("%s: no parameter feels the head", m.Name)
@@ -149,7 +149,7 @@ func TestGradientIsolation(t *testing.T) {
 }
 
 // TestCheckpointEqualsBP wants the same bits after three steps, whatever the
-// segment, running statistics included. What is dropped is drawn again, and is the same.
+// segment, running statistics included. Dropout masks are drawn again, and are the same.
 func TestCheckpointEqualsBP(t *testing.T) {
 	const steps = 3
 	cases := map[string][]int{"resnet20": {0, 1, 4, 10}, "vgg11": {0, 2}, "efficientnetb0": {4}}
@@ -244,8 +244,8 @@ func TestTradingMemoryKeepsTheBits(t *testing.T) {
 	}
 }
 
-// TestDropoutAndTradingMemory: a dropout that the backward pass draws again, or whose result it makes
-// again, drops the same, step by step another, and only where it is asked for.
+// TestDropoutAndTradingMemory: a dropout whose mask or output the backward pass recomputes drops the same
+// elements, different ones in each step, and none without the option.
 func TestDropoutAndTradingMemory(t *testing.T) {
 	plain := sessionWith(t, "efficientnetb0", "bp", methods.Options{}, core.StepOptions{Dropout: true})
 	want := trainSteps(t, plain, 2)

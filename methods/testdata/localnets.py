@@ -1,6 +1,6 @@
 """CIFAR ResNets trained by backpropagation or locally, in PyTorch.
 
-This is the yardstick our own engine is held against, so it is written to be
+This is the yardstick our own engine is compared with, so it is written to be
 read beside the papers, not to be fast. It owns the counter-based random
 numbers that both sides share, the networks, the auxiliary networks of each
 method, and one training step. `make_golden.py` writes traces with it and
@@ -176,7 +176,7 @@ class ResNet(nn.Module):
 
 
 class Auxiliary(nn.Module):
-    """What stands behind a module: from its output to its loss terms.
+    """What follows a module: from its output to its loss terms.
 
     `weights` names the terms and their factors in the loss.
     """
@@ -361,7 +361,7 @@ class InfoProAuxiliary(Auxiliary):
 
 
 class MANAuxiliary(InfoProAuxiliary):
-    """InfoPro's losses behind two units shaped like the next one (Su et al., 2024).
+    """InfoPro's losses after two units shaped like the next one (Su et al., 2024).
 
     `average` follows the next unit and is not trained; `bias` is.
     """
@@ -454,7 +454,7 @@ def auglocal_depths(auxiliaries: int, depth: int, pyramid: float) -> list[int]:
 
 
 def auglocal_units(unit: int, units: int, depth: int) -> list[int]:
-    """Units copied behind `unit`: evenly spaced up to the last (AugLocal's uniform selection)."""
+    """Units copied after `unit`: evenly spaced up to the last (AugLocal's uniform selection)."""
     rest = units - 1 - unit
     if depth >= rest:
         return list(range(unit + 1, units))
@@ -472,7 +472,7 @@ class Module:
 
 
 class LocalNet(ResNet):
-    """A network, its cut into modules, and `aux.<m>` behind module m."""
+    """A network, its cut into modules, and `aux.<m>` after module m."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(BLOCKS_PER_STAGE[spec.network])

@@ -5,7 +5,7 @@
 
 They are counted from the descriptions of the methods, for networks whose goldens are not traces: at 224
 pixels and 1000 classes and at 32 pixels and 10, one module a unit. A network is described by what is
-behind each unit: nominal width, channels and side. One JSON object a line of `counts`: network, method,
+after each unit: nominal width, channels and side. One JSON object a line of `counts`: network, method,
 depth (of AugLocal), side, classes, auxiliary parameters.
 
 Needs Python 3.11.
@@ -18,7 +18,7 @@ from pathlib import Path
 STAGES = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3),
           "vgg13": (2, 2, 2, 2, 2), "vgg19": (2, 2, 4, 4, 4)}
 BOTTLENECKS = ("resnet50", "resnet101")
-# Width, blocks and stride of the stages behind a stem of 32 channels; the strides in brackets are 1 for small images.
+# Width, blocks and stride of the stages after a stem of 32 channels; the strides in brackets are 1 for small images.
 OTHERS = {
     "mobilenetv2": ((16, 1, 1), (24, 2, (2,)), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1), (1280, 1, 1)),
     "efficientnetb0": ((16, 1, 1), (24, 2, (2,)), (40, 2, 2), (80, 3, 2), (112, 3, 1), (192, 4, 2), (320, 1, 1)),
@@ -39,7 +39,7 @@ def linear(i: int, o: int, bias: bool = True) -> int:
 
 
 def units(network: str, side: int) -> list[tuple[int, int, int]]:
-    """Nominal width, channels, side behind every unit."""
+    """Nominal width, channels, side after every unit."""
     if network.startswith("vgg"):
         widths = [w for w, n in zip((64, 128, 256, 512, 512), STAGES[network]) for _ in range(n)]
         sides = [side >> s for s, n in enumerate(STAGES[network]) for _ in range(n)]
@@ -152,7 +152,7 @@ def infopro_large(c: int, classes: int) -> int:
 
 
 def man(network: str, side: int, classes: int) -> int:
-    """InfoPro's losses behind a trained copy of the next unit; the averaged one is not trained."""
+    """InfoPro's losses after a trained copy of the next unit; the averaged one is not trained."""
     u, total = units(network, side), 0
     for (_, c, s), (w, o, after) in zip(u, u[1:]):
         more, _ = block(network, c, w, 1 if network.startswith("vgg") or s == after else 2, 1 if w == 16 else 6)
