@@ -261,7 +261,7 @@ func cost(op *graph.Op) float64 { return float64(op.Bytes()) + float64(op.FLOPs(
 
 func (f *fitting) state(again map[string]bool) (s state, err error) {
 	o := f.options
-	o.Again = again
+	o.Again, o.Unverified = again, true // hundreds of programs: the one that is chosen is verified
 	step, err := TrainingStep(f.stages, o)
 	if err != nil {
 		return s, err

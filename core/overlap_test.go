@@ -162,7 +162,7 @@ func TestVerifyLanes(t *testing.T) {
 // TestOverlapWantsEarlyUpdates: with deferred ones no module would ever be done.
 func TestOverlapWantsEarlyUpdates(t *testing.T) {
 	_, err := core.TrainingStep(tiny(t, "auglocal"), core.StepOptions{Batch: 3, Image: graph.Shape{8, 8, 3}, Overlap: 2, DeferUpdates: true})
-	if err == nil || !strings.Contains(err.Error(), "overlap: got 2 modules in flight with deferred updates") {
+	if err == nil || !strings.Contains(err.Error(), "--overlap 2 can't be combined with deferred updates") {
 		t.Errorf("got %v", err)
 	}
 }

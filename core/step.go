@@ -48,6 +48,12 @@ type StepOptions struct {
 	// Eager writes the step as an eager framework runs it, for core/eager: op by op,
 	// nothing fused, updates deferred. It is not meant to be run.
 	Eager bool
+	// Unverified skips the verifier, which otherwise checks the program after each pass and takes as long as writing it.
+	// For searches that write hundreds of programs only to compare them; what runs must be written without it.
+	Unverified bool
+	// AfterPass, if not nil, is called with the name of each pass that has run and the program as it is then, which it must
+	// not keep or change. The first name is PassNone: the program before any pass.
+	AfterPass func(pass string, g *graph.Graph)
 }
 
 // Augmentation is graph.Builder.Augment's; the zero value is none.
@@ -69,11 +75,6 @@ type Step struct {
 	// training step, and where so few classes make it mean little.
 	Probabilities *graph.Value
 	Scatter       bool // as in StepOptions
-
-	images     *graph.Value          // as the network sees them
-	recomputed map[*graph.Value]bool // activations that the backward pass makes again
-	kept       map[*graph.Value]bool // results of segments
-	segments   [][]*graph.Op         // what the backward pass of an eager step recomputes as a whole
 }
 
 // ModuleLoss is one loss term of one local module.
@@ -102,99 +103,104 @@ func (s *Step) Head() ModuleLoss {
 // before the next module begins.
 func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
 	if o.Overlap > 1 && o.DeferUpdates {
-		return nil, fmt.Errorf("overlap: got %d modules in flight with deferred updates, want early ones: a module is in flight until its update", o.Overlap)
+		return nil, fmt.Errorf("--overlap %d can't be combined with deferred updates: a module is in flight until its update", o.Overlap)
 	}
-	b := graph.NewBuilder(true)
-	if o.Dropout {
-		b.EnableDropout()
-	}
-	if o.Eager {
-		b.KeepIdentities()
-	}
-	s, x := begin(b, o)
-	s.LearningRate = b.Input("learning_rate", graph.Shape{1}, graph.TypeF32)
-	var deferred []func()
+	w := newWriter(graph.NewBuilder(true), o)
+	w.step.LearningRate = w.b.Input("learning_rate", graph.Shape{1}, graph.TypeF32)
 	for m, stage := range stages {
-		from := len(b.Ops())
-		if m > 0 {
-			b.InModule(m, graph.PhaseForward, func() { x = b.Detach(x) })
-		}
-		losses := s.forward(b, m, stage, &x)
-		if !o.Eager {
-			b.Rewrite(from, passes.FuseNorm)
-		}
-		if m > 0 && stages[m-1].Average != nil {
-			b.InModule(m, graph.PhaseUpdate, func() { follow(b, *stages[m-1].Average, stage.Units[0].Name) })
-		}
-		err := autodiff.Backward(b, b.Ops()[from:], losses, func(p, g *graph.Value) {
-			update := func() { b.SGD(p, g, b.Momentum(p), s.LearningRate, o.SGD) }
-			if o.DeferUpdates || o.Eager {
-				deferred = append(deferred, func() { b.InModule(m, graph.PhaseUpdate, update) })
-				return
-			}
-			update()
-		})
-		if err != nil {
+		first := len(w.b.Ops())
+		w.detach(m)
+		losses := w.forward(m, stage)
+		w.fuse(first)
+		w.average(m, stages)
+		if err := w.backward(first, losses); err != nil {
 			return nil, err
 		}
 	}
-	for _, update := range deferred {
-		update()
-	}
-	s.Stream = b.DroppedBy()
-	return s.finish(b, o)
+	w.updateDeferred()
+	return w.finish()
 }
 
 // EvaluationStep writes the forward pass of the network with running
 // statistics, up to the loss and top-1 of its head and, with Heads, of every
 // auxiliary network that classifies.
 func EvaluationStep(stages []model.Stage, o StepOptions) (*Step, error) {
-	b := graph.NewBuilder(false)
-	s, x := begin(b, o)
+	w := newWriter(graph.NewBuilder(false), o)
 	for m, stage := range stages {
-		from := len(b.Ops())
+		first := len(w.b.Ops())
 		if !stage.Classifier && !o.Heads {
 			stage.Losses = nil
 		}
-		s.forward(b, m, stage, &x)
-		b.Rewrite(from, passes.FuseNorm)
+		w.forward(m, stage)
+		w.fuse(first)
 	}
-	b.Rewrite(0, func(ops []*graph.Op) []*graph.Op { return passes.DropDead(ops, b.Outputs()) })
-	return s.finish(b, o)
+	w.b.Rewrite(0, func(ops []*graph.Op) []*graph.Op { return passes.DropDead(ops, w.b.Outputs()) })
+	return w.finish()
 }
 
-// begin declares the inputs and normalises the images.
-func begin(b *graph.Builder, o StepOptions) (*Step, *graph.Value) {
+// writer writes a step program.
+type writer struct {
+	step *Step
+	b    *graph.Builder
+	o    StepOptions
+
+	images     *graph.Value          // as the network and the losses see them: augmented, u8
+	x          *graph.Value          // activation that the next unit reads
+	deferred   []func()              // updates that wait for the end of the step
+	recomputed map[*graph.Value]bool // activations that the backward pass recomputes
+	kept       map[*graph.Value]bool // results of segments: checkpoints
+	segments   [][]*graph.Op         // what the backward pass of an eager step recomputes as a whole
+}
+
+// newWriter declares the inputs, augments and normalises the images.
+func newWriter(b *graph.Builder, o StepOptions) *writer {
+	if o.Dropout && b.Training() {
+		b.EnableDropout()
+	}
+	if o.Eager {
+		b.KeepIdentities()
+	}
 	if len(o.Image) != 3 {
-		b.Fail(fmt.Errorf("image shape %s, want height, width and channels", o.Image))
+		b.Fail(fmt.Errorf("image shape %s: must be height, width and channels", o.Image))
 		o.Image = graph.Shape{1, 1, 1}
 	}
 	s := &Step{
-		Images: b.Input("images", graph.Shape{o.Batch, o.Image[0], o.Image[1], o.Image[2]}, graph.TypeU8),
-		Labels: b.Input("labels", graph.Shape{o.Batch}, graph.TypeS32), Scatter: o.Scatter,
-
-		recomputed: map[*graph.Value]bool{}, kept: map[*graph.Value]bool{},
+		Images:  b.Input("images", graph.Shape{o.Batch, o.Image[0], o.Image[1], o.Image[2]}, graph.TypeU8),
+		Labels:  b.Input("labels", graph.Shape{o.Batch}, graph.TypeS32),
+		Scatter: o.Scatter,
 	}
-	var x *graph.Value
-	s.images = s.Images
+	w := &writer{step: s, b: b, o: o, images: s.Images, recomputed: map[*graph.Value]bool{}, kept: map[*graph.Value]bool{}}
 	if a := o.Augment; b.Training() && a != (Augmentation{}) {
 		s.Words = b.Input("words", graph.Shape{o.Batch, 4}, graph.TypeS32)
-		// Like the batch itself the changed images are no module's: a loss of any may read them.
-		b.InModule(graph.NoModule, graph.PhaseForward, func() { s.images = b.Augment(s.Images, s.Words, a.Pad, a.Reflect, a.Flip) })
+		// Like the batch itself the augmented images belong to no module: a loss of any may read them.
+		b.InModule(graph.NoModule, graph.PhaseForward, func() { w.images = b.Augment(s.Images, s.Words, a.Pad, a.Reflect, a.Flip) })
 	}
-	b.InModule(0, graph.PhaseForward, func() { x = b.NormalizeImage(s.images, o.Mean, o.Deviation) })
-	return s, x
+	b.InModule(0, graph.PhaseForward, func() { w.x = b.NormalizeImage(w.images, o.Mean, o.Deviation) })
+	return w
 }
 
-// forward writes units and losses of stage m, moves x to the stage's result and
-// returns what to differentiate.
-func (s *Step) forward(b *graph.Builder, m int, stage model.Stage, x **graph.Value) []autodiff.Loss {
-	b.InModule(m, graph.PhaseForward, func() {
+// detach stops gradients at the input of module m.
+func (w *writer) detach(m int) {
+	if m > 0 {
+		w.b.InModule(m, graph.PhaseForward, func() { w.x = w.b.Detach(w.x) })
+	}
+}
+
+// fuse fuses normalisations with what follows them, in the ops from the first on.
+func (w *writer) fuse(first int) {
+	if !w.o.Eager {
+		w.b.Rewrite(first, passes.FuseNorm)
+	}
+}
+
+// forward writes units and losses of stage m, and returns what to differentiate.
+func (w *writer) forward(m int, stage model.Stage) []autodiff.Loss {
+	w.b.InModule(m, graph.PhaseForward, func() {
 		for i, u := range stage.Units {
-			from := len(b.Ops())
-			b.In(u.Name, func() { *x = u.Forward(b, *x) })
-			s.markRecomputed(b.Ops()[from:], stage, i, *x)
-			s.markSegment(b.Ops()[from:], stage, i)
+			first := len(w.b.Ops())
+			w.b.In(u.Name, func() { w.x = u.Forward(w.b, w.x) })
+			w.markRecomputed(w.b.Ops()[first:], stage, i)
+			w.markSegment(w.b.Ops()[first:], stage, i)
 		}
 	})
 	if stage.Losses == nil {
@@ -205,125 +211,187 @@ func (s *Step) forward(b *graph.Builder, m int, stage model.Stage, x **graph.Val
 		phase = graph.PhaseForward
 	}
 	var losses []autodiff.Loss
-	b.InModule(m, phase, func() {
-		for i, t := range stage.Losses(b, *x, model.Batch{Images: s.images, Labels: s.Labels}) {
-			if !b.Training() && t.Correct == nil {
+	w.b.InModule(m, phase, func() {
+		for i, t := range stage.Losses(w.b, w.x, model.Batch{Images: w.images, Labels: w.step.Labels}) {
+			if !w.b.Training() && t.Correct == nil {
 				continue
 			}
-			head := stage.Classifier && i == 0
-			s.Losses = append(s.Losses, ModuleLoss{Module: m, Classifier: head, Term: t})
-			if p := t.Probabilities; head && !b.Training() && p != nil && len(p.Shape) == 2 && p.Shape[1] >= classesForTop5 {
-				s.Probabilities = p
-				b.Output(p)
-			}
+			w.output(m, stage.Classifier && i == 0, t)
 			losses = append(losses, autodiff.Loss{Value: t.Value, Weight: t.Weight})
-			b.Output(t.Value)
-			if t.Correct != nil {
-				b.Output(t.Correct)
-			}
 		}
 	})
 	return losses
 }
 
-// follow writes the averages of the state below a.Scope: of each parameter of the
-// unit. Running statistics are of the state's own activations and stay.
-func follow(b *graph.Builder, a model.Average, unit string) {
-	sources := map[string]*graph.Value{}
-	for _, v := range b.State(unit) { // other units may share the name: more than is needed
-		sources[strings.TrimPrefix(v.Name, unit)] = v
+// output keeps the results of a loss term of module m to be read after the step.
+func (w *writer) output(m int, head bool, t model.Term) {
+	w.step.Losses = append(w.step.Losses, ModuleLoss{Module: m, Classifier: head, Term: t})
+	if p := t.Probabilities; head && !w.b.Training() && p != nil && len(p.Shape) == 2 && p.Shape[1] >= classesForTop5 {
+		w.step.Probabilities = p
+		w.b.Output(p)
 	}
-	for _, v := range b.State(a.Scope + ".") {
-		source := sources[strings.TrimPrefix(v.Name, a.Scope)]
-		if source == nil {
-			b.Fail(fmt.Errorf("%s follows nothing: unit %q has no such state", v.Name, unit))
-			return
-		}
-		if source.Category == graph.CategoryParameter {
-			b.Average(v, source, a.Momentum)
-		}
+	w.b.Output(t.Value)
+	if t.Correct != nil {
+		w.b.Output(t.Correct)
 	}
 }
 
-// normChain is how many results of residual blocks RecomputeNorm makes again, one
+// average writes the moving average that stage m-1 keeps of the parameters of the first unit of stage m, before that
+// unit's parameters are updated. Running statistics belong to the average's own activations and are not averaged.
+func (w *writer) average(m int, stages []model.Stage) {
+	if m == 0 || stages[m-1].Average == nil {
+		return
+	}
+	a, unit := *stages[m-1].Average, stages[m].Units[0].Name
+	sources := map[string]*graph.Value{}
+	for _, v := range w.b.State(unit) { // other units may share the name: more than is needed
+		sources[strings.TrimPrefix(v.Name, unit)] = v
+	}
+	w.b.InModule(m, graph.PhaseUpdate, func() {
+		for _, v := range w.b.State(a.Scope + ".") {
+			source := sources[strings.TrimPrefix(v.Name, a.Scope)]
+			if source == nil {
+				w.b.Fail(fmt.Errorf("%s: unit %q has no parameter of this name to average", v.Name, unit))
+				return
+			}
+			if source.Category == graph.CategoryParameter {
+				w.b.Average(v, source, a.Momentum)
+			}
+		}
+	})
+}
+
+// backward writes the backward ops of the ops from the first on, and the update of each parameter as soon as its gradient
+// is complete, or notes it for the end of the step.
+func (w *writer) backward(first int, losses []autodiff.Loss) error {
+	return autodiff.Backward(w.b, w.b.Ops()[first:], losses, func(parameter, gradient *graph.Value) {
+		update := func() { w.b.SGD(parameter, gradient, w.b.Momentum(parameter), w.step.LearningRate, w.o.SGD) }
+		if !w.o.DeferUpdates && !w.o.Eager {
+			update()
+			return
+		}
+		w.deferred = append(w.deferred, func() { w.b.InModule(parameter.Module, graph.PhaseUpdate, update) })
+	})
+}
+
+// updateDeferred writes the updates that waited for the end of the step.
+func (w *writer) updateDeferred() {
+	for _, update := range w.deferred {
+		update()
+	}
+}
+
+// normChain is how many results of residual blocks RecomputeNorm recomputes, one
 // from the other, before it reads a saved one. The saved ones and the chain that is
 // alive at a time cost about the same at 5 for the ResNets of the papers.
 const normChain = 5
 
-// markRecomputed notes what unit i of a stage leaves behind that the backward pass
-// is to make again: all but the statistics of normalisations, which are small and
-// whose ops update the running ones, and but the results of whole segments. The
-// last segment is kept: the backward pass begins there.
-func (s *Step) markRecomputed(ops []*graph.Op, stage model.Stage, i int, result *graph.Value) {
-	if stage.Segment == 0 {
-		return
-	}
-	if last := (len(stage.Units) - 1) / stage.Segment; i/stage.Segment == last {
+// markRecomputed notes which results of unit i of a stage the backward pass recomputes: all but the statistics of
+// normalisations, which are small and whose ops update the running ones, and except the checkpoints: the results of
+// whole segments. The last segment is saved: the backward pass begins there.
+func (w *writer) markRecomputed(ops []*graph.Op, stage model.Stage, i int) {
+	if !recomputedUnit(stage, i) {
 		return
 	}
 	for _, op := range ops {
 		for _, v := range op.Results {
 			if op.Kind != graph.KindNormStats {
-				s.recomputed[v] = true
+				w.recomputed[v] = true
 			}
 		}
 	}
 	if (i+1)%stage.Segment == 0 {
-		delete(s.recomputed, result)
-		s.kept[result] = true
+		delete(w.recomputed, w.x)
+		w.kept[w.x] = true
 	}
 }
 
-// markSegment adds the ops of unit i of a stage to its segment; the last segment is not recomputed.
-func (s *Step) markSegment(ops []*graph.Op, stage model.Stage, i int) {
-	if stage.Segment == 0 || i/stage.Segment == (len(stage.Units)-1)/stage.Segment {
+// markSegment adds the ops of unit i of a stage to its segment.
+func (w *writer) markSegment(ops []*graph.Op, stage model.Stage, i int) {
+	if !recomputedUnit(stage, i) {
 		return
 	}
 	if i%stage.Segment == 0 {
-		s.segments = append(s.segments, nil)
+		w.segments = append(w.segments, nil)
 	}
-	last := len(s.segments) - 1
-	s.segments[last] = append(s.segments[last], ops...)
+	last := len(w.segments) - 1
+	w.segments[last] = append(w.segments[last], ops...)
 }
 
-// finish runs the passes over the whole program and verifies it.
-func (s *Step) finish(b *graph.Builder, o StepOptions) (*Step, error) {
-	g, err := b.Graph()
+// recomputedUnit reports whether unit i is in a segment that is recomputed: in any but the stage's last.
+func recomputedUnit(stage model.Stage, i int) bool {
+	return stage.Segment > 0 && i/stage.Segment < (len(stage.Units)-1)/stage.Segment
+}
+
+// PassNone is the name under which StepOptions.AfterPass gets the program before any pass.
+const PassNone = "none"
+
+// finish runs the passes over the whole program, and verifies it after each one.
+func (w *writer) finish() (*Step, error) {
+	w.step.Stream = w.b.DroppedBy()
+	g, err := w.b.Graph()
 	if err != nil {
 		return nil, err
 	}
-	passes.DropDetach(g)
-	s.Graph = g
-	if o.KeepInputs {
+	if w.o.KeepInputs {
 		g.Outputs = append(g.Outputs, g.Inputs...)
 	}
-	if o.Eager {
-		passes.RecomputeSegments(g, s.segments)
-		passes.DropUnused(g)
-		return s, g.Verify()
+	w.step.Graph = g
+	none := passes.Always(PassNone, func(*graph.Graph) {})
+	err = passes.Apply(g, append([]passes.Pass{none}, w.passes()...), func(p passes.Pass, g *graph.Graph) error {
+		if w.o.AfterPass != nil {
+			w.o.AfterPass(p.Name, g)
+		}
+		if w.o.Unverified {
+			return nil
+		}
+		return g.Verify()
+	})
+	if err != nil {
+		return nil, err
 	}
-	passes.FuseGradientSum(g)
-	if o.RecomputeNorm {
-		for _, v := range passes.NormResults(g, normChain, s.kept) {
-			s.recomputed[v] = true
+	return w.step, nil
+}
+
+// passes lists what rewrites the whole program, in order. Each pass relies on those before it: what is recomputed is not
+// saved, casts are added when the list of ops and the categories are final, in-place results need final element types, and
+// streams need the final order of ops.
+func (w *writer) passes() []passes.Pass {
+	if w.o.Eager {
+		return []passes.Pass{
+			passes.Always("drop-detach", passes.DropDetach),
+			passes.Always("recompute-segments", func(g *graph.Graph) { passes.RecomputeSegments(g, w.segments) }),
+			passes.Always("drop-unused", passes.DropUnused),
+		}
+	}
+	list := []passes.Pass{
+		passes.Always("drop-detach", passes.DropDetach),
+		passes.Always("fuse-gradient-sum", passes.FuseGradientSum),
+		passes.Always("recompute", w.recompute),
+		passes.Always("mark-saved", passes.MarkSaved),
+		passes.Always("drop-unused", passes.DropUnused),
+	}
+	if w.o.Mixed {
+		list = append(list, passes.Pass{Name: "mixed", Run: passes.Mixed})
+	}
+	list = append(list, passes.Always("in-place", passes.InPlace))
+	if w.b.Training() && w.o.Overlap > 1 {
+		list = append(list, passes.Always("overlap", func(g *graph.Graph) { passes.Overlap(g, w.o.Overlap) }))
+	}
+	return list
+}
+
+// recompute has the backward pass recompute what the stages, RecomputeNorm and the budget name.
+func (w *writer) recompute(g *graph.Graph) {
+	if w.o.RecomputeNorm {
+		for _, v := range passes.NormResults(g, normChain, w.kept) {
+			w.recomputed[v] = true
 		}
 	}
 	for _, v := range g.Values {
-		if o.Again[v.Name] {
-			s.recomputed[v] = true
+		if w.o.Again[v.Name] {
+			w.recomputed[v] = true
 		}
 	}
-	passes.Recompute(g, func(v *graph.Value) bool { return s.recomputed[v] })
-	passes.MarkSaved(g)
-	passes.DropUnused(g)
-	if o.Mixed {
-		if err := passes.Mixed(g); err != nil {
-			return nil, err
-		}
-	}
-	passes.InPlace(g)
-	if b.Training() {
-		passes.Overlap(g, o.Overlap)
-	}
-	return s, g.Verify()
+	passes.Recompute(g, func(v *graph.Value) bool { return w.recomputed[v] })
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/hostmem"
+	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
@@ -48,6 +49,7 @@ func planCommand(env Env) *cobra.Command {
 	c.Flags().BoolVar(&f.job.EvalHeads, "eval-heads", false, "plan for a run that tests every module's own classifier")
 	c.Flags().BoolVar(&f.details, "details", false, "modules, scopes, largest values and the timeline of every run; always there for a single one")
 	define(c.Flags(), "export", "folder", "", "write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
+	define(c.Flags(), "dump", "pass", "", "print the program of the training step as it is after this pass, one op a line, and nothing else: none (before any pass), drop-detach, fuse-gradient-sum, recompute, mark-saved, drop-unused, mixed, in-place or overlap; for one run", word(&f.dump))
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c, s) }
 	return c
 }
@@ -86,6 +88,9 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 		return usage(fmt.Errorf("--fit-process with --backend %s: must be cpu: it measures the memory of the process, where other backends do not keep the arena",
 			specs[0].Backend))
 	}
+	if f.dump != "" {
+		return f.dumpPass(env, c, specs, planner)
+	}
 	a := answer{backend: specs[0].Backend, precision: specs[0].Precision}
 	var verdict error
 	a.tables, err = onDevice(specs, planner, func(d engine.Device, gpu string) (tables []table.Table, err error) {
@@ -117,12 +122,36 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 	return verdict
 }
 
+// dumpPass prints the program of the training step of one run after a pass.
+func (f *planFlags) dumpPass(env Env, c *cobra.Command, specs []results.Spec, planner string) error {
+	for _, name := range []string{"fit", "fit-process", "target", "export", "format", "table", "columns"} {
+		if c.Flags().Changed(name) {
+			return usage(fmt.Errorf("--dump and --%s can't be combined: --dump prints the program of one run, as text", name))
+		}
+	}
+	if f.policy == policyEager {
+		return usage(errors.New("--dump and --policy eager can't be combined: --dump prints the program that benchctl runs"))
+	}
+	if len(specs) > 1 {
+		return usage(fmt.Errorf("--dump with %d runs: must be one run: choose one method, network and batch", len(specs)))
+	}
+	_, err := onDevice(specs, planner, func(d engine.Device, _ string) ([]table.Table, error) {
+		return nil, suite.DumpPass(env.Stdout, d, specs[0], f.dump)
+	})
+	var unknown *names.UnknownError
+	if errors.As(err, &unknown) {
+		err = fmt.Errorf("--dump: %w", err)
+	}
+	return usage(err)
+}
+
 // planFlags are those of `plan` alone.
 type planFlags struct {
 	budget, reserve        int64 // bytes of --fit and --reserve
 	process                int64 // bytes of --fit-process
 	processLimit           string
 	target, policy, export string
+	dump                   string // the pass after which the program is printed; empty: none
 	gpu                    string
 	dataDir                string
 	details                bool

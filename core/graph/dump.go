@@ -1,31 +1,43 @@
 package graph
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 )
 
-// Dump writes the program as text, one op a line: results, kind, operands,
-// scope and phase. For people and golden tests, not for machines.
+// Dump writes the program as text, one op a line: position, phase, kind, results with type, shape and category, operands,
+// and the scope where it was written. A result that aliases an operand is followed by "in" and that operand; the stream of
+// an op, if not 0, and the ops of other streams that it waits for stand at the end. For people, not for programs.
 func (g *Graph) Dump(w io.Writer) error {
+	out := bufio.NewWriter(w)
 	for i, op := range g.Ops {
-		if _, err := fmt.Fprintf(w, "%4d %-9s %-24s", i, op.Phase, op.Kind); err != nil {
-			return err
-		}
-		for _, v := range op.Results {
-			in := ""
+		fmt.Fprintf(out, "%4d %-9s %s", i, op.Phase, op.Kind)
+		for n, v := range op.Results {
+			fmt.Fprintf(out, "%s %s (%s)", separator(n), v, v.Category)
 			if v.Shares != nil {
-				in = " in " + v.Shares.Name
+				fmt.Fprintf(out, " in %s", v.Shares.Name)
 			}
-			fmt.Fprintf(w, " %s%s,", v, in)
 		}
-		fmt.Fprint(w, " <-")
-		for _, v := range op.Operands {
-			fmt.Fprintf(w, " %s,", v)
+		fmt.Fprint(out, " <-")
+		for n, v := range op.Operands {
+			fmt.Fprintf(out, "%s %s", separator(n), v)
 		}
-		if _, err := fmt.Fprintln(w); err != nil {
-			return err
+		fmt.Fprintf(out, " @ %s", op.Scope)
+		if op.Lane > 0 {
+			fmt.Fprintf(out, " stream %d", op.Lane)
 		}
+		if len(op.Waits) > 0 {
+			fmt.Fprintf(out, " waits for ops %v", op.Waits)
+		}
+		fmt.Fprintln(out)
 	}
-	return nil
+	return out.Flush()
+}
+
+func separator(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return ","
 }
