@@ -11,8 +11,8 @@ import (
 // blobMagic is "PROG" as a little-endian word.
 const blobMagic = 0x474f5250
 
-// blob is a program under way to a backend: little-endian fields, in the order
-// that cpu.cc reads them.
+// blob is the encoding of a program for a backend: little-endian fields, in the order
+// in which native/blob.cc reads them.
 type blob []byte
 
 // encode writes the graph as a program: a header, the values, the ops.

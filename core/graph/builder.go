@@ -266,19 +266,19 @@ func (op *Op) infer() ([]resultType, error) {
 			_, err := r.results(op)
 			return nil, err
 		}
-		return nil, fmt.Errorf("%s: %d operands, want %d: %s", r.name, len(op.Operands), len(r.operands), strings.Join(r.operands, ", "))
+		return nil, fmt.Errorf("%s: %d operands, want %d: %s", op.Kind, len(op.Operands), len(r.operands), strings.Join(r.operands, ", "))
 	}
 	for i, role := range r.operands {
 		if op.Operands[i] == nil && !strings.HasSuffix(role, "?") {
-			return nil, fmt.Errorf("%s: operand %s is missing", r.name, role)
+			return nil, fmt.Errorf("%s: operand %s is missing", op.Kind, role)
 		}
 	}
 	if err := op.checkElements(); err != nil {
-		return nil, fmt.Errorf("%s: %w", r.name, err)
+		return nil, fmt.Errorf("%s: %w", op.Kind, err)
 	}
 	types, err := r.results(op)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.name, err)
+		return nil, fmt.Errorf("%s: %w", op.Kind, err)
 	}
 	return types, nil
 }

@@ -52,13 +52,13 @@ func (b *Builder) ConvBackwardWeights(conv *Op, dy *Value) (weight, bias *Value)
 func convRule(k Kind) rule {
 	switch k {
 	case KindConv:
-		return rule{name: "conv", operands: []string{"x", "weight", "bias?"}, results: convShape,
+		return rule{operands: []string{"x", "weight", "bias?"}, results: convShape,
 			flops: func(op *Op) int64 { return convFLOPs(op.Results[0].Shape, op.Operands[1].Shape) }}
 	case KindConvBackwardData:
-		return rule{name: "conv_backward_data", operands: []string{"dy", "weight"}, results: convBackwardDataShape,
+		return rule{operands: []string{"dy", "weight"}, results: convBackwardDataShape,
 			flops: func(op *Op) int64 { return convFLOPs(op.Operands[0].Shape, op.Operands[1].Shape) }}
 	default:
-		return rule{name: "conv_backward_weights", operands: []string{"x", "dy"}, results: convBackwardWeightsShape,
+		return rule{operands: []string{"x", "dy"}, results: convBackwardWeightsShape,
 			flops: func(op *Op) int64 { return convFLOPs(op.Operands[1].Shape, op.Results[0].Shape) }}
 	}
 }

@@ -69,7 +69,7 @@ const DropoutStream = "dropout_stream"
 const mostDropout = 1 << 34
 
 func dropoutRule() rule {
-	return rule{name: "dropout", operands: []string{"x", "stream"}, inPlace: []Pair{{0, 0}}, results: func(op *Op) ([]resultType, error) {
+	return rule{operands: []string{"x", "stream"}, inPlace: []Pair{{0, 0}}, results: func(op *Op) ([]resultType, error) {
 		x, rate := op.Operands[0], op.Attr.Rate
 		if !(rate > 0 && rate < 1) {
 			return nil, fmt.Errorf("rate %g, want more than 0 and less than 1", rate)

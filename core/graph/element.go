@@ -7,38 +7,31 @@ import (
 	"strings"
 )
 
-// The element types of operands follow from their roles. Activations, their
+// The element types of operands are in the table of kinds. Activations, their
 // gradients and the weights of convolutions and linear layers are tensors: f32 or
 // bf16, all of an op the same. What sums or decides is f32: statistics, the vectors
 // of normalisations, biases, logits, probabilities, losses, and all that outlives a
 // step.
 
-// tensor tells whether operands of the role share the element type of the op.
-func (k Kind) tensor(role string) bool {
-	switch strings.TrimSuffix(role, "?") {
-	case "x", "y", "z", "dy", "dy2", "residual", "weight":
-		return k != KindNormalizeImage
-	}
-	return false
-}
-
-// OperandTypes lists the element types that operand i may have, in itself: tensors
+// OperandTypes lists the element types that operand i may have on its own: the tensors
 // of one op must also agree.
 func (op *Op) OperandTypes(i int) []ElementType {
-	role := op.Kind.Roles()[i]
-	switch {
-	case role == "labels" || role == "words" || role == "stream":
+	switch op.letter(i) {
+	case 's':
 		return []ElementType{TypeS32}
-	case role == "index" || role == "images" || op.Kind == KindNormalizeImage:
+	case 'u':
 		return []ElementType{TypeU8}
-	case role == "g" || role == "from" || op.Kind.tensor(role):
+	case 'e', 't':
 		return []ElementType{TypeF32, TypeBF16}
 	}
 	return []ElementType{TypeF32}
 }
 
 // Tensor reports whether operand i is one of those that share the op's element type.
-func (op *Op) Tensor(i int) bool { return op.Kind.tensor(op.Kind.Roles()[i]) }
+func (op *Op) Tensor(i int) bool { return op.letter(i) == 't' }
+
+// letter is the element type of operand i in the table of kinds, in lower case.
+func (op *Op) letter(i int) byte { return op.Kind.row().operands[i] | 0x20 }
 
 // checkElements tests the element types of the operands.
 func (op *Op) checkElements() error {

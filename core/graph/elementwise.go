@@ -87,21 +87,23 @@ func elementwiseRule(k Kind) rule {
 	}
 	switch k {
 	case KindReLU:
-		return rule{name: "relu", operands: []string{"x"}, results: rectified, inPlace: []Pair{{0, 0}}}
+		return rule{operands: []string{"x"}, results: rectified, inPlace: []Pair{{0, 0}}}
 	case KindReLUBackward:
-		return rule{name: "relu_backward", operands: []string{"dy", "y"}, results: rectified, inPlace: []Pair{{0, 0}, {0, 1}}}
+		return rule{operands: []string{"dy", "y"}, results: rectified, inPlace: []Pair{{0, 0}, {0, 1}}}
 	case KindSiLU:
-		return rule{name: "silu", operands: []string{"x"}, results: same, inPlace: []Pair{{0, 0}}}
+		return rule{operands: []string{"x"}, results: same, inPlace: []Pair{{0, 0}}}
 	case KindSiLUBackward:
-		return rule{name: "silu_backward", operands: []string{"dy", "x"}, results: same, inPlace: []Pair{{0, 0}, {0, 1}}}
+		return rule{operands: []string{"dy", "x"}, results: same, inPlace: []Pair{{0, 0}, {0, 1}}}
 	case KindAdd:
-		return rule{name: "add", operands: []string{"x", "y"}, results: same, inPlace: []Pair{{0, 0}, {0, 1}}}
+		return rule{operands: []string{"x", "y"}, results: same, inPlace: []Pair{{0, 0}, {0, 1}}}
 	case KindDetach:
-		return rule{name: "detach", operands: []string{"x"}, results: same, inPlace: []Pair{{0, 0}}}
+		return rule{operands: []string{"x"}, results: same, inPlace: []Pair{{0, 0}}}
 	case KindCast:
-		return rule{name: "cast", operands: []string{"from"}, results: castShape}
+		return rule{operands: []string{"from"}, results: castShape}
+	case KindAugment:
+		return rule{operands: []string{"images", "words"}, results: augmentShape}
 	default:
-		return rule{name: "normalize_image", operands: []string{"x"}, results: normalizeImageShape}
+		return rule{operands: []string{"x"}, results: normalizeImageShape}
 	}
 }
 

@@ -20,13 +20,13 @@ func (b *Builder) GateBackward(gate *Op, dy *Value) (dx, dz *Value) {
 
 func gateRule(k Kind) rule {
 	if k == KindGate {
-		return rule{name: "gate", operands: []string{"x", "z"}, inPlace: []Pair{{0, 0}}, results: func(op *Op) ([]resultType, error) {
+		return rule{operands: []string{"x", "z"}, inPlace: []Pair{{0, 0}}, results: func(op *Op) ([]resultType, error) {
 			x, z := op.Operands[0], op.Operands[1]
 			return []resultType{{"y", x.Shape, x.Type, CategoryActivation}}, wantGate(x, z)
 		}}
 	}
 	// Element i of dy and x is read before element i of dx is written.
-	return rule{name: "gate_backward", operands: []string{"dy", "x", "z"}, inPlace: []Pair{{0, 0}, {0, 1}}, results: func(op *Op) ([]resultType, error) {
+	return rule{operands: []string{"dy", "x", "z"}, inPlace: []Pair{{0, 0}, {0, 1}}, results: func(op *Op) ([]resultType, error) {
 		dy, x, z := op.Operands[0], op.Operands[1], op.Operands[2]
 		if err := wantGate(x, z); err != nil {
 			return nil, err

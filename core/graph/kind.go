@@ -4,10 +4,13 @@ import "fmt"
 
 // Kind names what an op computes. The numbers are part of the program format
 // that backends read: append, never reorder.
+//
+// To add an op: append a constant and a row of kinds here, run `go test ./core/graph -run Header -update`,
+// which writes core/engine/native/kinds.h, and write shapes, reference, test cases and kernels in the
+// files of its family. Tests name every table and switch that does not agree with the row.
 type Kind uint16
 
-// The kinds of ops, by family. The file of the same name as the family holds
-// shapes, in-place rules and FLOPs.
+// The kinds of ops, in the order in which they were added.
 const (
 	KindNone Kind = iota
 	KindConv
@@ -63,9 +66,106 @@ func Kinds() []Kind {
 	return all
 }
 
-// rule is all that the graph knows of a kind.
+// kindRow is what all parts of the program know of a kind.
+type kindRow struct {
+	name     string // in dumps, error texts and as kind_<name> in C++
+	family   Family
+	operands string // element types, a letter for each operand: see formLetters
+	results  string // likewise; optional results are last
+	gradient bool   // autodiff has a rule for it
+}
+
+// formLetters are the letters of a row's operands and results: f f32, s s32, u u8, e f32 or bf16, t f32 or bf16 and the same
+// type as every other t of the op. A capital letter marks an optional one.
+const formLetters = "fsuet"
+
+// kinds is the table of ops.
+var kinds = [kindCount]kindRow{
+	KindConv:                        {"conv", FamilyConv, "ttF", "t", true},
+	KindConvBackwardData:            {"conv_backward_data", FamilyConv, "tt", "t", false},
+	KindConvBackwardWeights:         {"conv_backward_weights", FamilyConv, "tt", "tF", false},
+	KindNormStats:                   {"norm_stats", FamilyNorm, "tFF", "ff", false},
+	KindNormApply:                   {"norm_apply", FamilyNorm, "tffffT", "t", true},
+	KindNormBackward:                {"norm_backward", FamilyNorm, "ttffffTT", "tffT", false},
+	KindReLU:                        {"relu", FamilyElementwise, "t", "t", true},
+	KindReLUBackward:                {"relu_backward", FamilyElementwise, "tt", "t", false},
+	KindAdd:                         {"add", FamilyElementwise, "tt", "t", true},
+	KindDetach:                      {"detach", FamilyElementwise, "t", "t", false},
+	KindMaxPool:                     {"max_pool", FamilyPool, "t", "tu", true},
+	KindMaxPoolBackward:             {"max_pool_backward", FamilyPool, "tu", "t", false},
+	KindAveragePool:                 {"average_pool", FamilyPool, "t", "t", true},
+	KindAveragePoolBackward:         {"average_pool_backward", FamilyPool, "t", "t", false},
+	KindAdaptiveAveragePool:         {"adaptive_average_pool", FamilyPool, "t", "t", true},
+	KindAdaptiveAveragePoolBackward: {"adaptive_average_pool_backward", FamilyPool, "t", "t", false},
+	KindLinear:                      {"linear", FamilyLinear, "ttF", "t", true},
+	KindLinearBackwardData:          {"linear_backward_data", FamilyLinear, "tt", "t", false},
+	KindLinearBackwardWeights:       {"linear_backward_weights", FamilyLinear, "tt", "tF", false},
+	KindCrossEntropy:                {"cross_entropy", FamilyLoss, "fs", "fff", true},
+	KindCrossEntropyBackward:        {"cross_entropy_backward", FamilyLoss, "fs", "e", false},
+	KindNormalizeImage:              {"normalize_image", FamilyElementwise, "u", "e", false},
+	KindSGD:                         {"sgd", FamilyUpdate, "feff", "", false},
+	KindUpsample:                    {"upsample", FamilyUpsample, "t", "t", true},
+	KindUpsampleBackward:            {"upsample_backward", FamilyUpsample, "t", "t", false},
+	KindBinaryCrossEntropy:          {"binary_cross_entropy", FamilyLoss, "fu", "f", true},
+	KindBinaryCrossEntropyBackward:  {"binary_cross_entropy_backward", FamilyLoss, "fu", "e", false},
+	KindDeviation:                   {"deviation", FamilySimilarity, "t", "f", true},
+	KindDeviationBackward:           {"deviation_backward", FamilySimilarity, "ftf", "t", false},
+	KindSimilarity:                  {"similarity", FamilySimilarity, "fs", "f", true},
+	KindSimilarityBackward:          {"similarity_backward", FamilySimilarity, "fs", "f", false},
+	KindContrast:                    {"contrast", FamilySimilarity, "fs", "ff", true},
+	KindContrastBackward:            {"contrast_backward", FamilySimilarity, "fsf", "f", false},
+	KindAverage:                     {"average", FamilyUpdate, "ff", "", false},
+	KindAugment:                     {"augment", FamilyElementwise, "us", "u", false},
+	KindCast:                        {"cast", FamilyElementwise, "e", "e", false},
+	KindSiLU:                        {"silu", FamilyElementwise, "t", "t", true},
+	KindSiLUBackward:                {"silu_backward", FamilyElementwise, "tt", "t", false},
+	KindGate:                        {"gate", FamilyGate, "tt", "t", true},
+	KindGateBackward:                {"gate_backward", FamilyGate, "ttt", "tt", false},
+	KindDropout:                     {"dropout", FamilyDropout, "ts", "t", true},
+}
+
+// Family groups kinds whose shapes, kernels and tests stand together: core/graph/<family>.go holds the
+// shapes, and on every backend one function, make_<family>, chooses the kernels.
+type Family uint8
+
+// The families.
+const (
+	FamilyNone Family = iota
+	FamilyConv
+	FamilyNorm
+	FamilyElementwise
+	FamilyPool
+	FamilyLinear
+	FamilyLoss
+	FamilyUpdate
+	FamilyUpsample
+	FamilySimilarity
+	FamilyGate
+	FamilyDropout
+	familyCount
+)
+
+// String returns the name of the family's files.
+func (f Family) String() string {
+	return [...]string{"none", "conv", "norm", "elementwise", "pool", "linear", "loss", "update", "upsample",
+		"similarity", "gate", "dropout"}[f]
+}
+
+// Family returns the family of a kind, FamilyNone for an unknown one.
+func (k Kind) Family() Family { return k.row().family }
+
+// Differentiable reports whether core/autodiff has a gradient rule for the kind.
+func (k Kind) Differentiable() bool { return k.row().gradient }
+
+func (k Kind) row() kindRow {
+	if k >= kindCount {
+		return kindRow{}
+	}
+	return kinds[k]
+}
+
+// rule is the part of a kind that its family's file defines.
 type rule struct {
-	name     string
 	operands []string // roles; a trailing '?' marks an optional one
 	results  func(op *Op) ([]resultType, error)
 	inPlace  []Pair          // which result may lie in which operand
@@ -87,42 +187,42 @@ type resultType struct {
 }
 
 func (k Kind) rule() rule {
-	switch k {
-	case KindConv, KindConvBackwardData, KindConvBackwardWeights:
+	switch k.Family() {
+	case FamilyConv:
 		return convRule(k)
-	case KindNormStats, KindNormApply, KindNormBackward:
+	case FamilyNorm:
 		return normRule(k)
-	case KindReLU, KindReLUBackward, KindAdd, KindDetach, KindNormalizeImage, KindCast, KindSiLU, KindSiLUBackward:
+	case FamilyElementwise:
 		return elementwiseRule(k)
-	case KindAugment:
-		return rule{name: "augment", operands: []string{"images", "words"}, results: augmentShape}
-	case KindMaxPool, KindMaxPoolBackward, KindAveragePool, KindAveragePoolBackward,
-		KindAdaptiveAveragePool, KindAdaptiveAveragePoolBackward:
+	case FamilyPool:
 		return poolRule(k)
-	case KindLinear, KindLinearBackwardData, KindLinearBackwardWeights:
+	case FamilyLinear:
 		return linearRule(k)
-	case KindCrossEntropy, KindCrossEntropyBackward:
+	case FamilyLoss:
 		return lossRule(k)
-	case KindSGD, KindAverage:
+	case FamilyUpdate:
 		return updateRule(k)
-	case KindGate, KindGateBackward:
-		return gateRule(k)
-	case KindDropout:
-		return dropoutRule()
-	case KindUpsample, KindUpsampleBackward:
+	case FamilyUpsample:
 		return upsampleRule(k)
-	case KindBinaryCrossEntropy, KindBinaryCrossEntropyBackward:
-		return reconstructionRule(k)
-	case KindDeviation, KindDeviationBackward, KindSimilarity, KindSimilarityBackward, KindContrast, KindContrastBackward:
+	case FamilySimilarity:
 		return similarityRule(k)
+	case FamilyGate:
+		return gateRule(k)
+	case FamilyDropout:
+		return dropoutRule()
 	}
-	return rule{name: fmt.Sprintf("kind %d", k), results: func(*Op) ([]resultType, error) {
-		return nil, fmt.Errorf("unknown kind %d, want 1..%d", k, kindCount-1)
+	return rule{results: func(*Op) ([]resultType, error) {
+		return nil, fmt.Errorf("unknown kind %d: the kinds are 1 to %d", k, kindCount-1)
 	}}
 }
 
 // String returns the name that dumps and error texts use.
-func (k Kind) String() string { return k.rule().name }
+func (k Kind) String() string {
+	if name := k.row().name; name != "" {
+		return name
+	}
+	return fmt.Sprintf("kind %d", k)
+}
 
 // Roles names the operands in order; a trailing '?' marks an optional one.
 func (k Kind) Roles() []string { return k.rule().operands }

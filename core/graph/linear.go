@@ -27,13 +27,13 @@ func (b *Builder) LinearBackwardWeights(linear *Op, dy *Value) (weight, bias *Va
 func linearRule(k Kind) rule {
 	switch k {
 	case KindLinear:
-		return rule{name: "linear", operands: []string{"x", "weight", "bias?"}, results: linearShape,
+		return rule{operands: []string{"x", "weight", "bias?"}, results: linearShape,
 			flops: func(op *Op) int64 { return 2 * op.Results[0].Shape[0] * op.Operands[1].Shape.Elements() }}
 	case KindLinearBackwardData:
-		return rule{name: "linear_backward_data", operands: []string{"dy", "weight"}, results: linearBackwardDataShape,
+		return rule{operands: []string{"dy", "weight"}, results: linearBackwardDataShape,
 			flops: func(op *Op) int64 { return 2 * op.Operands[0].Shape[0] * op.Operands[1].Shape.Elements() }}
 	default:
-		return rule{name: "linear_backward_weights", operands: []string{"x", "dy"}, results: linearBackwardWeightsShape,
+		return rule{operands: []string{"x", "dy"}, results: linearBackwardWeightsShape,
 			flops: func(op *Op) int64 { return 2 * op.Operands[1].Shape[0] * op.Results[0].Shape.Elements() }}
 	}
 }

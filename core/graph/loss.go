@@ -17,11 +17,30 @@ func (b *Builder) CrossEntropyBackward(loss *Op, scale float64) *Value {
 	return b.first(KindCrossEntropyBackward, Attributes{Scale: scale}, loss.Results[2], loss.Operands[1])
 }
 
+// BinaryCrossEntropy adds the reconstruction loss of InfoPro: the mean over all
+// elements of the binary cross-entropy of sigmoid(logits) against images/255,
+// f32 [1]. Logits are [N H W C], images u8 of the same shape.
+func (b *Builder) BinaryCrossEntropy(logits, images *Value) *Value {
+	return b.first(KindBinaryCrossEntropy, Attributes{}, logits, images)
+}
+
+// BinaryCrossEntropyBackward adds the gradient of scale * loss with respect to
+// the logits: scale * (sigmoid(logits) - images/255) / elements.
+func (b *Builder) BinaryCrossEntropyBackward(loss *Op, scale float64) *Value {
+	return b.first(KindBinaryCrossEntropyBackward, Attributes{Scale: scale}, loss.Operands[0], loss.Operands[1])
+}
+
 func lossRule(k Kind) rule {
-	if k == KindCrossEntropy {
-		return rule{name: "cross_entropy", operands: []string{"logits", "labels"}, results: crossEntropyShape, inPlace: []Pair{{2, 0}}}
+	switch k {
+	case KindCrossEntropy:
+		return rule{operands: []string{"logits", "labels"}, results: crossEntropyShape, inPlace: []Pair{{2, 0}}}
+	case KindCrossEntropyBackward:
+		return rule{operands: []string{"probabilities", "labels"}, results: crossEntropyBackwardShape, inPlace: []Pair{{0, 0}}}
+	case KindBinaryCrossEntropy:
+		return rule{operands: []string{"logits", "images"}, results: binaryCrossEntropyShape}
+	default:
+		return rule{operands: []string{"logits", "images"}, results: binaryCrossEntropyBackwardShape, inPlace: []Pair{{0, 0}}}
 	}
-	return rule{name: "cross_entropy_backward", operands: []string{"probabilities", "labels"}, results: crossEntropyBackwardShape, inPlace: []Pair{{0, 0}}}
 }
 
 func checkLabels(scores, labels *Value) error {
@@ -46,4 +65,20 @@ func crossEntropyShape(op *Op) ([]resultType, error) {
 func crossEntropyBackwardShape(op *Op) ([]resultType, error) {
 	p := op.Operands[0]
 	return []resultType{{"dlogits", p.Shape, op.Attr.Element, CategoryGradient}}, checkLabels(p, op.Operands[1])
+}
+
+func checkImages(logits, images *Value) error {
+	if !logits.Shape.Equal(images.Shape) {
+		return fmt.Errorf("logits %s and images %s differ in shape", logits.Shape, images.Shape)
+	}
+	return nil
+}
+
+func binaryCrossEntropyShape(op *Op) ([]resultType, error) {
+	return []resultType{{"loss", Shape{1}, TypeF32, CategoryActivation}}, checkImages(op.Operands[0], op.Operands[1])
+}
+
+func binaryCrossEntropyBackwardShape(op *Op) ([]resultType, error) {
+	logits := op.Operands[0]
+	return []resultType{{"dlogits", logits.Shape, op.Attr.Element, CategoryGradient}}, checkImages(logits, op.Operands[1])
 }

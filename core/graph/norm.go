@@ -65,15 +65,15 @@ const (
 func normRule(k Kind) rule {
 	switch k {
 	case KindNormStats:
-		return rule{name: "norm_stats", operands: []string{"x", "running_mean?", "running_variance?"},
+		return rule{operands: []string{"x", "running_mean?", "running_variance?"},
 			results: normStatsShape, mutates: []int{1, 2}}
 	case KindNormApply:
-		return rule{name: "norm_apply", operands: []string{"x", "mean", "variance", "gamma", "beta", "residual?"},
+		return rule{operands: []string{"x", "mean", "variance", "gamma", "beta", "residual?"},
 			results: normApplyShape, inPlace: []Pair{{0, 0}, {0, 5}}}
 	default:
 		// Both gradients may lie in what they are made from: the second pass
 		// reads element i of all of them before it writes element i of any.
-		return rule{name: "norm_backward", operands: []string{"dy", "x", "mean", "variance", "gamma", "beta", "z?", "dy2?"},
+		return rule{operands: []string{"dy", "x", "mean", "variance", "gamma", "beta", "z?", "dy2?"},
 			results: normBackwardShape, inPlace: []Pair{{3, 0}, {0, 1}, {3, 7}, {0, 0}, {0, 7}}}
 	}
 }

@@ -71,17 +71,17 @@ func (o PoolOptions) attributes(x *Value) Attributes {
 func poolRule(k Kind) rule {
 	switch k {
 	case KindMaxPool:
-		return rule{name: "max_pool", operands: []string{"x"}, results: poolShape}
+		return rule{operands: []string{"x"}, results: poolShape}
 	case KindMaxPoolBackward:
-		return rule{name: "max_pool_backward", operands: []string{"dy", "index"}, results: poolBackwardShape}
+		return rule{operands: []string{"dy", "index"}, results: poolBackwardShape}
 	case KindAveragePool:
-		return rule{name: "average_pool", operands: []string{"x"}, results: poolShape}
+		return rule{operands: []string{"x"}, results: poolShape}
 	case KindAveragePoolBackward:
-		return rule{name: "average_pool_backward", operands: []string{"dy"}, results: poolBackwardShape}
+		return rule{operands: []string{"dy"}, results: poolBackwardShape}
 	case KindAdaptiveAveragePool:
-		return rule{name: "adaptive_average_pool", operands: []string{"x"}, results: poolShape}
+		return rule{operands: []string{"x"}, results: poolShape}
 	default:
-		return rule{name: "adaptive_average_pool_backward", operands: []string{"dy"}, results: poolBackwardShape}
+		return rule{operands: []string{"dy"}, results: poolBackwardShape}
 	}
 }
 

@@ -54,17 +54,17 @@ func (b *Builder) ContrastBackward(loss *Op, scale float64) *Value {
 func similarityRule(k Kind) rule {
 	switch k {
 	case KindDeviation:
-		return rule{name: "deviation", operands: []string{"x"}, results: deviationShape}
+		return rule{operands: []string{"x"}, results: deviationShape}
 	case KindDeviationBackward:
-		return rule{name: "deviation_backward", operands: []string{"ddeviation", "x", "deviation"}, results: deviationBackwardShape, inPlace: []Pair{{0, 1}}}
+		return rule{operands: []string{"ddeviation", "x", "deviation"}, results: deviationBackwardShape, inPlace: []Pair{{0, 1}}}
 	case KindSimilarity:
-		return rule{name: "similarity", operands: []string{"features", "labels"}, results: similarityShape}
+		return rule{operands: []string{"features", "labels"}, results: similarityShape}
 	case KindSimilarityBackward:
-		return rule{name: "similarity_backward", operands: []string{"features", "labels"}, results: similarityShape}
+		return rule{operands: []string{"features", "labels"}, results: similarityShape}
 	case KindContrast:
-		return rule{name: "contrast", operands: []string{"features", "labels"}, results: contrastShape}
+		return rule{operands: []string{"features", "labels"}, results: contrastShape}
 	default:
-		return rule{name: "contrast_backward", operands: []string{"features", "labels", "log_sum"}, results: contrastShape}
+		return rule{operands: []string{"features", "labels", "log_sum"}, results: contrastShape}
 	}
 }
 

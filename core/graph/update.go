@@ -26,10 +26,10 @@ func (b *Builder) Average(a, s *Value, momentum float64) {
 
 func updateRule(k Kind) rule {
 	if k == KindAverage {
-		return rule{name: "average", operands: []string{"average", "source"}, mutates: []int{0},
+		return rule{operands: []string{"average", "source"}, mutates: []int{0},
 			results: func(op *Op) ([]resultType, error) { return nil, wantShape(op.Operands[0].Shape, op.Operands[1]) }}
 	}
-	return rule{name: "sgd", operands: []string{"w", "g", "v", "lr"}, mutates: []int{0, 2},
+	return rule{operands: []string{"w", "g", "v", "lr"}, mutates: []int{0, 2},
 		results: func(op *Op) ([]resultType, error) {
 			if err := wantShape(Shape{1}, op.Operands[3]); err != nil {
 				return nil, err

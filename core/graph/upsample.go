@@ -18,9 +18,9 @@ func (b *Builder) UpsampleBackward(upsample *Op, dy *Value) *Value {
 
 func upsampleRule(k Kind) rule {
 	if k == KindUpsample {
-		return rule{name: "upsample", operands: []string{"x"}, results: upsampleShape}
+		return rule{operands: []string{"x"}, results: upsampleShape}
 	}
-	return rule{name: "upsample_backward", operands: []string{"dy"}, results: upsampleBackwardShape}
+	return rule{operands: []string{"dy"}, results: upsampleBackwardShape}
 }
 
 func upsampleShape(op *Op) ([]resultType, error) {

@@ -332,59 +332,31 @@ std::unique_ptr<kernel> gpu::choose(const op &o) {
       if (v && v->elements > most)
         fail(LB_UNSUPPORTED, "a tensor of %lld elements, want at most %lld: a smaller batch fits",
              static_cast<long long>(v->elements), static_cast<long long>(most));
-  switch (o.kind) {
-    case kind_conv:
-    case kind_conv_backward_data:
-    case kind_conv_backward_weights:
+  switch (family_of(o.kind)) {
+    case family::none:
+      break;
+    case family::conv:
       return make_conv(o, *this);
-    case kind_linear:
-    case kind_linear_backward_data:
-    case kind_linear_backward_weights:
-      return make_linear(o, *this);
-    case kind_norm_stats:
-    case kind_norm_apply:
-    case kind_norm_backward:
+    case family::norm:
       return make_norm(o, *this);
-    case kind_relu:
-    case kind_relu_backward:
-    case kind_silu:
-    case kind_silu_backward:
-    case kind_add:
-    case kind_detach:
-    case kind_normalize_image:
-    case kind_augment:
-    case kind_cast:
+    case family::elementwise:
       return make_elementwise(o, *this);
-    case kind_max_pool:
-    case kind_max_pool_backward:
-    case kind_average_pool:
-    case kind_average_pool_backward:
-    case kind_adaptive_average_pool:
-    case kind_adaptive_average_pool_backward:
+    case family::pool:
       return make_pool(o, *this);
-    case kind_upsample:
-    case kind_upsample_backward:
-      return make_upsample(o, *this);
-    case kind_dropout:
-      return make_dropout(o, *this);
-    case kind_gate:
-    case kind_gate_backward:
-      return make_gate(o, *this);
-    case kind_cross_entropy:
-    case kind_cross_entropy_backward:
-    case kind_binary_cross_entropy:
-    case kind_binary_cross_entropy_backward:
+    case family::linear:
+      return make_linear(o, *this);
+    case family::loss:
       return make_loss(o, *this);
-    case kind_deviation:
-    case kind_deviation_backward:
-    case kind_similarity:
-    case kind_similarity_backward:
-    case kind_contrast:
-    case kind_contrast_backward:
-      return make_similarity(o, *this);
-    case kind_sgd:
-    case kind_average:
+    case family::update:
       return make_update(o, *this);
+    case family::upsample:
+      return make_upsample(o, *this);
+    case family::similarity:
+      return make_similarity(o, *this);
+    case family::gate:
+      return make_gate(o, *this);
+    case family::dropout:
+      return make_dropout(o, *this);
   }
   fail(LB_UNSUPPORTED, "the %s backend has no kernel of kind %d", backend_name, o.kind);
 }

@@ -40,7 +40,9 @@ class reader {
 
 constexpr uint64_t value_bytes = 4 + 4 + 4 * 8;
 constexpr uint64_t op_bytes =
-    4 + 4 + 4 + 22 * 8 + 14 * 8 + 4 + 4;  // of an op without operands, results and waits
+    4 + 4 + 4 + sizeof(attributes) + 4 + 4;  // of an op without operands, results and waits
+static_assert(sizeof(attributes) == 22 * 8 + 14 * 8,
+              "attributes have no padding and the fields listed above");
 
 value read_value(reader &r) {
   value v;

@@ -7,59 +7,22 @@
 namespace lb {
 namespace {
 
-// form is the operands and results of a kind, a letter each: f f32, s s32, u u8, t a tensor,
+// row is a row of the table of kinds. Operands and results are a letter each: f f32, s s32, u u8, t a tensor,
 // f32 or bf16 and all of an op the same, e either of the two; a capital letter marks one that
 // may be absent (a result: at the end of the list).
-struct form {
+struct row {
+  family of;
   const char *operands, *results;
 };
 
-const form &form_of(int32_t kind) {
-  static const form forms[kind_count] = {
-      {"", ""},              // none
-      {"ttF", "t"},          // conv
-      {"tt", "t"},           // conv_backward_data
-      {"tt", "tF"},          // conv_backward_weights
-      {"tFF", "ff"},         // norm_stats
-      {"tffffT", "t"},       // norm_apply
-      {"ttffffTT", "tffT"},  // norm_backward
-      {"t", "t"},            // relu
-      {"tt", "t"},           // relu_backward
-      {"tt", "t"},           // add
-      {"t", "t"},            // detach
-      {"t", "tu"},           // max_pool
-      {"tu", "t"},           // max_pool_backward
-      {"t", "t"},            // average_pool
-      {"t", "t"},            // average_pool_backward
-      {"t", "t"},            // adaptive_average_pool
-      {"t", "t"},            // adaptive_average_pool_backward
-      {"ttF", "t"},          // linear
-      {"tt", "t"},           // linear_backward_data
-      {"tt", "tF"},          // linear_backward_weights
-      {"fs", "fff"},         // cross_entropy
-      {"fs", "e"},           // cross_entropy_backward
-      {"u", "e"},            // normalize_image
-      {"feff", ""},          // sgd
-      {"t", "t"},            // upsample
-      {"t", "t"},            // upsample_backward
-      {"fu", "f"},           // binary_cross_entropy
-      {"fu", "e"},           // binary_cross_entropy_backward
-      {"t", "f"},            // deviation
-      {"ftf", "t"},          // deviation_backward
-      {"fs", "f"},           // similarity
-      {"fs", "f"},           // similarity_backward
-      {"fs", "ff"},          // contrast
-      {"fsf", "f"},          // contrast_backward
-      {"ff", ""},            // average
-      {"us", "u"},           // augment
-      {"e", "e"},            // cast
-      {"t", "t"},            // silu
-      {"tt", "t"},           // silu_backward
-      {"tt", "t"},           // gate
-      {"ttt", "tt"},         // gate_backward
-      {"ts", "t"},           // dropout
+const row &row_of(int32_t kind) {
+  static const row rows[] = {{family::none, "", ""},
+#define LB_KIND(name, number, of, operands, results) {family::of, operands, results},
+                             LB_KINDS(LB_KIND)
+#undef LB_KIND
   };
-  return forms[kind];
+  static_assert(sizeof rows / sizeof *rows == kind_count, "the kinds are numbered without gaps");
+  return rows[kind];
 }
 
 // fits says whether a type fits a letter; tensor is the type of the op's tensors, -1 before
@@ -230,10 +193,12 @@ const value *second_result(const op &o) { return o.results.size() > 1 ? o.result
 
 }  // namespace
 
+family family_of(int32_t kind) { return row_of(kind).of; }
+
 void check(op &o) {
   if (o.kind <= kind_none || o.kind >= kind_count)
     fail(LB_UNSUPPORTED, "no kernel of kind %d, this backend knows 1 to %d", o.kind, kind_count - 1);
-  const form &f = form_of(o.kind);
+  const row &f = row_of(o.kind);
   int32_t tensor = -1;
   check_form(o.operands, f.operands, "operand", tensor);
   check_form(o.results, f.results, "result", tensor);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend.h"
+#include "kinds.h"
 
 namespace lb {
 
@@ -19,51 +20,20 @@ struct failure {
 };
 [[noreturn]] void fail(int32_t code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-// The kinds, numbered as in core/graph/kind.go.
+// The kinds and families of ops, from the table in core/graph/kind.go.
 enum kind : int32_t {
   kind_none,
-  kind_conv,
-  kind_conv_backward_data,
-  kind_conv_backward_weights,
-  kind_norm_stats,
-  kind_norm_apply,
-  kind_norm_backward,
-  kind_relu,
-  kind_relu_backward,
-  kind_add,
-  kind_detach,
-  kind_max_pool,
-  kind_max_pool_backward,
-  kind_average_pool,
-  kind_average_pool_backward,
-  kind_adaptive_average_pool,
-  kind_adaptive_average_pool_backward,
-  kind_linear,
-  kind_linear_backward_data,
-  kind_linear_backward_weights,
-  kind_cross_entropy,
-  kind_cross_entropy_backward,
-  kind_normalize_image,
-  kind_sgd,
-  kind_upsample,
-  kind_upsample_backward,
-  kind_binary_cross_entropy,
-  kind_binary_cross_entropy_backward,
-  kind_deviation,
-  kind_deviation_backward,
-  kind_similarity,
-  kind_similarity_backward,
-  kind_contrast,
-  kind_contrast_backward,
-  kind_average,
-  kind_augment,
-  kind_cast,
-  kind_silu,
-  kind_silu_backward,
-  kind_gate,
-  kind_gate_backward,
-  kind_dropout,
-  kind_count
+#define LB_KIND(name, number, family, operands, results) kind_##name = number,
+  LB_KINDS(LB_KIND)
+#undef LB_KIND
+      kind_count
+};
+
+enum class family {
+  none,
+#define LB_FAMILY(name) name,
+  LB_FAMILIES(LB_FAMILY)
+#undef LB_FAMILY
 };
 
 // The activations, numbered as in core/graph.
@@ -173,6 +143,9 @@ std::unique_ptr<device> open_device(const lb_options &);
 
 // read_program takes a blob apart; at is the index of the op under way, -1 before.
 void read_program(const uint8_t *blob, uint64_t bytes, std::vector<value> &, std::vector<op> &, int32_t &at);
+
+// family_of gives the family of a kind that check has accepted.
+family family_of(int32_t kind);
 
 // check refuses an op whose operands, results or attributes do not fit its kind,
 // and pads its operands with absent ones to the number that the kind has.
