@@ -207,6 +207,7 @@ struct onednn_kernel : kernel {
     scratch = p->scratch(), name = "oneDNN " + p->name;
   }
   void bind() override {
+    require_memory(code_headroom);
     p->generate();
     arguments.clear();
     reorder_arguments.clear();

@@ -25,15 +25,16 @@ std::string describe_libraries() {
 
 constexpr int32_t most_threads = 1024;
 
+// free_bytes is what the system has free, limits of the process not counted.
+uint64_t free_bytes() {
+  return static_cast<uint64_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
 struct mapping : memory {
   explicit mapping(uint64_t n) {
     if (n == 0) return;
     void *m = mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (m == MAP_FAILED) {
-      auto have =
-          static_cast<uint64_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-      throw failure{LB_OUT_OF_MEMORY, "the system does not give that much memory", n, have};
-    }
+    if (m == MAP_FAILED) throw failure{LB_OUT_OF_MEMORY, "mmap failed: out of memory", n, free_bytes()};
     madvise(m, n, MADV_HUGEPAGE);
     data = static_cast<uint8_t *>(m), bytes = n;
   }
@@ -45,6 +46,12 @@ struct mapping : memory {
 };
 
 }  // namespace
+
+void require_memory(uint64_t bytes) {
+  void *m = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (m == MAP_FAILED) throw failure{LB_OUT_OF_MEMORY, "no memory for generated code", bytes, free_bytes()};
+  munmap(m, bytes);
+}
 
 const char *const backend_name = "cpu";
 

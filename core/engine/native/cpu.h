@@ -20,6 +20,13 @@
 
 namespace lb {
 
+// code_headroom is more than oneDNN allocates to generate the code of one primitive.
+constexpr uint64_t code_headroom = 8 << 20;
+
+// require_memory throws LB_OUT_OF_MEMORY if the system does not give this many bytes at the moment, as under
+// RLIMIT_DATA. oneDNN 2.6 does not check its allocations of code, and dereferences a null pointer.
+void require_memory(uint64_t bytes);
+
 struct convolutions;  // the cache of oneDNN primitives, conv.cc
 
 struct cpu : device {
