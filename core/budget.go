@@ -2,6 +2,7 @@ package core
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,9 +49,6 @@ func (e *OverBudget) Hint() string {
 // not live at the same time and are treated side by side. Neither search tries all sets. If the
 // budget cannot be reached the error is an *OverBudget.
 func FitBudget(d engine.Device, stages []model.Stage, o StepOptions, budget int64) (StepOptions, error) {
-	if o.Overlap > 1 {
-		return o, fmt.Errorf("budget: got one with %d modules in flight, want 1: what is alive then depends on the order", o.Overlap)
-	}
 	f := &fitting{device: d, stages: stages, options: o, scratch: map[string]int64{}, moduleOf: map[string]int{}}
 	arena, err := f.look(budget)
 	if err != nil || arena <= budget {
@@ -74,6 +72,9 @@ func (f *fitting) look(budget int64) (int64, error) {
 	plain, err := TrainingStep(f.stages, f.options)
 	if err != nil {
 		return 0, err
+	}
+	if plain.Graph.Lanes() > 1 {
+		return 0, errors.New("a budget can't be combined with modules in flight: what is alive at a time then depends on the device")
 	}
 	p, err := Compile(f.device, plain, nil)
 	if err != nil {

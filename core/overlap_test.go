@@ -161,8 +161,9 @@ func TestVerifyLanes(t *testing.T) {
 
 // TestOverlapWantsEarlyUpdates: with deferred ones no module would ever be done.
 func TestOverlapWantsEarlyUpdates(t *testing.T) {
-	_, err := core.TrainingStep(tiny(t, "auglocal"), core.StepOptions{Batch: 3, Image: graph.Shape{8, 8, 3}, Overlap: 2, DeferUpdates: true})
-	if err == nil || !strings.Contains(err.Error(), "--overlap 2 can't be combined with deferred updates") {
+	_, err := core.TrainingStep(tiny(t, "auglocal"), core.StepOptions{Batch: 3, Image: graph.Shape{8, 8, 3},
+		Deviation: [4]float64{1, 1, 1}, Overlap: 2, DeferUpdates: true})
+	if err == nil || !strings.Contains(err.Error(), "can't be combined with deferred updates") {
 		t.Errorf("got %v", err)
 	}
 }

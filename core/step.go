@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -102,9 +103,6 @@ func (s *Step) Head() ModuleLoss {
 // its gradient is complete. In the order of the program, what a module saved is dead
 // before the next module begins.
 func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
-	if o.Overlap > 1 && o.DeferUpdates {
-		return nil, fmt.Errorf("--overlap %d can't be combined with deferred updates: a module is in flight until its update", o.Overlap)
-	}
 	w := newWriter(graph.NewBuilder(true), o)
 	w.step.LearningRate = w.b.Input("learning_rate", graph.Shape{1}, graph.TypeF32)
 	for m, stage := range stages {
@@ -376,7 +374,13 @@ func (w *writer) passes() []passes.Pass {
 	}
 	list = append(list, passes.Always("in-place", passes.InPlace))
 	if w.b.Training() && w.o.Overlap > 1 {
-		list = append(list, passes.Always("overlap", func(g *graph.Graph) { passes.Overlap(g, w.o.Overlap) }))
+		list = append(list, passes.Pass{Name: "overlap", Run: func(g *graph.Graph) error {
+			if w.o.DeferUpdates {
+				return errors.New("modules in flight can't be combined with deferred updates: a module is in flight until its update")
+			}
+			passes.Overlap(g, w.o.Overlap)
+			return nil
+		}})
 	}
 	return list
 }

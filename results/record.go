@@ -54,7 +54,7 @@ type Spec struct {
 	Pyramid            bool              `json:"pyramid,omitzero"`             // auxiliary depth falls towards the head
 	PyramidCoefficient float64           `json:"pyramid_coefficient,omitzero"` // how fast it falls, in [0, 1]
 	Selection          string            `json:"selection,omitzero"`           // which units an auxiliary network copies
-	Options            map[string]string `json:"options,omitempty"`            // what only this method has
+	Options            map[string]string `json:"options,omitempty"`            // Settings, as text
 	Quirks             string            `json:"quirks,omitzero"`              // none, or paper
 
 	Precision string `json:"precision"`        // f32, bf16, tf32

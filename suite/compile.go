@@ -21,20 +21,22 @@ import (
 
 // built is the network of a spec, cut by its method.
 type built struct {
-	card    datasets.Card
-	network *model.Network
-	stages  []model.Stage
+	settings results.Settings
+	card     datasets.Card
+	network  *model.Network
+	stages   []model.Stage
 }
 
 // Compiled is a run that is planned and not started: nothing is allocated.
 type Compiled struct {
-	Spec    results.Spec
-	Model   results.Model
-	Memory  results.Memory
-	Network *model.Network
-	Stages  []model.Stage
-	Step    *core.Step
-	Profile *plan.Profile
+	Spec     results.Spec
+	Settings results.Settings // of the spec
+	Model    results.Model
+	Memory   results.Memory
+	Network  *model.Network
+	Stages   []model.Stage
+	Step     *core.Step
+	Profile  *plan.Profile
 	// Allocations is everything in the arena, and Kernels and Scratch are the kernel
 	// chosen for each op and its scratch memory in bytes.
 	Allocations []plan.Allocation
@@ -70,9 +72,6 @@ func Compile(spec results.Spec) (*Compiled, error) {
 // OpenDevice opens the device that a spec names, with its limits, and with the engines that the
 // plan book has for it.
 func OpenDevice(spec results.Spec) (engine.Device, error) {
-	if err := checkOptions(spec); err != nil {
-		return nil, err
-	}
 	o, err := deviceOptions(spec)
 	if err != nil {
 		return nil, err
@@ -84,10 +83,12 @@ func OpenDevice(spec results.Spec) (engine.Device, error) {
 }
 
 func deviceOptions(spec results.Spec) (o engine.Options, err error) {
-	o.Threads, o.TF32, o.Deterministic = int(spec.Threads), spec.Precision == PrecisionTF32, spec.Options[optionDeterministic] != ""
-	if o.WorkspaceLimit, err = strconv.ParseInt(cmp.Or(spec.Options[optionWorkspaceLimit], "0"), 10, 64); err != nil {
-		return o, fmt.Errorf("workspace-limit: got %q, want a number of bytes", spec.Options[optionWorkspaceLimit])
+	settings, err := spec.Settings()
+	if err != nil {
+		return o, err
 	}
+	o.Threads, o.TF32 = int(spec.Threads), spec.Precision == PrecisionTF32
+	o.Deterministic, o.WorkspaceLimit = settings.Deterministic, settings.WorkspaceLimit
 	if o.Device, err = strconv.Atoi(cmp.Or(spec.Device, "0")); err != nil {
 		return o, fmt.Errorf("device: got %q, want a number", spec.Device)
 	}
@@ -115,7 +116,7 @@ func CompileJob(d engine.Device, spec results.Spec, job JobOptions) (*Compiled, 
 		return nil, err
 	}
 	defer s.Close()
-	if err := checkBudget(spec, s); err != nil {
+	if err := checkBudget(b.settings.Budget, s); err != nil {
 		return nil, err
 	}
 	p := s.Training
@@ -127,7 +128,7 @@ func CompileJob(d engine.Device, spec results.Spec, job JobOptions) (*Compiled, 
 	if err := b.predictEager(spec, &sizes); err != nil {
 		return nil, err
 	}
-	return &Compiled{Spec: spec, Model: m, Memory: sizes, Network: b.network, Stages: b.stages, Step: p.Step, Profile: p.Profile,
+	return &Compiled{Spec: spec, Settings: b.settings, Model: m, Memory: sizes, Network: b.network, Stages: b.stages, Step: p.Step, Profile: p.Profile,
 		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch(), Again: len(o.Step.Again), UnknownWorkspaces: unknownWorkspaces(p.Program)}, nil
 }
 
@@ -152,10 +153,9 @@ func (b *built) sessionOptions(d engine.Device, spec results.Spec, job JobOption
 		TrainTail: train.Tail(n.train, batch), TestTail: train.Tail(n.test, batch), ValTail: train.Tail(n.validation, batch)}, err
 }
 
-// checkBudget says why the arena of a session is above the budget of its spec, which bounds all that a run allocates. The
+// checkBudget says why the arena of a session is above a budget of so many bytes, 0 for no limit, which bounds all that a run allocates. The
 // training step is within it: core.FitBudget has seen to that.
-func checkBudget(spec results.Spec, s *train.Session) error {
-	budget, _ := Budget(spec)
+func checkBudget(budget int64, s *train.Session) error {
 	if arena := s.ArenaBytes(); budget > 0 && arena > budget {
 		return &core.OverBudget{BudgetBytes: budget, LeastBytes: arena, What: "evaluation or the last batch"}
 	}
@@ -177,7 +177,7 @@ func (b *built) eagerPrediction(spec results.Spec) (p eager.Prediction, ok bool,
 	if spec.Precision == PrecisionBF16 {
 		return p, false, nil
 	}
-	variant, err := eager.ParseOptions(spec.Options[optionEager])
+	variant, err := eager.ParseOptions(b.settings.Eager)
 	if err != nil {
 		return p, false, fmt.Errorf("--eager: %w", err)
 	}
@@ -207,7 +207,7 @@ func (b *built) predictEager(spec results.Spec, m *results.Memory) error {
 // fittedOptions are stepOptions, with what has to be made again for the spec's budget.
 func (b *built) fittedOptions(d engine.Device, spec results.Spec) (core.StepOptions, error) {
 	o := b.stepOptions(spec)
-	budget, _ := Budget(spec)
+	budget := b.settings.Budget
 	if budget == 0 {
 		return o, nil
 	}
@@ -218,8 +218,7 @@ func (b *built) fittedOptions(d engine.Device, spec results.Spec) (core.StepOpti
 func (b *built) stepOptions(spec results.Spec) core.StepOptions {
 	o := core.StepOptions{Batch: spec.Batch, Image: b.network.Input,
 		SGD: graph.SGDOptions{Momentum: spec.Momentum, WeightDecay: spec.WeightDecay, Nesterov: spec.Nesterov}}
-	o.RecomputeNorm = spec.Options[optionRecompute] == RecomputeNorm
-	o.DeferUpdates = spec.Options[optionUpdate] == UpdateDeferred
+	o.RecomputeNorm, o.DeferUpdates, o.Overlap = b.settings.RecomputeNorm, b.settings.DeferUpdates, b.settings.Overlap
 	if spec.Backend == backendCUDA {
 		// The next batch is copied while a step runs, and the GPU changes the images.
 		o.KeepInputs = true
@@ -229,7 +228,6 @@ func (b *built) stepOptions(spec results.Spec) core.StepOptions {
 	}
 	o.Dropout = spec.Dropout == DropoutOn
 	o.Mixed = spec.Precision == PrecisionBF16
-	o.Overlap, _ = InFlight(spec)
 	copy(o.Mean[:], b.card.Mean)
 	copy(o.Deviation[:], b.card.Std)
 	return o

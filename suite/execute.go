@@ -244,7 +244,7 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, d
 	if err := b.predictEager(spec, &x.record.Memory); err != nil {
 		return err
 	}
-	if err := checkBudget(spec, session); err != nil {
+	if err := checkBudget(b.settings.Budget, session); err != nil {
 		return err
 	}
 	if err := session.Allocate(); err != nil {

@@ -10,7 +10,7 @@ import (
 
 func inFlight(t *testing.T, method string, n int) results.Spec {
 	t.Helper()
-	specs, err := suite.Request{Methods: []string{method}, Networks: []string{"resnet32"}, Batches: []int64{64}, Overlap: n}.Expand()
+	specs, err := suite.Request{Methods: []string{method}, Networks: []string{"resnet32"}, Batches: []int64{64}, Settings: results.Settings{Overlap: n}}.Expand()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,9 +26,13 @@ func TestOverlapIsAnotherRun(t *testing.T) {
 	if results.SpecID(two) == results.SpecID(one) {
 		t.Error("the same id with two in flight")
 	}
-	n, alone := suite.InFlight(two)
-	if n != 2 || results.SpecID(alone) != results.SpecID(one) {
-		t.Errorf("%d in flight, alone %s, want 2 and %s", n, results.SpecID(alone), results.SpecID(one))
+	settings, err := two.Settings()
+	if err != nil || settings.Overlap != 2 {
+		t.Errorf("%d in flight, %v, want 2", settings.Overlap, err)
+	}
+	settings.Overlap = 1
+	if alone := two.WithSettings(settings); results.SpecID(alone) != results.SpecID(one) {
+		t.Errorf("id %s without it, want %s", results.SpecID(alone), results.SpecID(one))
 	}
 	if two.Backend = "cuda"; suite.CheckRunnable(two) != nil || suite.CheckRunnable(one) != nil {
 		t.Error("what can run is refused")

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"github.com/localbench/localbench/results"
 	"testing"
 
 	"github.com/localbench/localbench/core/engine"
@@ -16,7 +17,7 @@ func TestNoWorkspaceIsTakenForNothing(t *testing.T) {
 	emu := enginetest.Open(t, "emu", engine.Options{Device: engine.PlanOnly})
 	for _, r := range []Request{
 		{Methods: []string{"bp", "dgl", "predsim", "infopro", "auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{4}},
-		{Methods: []string{"infopro"}, Networks: []string{"resnet20"}, Batches: []int64{4}, Modules: []int{4}, Mode: "contrast"},
+		{Methods: []string{"infopro"}, Networks: []string{"resnet20"}, Batches: []int64{4}, Modules: []int{4}, Settings: results.Settings{Mode: "contrast"}},
 		{Methods: []string{"bp"}, Networks: []string{"efficientnetb0", "vgg13"}, Batches: []int64{2}},
 	} {
 		specs, err := r.Expand()

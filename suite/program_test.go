@@ -39,7 +39,8 @@ func TestPaperQuirksOfMethods(t *testing.T) {
 		{method: "bp", network: "resnet32", dataset: "cifar10"},
 	} {
 		r := suite.Request{Methods: []string{c.method}, Networks: []string{c.network}, Datasets: []string{c.dataset}, Batches: []int64{2},
-			Modules: []int{c.modules}, Mode: c.mode, Cuts: c.cuts, Coefficients: c.coefficients, Quirks: suite.QuirksPaper}
+			Modules: []int{c.modules}, Quirks: suite.QuirksPaper,
+			Settings: results.Settings{Mode: c.mode, Cuts: c.cuts, Coefficients: c.coefficients}}
 		got := one(t, r).Options
 		delete(got, "update")
 		delete(got, "mode")
@@ -96,7 +97,7 @@ func TestPaperQuirksCompile(t *testing.T) {
 // when the head had one linear layer; new specs name theirs, so the two have different ids.
 func TestRecordsBeforeHeads(t *testing.T) {
 	spec := one(t, suite.Request{Methods: []string{"infopro"}, Networks: []string{"resnet32"}, Datasets: []string{"cifar10"},
-		Batches: []int64{2}, Modules: []int{4}, Mode: "contrast"})
+		Batches: []int64{2}, Modules: []int{4}, Settings: results.Settings{Mode: "contrast"}})
 	id := results.SpecID(spec)
 	for _, want := range []int64{610_715, 561_179} {
 		compiled, err := suite.Compile(spec)

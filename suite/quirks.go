@@ -16,9 +16,6 @@ const (
 // CutsPublished asks for InfoPro's cuts where there are some, else even ones, with --quirks paper too.
 const CutsPublished = methods.CutsPublished
 
-// programPublished in a spec's options says that the method is that of its published program.
-const programPublished = "published-program"
-
 // What the programs for small images do to a set that is neither CIFAR-10 nor SVHN,
 // whatever they are asked for: to STL-10.
 const (

@@ -72,7 +72,7 @@ func TestPaperQuirks(t *testing.T) {
 	if _, err := (suite.Request{Quirks: "some"}).Expand(); err == nil || !strings.HasPrefix(err.Error(), `quirks: got "some", want none or paper`) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := (suite.Request{Methods: []string{"auglocal"}, Quirks: "paper", Overlap: 2, Backend: "cuda"}).Expand(); err == nil || !strings.Contains(err.Error(), "with update deferred") {
+	if _, err := (suite.Request{Methods: []string{"auglocal"}, Quirks: "paper", Settings: results.Settings{Overlap: 2}, Backend: "cuda"}).Expand(); err == nil || !strings.Contains(err.Error(), "--update deferred") {
 		t.Errorf("overlap: got %v, want it refused", err)
 	}
 }

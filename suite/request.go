@@ -7,10 +7,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/localbench/localbench/core"
@@ -42,21 +40,16 @@ type Request struct {
 	Selection                   string  // AugLocal; empty: uniform
 	PyramidCoefficient          float64 // AugLocal; 0: 0.5
 	NoPyramid                   bool
-	Cuts                        string // where modules end; empty: published
-	Mode, Coefficients          string // InfoPro; empty: softmax, and the published set
-	Segment                     int    // checkpoint; 0: about the root of the units
 	NoAugment                   bool
 	Dropout                     string  // on, or off; empty: on
-	Recompute                   string  // none, or norm: what the backward pass makes again
-	Update                      string  // early, or deferred to the end of the step
-	Budget                      int64   // bytes that the arena of a training step may have: activations are made again until it fits; 0: as it comes
-	Overlap                     int     // local modules in flight; 0 or 1: one after the other
-	WorkspaceLimit              int64   // bytes of scratch memory a kernel may need; 0: any
-	Eager                       string  // how the program trains that the eager model predicts, as eager.ParseOptions reads it; empty: as PyTorch does by default
-	Deterministic               bool    // cuda: only kernels that give the same bits every time
+	Recompute                   string  // none, or norm: what the backward pass recomputes
+	Update                      string  // early, or deferred to the end of the step; empty: early, and deferred with paper quirks
 	Init                        string  // file of starting weights; empty: from the seed
 	Quirks                      string  // of the published programs; empty: none
 	ValFraction                 float64 // of the training set, held out to choose the epoch by; 0: nothing
+	// Settings of every run, as far as its method reads them. Cuts may be CutsPublished, and Eager is as eager.ParseOptions reads
+	// it. What the fields above ask for (Recompute, Update, Init, Quirks) is filled in by Expand.
+	results.Settings
 }
 
 // Names lists what the Methods, Networks and Datasets of a Request may be.
@@ -145,10 +138,13 @@ func (r Request) check() error {
 	for _, c := range []struct {
 		name  string
 		value int
-	}{{"epochs", r.Epochs}, {"train-limit", r.TrainLimit}, {"test-limit", r.TestLimit}, {"threads", r.Threads}, {"device", r.Device}, {"overlap", r.Overlap}} {
+	}{{"epochs", r.Epochs}, {"train-limit", r.TrainLimit}, {"test-limit", r.TestLimit}, {"threads", r.Threads}, {"device", r.Device}} {
 		if c.value < 0 {
 			return fmt.Errorf("%s: %d: must not be negative", c.name, c.value)
 		}
+	}
+	if err := r.Settings.Check(); err != nil {
+		return err
 	}
 	for _, c := range []struct {
 		name  string
@@ -177,12 +173,6 @@ func (r Request) check() error {
 	}
 	if !(r.ValFraction >= 0 && r.ValFraction < 1) {
 		return fmt.Errorf("val-fraction: got %g, want 0 or more and less than 1", r.ValFraction)
-	}
-	if r.Budget < 0 {
-		return fmt.Errorf("budget: got %d bytes, want 0 or more", r.Budget)
-	}
-	if r.Budget > 0 && r.Overlap > 1 {
-		return fmt.Errorf("budget: got one with %d modules in flight, want one module after the other: what is alive at a time then depends on the order", r.Overlap)
 	}
 	if _, err := eager.ParseOptions(r.Eager); err != nil {
 		return fmt.Errorf("--eager: %w", err)
@@ -301,7 +291,7 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 	if b.network.Drops && r.Dropout != DropoutOff {
 		spec.Dropout = DropoutOn
 	}
-	return spec, r.checkOverlap(m, len(b.stages))
+	return spec, checkOverlap(b.settings, m, len(b.stages))
 }
 
 // trainSamples is what there is to train on, held out samples included.
@@ -330,51 +320,35 @@ func CheckLastBatch(s results.Spec) error {
 	return err
 }
 
-// checkOverlap says why modules of the method cannot be in flight side by side.
-func (r Request) checkOverlap(m methods.Method, modules int) error {
-	switch {
-	case r.Overlap < 2:
+// checkOverlap says why modules of a method cannot be in flight side by side.
+func checkOverlap(s results.Settings, m methods.Method, modules int) error {
+	switch n := s.Overlap; {
+	case n < 2:
 		return nil
+	case s.Budget > 0:
+		return fmt.Errorf("--budget can't be combined with --overlap %d: with modules side by side, what is alive at a time depends on the device", n)
 	case !m.Local():
-		return fmt.Errorf("overlap: got %d with %s, want 1: its backward pass needs the whole forward pass; local methods gain by it", r.Overlap, m.Name)
-	case r.Overlap > modules || r.Overlap > graph.MaxLanes:
-		return fmt.Errorf("overlap: got %d, want 1 to %d: %s has %d modules here", r.Overlap, min(modules, graph.MaxLanes), m.Name, modules)
-	case r.deferred():
-		return fmt.Errorf("overlap: got %d with update %s, want %s: a module is in flight until its update", r.Overlap, UpdateDeferred, UpdateEarly)
+		return fmt.Errorf("--overlap %d with %s: must be 1: its backward pass needs the whole forward pass; local methods gain by it", n, m.Name)
+	case n > modules || n > graph.MaxLanes:
+		return fmt.Errorf("--overlap %d: must be at most %d: %s has %d modules here", n, min(modules, graph.MaxLanes), m.Name, modules)
+	case s.DeferUpdates:
+		return fmt.Errorf("--overlap %d can't be combined with --update deferred: a module is in flight until its update", n)
 	}
 	return nil
-}
-
-// InFlight is how many local modules of a spec run side by side, and the same spec with
-// one after the other.
-func InFlight(s results.Spec) (modules int, alone results.Spec) {
-	modules, _ = strconv.Atoi(cmp.Or(s.Options[optionOverlap], "1")) // checkOptions has looked at it
-	s.Options = maps.Clone(s.Options)
-	delete(s.Options, optionOverlap)
-	return modules, s
-}
-
-// Budget is what the arena of a spec's training step may have in bytes, 0 if nobody asked, and the
-// same spec without a budget.
-func Budget(s results.Spec) (bytes int64, free results.Spec) {
-	bytes, _ = strconv.ParseInt(cmp.Or(s.Options[optionBudget], "0"), 10, 64) // checkOptions has looked at it
-	s.Options = maps.Clone(s.Options)
-	delete(s.Options, optionBudget)
-	return bytes, s
 }
 
 // CheckRunnable says why the backend of a spec cannot run it as it asks, though it can
 // be planned.
 func CheckRunnable(s results.Spec) error {
-	if n, _ := InFlight(s); n > 1 && s.Backend != "cuda" {
-		return fmt.Errorf("overlap: got %d on backend %s, which runs one op after the other, want backend cuda; `benchctl plan` shows the memory on any", n, s.Backend)
+	settings, err := s.Settings()
+	if n := settings.Overlap; err == nil && n > 1 && s.Backend != "cuda" {
+		err = fmt.Errorf("--overlap %d with --backend %s: the backend runs one op after the other; --backend cuda overlaps modules, and `benchctl plan` shows the memory of both", n, s.Backend)
 	}
-	return nil
+	return err
 }
 
 // setOptions writes what the method reads into the spec, and nothing else.
 func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules int) error {
-	spec.Options = map[string]string{}
 	if m.Reads(methods.OptionModules) {
 		spec.Modules = int64(modules)
 	}
@@ -394,75 +368,59 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 	if err != nil {
 		return err
 	}
-	if m.Reads(methods.OptionCuts) && r.Cuts != "" && r.Cuts != methods.CutsPublished {
-		spec.Options[optionCuts] = r.Cuts
-	} else if r.Cuts == "" && r.firstUnits(m, network, modules) {
-		spec.Options[optionCuts] = methods.CutsFirst
+	settings, err := r.settings(m, network, spec.Dataset, modules)
+	*spec = spec.WithSettings(settings)
+	return err
+}
+
+// settings are those of one run: what its method reads of the request's.
+func (r Request) settings(m methods.Method, network *model.Network, dataset string, modules int) (results.Settings, error) {
+	s := r.Settings
+	if !m.Reads(methods.OptionCuts) || s.Cuts == methods.CutsPublished {
+		s.Cuts = ""
 	}
-	if r.program(m, network, modules) {
-		spec.Options[optionProgram] = programPublished
+	if r.Cuts == "" && r.firstUnits(m, network, modules) {
+		s.Cuts = methods.CutsFirst
 	}
-	if m.Reads(methods.OptionSegment) && r.Segment != 0 {
-		spec.Options[optionSegment] = fmt.Sprint(r.Segment)
+	s.PublishedProgram = r.program(m, network, modules)
+	if !m.Reads(methods.OptionSegment) {
+		s.Segment = 0
 	}
+	s.Mode, s.Head = "", ""
 	if m.Reads(methods.OptionMode) {
-		spec.Options[optionMode] = cmp.Or(r.Mode, string(methods.ModeSoftmax))
+		s.Mode = cmp.Or(r.Mode, string(methods.ModeSoftmax))
 		switch small := model.Small(network.Input); {
-		case small && spec.Options[optionProgram] != "":
-			spec.Options[optionHead] = string(methods.Head2c2f)
-		case small && spec.Options[optionMode] == string(methods.ModeContrast):
-			spec.Options[optionHead] = string(methods.Head1c2f)
+		case small && s.PublishedProgram:
+			s.Head = string(methods.Head2c2f)
+		case small && s.Mode == string(methods.ModeContrast):
+			s.Head = string(methods.Head1c2f)
 		}
 	}
-	if r.Recompute == RecomputeNorm {
-		spec.Options[optionRecompute] = r.Recompute
-	}
-	if r.Budget > 0 {
-		spec.Options[optionBudget] = fmt.Sprint(r.Budget)
-	}
-	if r.deferred() {
-		spec.Options[optionUpdate] = UpdateDeferred
-	}
-	if r.Overlap > 1 {
-		spec.Options[optionOverlap] = fmt.Sprint(r.Overlap)
-	}
-	if r.WorkspaceLimit > 0 {
-		spec.Options[optionWorkspaceLimit] = fmt.Sprint(r.WorkspaceLimit)
-	}
+	s.RecomputeNorm, s.DeferUpdates = r.Recompute == RecomputeNorm, r.deferred()
 	variant, err := eager.ParseOptions(r.Eager)
 	if err != nil {
-		return fmt.Errorf("--eager: %w", err)
+		return s, fmt.Errorf("--eager: %w", err)
 	}
 	if !m.Reads(methods.OptionSegment) {
 		variant.Reentrant = false
 	}
-	if text := variant.String(); text != "" {
-		spec.Options[optionEager] = text
-	}
-	if r.Deterministic {
-		spec.Options[optionDeterministic] = "yes"
-	}
+	s.Eager = variant.String()
 	if r.Init != "" {
-		digest, err := weights.Digest(r.Init)
-		if err != nil {
-			return fmt.Errorf("init: %w", err)
+		if s.InitDigest, err = weights.Digest(r.Init); err != nil {
+			return s, fmt.Errorf("init: %w", err)
 		}
-		spec.Options[optionInit] = digest
 	}
+	s.Coefficients = ""
 	if m.Reads(methods.OptionCoefficients) {
-		o := methods.Options{Mode: methods.Mode(spec.Options[optionMode]), Coefficients: r.Coefficients, Dataset: spec.Dataset, Cuts: spec.Options[optionCuts]}
-		if spec.Options[optionProgram] != "" {
+		o := methods.Options{Mode: methods.Mode(s.Mode), Coefficients: r.Coefficients, Dataset: dataset, Cuts: s.Cuts}
+		if s.PublishedProgram {
 			o.Coefficients = cmp.Or(o.Coefficients, methods.ManCoefficients(network))
 		}
-		units := len(network.Units)
-		if spec.Options[optionCoefficients], err = o.CoefficientsName(network.Name, cmp.Or(modules, units)); err != nil {
-			return fmt.Errorf("infopro: %w", err)
+		if s.Coefficients, err = o.CoefficientsName(network.Name, cmp.Or(modules, len(network.Units))); err != nil {
+			return s, fmt.Errorf("infopro: %w", err)
 		}
 	}
-	if len(spec.Options) == 0 {
-		spec.Options = nil
-	}
-	return nil
+	return s, nil
 }
 
 // ModuleCount is K of a spec: the value of --modules that gives the same cuts. It is the number of local modules, except for
@@ -480,34 +438,11 @@ func ModuleCount(s results.Spec) int {
 	switch {
 	case s.Modules > 0:
 		return int(s.Modules)
-	case m.Reads(methods.OptionAuxDepth), s.Options[optionProgram] != "" && s.Options[optionCuts] == "":
+	case m.Reads(methods.OptionAuxDepth), b.settings.PublishedProgram && b.settings.Cuts == "":
 		return len(b.network.Units)
 	}
 	return len(b.stages)
 }
-
-// The keys of results.Spec.Options.
-const (
-	optionCuts         = "cuts"
-	optionSegment      = "segment"
-	optionMode         = "mode"
-	optionCoefficients = "coefficients"
-	// the form of InfoPro's classification loss; none: 1c2f for cross-entropy, and for contrast 1c1f, which is what
-	// benchctl had before there was this option
-	optionHead      = "head"
-	optionProgram   = "program" // published-program, or none: what the paper describes
-	optionInit      = "init"    // digest of the file of starting weights
-	optionRecompute = "recompute"
-	optionBudget    = "budget" // bytes
-	optionUpdate    = "update"
-	optionOverlap   = "overlap"
-	// of the eager model, without what PyTorch does by default
-	optionEager = "eager"
-	// only where it is asked for
-	optionDeterministic = "deterministic"
-	// bytes
-	optionWorkspaceLimit = "workspace_limit"
-)
 
 // augmentNone in a spec leaves the images of training as they are.
 const augmentNone = "none"
@@ -554,7 +489,8 @@ func networkOf(spec results.Spec) (*model.Network, datasets.Card, error) {
 
 // stagesOf builds network and stages of a spec.
 func stagesOf(spec results.Spec) (*built, error) {
-	if err := checkOptions(spec); err != nil {
+	settings, err := spec.Settings()
+	if err != nil {
 		return nil, err
 	}
 	n, card, err := networkOf(spec)
@@ -565,18 +501,17 @@ func stagesOf(spec results.Spec) (*built, error) {
 	if err != nil {
 		return nil, err
 	}
-	segment, _ := strconv.Atoi(cmp.Or(spec.Options[optionSegment], "0")) // checkOptions has looked at it
-	head := methods.Head(spec.Options[optionHead])
-	if head == "" && spec.Options[optionMode] == string(methods.ModeContrast) {
+	head := methods.Head(settings.Head)
+	if head == "" && settings.Mode == string(methods.ModeContrast) {
 		head = methods.Head1c1f
 	}
 	stages, err := m.Stages(n, methods.Options{
 		Modules: int(spec.Modules), AuxDepth: int(spec.AuxDepth), Selection: methods.Selection(spec.Selection),
 		PyramidCoefficient: spec.PyramidCoefficient, NoPyramid: m.Reads(methods.OptionPyramid) && !spec.Pyramid,
-		Cuts: spec.Options[optionCuts], Mode: methods.Mode(spec.Options[optionMode]), Coefficients: spec.Options[optionCoefficients],
-		Head: head, Program: spec.Options[optionProgram] != "", Dataset: spec.Dataset, Segment: segment})
+		Cuts: settings.Cuts, Mode: methods.Mode(settings.Mode), Coefficients: settings.Coefficients,
+		Head: head, Program: settings.PublishedProgram, Dataset: spec.Dataset, Segment: settings.Segment})
 	if err != nil {
 		return nil, err
 	}
-	return &built{card: card, network: n, stages: stages}, nil
+	return &built{settings: settings, card: card, network: n, stages: stages}, nil
 }

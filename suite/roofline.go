@@ -24,7 +24,7 @@ func (c *Compiled) Roofline(r planbook.Rates) (f Roofline, err error) {
 	if rate == 0 {
 		return f, fmt.Errorf("rates: none for precision %s", c.Spec.Precision)
 	}
-	if side, _ := InFlight(c.Spec); side > 1 {
+	if c.Step.Graph.Lanes() > 1 {
 		return f, errors.New("rates: with modules side by side ops do not follow each other")
 	}
 	for _, op := range c.Step.Graph.Ops {

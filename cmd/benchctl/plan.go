@@ -396,10 +396,13 @@ func overlapTable(d engine.Device, all []profiled) (table.Table, error) {
 		numberColumn("alone_planned_peak_bytes", "planned peak of one"), numberColumn("alone_step_arena_bytes", "step arena of one")),
 		Notes: []string{"In brackets: relative to one module after the other. The planned peak is the largest sum of what may be alive at the same time."}}
 	for _, p := range all {
-		inFlight, spec := suite.InFlight(p.Spec)
+		settings := p.Settings
+		inFlight := settings.Overlap
 		if inFlight < 2 {
 			continue
 		}
+		settings.Overlap = 1
+		spec := p.Spec.WithSettings(settings)
 		alone, err := suite.CompileOn(d, spec)
 		if err != nil {
 			return t, fmt.Errorf("%s: %w", results.SpecID(spec), err)
@@ -420,10 +423,13 @@ func budgetTable(d engine.Device, all []profiled) (table.Table, error) {
 		Notes: []string{"The budget bounds the arena: all that the run allocates. In brackets: relative to the same run without a budget.",
 			"Recomputed: results of forward ops that the backward pass computes again. The results of the step are the same to the bit."}}
 	for _, p := range all {
-		budget, spec := suite.Budget(p.Spec)
+		settings := p.Settings
+		budget := settings.Budget
 		if budget == 0 {
 			continue
 		}
+		settings.Budget = 0
+		spec := p.Spec.WithSettings(settings)
 		free, err := suite.CompileOn(d, spec)
 		if err != nil {
 			return t, fmt.Errorf("%s: %w", results.SpecID(spec), err)
@@ -513,7 +519,7 @@ func eagerTable(all []profiled, gpu string) table.Table {
 	}
 	variants := map[string]bool{}
 	for _, c := range all {
-		if variant := c.Spec.Options["eager"]; variant != "" && !variants[variant] {
+		if variant := c.Settings.Eager; variant != "" && !variants[variant] {
 			variants[variant] = true
 			t.Notes = append(t.Notes, "The program of "+c.Spec.Method+" differs from PyTorch's defaults: "+variant+".")
 		}
@@ -588,7 +594,7 @@ func sparklineTable(p profiled) table.Table {
 	t := table.Table{ID: "timeline", Run: results.SpecID(p.Spec), Title: "Bytes alive over the step: " + runLabel(p.Spec),
 		Columns: []table.Column{textColumn("timeline", "from the first op to the last"), numberColumn("peak_bytes", "highest")},
 		Rows:    [][]table.Cell{{table.Text(sparkline(totals, 72)), bytesCell(&highest)}}}
-	if inFlight, _ := suite.InFlight(p.Spec); inFlight > 1 {
+	if p.Step.Graph.Lanes() > 1 {
 		t.Notes = []string{"In the order of the program. Side by side modules keep more alive: the planned peak."}
 	}
 	return t

@@ -27,9 +27,10 @@ type reproduction struct {
 // prepare turns a cell into specs, one a seed.
 func (f *reproduceFlags) prepare(c published.Cell) reproduction {
 	r := suite.Request{Methods: []string{c.Method}, Networks: []string{c.Network}, Datasets: []string{c.Dataset}, Seeds: f.request.Seeds,
-		Modules: []int{c.Modules}, AuxDepths: []int{max(c.AuxDepth, 2)}, Mode: c.Options["mode"], Epochs: c.Epochs,
+		Modules: []int{c.Modules}, AuxDepths: []int{max(c.AuxDepth, 2)}, Epochs: c.Epochs,
 		Selection: c.Options["selection"], NoPyramid: c.Options["pyramid"] == "no", Threads: f.request.Threads, Quirks: f.quirks}
 	// No cell with fewer modules than units is of AugLocal's program, whose cuts are those of --quirks paper.
+	r.Mode = c.Options["mode"]
 	r.Cuts = cmp.Or(c.Options["cuts"], suite.CutsPublished)
 	if c.Batch > 0 {
 		r.Batches = []int64{c.Batch}

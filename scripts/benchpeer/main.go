@@ -325,7 +325,8 @@ func median(x []float64) float64 {
 // spec is our side's run of a method.
 func (o options) spec(method string) (results.Spec, error) {
 	specs, err := suite.Request{Methods: []string{method}, Networks: []string{o.network}, Datasets: []string{o.dataset},
-		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision, Overlap: o.overlap, Budget: int64(o.budget), WorkspaceLimit: int64(o.workspace)}.Expand()
+		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision,
+		Settings: results.Settings{Overlap: o.overlap, Budget: int64(o.budget), WorkspaceLimit: int64(o.workspace)}}.Expand()
 	if err != nil {
 		return results.Spec{}, err
 	}

@@ -1,0 +1,136 @@
+package results
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Settings are the options of a spec that have no field of their own in Spec. A record stores them as text, in Spec.Options,
+// under the key in the tag `option`; a setting at its default is not stored, so that a new setting changes no id.
+//
+// The other tags say which text is valid. `least`: a whole number of at least this, which is the default. `stored`: a switch,
+// and the text of one that is on. Text without a tag is valid as it is; who uses it checks it.
+type Settings struct {
+	Cuts         string `option:"cuts"`         // where modules end; empty: as published, else even
+	Mode         string `option:"mode"`         // InfoPro's classification loss: softmax or contrast
+	Coefficients string `option:"coefficients"` // InfoPro's weights: a preset or four numbers
+	// Head is the form of InfoPro's classification loss; empty: 1c2f for cross-entropy, and for contrast 1c1f, which is what
+	// records from before this option mean.
+	Head             string `option:"head"`
+	PublishedProgram bool   `option:"program" stored:"published-program"` // as the paper's program has it; off: as the paper describes
+	Segment          int    `option:"segment" least:"0"`                  // units that checkpoint recomputes together; 0: about the root of their number
+	InitDigest       string `option:"init"`                               // of the file of starting weights; empty: weights come from the seed
+	RecomputeNorm    bool   `option:"recompute" stored:"norm"`            // results of normalisations are recomputed in the backward pass
+	DeferUpdates     bool   `option:"update" stored:"deferred"`           // one update at the end of the step, as eager frameworks do
+	Budget           int64  `option:"budget" least:"0"`                   // bytes that the arena may have; 0: no limit
+	Overlap          int    `option:"overlap" least:"1"`                  // local modules in flight; 0 and 1: one after the other
+	WorkspaceLimit   int64  `option:"workspace_limit" least:"0"`          // bytes of workspace a kernel may need; 0: no limit
+	Eager            string `option:"eager"`                              // the program of the eager model, where it differs from PyTorch's defaults
+	Deterministic    bool   `option:"deterministic" stored:"yes"`         // only kernels that give the same bits each time
+}
+
+// Settings reads the options of the spec. An unknown key or a value that cannot be read is an error: a run must not go on as if
+// it were not there.
+func (s Spec) Settings() (Settings, error) {
+	var out Settings
+	fields := settingFields(&out)
+	for _, key := range slices.Sorted(maps.Keys(s.Options)) {
+		f, known := fields[key]
+		if !known {
+			return Settings{}, fmt.Errorf("option %s: unknown; this program knows %s", key, strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+		}
+		if err := f.read(s.Options[key]); err != nil {
+			return Settings{}, fmt.Errorf("option %s: %q: %w", key, s.Options[key], err)
+		}
+	}
+	return out, nil
+}
+
+// WithSettings is the spec with these settings in place of its own.
+func (s Spec) WithSettings(settings Settings) Spec {
+	s.Options = nil
+	for key, f := range settingFields(&settings) {
+		if text := f.text(); text != "" {
+			if s.Options == nil {
+				s.Options = map[string]string{}
+			}
+			s.Options[key] = text
+		}
+	}
+	return s
+}
+
+// Check says which number is below its least value.
+func (s Settings) Check() error {
+	fields := settingFields(&s)
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		if f := fields[key]; f.value.CanInt() && f.value.Int() < 0 {
+			return fmt.Errorf("%s: %d: must not be negative", strings.ReplaceAll(key, "_", "-"), f.value.Int())
+		}
+	}
+	return nil
+}
+
+// settingField is a field of Settings.
+type settingField struct {
+	value reflect.Value
+	tag   reflect.StructTag
+}
+
+// settingFields are the fields of s by their keys.
+func settingFields(s *Settings) map[string]settingField {
+	fields := map[string]settingField{}
+	v := reflect.ValueOf(s).Elem()
+	for i := range v.NumField() {
+		tag := v.Type().Field(i).Tag
+		fields[tag.Get("option")] = settingField{v.Field(i), tag}
+	}
+	return fields
+}
+
+// least is the smallest number that is valid.
+func (f settingField) least() int64 {
+	least, _ := strconv.ParseInt(f.tag.Get("least"), 10, 64) // a constant of this file
+	return least
+}
+
+// read sets the field to a stored text.
+func (f settingField) read(text string) error {
+	switch {
+	case f.value.CanInt():
+		n, err := strconv.ParseInt(text, 10, f.value.Type().Bits())
+		if err != nil || n < f.least() {
+			return fmt.Errorf("must be a whole number of at least %d, without a unit", f.least())
+		}
+		f.value.SetInt(n)
+	case f.value.Kind() == reflect.Bool:
+		if stored := f.tag.Get("stored"); text != stored {
+			return fmt.Errorf("must be %q, or left out", stored)
+		}
+		f.value.SetBool(true)
+	default:
+		f.value.SetString(text)
+	}
+	return nil
+}
+
+// text is what a record stores of the field; empty at its default.
+func (f settingField) text() string {
+	switch {
+	case f.value.CanInt():
+		if f.value.Int() > f.least() {
+			return strconv.FormatInt(f.value.Int(), 10)
+		}
+	case f.value.Kind() == reflect.Bool:
+		if f.value.Bool() {
+			return f.tag.Get("stored")
+		}
+	default:
+		return f.value.String()
+	}
+	return ""
+}
