@@ -1,7 +1,7 @@
 // Package atomicfile writes files so that a reader finds the old content or the new one, never a part of it.
 //
-// The content goes to a temporary file beside its place, which is synced and renamed when it is complete
-// (github.com/google/renameio). A process that is killed meanwhile leaves the temporary file behind. To tell
+// The content is written to a temporary file in the same folder, which is synced and renamed when it is complete
+// (github.com/google/renameio). A process that is killed meanwhile leaves the temporary file. To distinguish
 // such a file from one that another process is writing, the writer holds a lock on it (flock), which the kernel
 // releases when the process ends: RemoveAbandoned deletes the files whose lock is free.
 package atomicfile
@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Error says that a file was not written. What was at its place before is still there.
+// Error reports that a file was not written. The previous file is unchanged.
 type Error struct {
 	Path string
 	Err  error
@@ -62,7 +62,7 @@ func WriteBytes(path string, content []byte, permissions fs.FileMode) error {
 	})
 }
 
-// File is a file being written. Its place is taken at Commit.
+// File is a file being written. Commit moves it to its path.
 type File struct {
 	*renameio.PendingFile
 	path string
@@ -81,10 +81,10 @@ func Create(path string, permissions fs.FileMode) (*File, error) {
 		if err == nil && acquire(lock, unix.LOCK_EX) && sameFile(lock, pending.Name()) {
 			return &File{pending, path, lock}, nil
 		}
-		if err == nil && sameFile(lock, pending.Name()) { // a file system without locks: nobody can take the file for abandoned
+		if err == nil && sameFile(lock, pending.Name()) { // a file system without locks: the file is never taken for abandoned
 			return &File{pending, path, lock}, nil
 		}
-		// RemoveAbandoned was faster than the lock. Once more, with a new file.
+		// RemoveAbandoned was faster than the lock: try again with a new file.
 		if err == nil {
 			lock.Close()
 		}
@@ -95,8 +95,8 @@ func Create(path string, permissions fs.FileMode) (*File, error) {
 	}
 }
 
-// Commit puts the complete file at its place. With the name of a previous file, what was at the place before is
-// moved there. The error is an *Error.
+// Commit moves the complete file to its path. If previous is not empty, the existing file is
+// renamed to it. The error is an *Error.
 func (f *File) Commit(previous string) error {
 	defer f.lock.Close()
 	if err := f.Sync(); err != nil { // before the old file moves
@@ -119,8 +119,8 @@ func (f *File) Discard() {
 	f.lock.Close()
 }
 
-// temporary is the names that renameio gives: a dot, the name of the file with its extension, a random number of
-// up to 19 digits. Of a thousand million one is shorter than ten digits.
+// temporary matches the names that renameio gives: a dot, the name of the file with its extension, a random number of
+// up to 19 digits. One in 10^9 has fewer than ten digits.
 var temporary = regexp.MustCompile(`^\.[^/]+\.[a-z0-9]*[a-z][0-9]{10,19}$`)
 
 // RemoveAbandoned deletes the temporary files of a folder whose writers are gone, and returns their names. It
@@ -183,7 +183,7 @@ func sameFile(file *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// CheckRoom says whether a file of the given size could be written at path: it creates a temporary file of that
+// CheckRoom checks whether a file of the given size could be written at path: it creates a temporary file of that
 // size and removes it. Where the file system cannot reserve space it checks less: that a file can be created and
 // that its first 64 KiB can be written. The error is an *Error.
 func CheckRoom(path string, bytes int64) error {

@@ -157,7 +157,7 @@ func TestCheckRoom(t *testing.T) {
 		t.Error(err)
 	}
 	if got := names(t, dir); len(got) != 0 {
-		t.Errorf("got %v left behind", got)
+		t.Errorf("got leftovers %v", got)
 	}
 	var failed *Error
 	if err := CheckRoom(filepath.Join(dir, "none", "x"), 1); !errors.As(err, &failed) {

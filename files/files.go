@@ -1,7 +1,7 @@
 // Package files opens files that users name and that other programs wrote.
 //
-// A path given on the command line may lead to a pipe that nobody writes to, to a device that never
-// ends, or to a file a thousand times as large as expected. Open and Read accept regular files of at
+// A path given on the command line may lead to a pipe without a writer, to an endless
+// device, or to a file a thousand times as large as expected. Open and Read accept regular files of at
 // most a given size and refuse everything else before they read a byte, so that a wrong path is an
 // error of one line and not a process that hangs or runs out of memory.
 package files
@@ -20,7 +20,7 @@ import (
 // Open opens a regular file of at most limit bytes for reading and returns its size. The error is a
 // *NotRegularError, a *TooLargeError, or that of the operating system.
 func Open(path string, limit int64) (f *os.File, size int64, err error) {
-	// Without O_NONBLOCK a named pipe would block here until somebody opens it for writing.
+	// Without O_NONBLOCK a named pipe would block here until it is opened for writing.
 	f, err = os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, err
@@ -63,7 +63,7 @@ func Read(path string, limit int64) ([]byte, error) {
 	return nil, &TooLargeError{Path: path, Bytes: int64(len(content)), Limit: limit}
 }
 
-// NotRegularError says that a path leads to something that is not a regular file.
+// NotRegularError reports a path that does not lead to a regular file.
 type NotRegularError struct {
 	Path string
 	Mode fs.FileMode
@@ -85,10 +85,10 @@ func (e *NotRegularError) Error() string {
 	return fmt.Sprintf("%s: %s; only regular files are read", e.Path, kind)
 }
 
-// Hint says what to do.
+// Hint tells what to do.
 func (e *NotRegularError) Hint() string { return "write the content to a file and give its path" }
 
-// TooLargeError says that a file is larger than any that its reader expects.
+// TooLargeError reports a file larger than its reader accepts.
 type TooLargeError struct {
 	Path         string
 	Bytes, Limit int64 // Bytes is what was seen of it, which may not be all
@@ -99,7 +99,7 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("%s: has %d bytes or more; at most %s are read here", e.Path, e.Bytes, humanize.IBytes(uint64(e.Limit)))
 }
 
-// Hint says what to do.
+// Hint tells what to do.
 func (e *TooLargeError) Hint() string {
 	return "check that the path is the intended one, or split the file"
 }

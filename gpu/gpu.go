@@ -1,21 +1,21 @@
-// Package gpu reads what NVIDIA's driver says of the GPUs of a machine, through
+// Package gpu reads the GPUs of a machine from NVIDIA's driver, through
 // NVML: an inventory, and a sampler of memory, power, clocks, temperature and energy
 // during a run.
 //
-// In goes a Library, which exists only when NVML has been loaded; out come values
-// with units. NVML belongs to the driver, so on most machines without a GPU it is not
-// there: that is no error but a sentence (Inventory.Why).
+// The input is a Library, which exists only when NVML has been loaded; results are values
+// with units. NVML is part of the driver, so most machines without a GPU do not have
+// it: that is not an error but a note (Inventory.Why).
 //
-// Opinions:
-//   - What a card does not tell is absent, and never 0 and never guessed. Memory of
-//     the whole card is not put in the place of memory of the process; both have
-//     names of their own, and a note says why one is missing.
-//   - Energy is the card's own counter where it has one, otherwise the integral of
-//     power over the samples. Which of the two is always said.
-//   - Only readings: nothing here sets a clock, a limit or a mode.
+// Rules:
+//   - A value that a card does not report is absent, never 0 and never guessed. Memory of
+//     the whole card is never reported as memory of the process; they have
+//     different names, and a note explains why one is missing.
+//   - Energy is from the card's counter if it has one, otherwise the integral of
+//     power over the samples. The source is always recorded.
+//   - The package only reads: it sets no clock, limit or mode.
 //
-// A card is known by its UUID. Its number is that of NVML and nvidia-smi, by PCI bus,
-// and need not be the one that CUDA gives it.
+// A card is identified by its UUID. Its number is that of NVML and nvidia-smi, by PCI bus,
+// and may differ from CUDA's.
 package gpu
 
 import (
@@ -27,10 +27,10 @@ import (
 // Library is NVML, loaded. Its methods may be called from any goroutine.
 type Library interface {
 	// Driver is the version of the driver ("580.65.06"), and CUDA the newest version
-	// of CUDA that it runs ("13.0"); empty where it does not tell.
+	// of CUDA that it supports ("13.0"); empty if unknown.
 	Driver() (driver, cuda string)
-	// Cards are the GPUs that this process may see, in NVML's order. The error is
-	// about those that are missing from the list.
+	// Cards are the GPUs that are visible to this process, in NVML's order. The error
+	// describes those that are missing from the list.
 	Cards() ([]Card, error)
 	Close() error
 }
@@ -38,13 +38,13 @@ type Library interface {
 // Card is one GPU.
 type Card interface {
 	Facts() Facts
-	// Read reads the card and what process pid has of it. What the card does not tell
-	// is nil; the error is about what it ought to tell and did not, and what could be
-	// read is returned with it.
+	// Read reads the card and the use of it by process pid. A value that the card does not
+	// support is nil; the error describes values that it supports but could not be read, and the
+	// others are returned with it.
 	Read(pid int) (Reading, error)
 }
 
-// Facts are what does not change during a run.
+// Facts are the properties of a card that are constant during a run.
 type Facts struct {
 	Index             int64 // NVML's number
 	Name              string
@@ -52,24 +52,24 @@ type Facts struct {
 	MemoryBytes       *int64 // of the card, what the driver keeps for itself included
 	ComputeCapability string // "9.0"; empty where the card does not tell, as below
 	ECC               Mode
-	// MIG on means that the card is cut into instances; readings are then those of the
+	// MIG on means that the card is divided into instances; readings are then those of the
 	// whole card.
 	MIG Mode
 }
 
-// Mode says whether something is switched on; empty where the card does not have it.
+// Mode is the state of a feature; empty if the card does not have it.
 type Mode string
 
-// The modes that are known.
+// The modes.
 const (
 	ModeOn  Mode = "on"
 	ModeOff Mode = "off"
 )
 
-// Reading is what a card tells at one moment.
+// Reading holds the values of a card at one moment.
 type Reading struct {
 	// ProcessUsedBytes is the device memory of the process, its context included; nil
-	// where the driver does not list the process, as in many containers.
+	// if the driver does not list the process, as in many containers.
 	ProcessUsedBytes *int64
 	// DeviceUsedBytes is that of all processes and of the driver itself.
 	DeviceUsedBytes  *int64
@@ -81,17 +81,17 @@ type Reading struct {
 	Reasons          []string // why clocks are not at their highest; see Reasons
 }
 
-// Inventory is the GPUs of a machine.
+// Inventory lists the GPUs of a machine.
 type Inventory struct {
 	Driver string // version; empty without NVML
 	CUDA   string // newest version that the driver runs
 	Cards  []Facts
-	// Why is a sentence on why there is no card, or not every one; else empty.
+	// Why explains in a sentence why no card, or not every card, is listed; else empty.
 	Why string
 }
 
-// Find makes the inventory with the library that open opens, and closes it. That there
-// is no NVML or no GPU is no error.
+// Find makes the inventory with the library that open opens, and closes it. A machine
+// without NVML or without a GPU is not an error.
 func Find(open func() (Library, error)) Inventory {
 	l, err := open()
 	if err != nil {
@@ -108,13 +108,13 @@ func Find(open func() (Library, error)) Inventory {
 	case err != nil:
 		found.Why = err.Error()
 	case len(cards) == 0:
-		found.Why = "gpu: the driver is loaded and lists no GPU"
+		found.Why = "the driver is loaded but lists no GPU"
 	}
 	return found
 }
 
-// Pick returns the card with the UUID. Without one (empty) it is the only card there
-// is; among several it is not guessed.
+// Pick returns the card with the UUID. If uuid is empty it is the only card of the
+// machine; with several cards that is an error.
 func Pick(l Library, uuid string) (Card, error) {
 	cards, err := l.Cards()
 	var known []string
@@ -125,5 +125,14 @@ func Pick(l Library, uuid string) (Card, error) {
 		}
 		known = append(known, f.UUID)
 	}
-	return nil, errors.Join(fmt.Errorf("gpu: uuid: got %q, want one of %d cards: %s", uuid, len(known), strings.Join(known, ", ")), err)
+	var fault error
+	switch {
+	case len(known) == 0:
+		fault = errors.New("there is no GPU")
+	case uuid == "":
+		fault = fmt.Errorf("%d GPUs, none selected: choose one by its UUID: %s", len(known), strings.Join(known, ", "))
+	default:
+		fault = fmt.Errorf("no GPU has the UUID %q: the driver lists %s", uuid, strings.Join(known, ", "))
+	}
+	return nil, errors.Join(fault, err)
 }

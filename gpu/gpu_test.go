@@ -63,11 +63,11 @@ func TestPick(t *testing.T) {
 		{"by UUID", "GPU-b", fakeLibrary{cards: []Card{a, b}}, b, ""},
 		{"in capitals", "GPU-B", fakeLibrary{cards: []Card{a, b}}, b, ""},
 		{"the only one", "", fakeLibrary{cards: []Card{a}}, a, ""},
-		{"one of two is not guessed", "", fakeLibrary{cards: []Card{a, b}}, nil, `gpu: uuid: got "", want one of 2 cards: GPU-a, GPU-b`},
+		{"one of two is not guessed", "", fakeLibrary{cards: []Card{a, b}}, nil, `2 GPUs, none selected: choose one by its UUID: GPU-a, GPU-b`},
 		{"nor the one that is left of two", "", fakeLibrary{cards: []Card{a}, err: lost}, nil, "card 1: lost"},
 		{"found although another is lost", "GPU-a", fakeLibrary{cards: []Card{a}, err: lost}, a, ""},
-		{"unknown", "GPU-c", fakeLibrary{cards: []Card{a}}, nil, `got "GPU-c"`},
-		{"none there", "", fakeLibrary{}, nil, "want one of 0 cards"},
+		{"unknown", "GPU-c", fakeLibrary{cards: []Card{a}}, nil, `no GPU has the UUID "GPU-c"`},
+		{"none there", "", fakeLibrary{}, nil, "there is no GPU"},
 	} {
 		got, err := Pick(&row.l, row.uuid)
 		if got != row.want || (err == nil) != (row.err == "") || err != nil && !strings.Contains(err.Error(), row.err) {

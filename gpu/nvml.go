@@ -8,40 +8,40 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 )
 
-// libraryName is what the driver installs.
+// libraryName is the name of the library that the driver installs.
 const libraryName = "libnvidia-ml.so.1"
 
-// Open loads NVML. The error says why it is not there, or not to be used.
+// Open loads NVML. The error explains why it is missing or unusable.
 func Open() (Library, error) { return openAt(libraryName) }
 
 // openAt loads NVML from a path, or by a name that the loader searches for.
 //
 // Note: go-nvml's Init reports "library not found" for every cause, and a function that
 // the library lacks ends the process when it is called. So the library is opened once
-// beforehand for the loader's sentence, and each function is looked up before its call.
+// beforehand for the loader's message, and each function is looked up before its call.
 func openAt(path string) (Library, error) {
 	first := dl.New(path, dl.RTLD_LAZY|dl.RTLD_GLOBAL)
 	if err := first.Open(); err != nil {
-		return nil, fmt.Errorf("gpu: no NVIDIA driver was found: %w", err)
+		return nil, fmt.Errorf("no NVIDIA driver was found: %w", err)
 	}
 	defer first.Close()
 	for _, symbol := range []string{"nvmlInit_v2", "nvmlErrorString", "nvmlShutdown", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2"} {
 		if err := first.Lookup(symbol); err != nil {
-			return nil, fmt.Errorf("gpu: %s is no NVML that can be used: %w", path, err)
+			return nil, fmt.Errorf("%s is not a usable NVML library: %w", path, err)
 		}
 	}
 	l := &library{nvml.New(nvml.WithLibraryPath(path))}
 	if code := l.nvml.Init(); code != nvml.SUCCESS {
-		return nil, fmt.Errorf("gpu: NVML was loaded and did not start: %w", code)
+		return nil, fmt.Errorf("NVML was loaded but can't be initialised: %w", code)
 	}
 	return l, nil
 }
 
-// library is NVML by way of go-nvml.
+// library is NVML through go-nvml.
 type library struct{ nvml nvml.Interface }
 
-// ask calls a function of NVML if the library has it. What the library or the card
-// does not have is errors.ErrUnsupported.
+// ask calls a function of NVML if the library has it. A function that the library or the card
+// does not have gives errors.ErrUnsupported.
 func (l *library) ask(symbol string, call func() nvml.Return) error {
 	if err := l.nvml.Extensions().LookupSymbol(symbol); err != nil {
 		return errors.ErrUnsupported
@@ -52,11 +52,11 @@ func (l *library) ask(symbol string, call func() nvml.Return) error {
 	case nvml.ERROR_NOT_SUPPORTED, nvml.ERROR_FUNCTION_NOT_FOUND, nvml.ERROR_NO_PERMISSION:
 		return errors.ErrUnsupported
 	default:
-		return fmt.Errorf("gpu: %s: %w", symbol, code)
+		return fmt.Errorf("%s: %w", symbol, code)
 	}
 }
 
-// Driver asks for the versions.
+// Driver returns the versions.
 func (l *library) Driver() (driver, cuda string) {
 	_ = l.ask("nvmlSystemGetDriverVersion", func() (code nvml.Return) {
 		driver, code = l.nvml.SystemGetDriverVersion()
@@ -76,14 +76,14 @@ func (l *library) Driver() (driver, cuda string) {
 func (l *library) Cards() ([]Card, error) {
 	count, code := l.nvml.DeviceGetCount()
 	if code != nvml.SUCCESS {
-		return nil, fmt.Errorf("gpu: number of cards: %w", code)
+		return nil, fmt.Errorf("number of GPUs: %w", code)
 	}
 	var cards []Card
 	var missing error
 	for i := range count {
 		d, code := l.nvml.DeviceGetHandleByIndex(i)
 		if code != nvml.SUCCESS {
-			missing = errors.Join(missing, fmt.Errorf("gpu: card %d: %w", i, code))
+			missing = errors.Join(missing, fmt.Errorf("GPU %d: %w", i, code))
 			continue
 		}
 		cards = append(cards, &card{l, d, int64(i)})
@@ -94,7 +94,7 @@ func (l *library) Cards() ([]Card, error) {
 // Close shuts NVML down.
 func (l *library) Close() error {
 	if code := l.nvml.Shutdown(); code != nvml.SUCCESS {
-		return fmt.Errorf("gpu: shutdown: %w", code)
+		return fmt.Errorf("NVML shutdown: %w", code)
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ type card struct {
 	index  int64
 }
 
-// Facts asks for what does not change.
+// Facts reads the constant properties.
 func (c *card) Facts() Facts {
 	f := Facts{Index: c.index}
 	_ = c.ask("nvmlDeviceGetName", func() (code nvml.Return) {
@@ -150,7 +150,7 @@ func (c *card) mode(symbol string, call func() (bool, nvml.Return)) Mode {
 	return ModeOff
 }
 
-// measure asks for one value; nil where the card does not tell.
+// measure reads one value; nil if the card does not support it.
 func measure[T any](c *card, symbol string, call func() (T, nvml.Return)) (*T, error) {
 	var value T
 	err := c.ask(symbol, func() (code nvml.Return) {
@@ -166,7 +166,7 @@ func measure[T any](c *card, symbol string, call func() (T, nvml.Return)) (*T, e
 	return &value, nil
 }
 
-// Read asks for what changes.
+// Read reads the current values.
 func (c *card) Read(pid int) (Reading, error) {
 	var r Reading
 	var faults [7]error
@@ -201,8 +201,8 @@ func (c *card) Read(pid int) (Reading, error) {
 	return r, errors.Join(append(faults[:], err)...)
 }
 
-// processBytes is the memory of a process. With MIG a process is listed once an
-// instance. NVML's "not available" is 2^64 - 1 and no size.
+// processBytes is the memory of a process. With MIG a process is listed once per
+// instance. NVML's "not available" is 2^64 - 1, which is not a size.
 func (c *card) processBytes(pid int) (*int64, error) {
 	all, err := measure(c, "nvmlDeviceGetComputeRunningProcesses", c.device.GetComputeRunningProcesses)
 	if err != nil || all == nil {
@@ -222,7 +222,7 @@ func (c *card) processBytes(pid int) (*int64, error) {
 	return bytes, nil
 }
 
-// reasons asks by the newer name of the function first.
+// reasons tries the newer name of the function first.
 func (c *card) reasons() ([]string, error) {
 	mask, err := measure(c, "nvmlDeviceGetCurrentClocksEventReasons", c.device.GetCurrentClocksEventReasons)
 	if err == nil && mask == nil {

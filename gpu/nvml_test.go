@@ -42,19 +42,19 @@ func TestBinding(t *testing.T) {
 	t.Run("a card that is lost does not hide the other", func(t *testing.T) {
 		t.Setenv("NVML_STUB", "two cards")
 		found := Find(open)
-		if len(found.Cards) != 1 || found.Why != "gpu: card 1: GPU is lost" {
+		if len(found.Cards) != 1 || found.Why != "GPU 1: GPU is lost" {
 			t.Errorf("got %d cards, why %q, want the other card and what is wrong with card 1", len(found.Cards), found.Why)
 		}
 	})
 	t.Run("a driver without cards", func(t *testing.T) {
 		t.Setenv("NVML_STUB", "no card")
-		if found := Find(open); len(found.Cards) != 0 || found.Why != "gpu: the driver is loaded and lists no GPU" {
+		if found := Find(open); len(found.Cards) != 0 || found.Why != "the driver is loaded but lists no GPU" {
 			t.Errorf("got %+v, want no card and why", found)
 		}
 	})
 	t.Run("a library whose driver is not loaded", func(t *testing.T) {
 		t.Setenv("NVML_STUB", "driver not loaded")
-		if found := Find(open); found.Why != "gpu: NVML was loaded and did not start: Driver Not Loaded" {
+		if found := Find(open); found.Why != "NVML was loaded but can't be initialised: Driver Not Loaded" {
 			t.Errorf("got %q, want the library's own words", found.Why)
 		}
 	})
@@ -79,7 +79,7 @@ func TestBinding(t *testing.T) {
 		{"a process that the driver does not list", "pid not visible", func(r *Reading) { r.ProcessUsedBytes = nil }, ""},
 		{"a process whose size is not told", "size not told", func(r *Reading) { r.ProcessUsedBytes = nil }, ""},
 		{"a card without a counter of energy", "no counter", func(r *Reading) { r.EnergyJoules = nil }, ""},
-		{"a fault, and what can be read", "lost", func(r *Reading) { r.PowerWatts = nil }, "gpu: nvmlDeviceGetPowerUsage: GPU is lost"},
+		{"a fault, and what can be read", "lost", func(r *Reading) { r.PowerWatts = nil }, "nvmlDeviceGetPowerUsage: GPU is lost"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Setenv("NVML_STUB", row.stub)
@@ -109,9 +109,9 @@ func TestOpenSaysWhyThereIsNoNVML(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, row := range []struct{ name, path, want string }{
-		{"a library that is not there", "libno-such-nvml.so.1", "gpu: no NVIDIA driver was found: libno-such-nvml.so.1: cannot open shared object file"},
-		{"a file that is no library", plain, "gpu: no NVIDIA driver was found: " + plain},
-		{"another library", "libc.so.6", `gpu: libc.so.6 is no NVML that can be used: symbol "nvmlInit_v2" not found`},
+		{"a library that is not there", "libno-such-nvml.so.1", "no NVIDIA driver was found: libno-such-nvml.so.1: cannot open shared object file"},
+		{"a file that is no library", plain, "no NVIDIA driver was found: " + plain},
+		{"another library", "libc.so.6", `libc.so.6 is not a usable NVML library: symbol "nvmlInit_v2" not found`},
 	} {
 		if _, err := openAt(row.path); err == nil || !strings.HasPrefix(err.Error(), row.want) {
 			t.Errorf("%s: got %v, want %q", row.name, err, row.want)

@@ -7,7 +7,7 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 )
 
-// reason is a bit of NVML's mask of why clocks are not at their highest.
+// reason is a bit of NVML's mask of reasons for reduced clocks.
 type reason struct {
 	bit  uint64
 	word string
@@ -27,8 +27,8 @@ func reasonList() []reason {
 	}
 }
 
-// Reasons puts NVML's mask of clock event reasons into words, in the order of the bits.
-// "idle" is the one that is no fault; a bit that has no word yet is named by its number.
+// Reasons translates NVML's mask of clock event reasons into words, in the order of the bits.
+// "idle" is harmless; an unknown bit is named by its number.
 func Reasons(mask uint64) []string {
 	var words []string
 	for _, r := range reasonList() {

@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// DefaultInterval is the time between samples: short against an epoch, and long
-// against a question to the driver.
+// DefaultInterval is the time between samples: short compared with an epoch, long
+// compared with a query of the driver.
 const DefaultInterval = 100 * time.Millisecond
 
-// SamplerOptions say how to sample.
+// SamplerOptions define how to sample.
 type SamplerOptions struct {
 	PID      int              // of the process whose memory is asked for
 	Interval time.Duration    // 0: DefaultInterval
 	Now      func() time.Time // nil: time.Now
 }
 
-// Sampler reads a card again and again in a goroutine of its own until Stop.
+// Sampler reads a card periodically in a goroutine until Stop.
 type Sampler struct {
 	card    Card
 	options SamplerOptions
@@ -28,7 +28,7 @@ type Sampler struct {
 	sums sums
 }
 
-// Start takes the first sample and goes on.
+// Start takes the first sample and starts the goroutine.
 func Start(c Card, o SamplerOptions) *Sampler {
 	if o.Interval <= 0 {
 		o.Interval = DefaultInterval
@@ -68,8 +68,8 @@ func (s *Sampler) take() {
 	s.sums.add(s.options.Now(), r, err)
 }
 
-// Epoch takes a sample and ends an epoch with it: the energy since the last Epoch, or
-// since Start, is this one's.
+// Epoch takes a sample and ends an epoch with it: its energy is that since the last Epoch, or
+// since Start.
 func (s *Sampler) Epoch(number int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,7 @@ func (s *Sampler) Epoch(number int64) {
 	s.sums.mark(number)
 }
 
-// Stop takes the last sample, waits for the goroutine and sums up. It is called once.
+// Stop takes the last sample, waits for the goroutine and summarises. It must be called once.
 func (s *Sampler) Stop() Summary {
 	close(s.stop)
 	<-s.done
@@ -87,7 +87,7 @@ func (s *Sampler) Stop() Summary {
 	return sum
 }
 
-// Summary is a run in the eyes of the driver. What the card did not tell is nil.
+// Summary holds the driver's readings of a run. A value that the card did not report is nil.
 type Summary struct {
 	Samples  int64         // taken: one an interval, and one at each end and at the end of each epoch
 	Interval time.Duration // between samples
@@ -106,11 +106,11 @@ type Summary struct {
 	EnergyJoules *float64
 	EnergySource EnergySource
 	Epochs       []EpochEnergy
-	// Notes say what is missing and why, in sentences.
+	// Notes explain in sentences which values are missing and why.
 	Notes []string
 }
 
-// EnergySource says where a figure of energy is from.
+// EnergySource is the source of an energy value.
 type EnergySource string
 
 // The sources of energy.
@@ -125,7 +125,7 @@ type EpochEnergy struct {
 	Joules float64
 }
 
-// sums adds up samples. It knows no clock and no card.
+// sums accumulates samples. It does not use a clock or a card.
 type sums struct {
 	samples, faults   int64
 	fault             error // the first
@@ -139,7 +139,7 @@ type sums struct {
 	epochs            []epochEnd
 }
 
-// epochEnd is the end of an epoch, with both figures of energy since the first sample.
+// epochEnd is the end of an epoch, with both values of energy since the first sample.
 type epochEnd struct {
 	epoch          int64
 	counter, power float64
@@ -193,15 +193,15 @@ func (s *sums) summary(pid int) Summary {
 		out.Notes = append(out.Notes, fmt.Sprintf("the driver does not list process %d, as in many containers: used memory is that of the whole device", pid))
 	}
 	if out.EnergyJoules == nil {
-		out.Notes = append(out.Notes, "the card tells neither energy nor power")
+		out.Notes = append(out.Notes, "the GPU reports neither energy nor power")
 	}
 	if s.fault != nil {
-		out.Notes = append(out.Notes, fmt.Sprintf("%d of %d samples are not whole; the first: %v", s.faults, s.samples, s.fault))
+		out.Notes = append(out.Notes, fmt.Sprintf("%d of %d samples are incomplete; first error: %v", s.faults, s.samples, s.fault))
 	}
 	return out
 }
 
-// fillEnergy takes one source for the whole and for all epochs.
+// fillEnergy uses the same source for the run and for all epochs.
 func (s *sums) fillEnergy(out *Summary) {
 	since := func(e epochEnd) float64 { return e.counter }
 	out.EnergySource = EnergyCounter
@@ -221,8 +221,8 @@ func (s *sums) fillEnergy(out *Summary) {
 	}
 }
 
-// integral is that of a quantity over time, by the trapezoids between those samples
-// that told it.
+// integral is that of a quantity over time, by the trapezoidal rule over the samples
+// that have it.
 type integral struct {
 	sum, span    float64 // value times seconds, and seconds
 	last, lastAt float64
@@ -241,7 +241,7 @@ func (i *integral) add(seconds float64, value *float64) {
 	i.largest = larger(i.largest, value)
 }
 
-// mean is the mean over time; of samples at one moment it is the last.
+// mean is the mean over time; the last value if all samples have the same time.
 func (i *integral) mean() *float64 {
 	if i.largest == nil {
 		return nil

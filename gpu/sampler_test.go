@@ -96,8 +96,8 @@ func TestNotesSayWhatIsMissing(t *testing.T) {
 		want    []string
 	}{
 		{"a process that is not listed", []sample{{r: hidden}}, []string{"the driver does not list process 7, as in many containers: used memory is that of the whole device"}},
-		{"one that is", []sample{{r: used(5, 9)}, {at: 1, r: joules(1)}}, []string{"the card tells neither energy nor power"}},
-		{"samples with faults", []sample{{r: joules(1), err: lost}, {at: 1, r: joules(2)}, {at: 2, r: joules(3), err: errors.New("later")}}, []string{"2 of 3 samples are not whole; the first: gpu: lost"}},
+		{"one that is", []sample{{r: used(5, 9)}, {at: 1, r: joules(1)}}, []string{"the GPU reports neither energy nor power"}},
+		{"samples with faults", []sample{{r: joules(1), err: lost}, {at: 1, r: joules(2)}, {at: 2, r: joules(3), err: errors.New("later")}}, []string{"2 of 3 samples are incomplete; first error: gpu: lost"}},
 		{"nothing", []sample{{r: joules(1)}}, nil},
 	} {
 		if d := cmp.Diff(row.want, summarise(row.samples).Notes); d != "" {
@@ -110,7 +110,7 @@ func TestNotesSayWhatIsMissing(t *testing.T) {
 	}
 }
 
-// TestSampler runs on a clock of its own: 1 sample at the start, 9 in between, 1 at
+// TestSampler runs on a fake clock: 1 sample at the start, 9 in between, 1 at
 // the end of the epoch, 1 at the end.
 func TestSampler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,8 +1,8 @@
-// Package hostmem says how much memory this process may have on its host: the machine's memory, and the limits
-// that a container (memory cgroup, version 1 or 2) or the shell (ulimit) puts on it.
+// Package hostmem reads how much memory this process may use on its host: the machine's memory, and the limits
+// set by a container (memory cgroup, version 1 or 2) or the shell (ulimit).
 //
 // A process in a container sees the whole machine's memory in /proc/meminfo and is killed at its own limit, so
-// every answer to "does it fit" has to look at both. Limits of all cgroups from that of the process up to
+// "does it fit" depends on both. Limits of all cgroups from that of the process up to
 // the root count, as in the kernel. /proc is read with github.com/prometheus/procfs.
 package hostmem
 
@@ -34,8 +34,8 @@ type Memory struct {
 	Limits         []Limit // that are smaller than the machine, the smallest first
 }
 
-// Free is what this process can still get: the least that the machine and the limits have left. By is the limit that
-// has the least; nil if the machine has.
+// Free is the memory that this process can still allocate: the minimum over the machine and the limits. By is the limit
+// with the minimum; nil if it is the machine.
 func (m Memory) Free() (bytes int64, by *Limit) {
 	bytes = m.AvailableBytes
 	for i, l := range m.Limits {
@@ -54,7 +54,7 @@ func (m Memory) Smallest() *Limit {
 	return &m.Limits[0]
 }
 
-// Explain says in a sentence what bounds the memory that is free.
+// Explain describes in a sentence what bounds the free memory.
 func (m Memory) Explain() string {
 	free, by := m.Free()
 	if by == nil {
@@ -63,10 +63,10 @@ func (m Memory) Explain() string {
 	return fmt.Sprintf("%d bytes are free of the %d that %s allows", free, by.Bytes, by.Name)
 }
 
-// Read reads the memory of this host. The error is errors.ErrUnsupported where the system does not tell it.
+// Read reads the memory of this host. The error is errors.ErrUnsupported if the system does not report it.
 func Read() (Memory, error) { return Host{}.Read() }
 
-// Host is a host whose files lie below Root. The zero value is this one; others are for tests.
+// Host is a host with its files below Root. The zero value is this host; others are for tests.
 type Host struct{ Root string }
 
 // Read is the function Read for this host.
@@ -120,7 +120,7 @@ func resourceLimits(self procfs.Proc) ([]Limit, error) {
 	}, nil
 }
 
-// limit is a limit of which so many bytes are used.
+// limit is a limit with the bytes that are used of it.
 func limit(name string, bytes, used uint64) Limit {
 	return Limit{Name: name, Bytes: bound(bytes), FreeBytes: bound(bytes - min(used, bytes))}
 }
@@ -129,7 +129,7 @@ func limit(name string, bytes, used uint64) Limit {
 func bound(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 
 // memoryFiles are the names of a version's files: the limit, what is used, and the part of that which the kernel
-// drops before it kills anybody, a line of memory.stat.
+// drops before it kills a process, a line of memory.stat.
 type memoryFiles struct{ limit, used, inactive string }
 
 var (

@@ -2,7 +2,7 @@ package hostmem
 
 import "github.com/prometheus/procfs"
 
-// Processor is the model name of the CPU; empty where the system does not tell it.
+// Processor is the model name of the CPU; empty if unknown.
 func Processor() string {
 	fs, err := procfs.NewDefaultFS()
 	if err != nil {

@@ -2,5 +2,5 @@
 
 package hostmem
 
-// Processor is the model name of the CPU; empty where the system does not tell it.
+// Processor is the model name of the CPU; empty if unknown.
 func Processor() string { return "" }

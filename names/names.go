@@ -1,4 +1,4 @@
-// Package names finds an entry of a list by its name, and says what was probably meant where there is no such entry.
+// Package names finds an entry of a list by its name, and suggests a similar name if there is no such entry.
 package names
 
 import (
@@ -8,17 +8,17 @@ import (
 	"github.com/hbollon/go-edlib"
 )
 
-// UnknownError says that a name is not in a list.
+// UnknownError reports a name that is not in a list.
 type UnknownError struct {
 	Kind  string // what the list holds, in the singular: "network"
 	Name  string
 	Known []string // in the order of the list
 }
 
-// maxListed is the length from which on a list is left out of an error that suggests a name.
+// maxListed is the longest list that an error prints together with a suggestion.
 const maxListed = 20
 
-// maxCompared is the length from which on a name is near no known one; comparing takes its square of time.
+// maxCompared is the longest name that is compared with known ones; the time is quadratic in its length.
 const maxCompared = 200
 
 // Error suggests the nearest known name, if one is near, and lists the known ones.
@@ -47,7 +47,7 @@ func Find[T any](kind, name string, list []T, nameOf func(T) string) (T, error) 
 }
 
 // Nearest returns the known name with the fewest edits (insert, delete, replace, swap two neighbours) to the given one,
-// ignoring case. It returns "" where even that one differs in more than a third of its letters.
+// ignoring case. It returns "" if even that one differs in more than a third of its letters.
 func Nearest(name string, known []string) string {
 	if len(name) > maxCompared {
 		return ""

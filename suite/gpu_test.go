@@ -137,7 +137,7 @@ func TestRunIsNotStoppedByNVML(t *testing.T) {
 	}{
 		{"another backend is not watched", "cpu", func() (gpu.Library, error) { t.Error("NVML was opened"); return noNVML() }, ""},
 		{"no NVML", "cuda", noNVML, "the card was not watched: gpu: no driver"},
-		{"a card that NVML does not know", "cuda", two.open, `the card was not watched: gpu: uuid: got "GPU-b", want one of 2 cards`},
+		{"a card that NVML does not know", "cuda", two.open, `the card was not watched: no GPU has the UUID "GPU-b"`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			x, run := smallExecution(t, row.backend, row.open)

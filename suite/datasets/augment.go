@@ -6,10 +6,10 @@ import (
 	"github.com/localbench/localbench/core/rng"
 )
 
-// Border says what the pixels outside an image are.
+// Border defines the pixels outside an image.
 type Border int
 
-// The borders. Reflect mirrors at the centre of the edge pixel, which so is not
+// The borders. Reflect mirrors at the centre of the edge pixel, which is not
 // repeated: c b | a b c d | c b.
 const (
 	BorderZero Border = iota
@@ -25,22 +25,22 @@ func (b Border) String() string {
 }
 
 // Augmentation is the random change of a training image: pad on all four sides,
-// crop the old size at a random place, and mirror left to right every second
-// time. The zero value changes nothing.
+// crop to the original size at a random position, and flip horizontally with
+// probability 1/2. The zero value changes nothing.
 type Augmentation struct {
-	// ResizedCrop takes a random part of a picture, scaled to the set's shape, in place of its middle. It is for splits
-	// of Pictures, which have no border, and is done where they are decoded.
+	// ResizedCrop takes a random part of an image file, scaled to the set's shape, instead of its centre. It applies to
+	// splits with Pictures, which have no border, and is done during decoding.
 	ResizedCrop bool
-	// Pad is the width of the border in pixels, 0 for no crop; a reflecting
-	// border is at most one less than the image's size.
+	// Pad is the width of the border in pixels; 0: no crop. A reflecting
+	// border must be smaller than the image.
 	Pad int
-	// Border is what the padding is made of.
+	// Border is the kind of padding.
 	Border Border
 	// Flip mirrors half of the images.
 	Flip bool
 }
 
-// String is the recipe in words: "reflect-pad 4, random crop, flip".
+// String describes the augmentation: "reflect-pad 4, random crop, flip".
 func (a Augmentation) String() string {
 	text := ""
 	if a.ResizedCrop {
@@ -61,15 +61,15 @@ func (a Augmentation) String() string {
 }
 
 // Draw returns the random words of a sample: the block of the address (seed,
-// PurposeAugment, epoch, sample). A GPU that augments draws the same.
+// PurposeAugment, epoch, sample). Augmentation on a GPU uses the same words.
 func (a Augmentation) Draw(seed uint64, epoch uint32, sample int) [4]uint32 {
 	return rng.Block(seed, rng.PurposeAugment, epoch, uint64(sample))
 }
 
-// Apply writes the changed image to dst; src and dst do not overlap and both
-// have the shape's size. Of the words, the first picks the row of the crop and
-// the second its column, as (word * (2 Pad + 1)) >> 32 in 0..2 Pad; the third's
-// top bit says whether to flip. The fourth is spare.
+// Apply writes the augmented image to dst; src and dst must not overlap and both
+// have the shape's size. The first word selects the row of the crop and
+// the second its column, as (word * (2 Pad + 1)) >> 32 in 0..2 Pad; the
+// top bit of the third selects the flip. The fourth is unused.
 func (a Augmentation) Apply(dst, src []byte, shape Shape, words [4]uint32) {
 	places := uint64(2*a.Pad + 1)
 	top := int(uint64(words[0])*places>>32) - a.Pad
@@ -91,7 +91,7 @@ func (a Augmentation) Apply(dst, src []byte, shape Shape, words [4]uint32) {
 }
 
 // cropRow fills row with the pixels left..left+width-1 of a padded row of the
-// image: one copy for those inside, a pixel each for the few in the border.
+// image: pixels inside the image in one copy, those of the border one by one.
 func (a Augmentation) cropRow(row, src []byte, left, channels int) {
 	width := len(row) / channels
 	inside, end := max(0, -left), min(width, width-left)
@@ -116,8 +116,8 @@ func (a Augmentation) borderPixel(row, src []byte, x, from, channels int) {
 	copy(pixel, src[from*channels:])
 }
 
-// outside maps a place on a padded axis of n to the place of its pixel in the
-// image, or to -1 where the border is zero.
+// outside maps a position on a padded axis of n to the position of its pixel in the
+// image, or to -1 in a zero border.
 func (a Augmentation) outside(place, n int) int {
 	switch {
 	case place >= 0 && place < n:
@@ -130,18 +130,18 @@ func (a Augmentation) outside(place, n int) int {
 	return 2*(n-1) - place
 }
 
-// check tells whether the recipe fits images of a shape.
+// check returns an error if the augmentation does not fit images of a shape.
 func (a Augmentation) check(shape Shape) error {
 	if a.Pad < 0 {
-		return fmt.Errorf("datasets: augmentation: pad: got %d, want 0 or more", a.Pad)
+		return fmt.Errorf("augmentation: pad %d: must be at least 0", a.Pad)
 	}
 	if side := min(shape.Height, shape.Width); a.Border == BorderReflect && a.Pad >= side {
-		return fmt.Errorf("datasets: augmentation: reflecting pad: got %d, want at most %d for %dx%d images", a.Pad, side-1, shape.Height, shape.Width)
+		return fmt.Errorf("augmentation: reflecting pad %d: must be at most %d for %dx%d images", a.Pad, side-1, shape.Height, shape.Width)
 	}
 	return nil
 }
 
-// none tells whether the recipe changes nothing.
+// none reports whether the augmentation changes nothing.
 func (a Augmentation) none() bool { return a.Pad == 0 && !a.Flip && !a.ResizedCrop }
 
 // mirrorRow reverses the order of the pixels of a row.

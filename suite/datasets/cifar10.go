@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// The binary version of CIFAR-10: six files of 10000 records, a record is a
-// label byte and the red, the green and the blue plane of a 32x32 image.
+// The binary version of CIFAR-10: six files of 10000 records. A record is a
+// label byte followed by the red, green and blue planes of a 32x32 image.
 const (
 	cifar10Folder  = "cifar-10-batches-bin"
 	cifar10Records = 10000
@@ -59,8 +59,8 @@ func cifar10TrainFiles() []string {
 	return []string{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"}
 }
 
-// openCIFAR10 checks the size of all six files and reads as many records as
-// the limits ask for.
+// openCIFAR10 checks the sizes of all six files and reads the number of records
+// given by the limits.
 func openCIFAR10(dir string, opts Options) (*Dataset, error) {
 	set := &Dataset{Card: cifar10Card()}
 	if err := opts.check(set.Name); err != nil {
@@ -85,7 +85,7 @@ func openCIFAR10(dir string, opts Options) (*Dataset, error) {
 	return set, nil
 }
 
-// checkCIFAR10File tells whether a file is there and has the one right size.
+// checkCIFAR10File checks that a file exists and has the right size.
 func checkCIFAR10File(dir, name string) error {
 	path := filepath.Join(dir, cifar10Folder, name)
 	size, err := sizeOf("cifar10", dir, path, cifar10Remedy(dir))
@@ -127,7 +127,7 @@ func readCIFAR10File(dir, name string, dst Split) error {
 	path := filepath.Join(dir, cifar10Folder, name)
 	file, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("datasets: cifar10: %w", err)
+		return fmt.Errorf("cifar10: %w", err)
 	}
 	defer file.Close()
 	err = readCIFAR10(bufio.NewReaderSize(file, 64*cifar10Record), dst)
@@ -137,7 +137,7 @@ func readCIFAR10File(dir, name string, dst Split) error {
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("datasets: cifar10: %s: %w", path, err)
+		return fmt.Errorf("cifar10: %s: %w", path, err)
 	}
 	return nil
 }
@@ -169,7 +169,7 @@ func readCIFAR10(r io.Reader, dst Split) error {
 	return nil
 }
 
-// interleave turns three planes [C=3, H, W] into pixels [H, W, C=3].
+// interleave converts three planes [C=3, H, W] into pixels [H, W, C=3].
 func interleave(pixels, planes []byte) {
 	n := len(planes) / 3
 	red, green, blue := planes[:n], planes[n:2*n], planes[2*n:3*n]
@@ -179,7 +179,7 @@ func interleave(pixels, planes []byte) {
 	}
 }
 
-// cifar10Remedy says how to get the set.
+// cifar10Remedy tells how to get the set.
 func cifar10Remedy(dir string) string {
 	return fmt.Sprintf("`benchctl data pull cifar10` fetches it; or unpack %s in %s, so that it holds the folder %s with six files of %d bytes; or name another folder with --data-dir",
 		cifar10URL, dir, cifar10Folder, cifar10Size)

@@ -107,23 +107,23 @@ func TestCIFAR10Damage(t *testing.T) {
 	}{
 		{
 			"a file that is cut off", "data_batch_3.bin", func(b []byte) []byte { return b[:cifar10Size-5] }, Options{},
-			[]string{"data_batch_3.bin", "byte 30729995", "size: got 30729995 bytes, want 30730000 bytes"}, cifar10Size - 5,
+			[]string{"data_batch_3.bin", "byte 30729995", "size: 30729995 bytes, expected 30730000 bytes"}, cifar10Size - 5,
 		},
 		{
 			"an empty file", "data_batch_1.bin", func([]byte) []byte { return []byte{} }, Options{},
-			[]string{"data_batch_1.bin", "got 0 bytes, want 30730000 bytes"}, 0,
+			[]string{"data_batch_1.bin", "0 bytes, expected 30730000 bytes"}, 0,
 		},
 		{
 			"a file that is too long, and not even read", "test_batch.bin", func(b []byte) []byte { return append(b, 1) },
-			Options{TestLimit: 1}, []string{"test_batch.bin", "got 30730001 bytes, want 30730000 bytes"}, cifar10Size,
+			Options{TestLimit: 1}, []string{"test_batch.bin", "30730001 bytes, expected 30730000 bytes"}, cifar10Size,
 		},
 		{
 			"a label out of range", "data_batch_2.bin",
 			func(b []byte) []byte { b[bad*cifar10Record] = 10; return b }, Options{},
-			[]string{"data_batch_2.bin", "byte 13278433", "label of record 4321: got 10, want 0 to 9"}, bad * cifar10Record,
+			[]string{"data_batch_2.bin", "byte 13278433", "label of record 4321: 10, expected 0 to 9"}, bad * cifar10Record,
 		},
 		{
-			"a label out of range behind the limit", "data_batch_2.bin",
+			"a label out of range after the limit", "data_batch_2.bin",
 			func(b []byte) []byte { b[bad*cifar10Record] = 10; return b }, Options{TrainLimit: cifar10Records + bad}, nil, 0,
 		},
 	} {
@@ -181,7 +181,7 @@ func TestCIFAR10FolderInPlaceOfFile(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, cifar10Folder, "test_batch.bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openCIFAR10(dir, Options{}); err == nil || !strings.Contains(err.Error(), "want a regular file") {
+	if _, err := openCIFAR10(dir, Options{}); err == nil || !strings.Contains(err.Error(), "must be a regular file") {
 		t.Errorf("got %v, want an error about a regular file", err)
 	}
 }

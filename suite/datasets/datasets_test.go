@@ -76,7 +76,7 @@ func TestOpenWithoutData(t *testing.T) {
 func TestOpenRefusesNegativeLimits(t *testing.T) {
 	for _, entry := range List {
 		for _, opts := range []Options{{TrainLimit: -1}, {TestLimit: -1}} {
-			if _, err := entry.Open(t.TempDir(), opts); err == nil || !strings.Contains(err.Error(), "limit: got -1") {
+			if _, err := entry.Open(t.TempDir(), opts); err == nil || !strings.Contains(err.Error(), "limit -1: must be") {
 				t.Errorf("%s: %+v: got %v, want an error about the limit", entry.Name, opts, err)
 			}
 		}

@@ -16,11 +16,11 @@ import (
 	"github.com/localbench/localbench/files"
 )
 
-// stallTimeout is how long a download waits for a connection, an answer, or the next bytes.
+// stallTimeout is how long a download waits for a connection, a response, or the next bytes.
 const stallTimeout = time.Minute
 
-// downloader gets files by HTTP. It obeys HTTP_PROXY and its relatives, follows redirects to http and https,
-// and continues a download that was cut off where the server can do that.
+// downloader gets files by HTTP. It uses the proxies in HTTP_PROXY and HTTPS_PROXY, follows redirects to http and https,
+// and resumes an interrupted download if the server supports ranges.
 type downloader struct {
 	client   *http.Client
 	stall    time.Duration
@@ -40,17 +40,17 @@ func (g *downloader) add(n int64) {
 	}
 }
 
-// cutError says that a download was cut off.
+// cutError reports an interrupted download.
 type cutError struct{ error }
 
 func (e *cutError) Unwrap() error { return e.error }
 
-// Hint says how to continue.
+// Hint tells how to resume.
 func (e *cutError) Hint() string {
 	return "run the command again: it continues where the download stopped"
 }
 
-// check compares a file with what is published of a download.
+// check compares a file with the published size and checksum of a download.
 func (d Download) check(path string) error {
 	f, size, err := files.Open(path, d.Bytes)
 	if err != nil {
@@ -64,20 +64,20 @@ func (d Download) check(path string) error {
 	return d.compare(size, sum)
 }
 
-// compare compares a size and a checksum with the published ones. MD5 is what the publishers
-// give; it guards against damage, not against malice.
+// compare compares a size and a checksum with the published ones. The publishers
+// give MD5, which detects damage, not tampering.
 func (d Download) compare(size int64, sum hash.Hash) error {
 	if size != d.Bytes {
-		return fmt.Errorf("got %d bytes or more, want %d", size, d.Bytes)
+		return fmt.Errorf("%d bytes or more were received, expected %d", size, d.Bytes)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != d.MD5 {
-		return fmt.Errorf("got checksum %s, want %s", got, d.MD5)
+		return fmt.Errorf("the checksum is %s, expected %s", got, d.MD5)
 	}
 	return nil
 }
 
-// download brings a file to path, of which an earlier attempt may have left the beginning there. A file with another
-// size or checksum is removed; one that was cut off stays.
+// download downloads a file to path and resumes an earlier attempt if there is one. A file with another
+// size or checksum is removed; an incomplete one is kept.
 func (g *downloader) download(ctx context.Context, d Download, path string) error {
 	part, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
@@ -102,13 +102,13 @@ func (g *downloader) download(ctx context.Context, d Download, path string) erro
 		if !continued {
 			return errors.Join(err, os.Remove(path))
 		}
-		// What was left there may be of another file, or damaged: once more from the beginning.
+		// The earlier part may belong to another file or be damaged: start again from the beginning.
 		continued, have, g.received = false, 0, before
 	}
 }
 
-// receive gets what follows the first bytes of a file, and returns the size of all of it. If the server does not
-// continue a file, it gets all.
+// receive downloads the rest of a file and returns the size of the whole. If the server does not
+// support ranges, it downloads all of it.
 func (g *downloader) receive(ctx context.Context, d Download, part *os.File, sum hash.Hash, have int64) (size int64, err error) {
 	if have == d.Bytes {
 		g.add(have)
@@ -130,7 +130,7 @@ func (g *downloader) receive(ctx context.Context, d Download, part *os.File, sum
 	}
 	defer response.Body.Close()
 	if response.StatusCode/100 != 2 {
-		return 0, fmt.Errorf("the server answers %s", response.Status)
+		return 0, fmt.Errorf("the server responded with %s", response.Status)
 	}
 	if have == 0 {
 		sum.Reset()
@@ -155,7 +155,7 @@ func (g *downloader) receive(ctx context.Context, d Download, part *os.File, sum
 	return have + n, err
 }
 
-// ask sends a request for a file from a byte on.
+// ask requests a file starting at a byte.
 func (g *downloader) ask(ctx context.Context, url string, from int64) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -168,12 +168,12 @@ func (g *downloader) ask(ctx context.Context, url string, from int64) (*http.Res
 	return g.client.Do(request)
 }
 
-// continues says whether a response has a file from a byte on.
+// continues reports whether a response starts at a byte of the file.
 func continues(r *http.Response, from int64) bool {
 	return r.StatusCode == http.StatusPartialContent && strings.HasPrefix(r.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", from))
 }
 
-// cutBy is the error of a download that the network or the caller ended.
+// cutBy is the error of a download ended by the network or the caller.
 func cutBy(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
@@ -181,7 +181,7 @@ func cutBy(ctx context.Context, err error) error {
 	return &cutError{err}
 }
 
-// bodyReader keeps the error of the other side apart from those of writing.
+// bodyReader distinguishes read errors of the connection from write errors.
 type bodyReader struct {
 	io.Reader
 	err error

@@ -12,10 +12,10 @@ import (
 
 // FolderPrefix begins the name of a data set of the user's own images: folder:PATH. The folder PATH holds train/ and val/,
 // each with a folder of JPEG or PNG files for every class; the names of these folders, sorted, are the labels. The set has as
-// many classes as train/ has folders. Images are prepared as ImageNet's are.
+// many classes as train/ has folders. Images are preprocessed as ImageNet's.
 const FolderPrefix = "folder:"
 
-// folderEntry is the entry of folder:PATH. It lists the folders, because networks need the number of classes and plans the
+// folderEntry is the entry of folder:PATH. It lists the folders, since networks need the number of classes and plans the
 // number of samples.
 func folderEntry(name string) (Entry, error) {
 	root := strings.TrimPrefix(name, FolderPrefix)
@@ -23,7 +23,7 @@ func folderEntry(name string) (Entry, error) {
 	card.Name = name
 	remedy := fmt.Sprintf("%s must hold %s/ and %s/, each with a folder of JPEG or PNG files for every class", root, imagenetTrain, imagenetTest)
 	if root == "" {
-		return Entry{}, errors.New("data set folder: the path is missing: folder:PATH")
+		return Entry{}, errors.New("--datasets folder: the path is missing, write folder:PATH")
 	}
 	classes, err := classFolders(name, root, imagenetTrain, remedy)
 	if err != nil {
@@ -39,7 +39,7 @@ func folderEntry(name string) (Entry, error) {
 			return Entry{}, &MissingError{Dataset: name, Dir: root, Want: filepath.Join(root, s.split, "CLASS"), Remedy: remedy}
 		}
 		if err != nil {
-			return Entry{}, fmt.Errorf("data set %s: %w", name, err)
+			return Entry{}, fmt.Errorf("%s: %w", name, err)
 		}
 		if *s.samples = len(pictures.files); *s.samples == 0 {
 			return Entry{}, &MissingError{Dataset: name, Dir: root, Want: filepath.Join(root, s.split, classes[0], "*.jpg"), Remedy: remedy}
@@ -82,10 +82,10 @@ func openFolders(card Card, root, remedy string, opts Options) (*Dataset, error)
 	}{{&set.Train, imagenetTrain, opts.TrainLimit, set.TrainSamples}, {&set.Test, imagenetTest, opts.TestLimit, set.TestSamples}} {
 		pictures, err := listPictures(filepath.Join(root, s.name), classes)
 		if err != nil {
-			return nil, fmt.Errorf("data set %s: %w", set.Name, err)
+			return nil, fmt.Errorf("%s: %w", set.Name, err)
 		}
 		if have := len(pictures.files); !enough(have, s.limit, s.whole) {
-			return nil, damaged(filepath.Join(root, s.name), "pictures", fmt.Sprint(have), fmt.Sprint(limited(s.limit, s.whole)))
+			return nil, damaged(filepath.Join(root, s.name), "images", fmt.Sprint(have), fmt.Sprint(limited(s.limit, s.whole)))
 		}
 		pictures.dataset, pictures.remedy, pictures.shorter = set.Name, remedy, imagenetShorter
 		pictures.files = pictures.files[:limited(s.limit, s.whole)]
@@ -102,7 +102,7 @@ func classFolders(dataset, root, split, remedy string) ([]string, error) {
 		return nil, &MissingError{Dataset: dataset, Dir: root, Want: path, Remedy: remedy}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("data set %s: %w", dataset, err)
+		return nil, fmt.Errorf("%s: %w", dataset, err)
 	}
 	var classes []string
 	for _, e := range entries {
@@ -111,7 +111,7 @@ func classFolders(dataset, root, split, remedy string) ([]string, error) {
 		}
 	}
 	if classes == nil {
-		return nil, &DamagedError{Dataset: dataset, File: path, Offset: -1, What: "folders of classes", Got: "none", Want: "one for each class, with its pictures", Remedy: remedy}
+		return nil, &DamagedError{Dataset: dataset, File: path, Offset: -1, What: "folders of classes", Got: "none", Want: "one for each class, with its images", Remedy: remedy}
 	}
 	return classes, nil
 }

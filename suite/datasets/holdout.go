@@ -8,16 +8,16 @@ import (
 	"github.com/localbench/localbench/core/rng"
 )
 
-// HeldOut is how many of n samples a fraction holds out.
+// HeldOut is the number of samples that a fraction of n holds out.
 func HeldOut(n int, fraction float64) int { return int(math.Round(fraction * float64(n))) }
 
-// Holdout parts a training split in two: what is left to train on, and a fraction held out
-// to choose by. The samples are drawn at random, the same for every seed of a run, and stand
-// in their old order in either part. Both parts are copies, of pictures of their names.
+// Holdout divides a training split in two: one part for training, and a fraction held out for
+// validation. The samples are selected at random, the same for every seed of a run, and keep
+// their order in both parts. Both parts are copies; of image files only the names are copied.
 func (s Split) Holdout(fraction float64) (rest, held Split, err error) {
 	n := HeldOut(s.N, fraction)
 	if n < 1 || n >= s.N {
-		return rest, held, fmt.Errorf("datasets: holdout: got a fraction of %g, want one that holds out 1 to %d of %d samples", fraction, s.N-1, s.N)
+		return rest, held, fmt.Errorf("--holdout %g: must hold out 1 to %d of the %d samples", fraction, s.N-1, s.N)
 	}
 	order := make([]int32, s.N)
 	rng.Stream{Purpose: rng.PurposeHoldout}.Permute(order)
@@ -26,7 +26,7 @@ func (s Split) Holdout(fraction float64) (rest, held Split, err error) {
 	return s.pick(order[n:]), s.pick(order[:n]), nil
 }
 
-// pick copies samples.
+// pick copies the selected samples.
 func (s Split) pick(samples []int32) Split {
 	if s.Pictures != nil {
 		return s.pickPictures(samples)

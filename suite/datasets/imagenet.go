@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// ImageNet as it is commonly unpacked: two folders, each with a folder a class, whose names in order are the labels.
+// ImageNet as it is commonly unpacked: two folders, each with one folder per class, whose sorted names are the labels.
 const (
 	imagenetFolder  = "imagenet"
 	imagenetTrain   = "train"
@@ -55,12 +55,12 @@ func openImageNet(dir string, opts Options) (*Dataset, error) {
 	}
 	var damaged *DamagedError
 	if errors.As(err, &damaged) && damaged.What == "folders of classes" && damaged.Got != "none" {
-		damaged.Remedy = fmt.Sprintf("ImageNet has %d classes; for images of other classes use --datasets %s%s, which gives the network a classifier of their number", card.Classes, FolderPrefix, root)
+		damaged.Remedy = fmt.Sprintf("ImageNet has %d classes; for other classes use --datasets %s%s, which sizes the classifier accordingly", card.Classes, FolderPrefix, root)
 	}
 	return set, err
 }
 
-// imagenetRemedy says how to get the set.
+// imagenetRemedy tells how to get the set.
 func imagenetRemedy(dir string) string {
 	return fmt.Sprintf("register at https://www.image-net.org, download ILSVRC2012's training and validation images, and unpack them in %s so that %s and %s hold a folder for each class (n01440764 and so on)",
 		dir, filepath.Join(imagenetFolder, imagenetTrain), filepath.Join(imagenetFolder, imagenetTest))

@@ -11,36 +11,36 @@ type Entry struct {
 	Card
 	// Licence is one line for the listing and the report.
 	Licence string
-	// Origin is the page that describes the set; empty for a generated one.
+	// Origin is the URL of the set's description; empty for a generated one.
 	Origin string
-	// Archive is what the authors publish; nil for a generated set.
+	// Archive is the authors' download; nil for a generated set.
 	Archive *Archive
-	// Open reads or makes the set. dir is the data folder; a generated set
-	// ignores it. An absent set gives a *MissingError, a bad file a *DamagedError.
+	// Open reads or generates the set. dir is the data folder; a generated set
+	// ignores it. A missing set gives a *MissingError, a bad file a *DamagedError.
 	Open func(dir string, opts Options) (*Dataset, error)
-	// Folder says that the set is folder:PATH: its files lie where its name says, not in the data folder.
+	// Folder marks a set folder:PATH: its files are in PATH, not in the data folder.
 	Folder bool
 }
 
 // Archive is the official download of a set.
 type Archive struct {
-	// Downloads is empty where a registration stands before them; Access then says what to do.
+	// Downloads is empty if the authors require a registration; Access then tells what to do.
 	Downloads []Download
 	Access    string
-	// Folder is where its files lie in the data folder.
+	// Folder is the set's folder in the data folder.
 	Folder string
 	// Files are the files of Folder that Open reads, with their exact sizes. Of a tar.gz only these are
 	// unpacked.
 	Files []File
 }
 
-// Download is a file that the authors publish.
+// Download is one published file.
 type Download struct {
 	URL   string
 	Bytes int64
 	MD5   string // as published, hexadecimal
-	// As is the name that the file is kept under in the folder; empty: it is a tar.gz that
-	// has the folder.
+	// As is the file's name in the folder; empty: it is a tar.gz that
+	// contains the folder.
 	As string
 }
 

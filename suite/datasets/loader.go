@@ -11,8 +11,8 @@ import (
 	"github.com/localbench/localbench/core/rng"
 )
 
-// LoaderOptions says how the samples of one epoch are made into batches. Only
-// Batch has to be set.
+// LoaderOptions define how the samples of one epoch are divided into batches. Only
+// Batch is required.
 type LoaderOptions struct {
 	// Batch is the number of samples of every batch but the last.
 	Batch int
@@ -21,25 +21,25 @@ type LoaderOptions struct {
 	Epoch uint32
 	// Augment is applied to every image; the zero value copies it.
 	Augment Augmentation
-	// Draw leaves the images as they are and gives the random words of Augment instead, for a
-	// device that changes them.
+	// Draw leaves the images unchanged and returns the random words of Augment, for
+	// augmentation on the device.
 	Draw bool
 	// Shuffle takes the samples in the random order of the epoch.
 	Shuffle bool
 	// DropLast leaves out a last batch that is not full.
 	DropLast bool
-	// Start is the first batch to deliver, for a run that goes on in mid epoch.
+	// Start is the first batch to deliver, for a run that resumes within an epoch.
 	Start int
 	// Workers is the number of goroutines that prepare batches; 0 means 1. It
-	// changes nothing in the batches.
+	// does not affect the batches.
 	Workers int
-	// Decoders is the number of goroutines that decode the pictures of a batch, where the split has Pictures; 0 means 1. It
-	// changes nothing in the batches either.
+	// Decoders is the number of goroutines that decode the image files of a batch, for a split with Pictures; 0 means 1. It
+	// does not affect the batches either.
 	Decoders int
 	// Ring is the number of batch buffers, the one in use included; 0 means 3.
 	// It is at least 2 and is rounded up to a multiple of Workers.
 	Ring int
-	// Now is the clock that Next's waiting is measured with; nil measures nothing.
+	// Now is the clock that measures the waiting of Next; nil: not measured.
 	Now func() time.Time
 }
 
@@ -47,7 +47,7 @@ type LoaderOptions struct {
 type Batch struct {
 	Images  []byte  // [N, Height, Width, Channels]
 	Labels  []int32 // [N]
-	Samples []int32 // [N]: the place of each sample in the split; read only
+	Samples []int32 // [N]: the position of each sample in the split; read only
 	Words   []int32 // [N 4]: the words of each sample, with LoaderOptions.Draw; else nil
 	N       int     // LoaderOptions.Batch, or less in the last batch
 	Index   int     // the batch's number in the epoch, from 0
@@ -55,8 +55,8 @@ type Batch struct {
 	slot *slot // set once, so that a late Release reads nothing a worker writes
 }
 
-// slot is a place in the ring. Worker and consumer pass it to and fro: a token
-// lies in free when the worker may fill it, in ready when it is full.
+// slot is an element of the ring, exchanged between worker and consumer: a token
+// is in free when the worker may fill it, in ready when it is full.
 type slot struct {
 	batch        Batch
 	images       []byte
@@ -68,7 +68,7 @@ type slot struct {
 }
 
 // Loader prepares the batches of an epoch ahead of their use. Its goroutines
-// fill a ring of buffers made once, so that a step allocates nothing. One
+// fill a ring of buffers that is allocated once, so that a step allocates nothing. One
 // goroutine at a time may call its methods.
 //
 //	loader, err := NewLoader(set.Train, LoaderOptions{Batch: 1024, Shuffle: true})
@@ -94,8 +94,8 @@ type Loader struct {
 	waiting time.Duration
 }
 
-// NewLoader checks the options, makes the buffers and starts to fill them. Close
-// has to be called, also after an error of Next.
+// NewLoader checks the options, allocates the buffers and starts to fill them. Close
+// must be called, also after an error of Next.
 func NewLoader(split Split, options LoaderOptions) (*Loader, error) {
 	options.Workers = max(options.Workers, 1)
 	if options.Ring == 0 {
@@ -104,7 +104,7 @@ func NewLoader(split Split, options LoaderOptions) (*Loader, error) {
 	if err := checkLoader(split, options); err != nil {
 		return nil, err
 	}
-	// A slot belongs to one worker for good: batch b goes to worker b mod
+	// A slot always belongs to the same worker: batch b goes to worker b mod
 	// Workers and to slot b mod Ring, and Ring is a multiple of Workers. So no
 	// worker can take the slot that an earlier batch of another still needs.
 	options.Ring = (options.Ring + options.Workers - 1) / options.Workers * options.Workers
@@ -125,7 +125,7 @@ func NewLoader(split Split, options LoaderOptions) (*Loader, error) {
 	return l, nil
 }
 
-// Batches is the number of batches of the whole epoch, whatever Start is.
+// Batches is the number of batches of the whole epoch, independent of Start.
 func (l *Loader) Batches() int { return l.batches }
 
 // BufferBytes is the host memory that the loader holds: the ring and the order.
@@ -142,7 +142,7 @@ func (l *Loader) BufferBytes() int64 {
 // held at a time.
 func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	if l.closed {
-		return nil, errors.New("datasets: loader: got a call of Next after Close, want none")
+		return nil, errors.New("loader: Next was called after Close")
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	}
 	s := &l.ring[l.next%len(l.ring)]
 	if s.heldByCaller {
-		return nil, fmt.Errorf("datasets: loader: batch %d: its buffer is held by batch %d, want that released first", l.next, s.batch.Index)
+		return nil, fmt.Errorf("loader: batch %d: its buffer is in use by batch %d, which must be released first", l.next, s.batch.Index)
 	}
 	if err := l.wait(ctx, s); err != nil {
 		return nil, err
@@ -166,8 +166,8 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	return &s.batch, nil
 }
 
-// Release gives the buffer of a batch back to be filled again. Once is enough: a
-// second release does nothing, or, after Next has handed the same buffer out
+// Release returns the buffer of a batch to the loader. A second call
+// has no effect, or, after Next has returned the same buffer
 // again, releases that.
 func (l *Loader) Release(batch *Batch) {
 	s := batch.slot
@@ -178,14 +178,14 @@ func (l *Loader) Release(batch *Batch) {
 	s.free <- struct{}{}
 }
 
-// Reset goes to another epoch, and there to the batch start, with the same
-// buffers. Batches that are still held become invalid.
+// Reset restarts the loader at batch start of another epoch, with the same
+// buffers. Batches that are not released become invalid.
 func (l *Loader) Reset(epoch uint32, start int) error {
 	if l.closed {
-		return errors.New("datasets: loader: got a call of Reset after Close, want none")
+		return errors.New("loader: Reset was called after Close")
 	}
 	if start < 0 || start > l.batches {
-		return fmt.Errorf("datasets: loader: start: got batch %d, want 0 to %d", start, l.batches)
+		return fmt.Errorf("loader: start at batch %d: must be 0 to %d", start, l.batches)
 	}
 	l.halt()
 	l.options.Epoch, l.options.Start = epoch, start
@@ -203,7 +203,7 @@ func (l *Loader) Close() {
 }
 
 // WaitSeconds is how long Next has waited for batches so far, over all epochs;
-// false without a clock. It is near zero where loading hides behind the step.
+// false without a clock. It is near zero if loading is faster than the steps.
 func (l *Loader) WaitSeconds() (float64, bool) {
 	return l.waiting.Seconds(), l.options.Now != nil
 }
@@ -253,7 +253,7 @@ func (l *Loader) work(worker int, stop <-chan struct{}) {
 }
 
 // fill prepares a batch. It reads the split, the order and the options only, so
-// that workers share nothing that changes.
+// that workers share only constant data.
 func (l *Loader) fill(s *slot, index int) {
 	first := index * l.options.Batch
 	n := min(l.options.Batch, l.split.N-first)
@@ -310,7 +310,7 @@ func (l *Loader) wait(ctx context.Context, s *slot) error {
 	}
 }
 
-// countBatches is the number of batches of n samples.
+// countBatches returns the number of batches of n samples.
 func countBatches(n int, options LoaderOptions) int {
 	if options.DropLast {
 		return n / options.Batch
@@ -318,28 +318,28 @@ func countBatches(n int, options LoaderOptions) int {
 	return (n + options.Batch - 1) / options.Batch
 }
 
-// checkLoader tells whether the options make sense for the split.
+// checkLoader checks the options against the split.
 func checkLoader(split Split, options LoaderOptions) error {
 	if err := split.check(); err != nil {
 		return err
 	}
 	if options.Batch < 1 {
-		return fmt.Errorf("datasets: loader: batch: got %d, want at least 1", options.Batch)
+		return fmt.Errorf("loader: batch %d: must be at least 1", options.Batch)
 	}
 	if options.Ring < 2 {
-		return fmt.Errorf("datasets: loader: ring: got %d buffers, want at least 2 (0 for 3)", options.Ring)
+		return fmt.Errorf("loader: ring of %d buffers: must be at least 2 (0: 3)", options.Ring)
 	}
 	if options.DropLast && options.Batch > split.N {
-		return fmt.Errorf("datasets: loader: batch: got %d with only full batches, want at most the %d samples", options.Batch, split.N)
+		return fmt.Errorf("loader: batch %d: must be at most the %d samples if only full batches are used", options.Batch, split.N)
 	}
 	if batches := countBatches(split.N, options); options.Start < 0 || options.Start > batches {
-		return fmt.Errorf("datasets: loader: start: got batch %d, want 0 to %d", options.Start, batches)
+		return fmt.Errorf("loader: start at batch %d: must be 0 to %d", options.Start, batches)
 	}
 	switch pictures, a := split.Pictures != nil, options.Augment; {
 	case pictures && (options.Draw || a.Pad > 0):
-		return errors.New("datasets: loader: got pictures to be changed by a device or padded, want a resized crop at the most")
+		return errors.New("loader: image files can't be padded or augmented on a device: they support the random resized crop and the flip only")
 	case !pictures && a.ResizedCrop:
-		return errors.New("datasets: loader: got a resized crop of images in memory, want it for pictures only")
+		return errors.New("loader: the random resized crop needs image files: images in memory are not supported")
 	}
 	return options.Augment.check(split.Shape)
 }

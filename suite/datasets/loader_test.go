@@ -205,7 +205,7 @@ func TestLoaderRefusesToRunOutOfBuffers(t *testing.T) {
 	if _, err := l.Next(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Next(context.Background()); err == nil || !strings.Contains(err.Error(), "batch 2: its buffer is held by batch 0") {
+	if _, err := l.Next(context.Background()); err == nil || !strings.Contains(err.Error(), "batch 2: its buffer is in use by batch 0") {
 		t.Errorf("third batch of two buffers: got %v, want an error that names the holder", err)
 	}
 	l.Release(first)
@@ -215,7 +215,7 @@ func TestLoaderRefusesToRunOutOfBuffers(t *testing.T) {
 	}
 }
 
-// TestLoaderEnds runs in a bubble: it fails when a goroutine is left behind.
+// TestLoaderEnds runs in a bubble: it fails when a goroutine leaks.
 func TestLoaderEnds(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -288,7 +288,7 @@ func TestLoaderCloseWaits(t *testing.T) {
 	}
 }
 
-// TestLoaderWait stands in for a slow worker: a slot that nobody fills until the
+// TestLoaderWait stands in for a slow worker: a slot that is not filled until the
 // bubble's clock has moved on.
 func TestLoaderWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -330,15 +330,15 @@ func TestLoaderChecksOptions(t *testing.T) {
 		options LoaderOptions
 		want    string
 	}{
-		{"no batch", good, LoaderOptions{}, "batch: got 0"},
-		{"one buffer", good, LoaderOptions{Batch: 1, Ring: 1}, "ring: got 1"},
-		{"no full batch", good, LoaderOptions{Batch: 11, DropLast: true}, "batch: got 11"},
-		{"a start behind the end", good, LoaderOptions{Batch: 5, Start: 3}, "start: got batch 3, want 0 to 2"},
-		{"a start before the start", good, LoaderOptions{Batch: 5, Start: -1}, "start: got batch -1"},
-		{"a pad that does not fit", good, LoaderOptions{Batch: 5, Augment: Augmentation{Pad: 4, Border: BorderReflect}}, "pad: got 4"},
-		{"an empty split", Split{Shape: good.Shape}, LoaderOptions{Batch: 5}, "got 0 samples"},
-		{"too few pixels", short, LoaderOptions{Batch: 5}, "got 479 bytes, want 480"},
-		{"too few labels", unlabelled, LoaderOptions{Batch: 5}, "labels: got 9, want 10"},
+		{"no batch", good, LoaderOptions{}, "batch 0: must be"},
+		{"one buffer", good, LoaderOptions{Batch: 1, Ring: 1}, "ring of 1 buffers: must be"},
+		{"no full batch", good, LoaderOptions{Batch: 11, DropLast: true}, "batch 11: must be"},
+		{"a start after the end", good, LoaderOptions{Batch: 5, Start: 3}, "start at batch 3: must be 0 to 2"},
+		{"a start before the start", good, LoaderOptions{Batch: 5, Start: -1}, "start at batch -1: must be"},
+		{"a pad that does not fit", good, LoaderOptions{Batch: 5, Augment: Augmentation{Pad: 4, Border: BorderReflect}}, "pad 4: must be"},
+		{"an empty split", Split{Shape: good.Shape}, LoaderOptions{Batch: 5}, "0 samples of"},
+		{"too few pixels", short, LoaderOptions{Batch: 5}, "479 bytes, but need 480"},
+		{"too few labels", unlabelled, LoaderOptions{Batch: 5}, "9 labels for 10 samples"},
 	} {
 		l, err := NewLoader(c.split, c.options)
 		if err == nil {

@@ -9,9 +9,9 @@ import (
 	"math"
 )
 
-// A MAT-file of level 5 (MathWorks: MAT-File Format, 2019), as far as SVHN's files go: variables that
-// are full arrays of real numbers, stored plain or deflated, in little-endian order. A
-// variable is an element, a tag of type and size with content, and so are its parts: flags, dimensions,
+// A MAT-file of level 5 (MathWorks: MAT-File Format, 2019), as far as SVHN's files need it: variables that
+// are dense arrays of real numbers, uncompressed or compressed, in little-endian order. A
+// variable is an element, a tag (type and size) followed by its data, and so are its parts: flags, dimensions,
 // name, numbers.
 
 // Types of elements.
@@ -33,7 +33,7 @@ const (
 	matTag    = 8
 )
 
-// matVariable is a variable of a file; its numbers follow, the first dimension running fastest.
+// matVariable is a variable of a file; its numbers follow, in column-major order.
 type matVariable struct {
 	name  string
 	dims  []int
@@ -42,12 +42,12 @@ type matVariable struct {
 	data  io.Reader
 }
 
-// matFault says what is wrong with a file, and with which of its variables.
+// matFault describes a fault in a file and the variable that has it.
 func matFault(offset int64, what, got, want string) error {
 	return &DamagedError{Offset: offset, What: what, Got: got, Want: want}
 }
 
-// readMAT calls on for each variable of a file, in order. What on does not read is skipped.
+// readMAT calls on for each variable of a file, in order. Data that on does not read is skipped.
 func readMAT(r io.Reader, on func(matVariable) error) error {
 	var header [matHeader]byte
 	if n, err := io.ReadFull(r, header[:]); err != nil {
@@ -80,7 +80,7 @@ func readMAT(r io.Reader, on func(matVariable) error) error {
 	}
 }
 
-// readMATElement reads a variable, plain or deflated; what is neither is left alone.
+// readMATElement reads a variable, compressed or not; other elements are skipped.
 func readMATElement(kind uint32, body io.Reader, offset int64, on func(matVariable) error) error {
 	switch kind {
 	case matMatrix:
@@ -88,12 +88,12 @@ func readMATElement(kind uint32, body io.Reader, offset int64, on func(matVariab
 	case matCompressed:
 		plain, err := zlib.NewReader(body)
 		if err != nil {
-			return matFault(offset, "variable", "no deflated content: "+err.Error(), "content that can be inflated")
+			return matFault(offset, "variable", "invalid compressed data: "+err.Error(), "zlib data")
 		}
 		defer plain.Close()
 		var tag [matTag]byte
 		if _, err := io.ReadFull(plain, tag[:]); err != nil || binary.LittleEndian.Uint32(tag[:]) != matMatrix {
-			return matFault(offset, "variable", "something else that is deflated", "a deflated array")
+			return matFault(offset, "variable", "a compressed element that is not an array", "a compressed array")
 		}
 		return readMATMatrix(plain, offset, on)
 	}
@@ -107,19 +107,19 @@ func readMATMatrix(r io.Reader, offset int64, on func(matVariable) error) error 
 	for i := range parts {
 		_, part, err := matPart(r)
 		if err != nil || part.N > most {
-			return matFault(offset, "variable", "no description", "flags, dimensions and a name")
+			return matFault(offset, "variable", "missing array header", "flags, dimensions and a name")
 		}
 		if parts[i], err = io.ReadAll(part); err != nil || part.N > 0 {
-			return matFault(offset, "variable", "half a description", "flags, dimensions and a name")
+			return matFault(offset, "variable", "truncated array header", "flags, dimensions and a name")
 		}
 		if err := part.pad(); err != nil {
-			return matFault(offset, "variable", "half a description", "flags, dimensions and a name")
+			return matFault(offset, "variable", "truncated array header", "flags, dimensions and a name")
 		}
 	}
 	flags, sizes := parts[0], parts[1]
 	v := matVariable{name: string(bytes.TrimRight(parts[2], "\x00")), count: 1}
 	if len(flags) != 8 || len(sizes) < 8 || len(sizes)%4 != 0 {
-		return matFault(offset, "variable "+v.name, fmt.Sprintf("%d bytes of flags and %d of dimensions", len(flags), len(sizes)), "8, and 4 a dimension")
+		return matFault(offset, "variable "+v.name, fmt.Sprintf("%d bytes of flags and %d of dimensions", len(flags), len(sizes)), "8 and 4 per dimension")
 	}
 	for i := 0; i < len(sizes); i += 4 {
 		n := int(int32(binary.LittleEndian.Uint32(sizes[i:])))
@@ -131,7 +131,7 @@ func readMATMatrix(r io.Reader, offset int64, on func(matVariable) error) error 
 	}
 	kind, part, err := matPart(r)
 	if err != nil {
-		return matFault(offset, "variable "+v.name, "no numbers", "numbers")
+		return matFault(offset, "variable "+v.name, "no data", "data")
 	}
 	v.kind, v.data = kind, part
 	width, ok := map[uint32]int{matInt8: 1, matUint8: 1, matInt16: 2, matUint16: 2, matInt32: 4, matUint32: 4, matSingle: 4, matDouble: 8}[kind]
@@ -142,12 +142,12 @@ func readMATMatrix(r io.Reader, offset int64, on func(matVariable) error) error 
 		return err
 	}
 	if _, err := io.Copy(io.Discard, r); err != nil { // its checksum comes last
-		return matFault(offset, "variable "+v.name, "a fault in its content: "+err.Error(), "sound content")
+		return matFault(offset, "variable "+v.name, "damaged data: "+err.Error(), "valid zlib data")
 	}
 	return nil
 }
 
-// element is the content of a part, and how much padding is behind it.
+// element is the data of a part and the size of the padding after it.
 type element struct {
 	*io.LimitedReader
 	padding int64
@@ -159,7 +159,7 @@ func (e element) pad() error {
 	return err
 }
 
-// matPart begins a part of an array. One of up to four bytes lies in its own tag.
+// matPart reads the tag of a part of an array. Data of up to four bytes is stored in the tag.
 func matPart(r io.Reader) (kind uint32, e element, err error) {
 	var tag [matTag]byte
 	if _, err := io.ReadFull(r, tag[:]); err != nil {
@@ -168,7 +168,7 @@ func matPart(r io.Reader) (kind uint32, e element, err error) {
 	kind = binary.LittleEndian.Uint32(tag[:])
 	if small := kind >> 16; small > 0 {
 		if small > 4 {
-			return 0, e, fmt.Errorf("got %d bytes in a tag, want at most 4", small)
+			return 0, e, fmt.Errorf("a tag with %d bytes of data: must be at most 4", small)
 		}
 		return kind & 0xffff, element{&io.LimitedReader{R: bytes.NewReader(bytes.Clone(tag[4 : 4+small])), N: int64(small)}, 0}, nil
 	}

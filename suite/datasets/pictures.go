@@ -22,8 +22,8 @@ import (
 	"github.com/localbench/localbench/files"
 )
 
-// Pictures are a split whose images are files of any size, too many to be held in memory: each
-// is decoded when a batch wants it, and is then a random part of it, or its middle, scaled to the
+// Pictures is a split of image files of any size, too many to keep in memory: each
+// is decoded when a batch needs it, and a random crop or its centre is scaled to the
 // set's shape.
 type Pictures struct {
 	dataset, remedy string
@@ -33,15 +33,15 @@ type Pictures struct {
 	room            *semaphore.Weighted // maxPixels: of the pictures that are decoded
 }
 
-// picture is a file of the folder of its class.
+// picture is an image file in the folder of its class.
 type picture struct {
 	class int32
 	name  string
 }
 
-// listPictures lists a folder of folders, one a class: names are classes in the order of the
-// labels. The files come in turns, the first of each class, the second of each, so that the first
-// ones of a split are of all classes.
+// listPictures lists a folder with one folder per class, in the order of the
+// labels. The files of the classes alternate (the first of each class, then the second of each), so that the first
+// files of a split cover all classes.
 func listPictures(root string, classes []string) (Pictures, error) {
 	p := Pictures{room: semaphore.NewWeighted(maxPixels)}
 	byClass := make([][]fs.DirEntry, len(classes))
@@ -74,30 +74,30 @@ func (p *Pictures) labels() []int32 {
 	return labels
 }
 
-// path returns the place of a sample's file.
+// path returns the path of a sample's file.
 func (p *Pictures) path(sample int) string {
 	f := p.files[sample]
 	return filepath.Join(p.folders[f.class], f.name)
 }
 
-// Bounds of a picture, checked in its header before anything is decoded. A JPEG file of 2 KB can say that it has
-// 65,535 x 65,535 pixels, which decoded take 13 GB.
+// Bounds of an image, checked in its header before decoding. A JPEG file of 2 KB can claim
+// 65,535 x 65,535 pixels, which need 13 GB when decoded.
 const (
 	maxPictureBytes = 64 << 20
-	maxPixels       = 89_478_485 // above it Pillow, which torchvision reads pictures with, warns of a decompression bomb
+	maxPixels       = 89_478_485 // above it Pillow, torchvision's image library, warns of a decompression bomb
 	maxSideRatio    = 64         // longer over shorter side: a picture scaled to a shorter side of 256 pixels stays below 16,384
 	maxScans        = 100        // of a JPEG file: each passes over all pixels, and can be as small as 10 bytes; common are 1 to 10
 )
 
-// decode reads a sample's file and hands the picture to use. What is no picture, or one beyond the bounds,
-// gives a *DamagedError. All pictures that are decoded at one time have at most maxPixels.
+// decode reads a sample's file and passes the image to use. A file that is not an image, or an image beyond the bounds,
+// gives a *DamagedError. All images decoded at the same time have at most maxPixels in total.
 func (p *Pictures) decode(ctx context.Context, sample int, use func(image.Image) error) error {
 	content, err := files.Read(p.path(sample), maxPictureBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &MissingError{Dataset: p.dataset, Dir: filepath.Dir(p.path(sample)), Want: p.path(sample), Remedy: p.remedy}
 	}
 	if err != nil {
-		return fmt.Errorf("datasets: %s: %w", p.dataset, err)
+		return fmt.Errorf("%s: %w", p.dataset, err)
 	}
 	pixels, err := checkPicture(content)
 	if err != nil {
@@ -115,12 +115,12 @@ func (p *Pictures) decode(ctx context.Context, sample int, use func(image.Image)
 	return use(decoded)
 }
 
-// damaged says what is wrong with a sample's file, and at which byte; below 0 if that is not known.
+// damaged describes a fault in a sample's file, and its byte; -1 if unknown.
 func (p *Pictures) damaged(sample int, at int64, err error) error {
-	return &DamagedError{Dataset: p.dataset, File: p.path(sample), Offset: at, What: "picture", Got: err.Error(), Want: "a JPEG or PNG file", Remedy: p.remedy}
+	return &DamagedError{Dataset: p.dataset, File: p.path(sample), Offset: at, What: "image", Got: err.Error(), Want: "a JPEG or PNG file", Remedy: p.remedy}
 }
 
-// checkPicture returns the number of pixels of a picture file, from its header, if it is within the bounds.
+// checkPicture returns the number of pixels of an image file, from its header, if it is within the bounds.
 func checkPicture(content []byte) (pixels int64, err error) {
 	header, format, err := image.DecodeConfig(bytes.NewReader(content))
 	if err != nil {
@@ -129,11 +129,11 @@ func checkPicture(content []byte) (pixels int64, err error) {
 	width, height := int64(header.Width), int64(header.Height)
 	switch {
 	case width < 1 || height < 1:
-		return 0, errors.New("a picture without pixels")
+		return 0, errors.New("an image without pixels")
 	case width > maxPixels/height:
-		return 0, fmt.Errorf("a picture of %dx%d pixels, more than the limit of %d; scale it down", width, height, maxPixels)
+		return 0, fmt.Errorf("an image of %dx%d pixels, more than the limit of %d; scale it down", width, height, maxPixels)
 	case max(width, height) > maxSideRatio*min(width, height):
-		return 0, fmt.Errorf("a picture of %dx%d pixels, one side more than %d times as long as the other; cut it", width, height, maxSideRatio)
+		return 0, fmt.Errorf("an image of %dx%d pixels, one side more than %d times as long as the other; crop it", width, height, maxSideRatio)
 	}
 	// In the data of a scan the byte 0xff is followed by another one than 0xda.
 	if scans := bytes.Count(content, []byte{0xff, 0xda}); format == "jpeg" && scans > maxScans {
@@ -142,8 +142,8 @@ func checkPicture(content []byte) (pixels int64, err error) {
 	return width * height, nil
 }
 
-// fill writes images to dst, [len(samples), Height, Width, Channels=3], on so many goroutines. The
-// random part of a sample is addressed by (seed, epoch, sample).
+// fill writes images to dst, [len(samples), Height, Width, Channels=3], on the given number of goroutines. The
+// random crop of a sample is addressed by (seed, epoch, sample).
 func (p *Pictures) fill(dst []byte, samples []int32, shape Shape, o LoaderOptions) error {
 	var group errgroup.Group
 	decoders := min(max(o.Decoders, 1), len(samples))
@@ -195,14 +195,14 @@ func (p *Pictures) verify(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// cropDice are the random words of a sample's part: block (seed, PurposeAugment, epoch, try << 32 | sample).
+// cropDice are the random words of a sample's crop: block (seed, PurposeAugment, epoch, try << 32 | sample).
 type cropDice struct {
 	seed   uint64
 	epoch  uint32
 	sample int32
 }
 
-// cropTries is how often a part is drawn before the middle is taken (torchvision).
+// cropTries is the number of crops drawn before falling back to the centre (torchvision).
 const cropTries = 10
 
 // words returns the numbers of a try in [0, 1): area, ratio, row, column.
@@ -213,12 +213,12 @@ func (d cropDice) words(try int) (u [4]float64) {
 	return u
 }
 
-// flip is drawn behind the tries.
+// flip is drawn after the tries.
 func (d cropDice) flip() bool { return d.words(cropTries)[0] >= 0.5 }
 
-// crop returns a part of a picture of that size as torchvision's RandomResizedCrop draws it: 8 to 100 % of
-// the area, with a ratio of width to height of 3:4 to 4:3, even in its logarithm. Where no try fits,
-// the largest part in the middle whose ratio is in that range.
+// crop returns a random crop of an image of that size as torchvision's RandomResizedCrop does: 8 to 100 % of
+// the area, with an aspect ratio of 3:4 to 4:3, uniform in its logarithm. If no try fits, it is
+// the largest crop at the centre with a ratio in that range.
 func (d cropDice) crop(width, height int) image.Rectangle {
 	const leastArea, leastRatio = 0.08, 3.0 / 4
 	for try := range cropTries {
@@ -243,14 +243,14 @@ func (d cropDice) crop(width, height int) image.Rectangle {
 	return image.Rect(left, top, left+w, top+h)
 }
 
-// resizedCrop scales a random part of a picture to the canvas.
+// resizedCrop scales a random crop of an image to the canvas.
 func resizedCrop(canvas *image.RGBA, source image.Image, d cropDice) {
 	b := source.Bounds()
 	scale(canvas, canvas.Bounds(), source, d.crop(b.Dx(), b.Dy()).Add(b.Min))
 }
 
-// middle scales a picture so that its shorter side has that length, and cuts the canvas out of its
-// middle.
+// middle scales an image so that its shorter side has that length, and crops the canvas from its
+// centre.
 func middle(canvas *image.RGBA, source image.Image, shorter int) {
 	b := source.Bounds()
 	w, h := shorter, shorter
@@ -264,13 +264,13 @@ func middle(canvas *image.RGBA, source image.Image, shorter int) {
 	scale(canvas, image.Rect(-left, -top, w-left, h-top), source, b)
 }
 
-// scale draws a part of a picture into a rectangle, bilinear and, where it shrinks, averaged over the pixels
-// that fall together.
+// scale draws a part of an image into a rectangle, with bilinear interpolation and, when it shrinks,
+// antialiasing.
 func scale(canvas *image.RGBA, to image.Rectangle, source image.Image, part image.Rectangle) {
 	draw.BiLinear.Scale(canvas, to, source, part, draw.Src, nil)
 }
 
-// dropAlpha writes the colours of a canvas.
+// dropAlpha copies the colours of a canvas without alpha.
 func dropAlpha(pixels []byte, canvas *image.RGBA) {
 	for i, j := 0, 0; i < len(canvas.Pix); i, j = i+4, j+3 {
 		copy(pixels[j:j+3], canvas.Pix[i:i+3])

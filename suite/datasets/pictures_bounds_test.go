@@ -89,7 +89,7 @@ func TestPictureBounds(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	err = set.Verify(context.Background())
 	runtime.ReadMemStats(&after)
-	if err == nil || !strings.Contains(err.Error(), bomb+": picture: got a picture of 65535x65535 pixels") {
+	if err == nil || !strings.Contains(err.Error(), bomb+": image: an image of 65535x65535 pixels") {
 		t.Errorf("got %v, want an error that names %s", err, bomb)
 	}
 	// The others are small; decoded, this one would take 13 GB.

@@ -18,15 +18,15 @@ import (
 	"github.com/localbench/localbench/files"
 )
 
-// workFolder is where a pull keeps what it has not finished, in the folder of the set: on the same file
-// system, so that its last step is a rename, and found by the next pull of the set if this one is
+// workFolder holds unfinished downloads, in the folder of the set: on the same file
+// system, so that the last step is a rename, and found by the next pull of the set if this one is
 // killed.
 const workFolder = ".pull"
 
-// Pull downloads what is published of a set, compares sizes and checksums with the published
-// ones, and puts the set's files into its folder in dir. Only these files are replaced, one by one and
-// after all of them are sound; other files in the folder stay as they are. A download
-// that was cut off stays in the folder's .pull, and the next Pull continues it. On is called with
+// Pull downloads the published files of a set, checks their sizes and checksums,
+// and moves the set's files into its folder in dir. Only these files are replaced, one by one and
+// after all of them are sound; other files in the folder stay as they are. An interrupted
+// download stays in the folder's .pull, and the next Pull resumes it. On is called with
 // the bytes received so far; it may be nil.
 func (e Entry) Pull(ctx context.Context, dir string, on func(received int64)) error {
 	return e.pull(ctx, newDownloader(on), dir)
@@ -34,19 +34,19 @@ func (e Entry) Pull(ctx context.Context, dir string, on func(received int64)) er
 
 func (e Entry) pull(ctx context.Context, get *downloader, dir string) error {
 	if e.Archive == nil {
-		return fmt.Errorf("datasets: %s is made, not downloaded: there is nothing to pull", e.Name)
+		return fmt.Errorf("%s is generated: there is nothing to download", e.Name)
 	}
 	if len(e.Archive.Downloads) == 0 {
 		return &AccessError{Dataset: e.Name, Remedy: e.Archive.Access}
 	}
 	if err := removeLeftovers(dir); err != nil {
-		return fmt.Errorf("datasets: %s: %w", e.Name, err)
+		return fmt.Errorf("%s: %w", e.Name, err)
 	}
 	place := filepath.Join(dir, e.Archive.Folder)
 	work := filepath.Join(place, workFolder)
 	lock, err := lockFolder(work)
 	if err != nil {
-		return fmt.Errorf("datasets: %s: %w", e.Name, err)
+		return fmt.Errorf("%s: %w", e.Name, err)
 	}
 	defer lock.Close()
 	sound, err := e.Archive.fetch(ctx, get, place, work)
@@ -58,28 +58,28 @@ func (e Entry) pull(ctx context.Context, get *downloader, dir string) error {
 		_ = os.Remove(place) // if it is empty: nothing was there before
 	}
 	if err != nil {
-		return fmt.Errorf("datasets: %s: %w", e.Name, err)
+		return fmt.Errorf("%s: %w", e.Name, err)
 	}
 	return nil
 }
 
-// AccessError says that a set cannot be downloaded by a program.
+// AccessError reports a set that can't be downloaded automatically.
 type AccessError struct {
 	Dataset string
 	Remedy  string // how to get it, a sentence
 }
 
 func (e *AccessError) Error() string {
-	return fmt.Sprintf("datasets: %s: its authors ask for a registration before the download, which no program can give", e.Dataset)
+	return fmt.Sprintf("%s: can't be downloaded automatically: its authors require a registration", e.Dataset)
 }
 
-// Hint says how to get the set.
+// Hint tells how to get the set.
 func (e *AccessError) Hint() string { return e.Remedy }
 
 // releasedLeftover is the name of the work folder of a release that kept it in the data folder.
 var releasedLeftover = regexp.MustCompile(`^\.pull-[0-9]+$`)
 
-// removeLeftovers removes what killed pulls of earlier releases left in a data folder.
+// removeLeftovers removes the files that killed pulls of earlier releases left in a data folder.
 func removeLeftovers(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -95,7 +95,7 @@ func removeLeftovers(dir string) error {
 	return nil
 }
 
-// lockFolder makes a work folder that no other process has, until the lock is closed.
+// lockFolder makes a work folder and locks it against other processes until the lock is closed.
 func lockFolder(work string) (*flock.Flock, error) {
 	for {
 		if err := os.MkdirAll(work, 0o777); err != nil {
@@ -121,7 +121,7 @@ func lockFolder(work string) (*flock.Flock, error) {
 	}
 }
 
-// fetch downloads everything and returns the path of each file that belongs into place, by its name there.
+// fetch downloads all files and returns the path of each file of the set, by its final name.
 func (a Archive) fetch(ctx context.Context, get *downloader, place, work string) (sound map[string]string, err error) {
 	sound = map[string]string{}
 	for i, d := range a.Downloads {
@@ -147,7 +147,7 @@ func (a Archive) fetch(ctx context.Context, get *downloader, place, work string)
 	return sound, nil
 }
 
-// canContinue says whether a work folder has a download, or the beginning of one, that the next pull can use.
+// canContinue reports whether a work folder has a complete or partial download for the next pull.
 func canContinue(work string) bool {
 	parts, _ := filepath.Glob(filepath.Join(work, "*.part"))
 	return slices.ContainsFunc(parts, func(part string) bool {
@@ -170,7 +170,7 @@ func replaceAll(place string, sound map[string]string) error {
 const maxArchiveBytes = 16 << 30
 
 // unpack writes the archive's Files, which lie in Folder of a tar.gz, into the folder to. The archive's other
-// files are passed over; a path that leads out of it is an error.
+// files are ignored; a path that leads out of it is an error.
 func (a Archive) unpack(archive, to string) error {
 	file, _, err := files.Open(archive, maxArchiveBytes)
 	if err != nil {
@@ -184,7 +184,7 @@ func (a Archive) unpack(archive, to string) error {
 	return a.unpackTar(plain, to)
 }
 
-// unpackTar is unpack for what the tar.gz has inside.
+// unpackTar is unpack for the decompressed archive.
 func (a Archive) unpackTar(plain io.Reader, to string) error {
 	missing := slices.Clone(a.Files)
 	for entries := tar.NewReader(plain); len(missing) > 0; {

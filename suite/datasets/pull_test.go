@@ -44,9 +44,9 @@ func TestPull(t *testing.T) {
 		want   string // part of the error; empty: it is pulled
 	}{
 		{name: "sound", body: good},
-		{name: "another checksum", body: good, change: func(a *datasets.Download) { a.MD5 = strings.Repeat("0", 32) }, want: "want " + strings.Repeat("0", 32)},
-		{name: "too long", body: append(good[:len(good):len(good)], 0), change: func(a *datasets.Download) { a.Bytes-- }, want: "or more, want"},
-		{name: "too short", body: good, change: func(a *datasets.Download) { a.Bytes++ }, want: "or more, want"},
+		{name: "another checksum", body: good, change: func(a *datasets.Download) { a.MD5 = strings.Repeat("0", 32) }, want: "expected " + strings.Repeat("0", 32)},
+		{name: "too long", body: append(good[:len(good):len(good)], 0), change: func(a *datasets.Download) { a.Bytes-- }, want: "or more were received, expected"},
+		{name: "too short", body: good, change: func(a *datasets.Download) { a.Bytes++ }, want: "or more were received, expected"},
 		{name: "not there", body: good, status: http.StatusNotFound, want: "404"},
 		{name: "no archive", body: []byte("this is no archive"), want: "gzip"},
 		{name: "a path outside", body: outside, want: "leads out of it"},

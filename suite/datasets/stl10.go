@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// The binary version of STL-10: for each split a file of images, each the red, the green and the
-// blue plane column by column, and a file of labels, a byte from 1 to 10 each.
+// The binary version of STL-10: for each split a file of images, each with its red, green and
+// blue planes in column-major order, and a file of labels, each a byte from 1 to 10.
 const (
 	stl10Folder = "stl10_binary"
 	stl10Side   = 96
@@ -19,7 +19,7 @@ const (
 )
 
 // stl10 is the entry of STL-10 (Coates, Ng, Lee: An analysis of single-layer networks in unsupervised
-// feature learning, 2011): all of its labelled images, and none of the others.
+// feature learning, 2011): its labelled images only.
 func stl10() Entry {
 	card := stl10Card()
 	return Entry{
@@ -69,8 +69,8 @@ func openSTL10(dir string, opts Options) (*Dataset, error) {
 	return set, nil
 }
 
-// readSTL10 reads the first samples of a split that has to have as many: those that a limit asks for,
-// or else all.
+// readSTL10 reads the first samples of a split: the number given by the limit, or
+// all.
 func readSTL10(dir, name string, limit, whole int) (Split, error) {
 	split := newSplit(stl10Card().Shape, limited(limit, whole))
 	err := readSTL10File(dir, name+"_X.bin", stl10Image, limit, whole, func(r io.Reader) error { return readSTL10Images(r, split) })
@@ -111,7 +111,7 @@ func readSTL10Labels(r io.Reader, split Split) error {
 	return nil
 }
 
-// readSTL10File calls read for a file that has as many samples as are asked for, of so many bytes each.
+// readSTL10File checks that a file has the required number of samples, of the given size each, and calls read.
 func readSTL10File(dir, name string, bytes, limit, whole int, read func(io.Reader) error) error {
 	path := filepath.Join(dir, stl10Folder, name)
 	size, err := sizeOf("stl10", dir, path, stl10Remedy(dir))
@@ -124,7 +124,7 @@ func readSTL10File(dir, name string, bytes, limit, whole int, read func(io.Reade
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("datasets: stl10: %w", err)
+		return fmt.Errorf("stl10: %w", err)
 	}
 	defer file.Close()
 	err = read(bufio.NewReaderSize(file, 1<<20))
@@ -134,7 +134,7 @@ func readSTL10File(dir, name string, bytes, limit, whole int, read func(io.Reade
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("datasets: stl10: %s: %w", path, err)
+		return fmt.Errorf("stl10: %s: %w", path, err)
 	}
 	return nil
 }

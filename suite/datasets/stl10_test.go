@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// stl10Files writes a part of a set: so many images a split, whose pixels say where they are.
+// stl10Files writes a part of a set: the given number of images per split, whose pixels say where they are.
 func stl10Files(t *testing.T, n int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -59,7 +59,7 @@ func TestSTL10Reads(t *testing.T) {
 	}
 	for _, opts := range []Options{{}, {TrainLimit: 13, TestLimit: 3}, {TrainLimit: 3}} {
 		var damaged *DamagedError
-		if _, err := openSTL10(dir, opts); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "size: got 331776 bytes") {
+		if _, err := openSTL10(dir, opts); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "size: 331776 bytes") {
 			t.Errorf("%+v of 12 samples: got %v, want a *DamagedError about the size", opts, err)
 		}
 	}
@@ -71,9 +71,9 @@ func TestSTL10Damage(t *testing.T) {
 		change func([]byte) []byte
 		want   string
 	}{
-		"a label of 0":  {"train_y.bin", func(b []byte) []byte { b[1] = 0; return b }, "byte 1: label: got 0, want 1 to 10"},
-		"half an image": {"test_X.bin", func(b []byte) []byte { return b[:len(b)-1] }, "size: got 82943 bytes"},
-		"fewer labels":  {"test_y.bin", func(b []byte) []byte { return b[:1] }, "size: got 1 bytes"},
+		"a label of 0":  {"train_y.bin", func(b []byte) []byte { b[1] = 0; return b }, "byte 1: label: 0, expected 1 to 10"},
+		"half an image": {"test_X.bin", func(b []byte) []byte { return b[:len(b)-1] }, "size: 82943 bytes"},
+		"fewer labels":  {"test_y.bin", func(b []byte) []byte { return b[:1] }, "size: 1 bytes"},
 	} {
 		dir := stl10Files(t, 3)
 		path := filepath.Join(dir, stl10Folder, c.file)

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// The cropped digits of SVHN: two MAT-files with the images X [32, 32, 3, N] and the labels y [N, 1], of
-// which 10 is the digit 0.
+// The cropped digits of SVHN: two MAT-files with the images X [32, 32, 3, N] and the labels y [N, 1]; the
+// label 10 is the digit 0.
 const (
 	svhnFolder = "svhn"
 	svhnTrain  = "train_32x32.mat"
@@ -80,7 +80,7 @@ func readSVHNFile(dir, name string, limit, whole int) (Split, error) {
 	path := filepath.Join(dir, svhnFolder, name)
 	file, err := os.Open(path)
 	if err != nil {
-		return Split{}, fmt.Errorf("datasets: svhn: %w", err)
+		return Split{}, fmt.Errorf("svhn: %w", err)
 	}
 	defer file.Close()
 	split, err := readSVHN(bufio.NewReaderSize(file, 1<<20), limit, whole)
@@ -90,13 +90,13 @@ func readSVHNFile(dir, name string, limit, whole int) (Split, error) {
 		return Split{}, err
 	}
 	if err != nil {
-		return Split{}, fmt.Errorf("datasets: svhn: %s: %w", path, err)
+		return Split{}, fmt.Errorf("svhn: %s: %w", path, err)
 	}
 	return split, nil
 }
 
-// readSVHN reads the first samples of a file that has to have as many as a split: those that a limit
-// asks for, or else all.
+// readSVHN reads the first samples of a file: the number given by the limit, or
+// all of the split.
 func readSVHN(r io.Reader, limit, whole int) (Split, error) {
 	shape := svhnCard().Shape
 	n := limited(limit, whole)
@@ -106,7 +106,7 @@ func readSVHN(r io.Reader, limit, whole int) (Split, error) {
 		switch v.name {
 		case "X":
 			if len(v.dims) < 3 || len(v.dims) > 4 || v.dims[0] != svhnSide || v.dims[1] != svhnSide || v.dims[2] != 3 || v.kind != matUint8 {
-				return matFault(0, "variable X", fmt.Sprintf("numbers of type %d with dimensions %v", v.kind, v.dims), "bytes with dimensions [32 32 3 N]")
+				return matFault(0, "variable X", fmt.Sprintf("data of type %d with dimensions %v", v.kind, v.dims), "bytes with dimensions [32 32 3 N]")
 			}
 			images = v.count / shape.Bytes()
 			if !enough(images, limit, whole) {
@@ -116,7 +116,7 @@ func readSVHN(r io.Reader, limit, whole int) (Split, error) {
 			planes := make([]byte, shape.Bytes())
 			for sample := range n {
 				if _, err := io.ReadFull(v.data, planes); err != nil {
-					return matFault(0, fmt.Sprintf("image %d", sample), "the end of the content, or a fault in it", "an image")
+					return matFault(0, fmt.Sprintf("image %d", sample), "truncated or damaged data", "an image")
 				}
 				turnPlanes(split.Image(sample), planes, shape)
 			}
@@ -142,12 +142,12 @@ func readSVHN(r io.Reader, limit, whole int) (Split, error) {
 		return Split{}, err
 	}
 	if images < 0 || images != labels {
-		return Split{}, matFault(0, "variables X and y", fmt.Sprintf("%d images and %d labels", max(images, 0), max(labels, 0)), "as many of both")
+		return Split{}, matFault(0, "variables X and y", fmt.Sprintf("%d images and %d labels", max(images, 0), max(labels, 0)), "the same number of both")
 	}
 	return split, nil
 }
 
-// turnPlanes turns three planes [C=3, W, H], column by column, into pixels [H, W, C=3].
+// turnPlanes converts three planes [C=3, W, H], column by column, into pixels [H, W, C=3].
 func turnPlanes(pixels, planes []byte, s Shape) {
 	for c := range 3 {
 		for x := range s.Width {
@@ -159,7 +159,7 @@ func turnPlanes(pixels, planes []byte, s Shape) {
 	}
 }
 
-// svhnRemedy says how to get the set.
+// svhnRemedy tells how to get the set.
 func svhnRemedy(dir string) string {
 	return fmt.Sprintf("`benchctl data pull svhn` fetches it; or put %s%s and %s into %s; or name another folder with --data-dir",
 		svhnURL, svhnTrain, svhnTest, filepath.Join(dir, svhnFolder))

@@ -118,16 +118,16 @@ func TestSVHNDamage(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"no MAT-file":      {[]byte("<html>"), "header: got 6 bytes, want 128 bytes"},
-		"another version":  {append(bytes.Repeat([]byte{' '}, 124), 0, 2, 'M', 'I'), `want a MAT-file of level 5`},
+		"no MAT-file":      {[]byte("<html>"), "header: 6 bytes, expected 128 bytes"},
+		"another version":  {append(bytes.Repeat([]byte{' '}, 124), 0, 2, 'M', 'I'), `expected a MAT-file of level 5`},
 		"cut off":          {good[:len(good)-3], "variable"},
-		"a bent byte":      {bent, "variable X: got a fault in its content: zlib: invalid checksum"},
-		"no labels":        {matFile(x), "got 2 images and 0 labels"},
-		"fewer labels":     {matFile(x, matArray("y", []int32{1, 1}, matUint8, []byte{1}, true)), "variable y: got 1 labels, want 2"},
-		"a label of 11":    {matFile(x, matArray("y", []int32{2, 1}, matUint8, []byte{1, 11}, true)), "label of image 1: got 11, want 1 to 10"},
-		"half a label":     {matFile(x, matArray("y", []int32{2, 1}, matDouble, doubles(1, 1.5), true)), "label of image 1: got 1.5, want 1 to 10"},
-		"other images":     {matFile(matArray("X", []int32{28, 28, 3, 2}, matUint8, make([]byte, 28*28*6), true), y), "want bytes with dimensions [32 32 3 N]"},
-		"numbers missing":  {matFile(matArray("X", []int32{32, 32, 3, 9}, matUint8, svhnImages(2), true), y), "numbers of variable X: got 6144 bytes of type 2, want 27648 numbers"},
+		"a bent byte":      {bent, "variable X: damaged data: zlib: invalid checksum"},
+		"no labels":        {matFile(x), "2 images and 0 labels"},
+		"fewer labels":     {matFile(x, matArray("y", []int32{1, 1}, matUint8, []byte{1}, true)), "variable y: 1 labels, expected 2"},
+		"a label of 11":    {matFile(x, matArray("y", []int32{2, 1}, matUint8, []byte{1, 11}, true)), "label of image 1: 11, expected 1 to 10"},
+		"half a label":     {matFile(x, matArray("y", []int32{2, 1}, matDouble, doubles(1, 1.5), true)), "label of image 1: 1.5, expected 1 to 10"},
+		"other images":     {matFile(matArray("X", []int32{28, 28, 3, 2}, matUint8, make([]byte, 28*28*6), true), y), "expected bytes with dimensions [32 32 3 N]"},
+		"numbers missing":  {matFile(matArray("X", []int32{32, 32, 3, 9}, matUint8, svhnImages(2), true), y), "numbers of variable X: 6144 bytes of type 2, expected 27648 numbers"},
 		"a huge dimension": {matFile(matArray("X", []int32{1 << 30, 1 << 30, 3, 9}, matUint8, nil, false)), "dimensions of variable X"},
 	} {
 		_, err := readSVHN(bytes.NewReader(c.content), 0, 2)

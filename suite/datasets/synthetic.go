@@ -19,14 +19,14 @@ const (
 	syntheticClasses  = 10
 )
 
-// synthetic is the entry of the set that needs no file: ten textures, each at a
-// random phase, wavelength, place, colour and sign. The mean image of a class is
+// synthetic is the entry of the generated set: ten textures, each with a
+// random phase, wavelength, position, colour and sign. The mean image of a class is
 // flat grey for all ten, while orientation and form are what convolutions find.
 // Top-1 on the default sizes, measured 2026-11-23 on two CPU cores: 0.17 for a
 // ridge regression, 0.71, 0.87 and 0.89 for a ResNet-8 after 3, 6 and 8 epochs
 // (batch 128, learning rate 0.1, half a cosine).
 //
-// All of the arithmetic on pixels is on integers: a seed gives the same bytes on
+// Pixels are computed in integer arithmetic: a seed gives the same bytes on
 // every machine.
 func synthetic() Entry {
 	return Entry{Card: syntheticCard(), Licence: "made by this program; no licence needed", Open: openSynthetic}
@@ -53,15 +53,15 @@ func syntheticCard() Card {
 	}
 }
 
-// openSynthetic makes the set. Sample i of a split does not depend on how many
-// samples are made; labels go round 0, 1, .. 9, so every prefix is balanced.
+// openSynthetic generates the set. Sample i of a split does not depend on how many
+// samples are made; labels cycle through 0, 1, .. 9, so every prefix is balanced.
 func openSynthetic(_ string, opts Options) (*Dataset, error) {
 	set := &Dataset{Card: syntheticCard()}
 	if err := opts.check(set.Name); err != nil {
 		return nil, err
 	}
 	if opts.TrainLimit > syntheticMaxTrain || opts.TestLimit > syntheticMaxTest {
-		return nil, fmt.Errorf("datasets: synthetic: limits: got %d train and %d test samples, want at most %d and %d",
+		return nil, fmt.Errorf("synthetic: --train-limit %d and --test-limit %d: must be at most %d and %d",
 			opts.TrainLimit, opts.TestLimit, syntheticMaxTrain, syntheticMaxTest)
 	}
 	if opts.TrainLimit > 0 {
@@ -129,7 +129,7 @@ const (
 	noiseWords  = syntheticSide * syntheticSide * 3
 )
 
-// dice draws the choices of a sample one after another.
+// dice draws the random choices of a sample in sequence.
 type dice struct {
 	stream rng.Stream
 	at     uint64
@@ -150,7 +150,7 @@ func (d *dice) within(low, high int) int {
 func (d *dice) sign() int { return 2*d.within(0, 1) - 1 }
 
 // colour is the amplitude of each channel: a random strength, and a random share
-// and sign for every channel, so that no colour speaks for a class.
+// and sign for every channel, so that colours are independent of the class.
 func (d *dice) colour(low, high int) [3]int {
 	strength := d.within(low, high)
 	var c [3]int
@@ -164,7 +164,7 @@ func (d *dice) colour(low, high int) [3]int {
 type texture func(x, y int) int
 
 // paint makes one image: ground colour + a soft disk of the class's texture +
-// a faint slow wave that means nothing + noise.
+// a faint wave of long wavelength, independent of the class + noise.
 func (p *painter) paint(pixels []byte, stream rng.Stream, sample int) {
 	base := uint64(sample) * samplePitch
 	d := &dice{stream: stream, at: base + noiseWords}
@@ -306,7 +306,7 @@ func (p *painter) dots(wavelength int, d *dice) texture {
 	}
 }
 
-// mottle is a sum of four gratings that go all ways: blots without an order.
+// mottle is a sum of four gratings in different directions: irregular blots.
 func (p *painter) mottle(wavelength int, d *dice) texture {
 	var parts [4]texture
 	for i := range parts {

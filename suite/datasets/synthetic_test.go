@@ -35,7 +35,7 @@ func TestSyntheticSizes(t *testing.T) {
 		t.Errorf("limits: got %d (card %d) and %d samples, want 4100 and 10", more.Train.N, more.TrainSamples, more.Test.N)
 	}
 	for _, opts := range []Options{{TrainLimit: 50001}, {TestLimit: 10001}} {
-		if _, err := openSynthetic("", opts); err == nil || !strings.Contains(err.Error(), "want at most 50000 and 10000") {
+		if _, err := openSynthetic("", opts); err == nil || !strings.Contains(err.Error(), "must be at most 50000 and 10000") {
 			t.Errorf("%+v: got %v, want an error with the bounds", opts, err)
 		}
 	}

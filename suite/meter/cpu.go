@@ -6,8 +6,8 @@ import (
 )
 
 // CPUSeconds is the processor time that all threads of this process have used since it started, in seconds, in user
-// and in kernel mode; not a number where the system does not tell. Unlike the time on the wall it leaves out the time
-// for which other processes had the processor.
+// and in kernel mode; NaN if the system does not report it. Unlike wall time it excludes the time
+// during which other processes had the processor.
 func CPUSeconds() float64 {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {

@@ -34,10 +34,10 @@ func TestMemoryReadsStatus(t *testing.T) {
 		{"no peak, as in some sandboxes", "VmRSS:\t1000 kB\n", size(1000 << 10), nil, ""},
 		{"neither, as in a kernel thread", "Name:\tx\n", nil, nil, ""},
 		{"an honest zero", "VmRSS:\t0 kB\n", size(0), nil, ""},
-		{"another unit", "VmRSS:\t1000 MB\n", nil, nil, `VmRSS: got "1000 MB", want a number and kB`},
-		{"no number", "VmHWM:\tmany kB\n", nil, nil, `VmHWM: got "many", want a number of kB`},
-		{"below zero", "VmHWM:\t-1 kB\n", nil, nil, `VmHWM: got "-1"`},
-		{"more than fits", "VmHWM:\t9007199254740992 kB\n", nil, nil, `VmHWM: got "9007199254740992"`},
+		{"another unit", "VmRSS:\t1000 MB\n", nil, nil, `VmRSS: "1000 MB" is not a size in kB`},
+		{"no number", "VmHWM:\tmany kB\n", nil, nil, `VmHWM: "many" is not a size in kB`},
+		{"below zero", "VmHWM:\t-1 kB\n", nil, nil, `VmHWM: "-1"`},
+		{"more than fits", "VmHWM:\t9007199254740992 kB\n", nil, nil, `VmHWM: "9007199254740992"`},
 	} {
 		m, err := folder(t, map[string]string{"status": c.status}).Memory()
 		if c.err != "" {
@@ -79,7 +79,7 @@ func TestResetPeakWrites(t *testing.T) {
 		t.Errorf("clear_refs: got %q, want %q", got, "5\n")
 	}
 	if err := (Process{Dir: "/dev/null"}).ResetPeak(); err == nil || errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("a folder that is none: got %v, want an error other than unsupported", err)
+		t.Errorf("a file in place of the folder: got %v, want an error other than unsupported", err)
 	}
 }
 

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// OutOfMemoryKills is how many processes of this process's control group the kernel has killed for want of memory, whichever limit or
-// machine had too little. Where the group does not tell it is the count of the whole machine. The error is
-// errors.ErrUnsupported where neither is known.
+// OutOfMemoryKills is the number of processes of this process's control group that the kernel has killed for lack of memory,
+// of the group or of the machine. If the group does not report it, it is the count of the whole machine. The error is
+// errors.ErrUnsupported if neither is known.
 func OutOfMemoryKills() (int64, error) { return outOfMemoryKills("/") }
 
 func outOfMemoryKills(root string) (int64, error) {
@@ -44,10 +44,10 @@ func outOfMemoryKills(root string) (int64, error) {
 			}
 		}
 	}
-	return 0, fmt.Errorf("meter: out-of-memory kills: %w on this system", errors.ErrUnsupported)
+	return 0, fmt.Errorf("number of out-of-memory kills: %w on this system", errors.ErrUnsupported)
 }
 
-// counter reads a line "name value".
+// counter parses a line "name value".
 func counter(text, name string) (int64, bool) {
 	for line := range strings.Lines(text) {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {

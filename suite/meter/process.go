@@ -13,30 +13,30 @@ import (
 	"strings"
 )
 
-// Memory is the physical memory of a process. A field is nil where the system
-// does not tell it.
+// Memory is the physical memory of a process. A field is nil if the system
+// does not report it.
 //
-// Note that the kernel counts pages for each processor apart and adds them up
-// now and then, so that both figures may be some hundred KiB off.
+// Note that the kernel counts pages per processor and sums them from time to time,
+// so both sizes may be off by some hundred KiB.
 type Memory struct {
-	// ResidentBytes is what is in memory now (VmRSS).
+	// ResidentBytes is the resident memory now (VmRSS).
 	ResidentBytes *int64
-	// PeakBytes is the most there was since the start or the last ResetPeak (VmHWM).
+	// PeakBytes is the peak since the start or the last ResetPeak (VmHWM).
 	PeakBytes *int64
-	// PageTableBytes is what the tables of its pages take (VmPTE), which is no part of the above.
+	// PageTableBytes is the size of its page tables (VmPTE), not included above.
 	PageTableBytes *int64
-	// DataBytes is its private writable address space (VmData), resident or not: what RLIMIT_DATA bounds.
+	// DataBytes is its private writable address space (VmData), resident or not; RLIMIT_DATA limits it.
 	DataBytes *int64
 }
 
-// Process is a process as Linux shows it in a folder. Where there is no such
-// folder, on other systems, every method's error is errors.ErrUnsupported.
+// Process reads a process from its folder in /proc. On systems without that
+// folder every method returns errors.ErrUnsupported.
 type Process struct {
 	// Dir is its folder, such as /proc/self.
 	Dir string
 }
 
-// Self is the process that runs.
+// Self is this process.
 func Self() Process { return Process{Dir: "/proc/self"} }
 
 // Memory reads the process's memory. It costs some ten microseconds.
@@ -65,19 +65,19 @@ func (p Process) Memory() (Memory, error) {
 		}
 		size, err := parseKB(value)
 		if err != nil {
-			return Memory{}, fmt.Errorf("meter: memory: %s: %s: %w", path, name, err)
+			return Memory{}, fmt.Errorf("%s: %s: %w", path, name, err)
 		}
 		*field = &size
 	}
 	if err := lines.Err(); err != nil {
-		return Memory{}, fmt.Errorf("meter: memory: %s: %w", path, err)
+		return Memory{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
 }
 
-// ResetPeak sets the peak to what is resident now, so that the next reading
-// tells the peak of what comes after. Memory that the Go runtime keeps for later
-// stays resident; giving it back first is the caller's business.
+// ResetPeak sets the peak to the memory resident now, so that the next reading
+// gives the peak since this call. Free memory that the Go runtime keeps
+// stays resident; the caller may return it to the system first.
 func (p Process) ResetPeak() error {
 	// "5" resets the high-water mark (proc(5), clear_refs; Linux 4.0 and later).
 	file, err := os.OpenFile(filepath.Join(p.Dir, "clear_refs"), os.O_WRONLY, 0)
@@ -91,24 +91,24 @@ func (p Process) ResetPeak() error {
 	return nil
 }
 
-// failure makes an absent file into errors.ErrUnsupported, since that is how a
-// system without it shows.
+// failure turns a missing file into errors.ErrUnsupported, since systems without
+// the feature have no such file.
 func (p Process) failure(what string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("meter: %s: %w on this system: got no %s, want Linux with /proc", what, errors.ErrUnsupported, p.Dir)
+		return fmt.Errorf("%s: %w on this system: %s does not exist; Linux with /proc is needed", what, errors.ErrUnsupported, p.Dir)
 	}
-	return fmt.Errorf("meter: %s: %w", what, err)
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // parseKB reads a size as /proc writes it, "  1234 kB", where a kB is 1024 bytes.
 func parseKB(text string) (int64, error) {
 	fields := strings.Fields(text)
 	if len(fields) != 2 || fields[1] != "kB" {
-		return 0, fmt.Errorf("got %q, want a number and kB", strings.TrimSpace(text))
+		return 0, fmt.Errorf("%q is not a size in kB", strings.TrimSpace(text))
 	}
 	n, err := strconv.ParseInt(fields[0], 10, 64)
 	if err != nil || n < 0 || n > math.MaxInt64/1024 {
-		return 0, fmt.Errorf("got %q, want a number of kB", fields[0])
+		return 0, fmt.Errorf("%q is not a size in kB", fields[0])
 	}
 	return n * 1024, nil
 }

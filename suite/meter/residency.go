@@ -16,13 +16,13 @@ import (
 const (
 	// PartFiles are the pages of the program and of its libraries that have been used.
 	PartFiles = "program and libraries"
-	// PartCode is code that was generated while the program ran: executable, and of no file.
+	// PartCode is code generated at run time: executable mappings without a file.
 	PartCode = "generated code"
-	// PartGo is what the Go runtime holds: heap, stacks of goroutines, its own tables.
+	// PartGo is the memory of the Go runtime: heap, stacks of goroutines, internal tables.
 	PartGo = "Go heap and runtime"
-	// PartNative is what malloc holds, and the stacks of threads.
+	// PartNative is the memory of malloc, and the stacks of threads.
 	PartNative = "native heap and stacks"
-	// PartArena is the mapping that the caller has named by its size.
+	// PartArena is the mapping with the size of the arena.
 	PartArena = "arena"
 )
 
@@ -32,8 +32,8 @@ func Parts() []string { return []string{PartArena, PartFiles, PartCode, PartGo, 
 // Residency is the resident memory of a process by part, in bytes.
 type Residency map[string]int64
 
-// Residency reads what is resident now, by part. The arena is the mapping of no file that can hold arenaBytes and has most of
-// its pages in memory; with 0 there is none. It walks all pages of the process, some milliseconds for a GiB.
+// Residency reads the resident memory by part. The arena is the anonymous mapping that can hold arenaBytes and has most of
+// its pages in memory; with arenaBytes 0 there is no such part. It walks all pages of the process, some milliseconds per GiB.
 func (p Process) Residency(arenaBytes int64) (Residency, error) {
 	path := filepath.Join(p.Dir, "smaps")
 	file, err := os.Open(path)
@@ -43,7 +43,7 @@ func (p Process) Residency(arenaBytes int64) (Residency, error) {
 	defer file.Close()
 	all, err := readMappings(file)
 	if err != nil {
-		return nil, fmt.Errorf("meter: memory by part: %s: %w", path, err)
+		return nil, fmt.Errorf("memory by part: %s: %w", path, err)
 	}
 	found := Residency{}
 	arena := -1
@@ -72,7 +72,7 @@ type mapping struct {
 }
 
 // goHeapBegin and goHeapEnd are where the Go runtime asks for its heap on 64-bit systems with addresses of 48 bits. Kernels that
-// know names of anonymous mappings show them, too; others do not.
+// support names of anonymous mappings show them too.
 const (
 	goHeapBegin = 0x00c0 << 32
 	goHeapEnd   = goHeapBegin + 1<<40

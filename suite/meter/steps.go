@@ -15,22 +15,22 @@ type Steps struct {
 	invalid int
 }
 
-// StepSummary is the distribution of step times, in seconds. The median and not
-// the mean, since a stolen processor makes a few steps very long.
+// StepSummary is the distribution of step times, in seconds. It has the median instead of
+// the mean, since other processes make a few steps very long.
 type StepSummary struct {
 	Median, P05, P95 float64
-	// N is the number of steps in the figures.
+	// N is the number of steps in the distribution.
 	N int
-	// Invalid is the number of times left out: negative or not finite, from a
-	// clock that jumped. It is 0 in a run that is to be trusted.
+	// Invalid is the number of excluded times: negative or not finite, from a
+	// clock that jumped. It is 0 in a valid measurement.
 	Invalid int
 }
 
-// Grow makes room for n more steps, so that Add does not allocate in a run
+// Grow reserves memory for n more steps, so that Add does not allocate in a run
 // whose memory is measured.
 func (s *Steps) Grow(n int) { s.seconds = slices.Grow(s.seconds, max(n, 0)) }
 
-// Add takes the time of a step.
+// Add adds the time of a step.
 func (s *Steps) Add(seconds float64) {
 	if !(seconds >= 0) || math.IsInf(seconds, 1) {
 		s.invalid++
@@ -39,7 +39,7 @@ func (s *Steps) Add(seconds float64) {
 	s.seconds = append(s.seconds, seconds)
 }
 
-// Reset forgets all steps, such as those of the warm-up, and keeps the room.
+// Reset removes all steps, such as those of the warm-up, and keeps the memory.
 func (s *Steps) Reset() { s.seconds, s.invalid = s.seconds[:0], 0 }
 
 // savedSteps is Steps as JSON.
@@ -48,7 +48,7 @@ type savedSteps struct {
 	Invalid     int     `json:"invalid,omitempty"`
 }
 
-// MarshalJSON writes the steps so that a process that goes on with a run knows them; times are rounded to nanoseconds.
+// MarshalJSON writes the steps so that a process that resumes a run has them; times are rounded to nanoseconds.
 func (s Steps) MarshalJSON() ([]byte, error) {
 	saved := savedSteps{make([]int64, len(s.seconds)), s.invalid}
 	for i, x := range s.seconds {
@@ -66,14 +66,14 @@ func (s *Steps) UnmarshalJSON(text []byte) error {
 	*s = Steps{invalid: saved.Invalid}
 	for _, n := range saved.Nanoseconds {
 		if n < 0 {
-			return fmt.Errorf("meter: a step of %d ns: must not be negative", n)
+			return fmt.Errorf("a step of %d ns: must not be negative", n)
 		}
 		s.Add(time.Duration(n).Seconds())
 	}
 	return nil
 }
 
-// Summary gives the distribution; false where no step was timed.
+// Summary returns the distribution; false if no step was timed.
 func (s *Steps) Summary() (StepSummary, bool) {
 	if len(s.seconds) == 0 {
 		return StepSummary{Invalid: s.invalid}, false
@@ -85,7 +85,7 @@ func (s *Steps) Summary() (StepSummary, bool) {
 	}, true
 }
 
-// quantile interpolates between the two values beside the place p (n-1), as R's
+// quantile interpolates between the two values next to position p (n-1), as R's
 // type 7 and NumPy do. Note: gonum's stat.Quantile with LinInterp takes the
 // lower of the middle two as the median of an even number of values.
 func quantile(sorted []float64, p float64) float64 {

@@ -108,7 +108,7 @@ func TestDropoutSteps(t *testing.T) {
 	}
 }
 
-// TestDropoutLogits runs VGG's forward pass in training, with dropout behind its hidden layers.
+// TestDropoutLogits runs VGG's forward pass in training, with dropout after its hidden layers.
 func TestDropoutLogits(t *testing.T) {
 	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 1})
 	for _, want := range readJSON[dropped](t, "testdata/dropout.json").Logits {

@@ -8,18 +8,18 @@ import (
 	"github.com/localbench/localbench/core/model"
 )
 
-// Constants of EfficientNet-B0: block i of all has stochastic depth of the rate efficientDepth * i / efficientBlocks.
+// Constants of EfficientNet-B0: block i has stochastic depth with rate efficientDepth * i / efficientBlocks.
 const (
 	efficientDepth  = 0.2
 	efficientBlocks = 16
 )
 
-// efficientNet is EfficientNet-B0 (Tan and Le, 2019), as torchvision has it: a stem of 32 channels and 16 inverted residuals with
+// efficientNet is EfficientNet-B0 (Tan and Le, 2019), as in torchvision: a stem of 32 channels and 16 inverted residuals with
 // squeeze-and-excitation, each a unit, as the program of AugLocal counts them. The 1x1
-// convolution to 1280 channels belongs to the head, and so does dropout in front of the last layer. A
-// block with a residual sum has stochastic depth, of a rate that rises with its number. All activations
-// are SiLU, and the names of all state are torchvision's. For small images the stem and the second stage have a
-// stride of 1, see small.
+// convolution to 1280 channels belongs to the head, and so does the dropout before the last layer. A
+// block with a residual sum has stochastic depth with a rate proportional to its position. All activations
+// are SiLU, and parameters and buffers are named as in torchvision. For small images the stem and the second stage have
+// stride 1, see small.
 func efficientNet(name string, image graph.Shape, classes int64) *model.Network {
 	kernels, rates := map[string]int64{"0.0": 3}, map[string]float64{} // by place
 	n := &model.Network{Name: name, Input: image, Classes: classes, Drops: true,
@@ -59,9 +59,9 @@ func efficientNet(name string, image graph.Shape, classes int64) *model.Network 
 	return n
 }
 
-// squeezedResidual is invertedResidual with SiLU, a kernel of any size, and
-// squeeze-and-excitation behind the depthwise convolution, with a quarter of the input's channels. In front
-// of the sum is stochastic depth of the rate.
+// squeezedResidual is invertedResidual with SiLU, a kernel of any size, squeeze-and-excitation
+// with a quarter of the input's channels after the depthwise convolution, and stochastic depth with the
+// given rate before the sum.
 func squeezedResidual(name string, expansion, kernel, width, stride int64, rate float64) model.Unit {
 	return model.Unit{Name: name, Width: width, Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
 		in := model.Channels(x)

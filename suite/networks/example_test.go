@@ -30,7 +30,7 @@ func plainUnit(name string, width, stride int64) model.Unit {
 	}}
 }
 
-// plainBlock makes a unit for AugLocal's auxiliary networks: as wide as the unit it stands for, with the given stride.
+// plainBlock makes a unit for AugLocal's auxiliary networks: as wide as the unit it copies, with the given stride.
 func plainBlock(name string, like model.Unit, stride int64) model.Unit {
 	return plainUnit(name, like.Width, stride)
 }

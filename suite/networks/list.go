@@ -1,11 +1,11 @@
-// Package networks is the registry of architectures: a file a family, a line a
+// Package networks is the registry of architectures: one file per family, one entry per
 // network. A network is data (model.Network): units that write their own
 // forward ops. Shapes follow the data set's images.
 //
 // Networks for ImageNet take images of any size. Those whose shorter side is less than
-// 128 pixels, such as CIFAR-10's 32 and STL-10's 96, would leave the last stage next to
-// nothing of the picture: for them the networks do without the first two halvings of
-// the sides, and VGG has another head, as is the custom.
+// 128 pixels, such as CIFAR-10's 32 and STL-10's 96, would reach the last stage with
+// hardly any resolution left: for them the networks omit the first two halvings of
+// the sides and VGG has a different head, as is common practice.
 package networks
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/localbench/localbench/names"
 )
 
-// Entry is one network that can be asked for by name.
+// Entry is one network, found by its name.
 type Entry struct {
 	Name  string
 	About string // one line for lists
@@ -47,20 +47,20 @@ func List() []Entry {
 	}
 }
 
-// narrowStart is how the heads of several networks begin: normal(0, 0.01).
+// narrowStart initialises the heads of several networks: normal(0, 0.01).
 func narrowStart() graph.Weight { return graph.Weight{Init: graph.InitNormal, Scale: 0.01} }
 
-// narrowDropout is the rate of dropout in front of the last layer of the networks with inverted residuals.
+// narrowDropout is the dropout rate before the last layer of the networks with inverted residuals.
 const narrowDropout = 0.2
 
-// small says whether networks for ImageNet take the form for small images.
+// small reports whether networks for ImageNet use their variant for small images.
 func small(image graph.Shape) bool { return model.Small(image) }
 
 // New builds the network of that name. The error of an unknown name lists the
 // known ones.
 func New(name string, image graph.Shape, classes int64) (*model.Network, error) {
 	if len(image) != 3 {
-		return nil, fmt.Errorf("network: image shape %s, want height, width and channels", image)
+		return nil, fmt.Errorf("network: image shape %s must have a height, a width and channels", image)
 	}
 	entry, err := names.Find("network", name, List(), func(e Entry) string { return e.Name })
 	if err != nil {

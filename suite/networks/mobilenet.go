@@ -7,11 +7,11 @@ import (
 	"github.com/localbench/localbench/core/model"
 )
 
-// mobileNet is MobileNetV2 (Sandler et al., 2018), as torchvision has it: a stem of 32
+// mobileNet is MobileNetV2 (Sandler et al., 2018), as in torchvision: a stem of 32
 // channels, 17 inverted residuals, a 1x1 convolution to 1280 channels; each is a unit.
-// All activations are ReLU6, the head is a linear layer behind dropout, and the names of all
-// state are torchvision's. For small images the stem and the second stage have a stride
-// of 1, see small.
+// All activations are ReLU6, the head is dropout followed by a linear layer, and parameters and
+// buffers are named as in torchvision. For small images the stem and the second stage have
+// stride 1, see small.
 func mobileNet(name string, image graph.Shape, classes int64) *model.Network {
 	n := &model.Network{Name: name, Input: image, Classes: classes, Drops: true,
 		Head: func(b *graph.Builder, x *graph.Value) *graph.Value {
@@ -58,9 +58,9 @@ func mobileConv(name string, width, kernel, stride int64) model.Unit {
 	}}
 }
 
-// invertedResidual is a 1x1 convolution to so many times the channels of its input, unless
-// that is once, a depthwise 3x3 one, which has the stride, and a 1x1 one to the width without an
-// activation; and the input is added where its shape is the result's.
+// invertedResidual is a 1x1 convolution that multiplies the channels by the expansion (omitted if
+// that is 1), a depthwise 3x3 one with the stride, and a 1x1 one to the width without an
+// activation. The input is added if its shape equals the output's.
 func invertedResidual(name string, expansion, width, stride int64) model.Unit {
 	return model.Unit{Name: name, Width: width, Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
 		in := model.Channels(x)

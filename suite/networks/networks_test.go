@@ -264,8 +264,8 @@ func TestGradients(t *testing.T) {
 				sum += math.Abs(float64(before[v][j]-x)) / rate
 				rounding += 1e-7 * math.Abs(float64(x)) / rate
 			}
-			// A bias in front of a normalisation has no gradient but rounding; and rounding turns the sign of
-			// some elements in front of a ReLU, which shows most at the narrow ends of the deep networks.
+			// A bias before a normalisation has no gradient but rounding; and rounding changes the sign of
+			// some elements before a ReLU, which shows most at the narrow ends of the deep networks.
 			off := max(math.Abs(sum-want.Gradients[i])-rounding-1e-4, 0) / (want.Gradients[i] + 1e-3)
 			if worst = max(worst, off); !(off <= 2e-2) {
 				t.Errorf("%s: the gradient of %s sums to %g, want %g", want.Network, v.Name, sum, want.Gradients[i])

@@ -7,13 +7,13 @@ import (
 	"github.com/localbench/localbench/core/model"
 )
 
-// regNetGroup is the channels of each group of a 3x3 convolution of RegNetX-400MF.
+// regNetGroup is the number of channels per group in the 3x3 convolutions of RegNetX-400MF.
 const regNetGroup = 16
 
-// regNet is RegNetX-400MF (Radosavovic et al., 2020), as torchvision has it: a 3x3 stem of 32
+// regNet is RegNetX-400MF (Radosavovic et al., 2020), as in torchvision: a 3x3 stem of 32
 // channels and four stages of 1, 2, 7 and 12 blocks with 32, 64, 160 and 400 channels; each is a
-// unit. The names of all state are torchvision's. For small images the stem and the
-// first stage have a stride of 1, see small.
+// unit. Parameters and buffers are named as in torchvision. For small images the stem and the
+// first stage have stride 1, see small.
 func regNet(name string, image graph.Shape, classes int64) *model.Network {
 	n := &model.Network{Name: name, Input: image, Classes: classes, Block: residual(regNetBlock).like,
 		Head: func(b *graph.Builder, x *graph.Value) *graph.Value {
@@ -44,8 +44,8 @@ func regNet(name string, image graph.Shape, classes int64) *model.Network {
 	return n
 }
 
-// regNetBlock is a 1x1 convolution, a 3x3 one in groups, which has the stride, and a 1x1 one,
-// all of one width, with a shortcut around them.
+// regNetBlock is a 1x1 convolution, a grouped 3x3 one with the stride, and a 1x1 one,
+// all of the same width, with a shortcut around them.
 func regNetBlock(name string, width, stride int64) model.Unit {
 	return model.Unit{Name: name, Width: width, Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
 		shortcut, y := x, x

@@ -7,9 +7,9 @@ import (
 	"github.com/localbench/localbench/core/model"
 )
 
-// resNet returns the maker of the ResNets for ImageNet (He et al., 2016), as
-// torchvision has them: stem, four stages of so many blocks with nominal widths of 64,
-// 128, 256 and 512, one unit a block; the names of all state are torchvision's.
+// resNet returns the constructor of a ResNet for ImageNet (He et al., 2016), as in
+// torchvision: a stem and four stages with the given numbers of blocks and nominal widths of 64,
+// 128, 256 and 512, one unit per block; parameters and buffers are named as in torchvision.
 //
 // For small images the stem does not halve the sides: see small.
 func resNet(block residual, blocks ...int) func(string, graph.Shape, int64) *model.Network {
@@ -33,7 +33,7 @@ func largeStem(b *graph.Builder, x *graph.Value) *graph.Value {
 	return x
 }
 
-// residual is a kind of residual block, by its name, nominal width and stride.
+// residual makes a residual block of one kind from its name, nominal width and stride.
 type residual func(name string, width, stride int64) model.Unit
 
 // like is model.Network.Block.
@@ -41,8 +41,8 @@ func (block residual) like(name string, u model.Unit, stride int64) model.Unit {
 	return block(name, u.Width, stride)
 }
 
-// stages makes the units behind a stem, so many blocks a stage: the first stage has the
-// given width, each further one has twice that of the one before and half its sides.
+// stages makes the units after a stem, with the given number of blocks in each stage. The first stage has the
+// given width; each later one has twice the width of the previous one and half its sides.
 func (block residual) stages(width int64, blocks ...int) (units []model.Unit) {
 	for stage, count := range blocks {
 		for i := range count {
@@ -68,8 +68,8 @@ func basicBlock(name string, width, stride int64) model.Unit {
 	}}
 }
 
-// shortcut is x, or where its shape is not that of the block's result a strided 1x1
-// convolution of it, normalised.
+// shortcut is x if it has the shape of the block's output, else a strided 1x1
+// convolution of x with normalisation.
 func shortcut(b *graph.Builder, x *graph.Value, out, stride int64) *graph.Value {
 	if stride != 1 || model.Channels(x) != out {
 		b.In("downsample", func() {
@@ -79,7 +79,7 @@ func shortcut(b *graph.Builder, x *graph.Value, out, stride int64) *graph.Value 
 	return x
 }
 
-// bottleneck is a 1x1 convolution to the nominal width, a 3x3 one, which has the
+// bottleneck is a 1x1 convolution to the nominal width, a 3x3 one with the
 // stride, and a 1x1 one to four times that width, with a shortcut around them.
 func bottleneck(name string, width, stride int64) model.Unit {
 	return model.Unit{Name: name, Width: width, Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {

@@ -12,20 +12,20 @@ const (
 	vggHidden    = 4096 // of each hidden layer of the head
 	vggSide      = 7    // of the map that the head flattens
 	vggAuxiliary = 512  // features of AugLocal's classifier, and of its hidden layers
-	vggDropout   = 0.5  // behind the hidden layers of the head
+	vggDropout   = 0.5  // after the hidden layers of the head
 )
 
-// vgg returns the maker of the VGG networks with batch normalisation (Simonyan and
-// Zisserman, 2015), as torchvision has them: five stages of so many layers with 64,
+// vgg returns the constructor of a VGG network with batch normalisation (Simonyan and
+// Zisserman, 2015), as in torchvision: five stages with the given numbers of layers and 64,
 // 128, 256, 512 and 512 channels. A layer is a 3x3 convolution with bias, normalisation and
-// ReLU, and a unit; there is no stem. A max pool over 2x2 stands in front of the first
-// layer of a stage and belongs to it: so the program of AugLocal cuts. The
-// last pool is the head's.
+// ReLU, and a unit; there is no stem. A 2x2 max pool precedes the first
+// layer of each later stage and belongs to its unit, as in the program of AugLocal. The
+// last pool belongs to the head.
 //
 // The head is that of torchvision and of AugLocal's program: the map averaged to
-// 7x7, two hidden layers of 4096, with dropout of a half behind each. For small images it is a global
-// average pool and one linear layer, the usual form for CIFAR: no program of the papers
-// for them is public, and there is no dropout in it. All state that both forms have is named as in torchvision.
+// 7x7, two hidden layers of 4096, each followed by dropout of 0.5. For small images it is a global
+// average pool and one linear layer without dropout, the usual form for CIFAR: the papers' programs
+// for small images are not public. Parameters that both forms have are named as in torchvision.
 func vgg(layers ...int) func(string, graph.Shape, int64) *model.Network {
 	return func(name string, image graph.Shape, classes int64) *model.Network {
 		n := &model.Network{Name: name, Input: image, Classes: classes, Drops: !small(image),
@@ -58,14 +58,14 @@ func vgg(layers ...int) func(string, graph.Shape, int64) *model.Network {
 	}
 }
 
-// halved is the max pool over 2x2.
+// halved is a 2x2 max pool.
 func halved(b *graph.Builder, x *graph.Value) *graph.Value {
 	y, _ := b.MaxPool(x, graph.PoolOptions{Kernel: [2]int64{2, 2}})
 	return y
 }
 
-// vggLayer is one layer at a position in the list of features, behind a pool where one
-// stands.
+// vggLayer is the layer at a position in the list of features, preceded by a pool if the list has
+// one there.
 func vggLayer(b *graph.Builder, x *graph.Value, at int, width int64, pool bool) *graph.Value {
 	if pool {
 		x = halved(b, x)
@@ -74,7 +74,7 @@ func vggLayer(b *graph.Builder, x *graph.Value, at int, width int64, pool bool) 
 	return b.ReLU(model.Norm(b, fmt.Sprint(at+1), x))
 }
 
-// vggBlock is model.Network.Block: a layer, behind a pool where the width changes.
+// vggBlock is model.Network.Block: a layer, preceded by a pool if the width changes.
 func vggBlock(name string, like model.Unit, _ int64) model.Unit {
 	return model.Unit{Name: name, Width: like.Width, Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
 		return vggLayer(b, x, 0, like.Width, model.Channels(x) != like.Width)
@@ -97,9 +97,9 @@ func vggHead(classes int64) func(*graph.Builder, *graph.Value) *graph.Value {
 }
 
 // vggAuxiliaryHead is model.Network.AuxiliaryHead: the map, flattened channel by channel,
-// is averaged to 512 features, and a perceptron with two hidden layers reads them. The
-// features are averages of whole rows of one channel, or of all of it where there are 512
-// channels, as behind every auxiliary network of AugLocal's uniform selection.
+// is averaged to 512 features, the input of a perceptron with two hidden layers. A
+// feature is the average of whole rows of one channel, or of the whole channel if there are 512
+// channels, as after every auxiliary network of AugLocal's uniform selection.
 func vggAuxiliaryHead(classes int64) func(*graph.Builder, *graph.Value) *graph.Value {
 	return func(b *graph.Builder, x *graph.Value) *graph.Value {
 		if b.Err() != nil {
@@ -108,7 +108,7 @@ func vggAuxiliaryHead(classes int64) func(*graph.Builder, *graph.Value) *graph.V
 		height, channels := x.Shape[1], x.Shape[3]
 		parts := vggAuxiliary / channels // of a channel
 		if height%parts != 0 {
-			b.Fail(fmt.Errorf("a map of %d rows and %d channels has no %d equal parts of whole rows to average, want a multiple of %d rows",
+			b.Fail(fmt.Errorf("a map of %d rows and %d channels has no %d equal parts of whole rows to average: its rows must be a multiple of %d",
 				height, channels, vggAuxiliary, parts))
 			return x
 		}

@@ -1,6 +1,6 @@
-// Package timeline writes the memory of a step, op by op, in the formats of the
-// tools that people have: Chrome trace (Perfetto), CSV, and the memory snapshot of
-// PyTorch. What goes in is a plan; nothing has to have run.
+// Package timeline writes the memory of a step, op by op, in the formats of
+// common tools: Chrome trace (Perfetto), CSV, and the memory snapshot of
+// PyTorch. The input is a plan; it need not have run.
 package timeline
 
 import (
@@ -18,15 +18,15 @@ import (
 	"github.com/localbench/localbench/core/plan"
 )
 
-// Step is one training step: what runs, and what is alive meanwhile.
+// Step is one training step: its ops, and the values alive during each of them.
 type Step struct {
 	Label       string // "resnet32 auglocal cifar10 b128 d2"
 	Graph       *graph.Graph
 	Samples     []plan.Sample     // bytes alive at each op
 	Allocations []plan.Allocation // everything in the arena
 	ArenaBytes  int64
-	// Seconds are those of each op; nil where nothing ran. Then an op takes a
-	// microsecond, and the axis of time is the position in the program.
+	// Seconds are the times of the ops; nil for a plan. Then each op takes a
+	// microsecond, and the time axis is the position in the program.
 	Seconds []float64
 }
 
@@ -60,8 +60,8 @@ const (
 	threadPhases  = 2 // and one more for each phase
 )
 
-// Chrome writes the steps as a Chrome trace, a process each: a slice an op on the
-// track of its phase, a slice a module above, and bytes by category as counters. It
+// Chrome writes the steps as a Chrome trace, one process per step: one slice per op on the
+// track of its phase, one slice per module above, and bytes by category as counters. It
 // opens in ui.perfetto.dev and chrome://tracing.
 func Chrome(w io.Writer, steps ...Step) error {
 	var events []chromeEvent
@@ -112,7 +112,7 @@ func counters(sample plan.Sample) map[string]any {
 	return out
 }
 
-// CSV writes a line for each op: place, kind, start, and bytes alive by category and in all. The start of a measured step is in
+// CSV writes a line for each op: position, kind, start, and bytes alive by category and in all. The start of a measured step is in
 // microseconds (column start_us); that of a planned one is the position in the program (column start_ops).
 func CSV(w io.Writer, s Step) error {
 	out := csv.NewWriter(w)
@@ -142,8 +142,8 @@ func CSV(w io.Writer, s Step) error {
 	return out.Error()
 }
 
-// The parts of PyTorch's memory snapshot (torch.cuda.memory._snapshot), by the names
-// that its viewer reads.
+// The parts of PyTorch's memory snapshot (torch.cuda.memory._snapshot), with the names
+// that its viewer expects.
 type (
 	snapshot struct {
 		Segments []segment `pickle:"segments"`
@@ -185,9 +185,9 @@ const base = 1 << 32
 
 // Snapshot writes the step as a memory snapshot of PyTorch, which its viewer
 // (pytorch.org/memory_viz) opens: the arena as one segment, and an allocation with
-// its release for everything that lies in it. What PyTorch has and we have not is
-// left out: stacks of Python frames; a frame here is the scope and the owner. What
-// lives beyond the step is allocated first and never released.
+// its release for everything in it. A frame here is the scope and the owner; there are no
+// stacks of Python frames. Values that
+// outlive the step are allocated first and never released.
 func Snapshot(w io.Writer, s Step) error {
 	traces := []trace{{Action: "segment_alloc", Addr: base, Size: s.ArenaBytes}}
 	at := s.starts()
@@ -224,8 +224,8 @@ func Snapshot(w io.Writer, s Step) error {
 	return ogorek.NewEncoder(w).Encode(snapshot{Segments: []segment{arena}, Traces: [][]trace{traces}})
 }
 
-// withGaps are the blocks of a segment in the order of their places, and between them what is free
-// at the end of the step: together they are the segment, as PyTorch's tools take them to be.
+// withGaps returns the blocks of a segment in the order of their addresses, with the parts that are free
+// at the end of the step between them: together they cover the segment, as PyTorch's tools require.
 func withGaps(s segment) (all []block) {
 	slices.SortFunc(s.Blocks, func(a, b block) int { return cmp.Compare(a.Address, b.Address) })
 	at := s.Address

@@ -1,6 +1,6 @@
-// Package train is the one harness: every method is trained and evaluated by
-// this loop, with the same data, schedule, measurements and record, so that
-// differences between methods are differences between methods.
+// Package train holds the training and evaluation loop. All methods share it, with the
+// same data, schedule, measurements and record, so that differences between results are
+// differences between methods.
 package train
 
 import (
@@ -26,8 +26,8 @@ type Options struct {
 	Data     *datasets.Dataset
 	Val      *datasets.Split // held out of Data.Train, evaluated after every epoch as the test set is; may be nil
 	Augment  datasets.Augmentation
-	// StatePath is the file that progress is saved to after every epoch and on
-	// interruption; empty saves nothing. Resume goes on from it if it is there, or from the state before it.
+	// StatePath is the file to which progress is saved after every epoch and on
+	// interruption; empty: nothing is saved. Resume continues from it if it exists, or from the previous state.
 	StatePath string
 	Resume    bool
 	InitPath  string // file of starting weights; empty: from the seed
@@ -38,7 +38,7 @@ type Options struct {
 	Warn      func(string)   // called with a sentence that the user should read; may be nil
 }
 
-// Tick is a sign of life.
+// Tick reports progress.
 type Tick struct {
 	Epoch, Epochs int
 	Step, Steps   int     // of the epoch
@@ -47,28 +47,28 @@ type Tick struct {
 	Finished      *results.Epoch
 }
 
-// Diverged says that a loss is not finite.
+// Diverged reports a loss that is not finite.
 type Diverged struct {
 	Epoch, Step, Module int
 	Loss                float32
 }
 
-// Error names the place.
+// Error names the epoch, the step and the module.
 func (e *Diverged) Error() string {
-	return fmt.Sprintf("train: epoch %d, step %d: the loss of module %d is %g, want a finite number", e.Epoch, e.Step, e.Module, e.Loss)
+	return fmt.Sprintf("epoch %d, step %d: the loss of module %d is %g; training can't continue", e.Epoch, e.Step, e.Module, e.Loss)
 }
 
-// Hint says what to try.
+// Hint suggests a remedy.
 func (e *Diverged) Hint() string { return "a lower --lr usually helps" }
 
-// Report is what a run measured.
+// Report holds the measurements of a run.
 type Report struct {
 	Progress
 	BufferBytes int64 // host memory of the loaders
 }
 
 // Run initialises or resumes, trains and evaluates. On interruption it saves
-// its state and returns the context's error; the report then holds what was done.
+// its state and returns the context's error; the report then covers the completed part.
 func Run(ctx context.Context, s *Session, o Options) (*Report, error) {
 	r := &runner{session: s, options: o, report: &Report{}}
 	r.report.Progress = Progress{Epoch: 1, PhaseSeconds: map[string]float64{}}
@@ -177,7 +177,7 @@ func (r *runner) save() error {
 	return saveState(r.options.StatePath, r.options.ID, r.session, r.report.Progress)
 }
 
-// epoch trains what is left of the epoch in work, evaluates, and moves the
+// epoch trains the remaining batches of the current epoch, evaluates, and advances the
 // progress to the next one.
 func (r *runner) epoch(ctx context.Context) error {
 	p, start := &r.report.Progress, r.options.Now()
@@ -234,8 +234,8 @@ func (r *runner) summary(test, val Sums, seconds float64) results.Epoch {
 	return e
 }
 
-// finite is nil for what is no finite number: running statistics that have not settled yet can make
-// the loss of an evaluation one, which does not end the training.
+// finite is nil for NaN and infinities: an evaluation with running statistics that have not converged yet can
+// have such a loss, which does not end the training.
 func finite(x float64) *float64 {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return nil
@@ -281,7 +281,7 @@ func (r *runner) trainEpoch(ctx context.Context) error {
 	return err
 }
 
-// feed writes the next batch of the epoch and returns its samples; 0 behind the last.
+// feed writes the next batch of the epoch and returns its samples; 0 after the last.
 func (r *runner) feed(ctx context.Context, rate float64) (int, error) {
 	batch, err := r.train.Next(ctx)
 	if errors.Is(err, io.EOF) {
@@ -304,7 +304,7 @@ func (r *runner) beginStep() time.Time {
 	return r.options.Now()
 }
 
-// measure notes the times of a step; waited is what waiting for the loader and copying took. The first step of a process and partial
+// measure notes the times of a step; waited is the time spent on waiting for the loader and on copying. The first step of a process and partial
 // batches are not steady steps: they are trained but not timed.
 func (r *runner) measure(samples int, begin time.Time, waited time.Duration) {
 	phases := r.session.PhaseSeconds()
@@ -348,7 +348,7 @@ func (r *runner) checkFinite(o Outcome) error {
 	return nil
 }
 
-// evaluate runs the whole of a set.
+// evaluate runs the network on a whole set.
 func (r *runner) evaluate(ctx context.Context, set *datasets.Loader) (Sums, error) {
 	var sums Sums
 	if err := set.Reset(0, 0); err != nil {

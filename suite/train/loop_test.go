@@ -100,7 +100,7 @@ func (b *bench) content(t *testing.T) map[string][]float32 {
 // again at an epoch's end, each time goes on in a fresh session, and wants every
 // weight, running statistic, momentum and figure of the uninterrupted run. So does a session
 // that is fed while a step runs and whose device changes the images. MobileNetV2 has dropout: what a
-// step drops is the same behind an interruption.
+// step drops is the same after an interruption.
 func TestResumeGivesTheSameBits(t *testing.T) {
 	for _, ahead := range []bool{false, true} {
 		t.Run(fmt.Sprint("ahead ", ahead), func(t *testing.T) { testResume(t, "resnet20", "auglocal", ahead) })
@@ -198,7 +198,7 @@ func TestStepsDropOthers(t *testing.T) {
 	}
 }
 
-// TestDamagedState: a state that is damaged is set aside, and the run goes on from the one before it, or from the beginning if
+// TestDamagedState: a damaged state is renamed, and the run continues from the previous one, or from the beginning if
 // there is none: each time to the same bits as without an interruption. The user reads which.
 func TestDamagedState(t *testing.T) {
 	flip := func(path string) error {
@@ -231,10 +231,10 @@ func TestDamagedState(t *testing.T) {
 		damage func(path string) error
 		words  []string
 		first  int // epoch that the resumed run begins with
-		aside  int // files that are set aside
+		aside  int // files that are renamed
 	}{
-		{"a bit of the newest", flip, []string{"is damaged: its checksum", "goes on from the state before it, in epoch 2"}, 2, 1},
-		{"an empty one", func(path string) error { return os.Truncate(path, 0) }, []string{"is damaged", "goes on from the state before it"}, 2, 1},
+		{"a bit of the newest", flip, []string{"is damaged: its checksum", "continues from the previous state, in epoch 2"}, 2, 1},
+		{"an empty one", func(path string) error { return os.Truncate(path, 0) }, []string{"is damaged", "continues from the previous state"}, 2, 1},
 		{"both", func(path string) error { return errors.Join(flip(path), flip(train.PreviousState(path))) },
 			[]string{"is damaged", "is damaged", "starts from the beginning"}, 1, 2},
 		{"the newest is missing, killed between two renames", os.Remove, nil, 2, 0},
@@ -273,7 +273,7 @@ func TestDamagedState(t *testing.T) {
 				}
 			}
 			if aside, _ := filepath.Glob(filepath.Join(filepath.Dir(state), "*.damaged")); len(aside) != row.aside {
-				t.Errorf("got %v set aside, want %d", aside, row.aside)
+				t.Errorf("got %v renamed, want %d", aside, row.aside)
 			}
 			got := b.content(t)
 			for name := range want {

@@ -15,8 +15,8 @@ import (
 	"github.com/localbench/localbench/suite/weights"
 )
 
-// Session is a network under training on one device: the programs for full and
-// for last batches, of training and of evaluation, on one arena.
+// Session is the training of one network on one device: the programs for full and
+// for last batches, for training and for evaluation, on one arena.
 type Session struct {
 	Training   *core.Program // the full batch: the program whose profile is reported
 	Evaluation *core.Program
@@ -25,7 +25,7 @@ type Session struct {
 	arena      engine.Arena
 	losses     []float32
 	correct    []float32
-	scores     []float32     // probabilities that an evaluation left behind
+	scores     []float32     // probabilities of the last evaluation
 	ahead      bool          // batches may be fed while a step runs
 	augments   bool          // on the device
 	fed        *core.Program // whose batch is written
@@ -37,7 +37,7 @@ type tailKey struct {
 	samples  int64
 }
 
-// SessionOptions say which programs a session needs.
+// SessionOptions define the programs of a session.
 type SessionOptions struct {
 	Stages     []model.Stage
 	Step       core.StepOptions // Batch is the full batch
@@ -48,7 +48,7 @@ type SessionOptions struct {
 }
 
 // NewSession compiles the programs and allocates the arena. The persistent
-// values hold no defined content before Initialise or weights.Load.
+// values are undefined until Initialise or weights.Load.
 func NewSession(d engine.Device, o SessionOptions) (*Session, error) {
 	s, err := Compile(d, o)
 	if err != nil {
@@ -61,8 +61,8 @@ func NewSession(d engine.Device, o SessionOptions) (*Session, error) {
 	return s, nil
 }
 
-// Compile compiles the programs of a session and allocates no memory for them: ArenaBytes is what Allocate will take. Before
-// Allocate nothing can run.
+// Compile compiles the programs of a session and allocates no memory for them: ArenaBytes is the size that Allocate will allocate. Nothing
+// can run before Allocate.
 func Compile(d engine.Device, o SessionOptions) (*Session, error) {
 	s := &Session{device: d, tails: map[tailKey]*core.Program{}, ahead: o.Step.KeepInputs, augments: o.Step.Augment != (core.Augmentation{})}
 	if err := s.compile(o); err != nil {
@@ -162,8 +162,8 @@ func (s *Session) Model() []*graph.Value {
 
 // Initialise fills every persistent value from its distribution. The element
 // at canonical position i of the parameter named n is number i of the stream
-// (seed, init, n): networks that share a layer's name start it alike, whatever
-// the method.
+// (seed, init, n): a layer of the same name has the same initial values under every
+// method.
 func (s *Session) Initialise(seed uint64) error {
 	var canonical, program []float32
 	for _, v := range s.Persistent() {
@@ -190,25 +190,25 @@ func (s *Session) Initialise(seed uint64) error {
 	return nil
 }
 
-// Outcome is what one run of a program gave.
+// Outcome is the result of one run of a program.
 type Outcome struct {
 	Losses  []float32 // by loss term in program order; valid until the next run
 	Correct []float32 // by loss term, samples that it classified right; 0 where it classifies nothing
-	Top5    *float32  // samples whose class is among the head's five likeliest; nil where nobody counts
+	Top5    *float32  // samples whose class is among the head's five likeliest; nil if they are not counted
 }
 
-// Batch is what a step reads. Words are those of an augmentation on the device, nil
+// Batch is the input of a step. Words are the random words of an augmentation on the device; nil
 // without one.
 type Batch struct {
 	Images []byte  // [N H W C]
 	Labels []int32 // [N]
 	Words  []int32 // [N 4]
-	// Seed and Step choose what the step drops: a step of the same ones drops the same.
+	// Seed and Step determine the dropout masks of the step.
 	Seed uint64
 	Step uint32
 }
 
-// Train runs one training step on the batch, which drops what step 0 of seed 0 does.
+// Train runs one training step on the batch, with the dropout masks of step 0 of seed 0.
 func (s *Session) Train(images []byte, labels []int32, learningRate float64) (Outcome, error) {
 	if err := s.Feed(Batch{Images: images, Labels: labels}, learningRate); err != nil {
 		return Outcome{}, err
@@ -217,7 +217,7 @@ func (s *Session) Train(images []byte, labels []int32, learningRate float64) (Ou
 }
 
 // Feed writes the batch of the next training step. With StepOptions.KeepInputs it may be called
-// between Launch and Outcome, and the copy runs beside the step.
+// between Launch and Outcome, and the copy overlaps the step.
 func (s *Session) Feed(b Batch, learningRate float64) error {
 	p, err := s.pick(true, len(b.Labels))
 	if err != nil {
@@ -246,7 +246,7 @@ func (s *Session) Feed(b Batch, learningRate float64) error {
 	return p.Write(p.LearningRate, []float32{float32(learningRate)})
 }
 
-// middle are words that leave images as they are: the place of the crop is the border's width.
+// middle returns the random words of the augmentation that leaves images unchanged: the crop starts at the border's width.
 func middle(samples int, p *core.Program) []int32 {
 	pad := uint64(p.Graph.Ops[0].Attr.Padding[0])
 	word := int32(uint32((pad<<32 + 2*pad) / (2*pad + 1))) // the least with word * (2 pad + 1) >> 32 = pad
@@ -268,7 +268,7 @@ func (s *Session) Step() (Outcome, error) {
 // Launch begins the step whose batch was fed last.
 func (s *Session) Launch() error {
 	if s.fed == nil {
-		return errors.New("train: launch: no batch was fed")
+		return errors.New("launch: no batch was fed")
 	}
 	s.launched, s.fed = s.fed, nil
 	return s.launched.Run(0, len(s.launched.Graph.Ops))
@@ -299,14 +299,14 @@ func (s *Session) Evaluate(images []byte, labels []int32) (Outcome, error) {
 	return out, nil
 }
 
-// top5 counts the samples whose label has fewer than five classes before it: likelier ones, or as likely ones of a lower
-// number. scores is [N C]; where they are no numbers nothing is behind anything, and nothing counts.
+// top5 counts the samples whose label is among the five classes with the highest scores; of equal scores the lower class
+// number ranks first. scores is [N C]; NaN scores never count as correct.
 func top5(scores []float32, labels []int32) (count float32) {
 	classes := len(scores) / len(labels)
 	for i, label := range labels {
 		row, before := scores[i*classes:(i+1)*classes], 0
 		for c, x := range row {
-			if behind := x < row[label] || x == row[label] && c >= int(label); !behind {
+			if lower := x < row[label] || x == row[label] && c >= int(label); !lower {
 				before++
 			}
 		}
@@ -328,7 +328,7 @@ func (s *Session) pick(training bool, samples int) (*core.Program, error) {
 	if p := s.tails[tailKey{training, int64(samples)}]; p != nil {
 		return p, nil
 	}
-	return nil, fmt.Errorf("train: no program for a batch of %d samples", samples)
+	return nil, fmt.Errorf("no program for a batch of %d samples", samples)
 }
 
 func (s *Session) run(p *core.Program, images []byte, labels []int32) (Outcome, error) {
@@ -344,7 +344,7 @@ func (s *Session) run(p *core.Program, images []byte, labels []int32) (Outcome, 
 	return s.outcome(p)
 }
 
-// outcome reads losses and counts of a program that has run.
+// outcome reads the losses and counts of a finished program.
 func (s *Session) outcome(p *core.Program) (Outcome, error) {
 	out := Outcome{Losses: s.losses[:len(p.Losses)], Correct: s.correct[:len(p.Losses)]}
 	for i, l := range p.Losses {

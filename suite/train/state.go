@@ -15,8 +15,8 @@ import (
 	"github.com/localbench/localbench/suite/weights"
 )
 
-// Progress is where a run stands: what has to be known, besides the persistent
-// values of the session, to go on to the same bits.
+// Progress is the position of a run: together with the persistent values of the
+// session it is sufficient to resume with bitwise equal results.
 type Progress struct {
 	Epoch  int             `json:"epoch"` // the epoch in work, from 1
 	Batch  int             `json:"batch"` // batches of it that are trained
@@ -61,7 +61,7 @@ func (s *Sums) add(o Outcome, samples int) {
 func (s *Sums) mean(i int) float64 { return s.Losses[i] / float64(s.Samples) }
 func (s *Sums) top1(i int) float64 { return s.Correct[i] / float64(s.Samples) }
 
-// top5 returns the fraction whose class is among the head's five likeliest, nil where nobody counts.
+// top5 returns the fraction whose class is among the head's five likeliest; nil if they are not counted.
 func (s *Sums) top5() *float64 {
 	if s.Top5 == nil {
 		return nil
@@ -86,8 +86,8 @@ func PreviousState(path string) string {
 // DamagedState is where a state that cannot be used is moved to.
 func DamagedState(path string) string { return path + ".damaged" }
 
-// saveState writes the session and the progress to path, atomically. What is there becomes the previous state; where the disk has
-// no room for three, the previous one goes first.
+// saveState writes the session and the progress to path, atomically. The existing state becomes the previous one; if the disk has
+// no space for three, the previous one is removed first.
 func saveState(path, id string, s *Session, p Progress) error {
 	text, err := json.Marshal(p)
 	if err != nil {
@@ -106,7 +106,7 @@ func saveState(path, id string, s *Session, p Progress) error {
 	return nil
 }
 
-// checkRoom says whether a state can be saved beside an older one, before anything is trained.
+// checkRoom checks, before training, that the disk has space for a state beside an older one.
 func checkRoom(path string, s *Session) error {
 	bytes := int64(1 << 20) // header and progress
 	for _, v := range s.Persistent() {
@@ -122,7 +122,7 @@ func checkRoom(path string, s *Session) error {
 }
 
 // loadState fills the session from the newest sound state at path or before it. Found is false if there is none. Damaged ones are
-// set aside, with a sentence to warn. Extent is what the progress is checked against.
+// renamed, with a warning. The progress is checked against extent.
 func loadState(path, id string, s *Session, e extent, warn func(string)) (p Progress, found bool, err error) {
 	damaged := false
 	for _, name := range []string{path, PreviousState(path)} {
@@ -133,25 +133,25 @@ func loadState(path, id string, s *Session, e extent, warn func(string)) (p Prog
 		case errors.As(err, &fault):
 			damaged = true
 			if err := os.Rename(name, DamagedState(name)); err != nil {
-				return Progress{}, false, fmt.Errorf("state: %w, and it cannot be set aside: %w", fault, err)
+				return Progress{}, false, fmt.Errorf("state: %w, and it can't be renamed: %w", fault, err)
 			}
-			warn(fmt.Sprintf("the state %v; it is kept as %s", fault, DamagedState(name)))
+			warn(fmt.Sprintf("the state %v; it was renamed to %s", fault, DamagedState(name)))
 		case err != nil:
 			return Progress{}, false, fmt.Errorf("state: %w", err)
 		default:
 			if damaged {
-				warn(fmt.Sprintf("the run goes on from the state before it, in epoch %d", p.Epoch))
+				warn(fmt.Sprintf("the run continues from the previous state, in epoch %d", p.Epoch))
 			}
 			return p, true, nil
 		}
 	}
 	if damaged {
-		warn("there is no other state: the run starts from the beginning")
+		warn("there is no previous state: the run starts from the beginning")
 	}
 	return Progress{}, false, nil
 }
 
-// readState fills the session from one file. What is wrong with the file is a *weights.DamagedError.
+// readState fills the session from one file. A fault in the file is a *weights.DamagedError.
 func readState(path, id string, s *Session, e extent) (p Progress, err error) {
 	meta, err := weights.LoadChecked(path, s.Training, s.Persistent())
 	if err != nil {
@@ -169,13 +169,13 @@ func readState(path, id string, s *Session, e extent) (p Progress, err error) {
 	return p, nil
 }
 
-// extent is how much there is to train: what a progress cannot exceed.
+// extent bounds the progress of a run: its epochs, batches and samples.
 type extent struct {
 	epochs, samples, batch int
 	losses                 int // loss terms of the training program
 }
 
-// check says what in a progress is not possible.
+// check returns an error for an impossible progress.
 func (e extent) check(p Progress) error {
 	batches := (e.samples + e.batch - 1) / e.batch
 	switch {

@@ -15,14 +15,14 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// checksumKey names the checksum among the metadata: the SHA-256 of the whole file, header included, with the
-// digits of the checksum itself as zeros.
+// checksumKey names the checksum among the metadata: the SHA-256 of the whole file including the header, computed with
+// zeros in place of the checksum's digits.
 const checksumKey = "localbench_sha256"
 
-// noChecksum stands where the checksum goes until the file is complete.
+// noChecksum is the placeholder of the checksum until the file is complete.
 var noChecksum = strings.Repeat("0", hex.EncodedLen(sha256.Size))
 
-// DamagedError says that a file is not what SaveChecked wrote.
+// DamagedError reports a file that differs from what SaveChecked wrote.
 type DamagedError struct {
 	Path string
 	Err  error
@@ -88,8 +88,8 @@ func checksumAt(head []byte, digits string) (int, error) {
 	return key + at, nil
 }
 
-// LoadChecked is Load for a file of SaveChecked. What is wrong with the file is a *DamagedError, and nothing is written
-// into values then. Other errors are those of the system and of the store.
+// LoadChecked is Load for a file of SaveChecked. A fault in the file is a *DamagedError, and values are unchanged
+// then. Other errors are those of the system and of the store.
 func LoadChecked(path string, s Store, values []*graph.Value) (map[string]string, error) {
 	f, err := open(path)
 	var system *fs.PathError
@@ -132,7 +132,7 @@ func (f *file) verify() error {
 		return err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != want {
-		return fmt.Errorf("its checksum is %.8s…, and its content has %.8s…", want, got)
+		return fmt.Errorf("its checksum is %.8s…, but that of its content is %.8s…", want, got)
 	}
 	return nil
 }

@@ -18,10 +18,10 @@ import (
 	"github.com/nlpodyssey/safetensors"
 )
 
-// file is an open safetensors file whose header has been read and checked: each tensor of it is there.
+// file is an open safetensors file whose header has been read and checked: all of its tensors are present.
 //
-// Note: the library checks a header only beside all of the file in memory, and mapped pages count as
-// memory of the process, too. So what it checks is checked here.
+// Note: the library checks a header only with the whole file in memory, and mapped pages count as
+// memory of the process, too. So its checks are repeated here.
 type file struct {
 	*os.File
 	metadata safetensors.Metadata
@@ -31,7 +31,7 @@ type file struct {
 	piece    piece
 }
 
-// mostHeader is the size from which on a header is none, as in the library.
+// mostHeader is the largest size of a header, as in the library.
 const mostHeader = 100_000_000
 
 // maxFileBytes bounds a file of weights: the state of a network of two billion parameters with momentum.
@@ -46,7 +46,7 @@ func open(path string) (*file, error) {
 	f := &file{File: opened}
 	if err := f.readHeader(opened, size); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("weights: %s: not a whole safetensors file: %w", path, err)
+		return nil, fmt.Errorf("%s: not a complete safetensors file: %w", path, err)
 	}
 	return f, nil
 }
@@ -55,13 +55,13 @@ func open(path string) (*file, error) {
 func (f *file) readHeader(from io.ReaderAt, size int64) error {
 	var word [8]byte
 	if _, err := from.ReadAt(word[:], 0); errors.Is(err, io.EOF) {
-		return fmt.Errorf("got %d bytes, want a header", size)
+		return fmt.Errorf("it has %d bytes, too few for a header", size)
 	} else if err != nil {
 		return err
 	}
 	length, left := binary.LittleEndian.Uint64(word[:]), size-int64(len(word))
 	if length > mostHeader || int64(length) > left {
-		return fmt.Errorf("got a header of %d bytes, want at most the %d that follow, and at most %d", length, left, int64(mostHeader))
+		return fmt.Errorf("the header has %d bytes by its length field: it must have at most %d, the rest of the file, and at most %d", length, left, int64(mostHeader))
 	}
 	header := make([]byte, length)
 	if _, err := from.ReadAt(header, int64(len(word))); err != nil {
@@ -74,7 +74,7 @@ func (f *file) readHeader(from io.ReaderAt, size int64) error {
 	return f.checkPlaces(uint64(left) - length)
 }
 
-// checkPlaces wants the tensors to fill that many bytes, one behind the other, each with as many as its shape says.
+// checkPlaces checks that the tensors fill that many bytes one after the other, each with the size given by its shape.
 func (f *file) checkPlaces(bytes uint64) error {
 	f.names = slices.SortedFunc(maps.Keys(f.tensors), func(a, b string) int {
 		x, y := f.tensors[a].DataOffsets, f.tensors[b].DataOffsets
@@ -85,12 +85,12 @@ func (f *file) checkPlaces(bytes uint64) error {
 		t := f.tensors[name]
 		size, ok := sizeOf(t)
 		if from, to := t.DataOffsets[0], t.DataOffsets[1]; !ok || from != end || to < from || to-from != size {
-			return fmt.Errorf("%s, %s%v: got bytes %d to %d, want its own from %d on", name, t.DType, t.Shape, from, to, end)
+			return fmt.Errorf("%s, %s%v: bytes %d to %d: its type and shape need other bytes, from %d on", name, t.DType, t.Shape, from, to, end)
 		}
 		end = t.DataOffsets[1]
 	}
 	if end != bytes {
-		return fmt.Errorf("got %d bytes behind the header, want the %d of its tensors", bytes, end)
+		return fmt.Errorf("%d bytes follow the header, but its tensors have %d", bytes, end)
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func sizeOf(t *safetensors.TensorInfo) (bytes uint64, ok bool) {
 	return bytes, true
 }
 
-// compare lists what is missing, left over or of another shape; tensors whose name ends in one of passed are not looked at.
+// compare lists tensors that are missing, unknown or of another shape; tensors whose name ends in one of passed are ignored.
 func (f *file) compare(values []*graph.Value, passed ...string) error {
 	var faults []string
 	known := map[string]bool{}
@@ -119,7 +119,7 @@ func (f *file) compare(values []*graph.Value, passed ...string) error {
 		case t == nil:
 			faults = append(faults, "missing "+v.Name)
 		case t.DType != safetensors.F32 || !equal(t.Shape, want):
-			faults = append(faults, fmt.Sprintf("%s is %s%v, want F32%v", v.Name, t.DType, t.Shape, []int64(want)))
+			faults = append(faults, fmt.Sprintf("%s is %s%v, but must be F32%v", v.Name, t.DType, t.Shape, []int64(want)))
 		}
 	}
 	for _, name := range f.names {
@@ -131,14 +131,14 @@ func (f *file) compare(values []*graph.Value, passed ...string) error {
 		return nil
 	}
 	slices.Sort(faults)
-	return fmt.Errorf("weights: %s does not fit the network: %s", f.Name(), strings.Join(faults, "; "))
+	return fmt.Errorf("%s does not fit the network: %s", f.Name(), strings.Join(faults, "; "))
 }
 
 func equal(a []uint64, b graph.Shape) bool {
 	return slices.EqualFunc(a, b, func(x uint64, y int64) bool { return int64(x) == y })
 }
 
-// load fills values, which the file fits.
+// load reads the tensors into values, which must fit the file.
 func (f *file) load(s Store, values []*graph.Value) error {
 	p := &f.piece
 	for _, v := range values {
@@ -146,10 +146,10 @@ func (f *file) load(s Store, values []*graph.Value) error {
 		for first, n := range v.Pieces(PieceElements) {
 			p.resize(n)
 			if _, err := f.ReadAt(p.octets, place+4*first); err != nil {
-				return fmt.Errorf("weights: %s: %s: %w", f.Name(), v.Name, err)
+				return fmt.Errorf("%s: %s: %w", f.Name(), v.Name, err)
 			}
 			if _, err := binary.Decode(p.octets, binary.LittleEndian, p.canonical); err != nil {
-				return fmt.Errorf("weights: %s: %s: %w", f.Name(), v.Name, err)
+				return fmt.Errorf("%s: %s: %w", f.Name(), v.Name, err)
 			}
 			graph.ToProgram(v, p.program, p.canonical)
 			if err := s.WriteAt(v, first, p.program); err != nil {

@@ -86,7 +86,7 @@ func TestLargeTensors(t *testing.T) {
 	checkElements(t, path, large())
 }
 
-// checkElements wants the canonical order in the file, tensor behind tensor in the order of their names.
+// checkElements wants the canonical order in the file, tensor after tensor in the order of their names.
 func checkElements(t *testing.T, path string, values []*graph.Value) {
 	t.Helper()
 	file, err := os.Open(path)
@@ -113,7 +113,7 @@ func checkElements(t *testing.T, path string, values []*graph.Value) {
 		}
 	}
 	if _, err := in.ReadByte(); err != io.EOF {
-		t.Errorf("behind the last tensor: got %v, want the end", err)
+		t.Errorf("after the last tensor: got %v, want the end", err)
 	}
 }
 

@@ -1,8 +1,8 @@
 // Package weights writes and reads the persistent values of a program as
 // safetensors files: parameters, running statistics and optimizer state, under
 // the names and in the canonical element order of the common frameworks (OIHW),
-// so that a file says nothing of how the program lays them out. Tensors travel in pieces: saving and loading take
-// a MiB, however large the network is.
+// so that a file does not depend on the program's memory layout. Tensors are copied in pieces: saving and
+// loading need about a MiB for networks of any size.
 package weights
 
 import (
@@ -19,8 +19,8 @@ import (
 	"github.com/nlpodyssey/safetensors"
 )
 
-// Store reads and writes the values of a bound program: as many elements as the slice has, from
-// number first on, in the program's order.
+// Store reads and writes the values of a bound program: len(slice) elements starting at element
+// first, in the program's order.
 type Store interface {
 	ReadAt(v *graph.Value, first int64, dst any) error
 	WriteAt(v *graph.Value, first int64, src any) error
@@ -48,7 +48,7 @@ func Write(w io.Writer, s Store, values []*graph.Value, metadata map[string]stri
 	return out.err
 }
 
-// Load reads into values what Save wrote and returns the metadata. The file must
+// Load reads a file of Save into values and returns the metadata. The file must
 // hold these tensors and no others: an error lists every one that is missing,
 // extra or of another shape, and nothing is written.
 func Load(path string, s Store, values []*graph.Value) (map[string]string, error) {
@@ -65,9 +65,9 @@ func Load(path string, s Store, values []*graph.Value) (map[string]string, error
 
 // LoadModel reads a file of starting weights into values, which are parameters and
 // running statistics: one that Save wrote, or that a common framework wrote in
-// the safetensors format. Beside what Load accepts it passes over the counters
-// num_batches_tracked, and leaves all auxiliary networks as they are if the file has
-// nothing of any.
+// the safetensors format. Unlike Load it ignores the counters num_batches_tracked, and leaves
+// all auxiliary networks unchanged if the file has
+// none of their tensors.
 func LoadModel(path string, s Store, values []*graph.Value) error {
 	f, values, err := openModel(path, values)
 	if err != nil {
@@ -77,7 +77,7 @@ func LoadModel(path string, s Store, values []*graph.Value) error {
 	return f.load(s, values)
 }
 
-// CheckModel says whether LoadModel would accept the file for these values.
+// CheckModel checks whether LoadModel would accept the file for these values.
 func CheckModel(path string, values []*graph.Value) error {
 	f, _, err := openModel(path, values)
 	if err != nil {
@@ -86,11 +86,11 @@ func CheckModel(path string, values []*graph.Value) error {
 	return f.Close()
 }
 
-// counters are tensors of normalisations that nothing here reads.
+// counters are tensors of normalisations that are ignored here.
 const counters = ".num_batches_tracked"
 
-// openModel opens a file that fits values, of which those of auxiliary networks are left out where the file has
-// none.
+// openModel opens a file that fits values, without those of auxiliary networks if the file has
+// none of them.
 func openModel(path string, values []*graph.Value) (*file, []*graph.Value, error) {
 	f, err := open(path)
 	if err != nil {
@@ -121,14 +121,14 @@ func Digest(path string) (string, error) {
 	return fmt.Sprintf("sha256:%.8x", sum.Sum(nil)), nil
 }
 
-// piece is the room for a piece of a tensor on its way: in the program's order, in the file's, and
+// piece holds the buffers for one piece of a tensor: in the program's order, in the file's order, and
 // as the file's bytes. A row (graph.Value.Pieces) that is longer than PieceElements makes it grow.
 type piece struct {
 	program, canonical []float32
 	octets             []byte
 }
 
-// PieceElements is how many elements travel at once. Of 4 bytes they are 256 KiB: little memory, and large enough for
+// PieceElements is the number of elements copied at once: 256 KiB of f32, which is little memory, and large enough for
 // files and devices.
 const PieceElements = 1 << 16
 
@@ -139,7 +139,7 @@ func (p *piece) resize(elements int64) {
 	p.octets = slices.Grow(p.octets[:0], 4*room)[:4*n]
 }
 
-// output is a file under way, to which each tensor goes piece by piece.
+// output is a file being written, tensor by tensor, in pieces.
 type output struct {
 	store Store
 	file  io.Writer
@@ -187,8 +187,8 @@ func (v view) Shape() []uint64 {
 // DataLen is the size in bytes.
 func (v view) DataLen() uint64 { return uint64(v.value.Bytes()) }
 
-// Data writes the tensor to the file, and leaves nothing to be written: the library would hold
-// all of it.
+// Data writes the tensor to the file, and returns nothing for the library to write: the library would keep
+// all of it in memory.
 func (v view) Data() []byte {
 	if v.err == nil {
 		v.err = v.write(v.value)

@@ -90,7 +90,7 @@ func TestLoadListsWhatDoesNotFit(t *testing.T) {
 	if err == nil {
 		t.Fatal("a file that does not fit was loaded")
 	}
-	for _, part := range []string{"missing bn.weight", "extra bn.bias", "conv.weight is F32[2 3 1 2], want F32[2 4 1 2]"} {
+	for _, part := range []string{"missing bn.weight", "extra bn.bias", "conv.weight is F32[2 3 1 2], but must be F32[2 4 1 2]"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("got %q, want it to say %q", err, part)
 		}

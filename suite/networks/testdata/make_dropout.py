@@ -29,7 +29,7 @@ from torch import nn
 
 from make_golden import fill, formula, make, make_small
 
-# In MobileNetV2 rounding turns signs in front of a ReLU: with a larger rate PyTorch's own f32 is 1 % off at step 3.
+# In MobileNetV2 rounding changes signs before a ReLU: with a larger rate PyTorch's own f32 is 1 % off at step 3.
 STEPS = [("mobilenetv2", 32, 5, 8, 3, 1e-4, 5), ("efficientnetb0", 32, 5, 8, 2**63 + 5, 0.01, 5), ("efficientnetb0", 128, 5, 4, 11, 0.01, 3)]
 LOGITS = [("vgg11", 128, 3, 1, 7)]
 PURPOSE = 4
