@@ -63,19 +63,19 @@ const (
 
 // Event is a sign of life of a run.
 type Event struct {
-	Kind             EventKind      `json:"kind"`
-	Epoch            int            `json:"epoch,omitempty"`
-	Epochs           int            `json:"epochs,omitempty"`
-	Step             int            `json:"step,omitempty"`
-	Steps            int            `json:"steps,omitempty"` // of an epoch
-	SamplesPerSecond float64        `json:"samples_per_second,omitempty"`
-	SecondsLeft      float64        `json:"seconds_left,omitempty"` // of the run, evaluation not counted
-	Loss             float64        `json:"loss,omitempty"`         // of the head, mean over the epoch so far
-	TestTop1         float64        `json:"test_top1,omitempty"`    // fraction; with EventEpoch
-	Text             string         `json:"text,omitempty"`         // with EventDone the run's status
-	Error            string         `json:"error,omitempty"`        // why the run is not done; with EventDone
-	Profile          *Profile       `json:"profile,omitempty"`      // with EventProfile
-	Probe            *ProcessMemory `json:"probe,omitempty"`        // with EventProbe
+	Kind             EventKind        `json:"kind"`
+	Epoch            int              `json:"epoch,omitempty"`
+	Epochs           int              `json:"epochs,omitempty"`
+	Step             int              `json:"step,omitempty"`
+	Steps            int              `json:"steps,omitempty"` // of an epoch
+	SamplesPerSecond float64          `json:"samples_per_second,omitempty"`
+	SecondsLeft      float64          `json:"seconds_left,omitempty"` // of the run, evaluation not counted
+	Loss             float64          `json:"loss,omitempty"`         // of the head, mean over the epoch so far
+	TestTop1         float64          `json:"test_top1,omitempty"`    // fraction; with EventEpoch
+	Text             string           `json:"text,omitempty"`         // with EventDone the run's status
+	Error            string           `json:"error,omitempty"`        // why the run is not done; with EventDone
+	Profile          *results.Profile `json:"profile,omitempty"`      // with EventProfile
+	Probe            *ProcessMemory   `json:"probe,omitempty"`        // with EventProbe
 }
 
 // Execute runs a job in this process and writes its record. The record says

@@ -15,35 +15,6 @@ import (
 	"github.com/localbench/localbench/suite/weights"
 )
 
-// Profile is what a few real steps in a process of their own showed, to be held
-// against the plan. Sizes are bytes.
-type Profile struct {
-	Memory results.Memory `json:"memory"`
-	// Peaks are the largest resident set during each part of a run, less the
-	// baseline, in the order of a run's life; empty where the system does not tell.
-	Peaks []PhasePeak `json:"peaks"`
-	// Growth is by what each part of the process's memory has grown from the baseline to the end of the steady steps, in the
-	// order of meter.Parts. The last entry is PartReturned. With it they sum to the peak over the baseline; empty where the
-	// system does not tell.
-	Growth   []PartGrowth  `json:"growth,omitempty"`
-	Coverage plan.Coverage `json:"coverage"`
-	// StepSeconds are the timed steps; OpSeconds their mean by op.
-	StepSeconds []float64 `json:"step_seconds"`
-	OpSeconds   []float64 `json:"op_seconds"`
-}
-
-// PhasePeak is the peak of one part of a run.
-type PhasePeak struct {
-	Phase string `json:"phase"`
-	Bytes int64  `json:"bytes"` // over the baseline
-}
-
-// PartGrowth is the growth of one part of a process's memory.
-type PartGrowth struct {
-	Part  string `json:"part"` // of meter.Parts, or PartReturned
-	Bytes int64  `json:"bytes"`
-}
-
 // PartReturned is what was resident at the peak and no longer is at the end of the steps. It is negative where the
 // kernel has counted pages late.
 const PartReturned = "given back since the peak"
@@ -64,8 +35,8 @@ const canary = 0xa5
 
 // RunProfile profiles a spec in a process of its own: command is its argv, as in
 // SweepOptions.
-func RunProfile(ctx context.Context, command []string, spec results.Spec, steps int) (*Profile, error) {
-	var found *Profile
+func RunProfile(ctx context.Context, command []string, spec results.Spec, steps int) (*results.Profile, error) {
+	var found *results.Profile
 	o := SweepOptions{Command: command, Out: os.TempDir(), JobOptions: JobOptions{Profile: steps},
 		On: func(_ int, _ results.Spec, e Event) {
 			if e.Kind == EventProfile {
@@ -80,7 +51,7 @@ func RunProfile(ctx context.Context, command []string, spec results.Spec, steps 
 }
 
 // ExecuteProfile profiles the job's spec in this process.
-func ExecuteProfile(ctx context.Context, j Job) (*Profile, error) {
+func ExecuteProfile(ctx context.Context, j Job) (*results.Profile, error) {
 	b, err := stagesOf(j.Spec)
 	if err != nil {
 		return nil, err
@@ -94,8 +65,8 @@ func ExecuteProfile(ctx context.Context, j Job) (*Profile, error) {
 }
 
 // profileOn profiles on an open device.
-func profileOn(ctx context.Context, device engine.Device, b *built, j Job) (*Profile, error) {
-	x := &profiler{batch: newBatch(b, j.Spec), found: &Profile{}}
+func profileOn(ctx context.Context, device engine.Device, b *built, j Job) (*results.Profile, error) {
+	x := &profiler{batch: newBatch(b, j.Spec), found: &results.Profile{}}
 	options, err := b.sessionOptions(device, j.Spec, j.JobOptions, b.samples(j.Spec))
 	if err != nil {
 		return nil, err
@@ -125,7 +96,7 @@ func profileOn(ctx context.Context, device engine.Device, b *built, j Job) (*Pro
 type profiler struct {
 	session  *train.Session
 	batch    batch
-	found    *Profile
+	found    *results.Profile
 	baseline int64
 	before   meter.Residency // at the baseline, by part; nil where the system does not tell
 	measured bool
@@ -156,7 +127,7 @@ func (x *profiler) peak(phase string, f func() error) error {
 		return err
 	}
 	if peak, ok := peakBytes(); ok && x.measured && reset == nil {
-		x.found.Peaks = append(x.found.Peaks, PhasePeak{phase, max(peak-x.baseline, 0)})
+		x.found.Peaks = append(x.found.Peaks, results.PhasePeak{Phase: phase, Bytes: max(peak-x.baseline, 0)})
 		if phase == PeakSteady {
 			x.found.Memory.ProcessPeakBytes = &peak
 		}
@@ -206,11 +177,25 @@ func (x *profiler) steps(ctx context.Context, count int) error {
 		return nil
 	})
 	x.grow()
+	x.found.Step = distribution(x.found.StepSeconds)
 	x.found.OpSeconds = x.session.Training.Trace(true)
 	for i := range x.found.OpSeconds {
 		x.found.OpSeconds[i] /= float64(max(count, 1))
 	}
 	return err
+}
+
+// distribution sums up step times; nil where none was measured.
+func distribution(seconds []float64) *results.Distribution {
+	var steps meter.Steps
+	for _, s := range seconds {
+		steps.Add(s)
+	}
+	sum, ok := steps.Summary()
+	if !ok {
+		return nil
+	}
+	return &results.Distribution{Median: sum.Median, P05: sum.P05, P95: sum.P95, N: int64(sum.N)}
 }
 
 // grow notes by what the parts of the process have grown.
@@ -224,9 +209,9 @@ func (x *profiler) grow() {
 	for _, part := range meter.Parts() {
 		bytes := after[part] - x.before[part]
 		left -= bytes
-		x.found.Growth = append(x.found.Growth, PartGrowth{part, bytes})
+		x.found.Growth = append(x.found.Growth, results.PartGrowth{Part: part, Bytes: bytes, Arena: part == meter.PartArena})
 	}
-	x.found.Growth = append(x.found.Growth, PartGrowth{PartReturned, left})
+	x.found.Growth = append(x.found.Growth, results.PartGrowth{Part: PartReturned, Bytes: left})
 }
 
 // others are the parts of a run that are no training steps.
@@ -267,7 +252,7 @@ func (x *profiler) cover() error {
 	}
 	p := x.session.Training
 	c, err := plan.Cover(plan.Allocations(p.Graph, p.Scratch(), p.Layout), arena.Bytes(), canary, arena.ReadAt)
-	x.found.Coverage = c
+	x.found.Coverage = results.Coverage(c)
 	x.found.Memory.TouchedBytes = &c.TouchedBytes
 	return err
 }

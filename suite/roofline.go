@@ -4,22 +4,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
 )
 
-// Roofline is what a step would take on a GPU that reaches the rates of its data sheet: each op
-// takes as long as its operations at the arithmetic's rate, or as its bytes at the memory's, whichever is
-// longer, and one op follows the other (Williams, Waterman, Patterson: Roofline, CACM 2009).
-// Each operand is read once and each result written once. It is no prediction: kernels stay behind it, and
-// what a cache keeps for the next op may beat it.
-type Roofline struct {
-	FLOPs, Bytes       int64
-	Arithmetic, Memory float64 // seconds of all operations, and of all bytes
-	Seconds            float64 // op by op
-}
-
-// Roofline is that of the planned step.
-func (c *Compiled) Roofline(r planbook.Rates) (f Roofline, err error) {
+// Roofline is that of the planned step, without the number of steps of an epoch. Each operand is read once and each result
+// written once. It is no prediction: kernels stay below it, and what a cache keeps for the next op may be faster.
+func (c *Compiled) Roofline(r planbook.Rates) (f results.Roofline, err error) {
 	rate := r.FLOPs[c.Spec.Precision]
 	if rate == 0 {
 		return f, fmt.Errorf("rates: none for precision %s", c.Spec.Precision)

@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
 )
@@ -13,7 +14,7 @@ import (
 // sum. What it cannot say is an error.
 func TestRoofline(t *testing.T) {
 	c := compile(t, openCPU(t), "resnet20", "bp", 8, 2)
-	roofline := func(bytes, flops float64) suite.Roofline {
+	roofline := func(bytes, flops float64) results.Roofline {
 		r, err := c.Roofline(planbook.Rates{Bytes: bytes, FLOPs: map[string]float64{suite.PrecisionF32: flops}})
 		if err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/reports/planned"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
@@ -33,9 +34,17 @@ func auditCommand(env Env) *cobra.Command {
 		}
 		broken := 0
 		tables, err := onDevice(specs, "", func(d engine.Device, _ string) ([]table.Table, error) {
+			var audits []results.Audit
+			for _, spec := range specs {
+				a, err := suite.AuditOn(d, spec)
+				if err != nil {
+					return nil, err
+				}
+				audits = append(audits, a)
+			}
 			var tables []table.Table
-			tables, broken, err = auditTables(d, specs)
-			return tables, err
+			tables, broken = planned.Isolation(audits)
+			return tables, nil
 		})
 		if err != nil {
 			return usage(err)
@@ -50,39 +59,6 @@ func auditCommand(env Env) *cobra.Command {
 		return verdict
 	}
 	return c
-}
-
-func auditTables(d engine.Device, specs []results.Spec) (tables []table.Table, broken int, err error) {
-	all := table.Table{ID: "isolation", Title: "Isolation of local modules", Columns: append(specColumns(),
-		numberColumn("local_modules", "local modules"), numberColumn("findings", "findings"), textColumn("verdict", "verdict"))}
-	details := table.Table{ID: "violations", Title: "What breaks it", Columns: []table.Column{textColumn("run", "run"), numberColumn("module", "module"),
-		textColumn("tensor", "tensor"), textColumn("finding", "finding")}}
-	for _, s := range specs {
-		c, err := suite.CompileOn(d, s)
-		if err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", results.SpecID(s), err)
-		}
-		found := c.Audit()
-		verdict := "isolated"
-		if len(c.Stages) == 1 {
-			verdict = "one module: nothing to isolate"
-		}
-		if len(found) > 0 {
-			verdict = "broken"
-			broken++
-		}
-		modules, count := int64(len(c.Stages)), int64(len(found))
-		all.Rows = append(all.Rows, append(specCells(s), wholeCell(&modules), wholeCell(&count), table.Text(verdict)))
-		for _, f := range found {
-			module := int64(f.Module)
-			details.Rows = append(details.Rows, []table.Cell{table.Text(results.SpecID(s)), wholeCell(&module), table.Text(f.Tensor), table.Text(f.What)})
-		}
-	}
-	tables = []table.Table{all}
-	if len(details.Rows) > 0 {
-		tables = append(tables, details)
-	}
-	return tables, broken, nil
 }
 
 // verdictError is a verdict that failed.

@@ -280,8 +280,8 @@ func baselineList(env Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		t := table.Table{ID: "baselines", Columns: []table.Column{textColumn("name", "baseline"), numberColumn("records", "records"),
-			textColumn("kind", "kind"), textColumn("networks", "networks"), textColumn("methods", "methods")}}
+		t := table.Table{ID: "baselines", Columns: []table.Column{table.TextColumn("name", "baseline"), table.NumberColumn("records", "records"),
+			table.TextColumn("kind", "kind"), table.TextColumn("networks", "networks"), table.TextColumn("methods", "methods")}}
 		whole := out.Name() == "json" || out.Name() == "csv"
 		var broken error
 		for _, path := range files {

@@ -37,18 +37,18 @@ func dataListCommand(env Env) *cobra.Command {
 }
 
 func dataTable() table.Table {
-	t := table.Table{ID: "datasets", Title: "Data sets", Columns: []table.Column{textColumn("dataset", "data set"), numberColumn("classes", "classes"),
-		textColumn("image", "image"), numberColumn("train_samples", "train"), numberColumn("test_samples", "test"),
-		numberColumn("archive_bytes", "download"), textColumn("licence", "licence"), textColumn("origin", "origin")}}
+	t := table.Table{ID: "datasets", Title: "Data sets", Columns: []table.Column{table.TextColumn("dataset", "data set"), table.NumberColumn("classes", "classes"),
+		table.TextColumn("image", "image"), table.NumberColumn("train_samples", "train"), table.NumberColumn("test_samples", "test"),
+		table.NumberColumn("archive_bytes", "download"), table.TextColumn("licence", "licence"), table.TextColumn("origin", "origin")}}
 	for _, e := range datasets.List {
 		classes, train, test := int64(e.Classes), int64(e.TrainSamples), int64(e.TestSamples)
 		archive := table.Cell{}
 		if e.Archive != nil && len(e.Archive.Downloads) > 0 {
 			bytes := e.Archive.Bytes()
-			archive = bytesCell(&bytes)
+			archive = table.BytesCell(&bytes)
 		}
-		t.Rows = append(t.Rows, []table.Cell{table.Text(e.Name), wholeCell(&classes),
-			table.Text(fmt.Sprintf("%dx%dx%d", e.Height, e.Width, e.Channels)), wholeCell(&train), wholeCell(&test),
+		t.Rows = append(t.Rows, []table.Cell{table.Text(e.Name), table.CountCell(&classes),
+			table.Text(fmt.Sprintf("%dx%dx%d", e.Height, e.Width, e.Channels)), table.CountCell(&train), table.CountCell(&test),
 			archive, table.Text(e.Licence), table.Text(e.Origin)})
 	}
 	return t

@@ -34,7 +34,7 @@ func devicesCommand(env Env) *cobra.Command {
 
 // deviceTable lists the processor, the GPUs of the inventory and the cuda backend.
 func deviceTable(found gpu.Inventory) (table.Table, error) {
-	t := table.Table{ID: "devices", Title: "Devices", Columns: []table.Column{textColumn("device", "device"), textColumn("fact", "fact"), textColumn("value", "value")}}
+	t := table.Table{ID: "devices", Title: "Devices", Columns: []table.Column{table.TextColumn("device", "device"), table.TextColumn("fact", "fact"), table.TextColumn("value", "value")}}
 	if found.Why != "" {
 		t.Notes = append(t.Notes, "GPUs: "+strings.TrimPrefix(oneLine(found.Why), "gpu: ")+".")
 	}
@@ -53,7 +53,7 @@ func deviceTable(found gpu.Inventory) (table.Table, error) {
 		add("cpu", "model", table.Text(model))
 	}
 	cores := int64(runtime.NumCPU())
-	add("cpu", "cores", wholeCell(&cores))
+	add("cpu", "cores", table.CountCell(&cores))
 	addHostMemory(add)
 	addFacts("cpu", d, add)
 	addCards(found, add)
@@ -67,12 +67,12 @@ func addHostMemory(add func(device, fact string, value table.Cell)) {
 	if err != nil {
 		return
 	}
-	add("cpu", "memory", bytesCell(&host.MachineBytes))
+	add("cpu", "memory", table.BytesCell(&host.MachineBytes))
 	for _, l := range host.Limits {
-		add("cpu", "memory limit: "+l.Name, bytesCell(&l.Bytes))
+		add("cpu", "memory limit: "+l.Name, table.BytesCell(&l.Bytes))
 	}
 	free, _ := host.Free()
-	add("cpu", "free memory", bytesCell(&free))
+	add("cpu", "free memory", table.BytesCell(&free))
 }
 
 // addFacts adds what a backend says of itself, in the order of the names.
@@ -98,7 +98,7 @@ func addCards(found gpu.Inventory, add func(device, fact string, value table.Cel
 		text("model", c.Name)
 		text("uuid", c.UUID)
 		if c.MemoryBytes != nil {
-			add(device, "memory", bytesCell(c.MemoryBytes))
+			add(device, "memory", table.BytesCell(c.MemoryBytes))
 		}
 		text("compute capability", c.ComputeCapability)
 		text("ecc", string(c.ECC))

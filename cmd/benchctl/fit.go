@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/reports/planned"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
@@ -19,9 +20,9 @@ type fitSearch func(s results.Spec, least, limit int64) (batch int64, cells []ta
 // fitRows fills a table of the batches that fit, a row for each configuration. The verdict is an error if none fits for one
 // of them.
 func fitRows(t table.Table, specs []results.Spec, least func(results.Spec) int64, find fitSearch) ([]table.Table, error, error) {
-	fits := textColumn("fits", "fits")
+	fits := table.TextColumn("fits", "fits")
 	fits.Quiet = true // people see the empty batch and the note
-	t.ID, t.Columns = "fit", append(append(specColumns(), fits), t.Columns...)
+	t.ID, t.Columns = "fit", append(append(table.SpecColumns(), fits), t.Columns...)
 	var nothing []string
 	for _, s := range slices.CompactFunc(specs, sameButBatch) {
 		limit, err := suite.TrainSamples(s)
@@ -69,9 +70,9 @@ func sameButBatch(a, b results.Spec) bool {
 // fitArena finds the largest batch of every spec whose arena fits.
 func (f *planFlags) fitArena(d engine.Device, specs []results.Spec, budget int64) ([]table.Table, error, error) {
 	t := table.Table{Title: "Largest batch whose arena fits into " + table.Bytes(budget), Columns: []table.Column{
-		numberColumn("planned_peak_bytes", "planned peak"), numberColumn("step_arena_bytes", "step arena"),
-		numberColumn("arena_bytes", "arena"),
-		numberColumn("next_arena_bytes", "arena, one sample more")}}
+		table.NumberColumn("planned_peak_bytes", "planned peak"), table.NumberColumn("step_arena_bytes", "step arena"),
+		table.NumberColumn("arena_bytes", "arena"),
+		table.NumberColumn("next_arena_bytes", "arena, one sample more")}}
 	t.Notes = []string{"The arena is what the run allocates for training and evaluation. " +
 		"The program, its libraries and the data set come on top: --fit-process counts them."}
 	unknown := 0
@@ -90,11 +91,11 @@ func (f *planFlags) fitArena(d engine.Device, specs []results.Spec, budget int64
 			})
 			cells := make([]table.Cell, 4)
 			if c := plans[found.Batch]; c != nil {
-				cells = []table.Cell{bytesCell(c.Memory.PlannedPeakBytes), bytesCell(c.Memory.StepArenaBytes),
-					bytesCell(c.Memory.ArenaBytes), {}}
+				cells = []table.Cell{table.BytesCell(c.Memory.PlannedPeakBytes), table.BytesCell(c.Memory.StepArenaBytes),
+					table.BytesCell(c.Memory.ArenaBytes), {}}
 			}
 			if next.Batch > 0 {
-				cells[3] = bytesCell(&next.Bytes)
+				cells[3] = table.BytesCell(&next.Bytes)
 			}
 			return found.Batch, cells, err
 		})
@@ -119,9 +120,9 @@ func (f *planFlags) fitProcess(env Env, d engine.Device, specs []results.Spec) (
 		what = "a data limit of " + table.Bytes(f.process)
 	}
 	t := table.Table{Title: "Largest batch whose process fits into " + what + ", measured", Columns: []table.Column{
-		numberColumn("step_arena_bytes", "step arena"), numberColumn("arena_bytes", "arena"), numberColumn("process_bytes", "process"),
-		numberColumn("run_process_bytes", "of the run"), numberColumn("sweep_process_bytes", "of benchctl run"),
-		numberColumn("headroom_bytes", "left free at least"), numberColumn("probes", "probes")}}
+		table.NumberColumn("step_arena_bytes", "step arena"), table.NumberColumn("arena_bytes", "arena"), table.NumberColumn("process_bytes", "process"),
+		table.NumberColumn("run_process_bytes", "of the run"), table.NumberColumn("sweep_process_bytes", "of benchctl run"),
+		table.NumberColumn("headroom_bytes", "left free at least"), table.NumberColumn("probes", "probes")}}
 	if limit == suite.LimitData {
 		t.Notes = []string{"Process: private writable address space of the run's process (VmData), which " +
 			"RLIMIT_DATA bounds; more than is resident."}
@@ -135,14 +136,14 @@ func (f *planFlags) fitProcess(env Env, d engine.Device, specs []results.Spec) (
 		func(s results.Spec, least, most int64) (int64, []table.Cell, error) {
 			found, err := suite.FitProcess(d, s, f.job, least, most, f.process, limit, func(s results.Spec) (suite.ProcessMemory, error) {
 				if env.IsTTY {
-					fmt.Fprintf(env.Stderr, "probe: %s\n", runLabel(s))
+					fmt.Fprintf(env.Stderr, "probe: %s\n", planned.Label(s))
 				}
 				return startProbe(ctx, self, suite.Job{Spec: s, DataDir: f.dataDir, JobOptions: f.job})
 			})
 			m, p := found.Memory, found.Process
-			cells := []table.Cell{bytesCell(m.StepArenaBytes), bytesCell(m.ArenaBytes), bytesCell(new(limit.Of(p))),
-				bytesCell(&p.RunBytes),
-				bytesCell(&p.SweepBytes), bytesCell(&found.Headroom), wholeCell(new(int64(found.Probes)))}
+			cells := []table.Cell{table.BytesCell(m.StepArenaBytes), table.BytesCell(m.ArenaBytes), table.BytesCell(new(limit.Of(p))),
+				table.BytesCell(&p.RunBytes),
+				table.BytesCell(&p.SweepBytes), table.BytesCell(&found.Headroom), table.CountCell(new(int64(found.Probes)))}
 			if limit == suite.LimitData {
 				cells[3], cells[4] = table.Cell{}, table.Cell{} // they are resident sets, which this limit does not bound
 			}
@@ -159,9 +160,9 @@ func fitEager(specs []results.Spec, budget int64, gpu string) ([]table.Table, er
 	}
 	t := table.Table{Title: "Largest batch for which PyTorch reserves at most " + table.Bytes(budget) + ", predicted",
 		Columns: []table.Column{
-			numberColumn("eager_allocated_bytes", "max_memory_allocated"), numberColumn("eager_reserved_bytes", "max_memory_reserved"),
-			numberColumn("next_eager_reserved_bytes", "max_memory_reserved, one sample more"),
-			numberColumn("eager_library_bytes", "cuBLAS workspaces")}}
+			table.NumberColumn("eager_allocated_bytes", "max_memory_allocated"), table.NumberColumn("eager_reserved_bytes", "max_memory_reserved"),
+			table.NumberColumn("next_eager_reserved_bytes", "max_memory_reserved, one sample more"),
+			table.NumberColumn("eager_library_bytes", "cuBLAS workspaces")}}
 	library, known := suite.LibraryBytes(gpu)
 	t.Notes = []string{"Bounded is max_memory_reserved, what the caching allocator asks of the device, " +
 		"with cuBLAS's workspaces where they are known (--gpu). " +
@@ -183,13 +184,13 @@ func fitEager(specs []results.Spec, budget int64, gpu string) ([]table.Table, er
 		})
 		cells := make([]table.Cell, 4)
 		if found.Batch > 0 {
-			cells[0], cells[1] = bytesCell(new(seen[found.Batch].allocated)), bytesCell(&found.Bytes)
+			cells[0], cells[1] = table.BytesCell(new(seen[found.Batch].allocated)), table.BytesCell(&found.Bytes)
 		}
 		if next.Batch > 0 {
-			cells[2] = bytesCell(&next.Bytes)
+			cells[2] = table.BytesCell(&next.Bytes)
 		}
 		if known {
-			cells[3] = bytesCell(&library)
+			cells[3] = table.BytesCell(&library)
 		}
 		return found.Batch, cells, err
 	})

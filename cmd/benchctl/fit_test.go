@@ -21,7 +21,7 @@ func fittedBatch(t *testing.T, size, limit string) int {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	var p planned
+	var p planJSON
 	if err := json.Unmarshal(out, &p); err != nil {
 		t.Fatal(err)
 	}

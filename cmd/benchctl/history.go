@@ -265,9 +265,9 @@ func git(dir string, args ...string) (string, error) {
 func short(hash string) string { return hash[:min(len(hash), 10)] }
 
 func (h history) table() table.Table {
-	t := table.Table{ID: "history", Title: "Where metrics changed", Columns: []table.Column{textColumn("run", "run"), textColumn("metric", "metric"),
-		textColumn("previous", "not yet at"), textColumn("commit", "commit"), textColumn("subject", "subject"), numberColumn("before", "before"), numberColumn("after", "after"),
-		numberColumn("change", "change"), numberColumn("p", "p, corrected")}}
+	t := table.Table{ID: "history", Title: "Where metrics changed", Columns: []table.Column{table.TextColumn("run", "run"), table.TextColumn("metric", "metric"),
+		table.TextColumn("previous", "not yet at"), table.TextColumn("commit", "commit"), table.TextColumn("subject", "subject"), table.NumberColumn("before", "before"), table.NumberColumn("after", "after"),
+		table.NumberColumn("change", "change"), table.NumberColumn("p", "p, corrected")}}
 	for _, s := range h.steps {
 		series := h.all[s.Series]
 		cell := compare.Cell{Metric: series.Metric, Exact: series.Exact, Old: s.Before, New: s.After}

@@ -17,7 +17,7 @@ func listCommand(env Env, use, short, title string, entries func() []suite.Liste
 		if err := out.open(); err != nil {
 			return err
 		}
-		t := table.Table{ID: use, Title: title, Columns: []table.Column{textColumn("name", "name"), textColumn("about", "what it is")}}
+		t := table.Table{ID: use, Title: title, Columns: []table.Column{table.TextColumn("name", "name"), table.TextColumn("about", "what it is")}}
 		options := false
 		for _, e := range entries() {
 			row := []table.Cell{table.Text(e.Name), table.Text(e.About)}
@@ -27,7 +27,7 @@ func listCommand(env Env, use, short, title string, entries func() []suite.Liste
 			t.Rows = append(t.Rows, append(row, table.Text(strings.Join(e.Flags, ", "))))
 		}
 		if options {
-			t.Columns = append(t.Columns, textColumn("flags", "its flags"))
+			t.Columns = append(t.Columns, table.TextColumn("flags", "its flags"))
 		} else {
 			for i := range t.Rows {
 				t.Rows[i] = t.Rows[i][:2]

@@ -24,6 +24,7 @@ import (
 
 	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/reports/planned"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
@@ -234,8 +235,8 @@ func TestProfileExplainsTheProcess(t *testing.T) {
 	if code == 0 {
 		t.Error("no code was generated, but oneDNN generates its convolutions")
 	}
-	if rest := sum - arena; rest > ownBytes {
-		t.Errorf("%d bytes beside the arena, want at most %d", rest, ownBytes)
+	if rest := sum - arena; rest > planned.OwnBytes {
+		t.Errorf("%d bytes beside the arena, want at most %d", rest, planned.OwnBytes)
 	}
 }
 
@@ -280,7 +281,7 @@ func TestSteadyPeakIsSteady(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var first *suite.Profile
+	var first *results.Profile
 	for run := range 3 {
 		steps := 2
 		if run == 2 {

@@ -99,26 +99,3 @@ func (e Env) emit(o *output, a answer, verdict error) error {
 	}
 	return table.JSON(e.Stdout, out)
 }
-
-// textColumn and numberColumn are columns of names and of quantities.
-func textColumn(key, name string) table.Column { return table.Column{Key: key, Name: name} }
-func numberColumn(key, name string) table.Column {
-	return table.Column{Key: key, Name: name, Align: table.AlignRight}
-}
-
-// bytesCell is a size; empty where it is not known.
-func bytesCell(n *int64) table.Cell {
-	if n == nil {
-		return table.Cell{}
-	}
-	return table.Number(float64(*n), table.Bytes(*n))
-}
-
-// over relates a cell to a baseline.
-func over(c table.Cell, baseline *int64) table.Cell {
-	if c.Number != nil && baseline != nil && *baseline > 0 {
-		ratio := *c.Number / float64(*baseline)
-		c.Ratio = &ratio
-	}
-	return c
-}

@@ -14,8 +14,8 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// planned is what a script may rely on of `plan --format json`.
-type planned struct {
+// planJSON is what a script may rely on of `plan --format json`.
+type planJSON struct {
 	Schema                      int
 	Version, Backend, Precision string
 	ExitCode                    int `json:"exit_code"`
@@ -37,7 +37,7 @@ func TestJSONOfPlanIsAContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var p planned
+	var p planJSON
 	if err := json.Unmarshal(out, &p); err != nil {
 		t.Fatal(err)
 	}

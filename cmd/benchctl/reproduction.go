@@ -179,10 +179,10 @@ func (f *reproduceFlags) verdict(r reproduction) (string, bool) {
 }
 
 func (f *reproduceFlags) heading() table.Table {
-	t := table.Table{ID: "reproduction", Title: "Published and own figures: " + f.table, Columns: []table.Column{textColumn("network", "network"), textColumn("dataset", "data set"),
-		textColumn("method", "method"), numberColumn("modules", "K"), numberColumn("aux_depth", "d"), textColumn("options", "options"), textColumn("metric", "metric"),
-		numberColumn("published", "published"), numberColumn("own", "own"), numberColumn("difference", "difference"), numberColumn("runs", "seeds"),
-		textColumn("verdict", "verdict"), textColumn("mark", "mark"), textColumn("source", "source")}}
+	t := table.Table{ID: "reproduction", Title: "Published and own figures: " + f.table, Columns: []table.Column{table.TextColumn("network", "network"), table.TextColumn("dataset", "data set"),
+		table.TextColumn("method", "method"), table.NumberColumn("modules", "K"), table.NumberColumn("aux_depth", "d"), table.TextColumn("options", "options"), table.TextColumn("metric", "metric"),
+		table.NumberColumn("published", "published"), table.NumberColumn("own", "own"), table.NumberColumn("difference", "difference"), table.NumberColumn("runs", "seeds"),
+		table.TextColumn("verdict", "verdict"), table.TextColumn("mark", "mark"), table.TextColumn("source", "source")}}
 	t.Notes = []string{"Marks: A seen in the authors' own material, B restated by others, D derived from such a figure."}
 	return t
 }

@@ -313,8 +313,8 @@ func draw(env Env, records []results.Record, dir string, quiet bool) ([]string, 
 
 // dryRun is the table of what would be run.
 func dryRun(specs []results.Spec) table.Table {
-	t := table.Table{ID: "runs", Title: english.Plural(len(specs), "run", ""), Columns: append(specColumns(),
-		numberColumn("seed", "seed"), numberColumn("epochs", "epochs"), textColumn("id", "id"))}
+	t := table.Table{ID: "runs", Title: english.Plural(len(specs), "run", ""), Columns: append(table.SpecColumns(),
+		table.NumberColumn("seed", "seed"), table.NumberColumn("epochs", "epochs"), table.TextColumn("id", "id"))}
 	for _, s := range specs {
 		t.Rows = append(t.Rows, append(specCells(s),
 			table.Number(float64(s.Seed), fmt.Sprint(s.Seed)), table.Number(float64(s.Epochs), fmt.Sprint(s.Epochs)), table.Text(results.SpecID(s))))
@@ -322,19 +322,5 @@ func dryRun(specs []results.Spec) table.Table {
 	return t
 }
 
-// specColumns and specCells are what tells runs apart in most tables.
-func specColumns() []table.Column {
-	return []table.Column{textColumn("method", "method"), textColumn("network", "network"), textColumn("dataset", "data set"),
-		numberColumn("batch", "batch"), numberColumn("aux_depth", "d"), numberColumn("modules", "K")}
-}
-
-func specCells(s results.Spec) []table.Cell {
-	whole := func(n int64) table.Cell {
-		if n == 0 {
-			return table.Cell{}
-		}
-		return table.Number(float64(n), fmt.Sprint(n))
-	}
-	return []table.Cell{table.Text(s.Method), table.Text(s.Network), table.Text(s.Dataset),
-		whole(s.Batch), whole(s.AuxDepth), whole(int64(suite.ModuleCount(s)))}
-}
+// specCells are the cells of table.SpecColumns.
+func specCells(s results.Spec) []table.Cell { return table.SpecCells(s, int64(suite.ModuleCount(s))) }

@@ -43,7 +43,7 @@ func tuneCommand(env Env) *cobra.Command {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return usage(err)
 		}
-		t := table.Table{ID: "engines", Title: "Plan book " + path, Columns: []table.Column{textColumn("run", "run"), textColumn("gpu", "GPU"), numberColumn("new", "new engines")}}
+		t := table.Table{ID: "engines", Title: "Plan book " + path, Columns: []table.Column{table.TextColumn("run", "run"), table.TextColumn("gpu", "GPU"), table.NumberColumn("new", "new engines")}}
 		for _, spec := range specs {
 			if spec.Backend != "cuda" {
 				return usage(fmt.Errorf("backend: got %s, want cuda: its kernels are chosen by the device", spec.Backend))
@@ -57,7 +57,7 @@ func tuneCommand(env Env) *cobra.Command {
 				return usage(err)
 			}
 			added := int64(len(book.Entries) - before)
-			t.Rows = append(t.Rows, []table.Cell{table.Text(results.SpecID(spec)), table.Text(gpu), wholeCell(&added)})
+			t.Rows = append(t.Rows, []table.Cell{table.Text(results.SpecID(spec)), table.Text(gpu), table.CountCell(&added)})
 		}
 		return env.emit(format, answer{tables: []table.Table{t}}, nil)
 	}

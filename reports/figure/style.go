@@ -4,6 +4,8 @@ import (
 	"image/color"
 
 	"gonum.org/v1/plot/vg"
+
+	"github.com/localbench/localbench/results"
 )
 
 // Colours of lines and text.
@@ -43,10 +45,7 @@ func MethodColor(method string) color.RGBA {
 
 // Categories lists the memory categories in the order in which bars stack them,
 // from what lives for ever to what lives for one op.
-func Categories() []string {
-	return []string{"parameters", "auxiliary parameters", "buffers", "optimizer state", "gradients",
-		"saved activations", "transient activations", "workspace", "input batch"}
-}
+func Categories() []string { return results.Categories() }
 
 // CategoryColor is the colour of a memory category, from Tol's muted palette (2021),
 // also made for any colour vision. What has no category of ours is light grey.

@@ -7,6 +7,7 @@ import (
 	"gonum.org/v1/plot/vg"
 
 	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
 )
 
 // Timeline is the bytes alive over one training step.
@@ -14,6 +15,19 @@ type Timeline struct {
 	Label string
 	// Bytes are the bytes alive at each op, for each category of Categories.
 	Bytes [][]float64
+}
+
+// PlanTimeline is the timeline of a plan.
+func PlanTimeline(label string, p results.Plan) Timeline {
+	t := Timeline{Label: label}
+	for _, name := range Categories() {
+		var line []float64
+		for _, bytes := range p.Timeline[name] {
+			line = append(line, float64(bytes))
+		}
+		t.Bytes = append(t.Bytes, line)
+	}
+	return t
 }
 
 // peak is the largest sum over the categories.

@@ -1,8 +1,6 @@
 package table
 
 import (
-	"fmt"
-
 	"github.com/localbench/localbench/results"
 )
 
@@ -11,37 +9,29 @@ import (
 // the seed only.
 func Eager(records []results.Record) Table {
 	groups, notes := results.Groups(records)
-	t := Table{ID: "eager", Title: "The same steps in an eager framework, predicted", Notes: notes, Columns: []Column{{Key: "method", Name: "method"},
-		{Key: "network", Name: "network"}, {Key: "dataset", Name: "data set"}, {Key: "batch", Name: "batch", Align: AlignRight},
-		{Key: "aux_depth", Name: "d", Align: AlignRight}, {Key: "modules", Name: "K", Align: AlignRight}}}
-	sizes := []struct {
-		key, name string
-		of        func(results.Memory) *int64
-	}{
-		{"eager_requested_bytes", "tensors alive", func(m results.Memory) *int64 { return m.EagerRequestedBytes }},
-		{"eager_allocated_bytes", "max_memory_allocated", func(m results.Memory) *int64 { return m.EagerAllocatedBytes }},
-		{"eager_reserved_bytes", "max_memory_reserved", func(m results.Memory) *int64 { return m.EagerReservedBytes }},
-		{"eager_searched_bytes", "allocated, with search", func(m results.Memory) *int64 { return m.EagerSearchedBytes }},
-		{"planned_peak_bytes", "our planned peak", func(m results.Memory) *int64 { return m.PlannedPeakBytes }},
-	}
-	for _, s := range sizes {
-		t.Columns = append(t.Columns, Column{Key: s.key, Name: s.name, Align: AlignRight})
-	}
-	whole := func(n int64) Cell {
-		if n == 0 {
-			return Cell{}
-		}
-		return Number(float64(n), fmt.Sprint(n))
-	}
+	var firsts []results.Record
 	for _, g := range groups {
-		r := g.First()
-		row := []Cell{Text(r.Spec.Method), Text(r.Spec.Network), Text(r.Spec.Dataset), whole(r.Spec.Batch), whole(r.Spec.AuxDepth), whole(localModules(r))}
-		for _, s := range sizes {
-			cell := Cell{}
-			if n := s.of(r.Memory); n != nil {
-				cell = Number(float64(*n), Bytes(*n))
-			}
-			row = append(row, cell)
+		firsts = append(firsts, g.First())
+	}
+	t := EagerRows("The same steps in an eager framework, predicted", firsts)
+	t.Notes = notes
+	return t
+}
+
+// EagerSizes are the predicted sizes of a record, in the order of the columns of EagerRows after SpecColumns.
+func EagerSizes(m results.Memory) []*int64 {
+	return []*int64{m.EagerRequestedBytes, m.EagerAllocatedBytes, m.EagerReservedBytes, m.EagerSearchedBytes}
+}
+
+// EagerRows is the table Eager with a row for each record.
+func EagerRows(title string, records []results.Record) Table {
+	t := Table{ID: "eager", Title: title, Columns: append(SpecColumns(), NumberColumn("eager_requested_bytes", "tensors alive"),
+		NumberColumn("eager_allocated_bytes", "max_memory_allocated"), NumberColumn("eager_reserved_bytes", "max_memory_reserved"),
+		NumberColumn("eager_searched_bytes", "allocated, with search"), NumberColumn("planned_peak_bytes", "our planned peak"))}
+	for _, r := range records {
+		row := SpecCells(r.Spec, localModules(r))
+		for _, n := range append(EagerSizes(r.Memory), r.Memory.PlannedPeakBytes) {
+			row = append(row, BytesCell(n))
 		}
 		t.Rows = append(t.Rows, row)
 	}

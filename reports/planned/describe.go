@@ -1,0 +1,65 @@
+package planned
+
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
+)
+
+// Describe are the sizes of networks under methods, and the local modules of each that has more than one.
+func Describe(plans []results.Plan) []table.Table {
+	all := table.Table{ID: "networks", Title: "Networks under methods", Columns: append(
+		table.SpecColumns(),
+		table.NumberColumn("units", "units"),
+		table.NumberColumn("local_modules", "local modules"),
+		table.NumberColumn("parameters", "parameters"),
+		table.NumberColumn("auxiliary_parameters", "auxiliary parameters"),
+		table.NumberColumn("forward_flops_per_sample", "forward FLOPs"),
+		table.NumberColumn("step_flops_per_sample", "step FLOPs"),
+	),
+		Notes: []string{"FLOPs are those of one sample; a multiply-add counts as two."}}
+	tables := []table.Table{all}
+	for _, p := range plans {
+		m, units := p.Model, int64(0)
+		for _, module := range m.Modules {
+			units += module.Units
+		}
+		count := int64(len(m.Modules))
+		tables[0].Rows = append(
+			tables[0].Rows,
+			append(table.SpecCells(p.Spec, p.LocalModules), table.CountCell(&units), table.CountCell(&count),
+				table.CountCell(m.Parameters), table.CountCell(m.AuxiliaryParameters), table.FLOPsCell(m.FLOPsPerSample.Forward),
+				table.FLOPsCell(m.FLOPsPerSample.Step)),
+		)
+		if count > 1 {
+			tables = append(tables, modules(p.Spec, m))
+		}
+	}
+	return tables
+}
+
+// modules are the local modules of one run.
+func modules(s results.Spec, m results.Model) table.Table {
+	t := table.Table{
+		ID:    "modules",
+		Run:   results.SpecID(s),
+		Title: fmt.Sprintf("Local modules of %s under %s, %s", s.Network, s.Method, Settings(s)),
+		Columns: []table.Column{table.NumberColumn("module", "module"), table.NumberColumn("units", "units"),
+			table.NumberColumn("aux_depth", "auxiliary units"), table.NumberColumn("parameters", "parameters")},
+		Notes: []string{"Parameters count the module's auxiliary network. The last module ends in the head of the network."},
+	}
+	for i, module := range m.Modules {
+		number := int64(i)
+		t.Rows = append(
+			t.Rows,
+			[]table.Cell{
+				table.CountCell(&number),
+				table.CountCell(&module.Units),
+				table.CountCell(&module.AuxDepth),
+				table.CountCell(&module.Parameters),
+			},
+		)
+	}
+	return t
+}

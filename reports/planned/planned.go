@@ -1,0 +1,350 @@
+// Package planned has the tables of plans and of profiles: sizes and what they are made of, what a budget or overlapping
+// modules cost, what an eager framework would report, whether a run holds its plan, and the largest batch that fits.
+//
+// In go plain data (results.Plan, results.Profile, results.Fit), which package suite makes; out come tables. So the tables
+// need no device, and neither the graph nor the network.
+package planned
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
+)
+
+// relatedNote explains the brackets of a table.
+const relatedNote = "In brackets: relative to bp with the same network, data set and batch."
+
+// Sizes are the sizes of every plan.
+func Sizes(all []results.Plan) table.Table {
+	title := "Memory of a training step"
+	if p := all[0].Spec.Precision; p != "f32" { // one for all runs of a request
+		title += ", " + p
+	}
+	t := table.Table{ID: "memory", Title: title, Columns: append(
+		table.SpecColumns(),
+		table.NumberColumn("planned_peak_bytes", "planned peak"),
+		table.NumberColumn("step_arena_bytes", "step arena"),
+		table.NumberColumn("arena_bytes", "arena"),
+		table.NumberColumn("lower_bound_bytes", "lower bound"),
+		table.NumberColumn("fragmentation_bytes", "fragmentation"),
+		table.TextColumn("peak_op", "peak at"),
+	)}
+	unknown := slices.ContainsFunc(all, func(p results.Plan) bool { return p.UnknownWorkspaces > 0 })
+	if unknown {
+		t.Columns = append(t.Columns, table.NumberColumn("unknown_workspaces", "ops without workspace"))
+		t.Notes = append(
+			t.Notes,
+			"The workspace of some ops is not known and in none of the figures, which are lower bounds for that reason: "+
+				"see the last column.",
+		)
+	}
+	for _, c := range all {
+		m, bp := c.Memory, baselineOf(all, c.Spec)
+		if bp.PlannedPeakBytes != nil && !slices.Contains(t.Notes, relatedNote) {
+			t.Notes = append(t.Notes, relatedNote)
+		}
+		row := append(
+			table.SpecCells(c.Spec, c.LocalModules),
+			table.Over(
+				table.BytesCell(m.PlannedPeakBytes),
+				bp.PlannedPeakBytes,
+			),
+			table.Over(table.BytesCell(m.StepArenaBytes), bp.StepArenaBytes),
+			table.Over(
+				table.BytesCell(m.ArenaBytes),
+				bp.ArenaBytes,
+			),
+			table.BytesCell(m.LowerBoundBytes),
+			table.BytesCell(&c.FragmentationBytes),
+			table.Text(m.PeakOp),
+		)
+		if unknown {
+			row = append(row, table.CountCell(&c.UnknownWorkspaces))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// Overlap compares runs whose modules overlap with the same runs with one module after the other; it has no rows where no
+// modules overlap.
+func Overlap(all []results.Plan) table.Table {
+	t := table.Table{
+		ID:    "overlap",
+		Title: "What modules in flight cost",
+		Columns: append(
+			table.SpecColumns(),
+			table.NumberColumn("overlap", "in flight"),
+			table.NumberColumn("planned_peak_bytes", "planned peak"),
+			table.NumberColumn("step_arena_bytes", "step arena"),
+			table.NumberColumn("alone_planned_peak_bytes", "planned peak of one"),
+			table.NumberColumn("alone_step_arena_bytes", "step arena of one"),
+		),
+		Notes: []string{
+			"In brackets: relative to one module after the other. The planned peak is the largest sum of what may be alive " +
+				"at the same time.",
+		},
+	}
+	for _, p := range all {
+		if p.Alone == nil {
+			continue
+		}
+		one, m := p.Alone.Memory, p.Memory
+		t.Rows = append(t.Rows, append(
+			table.SpecCells(p.Spec, p.LocalModules),
+			table.PlainCell(int64(p.Settings.Overlap)),
+			table.Over(
+				table.BytesCell(m.PlannedPeakBytes),
+				one.PlannedPeakBytes,
+			),
+			table.Over(table.BytesCell(m.StepArenaBytes), one.StepArenaBytes),
+			table.BytesCell(one.PlannedPeakBytes),
+			table.BytesCell(one.StepArenaBytes),
+		))
+	}
+	return t
+}
+
+// Budget is what runs with a budget pay for it; it has no rows where there are none.
+func Budget(all []results.Plan) table.Table {
+	t := table.Table{
+		ID:    "budget",
+		Title: "What fitting into the budget costs",
+		Columns: append(
+			table.SpecColumns(),
+			table.NumberColumn("budget_bytes", "budget"),
+			table.NumberColumn("arena_bytes", "arena"),
+			table.NumberColumn("free_arena_bytes", "arena without"),
+			table.NumberColumn("again", "recomputed"),
+			table.NumberColumn("step_flops", "FLOPs of a sample"),
+		),
+		Notes: []string{
+			"The budget bounds the arena: all that the run allocates. In brackets: relative to the same run without a budget.",
+			"Recomputed: results of forward ops that the backward pass computes again. The results of the step are the " +
+				"same to the bit.",
+		},
+	}
+	for _, p := range all {
+		free := p.Unbounded
+		if free == nil {
+			continue
+		}
+		t.Rows = append(
+			t.Rows,
+			append(
+				table.SpecCells(p.Spec, p.LocalModules),
+				table.BytesCell(&p.Settings.Budget),
+				table.Over(table.BytesCell(p.Memory.ArenaBytes), free.Memory.ArenaBytes),
+				table.BytesCell(
+					free.Memory.ArenaBytes,
+				),
+				table.CountCell(&p.Recomputed),
+				table.Over(table.CountCell(p.Model.FLOPsPerSample.Step), free.Model.FLOPsPerSample.Step),
+			),
+		)
+	}
+	return t
+}
+
+// Details are what one plan is made of: the bytes alive at its peak by module and by scope, and the largest values; with
+// sparkline also the bytes alive over the step, drawn in block characters.
+func Details(p results.Plan, sparkline bool) []table.Table {
+	tables := []table.Table{byModule(p), byScope(p), largest(p)}
+	if sparkline {
+		tables = append(tables, overStep(p))
+	}
+	return tables
+}
+
+// byModule says to which local modules the bytes at the peak belong.
+func byModule(p results.Plan) table.Table {
+	t := table.Table{
+		ID:      "modules",
+		Run:     results.SpecID(p.Spec),
+		Title:   "Bytes alive at the peak, by local module: " + Label(p.Spec),
+		Columns: []table.Column{table.TextColumn("module", "module"), table.NumberColumn("bytes", "bytes")},
+	}
+	for _, m := range p.Memory.ByModule {
+		t.Rows = append(t.Rows, []table.Cell{table.Text(m.Name), table.BytesCell(&m.Bytes)})
+	}
+	return t
+}
+
+// scopeCount is how many scopes a table has; the rest is summed.
+const scopeCount = 15
+
+// byScope says to which scopes the bytes at the peak belong.
+func byScope(p results.Plan) table.Table {
+	t := table.Table{ID: "scopes", Run: results.SpecID(p.Spec), Title: "Bytes alive at the peak, by scope: " + Label(p.Spec),
+		Columns: []table.Column{table.TextColumn("scope", "scope"), table.NumberColumn("bytes", "bytes")}}
+	rest := int64(0)
+	for i, s := range p.ByScope {
+		if i >= scopeCount {
+			rest += s.Bytes
+			continue
+		}
+		t.Rows = append(t.Rows, []table.Cell{table.Text(s.Scope), table.BytesCell(&s.Bytes)})
+	}
+	if rest > 0 {
+		t.Rows = append(
+			t.Rows,
+			[]table.Cell{table.Text(fmt.Sprintf("%d others", len(p.ByScope)-scopeCount)), table.BytesCell(&rest)},
+		)
+	}
+	return t
+}
+
+// largest are the largest values at the peak.
+func largest(p results.Plan) table.Table {
+	t := table.Table{
+		ID:    "largest",
+		Run:   results.SpecID(p.Spec),
+		Title: "Largest values at the peak: " + Label(p.Spec),
+		Columns: []table.Column{table.TextColumn("value", "value"),
+			table.TextColumn("category", "category"), table.TextColumn("scope", "scope"), table.NumberColumn("bytes", "bytes")},
+	}
+	for _, v := range p.Memory.Top {
+		t.Rows = append(
+			t.Rows,
+			[]table.Cell{table.Text(v.Name), table.Text(v.Category), table.Text(v.Scope), table.BytesCell(&v.Bytes)},
+		)
+	}
+	return t
+}
+
+// overStep draws the bytes alive over the step in a line of text.
+func overStep(p results.Plan) table.Table {
+	totals := p.Totals()
+	highest := slices.Max(totals)
+	t := table.Table{ID: "timeline", Run: results.SpecID(p.Spec), Title: "Bytes alive over the step: " + Label(p.Spec),
+		Columns: []table.Column{
+			table.TextColumn("timeline", "from the first op to the last"),
+			table.NumberColumn("peak_bytes", "highest"),
+		},
+		Rows: [][]table.Cell{{table.Text(sparkline(totals, 72)), table.BytesCell(&highest)}}}
+	if p.Settings.Overlap > 1 {
+		t.Notes = []string{"In the order of the program. Side by side modules keep more alive: the planned peak."}
+	}
+	return t
+}
+
+// sparkline draws values in so many characters; each shows the largest of its share,
+// relative to the largest of all.
+func sparkline(values []int64, width int) string {
+	levels := []rune("▁▂▃▄▅▆▇█")
+	width = min(width, len(values))
+	highest := slices.Max(values)
+	var out []rune
+	for i := range width {
+		part := slices.Max(values[i*len(values)/width : (i+1)*len(values)/width])
+		out = append(out, levels[int(float64(part)/float64(max(highest, 1))*float64(len(levels)-1)+0.5)])
+	}
+	return string(out)
+}
+
+// baselineOf is the memory of bp for the same task; empty for bp itself and where there is none.
+func baselineOf(all []results.Plan, s results.Spec) results.Memory {
+	for _, c := range all {
+		if c.Spec.Method == "bp" && s.Method != "bp" && c.Spec.Network == s.Network && c.Spec.Dataset == s.Dataset &&
+			c.Spec.Batch == s.Batch {
+			return c.Memory
+		}
+	}
+	return results.Memory{}
+}
+
+// Categories has a row for each run and a column for each category. People who look at up to three runs, for which a
+// terminal has the width, get a row for each category and a column for each run.
+func Categories(all []results.Plan, forPeople bool) table.Table {
+	t := table.Table{ID: "categories", Title: "Bytes alive at the peak, by category"}
+	most := map[string]int64{}
+	for _, c := range all {
+		for name, bytes := range c.Memory.ByCategory {
+			most[name] = max(most[name], bytes)
+		}
+	}
+	key := func(name string) string { return strings.ReplaceAll(name, " ", "_") + "_bytes" }
+	cell := func(p results.Plan, name string) table.Cell {
+		if p.UnknownWorkspaces > 0 && name == results.CategoryWorkspace {
+			return table.Text("not known")
+		}
+		return table.BytesCell(new(p.Memory.ByCategory[name]))
+	}
+	if slices.ContainsFunc(all, func(p results.Plan) bool { return p.UnknownWorkspaces > 0 }) {
+		most[results.CategoryWorkspace] += 0 // the category is listed
+	}
+	if !forPeople { // every category, in a fixed order: a script may count on a column
+		t.Columns = table.SpecColumns()
+		for _, name := range results.Categories() {
+			t.Columns = append(t.Columns, table.NumberColumn(key(name), name))
+		}
+		for _, c := range all {
+			row := table.SpecCells(c.Spec, c.LocalModules)
+			for _, name := range results.Categories() {
+				row = append(row, cell(c, name))
+			}
+			t.Rows = append(t.Rows, row)
+		}
+		return t
+	}
+	names := slices.SortedFunc(maps.Keys(most), func(a, b string) int {
+		return cmp.Or(cmp.Compare(most[b], most[a]), strings.Compare(a, b))
+	})
+	if len(all) > 3 {
+		t.Columns = table.SpecColumns()
+		for _, name := range names {
+			t.Columns = append(t.Columns, table.NumberColumn(key(name), name))
+		}
+		for _, c := range all {
+			row := table.SpecCells(c.Spec, c.LocalModules)
+			for _, name := range names {
+				row = append(row, cell(c, name))
+			}
+			t.Rows = append(t.Rows, row)
+		}
+		return t
+	}
+	t.Columns = []table.Column{table.TextColumn("category", "category")}
+	for i, c := range all {
+		label := c.Spec.Method
+		if len(all) > 2 {
+			label = strings.TrimSpace(strings.Join([]string{c.Spec.Network, c.Spec.Method, Settings(c.Spec)}, " "))
+		}
+		t.Columns = append(t.Columns, table.NumberColumn(fmt.Sprintf("run%d_bytes", i+1), label))
+	}
+	for _, name := range names {
+		row := []table.Cell{table.Text(name)}
+		for _, c := range all {
+			row = append(row, cell(c, name))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// Settings tells the runs of one method apart.
+func Settings(s results.Spec) string {
+	text := fmt.Sprintf("%s b%d", s.Dataset, s.Batch)
+	if s.AuxDepth > 0 {
+		text += fmt.Sprintf(" d%d", s.AuxDepth)
+	}
+	if s.Modules > 0 {
+		text += fmt.Sprintf(" K%d", s.Modules)
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.Options)) {
+		if _, err := strconv.Atoi(s.Options[key]); err == nil {
+			text += " " + key // a number alone says nothing
+		}
+		text += " " + s.Options[key]
+	}
+	return text
+}
+
+// Label names a run in titles.
+func Label(s results.Spec) string { return s.Network + " " + s.Method + " " + Settings(s) }
