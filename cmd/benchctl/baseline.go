@@ -187,7 +187,11 @@ func updateBaseline(env Env, path, from string, plan, details bool, flags []stri
 	var err error
 	switch {
 	case from != "":
-		if records, err = readRecords(env, from); err != nil {
+		if records, err = readRecords(from); err != nil {
+			var unreadable *unreadableError
+			if errors.As(err, &unreadable) {
+				return err
+			}
 			return usage(err)
 		}
 	case !plan && !builtIn:

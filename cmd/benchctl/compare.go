@@ -286,10 +286,10 @@ func readSide(path string) ([]results.Record, error) {
 // withoutEpochs drops most of a long record, which nothing is compared by.
 func withoutEpochs(r *results.Record) { r.Accuracy.Epochs = nil }
 
-func readRecords(env Env, path string, each ...func(*results.Record)) ([]results.Record, error) {
-	records, warnings, err := results.ReadAny(path, each...)
-	for _, w := range warnings {
-		warn(env.Stderr, w.String())
+func readRecords(path string) ([]results.Record, error) {
+	records, warnings, err := results.ReadAny(path)
+	if err == nil && len(warnings) > 0 { // a baseline without it could not notice that the run is lost later
+		err = &unreadableError{fmt.Errorf("--from %s: cannot be read: %w", path, warnings[0].Err)}
 	}
 	if err == nil && len(records) == 0 {
 		err = fmt.Errorf("%s: got no record, want at least one", path)

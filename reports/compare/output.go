@@ -128,7 +128,7 @@ func (c Cell) repetitions() string {
 func (c Comparison) Annotations(w io.Writer, inconclusive string) error {
 	escape := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 	line := func(level, text string) error {
-		_, err := fmt.Fprintf(w, "::%s title=benchctl compare::%s\n", level, escape.Replace(text))
+		_, err := fmt.Fprintf(w, "::%s title=benchctl compare::%s\n", level, escape.Replace(table.Printable(text)))
 		return err
 	}
 	for _, v := range []struct {
@@ -244,14 +244,14 @@ func Benchmarks(w io.Writer, records []results.Record) error {
 		for _, c := range configuration {
 			if before[c.Name] != c.Text {
 				before[c.Name] = c.Text
-				fmt.Fprintf(b, "%s: %s\n", c.Name, strings.Join(strings.Fields(c.Text), " "))
+				fmt.Fprintf(b, "%s: %s\n", c.Name, table.Printable(strings.Join(strings.Fields(c.Text), " ")))
 			}
 		}
 		steps := int64(1)
 		if r.Time.StepSeconds != nil {
 			steps = max(r.Time.StepSeconds.N, 1)
 		}
-		fmt.Fprintf(b, "%s %d", name, steps)
+		fmt.Fprintf(b, "%s %d", table.Printable(name), steps)
 		if r.Time.StepSeconds != nil {
 			fmt.Fprintf(b, " %.0f ns/op", 1e9*r.Time.StepSeconds.Median)
 		}

@@ -326,3 +326,22 @@ func TestSelfTest(t *testing.T) {
 		t.Errorf("a missing measurement: %v", s)
 	}
 }
+
+// What a record says reaches a terminal through annotations, and a log through benchmark lines: neither steers it.
+func TestHostileNamesDoNotSteer(t *testing.T) {
+	old, worse := record("net\x1b[2J", 1, 100, 1), record("net\x1b[2J", 1, 101, 1)
+	c := Run([]results.Record{old}, []results.Record{worse}, Defaults(), "planned_peak")
+	var annotations, benchmarks strings.Builder
+	if err := c.Annotations(&annotations, "error"); err != nil || !strings.Contains(annotations.String(), "::error") {
+		t.Fatalf("got %q, %v, want an error", annotations.String(), err)
+	}
+	worse.Environment.CPU = "cpu\x1b[31m"
+	if err := Benchmarks(&benchmarks, []results.Record{worse}); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"annotations": annotations.String(), "benchmarks": benchmarks.String()} {
+		if strings.ContainsRune(text, '\x1b') {
+			t.Errorf("%s: got %q with an escape character", name, text)
+		}
+	}
+}
