@@ -73,7 +73,7 @@ func (f *fitting) look(budget int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if plain.Graph.Lanes() > 1 {
+	if plain.Graph.Streams() > 1 {
 		return 0, errors.New("a budget can't be combined with modules in flight: what is alive at a time then depends on the device")
 	}
 	p, err := Compile(f.device, plain, nil)

@@ -20,14 +20,14 @@ func overlappedStep(t *testing.T, method string, inFlight int) *graph.Graph {
 	return s.Graph
 }
 
-// reach returns, by op, the ops from which a way of lanes and waits leads to it.
+// reach returns, by op, the ops from which a way of streams and waits leads to it.
 func reach(g *graph.Graph) []map[int]bool {
 	all := make([]map[int]bool, len(g.Ops))
 	for i, op := range g.Ops {
 		all[i] = map[int]bool{}
 		direct := slices.Clone(op.Waits)
 		for j := range i {
-			if g.Ops[j].Lane == op.Lane {
+			if g.Ops[j].Stream == op.Stream {
 				direct = append(direct, j)
 			}
 		}
@@ -72,20 +72,20 @@ func TestOverlap(t *testing.T) {
 		}
 		for _, inFlight := range []int{2, 3, 4} {
 			g := overlappedStep(t, m.Name, inFlight)
-			if got := g.Lanes(); got < 2 || got > inFlight {
-				t.Errorf("%s, %d in flight: %d lanes", m.Name, inFlight, got)
+			if got := g.Streams(); got < 2 || got > inFlight {
+				t.Errorf("%s, %d in flight: %d streams", m.Name, inFlight, got)
 			}
 			before, beside := reach(g), 0
 			for b, op := range g.Ops {
-				if (op.Lane == 0) != (op.Phase == graph.PhaseForward) {
-					t.Errorf("%s: op %d of the %s phase in lane %d", m.Name, b, op.Phase, op.Lane)
+				if (op.Stream == 0) != (op.Phase == graph.PhaseForward) {
+					t.Errorf("%s: op %d of the %s phase in stream %d", m.Name, b, op.Phase, op.Stream)
 				}
 				for a, earlier := range g.Ops[:b] {
-					window := op.Lane == 0 && earlier.Module+inFlight <= op.Module
+					window := op.Stream == 0 && earlier.Module+inFlight <= op.Module
 					if (window || conflict(earlier, op)) && !before[b][a] {
 						t.Errorf("%s, %d in flight: op %d %s at %s does not wait for op %d %s at %s", m.Name, inFlight, b, op.Kind, op.Scope, a, earlier.Kind, earlier.Scope)
 					}
-					if !before[b][a] && op.Lane == 0 && earlier.Module == op.Module-1 {
+					if !before[b][a] && op.Stream == 0 && earlier.Module == op.Module-1 {
 						beside++
 					}
 				}
@@ -105,19 +105,19 @@ func TestOverlap(t *testing.T) {
 	}
 }
 
-// TestOverlapOfOne is the program without lanes.
+// TestOverlapOfOne is the program without streams.
 func TestOverlapOfOne(t *testing.T) {
 	for _, inFlight := range []int{0, 1} {
 		for i, op := range overlappedStep(t, "auglocal", inFlight).Ops {
-			if op.Lane != 0 || op.Waits != nil {
-				t.Fatalf("%d in flight: op %d in lane %d waits for %v", inFlight, i, op.Lane, op.Waits)
+			if op.Stream != 0 || op.Waits != nil {
+				t.Fatalf("%d in flight: op %d in stream %d waits for %v", inFlight, i, op.Stream, op.Waits)
 			}
 		}
 	}
 }
 
-// TestVerifyLanes plants faults in lanes that are right.
-func TestVerifyLanes(t *testing.T) {
+// TestVerifyStreams plants faults in streams that are right.
+func TestVerifyStreams(t *testing.T) {
 	waiting := func(g *graph.Graph) *graph.Op {
 		return g.Ops[slices.IndexFunc(g.Ops, func(op *graph.Op) bool { return len(op.Waits) > 0 })]
 	}
@@ -128,9 +128,9 @@ func TestVerifyLanes(t *testing.T) {
 	}{
 		{"a reader that does not wait", func(g *graph.Graph) { waiting(g).Waits = nil }, "it does not wait for"},
 		{"a wait for itself", func(g *graph.Graph) { g.Ops[7].Waits = []int{7} }, "op 7 .*"},
-		{"a wait for what is to come", func(g *graph.Graph) { g.Ops[7].Waits = []int{9} }, "waits for op 9, want an earlier op of another lane"},
-		{"a wait for the own lane", func(g *graph.Graph) { g.Ops[1].Waits = []int{0} }, "waits for op 0, want an earlier op of another lane"},
-		{"a lane too many", func(g *graph.Graph) { g.Ops[0].Lane = graph.MaxLanes }, "lane 64, want 0 to 63"},
+		{"a wait for what is to come", func(g *graph.Graph) { g.Ops[7].Waits = []int{9} }, "waits for op 9, want an earlier op of another stream"},
+		{"a wait for the own stream", func(g *graph.Graph) { g.Ops[1].Waits = []int{0} }, "waits for op 0, want an earlier op of another stream"},
+		{"a stream too many", func(g *graph.Graph) { g.Ops[0].Stream = graph.MaxStreams }, "stream 64, want 0 to 63"},
 		{"an update beside a reader", func(g *graph.Graph) {
 			b := graph.NewBuilder(true)
 			w, s := b.Parameter("w", graph.Shape{4}, graph.Weight{}), b.Parameter("s", graph.Shape{4}, graph.Weight{})
@@ -140,7 +140,7 @@ func TestVerifyLanes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			h.Ops[1].Lane = 1
+			h.Ops[1].Stream = 1
 			*g = *h
 		}, `op 1 average at .*: writes over "w" and does not wait for op 0`},
 	} {

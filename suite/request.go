@@ -329,8 +329,8 @@ func checkOverlap(s results.Settings, m methods.Method, modules int) error {
 		return fmt.Errorf("--budget can't be combined with --overlap %d: with modules side by side, what is alive at a time depends on the device", n)
 	case !m.Local():
 		return fmt.Errorf("--overlap %d with %s: must be 1: its backward pass needs the whole forward pass; local methods gain by it", n, m.Name)
-	case n > modules || n > graph.MaxLanes:
-		return fmt.Errorf("--overlap %d: must be at most %d: %s has %d modules here", n, min(modules, graph.MaxLanes), m.Name, modules)
+	case n > modules || n > graph.MaxStreams:
+		return fmt.Errorf("--overlap %d: must be at most %d: %s has %d modules here", n, min(modules, graph.MaxStreams), m.Name, modules)
 	case s.DeferUpdates:
 		return fmt.Errorf("--overlap %d can't be combined with --update deferred: a module is in flight until its update", n)
 	}

@@ -15,7 +15,7 @@ func (c *Compiled) Roofline(r planbook.Rates) (f results.Roofline, err error) {
 	if rate == 0 {
 		return f, fmt.Errorf("rates: none for precision %s", c.Spec.Precision)
 	}
-	if c.Step.Graph.Lanes() > 1 {
+	if c.Step.Graph.Streams() > 1 {
 		return f, errors.New("rates: with modules side by side ops do not follow each other")
 	}
 	for _, op := range c.Step.Graph.Ops {

@@ -74,7 +74,7 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 	define(f, "update", "name", "early", "deferred: keep all gradients until one update ends the step, as eager frameworks do", word(&r.Update))
 	define(f, "eager", "options", "", "of the program whose memory the eager model predicts, comma separated, where it differs from PyTorch's defaults: set_to_none=false, foreach=false, reentrant=true (checkpoint), zero_grad=mid (between forward and backward pass), images=1 or 2 (copies of the batch)", word(&r.Eager))
 	define(f, "quirks", "name", "none", "paper: as the published programs do: stl10 with 100 classes, batch 128 and rate 0.1; imagenet without AugLocal's pyramid and with all its auxiliary networks; MAN's and AugLocal's cuts and MAN's losses; gradients kept until one update", word(&r.Quirks))
-	define(f, "overlap", "modules", "1", "local modules in flight: from 2 on, a module's auxiliary network, backward pass and update run beside the forward pass of the next; with --backend cuda, or to plan", one(&r.Overlap, number(1, graph.MaxLanes)))
+	define(f, "overlap", "modules", "1", "local modules in flight: from 2 on, a module's auxiliary network, backward pass and update run beside the forward pass of the next; with --backend cuda, or to plan", one(&r.Overlap, number(1, graph.MaxStreams)))
 	define(f, "workspace-limit", "size", "", "choose no kernel that needs more scratch memory: 256KiB, 1MiB", one(&r.WorkspaceLimit, size))
 	f.BoolVar(&r.Deterministic, "deterministic", false, "on a GPU: choose only kernels that give the same bits every time")
 	define(f, "config", "file", "", "YAML file with flags by name; flags on the command line win", word(&s.config))

@@ -38,7 +38,7 @@ func encode(g *graph.Graph) []byte {
 		b.ids(op.Operands)
 		b.ids(op.Results)
 		b.attributes(op.Attr)
-		b.u32(uint32(op.Lane))
+		b.u32(uint32(op.Stream))
 		b.u32(uint32(len(op.Waits)))
 		for _, w := range op.Waits {
 			b.i64(int64(w))

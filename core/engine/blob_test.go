@@ -169,8 +169,8 @@ func TestBlobRefused(t *testing.T) {
 		{"a rank of five", 28, 5, []string{"rank 5"}},
 		{"an operand that is no value", op + 8, 77, []string{"value 77 of"}},
 		{"an operand too many", op + 4, 17, []string{"17 operands"}},
-		{"a lane that there is not", len(whole) - 8, 64, []string{"lane 64", "0 to 63"}},
-		{"more waits than lanes", len(whole) - 4, 64, []string{"64 waits"}},
+		{"a stream that there is not", len(whole) - 8, 64, []string{"stream 64", "0 to 63"}},
+		{"more waits than streams", len(whole) - 4, 64, []string{"64 waits"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			blob := append([]byte(nil), whole...)
@@ -203,18 +203,18 @@ func TestBlobWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		lane, wait int
-		want       string // empty: it is accepted
+		stream, wait int
+		want         string // empty: it is accepted
 	}{
 		{1, 0, ""},
-		{0, 0, "waits for op 0, want an earlier one of another lane"},
+		{0, 0, "waits for op 0, want an earlier one of another stream"},
 		{1, 1, "waits for op 1, want an earlier one"},
 		{1, -1, "waits for op -1, want an earlier one"},
 	} {
-		g.Ops[1].Lane, g.Ops[1].Waits = c.lane, []int{c.wait}
+		g.Ops[1].Stream, g.Ops[1].Waits = c.stream, []int{c.wait}
 		_, err := w.Prepare(w.device, encode(g))
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("lane %d waits for op %d: got %v, want %q", c.lane, c.wait, err, c.want)
+			t.Errorf("stream %d waits for op %d: got %v, want %q", c.stream, c.wait, err, c.want)
 		}
 	}
 }

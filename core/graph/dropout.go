@@ -11,7 +11,7 @@ import (
 //	y[i] = x[i] / (1 - rate) where number k of the op's stream is at least the rate, else 0
 //
 // with k = i, the place of the element in the program's order, or with Rows the number of the
-// sample. The numbers are those of core/rng, in [0, 1): number k is lane k%4 of the block
+// sample. The numbers are those of core/rng, in [0, 1): number k is stream k%4 of the block
 // (seed, dropout, step, salt << 32 | k/4). Seed and step are the run-time input stream, s32 [3]: the
 // low and the high 32 bits of the seed, and the step. The salt is the FNV-1a hash of the op's scope in
 // 32 bits, "features.2.1.stochastic_depth", so it does not depend on the method.

@@ -24,8 +24,8 @@ func (g *Graph) Dump(w io.Writer) error {
 			fmt.Fprintf(out, "%s %s", separator(n), v)
 		}
 		fmt.Fprintf(out, " @ %s", op.Scope)
-		if op.Lane > 0 {
-			fmt.Fprintf(out, " stream %d", op.Lane)
+		if op.Stream > 0 {
+			fmt.Fprintf(out, " stream %d", op.Stream)
 		}
 		if len(op.Waits) > 0 {
 			fmt.Fprintf(out, " waits for ops %v", op.Waits)

@@ -181,12 +181,12 @@ type Op struct {
 	// Forward is, of an op that autodiff wrote, the op that it differentiates; nil for others. All such ops of one
 	// forward op, but the sums of gradients among them, are what an eager framework runs as one node.
 	Forward *Op
-	// Lane is the chain of ops that this one belongs to: those of one lane run one after
-	// the other, in the order of the program, those of different lanes side by side but
-	// for what Waits says. A program has one lane, 0, unless passes.Overlap gives it more.
-	Lane int
-	// Waits are the positions of earlier ops, at most one a lane and none of the op's
-	// own, that must have ended before it begins.
+	// Stream is the stream on which the op runs. Ops of one stream run in program order, ops of
+	// different streams concurrently unless Waits orders them. A program has one stream, 0,
+	// unless passes.Overlap adds more.
+	Stream int
+	// Waits are positions of earlier ops, at most one of each other stream, that must have ended
+	// before this op begins.
 	Waits []int
 }
 

@@ -2,33 +2,33 @@ package graph
 
 import "fmt"
 
-// MaxLanes bounds the lanes of a program, as backends do.
-const MaxLanes = 64
+// MaxStreams bounds the streams of a program, as backends do.
+const MaxStreams = 64
 
-// Lanes is how many lanes the ops lie in: 1 where they run one after the other.
-func (g *Graph) Lanes() int {
-	lanes := 1
+// Streams is the number of streams of the ops: 1 where they run one after the other.
+func (g *Graph) Streams() int {
+	streams := 1
 	for _, op := range g.Ops {
-		lanes = max(lanes, op.Lane+1)
+		streams = max(streams, op.Stream+1)
 	}
-	return lanes
+	return streams
 }
 
-// Order is the partial order in which the ops of a graph run: those of a lane in
+// Order is the partial order in which the ops of a graph run: those of a stream in
 // the order of the program, and each behind what it waits for, in as many steps as
 // it takes. The order of the program is one of those that it allows. It takes a number
-// for each op and lane.
+// for each op and stream.
 type Order struct {
-	lanes int
-	lane  []int // by op
-	ended []int // by op and lane: the last op that has ended when the op begins; -1: none
+	streams int
+	stream  []int // by op
+	ended   []int // by op and stream: the last op that has ended when the op begins; -1: none
 }
 
-// Order returns the order that lanes and Waits make.
+// Order returns the partial order given by streams and Waits.
 func (g *Graph) Order() *Order {
-	o := &Order{lanes: g.Lanes(), lane: make([]int, len(g.Ops))}
-	o.ended = make([]int, len(g.Ops)*o.lanes)
-	last := make([]int, o.lanes) // op of each lane so far
+	o := &Order{streams: g.Streams(), stream: make([]int, len(g.Ops))}
+	o.ended = make([]int, len(g.Ops)*o.streams)
+	last := make([]int, o.streams) // last op of each stream so far
 	for l := range last {
 		last[l] = -1
 	}
@@ -37,17 +37,17 @@ func (g *Graph) Order() *Order {
 		for l := range at {
 			at[l] = -1
 		}
-		o.lane[i] = op.Lane
-		o.follow(at, last[op.Lane])
+		o.stream[i] = op.Stream
+		o.follow(at, last[op.Stream])
 		for _, w := range op.Waits {
 			o.follow(at, w)
 		}
-		last[op.Lane] = i
+		last[op.Stream] = i
 	}
 	return o
 }
 
-func (o *Order) at(op int) []int { return o.ended[op*o.lanes : (op+1)*o.lanes] }
+func (o *Order) at(op int) []int { return o.ended[op*o.streams : (op+1)*o.streams] }
 
 // follow enters into at that op before has ended, and all that ended before it.
 func (o *Order) follow(at []int, before int) {
@@ -57,31 +57,31 @@ func (o *Order) follow(at []int, before int) {
 	for l, e := range o.at(before) {
 		at[l] = max(at[l], e)
 	}
-	at[o.lane[before]] = max(at[o.lane[before]], before)
+	at[o.stream[before]] = max(at[o.stream[before]], before)
 }
 
-// Ended returns the last op of a lane that is sure to have ended when op begins; -1
+// Ended returns the last op of a stream that is sure to have ended when op begins; -1
 // if none is.
-func (o *Order) Ended(op, lane int) int { return o.ended[op*o.lanes+lane] }
+func (o *Order) Ended(op, stream int) int { return o.ended[op*o.streams+stream] }
 
 // Before reports whether op a is sure to have ended when op b begins.
-func (o *Order) Before(a, b int) bool { return a <= o.Ended(b, o.lane[a]) }
+func (o *Order) Before(a, b int) bool { return a <= o.Ended(b, o.stream[a]) }
 
-// verifyLanes checks that lanes and waits are in range, and that an op follows, in
+// verifyStreams checks that streams and waits are in range, and that an op follows, in
 // the partial order, the maker of what it reads, and everybody who touches what it
 // updates or takes over.
-func (g *Graph) verifyLanes() error {
+func (g *Graph) verifyStreams() error {
 	for i, op := range g.Ops {
-		if op.Lane < 0 || op.Lane >= MaxLanes {
-			return fmt.Errorf("graph: op %d %s at %s: lane %d, want 0 to %d", i, op.Kind, op.Scope, op.Lane, MaxLanes-1)
+		if op.Stream < 0 || op.Stream >= MaxStreams {
+			return fmt.Errorf("graph: op %d %s at %s: stream %d, want 0 to %d", i, op.Kind, op.Scope, op.Stream, MaxStreams-1)
 		}
 		for _, w := range op.Waits {
-			if w < 0 || w >= i || g.Ops[w].Lane == op.Lane {
-				return fmt.Errorf("graph: op %d %s at %s: waits for op %d, want an earlier op of another lane", i, op.Kind, op.Scope, w)
+			if w < 0 || w >= i || g.Ops[w].Stream == op.Stream {
+				return fmt.Errorf("graph: op %d %s at %s: waits for op %d, want an earlier op of another stream", i, op.Kind, op.Scope, w)
 			}
 		}
 	}
-	if g.Lanes() == 1 {
+	if g.Streams() == 1 {
 		return nil
 	}
 	order := g.Order()

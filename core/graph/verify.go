@@ -36,7 +36,7 @@ func (g *Graph) Verify() error {
 	if err := g.verifySharing(); err != nil {
 		return err
 	}
-	return g.verifyLanes()
+	return g.verifyStreams()
 }
 
 func (g *Graph) verifyOp(op *Op, defined map[*Value]bool, updated map[*Value]int) error {

@@ -8,8 +8,8 @@ import (
 
 // Overlap lets local modules of a training step run side by side, as their losses
 // allow: the auxiliary network, backward pass and update of a module beside the
-// forward pass of the next. Lane 0 has the forward pass of all modules; the rest of
-// module k is in one of inFlight-1 further lanes, in turn. The forward pass of module
+// forward pass of the next. Stream 0 has the forward pass of all modules; the rest of
+// module k is in one of inFlight-1 further streams, in turn. The forward pass of module
 // k+inFlight waits for the update of module k, so that no more modules than that have
 // anything alive for their backward pass.
 //
@@ -21,14 +21,14 @@ func Overlap(g *graph.Graph, inFlight int) {
 	if inFlight < 2 {
 		return
 	}
-	s := scheduler{graph: g, lanes: inFlight, touched: make([][]int, len(g.Values)), maker: make([]int, len(g.Values)),
+	s := scheduler{graph: g, streams: inFlight, touched: make([][]int, len(g.Values)), maker: make([]int, len(g.Values)),
 		ended: make([][]int, len(g.Ops)), last: fresh(inFlight), updated: map[int]int{}}
 	for i := range s.maker {
 		s.maker[i] = none
 	}
 	for i, op := range g.Ops {
-		if op.Lane = 0; op.Phase != graph.PhaseForward {
-			op.Lane = 1 + op.Module%(inFlight-1)
+		if op.Stream = 0; op.Phase != graph.PhaseForward {
+			op.Stream = 1 + op.Module%(inFlight-1)
 		}
 		s.enter(i, op)
 	}
@@ -40,29 +40,29 @@ const none = -1
 // scheduler is the state of a program that is being given its waits.
 type scheduler struct {
 	graph   *graph.Graph
-	lanes   int
+	streams int
 	maker   []int       // by value: the op that wrote it last
-	touched [][]int     // by value and lane: the last op that read or wrote it; nil: none
-	ended   [][]int     // by op and lane: the last op that has ended when the op itself has
-	last    []int       // by lane: the op entered last
-	updated map[int]int // by module: its last op beside lane 0
+	touched [][]int     // by value and stream: the last op that read or wrote it; nil: none
+	ended   [][]int     // by op and stream: the last op that has ended when the op itself has
+	last    []int       // by stream: the op entered last
+	updated map[int]int // by module: its last op beside stream 0
 }
 
-func fresh(lanes int) []int { return slices.Repeat([]int{none}, lanes) }
+func fresh(streams int) []int { return slices.Repeat([]int{none}, streams) }
 
 // enter gives op i its waits.
 func (s *scheduler) enter(i int, op *graph.Op) {
 	needs := s.needs(op)
-	ended := fresh(s.lanes)
-	if before := s.last[op.Lane]; before != none {
+	ended := fresh(s.streams)
+	if before := s.last[op.Stream]; before != none {
 		copy(ended, s.ended[before])
 	}
 	op.Waits = nil
 	// The latest first: an earlier one often follows from it.
 	slices.SortFunc(needs, func(a, b int) int { return b - a })
 	for _, n := range needs {
-		lane := s.graph.Ops[n].Lane
-		if lane == op.Lane || n <= ended[lane] {
+		stream := s.graph.Ops[n].Stream
+		if stream == op.Stream || n <= ended[stream] {
 			continue
 		}
 		op.Waits = append(op.Waits, n)
@@ -70,9 +70,9 @@ func (s *scheduler) enter(i int, op *graph.Op) {
 			ended[l] = max(ended[l], e)
 		}
 	}
-	ended[op.Lane] = i
-	s.ended[i], s.last[op.Lane] = ended, i
-	if op.Lane != 0 {
+	ended[op.Stream] = i
+	s.ended[i], s.last[op.Stream] = ended, i
+	if op.Stream != 0 {
 		s.updated[op.Module] = i
 	}
 	s.touch(i, op)
@@ -101,8 +101,8 @@ func (s *scheduler) needs(op *graph.Op) []int {
 			add(s.touched[v.Shares.ID]...)
 		}
 	}
-	if op.Lane == 0 {
-		if n, ok := s.updated[op.Module-s.lanes]; ok {
+	if op.Stream == 0 {
+		if n, ok := s.updated[op.Module-s.streams]; ok {
 			add(n)
 		}
 	}
@@ -117,9 +117,9 @@ func (s *scheduler) touch(i int, op *graph.Op) {
 				continue
 			}
 			if s.touched[v.ID] == nil {
-				s.touched[v.ID] = fresh(s.lanes)
+				s.touched[v.ID] = fresh(s.streams)
 			}
-			s.touched[v.ID][op.Lane] = i
+			s.touched[v.ID][op.Stream] = i
 		}
 	}
 	for _, list := range [][]*graph.Value{op.Results, op.Mutates()} {

@@ -202,8 +202,8 @@ func TestPasses(t *testing.T) {
 		}},
 		{passes.Always("overlap", func(g *graph.Graph) { passes.Overlap(g, 2) }), true, func(_, g *graph.Graph) error {
 			for _, op := range g.Ops {
-				if want := int(min(op.Phase, 1)); op.Lane != want { // 0 for the forward pass
-					return fmt.Errorf("%s at %s is in stream %d", op.Kind, op.Scope, op.Lane)
+				if want := int(min(op.Phase, 1)); op.Stream != want { // 0 for the forward pass
+					return fmt.Errorf("%s at %s is in stream %d", op.Kind, op.Scope, op.Stream)
 				}
 			}
 			return nil

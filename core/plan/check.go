@@ -40,7 +40,7 @@ func (l *Layout) Check(g *graph.Graph, scratch []int64) error {
 			return fmt.Errorf("plan: op %d %s at %s: %w", i, op.Kind, op.Scope, err)
 		}
 	}
-	if g.Lanes() > 1 {
+	if g.Streams() > 1 {
 		return l.checkLanes(g, scratch)
 	}
 	return nil

@@ -104,7 +104,7 @@ func endedBefore(g *graph.Graph) []opSet {
 	for i, op := range g.Ops {
 		sets[i] = make(opSet, words)
 		direct := slices.Clone(op.Waits)
-		if before, ok := inLane[op.Lane]; ok {
+		if before, ok := inLane[op.Stream]; ok {
 			direct = append(direct, before)
 		}
 		for _, d := range direct {
@@ -113,7 +113,7 @@ func endedBefore(g *graph.Graph) []opSet {
 			}
 			sets[i][d/bits.UintSize] |= 1 << (d % bits.UintSize)
 		}
-		inLane[op.Lane] = i
+		inLane[op.Stream] = i
 	}
 	return sets
 }

@@ -23,13 +23,15 @@ type life struct {
 }
 
 // endsBefore reports whether the bytes are free when the op begins.
-func (a life) endsBefore(op int, ops []*graph.Op) bool { return op >= 0 && op >= a.over[ops[op].Lane] }
+func (a life) endsBefore(op int, ops []*graph.Op) bool {
+	return op >= 0 && op >= a.over[ops[op].Stream]
+}
 
 // lives returns the lifetimes of the storages of the occupancies.
 func lives(g *graph.Graph, occupied []occupancy) []life {
-	order, ops := g.Order(), make([][]int, g.Lanes())
+	order, ops := g.Order(), make([][]int, g.Streams())
 	for i, op := range g.Ops {
-		ops[op.Lane] = append(ops[op.Lane], i)
+		ops[op.Stream] = append(ops[op.Stream], i)
 	}
 	last := lastTouch(g, occupied)
 	all := make([]life, len(last))
@@ -67,12 +69,12 @@ func lastTouch(g *graph.Graph, occupied []occupancy) [][]int {
 	var last [][]int
 	of := slices.Repeat([]int{-1}, len(g.Values)) // storage, by value
 	touch := func(storage, op int) {
-		lane := g.Ops[op].Lane
+		lane := g.Ops[op].Stream
 		last[storage][lane] = max(last[storage][lane], op)
 	}
 	for _, o := range occupied {
 		if o.storage == len(last) {
-			last = append(last, slices.Repeat([]int{-1}, g.Lanes()))
+			last = append(last, slices.Repeat([]int{-1}, g.Streams()))
 		}
 		if len(g.Ops) > 0 { // an input that nobody reads is there for the first op, as in one lane
 			touch(o.storage, max(o.op, 0))

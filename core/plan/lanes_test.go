@@ -13,7 +13,7 @@ import (
 // lanes puts op i into lane[i] and lets it wait for the ops of waits[i].
 func (p *program) lanes(lane []int, waits map[int][]int) {
 	for i, op := range p.Ops {
-		op.Lane, op.Waits = lane[i], waits[i]
+		op.Stream, op.Waits = lane[i], waits[i]
 	}
 }
 
@@ -133,7 +133,7 @@ func TestTogether(t *testing.T) {
 	for n := range 2000 {
 		p := overlapped(randomBytes(r, 10+r.IntN(90)), 2+n%3)
 		occupied := occupancies(&p.Graph, p.scratch)
-		if p.Lanes() == 1 {
+		if p.Streams() == 1 {
 			continue
 		}
 		all, sizes := lives(&p.Graph, occupied), exactBytes(occupied)

@@ -154,7 +154,7 @@ func (l *Layout) placeTransient(g *graph.Graph, scratch []int64, o Options) {
 	occupied := occupancies(g, scratch)
 	storages := lifetimes(occupied, l.Alignment)
 	var offsets []int64
-	if g.Lanes() > 1 {
+	if g.Streams() > 1 {
 		all := lives(g, occupied)
 		_, peak := together(g, all, exactBytes(occupied))
 		_, bound := together(g, all, roundedBytes(storages))

@@ -126,7 +126,7 @@ func Measure(g *graph.Graph, scratch []int64, l *Layout) *Profile {
 		}
 	}
 	alive := aliveAt(peak, occupied)
-	if g.Lanes() > 1 {
+	if g.Streams() > 1 {
 		alive, peak = aliveTogether(g, transient)
 		alive = append(alive, persistent...)
 	}

@@ -19,7 +19,7 @@ import (
 func together(g *graph.Graph, lives []life, weights []int64) (set []int, weight int64) {
 	ops := len(g.Ops)
 	source, sink := ops, ops+1
-	f := newFlow(ops+2+len(lives), 2*ops+len(lives)*(1+g.Lanes()))
+	f := newFlow(ops+2+len(lives), 2*ops+len(lives)*(1+g.Streams()))
 	wanted := make([]int64, ops) // weight that begins, by op
 	for i, a := range lives {
 		weight += weights[i]
@@ -33,13 +33,13 @@ func together(g *graph.Graph, lives []life, weights []int64) (set []int, weight 
 			wanted[a.begin] += weights[i]
 		}
 	}
-	next := slices.Repeat([]int{-1}, g.Lanes())
+	next := slices.Repeat([]int{-1}, g.Streams())
 	for op, o := range slices.Backward(g.Ops) {
 		f.edge(op, sink, wanted[op])
-		if next[o.Lane] >= 0 {
-			f.edge(op, next[o.Lane], math.MaxInt64)
+		if next[o.Stream] >= 0 {
+			f.edge(op, next[o.Stream], math.MaxInt64)
 		}
-		next[o.Lane] = op
+		next[o.Stream] = op
 	}
 	weight -= f.maximum(source, sink)
 	// The cut: what could hand on more, and begins where no more is wanted by such.

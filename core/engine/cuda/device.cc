@@ -4,13 +4,13 @@
 // second time, which gives the ops' shares of the time; and from the third time on as one
 // CUDA graph. An op's seconds in a replay are its share of what the replay took. Nothing
 // here waits for the device but reads and settle: run comes back when the work is queued.
-// Ops of several lanes run side by side: lanes.h.
+// Ops of several streams run concurrently: streams.h.
 #include <algorithm>
 #include <cstring>
 #include <map>
 
 #include "gpu.h"
-#include "lanes.h"
+#include "streams.h"
 
 namespace lb {
 
@@ -145,7 +145,7 @@ struct gpu_program : program {
   bool early = false;                       // the last run that read the batch did so before taken
   cudaEvent_t copied = nullptr;             // behind the copies of the next batch
   bool pending = false;                     // there are such copies
-  lane_events events;
+  stream_events events;
 
   cudaEvent_t event() {
     cudaEvent_t e = nullptr;
@@ -208,10 +208,10 @@ void find_batch(gpu_program &p) {
   }
 }
 
-// group is how many ops from i on run as one: of one lane, and none but the first waits.
+// group is how many ops from i on run as one: of one stream, and only the first may wait.
 size_t group(const program &p, uint64_t i, uint64_t last) {
   auto joins = [&](const op &o) {
-    return updates_alike(p.ops[i], o) && o.lane == p.ops[i].lane && o.waits.empty();
+    return updates_alike(p.ops[i], o) && o.stream == p.ops[i].stream && o.waits.empty();
   };
   size_t n = 1;
   while (i + n < last && joins(p.ops[i + n])) n++;
@@ -284,7 +284,7 @@ gpu::gpu(const lb_options &o)
 #endif
   checked(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
   checked(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "making a stream");
-  lanes_ = {stream};
+  streams_ = {stream};
   rung("context");
   library = open_libraries(*this);
   rung("handles");
@@ -300,7 +300,7 @@ gpu::~gpu() {
     if (s.data) cudaFreeHost(s.data);
   }
   if (copies_) cudaStreamDestroy(copies_);
-  for (cudaStream_t s : lanes_) cudaStreamDestroy(s);
+  for (cudaStream_t s : streams_) cudaStreamDestroy(s);
 }
 
 // rung notes the device's used memory behind a stage, the last time that it was reached.
@@ -382,10 +382,10 @@ void gpu::bound(program &base) {
   gpu_program &p = mine(base);
   p.forget();
   p.events.make(p.ops);
-  while (lanes_.size() < p.events.joined.size()) {
+  while (streams_.size() < p.events.joined.size()) {
     cudaStream_t s = nullptr;
     checked(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking), "making a stream");
-    lanes_.push_back(s);
+    streams_.push_back(s);
   }
   p.classes.clear(), p.outputs.clear();
   find_batch(p);
@@ -472,17 +472,17 @@ void gpu::eager(program &p, uint64_t first, uint64_t last, int32_t &at, std::vec
     checked(cudaEventRecord(marks.back(), stream), "recording an event");
   };
   mark();
-  fan lanes(*this, p, mine(p).events, first);
+  fan branches(*this, p, mine(p).events, first);
   std::vector<size_t> sizes;
   for (uint64_t i = first; i < last; i += sizes.back()) {
     at = static_cast<int32_t>(i);
     sizes.push_back(group(p, i, last));
-    if (!seconds) lanes.enter(i);
+    if (!seconds) branches.enter(i);
     run_group(p, i, sizes.back(), *this);
-    if (!seconds) lanes.leave(i, sizes.back());
+    if (!seconds) branches.leave(i, sizes.back());
     mark();
   }
-  lanes.join();
+  branches.join();
   if (!seconds) return;
   checked(cudaStreamSynchronize(stream), "waiting for the device");
   seconds->clear();

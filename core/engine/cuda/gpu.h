@@ -20,7 +20,7 @@ struct gpu;
 std::string choices_of(const program &, gpu &);  // those of a program, as lines of a plan book
 
 // gpu is the device. Everything runs on its first stream, or is captured from it; ops of other
-// lanes than 0 run on streams of their own, which leave the first one and come back to it within
+// streams run on CUDA streams that fork from the first one and join it again within
 // a run.
 struct gpu : device {
   explicit gpu(const lb_options &);
@@ -45,8 +45,8 @@ struct gpu : device {
   uint64_t workspace_limit;
   std::string plan_book;
   std::string properties;         // of the device that is planned for, as cuDNN reads them; empty: not known
-  cudaStream_t stream = nullptr;  // the first one; while an op is launched, that of its lane
-  int32_t lane = 0;               // of the op that is launched
+  cudaStream_t stream = nullptr;  // the first one; while an op is launched, the stream of that op
+  int32_t stream_index = 0;       // of the op that is launched
   std::shared_ptr<libraries> library;
 
  private:
@@ -57,7 +57,7 @@ struct gpu : device {
   static constexpr int slot_count = 10;  // two batches of images, words, labels, rate and stream
   int index_;
   bool scatter_;
-  std::vector<cudaStream_t> lanes_;  // by lane; the first is where everything else runs, too
+  std::vector<cudaStream_t> streams_;  // the first one also runs everything that is not an op
   std::string name_, uuid_;
   bool ran_ = false;
   std::vector<std::pair<std::string, uint64_t>> ladder_;  // used bytes of the device behind each stage

@@ -7,7 +7,7 @@
 //   a value: i32 type, i32 rank, i64 extents[4], those beyond the rank 1
 //   an op:   i32 kind, u32 n, i64 operands[n] (-1: absent), u32 m, i64 results[m],
 //            attributes: 22 x i64, 14 x f64, in the order of struct attributes,
-//            i32 lane, u32 w, i64 waits[w]: earlier ops of other lanes
+//            i32 stream, u32 w, i64 waits[w]: earlier ops of other streams
 //
 // Nothing in it is trusted: every count, id and extent is checked here, and every
 // op in check.cc.
@@ -97,18 +97,19 @@ std::vector<value *> read_list(reader &r, std::vector<value> &values, bool optio
   return list;
 }
 
-// read_lane takes the lane of op number at, and what it waits for.
-void read_lane(reader &r, std::vector<op> &ops, int32_t at) {
+// read_stream takes the stream of op number at, and what it waits for.
+void read_stream(reader &r, std::vector<op> &ops, int32_t at) {
   op &o = ops[static_cast<size_t>(at)];
-  o.lane = r.take<int32_t>();
+  o.stream = r.take<int32_t>();
   uint32_t n = r.take<uint32_t>();
-  if (o.lane < 0 || o.lane >= most_lanes || n >= static_cast<uint32_t>(most_lanes))
-    fail(LB_INVALID, "program: lane %d with %u waits, want lanes of 0 to %d and at most one wait for each",
-         o.lane, n, most_lanes - 1);
+  if (o.stream < 0 || o.stream >= max_streams || n >= static_cast<uint32_t>(max_streams))
+    fail(LB_INVALID,
+         "program: stream %d with %u waits, want streams of 0 to %d and at most one wait for each", o.stream,
+         n, max_streams - 1);
   for (uint32_t i = 0; i < n; i++) {
     int64_t w = r.take<int64_t>();
-    if (w < 0 || w >= at || ops[static_cast<size_t>(w)].lane == o.lane)
-      fail(LB_INVALID, "program: waits for op %lld, want an earlier one of another lane",
+    if (w < 0 || w >= at || ops[static_cast<size_t>(w)].stream == o.stream)
+      fail(LB_INVALID, "program: waits for op %lld, want an earlier one of another stream",
            static_cast<long long>(w));
     o.waits.push_back(static_cast<uint64_t>(w));
   }
@@ -137,7 +138,7 @@ void read_program(const uint8_t *blob, uint64_t bytes, std::vector<value> &value
     o.operands = read_list(r, values, true);
     o.results = read_list(r, values, false);
     o.attr = read_attributes(r);
-    read_lane(r, ops, at);
+    read_stream(r, ops, at);
     check(o);
   }
   at = -1;

@@ -78,14 +78,14 @@ struct kernel {
   virtual void run(const op &) = 0;
 };
 
-// An op runs behind those before it of its lane, and behind those that it waits for. One
-// after the other is an order that lanes allow.
-constexpr int32_t most_lanes = 64;
+// An op runs after the earlier ops of its stream and after those that it waits for. Program
+// order satisfies both.
+constexpr int32_t max_streams = 64;
 
 struct op {
   int32_t kind = 0;
-  int32_t lane = 0;
-  std::vector<uint64_t> waits;             // earlier ops of other lanes
+  int32_t stream = 0;
+  std::vector<uint64_t> waits;             // earlier ops of other streams
   std::vector<value *> operands, results;  // an absent operand is nullptr
   attributes attr{};
   std::unique_ptr<kernel> work;

@@ -24,8 +24,8 @@ const replayOrders = 4
 // overlapSteps is enough for an eager run, one with a clock, and two replays.
 const overlapSteps = 4
 
-// openLanes opens the stand-in that replays in an order, or the GPU, which has its own.
-func openLanes(t *testing.T, order int) engine.Device {
+// openStreams opens the stand-in that replays in an order, or the GPU, which has its own.
+func openStreams(t *testing.T, order int) engine.Device {
 	t.Helper()
 	if slices.Contains(enginetest.Backends(), "cuda") {
 		return enginetest.Open(t, "cuda", engine.Options{Deterministic: true})
@@ -94,22 +94,22 @@ func trained(t *testing.T, d engine.Device, o train.SessionOptions) []uint32 {
 
 // TestOverlapSameBits trains with two and three modules in flight on the stand-in for CUDA, in
 // every order in which it replays a graph: losses, parameters, statistics and momenta are the
-// bits of the step without lanes.
+// bits of the step without streams.
 func TestOverlapSameBits(t *testing.T) {
 	cases := map[string][]int{"auglocal": {2, 3}, "dgl": {2, 3}, "predsim": {2, 3}, "man": {3}}
 	if testing.Short() {
 		cases = map[string][]int{"dgl": {3}}
 	}
 	for method, modules := range cases {
-		want := trained(t, openLanes(t, 0), small(t, method, 1))
+		want := trained(t, openStreams(t, 0), small(t, method, 1))
 		if slices.ContainsFunc(want, func(b uint32) bool { x := math.Float32frombits(b); return x != x }) {
 			t.Fatalf("%s: diverged: the test tests nothing", method)
 		}
 		for _, inFlight := range modules {
 			for order := range replayOrders {
 				t.Run(fmt.Sprintf("%s, %d in flight, order %d", method, inFlight, order), func(t *testing.T) {
-					if got := trained(t, openLanes(t, order), small(t, method, inFlight)); !slices.Equal(got, want) {
-						t.Error("other bits than without lanes")
+					if got := trained(t, openStreams(t, order), small(t, method, inFlight)); !slices.Equal(got, want) {
+						t.Error("other bits than without streams")
 					}
 				})
 			}
@@ -156,7 +156,7 @@ func TestWriteBehindPartialRun(t *testing.T) {
 func TestOverlapIgnored(t *testing.T) {
 	d := openDevice(t, "cpu", 1)
 	if !slices.Equal(trained(t, d, small(t, "auglocal", 3)), trained(t, d, small(t, "auglocal", 1))) {
-		t.Error("other bits than without lanes")
+		t.Error("other bits than without streams")
 	}
 }
 
@@ -184,7 +184,7 @@ func TestMissingWaitIsSeen(t *testing.T) {
 	}
 	var devices []engine.Device
 	for order := range replayOrders {
-		devices = append(devices, openLanes(t, order))
+		devices = append(devices, openStreams(t, order))
 	}
 	want := trained(t, devices[0], o)
 	tried := 0
