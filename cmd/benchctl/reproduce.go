@@ -3,14 +3,13 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/reports/reproduce"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/published"
@@ -26,13 +25,6 @@ type reproduceFlags struct {
 	noRun, quiet                                  bool
 }
 
-// The scales at which a table is run.
-const (
-	scaleFull    = "full"    // the paper's epochs
-	scaleReduced = "reduced" // a tenth of them
-	scaleSmoke   = "smoke"   // one epoch of the first samples: that all of it runs
-)
-
 func reproduceCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "reproduce",
@@ -45,7 +37,7 @@ func reproduceCommand(env Env) *cobra.Command {
 		Example: "  benchctl reproduce --table memory --quirks paper\n  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
 		Args:    noArguments,
 	}
-	f := &reproduceFlags{scale: scaleSmoke, quirks: suite.QuirksNone, request: suite.Defaults()}
+	f := &reproduceFlags{scale: string(published.ScaleSmoke), quirks: suite.QuirksNone, request: suite.Defaults()}
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "table", "name", "", "cifar10, infopro-cifar10, svhn, stl10, imagenet, memory, or ablation: its parts are ablation-selection, -pyramid and -depth", word(&f.table))
@@ -82,12 +74,16 @@ func (f *reproduceFlags) run(env Env) error {
 	if err := f.check(); err != nil {
 		return usage(err)
 	}
-	all := make([]reproduction, len(cells))
+	runs := suite.Reproduction{Scale: published.Scale(f.scale), Request: f.request}
+	all := make([]reproduce.Cell, len(cells))
 	var missing []results.Spec
 	asked := map[string]bool{} // several cells are of one run
 	for i, c := range cells {
-		all[i] = f.prepare(c)
-		for _, s := range all[i].specs {
+		all[i].Cell = c
+		if all[i].Specs, err = runs.Specs(c); err != nil {
+			all[i].Why = oneLine(err.Error())
+		}
+		for _, s := range all[i].Specs {
 			id := results.SpecID(s)
 			if _, ok := f.record(s); !ok && c.Accuracy() && !asked[id] {
 				missing, asked[id] = append(missing, s), true
@@ -97,10 +93,21 @@ func (f *reproduceFlags) run(env Env) error {
 	if err := f.runMissing(env, missing); err != nil {
 		return err
 	}
-	t, failed, err := f.judge(all)
-	if err != nil {
-		return err
+	settings := reproduce.Settings{Table: f.table, Scale: runs.Scale, Paper: f.quirks == suite.QuirksPaper, ValFraction: f.request.ValFraction}
+	known := map[string]float64{}
+	for i, c := range cells {
+		switch {
+		case c.Accuracy():
+			settings.Measure(&all[i], f.record)
+		case all[i].Why == "":
+			own, err := runs.Memory(c, known)
+			if err != nil {
+				return usage(err)
+			}
+			all[i].SetMemory(own)
+		}
 	}
+	t, failed := settings.Judge(all)
 	var verdict error
 	if failed > 0 {
 		verdict = &verdictError{fmt.Sprintf("reproduce: %d of %d cells of %s do not hold", failed, len(all), f.table)}
@@ -134,8 +141,9 @@ func (f *reproduceFlags) cells() ([]published.Cell, error) {
 }
 
 func (f *reproduceFlags) check() error {
-	if f.scale != scaleFull && f.scale != scaleReduced && f.scale != scaleSmoke {
-		return fmt.Errorf("scale: got %q, want %s, %s or %s", f.scale, scaleFull, scaleReduced, scaleSmoke)
+	all := []published.Scale{published.ScaleFull, published.ScaleReduced, published.ScaleSmoke}
+	if scale := published.Scale(f.scale); !slices.Contains(all, scale) {
+		return fmt.Errorf("scale: got %q, want %s, %s or %s", scale, all[0], all[1], all[2])
 	}
 	f.request.Quirks = f.quirks
 	if f.quirks == suite.QuirksPaper && f.request.ValFraction > 0 {
@@ -143,34 +151,6 @@ func (f *reproduceFlags) check() error {
 	}
 	_, err := f.request.Expand()
 	return err
-}
-
-// judge measures the cells and makes the table of them; failed is how many do not hold.
-func (f *reproduceFlags) judge(all []reproduction) (t table.Table, failed int, err error) {
-	var places []string
-	counts := map[string]int{}
-	memory := memories{}
-	t = f.heading()
-	for i := range all {
-		if err := f.measure(&all[i], memory); err != nil {
-			return t, 0, err
-		}
-		verdict, holds := f.verdict(all[i])
-		if !holds {
-			failed++
-		}
-		kind, _, _ := strings.Cut(verdict, ":")
-		counts[kind]++
-		t.Rows = append(t.Rows, row(all[i], verdict))
-		places = append(places, all[i].places...)
-	}
-	var parts []string
-	for _, kind := range slices.Sorted(maps.Keys(counts)) {
-		parts = append(parts, fmt.Sprintf("%d %s", counts[kind], kind))
-	}
-	t.Notes = append(t.Notes, fmt.Sprintf("%s: %s.", english.Plural(len(all), "cell", ""), strings.Join(parts, ", ")))
-	t.Notes = append(t.Notes, f.notes(places)...)
-	return t, failed, nil
 }
 
 func (f *reproduceFlags) record(s results.Spec) (results.Record, bool) {

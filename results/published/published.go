@@ -23,6 +23,16 @@ const maxFileBytes = 16 << 20
 //go:embed published.json
 var text []byte
 
+// Scale is how much of a published run is repeated.
+type Scale string
+
+// The scales at which a table is run.
+const (
+	ScaleFull    Scale = "full"    // the paper's epochs
+	ScaleReduced Scale = "reduced" // a tenth of them
+	ScaleSmoke   Scale = "smoke"   // one epoch of the first samples: that all of it runs
+)
+
 // The metrics of cells.
 const (
 	Top1            = "top1"             // accuracy on the test set, a fraction

@@ -1,0 +1,265 @@
+// Package reproduce judges our own figures beside published ones: which cells of a paper's table hold, which do not, and
+// which can't be compared, with the reason.
+//
+// In go cells of results/published and our own figures; out comes a table with a verdict for each cell.
+package reproduce
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize/english"
+	"gonum.org/v1/gonum/stat"
+
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/published"
+)
+
+// Cell is a published cell and our own figure.
+type Cell struct {
+	published.Cell
+	Specs      []results.Spec // our runs, by seed
+	Why        string         // why there are no specs; empty if there are
+	Own, OwnSD float64        // mean and standard deviation over the runs: a fraction, or bytes
+	N          int            // runs that Own is of; 0: there is no figure
+	Places     []string       // what the runs were made on
+}
+
+// Settings say how the own figures were made.
+type Settings struct {
+	Table       string
+	Scale       published.Scale
+	Paper       bool    // as the published programs do: the best epoch on the test set, memory with the search for algorithms
+	ValFraction float64 // of the training set, held out to choose the epoch by
+}
+
+// SetMemory sets the own figure of a cell of memory, which has no spread.
+func (c *Cell) SetMemory(own float64) { c.Own, c.OwnSD, c.N = own, 0, 1 }
+
+// Measure sets the own accuracy of a cell to the mean over the runs that record finds; there need not be any.
+func (s Settings) Measure(r *Cell, record func(results.Spec) (results.Record, bool)) {
+	var values []float64
+	for _, spec := range r.Specs {
+		rec, ok := record(spec)
+		if x := s.accuracy(r.Metric, rec.Accuracy); ok && x != nil {
+			values = append(values, *x)
+			r.Places = append(
+				r.Places,
+				fmt.Sprintf(
+					"%s (%s, %s)",
+					cmp.Or(rec.Environment.GPU, rec.Environment.CPU, "a machine without a name"),
+					spec.Backend,
+					spec.Precision,
+				),
+			)
+		}
+	}
+	switch len(values) {
+	case 0:
+	case 1:
+		r.Own = values[0]
+	default:
+		r.Own, r.OwnSD = stat.MeanStdDev(values, nil)
+	}
+	r.N = len(values)
+}
+
+// accuracy is the figure of a run after the epoch that counts.
+func (s Settings) accuracy(metric string, a results.Accuracy) *float64 {
+	paper := s.Paper
+	switch {
+	case metric == published.Top1 && paper:
+		return a.BestTop1
+	case metric == published.Top1:
+		return cmp.Or(a.SelectedTop1, a.LastTop1)
+	case paper:
+		return a.BestTop5
+	}
+	for _, e := range a.Epochs {
+		if a.SelectedEpoch != nil && e.Epoch == *a.SelectedEpoch {
+			return e.TestTop5
+		}
+	}
+	return a.LastTop5
+}
+
+// What counts as the same: half a point of accuracy, a twentieth of the memory, or, of a
+// saving that the paper gives as "around", five points.
+const (
+	samePoints = 0.005
+	sameMemory = 0.05
+	sameSaving = 0.05
+)
+
+// verdict judges a cell; not to hold is to be judged and found different.
+func (s Settings) verdict(r Cell) (string, bool) {
+	switch {
+	case r.Why != "":
+		return "not run: " + r.Why, true
+	case r.N == 0:
+		return "not run", true
+	case r.Value == nil:
+		return "not comparable: the published figure was not seen", true
+	case !r.Accuracy() && !s.Paper:
+		return "not comparable: the published figure holds the search for algorithms, as with --quirks paper", true
+	case r.Accuracy() && s.Scale != published.ScaleFull:
+		return "not comparable: scale " + string(s.Scale), true
+	case r.Recipe != "":
+		return "not comparable: another recipe (" + r.Recipe + ")", true
+	}
+	distance, same, spread := math.Abs(r.Own-*r.Value), samePoints, r.OwnSD
+	switch r.Metric {
+	case published.Memory:
+		distance, same = distance / *r.Value, sameMemory
+	case published.MemoryReduction:
+		same = sameSaving
+	}
+	if r.SD != nil {
+		spread = math.Hypot(*r.SD, r.OwnSD)
+	}
+	switch {
+	case distance <= same+1e-12: // half a point is half a point, whatever the last bits say
+		return "reproduced", true
+	case r.Accuracy() && distance <= 2*spread+1e-12:
+		return "within seed noise", true
+	case r.Own < *r.Value:
+		return "lower", false
+	}
+	return "higher", false
+}
+
+// Judge is the table of the cells with their verdicts; failed is the number of those that do not hold.
+func (s Settings) Judge(all []Cell) (t table.Table, failed int) {
+	var places []string
+	counts := map[string]int{}
+	t = s.heading()
+	for i := range all {
+		verdict, holds := s.verdict(all[i])
+		if !holds {
+			failed++
+		}
+		kind, _, _ := strings.Cut(verdict, ":")
+		counts[kind]++
+		t.Rows = append(t.Rows, row(all[i], verdict))
+		places = append(places, all[i].Places...)
+	}
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[kind], kind))
+	}
+	t.Notes = append(t.Notes, fmt.Sprintf("%s: %s.", english.Plural(len(all), "cell", ""), strings.Join(parts, ", ")))
+	t.Notes = append(t.Notes, s.notes(places)...)
+	return t, failed
+}
+
+// heading is the table without rows.
+func (s Settings) heading() table.Table {
+	t := table.Table{
+		ID:    "reproduction",
+		Title: "Published and own figures: " + s.Table,
+		Columns: []table.Column{table.TextColumn("network", "network"), table.TextColumn("dataset", "data set"),
+			table.TextColumn("method", "method"),
+			table.NumberColumn("modules", "K"), table.NumberColumn("aux_depth", "d"), table.TextColumn("options", "options"),
+			table.TextColumn("metric", "metric"),
+			table.NumberColumn("published", "published"),
+			table.NumberColumn("own", "own"), table.NumberColumn("difference", "difference"), table.NumberColumn("runs", "seeds"),
+			table.TextColumn("verdict", "verdict"), table.TextColumn("mark", "mark"), table.TextColumn("source", "source")},
+	}
+	t.Notes = []string{"Marks: A seen in the authors' own material, B restated by others, D derived from such a figure."}
+	return t
+}
+
+// notes say what our own figures are, and on what they were made.
+func (s Settings) notes(places []string) []string {
+	if s.Table == "memory" {
+		what := "a step, without the search for algorithms"
+		if s.Paper {
+			what = "a first step with the search for algorithms, as the published programs print it"
+		}
+		return []string{"Our memory is the eager model's estimate of " + what + "; no GPU was used. GB are 10^9 bytes."}
+	}
+	if len(places) == 0 {
+		return []string{fmt.Sprintf("There is no accuracy of our own at scale %s yet.", s.Scale)}
+	}
+	slices.Sort(places)
+	epoch := "of the last epoch"
+	switch {
+	case s.Paper:
+		epoch = "of the best epoch on the test set, as the programs report it"
+	case s.ValFraction > 0:
+		epoch = fmt.Sprintf("of the epoch that is best on held out samples (%g of the training set)", s.ValFraction)
+	}
+	return []string{
+		fmt.Sprintf("Our accuracies are at scale %s, %s, on %s.", s.Scale, epoch, strings.Join(slices.Compact(places), " and ")),
+	}
+}
+
+// row is the row of a cell.
+func row(r Cell, verdict string) []table.Cell {
+	text := func(x, sd float64) string {
+		if r.Metric == published.Memory {
+			return fmt.Sprintf("%.2f GB", x/1e9)
+		}
+		if sd > 0 {
+			return fmt.Sprintf("%.2f ± %.2f %%", 100*x, 100*sd)
+		}
+		return fmt.Sprintf("%.2f %%", 100*x)
+	}
+	whole := func(n int) table.Cell {
+		if n == 0 {
+			return table.Cell{}
+		}
+		return table.Number(float64(n), fmt.Sprint(n))
+	}
+	own, difference, runs := table.Cell{}, table.Cell{}, whole(r.N)
+	if r.N > 0 {
+		own = table.Number(r.Own, text(r.Own, r.OwnSD))
+		if r.N > 1 {
+			own.Spread = &r.OwnSD
+		}
+		switch {
+		case r.Value == nil:
+		case r.Metric == published.Memory:
+			difference = table.Number(r.Own / *r.Value - 1, fmt.Sprintf("%+.1f %%", 100*(r.Own / *r.Value - 1)))
+		default:
+			difference = table.Number(r.Own-*r.Value, fmt.Sprintf("%+.2f points", 100*(r.Own-*r.Value)))
+		}
+		if r.Accuracy() && r.N < len(r.Specs) {
+			runs.Text = fmt.Sprintf("%d of %d", r.N, len(r.Specs))
+		}
+	}
+	value := table.Text("not seen")
+	if r.Value != nil {
+		value = table.Number(*r.Value, text(*r.Value, *cmp.Or(r.SD, new(float64))))
+		value.Spread = r.SD
+	}
+	var chosen []string
+	for _, key := range slices.Sorted(maps.Keys(r.Options)) {
+		chosen = append(chosen, key+" "+r.Options[key])
+	}
+	source := r.Source
+	if r.Note != "" {
+		source += " (" + r.Note + ")"
+	}
+	return []table.Cell{
+		table.Text(r.Network),
+		table.Text(r.Dataset),
+		table.Text(r.Method),
+		whole(r.Modules),
+		whole(r.AuxDepth),
+		table.Text(strings.Join(chosen, ", ")),
+		table.Text(r.Metric),
+		value,
+		own,
+		difference,
+		runs,
+		table.Text(verdict),
+		table.Text(r.Mark),
+		table.Text(source),
+	}
+}
