@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/git"
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -491,7 +493,7 @@ func explained(env Env, program, path string, flags []string, old, now []results
 	defer os.RemoveAll(folder)
 	ctx, stop := interrupts(env, "nothing is explained")
 	defer stop()
-	if program, err = findProgram(ctx, env, program, folder); err != nil {
+	if program, err = builds(env).FindProgram(ctx, program, folder); err != nil {
 		return c, err
 	}
 	file, args := "old.json", append([]string{"baseline", "update", "old.json", "--plan"}, flags...)
@@ -508,7 +510,7 @@ func explained(env Env, program, path string, flags []string, old, now []results
 		}
 	}
 	if err != nil {
-		return c, fmt.Errorf("%s can't plan %s: %s", program, path, oneLine(lastLines(string(text), 2)))
+		return c, fmt.Errorf("%s can't plan %s: %s", program, path, printable.Line(git.LastLines(string(text), 2)))
 	}
 	planned, _, err := readBaseline(filepath.Join(folder, file))
 	if err != nil {

@@ -8,13 +8,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/names"
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/results"
 )
@@ -145,14 +145,14 @@ func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if f.inconclusive != inconclusiveFails && f.inconclusive != inconclusiveWarns {
-		return usage(fmt.Errorf("--inconclusive %s: must be %s or %s", quoted(f.inconclusive), inconclusiveFails, inconclusiveWarns))
+		return usage(fmt.Errorf("--inconclusive %s: must be %s or %s", printable.Quote(f.inconclusive), inconclusiveFails, inconclusiveWarns))
 	}
 	for _, pattern := range f.acceptMissing {
 		if _, err := path.Match(pattern, ""); err != nil {
-			return usage(fmt.Errorf("--accept-missing %s: %w", quoted(pattern), err))
+			return usage(fmt.Errorf("--accept-missing %s: %w", printable.Quote(pattern), err))
 		}
 	}
-	thresholds, err := readThresholds(f.thresholds)
+	thresholds, err := compare.ReadThresholds(f.thresholds)
 	if err != nil {
 		return usage(err)
 	}
@@ -185,7 +185,7 @@ func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 		return usage(fmt.Errorf("--accept-missing: %w", err))
 	}
 	for _, pattern := range unused {
-		warn(env.Stderr, fmt.Sprintf("--accept-missing %s matches nothing that is missing", quoted(pattern)))
+		warn(env.Stderr, fmt.Sprintf("--accept-missing %s matches nothing that is missing", printable.Quote(pattern)))
 	}
 	if err := f.files(env, c, new); err != nil {
 		return usage(err)
@@ -199,7 +199,7 @@ func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if verdict == nil {
-		fmt.Fprintln(env.Stderr, "verdict: "+oneLine(c.Sentence()))
+		fmt.Fprintln(env.Stderr, "verdict: "+printable.Line(c.Sentence()))
 	}
 	return verdict
 }
@@ -323,44 +323,12 @@ func (f *compareFlags) files(env Env, c compare.Comparison, new []results.Record
 	return nil
 }
 
-// readThresholds reads a YAML file of metrics; memory stands for all that are planned.
-// compare.Thresholds says how values are written.
-func readThresholds(path string) (compare.Thresholds, error) {
-	t := compare.Defaults()
-	if path == "" {
-		return t, nil
-	}
-	entries, err := readYAML(path)
-	if err != nil {
-		return nil, fmt.Errorf("thresholds: %w", err)
-	}
-	return t, setThresholds(t, path, entries)
-}
-
-// setThresholds sets what the lines of a file say.
-func setThresholds(t compare.Thresholds, path string, entries []yamlEntry) error {
-	for _, e := range entries {
-		value, err := yamlScalar(e.value)
-		if err != nil {
-			return fmt.Errorf("thresholds: %s:%d: %s: %w", path, e.line, shown(e.key), err)
-		}
-		if known := append([]string{"memory"}, compare.Metrics()...); !slices.Contains(known, e.key) {
-			return fmt.Errorf("thresholds: %s:%d: %s is not a metric: use one of %s",
-				path, e.line, quoted(e.key), strings.Join(known, ", "))
-		}
-		if err := t.Set(e.key, value); err != nil {
-			return fmt.Errorf("thresholds: %s:%d: %s: %s %w", path, e.line, shown(e.key), quoted(value), err)
-		}
-	}
-	return nil
-}
-
 // plant is the self-test. It fails where a change that must be found is not, and, as a comparison does with an
 // inconclusive cell, where not even the largest change of a noisy metric would be.
 func (f *compareFlags) plant(env Env, records []results.Record, t compare.Thresholds) error {
 	var fault error
 	for _, s := range compare.SelfTest(records, t, f.metrics...) {
-		fmt.Fprintln(env.Stdout, "self-test: "+oneLine(s.String()))
+		fmt.Fprintln(env.Stdout, "self-test: "+printable.Line(s.String()))
 		text := s.Fault()
 		if text == "" && s.Blind() && f.inconclusive == inconclusiveFails {
 			text = s.Metric + ": a comparison would find no change in these records; more repetitions or less noise are needed"

@@ -11,24 +11,26 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/localbench/localbench/names"
+	"github.com/localbench/localbench/printable"
+	"github.com/localbench/localbench/yamlfile"
 )
 
 // readConfig sets the flags that a YAML file names and the command line does
 // not. A key of another command is passed over, so that one file serves run,
 // plan and describe; a key of no command is an error with its line.
 func readConfig(c *cobra.Command, path string) error {
-	entries, err := readYAML(path)
+	entries, err := yamlfile.Read(path)
 	if err != nil {
 		return usage(fmt.Errorf("config: %w", err))
 	}
 	for _, e := range entries {
-		err := setFromConfig(c, e.key, e.value)
+		err := setFromConfig(c, e.Key, e.Value)
 		var unknown *names.UnknownError
 		if errors.As(err, &unknown) {
-			return usage(fmt.Errorf("config: %s:%d: %w", path, e.line, err))
+			return usage(fmt.Errorf("config: %s:%d: %w", path, e.Line, err))
 		}
 		if err != nil {
-			return usage(fmt.Errorf("config: %s:%d: %s: %w", path, e.line, shown(e.key), err))
+			return usage(fmt.Errorf("config: %s:%d: %s: %w", path, e.Line, printable.Name(e.Key), err))
 		}
 	}
 	return nil
@@ -83,7 +85,7 @@ func textOf(n *yaml.Node) (string, error) {
 		return "", errors.New("got a mapping, want a value or a list of values")
 	}
 	if n.Kind != yaml.SequenceNode {
-		return yamlScalar(n)
+		return yamlfile.Scalar(n)
 	}
 	var all []string
 	for _, entry := range n.Content {

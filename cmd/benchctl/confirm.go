@@ -11,6 +11,8 @@ import (
 
 	"github.com/dustin/go-humanize/english"
 
+	"github.com/localbench/localbench/git"
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
@@ -44,14 +46,14 @@ func (f *compareFlags) measureAgain(env Env, c *compare.Comparison, old, new []r
 	}
 	fmt.Fprintf(env.Stderr,
 		"confirm: only the new program is measured, so a machine that changed since the old records were made looks like a "+
-			"program that changed: %s; --old PROGRAM measures both in turns\n", oneLine(err.Error()))
+			"program that changed: %s; --old PROGRAM measures both in turns\n", printable.Line(err.Error()))
 	return f.measureNew(env, c, old, new, t)
 }
 
 // oldProgram is the program of the old side: the one that --old names, or one built of the commit that the records name.
 func (f *compareFlags) oldProgram(ctx context.Context, env Env, old, new []results.Record, folder string) (string, error) {
 	if f.old != "" {
-		return findProgram(ctx, env, f.old, folder)
+		return builds(env).FindProgram(ctx, f.old, folder)
 	}
 	of := func(records []results.Record) (programs []string) {
 		for _, r := range records {
@@ -67,15 +69,15 @@ func (f *compareFlags) oldProgram(ctx context.Context, env Env, old, new []resul
 	case e.Commit == "":
 		return "", errors.New("the old records name no commit")
 	case strings.HasSuffix(e.Version, suite.WithLocalChanges):
-		return "", fmt.Errorf("the old records are of commit %s with local changes", short(e.Commit))
+		return "", fmt.Errorf("the old records are of commit %s with local changes", git.Short(e.Commit))
 	case slices.Equal(programs, of(new)):
 		return os.Executable()
 	}
-	commit, err := git("", "rev-parse", "--verify", "--quiet", "--end-of-options", e.Commit+"^{commit}")
+	commit, err := git.Resolve(e.Commit)
 	if err != nil {
-		return "", fmt.Errorf("commit %s of the old records is not in a git repository here", short(e.Commit))
+		return "", fmt.Errorf("commit %s of the old records is not in a git repository here", git.Short(e.Commit))
 	}
-	return buildProgram(ctx, env, strings.TrimSpace(commit), folder)
+	return builds(env).Program(ctx, commit, folder)
 }
 
 // measureInTurns is measureAgain with the old program.
@@ -138,7 +140,7 @@ func (f *compareFlags) measureNew(env Env, c *compare.Comparison, old, new []res
 			continue
 		}
 		if err := repeatable(sweep, old, r); err != nil {
-			fmt.Fprintf(env.Stderr, "benchctl: confirm: %s cannot be measured again here: %s\n", id, oneLine(err.Error()))
+			fmt.Fprintf(env.Stderr, "benchctl: confirm: %s cannot be measured again here: %s\n", id, printable.Line(err.Error()))
 			continue
 		}
 		seed := lastSeed(append(slices.Clone(old), new...))

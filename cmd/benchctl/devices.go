@@ -13,6 +13,7 @@ import (
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/gpu"
 	"github.com/localbench/localbench/hostmem"
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/table"
 )
 
@@ -36,7 +37,7 @@ func devicesCommand(env Env) *cobra.Command {
 func deviceTable(found gpu.Inventory) (table.Table, error) {
 	t := table.Table{ID: "devices", Title: "Devices", Columns: []table.Column{table.TextColumn("device", "device"), table.TextColumn("fact", "fact"), table.TextColumn("value", "value")}}
 	if found.Why != "" {
-		t.Notes = append(t.Notes, "GPUs: "+strings.TrimPrefix(oneLine(found.Why), "gpu: ")+".")
+		t.Notes = append(t.Notes, "GPUs: "+strings.TrimPrefix(printable.Line(found.Why), "gpu: ")+".")
 	}
 	if len(found.Cards) > 0 {
 		t.Notes = append(t.Notes, "GPUs have the driver's numbers, those of nvidia-smi.")
@@ -121,7 +122,7 @@ func addCUDA(found gpu.Inventory, add func(device, fact string, value table.Cell
 		if errors.As(err, &absent) {
 			why = absent.Why
 		}
-		add("cuda", "backend", table.Text(oneLine(why)))
+		add("cuda", "backend", table.Text(printable.Line(why)))
 		return
 	}
 	defer d.Close()

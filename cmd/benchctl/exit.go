@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/localbench/localbench/atomicfile"
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/results"
 )
 
@@ -177,9 +178,9 @@ func (e *runError) code() exitCode {
 
 // printError writes an error as one line, and one more if it has a remedy.
 func printError(w io.Writer, err error) {
-	fmt.Fprintf(w, "benchctl: %s\n", oneLine(err.Error()))
+	fmt.Fprintf(w, "benchctl: %s\n", printable.Line(err.Error()))
 	var remedy interface{ Hint() string }
 	if errors.As(err, &remedy) && remedy.Hint() != "" {
-		fmt.Fprintf(w, "hint: %s\n", oneLine(remedy.Hint()))
+		fmt.Fprintf(w, "hint: %s\n", printable.Line(remedy.Hint()))
 	}
 }

@@ -3,18 +3,19 @@ package main
 import (
 	"bytes"
 	"io"
-	"math"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/page"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/yamlfile"
 )
 
 // harmless wants a text for a terminal, a page or an error to have no characters that a terminal obeys.
@@ -33,7 +34,7 @@ func checkError(t *testing.T, err error) {
 	var b bytes.Buffer
 	printError(&b, err)
 	harmless(t, "error", b.String())
-	if lines := strings.Count(b.String(), "\n"); lines > 2 || utf8.RuneCount(b.Bytes()) > 2*(maxError+100) {
+	if lines := strings.Count(b.String(), "\n"); lines > 2 || utf8.RuneCount(b.Bytes()) > 2*(printable.MaxLine+100) {
 		t.Fatalf("an error of %d lines and %d bytes", lines, b.Len())
 	}
 }
@@ -50,38 +51,14 @@ func FuzzConfig(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		entries, err := parseYAML("f.yaml", text)
+		entries, err := yamlfile.Parse("f.yaml", text)
 		if err != nil {
 			checkError(t, err)
 			return
 		}
 		for _, e := range entries {
-			if err := setFromConfig(plan, e.key, e.value); err != nil {
+			if err := setFromConfig(plan, e.Key, e.Value); err != nil {
 				checkError(t, err)
-			}
-		}
-	})
-}
-
-// FuzzThresholds reads files of thresholds: what is taken are numbers.
-func FuzzThresholds(f *testing.F) {
-	f.Add([]byte("memory: 0%\nstep_time: 5%\ntop1: -0.5pp\n"))
-	f.Add([]byte("top1: 5%\n"))
-	f.Add([]byte("step_time: NaN%\n"))
-	f.Add([]byte("arena: 1e999%\n"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		entries, err := parseYAML("f.yaml", text)
-		thresholds := compare.Defaults()
-		if err == nil {
-			err = setThresholds(thresholds, "f.yaml", entries)
-		}
-		if err != nil {
-			checkError(t, err)
-			return
-		}
-		for metric, x := range thresholds {
-			if math.IsNaN(x) || math.IsInf(x, 0) || x < 0 {
-				t.Errorf("%s: got %g", metric, x)
 			}
 		}
 	})
@@ -115,7 +92,7 @@ func FuzzRecords(f *testing.F) {
 			return
 		}
 		for _, w := range warnings {
-			harmless(t, "warning", oneLine(w.String()))
+			harmless(t, "warning", printable.Line(w.String()))
 		}
 		if len(records) == 0 || len(records) > 20 {
 			return

@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/localbench/localbench/git"
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
@@ -133,11 +132,11 @@ func (f *compareFlags) interleave(env Env, c *cobra.Command, args []string,
 	defer os.RemoveAll(programs)
 	ctx, stop := interrupts(env, "the run under way is given up")
 	defer stop()
-	old, err := findProgram(ctx, env, args[0], programs)
+	old, err := builds(env).FindProgram(ctx, args[0], programs)
 	if err != nil {
 		return fail(usage(fmt.Errorf("OLD: %w", err)))
 	}
-	new, err := findProgram(ctx, env, args[1], programs)
+	new, err := builds(env).FindProgram(ctx, args[1], programs)
 	if err != nil {
 		return fail(usage(fmt.Errorf("NEW: %w", err)))
 	}
@@ -168,7 +167,7 @@ func runsOf(env Env, args []string) ([]results.Spec, suite.JobOptions, string, e
 			"flags after -- are those of benchctl run that describe runs; the output is set before it"}
 	}
 	if rest := c.Flags().Args(); len(rest) > 0 {
-		return nil, f.JobOptions, "", usage(fmt.Errorf("flags of run: %s is not a flag", quoted(rest[0])))
+		return nil, f.JobOptions, "", usage(fmt.Errorf("flags of run: %s is not a flag", printable.Quote(rest[0])))
 	}
 	request, _, err := f.expand(c)
 	if err != nil {
@@ -185,67 +184,7 @@ func runsOf(env Env, args []string) ([]results.Spec, suite.JobOptions, string, e
 	return specs, f.JobOptions, f.dataDir, usage(err)
 }
 
-// findProgram is the path of a benchctl program: the file of that name, or one built of a git revision in a worktree that is
-// removed afterwards. The program goes into the folder.
-func findProgram(ctx context.Context, env Env, name, folder string) (string, error) {
-	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
-		if info.Mode()&0o111 == 0 {
-			return "", fmt.Errorf("%s is not executable", name)
-		}
-		return filepath.Abs(name)
-	}
-	commit, err := git("", "rev-parse", "--verify", "--quiet", "--end-of-options", name+"^{commit}")
-	if err != nil {
-		return "", fmt.Errorf("%s is neither a file nor a git revision here", quoted(name))
-	}
-	return buildProgram(ctx, env, strings.TrimSpace(commit), folder)
-}
-
-// buildProgram builds benchctl of a commit with that commit's Makefile.
-func buildProgram(ctx context.Context, env Env, commit, folder string) (string, error) {
-	program := filepath.Join(folder, short(commit), "benchctl")
-	if _, err := os.Stat(program); err == nil {
-		return program, nil
-	}
-	tree := filepath.Join(folder, "worktree-"+short(commit))
-	if _, err := git("", "worktree", "add", "--quiet", "--detach", tree, commit); err != nil {
-		return "", err
-	}
-	defer func() { _, _ = git("", "worktree", "remove", "--force", tree) }()
-	fmt.Fprintf(env.Stderr, "building benchctl of commit %s\n", short(commit))
-	// Without the paths of this machine in the binary Go's build cache serves every worktree.
-	build := exec.CommandContext(ctx, "make", "--directory", tree, "build")
-	build.Env = append(os.Environ(), "GOFLAGS="+strings.TrimSpace(env.Getenv("GOFLAGS")+" -trimpath"))
-	text, err := build.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("commit %s can't be built: %w: %s", short(commit), err, oneLine(lastLines(string(text), 3)))
-	}
-	if err := os.MkdirAll(filepath.Dir(program), 0o777); err != nil {
-		return "", err
-	}
-	return program, moveFile(filepath.Join(tree, "bin", "benchctl"), program)
-}
-
-// lastLines are the last lines of a text.
-func lastLines(text string, count int) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-count):], "\n")
-}
-
-// moveFile renames a program, or copies it where the folders are of different file systems.
-func moveFile(from, to string) error {
-	if os.Rename(from, to) == nil {
-		return nil
-	}
-	source, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	target, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o777)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(target, source)
-	return errors.Join(err, target.Close())
+// builds builds old programs and says so.
+func builds(env Env) git.Build {
+	return git.Build{Flags: env.Getenv("GOFLAGS"), Say: func(line string) { fmt.Fprintln(env.Stderr, line) }}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/names"
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/table"
 )
 
@@ -95,7 +96,7 @@ func (e Env) emit(o *output, a answer, verdict error) error {
 		Plots     []string      `json:"plots,omitempty"`
 	}{answerSchema, version(), a.backend, a.precision, a.gpu, codeOf(verdict), cmp.Or(a.sentence, "all well"), a.tables, a.plots}
 	if verdict != nil {
-		out.Verdict = oneLine(verdict.Error())
+		out.Verdict = printable.Line(verdict.Error())
 	}
 	return table.JSON(e.Stdout, out)
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/schollz/progressbar/v3"
 
+	"github.com/localbench/localbench/git"
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
@@ -43,7 +45,7 @@ func (p *progress) on(run int, spec results.Spec, e suite.Event) {
 	switch e.Kind {
 	case suite.EventWarning:
 		p.clear()
-		fmt.Fprintf(p.env.Stderr, "%s: %s\n", name, oneLine(e.Text))
+		fmt.Fprintf(p.env.Stderr, "%s: %s\n", name, printable.Line(e.Text))
 	case suite.EventKept:
 		p.kept[e.Text]++
 	}
@@ -115,7 +117,7 @@ func (p *progress) finish() {
 	for _, commit := range slices.Sorted(maps.Keys(p.kept)) {
 		from := "a program whose commit is not known"
 		if commit != "" {
-			from = "commit " + short(commit)
+			from = "commit " + git.Short(commit)
 		}
 		fmt.Fprintf(p.env.Stderr, "benchctl: %s of %s kept: this program is of another commit; without --resume its runs are done again\n",
 			english.Plural(p.kept[commit], "record", ""), from)

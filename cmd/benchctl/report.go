@@ -17,6 +17,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/git"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/page"
 	"github.com/localbench/localbench/reports/table"
@@ -127,7 +128,7 @@ func about(records []results.Record, paths []string) []string {
 		what = append(what, r.Spec.Network+" on "+r.Spec.Dataset)
 		where = append(where, cmp.Or(r.Environment.GPU, r.Environment.CPU, "a machine without a name"))
 		if c := r.Environment.Commit; c != "" {
-			commits = append(commits, "commit "+short(c))
+			commits = append(commits, "commit "+git.Short(c))
 		} else {
 			commits = append(commits, "version "+cmp.Or(r.Environment.Version, "unknown"))
 		}

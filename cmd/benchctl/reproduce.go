@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/reproduce"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -81,7 +82,7 @@ func (f *reproduceFlags) run(env Env) error {
 	for i, c := range cells {
 		all[i].Cell = c
 		if all[i].Specs, err = runs.Specs(c); err != nil {
-			all[i].Why = oneLine(err.Error())
+			all[i].Why = printable.Line(err.Error())
 		}
 		for _, s := range all[i].Specs {
 			id := results.SpecID(s)

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/localbench/localbench/printable"
+	"github.com/localbench/localbench/yamlfile"
 )
 
 // Thresholds are by metric: a ratio, or a difference of fractions for accuracies. A metric that has none
@@ -61,5 +65,37 @@ func (t Thresholds) Set(name, text string) error {
 		return errors.New("must not be negative: a threshold is by how much the metric may become worse")
 	}
 	t[name] = x / 100
+	return nil
+}
+
+// ReadThresholds reads a YAML file of metrics; memory stands for all that are planned.
+// Thresholds says how values are written.
+func ReadThresholds(path string) (Thresholds, error) {
+	t := Defaults()
+	if path == "" {
+		return t, nil
+	}
+	entries, err := yamlfile.Read(path)
+	if err != nil {
+		return nil, fmt.Errorf("thresholds: %w", err)
+	}
+	return t, t.setAll(path, entries)
+}
+
+// setAll sets what the lines of a file say.
+func (t Thresholds) setAll(path string, entries []yamlfile.Entry) error {
+	for _, e := range entries {
+		value, err := yamlfile.Scalar(e.Value)
+		if err != nil {
+			return fmt.Errorf("thresholds: %s:%d: %s: %w", path, e.Line, printable.Name(e.Key), err)
+		}
+		if known := append([]string{"memory"}, Metrics()...); !slices.Contains(known, e.Key) {
+			return fmt.Errorf("thresholds: %s:%d: %s is not a metric: use one of %s",
+				path, e.Line, printable.Quote(e.Key), strings.Join(known, ", "))
+		}
+		if err := t.Set(e.Key, value); err != nil {
+			return fmt.Errorf("thresholds: %s:%d: %s: %s %w", path, e.Line, printable.Name(e.Key), printable.Quote(value), err)
+		}
+	}
 	return nil
 }

@@ -7,43 +7,12 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/localbench/localbench/printable"
 )
 
-// Printable is a text whose characters all print: those that steer a terminal (control characters, escape
-// sequences), that change the direction of what follows, or that are no characters at all are written
-// out as Go does, \x1b. Line feeds stay; a tab is a blank. Texts of records, file names and file
-// contents go through here before they are shown.
-func Printable(s string) string {
-	if !strings.ContainsFunc(s, unprintable) {
-		return s
-	}
-	var b strings.Builder
-	for len(s) > 0 {
-		r, size := utf8.DecodeRuneInString(s)
-		switch {
-		case r == '\t':
-			b.WriteByte(' ')
-		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		case r < utf8.RuneSelf && unprintable(r):
-			fmt.Fprintf(&b, `\x%02x`, r)
-		case unprintable(r):
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteString(s[:size])
-		}
-		s = s[size:]
-	}
-	return b.String()
-}
-
-// unprintable says whether a character does not go into a table as it is. RuneError stands for bytes that are
-// not UTF-8, and for the character of that number, which is printable.
-func unprintable(r rune) bool {
-	return r != '\n' && (unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) || r == utf8.RuneError)
-}
+// Printable is printable.Text.
+func Printable(s string) string { return printable.Text(s) }
 
 // JSON writes a value as an indented document. It differs from encoding/json in that "<" is written as it is,
 // and that characters that do not print (see Printable) are written as escapes, which read back as the same.
@@ -58,7 +27,7 @@ func JSON(w io.Writer, value any) error {
 	// The encoder has replaced what is not UTF-8; what is left stands within strings.
 	var out strings.Builder
 	for _, r := range b.String() {
-		if unprintable(r) && r < 1<<16 {
+		if printable.Steers(r) && r < 1<<16 {
 			fmt.Fprintf(&out, `\u%04x`, r)
 		} else {
 			out.WriteRune(r)
