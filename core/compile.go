@@ -70,7 +70,7 @@ func Arena(d engine.Device, programs ...*Program) (engine.Arena, error) {
 		return nil, err
 	}
 	for _, p := range programs {
-		if err := p.Bind(arena, p.Layout.Offset, p.Layout.ScratchOffset); err != nil {
+		if err := p.Bind(arena, p.Layout.Offset, p.Layout.WorkspaceOffset); err != nil {
 			arena.Close()
 			return nil, fmt.Errorf("compile: %w", err)
 		}

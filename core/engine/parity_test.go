@@ -43,7 +43,7 @@ func bindTo(t testing.TB, d engine.Device, g *graph.Graph, o plan.Options) engin
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Bind(arena, layout.Offset, layout.ScratchOffset); err != nil {
+	if err := p.Bind(arena, layout.Offset, layout.WorkspaceOffset); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Close(); arena.Close() })

@@ -7,30 +7,30 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// Allocation is bytes of the arena with an owner and a lifetime: a value, or the
-// scratch memory of one op.
+// Allocation is a range of bytes of the arena with an owner and a lifetime: a value, or the
+// workspace of one op.
 type Allocation struct {
 	ValueBytes
 	Offset   int64 // from the start of the arena
-	From, To int   // first and last op of its life; a persistent value has all
-	// Scratch marks the scratch memory of an op: no kernel need write all of it.
-	Scratch bool
+	From, To int   // first and last op of its lifetime; all ops for a persistent value
+	// Workspace marks the workspace of an op, which a kernel may leave partly unwritten.
+	Workspace bool
 }
 
 // Allocations lists everything that the layout places, persistent values first, then
-// by birth and place.
-func Allocations(g *graph.Graph, scratch []int64, l *Layout) []Allocation {
+// by first op and offset.
+func Allocations(g *graph.Graph, workspaces []int64, l *Layout) []Allocation {
 	var all []Allocation
 	for _, v := range persistentValues(g) {
 		all = append(all, Allocation{ValueBytes: occupancy{value: v, bytes: v.Bytes()}.owner(g), Offset: l.Offset[v.ID], To: opCount(g) - 1})
 	}
 	persistent := len(all)
-	for _, o := range occupancies(g, scratch) {
-		a := Allocation{ValueBytes: o.owner(g), From: o.from, To: o.to, Scratch: o.value == nil}
+	for _, o := range occupancies(g, workspaces) {
+		a := Allocation{ValueBytes: o.owner(g), From: o.from, To: o.to, Workspace: o.value == nil}
 		if o.value != nil {
 			a.Offset = l.Offset[o.value.ID]
 		} else {
-			a.Offset = l.ScratchOffset[o.op]
+			a.Offset = l.WorkspaceOffset[o.op]
 		}
 		all = append(all, a)
 	}
@@ -40,37 +40,37 @@ func Allocations(g *graph.Graph, scratch []int64, l *Layout) []Allocation {
 	return all
 }
 
-// line is the unit in which touched memory is looked for: a cache line, the
+// line is the unit in which Cover looks for writes: a cache line, the
 // alignment of every offset.
 const line = DefaultAlignment
 
-// Coverage compares what a step touched of its arena with what was planned. Sizes are
+// Coverage compares the part of the arena that a step wrote with the plan. Sizes are
 // bytes, in whole lines of 64.
 type Coverage struct {
 	TouchedBytes   int64 // lines that changed
-	PlannedBytes   int64 // lines that some value lies in
-	StrayBytes     int64 // lines that changed and that nothing was planned in: a kernel wrote out of its place
+	PlannedBytes   int64 // lines that are planned for some value
+	StrayBytes     int64 // lines that changed and are planned for nothing: a kernel wrote out of bounds
 	UntouchedBytes int64 // lines of values that did not change
-	// The end of the last line that changed, of the last value, and of the last value or scratch memory.
+	// The end of the last line that changed, of the last value, and of the last value or workspace.
 	HighWaterBytes, ValueHighWaterBytes, PlannedHighWaterBytes int64
 }
 
-// Reaches says whether what was touched ends where the plan does. Where the plan ends in scratch
-// memory, a kernel may have left a part of it.
+// Reaches reports whether the writes end where the plan does. Where the plan ends in a workspace,
+// a kernel may have left a part of it unwritten.
 func (c Coverage) Reaches() bool {
 	return c.ValueHighWaterBytes <= c.HighWaterBytes && c.HighWaterBytes <= c.PlannedHighWaterBytes
 }
 
-// Cover reads an arena that was filled with a pattern before a step ran in it. Scratch
-// memory may be touched and need not be.
+// Cover reads an arena that was filled with a pattern before a step ran in it. Workspaces
+// may be written and need not be.
 func Cover(allocations []Allocation, arenaBytes int64, pattern byte, read func(to []byte, offset int64) error) (c Coverage, err error) {
 	lines := (arenaBytes + line - 1) / line
-	const nothing, scratch, value = 0, 1, 2
+	const nothing, workspace, value = 0, 1, 2
 	planned := make([]byte, lines)
 	for _, a := range allocations {
 		mark := byte(value)
-		if a.Scratch {
-			mark = scratch
+		if a.Workspace {
+			mark = workspace
 		}
 		if a.Bytes == 0 || a.Offset < 0 {
 			continue
@@ -80,7 +80,7 @@ func Cover(allocations []Allocation, arenaBytes int64, pattern byte, read func(t
 		}
 		end := (a.Offset+a.Bytes-1)/line*line + line
 		c.PlannedHighWaterBytes = max(c.PlannedHighWaterBytes, end)
-		if !a.Scratch {
+		if !a.Workspace {
 			c.ValueHighWaterBytes = max(c.ValueHighWaterBytes, end)
 		}
 	}

@@ -3,7 +3,7 @@ package plan
 import "github.com/localbench/localbench/core/graph"
 
 // loadByOp returns, by op, the bytes of the storages alive at it. Its maximum is
-// the lower bound of the transient arena: they all need a place at once.
+// the lower bound of the transient region: all of them need bytes at the same time.
 func loadByOp(ops int, storages []storage) []int64 {
 	loads := make([]int64, ops+1)
 	for _, s := range storages {
@@ -23,10 +23,9 @@ func exactSums(ops int, occupied []occupancy) []int64 {
 	return accumulate(sums[:ops])
 }
 
-// Load returns the bytes alive at each op of a program of one lane, persistent values and scratch
-// memory included: the totals of Profile.Timeline, without a layout.
-func Load(g *graph.Graph, scratch []int64) []int64 {
-	sums := exactSums(opCount(g), occupancies(g, scratch))
+// Load returns the bytes alive at each op of a program of one stream, persistent values and workspaces included: the totals of Profile.Timeline, without a layout.
+func Load(g *graph.Graph, workspaces []int64) []int64 {
+	sums := exactSums(opCount(g), occupancies(g, workspaces))
 	var persistent int64
 	for _, v := range persistentValues(g) {
 		persistent += v.Bytes()

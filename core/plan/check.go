@@ -8,16 +8,14 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// Check holds the layout against the program, op by op: it plays the program and
-// keeps a list of the bytes in use. It fails if two values that are in use at
-// the same op overlap, if one lies outside its region or off the alignment, or
-// if a value that takes over storage lies elsewhere than the one it takes over.
-// It shares no code with the planner and knows nothing of lifetimes but that a
-// value is in use from the op that makes it to the last that reads it. A program of
-// several lanes is held against the other orders that it may run in as well.
-func (l *Layout) Check(g *graph.Graph, scratch []int64) error {
-	if len(l.Offset) != len(g.Values) || len(l.ScratchOffset) != len(g.Ops) {
-		return fmt.Errorf("plan: layout of %d values and %d ops, want %d and %d", len(l.Offset), len(l.ScratchOffset), len(g.Values), len(g.Ops))
+// Check verifies the layout by replaying the program op by op with a list of the bytes in use. It fails if two values that
+// are in use at the same op overlap, if one is outside its region or not aligned, or if a value that aliases another has a
+// different offset. It shares no code with the planner, and its only notion of a lifetime is that a value is in use from the
+// op that writes it to the last that reads it. A program of several streams is also checked in all other orders in which it
+// may run.
+func (l *Layout) Check(g *graph.Graph, workspaces []int64) error {
+	if len(l.Offset) != len(g.Values) || len(l.WorkspaceOffset) != len(g.Ops) {
+		return fmt.Errorf("plan: layout of %d values and %d ops for a program of %d values and %d ops", len(l.Offset), len(l.WorkspaceOffset), len(g.Values), len(g.Ops))
 	}
 	c := checker{layout: l, readers: map[*graph.Value]int{}}
 	for _, op := range g.Ops {
@@ -33,45 +31,45 @@ func (l *Layout) Check(g *graph.Graph, scratch []int64) error {
 	}
 	for i, op := range g.Ops {
 		var bytes int64
-		if scratch != nil {
-			bytes = scratch[i]
+		if workspaces != nil {
+			bytes = workspaces[i]
 		}
-		if err := c.step(op, l.ScratchOffset[i], bytes); err != nil {
+		if err := c.step(op, l.WorkspaceOffset[i], bytes); err != nil {
 			return fmt.Errorf("plan: op %d %s at %s: %w", i, op.Kind, op.Scope, err)
 		}
 	}
 	if g.Streams() > 1 {
-		return l.checkLanes(g, scratch)
+		return l.checkStreams(g, workspaces)
 	}
 	return nil
 }
 
-// checker is the state of the program that is being played.
+// checker is the state of a program that is being replayed.
 type checker struct {
 	layout  *Layout
 	readers map[*graph.Value]int // reads still to come
-	used    []piece              // bytes in use, by offset
+	used    []block              // bytes in use, by offset
 }
 
-// piece is bytes in use, with a name for error texts.
-type piece struct {
+// block is a range of bytes in use, with a name for error texts.
+type block struct {
 	name          string
 	offset, bytes int64
 }
 
-// begin puts in place what is there before the first op. An input that nobody
-// reads has a place only while the inputs are written.
+// begin adds what is in use before the first op. An input that no op
+// reads is in use only while the inputs are written.
 func (c *checker) begin(g *graph.Graph) error {
 	for _, v := range g.Values {
 		if v.Category.Persistent() {
 			c.readers[v]++ // the next step
-			if err := c.add(pieceOf(c.layout, v), 0, c.layout.PersistentBytes); err != nil {
+			if err := c.add(blockOf(c.layout, v), 0, c.layout.PersistentBytes); err != nil {
 				return fmt.Errorf("plan: %w", err)
 			}
 		}
 	}
 	for _, v := range g.Inputs {
-		if err := c.addTransient(pieceOf(c.layout, v)); err != nil {
+		if err := c.addTransient(blockOf(c.layout, v)); err != nil {
 			return fmt.Errorf("plan: %w", err)
 		}
 	}
@@ -79,24 +77,23 @@ func (c *checker) begin(g *graph.Graph) error {
 	return nil
 }
 
-// step runs one op: results and scratch memory come, what is read for the last
-// time goes.
-func (c *checker) step(op *graph.Op, scratchOffset, scratchBytes int64) error {
+// step replays one op: it adds results and workspace, and removes what was read for the last time.
+func (c *checker) step(op *graph.Op, workspaceOffset, workspaceBytes int64) error {
 	for _, v := range op.Results {
 		if o := v.Shares; o != nil {
 			if c.layout.Offset[o.ID] != c.layout.Offset[v.ID] {
-				return fmt.Errorf("%s at offset %d takes over %s at %d: want the same offset", v.Name, c.layout.Offset[v.ID], o.Name, c.layout.Offset[o.ID])
+				return fmt.Errorf("%s at offset %d aliases %s at offset %d: must be the same offset", v.Name, c.layout.Offset[v.ID], o.Name, c.layout.Offset[o.ID])
 			}
-			if !c.remove(pieceOf(c.layout, o)) {
-				return fmt.Errorf("%s takes over %s, which is not in use", v.Name, o.Name)
+			if !c.remove(blockOf(c.layout, o)) {
+				return fmt.Errorf("%s aliases %s, which is not in use", v.Name, o.Name)
 			}
 		}
-		if err := c.addTransient(pieceOf(c.layout, v)); err != nil {
+		if err := c.addTransient(blockOf(c.layout, v)); err != nil {
 			return err
 		}
 	}
-	if scratchBytes > 0 {
-		p := piece{"scratch memory", scratchOffset, scratchBytes}
+	if workspaceBytes > 0 {
+		p := block{"workspace", workspaceOffset, workspaceBytes}
 		if err := c.addTransient(p); err != nil {
 			return err
 		}
@@ -107,7 +104,7 @@ func (c *checker) step(op *graph.Op, scratchOffset, scratchBytes int64) error {
 	}
 	for _, v := range op.Results {
 		if v.Shares != nil && c.readers[v.Shares] > 0 {
-			return fmt.Errorf("%s takes over %s, which is read later", v.Name, v.Shares.Name)
+			return fmt.Errorf("%s aliases %s, which is read later", v.Name, v.Shares.Name)
 		}
 	}
 	c.dropUnread(op.Operands)
@@ -115,26 +112,26 @@ func (c *checker) step(op *graph.Op, scratchOffset, scratchBytes int64) error {
 	return nil
 }
 
-// dropUnread removes those values that nobody will read.
+// dropUnread removes the values that are not read any more.
 func (c *checker) dropUnread(values []*graph.Value) {
 	for _, v := range values {
 		if v != nil && c.readers[v] == 0 {
-			c.remove(pieceOf(c.layout, v))
+			c.remove(blockOf(c.layout, v))
 		}
 	}
 }
 
-func pieceOf(l *Layout, v *graph.Value) piece { return piece{v.Name, l.Offset[v.ID], v.Bytes()} }
+func blockOf(l *Layout, v *graph.Value) block { return block{v.Name, l.Offset[v.ID], v.Bytes()} }
 
-func (c *checker) addTransient(p piece) error {
+func (c *checker) addTransient(p block) error {
 	return c.add(p, c.layout.PersistentBytes, c.layout.PersistentBytes+c.layout.TransientBytes)
 }
 
-// add enters p, which must lie in [low, high) and overlap no other piece. The
-// pieces are disjoint and in order, so only the neighbours can overlap it.
-func (c *checker) add(p piece, low, high int64) error {
+// add adds p, which must be inside [low, high) and overlap no other block. The
+// blocks are disjoint and sorted, so only the neighbours can overlap it.
+func (c *checker) add(p block, low, high int64) error {
 	if p.offset < low || p.bytes > high-p.offset {
-		return fmt.Errorf("%s: bytes %d to %d lie outside of the region %d to %d", p.name, p.offset, p.offset+p.bytes, low, high)
+		return fmt.Errorf("%s: bytes %d to %d are outside of the region %d to %d", p.name, p.offset, p.offset+p.bytes, low, high)
 	}
 	if a := c.layout.Alignment; a < 1 || p.offset%a != 0 {
 		return fmt.Errorf("%s: offset %d is not a multiple of %d", p.name, p.offset, a)
@@ -152,8 +149,8 @@ func (c *checker) add(p piece, low, high int64) error {
 	return nil
 }
 
-// remove takes p out and reports whether it was there.
-func (c *checker) remove(p piece) bool {
+// remove removes p and reports whether it was in use.
+func (c *checker) remove(p block) bool {
 	at := c.find(p.offset)
 	if at == len(c.used) || c.used[at] != p {
 		return false
@@ -162,8 +159,8 @@ func (c *checker) remove(p piece) bool {
 	return true
 }
 
-// find returns the first piece at or behind offset.
+// find returns the position of the first block at offset or after it.
 func (c *checker) find(offset int64) int {
-	at, _ := slices.BinarySearchFunc(c.used, offset, func(p piece, offset int64) int { return cmp.Compare(p.offset, offset) })
+	at, _ := slices.BinarySearchFunc(c.used, offset, func(p block, offset int64) int { return cmp.Compare(p.offset, offset) })
 	return at
 }

@@ -1,34 +1,37 @@
 package plan
 
-import "github.com/localbench/localbench/core/graph"
+import (
+	"slices"
 
-// occupancy says that one value, or the scratch memory of one op, has its bytes
-// from op from to op to, both included. A storage that values take over one
-// after the other is a chain of occupancies without a gap.
+	"github.com/localbench/localbench/core/graph"
+)
+
+// occupancy is the time in which one value, or the workspace of one op, has its bytes: from op from to op to, both included.
+// Values that alias one storage, one after the other, are a chain of occupancies without a gap.
 type occupancy struct {
-	value    *graph.Value // nil: scratch memory of op
-	op       int          // the op that makes the value; -1: an input
-	storage  int          // which storage the bytes lie in, counted from 0
+	value    *graph.Value // nil: workspace of op
+	op       int          // the op that writes the value; -1: an input
+	storage  int          // which storage the bytes are in, counted from 0
 	bytes    int64
 	from, to int
 }
 
-// storage is bytes that have one place, and their lifetime: first and last op.
+// storage is a block of bytes with one offset, and its lifetime: first and last op.
 type storage struct {
 	bytes      int64
 	start, end int
 }
 
-// opCount is the number of points in time: one an op, and one for a program
-// without ops, whose inputs are alive all the same.
+// opCount is the number of points in time: one for each op, and one for a program
+// without ops, whose inputs are alive nevertheless.
 func opCount(g *graph.Graph) int { return max(len(g.Ops), 1) }
 
-// occupancies lists who has bytes when, in program order. Inputs have them from
-// before op 0 to their last use, outputs to the end, scratch memory during its
-// op, and a value whose storage is taken over until the op that does so.
-// Persistent values, which are there always, are not listed.
-func occupancies(g *graph.Graph, scratch []int64) []occupancy {
-	last, taken := g.LastUse(), takenOver(g)
+// occupancies lists, in program order, which bytes are occupied when. Inputs have them from
+// before op 0 to their last use, outputs to the end, the workspace of an op during that
+// op, and a value whose storage another value reuses in place until the op that writes that one.
+// Persistent values are not listed: their bytes are occupied always.
+func occupancies(g *graph.Graph, workspaces []int64) []occupancy {
+	last, aliased := g.LastUse(), aliasedAt(g)
 	storageOf := make([]int, len(g.Values))
 	var all []occupancy
 	storages := 0
@@ -42,9 +45,9 @@ func occupancies(g *graph.Graph, scratch []int64) []occupancy {
 		if v := o.value; v != nil {
 			storageOf[v.ID] = o.storage
 			o.bytes = v.Bytes()
-			// Outputs are used by the end, which the last op is part of.
-			if o.to = min(last[v.ID], opCount(g)-1); taken[v.ID] >= 0 {
-				o.to = taken[v.ID] - 1
+			// LastUse of an output is the end of the step, after the last op.
+			if o.to = min(last[v.ID], opCount(g)-1); aliased[v.ID] >= 0 {
+				o.to = aliased[v.ID] - 1
 			}
 		}
 		all = append(all, o)
@@ -58,32 +61,28 @@ func occupancies(g *graph.Graph, scratch []int64) []occupancy {
 				add(occupancy{value: v, op: i, from: i})
 			}
 		}
-		if scratch != nil && scratch[i] > 0 {
-			add(occupancy{op: i, bytes: scratch[i], from: i, to: i})
+		if workspaces != nil && workspaces[i] > 0 {
+			add(occupancy{op: i, bytes: workspaces[i], from: i, to: i})
 		}
 	}
 	return all
 }
 
-// takenOver returns, by value id, the op at which another value takes over the
-// storage; -1 for most.
-func takenOver(g *graph.Graph) []int {
-	taken := make([]int, len(g.Values))
-	for i := range taken {
-		taken[i] = -1
-	}
+// aliasedAt returns, by value id, the op whose result overwrites the value in place; -1 if there is no such op.
+func aliasedAt(g *graph.Graph) []int {
+	at := slices.Repeat([]int{-1}, len(g.Values))
 	for i, op := range g.Ops {
 		for _, v := range op.Results {
 			if v.Shares != nil {
-				taken[v.Shares.ID] = i
+				at[v.Shares.ID] = i
 			}
 		}
 	}
-	return taken
+	return at
 }
 
-// lifetimes joins the occupancies of each storage. Sizes are rounded up.
-func lifetimes(occupied []occupancy, alignment int64) []storage {
+// storagesOf joins the occupancies of each storage. Sizes are rounded up.
+func storagesOf(occupied []occupancy, alignment int64) []storage {
 	var all []storage
 	for _, o := range occupied {
 		bytes := roundUp(o.bytes, alignment)
@@ -97,8 +96,7 @@ func lifetimes(occupied []occupancy, alignment int64) []storage {
 	return all
 }
 
-// exactBytes lists the sizes of the storages as their values have them: those of a
-// storage are all alike.
+// exactBytes lists the sizes of the storages, not rounded: the values of a storage have the same size.
 func exactBytes(occupied []occupancy) []int64 {
 	var sizes []int64
 	for _, o := range occupied {
@@ -110,6 +108,7 @@ func exactBytes(occupied []occupancy) []int64 {
 	return sizes
 }
 
+// roundedBytes lists the sizes of the storages, rounded up to the alignment.
 func roundedBytes(storages []storage) []int64 {
 	sizes := make([]int64, len(storages))
 	for i, s := range storages {

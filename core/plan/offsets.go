@@ -6,33 +6,28 @@ import (
 	"slices"
 )
 
-// The search. Storages are placed one after the other: each into the smallest
-// gap that is free for its whole lifetime, gaps below the lower bound first.
-// What differs is the order. No order is best for all programs, so several are
-// tried; the search ends when one meets the bound, and gives up an order as
-// soon as it is no better than the best so far. What is left above the bound is
-// attacked by repair: the storages that stick out are placed earlier.
+// The search for offsets: steps 5 to 8 of the algorithm in plan.go.
 
 // pack returns an offset for each storage and the size of the arena they need.
-// Loads are the bytes alive by op. The search ends at an arena of at most enough bytes.
+// Loads are the bytes alive at each op. The search ends at an arena of at most enough bytes.
 func pack(storages []storage, loads []int64, enough int64) (offsets []int64, top int64) {
-	return search(storages, loads, slices.Max(loads), enough, newSpace(len(loads)))
+	return search(storages, loads, slices.Max(loads), enough, newSegmentTree(len(loads)))
 }
 
-// room knows which bytes are taken, and by which storages, of a layout on its way.
-// Storages are named by position and by content.
-type room interface {
+// freeSpace is an index of the bytes that are free in a layout to which storages are added one by one. A storage is passed
+// with its position in the list of storages.
+type freeSpace interface {
 	clear()
 	take(i int, s storage, offset int64)
-	// fit returns the start of the smallest gap that storage i can lie in. The space below
-	// limit and above all that is taken counts as a gap; where no gap fits, the result is
-	// what lies above all that is taken.
+	// fit returns the start of the smallest gap that is free during the whole lifetime of storage i and holds it. The space
+	// between the highest byte taken in that lifetime and limit counts as a gap; where no gap is large enough, the result is
+	// the end of the highest byte taken.
 	fit(i int, s storage, limit int64) int64
-	spent() int // spans looked at so far
+	spent() int // work so far, in spans looked at
 }
 
-// search is pack with the room and the bound that it is to reach.
-func search(storages []storage, loads []int64, bound, enough int64, free room) (offsets []int64, top int64) {
+// search is pack with a free-space index, and the lower bound that ends the search.
+func search(storages []storage, loads []int64, bound, enough int64, free freeSpace) (offsets []int64, top int64) {
 	p := &packer{storages: storages, bound: bound, enough: max(bound, enough), free: free, offsets: make([]int64, len(storages))}
 	for _, compare := range orders(storages, loads) {
 		order := make([]int, len(storages))
@@ -53,15 +48,15 @@ type packer struct {
 	storages []storage
 	bound    int64
 	enough   int64 // an arena of at most this size ends the search
-	free     room
-	offsets  []int64 // of the order that was placed last
+	free     freeSpace
+	offsets  []int64 // of the storages in the order that was placed last
 
 	best  []int64 // offsets of the best order so far; nil: none yet
-	top   int64   // its arena
-	order []int   // the order itself
+	top   int64   // its arena size
+	order []int   // the order that gave it
 }
 
-// searchWork ends the search: the number of spans looked at, about 0.1 s.
+// searchWork bounds the search: the number of spans looked at, about 0.1 s.
 const searchWork = 2_000_000
 
 // finished reports whether the arena is small enough or the work is used up. Counting
@@ -69,8 +64,8 @@ const searchWork = 2_000_000
 func (p *packer) finished() bool { return p.top <= p.enough || p.free.spent() > searchWork }
 
 // place gives each storage its offset in the given order, and remembers the
-// result if it is the best so far. It stops at the first storage that makes it
-// no better, and returns how many have their place.
+// result if it is the best so far. It stops at the first storage with which the arena
+// is not smaller than the best, and returns the number of storages that have an offset.
 func (p *packer) place(order []int) int {
 	p.free.clear()
 	var top int64
@@ -86,13 +81,12 @@ func (p *packer) place(order []int) int {
 	return len(order)
 }
 
-// repairRounds ends the repair of small programs.
+// repairRounds bounds the repair of small programs.
 const repairRounds = 200
 
-// repair is squeaky-wheel search (Joslin and Clements, 1999): what sticks out
-// above the bound moves towards the front of the order, and all is placed again.
-// Halfway keeps most of what was good; every third time all the way to the
-// front ends the cycles in which small programs would be caught.
+// repair is squeaky wheel optimization (Joslin and Clements, 1999): storages that reach above the lower bound move towards
+// the front of the order, and all are placed again. Moving them halfway keeps most of the order; every third round
+// they move to the very front, which ends the cycles that small programs get into.
 func (p *packer) repair() {
 	order, placed := p.order, len(p.order)
 	copy(p.offsets, p.best)
@@ -115,10 +109,10 @@ func (p *packer) repair() {
 }
 
 // orders returns the orders to try, the most promising first, as comparisons of
-// two storages. Equals stay in program order.
+// two storages. Storages that compare equal stay in program order.
 func orders(storages []storage, loads []int64) []func(i, j int) int {
 	maximum := newRangeMaximum(loads)
-	fullest := make([]int, len(storages)) // the fullest op of each lifetime
+	fullest := make([]int, len(storages)) // by storage: the op of its lifetime with the highest load
 	for i, s := range storages {
 		fullest[i] = maximum.at(s.start, s.end)
 	}
@@ -133,16 +127,16 @@ func orders(storages []storage, loads []int64) []func(i, j int) int {
 	}
 	byStart := func(i, j int) int { return cmp.Compare(storages[i].start, storages[j].start) }
 	return []func(i, j int) int{
-		inTurn(byLoad, byLength, bySize), // what is alive at the peak is packed without a gap
-		inTurn(byLength, bySize),         // what lives long lies at the bottom: back-propagation
+		inTurn(byLoad, byLength, bySize), // packs what is alive at the peak without gaps
+		inTurn(byLength, bySize),         // what lifetimes long lies at the bottom: back-propagation
 		inTurn(bySize, byLength),
 		inTurn(byArea),
 		inTurn(byLoad, bySize, byLength),
-		inTurn(byStart, byLength), // as an allocator at run time would
+		inTurn(byStart, byLength), // as an allocator at run time does
 	}
 }
 
-// inTurn compares by the first of the comparisons that sees a difference.
+// inTurn compares by the first comparison that is not equal.
 func inTurn(compare ...func(i, j int) int) func(i, j int) int {
 	return func(i, j int) int {
 		for _, c := range compare {
@@ -154,7 +148,7 @@ func inTurn(compare ...func(i, j int) int) func(i, j int) int {
 	}
 }
 
-// rangeMaximum answers where the maximum of a range lies, the first of equals.
+// rangeMaximum finds the position of the maximum of a range, the first of equal ones: a sparse table.
 type rangeMaximum struct {
 	values []int64
 	levels [][]int // levels[k][i]: position of the maximum of [i, i+2^k)

@@ -115,7 +115,7 @@ func lowest(storages []storage, offsets []int64, done []int, i int) int64 {
 }
 
 // TestPackRandomSets packs random sets that are harder than any network. How
-// far above the bound the optimum is nobody knows: the limits are what the
+// far the optimum is above the bound is not known: the limits are what the
 // search reached when it was written, as a fraction, and keep it from getting worse.
 func TestPackRandomSets(t *testing.T) {
 	for _, c := range []struct {
@@ -198,27 +198,27 @@ var steps = []struct {
 func BenchmarkSteps(b *testing.B) {
 	for _, c := range steps {
 		p := chain(c.units, c.perModule)
-		l, err := New(&p.Graph, p.scratch, Options{})
+		l, err := New(&p.Graph, p.workspaces, Options{})
 		if err != nil {
 			b.Fatal(err)
 		}
 		b.Run("plan/"+c.name, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := New(&p.Graph, p.scratch, Options{}); err != nil {
+				if _, err := New(&p.Graph, p.workspaces, Options{}); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 		b.Run("check/"+c.name, func(b *testing.B) {
 			for b.Loop() {
-				if err := l.Check(&p.Graph, p.scratch); err != nil {
+				if err := l.Check(&p.Graph, p.workspaces); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 		b.Run("measure/"+c.name, func(b *testing.B) {
 			for b.Loop() {
-				Measure(&p.Graph, p.scratch, l)
+				Measure(&p.Graph, p.workspaces, l)
 			}
 		})
 	}

@@ -1,22 +1,26 @@
 // Package plan turns a step program into a memory layout and a memory profile,
 // before a byte is allocated: graph in, offsets and figures out.
 //
-// Every value, and every kernel's scratch memory, gets an offset in one arena.
-// Parameters, running statistics and optimizer state lie first and stay from
-// step to step; behind them lies the transient arena, where a byte serves one
-// storage after the other. From the same lifetimes come the lower bound that no
-// layout can beat, the planned peak and the bytes alive at each op.
+// Every value, and the workspace of every op, gets an offset in one arena. The algorithm:
 //
-// Opinions:
-//   - A plan is a pure function of its input: no clock, no chance, no search
-//     that ends when time is up. The same program has the same layout on every
-//     machine, so a change of one byte is a change of the program.
+//  1. Persistent values (parameters, running statistics, optimizer state) get fixed offsets, one after the other.
+//  2. Lifetimes: a value is alive from the op that writes it to the last that reads it, a workspace during its op.
+//  3. Values that alias (in-place results) are joined into storages: one size, one lifetime, one offset.
+//  4. Lower bound: the largest sum of sizes that are alive at one op. With several streams the order of the ops is partial:
+//     the bound is then a maximum-weight antichain of lifetimes (Dilworth, 1950), found by maximum flow (Dinic, 1970).
+//  5. Placement is greedy best fit over lifetimes, the scheme of inference engines (Pisarchyk and Lee, "Efficient Memory
+//     Management for Deep Neural Net Inference", 2020): each storage goes into the smallest gap free for its lifetime.
+//  6. Gaps come from a free-space index: a segment tree over the ops, or the interference graph with several streams.
+//  7. No order of placement is best for all programs: six are tried, by load, lifetime, size, area and start.
+//  8. An order is given up when it can't beat the best; the search ends at the bound, or when its budget of work is used.
+//  9. What still reaches above the bound is repaired by squeaky wheel optimization (Joslin and Clements, 1999).
+//  10. Layout.Check replays the program and proves that no two values overlap; it shares no code with steps 2 to 9.
+//
+// Finding the best layout is NP-hard (dynamic storage allocation); for the programs of the benchmark the bound is met or
+// nearly so. Properties:
+//   - A plan is a pure function of its input: no clock, no random numbers, no search limited by time. The same program has
+//     the same layout on every machine, so a change of one byte is a change of the program.
 //   - Every byte has one category, one scope and one local module.
-//   - The planner does not check itself: Layout.Check shares no code with it.
-//
-// The placement is the greedy best fit over lifetimes of the mobile inference
-// engines (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
-// Inference", 2020), tried in several orders, and repaired where it sticks out.
 package plan
 
 import (
@@ -32,16 +36,16 @@ import (
 // DefaultAlignment is the alignment of offsets in bytes: a cache line.
 const DefaultAlignment = 64
 
-// Options are the constants of a layout. The zero value is a layout of its own
+// Options are the constants of a layout. The zero value is a layout that shares nothing with another program's,
 // with the default alignment.
 type Options struct {
 	// Alignment divides every offset: a power of two; 0 means DefaultAlignment.
 	Alignment int64
-	// Scatter gives every storage bytes of its own, as far as memory is not saved: for
-	// devices that make each place an allocation, under tools that watch allocations.
+	// Scatter reuses no bytes: every storage has its own. For devices that make each storage a separate allocation, under
+	// tools that check allocations.
 	Scatter bool
-	// Persistent, if not nil, fixes where the persistent values lie, by name:
-	// what Layout.Persistent returns for another program of the same model. So
+	// Persistent, if not nil, fixes the offsets of the persistent values, by name: the result of
+	// Layout.Persistent for another program of the same model. So
 	// training, evaluation and the last, smaller batch share weights in one arena.
 	Persistent map[string]Placement
 	// Enough ends the search for a smaller layout once the arena has at most this many bytes: those of the arena that the
@@ -49,38 +53,36 @@ type Options struct {
 	Enough int64
 }
 
-// Placement is where a persistent value lies.
+// Placement is the offset and the size of a persistent value.
 type Placement struct{ Offset, Bytes int64 }
 
-// Layout says where everything lies. Offsets and sizes are in bytes; offsets
+// Layout is the offset of everything in the arena. Offsets and sizes are in bytes; offsets
 // count from the start of the arena.
 type Layout struct {
-	// Offset is the place of each value, by value id. A value that shares
-	// storage has the offset of the value it shares. One that no op makes or
+	// Offset is by value id. A value that aliases another has the offset of that one. A value that no op writes or
 	// reads has no storage: -1.
 	Offset []int64
-	// ScratchOffset is the place of each op's scratch memory, by op; 0 where the
-	// op needs none.
-	ScratchOffset []int64
-	Alignment     int64
+	// WorkspaceOffset is the offset of each op's workspace, by op; 0 where the op needs none.
+	WorkspaceOffset []int64
+	Alignment       int64
 
 	PersistentBytes int64 // the first region: [0, PersistentBytes)
-	TransientBytes  int64 // the region behind it
-	// PeakBytes is the planned peak: the largest exact sum alive at any op. Of a program
-	// of several lanes it is the largest sum of values that need a place of their own
-	// each, whatever the order in which the lanes run.
+	TransientBytes  int64 // the region after it
+	// PeakBytes is the planned peak: the largest sum of exact sizes that are alive at one op. For a program
+	// of several streams it is the weight of the heaviest antichain of lifetimes: the largest sum that can be alive at the
+	// same time in any order in which the streams may run.
 	PeakBytes int64
-	// LowerBoundBytes is what no layout of this alignment can go below: the
-	// persistent region and the same sum of rounded sizes of storages.
+	// LowerBoundBytes is the size below which no layout of this alignment exists: the
+	// persistent region and the same sum over the rounded sizes of storages.
 	LowerBoundBytes int64
-	// ReservedBytes lie in the persistent region for another program only:
-	// optimizer state, as an evaluation sees it. No part of the peak.
+	// ReservedBytes are the part of the persistent region that only another program uses:
+	// optimizer state, in an evaluation. They are not part of the peak.
 	ReservedBytes int64
 
 	persistent map[string]Placement
 }
 
-// ArenaBytes is what has to be allocated.
+// ArenaBytes is the size of the allocation: both regions.
 func (l *Layout) ArenaBytes() int64 { return l.PersistentBytes + l.TransientBytes }
 
 // FragmentationBytes is the part of the arena that is never in use at the peak:
@@ -89,35 +91,35 @@ func (l *Layout) FragmentationBytes() int64 {
 	return l.ArenaBytes() - l.ReservedBytes - l.PeakBytes
 }
 
-// Persistent returns the places of the persistent values, by name, for the
+// Persistent returns the offsets of the persistent values, by name, for the
 // Options of another program of the same model.
 func (l *Layout) Persistent() map[string]Placement { return maps.Clone(l.persistent) }
 
-// New plans a program that graph.Verify accepts. Scratch is the scratch memory of
-// each op in bytes, nil if no op needs any.
-func New(g *graph.Graph, scratch []int64, o Options) (*Layout, error) {
+// New plans a program that graph.Verify accepts. Workspaces are the sizes in bytes of the workspace of
+// each op; nil if no op needs any.
+func New(g *graph.Graph, workspaces []int64, o Options) (*Layout, error) {
 	if o.Alignment == 0 {
 		o.Alignment = DefaultAlignment
 	}
 	if o.Alignment < 0 || bits.OnesCount64(uint64(o.Alignment)) != 1 {
 		return nil, fmt.Errorf("plan: alignment %d is not a power of two", o.Alignment)
 	}
-	if err := checkScratch(g, scratch); err != nil {
+	if err := checkWorkspaces(g, workspaces); err != nil {
 		return nil, err
 	}
-	if err := checkSum(g, scratch, o.Alignment); err != nil {
+	if err := checkSum(g, workspaces, o.Alignment); err != nil {
 		return nil, err
 	}
-	l := &Layout{Alignment: o.Alignment, Offset: make([]int64, len(g.Values)), ScratchOffset: make([]int64, len(g.Ops))}
+	l := &Layout{Alignment: o.Alignment, Offset: make([]int64, len(g.Values)), WorkspaceOffset: make([]int64, len(g.Ops))}
 	if err := l.placePersistent(g, o.Persistent); err != nil {
 		return nil, err
 	}
-	l.placeTransient(g, scratch, o)
+	l.placeTransient(g, workspaces, o)
 	return l, nil
 }
 
-// placePersistent lays the persistent values one behind the other, by category
-// and then in program order, or where fixed says.
+// placePersistent gives persistent values their offsets, one after the other, by category
+// and then in program order, or as fixed says.
 func (l *Layout) placePersistent(g *graph.Graph, fixed map[string]Placement) error {
 	l.persistent = maps.Clone(fixed)
 	for _, p := range fixed {
@@ -132,10 +134,11 @@ func (l *Layout) placePersistent(g *graph.Graph, fixed map[string]Placement) err
 		if fixed != nil {
 			var ok bool
 			if p, ok = fixed[v.Name]; !ok {
-				return fmt.Errorf("plan: %s: the given persistent layout has no place for this %s value", v.Name, v.Category)
+				return fmt.Errorf("plan: %s: the given persistent layout has no offset for this %s value", v.Name, v.Category)
 			}
 			if v.Bytes() > p.Bytes || p.Offset < 0 || p.Offset%l.Alignment != 0 {
-				return fmt.Errorf("plan: %s: got %d bytes at offset %d of the given persistent layout, want %d bytes at a multiple of %d", v.Name, p.Bytes, p.Offset, v.Bytes(), l.Alignment)
+				return fmt.Errorf("plan: %s: %d bytes at offset %d of the given persistent layout: must be at least %d bytes at a multiple of %d",
+					v.Name, p.Bytes, p.Offset, v.Bytes(), l.Alignment)
 			}
 			l.ReservedBytes -= v.Bytes()
 		} else {
@@ -148,20 +151,20 @@ func (l *Layout) placePersistent(g *graph.Graph, fixed map[string]Placement) err
 	return nil
 }
 
-// placeTransient packs everything else behind the persistent region.
-func (l *Layout) placeTransient(g *graph.Graph, scratch []int64, o Options) {
+// placeTransient packs everything else after the persistent region.
+func (l *Layout) placeTransient(g *graph.Graph, workspaces []int64, o Options) {
 	scatter, enough := o.Scatter, o.Enough-l.PersistentBytes
-	occupied := occupancies(g, scratch)
-	storages := lifetimes(occupied, l.Alignment)
+	occupied := occupancies(g, workspaces)
+	storages := storagesOf(occupied, l.Alignment)
 	var offsets []int64
 	if g.Streams() > 1 {
-		all := lives(g, occupied)
-		_, peak := together(g, all, exactBytes(occupied))
-		_, bound := together(g, all, roundedBytes(storages))
+		all := lifetimesOf(g, occupied)
+		_, peak := heaviestAntichain(g, all, exactBytes(occupied))
+		_, bound := heaviestAntichain(g, all, roundedBytes(storages))
 		l.PeakBytes += peak
 		l.LowerBoundBytes = l.PersistentBytes + bound
 		if !scatter {
-			offsets, l.TransientBytes = packLanes(g, storages, all, bound, enough)
+			offsets, l.TransientBytes = packStreams(g, storages, all, bound, enough)
 		}
 	} else {
 		loads := loadByOp(opCount(g), storages)
@@ -188,7 +191,7 @@ func (l *Layout) placeTransient(g *graph.Graph, scratch []int64, o Options) {
 		if o.value != nil {
 			l.Offset[o.value.ID] = at
 		} else {
-			l.ScratchOffset[o.op] = at
+			l.WorkspaceOffset[o.op] = at
 		}
 	}
 }
@@ -208,20 +211,20 @@ func persistentValues(g *graph.Graph) []*graph.Value {
 	return all
 }
 
-func checkScratch(g *graph.Graph, scratch []int64) error {
-	if scratch != nil && len(scratch) != len(g.Ops) {
-		return fmt.Errorf("plan: scratch sizes of %d ops, want %d", len(scratch), len(g.Ops))
+func checkWorkspaces(g *graph.Graph, workspaces []int64) error {
+	if workspaces != nil && len(workspaces) != len(g.Ops) {
+		return fmt.Errorf("plan: workspace sizes of %d ops for a program of %d", len(workspaces), len(g.Ops))
 	}
-	for i, bytes := range scratch {
+	for i, bytes := range workspaces {
 		if bytes < 0 {
-			return fmt.Errorf("plan: op %d %s at %s: scratch of %d bytes", i, g.Ops[i].Kind, g.Ops[i].Scope, bytes)
+			return fmt.Errorf("plan: op %d %s at %s: workspace of %d bytes: must not be negative", i, g.Ops[i].Kind, g.Ops[i].Scope, bytes)
 		}
 	}
 	return nil
 }
 
-// checkSum makes sure that no sum of sizes overflows, whatever is added later.
-func checkSum(g *graph.Graph, scratch []int64, alignment int64) error {
+// checkSum makes sure that no sum of sizes overflows an int64.
+func checkSum(g *graph.Graph, workspaces []int64, alignment int64) error {
 	left := int64(math.MaxInt64)
 	take := func(bytes int64) bool {
 		if bytes > left-alignment {
@@ -235,9 +238,9 @@ func checkSum(g *graph.Graph, scratch []int64, alignment int64) error {
 			return fmt.Errorf("plan: %s: the values sum to more than 2^63 bytes", v.Name)
 		}
 	}
-	for i, bytes := range scratch {
+	for i, bytes := range workspaces {
 		if !take(bytes) {
-			return fmt.Errorf("plan: op %d %s at %s: values and scratch sum to more than 2^63 bytes", i, g.Ops[i].Kind, g.Ops[i].Scope)
+			return fmt.Errorf("plan: op %d %s at %s: values and workspaces sum to more than 2^63 bytes", i, g.Ops[i].Kind, g.Ops[i].Scope)
 		}
 	}
 	return nil

@@ -12,11 +12,11 @@ import (
 
 func plan(t *testing.T, p *program, o Options) *Layout {
 	t.Helper()
-	l, err := New(&p.Graph, p.scratch, o)
+	l, err := New(&p.Graph, p.workspaces, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Check(&p.Graph, p.scratch); err != nil {
+	if err := l.Check(&p.Graph, p.workspaces); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -45,20 +45,20 @@ func TestLayoutByHand(t *testing.T) {
 			p.value("v", 65, graph.CategoryOptimizer)      // 128
 			p.value("unused", 70, graph.CategoryParameter) // 128: persistent all the same
 		}, 320, 576, 896, 10 + 65 + 70 + 500},
-		{"an input lives until its last reader", func(p *program) {
+		{"an input lifetimes until its last reader", func(p *program) {
 			x := p.value("x", 64, graph.CategoryInput)
 			a := p.activation("a", 64, x)
 			b := p.activation("b", 64, a)
 			p.activation("c", 64, b, x)
 		}, 0, 192, 192, 192},
-		{"an output lives to the end", func(p *program) {
+		{"an output lifetimes to the end", func(p *program) {
 			x := p.value("x", 64, graph.CategoryInput)
 			a := p.activation("a", 640, x)
 			b := p.activation("b", 64, x)
 			p.activation("c", 1280, b)
 			p.Outputs = append(p.Outputs, a)
 		}, 0, 1984, 1984, 1984},
-		{"a result that nobody reads is there for its op", func(p *program) {
+		{"a result that is not read is alive during its op", func(p *program) {
 			x := p.value("x", 64, graph.CategoryInput)
 			p.activation("a", 640, x)
 			p.activation("b", 640, x)
@@ -69,7 +69,7 @@ func TestLayoutByHand(t *testing.T) {
 			b := p.inPlace("b", graph.CategoryGradient, a)
 			p.activation("c", 64, b)
 		}, 0, 704, 704, 704},
-		{"scratch memory is there for its op", func(p *program) {
+		{"workspace is there for its op", func(p *program) {
 			x := p.value("x", 64, graph.CategoryInput)
 			a := p.value("a", 64, graph.CategoryActivation)
 			b := p.value("b", 64, graph.CategoryActivation)
@@ -103,7 +103,7 @@ func TestPersistentOrder(t *testing.T) {
 	l := plan(t, p, Options{Alignment: 32})
 	for v, want := range map[*graph.Value]int64{w1: 0, w2: 64, r: 160, m: 224} {
 		if l.Offset[v.ID] != want {
-			t.Errorf("%s lies at %d, want %d", v.Name, l.Offset[v.ID], want)
+			t.Errorf("%s is at %d, want %d", v.Name, l.Offset[v.ID], want)
 		}
 	}
 }
@@ -138,19 +138,19 @@ func TestSharedWeights(t *testing.T) {
 func TestErrors(t *testing.T) {
 	small := func(p *program) { p.value("w", 100, graph.CategoryParameter) }
 	for _, c := range []struct {
-		name    string
-		write   func(p *program)
-		scratch []int64
-		o       Options
-		want    string
+		name       string
+		write      func(p *program)
+		workspaces []int64
+		o          Options
+		want       string
 	}{
 		{"alignment", small, nil, Options{Alignment: 48}, "alignment 48 is not a power of two"},
 		{"negative alignment", small, nil, Options{Alignment: -64}, "alignment -64 is not a power of two"},
-		{"missing weight", small, nil, Options{Persistent: map[string]Placement{}}, "w: the given persistent layout has no place for this parameters value"},
-		{"larger weight", small, nil, Options{Persistent: map[string]Placement{"w": {0, 99}}}, "w: got 99 bytes at offset 0 of the given persistent layout, want 100 bytes at a multiple of 64"},
-		{"weight off the alignment", small, nil, Options{Persistent: map[string]Placement{"w": {32, 100}}}, "w: got 100 bytes at offset 32 of the given persistent layout, want 100 bytes at a multiple of 64"},
-		{"scratch of another program", small, []int64{1}, Options{}, "scratch sizes of 1 ops, want 0"},
-		{"negative scratch", func(p *program) { p.activation("a", 1) }, []int64{-1}, Options{}, "op 0 conv at module0/op0: scratch of -1 bytes"},
+		{"missing weight", small, nil, Options{Persistent: map[string]Placement{}}, "w: the given persistent layout has no offset for this parameters value"},
+		{"larger weight", small, nil, Options{Persistent: map[string]Placement{"w": {0, 99}}}, "w: 99 bytes at offset 0 of the given persistent layout: must be at least 100 bytes at a multiple of 64"},
+		{"weight off the alignment", small, nil, Options{Persistent: map[string]Placement{"w": {32, 100}}}, "w: 100 bytes at offset 32 of the given persistent layout: must be at least 100 bytes at a multiple of 64"},
+		{"workspaces of another program", small, []int64{1}, Options{}, "workspace sizes of 1 ops for a program of 0"},
+		{"negative workspaces", func(p *program) { p.activation("a", 1) }, []int64{-1}, Options{}, "op 0 conv at module0/op0: workspace of -1 bytes"},
 		{"more than 2^63 bytes", func(p *program) {
 			for i := range 3 {
 				p.activation(fmt.Sprint("a", i), 1<<62)
@@ -160,7 +160,7 @@ func TestErrors(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := &program{}
 			c.write(p)
-			if _, err := New(&p.Graph, c.scratch, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			if _, err := New(&p.Graph, c.workspaces, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
@@ -213,5 +213,5 @@ func holdPlan(t *testing.T, p *program) {
 	if again := plan(t, p, Options{}); !reflect.DeepEqual(l, again) {
 		t.Fatal("the second plan of a program differs from the first")
 	}
-	holdProfile(t, p, Measure(&p.Graph, p.scratch, l))
+	holdProfile(t, p, Measure(&p.Graph, p.workspaces, l))
 }

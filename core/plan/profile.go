@@ -23,12 +23,12 @@ func (s Sample) Total() (sum int64) {
 }
 
 // Profile is the memory of one program: exact, known before a byte is
-// allocated. Bytes are the exact sizes of values and scratch memory; rounding
+// allocated. Bytes are the exact sizes of values and workspace; rounding
 // and gaps are fragmentation.
 type Profile struct {
-	// PlannedPeakBytes is the largest sum alive at any op, and PeakOp that op. Of a
-	// program of several lanes it is Layout.PeakBytes, and PeakOp the op that makes the last
-	// of what is alive.
+	// PlannedPeakBytes is the largest sum alive at any op, and PeakOp that op. For a
+	// program of several streams it is Layout.PeakBytes, and PeakOp the op that writes the last
+	// of the values alive.
 	PlannedPeakBytes int64
 	PeakOp           OpPlace
 
@@ -43,8 +43,8 @@ type Profile struct {
 	ByPhase map[graph.Phase]int64
 
 	// Timeline is the bytes alive at each op; one sample for a program without
-	// ops. Several lanes are shown in the order of the program, which is one of those
-	// that they may run in: side by side they may need more, up to the peak.
+	// ops. Several streams are shown in program order, one of the orders in which they
+	// may run: at the same time they may need more, up to the peak.
 	Timeline []Sample
 
 	// Of the layout. ArenaBytes is the sum of PlannedPeakBytes, ReservedBytes and
@@ -55,7 +55,7 @@ type Profile struct {
 	FragmentationBytes int64
 }
 
-// OpPlace says where in the program something happens.
+// OpPlace is the position of an op in the program.
 type OpPlace struct {
 	Index  int // position in Graph.Ops
 	Kind   graph.Kind
@@ -73,8 +73,7 @@ func (p OpPlace) String() string {
 	return fmt.Sprintf("%s at %s (%s, op %d)", p.Kind, p.Scope, p.Phase, p.Index)
 }
 
-// ModuleBytes is the share of a local module; graph.NoModule is what belongs to
-// none: the inputs.
+// ModuleBytes is the share of a local module; that of graph.NoModule are the inputs.
 type ModuleBytes struct {
 	Module int
 	Bytes  int64
@@ -86,7 +85,7 @@ type ScopeBytes struct {
 	Bytes int64
 }
 
-// ValueBytes is one value, or the scratch memory of one op.
+// ValueBytes is one value, or the workspace of one op.
 type ValueBytes struct {
 	Name     string
 	Scope    string
@@ -98,9 +97,9 @@ type ValueBytes struct {
 // topCount is the length of Profile.Top.
 const topCount = 10
 
-// Measure makes the profile of the program that l is the layout of. Scratch is
-// what New was given.
-func Measure(g *graph.Graph, scratch []int64, l *Layout) *Profile {
+// Measure returns the profile of a program with the layout l. Workspaces are those that
+// New was given.
+func Measure(g *graph.Graph, workspaces []int64, l *Layout) *Profile {
 	p := &Profile{
 		PlannedPeakBytes:   l.PeakBytes,
 		ArenaBytes:         l.ArenaBytes(),
@@ -113,7 +112,7 @@ func Measure(g *graph.Graph, scratch []int64, l *Layout) *Profile {
 	for _, v := range persistentValues(g) {
 		persistent = append(persistent, occupancy{value: v, bytes: v.Bytes(), to: opCount(g) - 1})
 	}
-	transient := occupancies(g, scratch)
+	transient := occupancies(g, workspaces)
 	occupied := append(slices.Clone(transient), persistent...)
 	p.Timeline = timeline(g, occupied)
 	peak := 0
@@ -127,7 +126,7 @@ func Measure(g *graph.Graph, scratch []int64, l *Layout) *Profile {
 	}
 	alive := aliveAt(peak, occupied)
 	if g.Streams() > 1 {
-		alive, peak = aliveTogether(g, transient)
+		alive, peak = aliveInStreams(g, transient)
 		alive = append(alive, persistent...)
 	}
 	for _, o := range alive {
@@ -165,7 +164,7 @@ func (o occupancy) category() graph.Category {
 	return o.value.Category
 }
 
-// owner says whose bytes these are.
+// owner returns the value or workspace that has these bytes.
 func (o occupancy) owner(g *graph.Graph) ValueBytes {
 	if v := o.value; v != nil {
 		return ValueBytes{v.Name, v.Scope, v.Category, v.Module, o.bytes}
@@ -185,17 +184,16 @@ func aliveAt(op int, occupied []occupancy) []occupancy {
 	return alive
 }
 
-// aliveTogether lists what is alive at the peak of several lanes, and the last op that
-// makes something of it. Bytes that values take over one after the other go to the one
-// that has them by then in the order of the program.
-func aliveTogether(g *graph.Graph, occupied []occupancy) (alive []occupancy, peak int) {
-	all := lives(g, occupied)
-	set, _ := together(g, all, exactBytes(occupied))
-	at := map[int]int{} // place in alive, by storage
-	for i, s := range set {
+// aliveInStreams lists what is alive at the peak of several streams, and the last op that
+// writes any of it. Of values that alias one storage it lists the one that has the bytes at that op in program order.
+func aliveInStreams(g *graph.Graph, occupied []occupancy) (alive []occupancy, peak int) {
+	all := lifetimesOf(g, occupied)
+	antichain, _ := heaviestAntichain(g, all, exactBytes(occupied))
+	at := map[int]int{} // by storage: position in alive
+	for i, s := range antichain {
 		at[s], peak = i, max(peak, all[s].begin)
 	}
-	alive = make([]occupancy, len(set))
+	alive = make([]occupancy, len(antichain))
 	for _, o := range occupied {
 		if i, ok := at[o.storage]; ok && (o.from <= peak || alive[i].bytes == 0) {
 			alive[i] = o
@@ -204,7 +202,7 @@ func aliveTogether(g *graph.Graph, occupied []occupancy) (alive []occupancy, pea
 	return alive, peak
 }
 
-// owners lists whose bytes these are, the largest first.
+// owners lists the values and workspaces that have these bytes, the largest first.
 func owners(g *graph.Graph, occupied []occupancy) []ValueBytes {
 	var all []ValueBytes
 	for _, o := range occupied {

@@ -61,7 +61,7 @@ func recount(p *program) []Sample {
 			}
 		}
 		if at < len(p.Ops) {
-			samples[at][graph.CategoryWorkspace] += p.scratch[at]
+			samples[at][graph.CategoryWorkspace] += p.workspaces[at]
 		}
 	}
 	return samples
@@ -74,13 +74,13 @@ func TestProfileByHand(t *testing.T) {
 	w := p.value("w", 10, graph.CategoryParameter)
 	a := p.activation("a", 200, x, w)                // op 0: w x a
 	b := p.inPlace("b", graph.CategoryGradient, a)   // op 1: w b
-	c := p.value("c", 300, graph.CategoryActivation) // op 2: w b c, scratch 1000
+	c := p.value("c", 300, graph.CategoryActivation) // op 2: w b c, workspaces 1000
 	c.Module = 1
 	p.op(1000, []*graph.Value{c}, b)
 	p.Ops[2].Module, p.Ops[2].Phase = 1, graph.PhaseBackward
 	p.activation("d", 50, c) // op 3: w c d
 
-	got := Measure(&p.Graph, p.scratch, plan(t, p, Options{}))
+	got := Measure(&p.Graph, p.workspaces, plan(t, p, Options{}))
 	sample := func(parameter, gradient, activation, workspace, input int64) Sample {
 		var s Sample
 		s[graph.CategoryParameter], s[graph.CategoryGradient], s[graph.CategoryActivation] = parameter, gradient, activation
@@ -106,7 +106,7 @@ func TestProfileByHand(t *testing.T) {
 			sample(10, 200, 300, 1000, 0),
 			sample(10, 0, 350, 0, 0),
 		},
-		// Rounded: w 64, b 256, c 320, scratch 1024.
+		// Rounded: w 64, b 256, c 320, workspaces 1024.
 		ArenaBytes: 1664, LowerBoundBytes: 1664, FragmentationBytes: 154,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -121,7 +121,7 @@ func TestProfileByHand(t *testing.T) {
 // TestProfileOfSteps recounts a training step.
 func TestProfileOfSteps(t *testing.T) {
 	for _, p := range []*program{chain(12, 12), chain(12, 3), {}} {
-		holdProfile(t, p, Measure(&p.Graph, p.scratch, plan(t, p, Options{})))
+		holdProfile(t, p, Measure(&p.Graph, p.workspaces, plan(t, p, Options{})))
 	}
 }
 
@@ -132,10 +132,10 @@ func TestCategoryCount(t *testing.T) {
 	}
 }
 
-// An arena of five lines: a value of two, a hole, scratch memory of two.
+// An arena of five lines: a value of two, a hole, workspace of two.
 func TestCoverage(t *testing.T) {
 	value := Allocation{ValueBytes: ValueBytes{Bytes: 100}}
-	scratch := Allocation{ValueBytes: ValueBytes{Bytes: 128}, Offset: 192, Scratch: true}
+	workspaces := Allocation{ValueBytes: ValueBytes{Bytes: 128}, Offset: 192, Workspace: true}
 	for _, c := range []struct {
 		name    string
 		touched []int64 // bytes
@@ -143,7 +143,7 @@ func TestCoverage(t *testing.T) {
 		reaches bool
 	}{
 		{"all", []int64{0, 99, 192, 319}, Coverage{TouchedBytes: 256, PlannedBytes: 128, HighWaterBytes: 320, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
-		{"a part of the scratch memory", []int64{0, 99, 192}, Coverage{TouchedBytes: 192, PlannedBytes: 128, HighWaterBytes: 256, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
+		{"a part of the workspace", []int64{0, 99, 192}, Coverage{TouchedBytes: 192, PlannedBytes: 128, HighWaterBytes: 256, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
 		{"not the value's end", []int64{0}, Coverage{TouchedBytes: 64, PlannedBytes: 128, UntouchedBytes: 64, HighWaterBytes: 64, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, false},
 		{"the hole", []int64{0, 99, 130, 319}, Coverage{TouchedBytes: 256, PlannedBytes: 128, StrayBytes: 64, HighWaterBytes: 320, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
 	} {
@@ -151,7 +151,7 @@ func TestCoverage(t *testing.T) {
 		for _, at := range c.touched {
 			arena[at] = 1
 		}
-		got, err := Cover([]Allocation{value, scratch}, 320, 0xa5, func(to []byte, offset int64) error {
+		got, err := Cover([]Allocation{value, workspaces}, 320, 0xa5, func(to []byte, offset int64) error {
 			copy(to, arena[offset:])
 			return nil
 		})

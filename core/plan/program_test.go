@@ -10,10 +10,10 @@ import (
 // only, so the ops need no meaning.
 type program struct {
 	graph.Graph
-	scratch []int64
+	workspaces []int64
 }
 
-// value adds a value of so many bytes.
+// value adds a value of that many bytes.
 func (p *program) value(name string, bytes int64, c graph.Category) *graph.Value {
 	v := &graph.Value{ID: len(p.Values), Name: name, Scope: "module0/" + name, Shape: graph.Shape{bytes}, Type: graph.TypeU8, Category: c}
 	if p.Values = append(p.Values, v); c == graph.CategoryInput {
@@ -30,12 +30,12 @@ func (p *program) activation(name string, bytes int64, operands ...*graph.Value)
 	return v
 }
 
-func (p *program) op(scratch int64, results []*graph.Value, operands ...*graph.Value) {
+func (p *program) op(workspace int64, results []*graph.Value, operands ...*graph.Value) {
 	p.Ops = append(p.Ops, &graph.Op{Kind: graph.KindConv, Scope: fmt.Sprintf("module0/op%d", len(p.Ops)), Operands: operands, Results: results})
-	p.scratch = append(p.scratch, scratch)
+	p.workspaces = append(p.workspaces, workspace)
 }
 
-// inPlace adds an op whose result takes over the storage of x.
+// inPlace adds an op whose result aliases x.
 func (p *program) inPlace(name string, c graph.Category, x *graph.Value, operands ...*graph.Value) *graph.Value {
 	v := p.value(name, x.Bytes(), c)
 	v.Shares = x
@@ -43,8 +43,8 @@ func (p *program) inPlace(name string, c graph.Category, x *graph.Value, operand
 	return v
 }
 
-// decode makes any bytes a program: with inputs, weights, sharing, scratch
-// memory, outputs, and values that nobody reads.
+// decode makes any bytes a program: with inputs, weights, aliases, workspaces,
+// outputs, and values that are not read.
 func decode(data []byte) *program {
 	next := func(n int) int {
 		if len(data) == 0 {
@@ -92,7 +92,7 @@ func decode(data []byte) *program {
 		}
 		alive = append(alive, op.Results...)
 		p.Ops = append(p.Ops, op)
-		p.scratch = append(p.scratch, int64(max(0, next(400)-200)*next(20)))
+		p.workspaces = append(p.workspaces, int64(max(0, next(400)-200)*next(20)))
 		if next(10) == 0 && len(alive) > 0 {
 			p.Outputs = append(p.Outputs, alive[len(alive)-1])
 			alive = alive[:len(alive)-1] // so that nothing takes it over
@@ -110,7 +110,7 @@ type unit struct {
 // chain writes a training step of the given number of units, a run of
 // perModule units at a time: forward, then backward, with updates as soon as a
 // gradient is there. Sizes and categories are those of a CIFAR ResNet at batch
-// 128; scratch sizes vary from op to op.
+// 128; workspaces sizes vary from op to op.
 func chain(units, perModule int) *program {
 	p := &program{}
 	x := p.value("images", 128*32*32*3, graph.CategoryInput)
@@ -132,7 +132,7 @@ func (p *program) module(x *graph.Value, first, last, total int) *graph.Value {
 		u := unit{bytes: 128 * 32 * 32 * 16 * 4 >> stage, channels: 16 << stage}
 		name := fmt.Sprint("unit", i)
 		u.y = p.value(name+":y", u.bytes, graph.CategorySaved)
-		p.op(scratchOf(i, u.bytes), []*graph.Value{u.y}, in)
+		p.op(workspaceOf(i, u.bytes), []*graph.Value{u.y}, in)
 		u.mean, u.variance = p.value(name+":mean", 4*u.channels, graph.CategorySaved), p.value(name+":variance", 4*u.channels, graph.CategorySaved)
 		p.op(0, []*graph.Value{u.mean, u.variance}, u.y)
 		u.z = p.value(name+":z", u.bytes, graph.CategorySaved)
@@ -168,17 +168,17 @@ func (p *program) backward(i int, u unit, x, dy *graph.Value, more bool) *graph.
 		p.op(0, nil, v)
 	}
 	dw := p.value(name+":dweight", 4*9*u.channels*u.channels, graph.CategoryGradient)
-	p.op(scratchOf(i+1, u.bytes), []*graph.Value{dw}, x, dx)
+	p.op(workspaceOf(i+1, u.bytes), []*graph.Value{dw}, x, dx)
 	p.op(0, nil, dw)
 	if !more {
 		return nil
 	}
 	before := p.value(name+":dinput", x.Bytes(), graph.CategoryGradient)
-	p.op(scratchOf(i+2, u.bytes), []*graph.Value{before}, dx)
+	p.op(workspaceOf(i+2, u.bytes), []*graph.Value{before}, dx)
 	return before
 }
 
-// scratchOf is none, a little or as much as a quarter of the result.
-func scratchOf(i int, bytes int64) int64 {
+// workspaceOf is none, a little or as much as a quarter of the result.
+func workspaceOf(i int, bytes int64) int64 {
 	return []int64{0, 9216, bytes / 4, 123_456, 0, bytes / 7}[i%6]
 }

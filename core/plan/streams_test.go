@@ -10,16 +10,16 @@ import (
 	"github.com/localbench/localbench/core/passes"
 )
 
-// lanes puts op i into lane[i] and lets it wait for the ops of waits[i].
-func (p *program) lanes(lane []int, waits map[int][]int) {
+// streams puts op i into stream[i] and lets it wait for the ops of waits[i].
+func (p *program) streams(stream []int, waits map[int][]int) {
 	for i, op := range p.Ops {
-		op.Stream, op.Waits = lane[i], waits[i]
+		op.Stream, op.Waits = stream[i], waits[i]
 	}
 }
 
-// TestLanesByHand holds peak, bound and arena of several lanes against sums made on paper.
+// TestStreamsByHand compares peak, bound and arena of several streams with sums made by hand.
 // All sizes are multiples of the alignment.
-func TestLanesByHand(t *testing.T) {
+func TestStreamsByHand(t *testing.T) {
 	// Op 0 makes a, op 1 b from a, op 2 c from b, op 3 d from a, op 4 e from d.
 	fork := func(p *program) {
 		a := p.activation("a", 64)
@@ -29,29 +29,29 @@ func TestLanesByHand(t *testing.T) {
 		p.activation("e", 192, d)
 	}
 	for _, c := range []struct {
-		name  string
-		write func(p *program)
-		lane  []int
-		waits map[int][]int
-		bytes int64
+		name   string
+		write  func(p *program)
+		stream []int
+		waits  map[int][]int
+		bytes  int64
 	}{
-		// a and b, then b and c: a lies until op 3 has read it, so a, b and c.
-		{"one lane", fork, []int{0, 0, 0, 0, 0}, nil, 64 + 640 + 128},
+		// a and b, then b and c: a is alive until op 3 has read it, so a, b and c.
+		{"one stream", fork, []int{0, 0, 0, 0, 0}, nil, 64 + 640 + 128},
 		// c may be made while op 3 reads a, and e while op 1 does: all have bytes of their own.
-		{"two lanes side by side", fork, []int{0, 1, 1, 0, 0}, map[int][]int{1: {0}}, 64 + 640 + 128 + 320 + 192},
+		{"two streams at the same time", fork, []int{0, 1, 1, 0, 0}, map[int][]int{1: {0}}, 64 + 640 + 128 + 320 + 192},
 		// d is made when b is read out: c, d, e at the end, a, b, c before.
-		{"a lane that waits for the reader", fork, []int{0, 1, 1, 0, 0}, map[int][]int{1: {0}, 3: {2}}, 64 + 640 + 128},
+		{"a stream that waits for the reader", fork, []int{0, 1, 1, 0, 0}, map[int][]int{1: {0}, 3: {2}}, 64 + 640 + 128},
 		// e is made when c is, and needs no more than a or b, which are free by then.
-		{"a lane that waits halfway", fork, []int{0, 1, 1, 0, 0}, map[int][]int{1: {0}, 4: {2}}, 640 + 128 + 64 + 320},
-		// Scratch memory is there for its op, beside whatever the other lane has.
-		{"scratch memory beside another lane", func(p *program) {
+		{"a stream that waits halfway", fork, []int{0, 1, 1, 0, 0}, map[int][]int{1: {0}, 4: {2}}, 640 + 128 + 64 + 320},
+		// A workspace is alive during its op, and so may be whatever the other stream has.
+		{"workspace beside another stream", func(p *program) {
 			a := p.value("a", 64, graph.CategoryActivation)
 			p.op(1024, []*graph.Value{a})
 			b := p.value("b", 128, graph.CategoryActivation)
 			p.op(512, []*graph.Value{b})
 		}, []int{0, 1}, nil, 64 + 1024 + 128 + 512},
 		// What is in place of another is there as long as both: a's bytes until op 3.
-		{"a value in place of another beside another lane", func(p *program) {
+		{"a value in place of another beside another stream", func(p *program) {
 			a := p.activation("a", 64)
 			b := p.inPlace("b", graph.CategoryGradient, a)
 			p.activation("c", 128)
@@ -69,12 +69,12 @@ func TestLanesByHand(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := &program{}
 			c.write(p)
-			p.lanes(c.lane, c.waits)
+			p.streams(c.stream, c.waits)
 			l := plan(t, p, Options{})
 			if l.PeakBytes != c.bytes || l.LowerBoundBytes != c.bytes || l.ArenaBytes() != c.bytes {
 				t.Errorf("peak %d, bound %d, arena %d, want all %d", l.PeakBytes, l.LowerBoundBytes, l.ArenaBytes(), c.bytes)
 			}
-			got := Measure(&p.Graph, p.scratch, l)
+			got := Measure(&p.Graph, p.workspaces, l)
 			if sum := got.ByCategory.Total(); got.PlannedPeakBytes != c.bytes || sum != c.bytes {
 				t.Errorf("profile: peak %d, by category %d, want both %d", got.PlannedPeakBytes, sum, c.bytes)
 			}
@@ -82,7 +82,7 @@ func TestLanesByHand(t *testing.T) {
 	}
 }
 
-// overlapped makes any bytes a program of several lanes: of the ops of a module the
+// overlapped makes any bytes a program of several streams: of the ops of a module the
 // first is the forward pass.
 func overlapped(data []byte, inFlight int) *program {
 	p := decode(data)
@@ -95,9 +95,9 @@ func overlapped(data []byte, inFlight int) *program {
 	return p
 }
 
-// TestRandomLanes plans random programs of several lanes. Check looks at each layout;
+// TestRandomStreams plans random programs of several streams. Check looks at each layout;
 // and each sum must be at least what is alive in the order of the program.
-func TestRandomLanes(t *testing.T) {
+func TestRandomStreams(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	waits, above := 0, 0
 	for n := range 200 {
@@ -108,7 +108,7 @@ func TestRandomLanes(t *testing.T) {
 		}
 		serial, l := plan(t, one, Options{}), plan(t, many, Options{})
 		if l.ArenaBytes() < l.LowerBoundBytes || l.LowerBoundBytes < l.PeakBytes || l.PeakBytes < serial.PeakBytes {
-			t.Fatalf("arena %d, bound %d, peak %d, peak of one lane %d: want each at least the next", l.ArenaBytes(), l.LowerBoundBytes, l.PeakBytes, serial.PeakBytes)
+			t.Fatalf("arena %d, bound %d, peak %d, peak of one stream %d: want each at least the next", l.ArenaBytes(), l.LowerBoundBytes, l.PeakBytes, serial.PeakBytes)
 		}
 		if l.PeakBytes > serial.PeakBytes {
 			above++
@@ -116,7 +116,7 @@ func TestRandomLanes(t *testing.T) {
 		if l.ArenaBytes()*10 > l.LowerBoundBytes*12 {
 			t.Errorf("arena %d is more than a fifth above the bound %d", l.ArenaBytes(), l.LowerBoundBytes)
 		}
-		got := Measure(&many.Graph, many.scratch, l)
+		got := Measure(&many.Graph, many.workspaces, l)
 		if got.PlannedPeakBytes != l.PeakBytes || got.ByCategory.Total() != l.PeakBytes {
 			t.Fatalf("profile: peak %d, by category %d, want both %d", got.PlannedPeakBytes, got.ByCategory.Total(), l.PeakBytes)
 		}
@@ -126,22 +126,22 @@ func TestRandomLanes(t *testing.T) {
 	}
 }
 
-// TestTogether compares with all subsets.
-func TestTogether(t *testing.T) {
+// TestHeaviestAntichain compares with all subsets.
+func TestHeaviestAntichain(t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 14))
 	tried := 0
 	for n := range 2000 {
 		p := overlapped(randomBytes(r, 10+r.IntN(90)), 2+n%3)
-		occupied := occupancies(&p.Graph, p.scratch)
+		occupied := occupancies(&p.Graph, p.workspaces)
 		if p.Streams() == 1 {
 			continue
 		}
-		all, sizes := lives(&p.Graph, occupied), exactBytes(occupied)
+		all, sizes := lifetimesOf(&p.Graph, occupied), exactBytes(occupied)
 		if len(all) > 14 {
 			continue
 		}
 		tried++
-		set, got := together(&p.Graph, all, sizes)
+		set, got := heaviestAntichain(&p.Graph, all, sizes)
 		var sum, best int64
 		for i, s := range set {
 			sum += sizes[s]
@@ -164,7 +164,7 @@ func TestTogether(t *testing.T) {
 }
 
 // weightOf is the sum of a subset, 0 if one of it ends before another begins.
-func weightOf(subset uint, all []life, sizes []int64, ops []*graph.Op) (sum int64) {
+func weightOf(subset uint, all []lifetime, sizes []int64, ops []*graph.Op) (sum int64) {
 	for s := subset; s != 0; s &= s - 1 {
 		i := bits.TrailingZeros(s)
 		for other := range all {
@@ -177,10 +177,10 @@ func weightOf(subset uint, all []life, sizes []int64, ops []*graph.Op) (sum int6
 	return sum
 }
 
-// TestCheckSeesLanes takes layouts of one lane for programs of several, and drops waits
+// TestCheckSeesStreams takes layouts of one stream for programs of several, and drops waits
 // from programs that are planned: where bytes are then used at the same time, the check
 // must say so.
-func TestCheckSeesLanes(t *testing.T) {
+func TestCheckSeesStreams(t *testing.T) {
 	p := &program{}
 	a := p.activation("a", 64)
 	p.activation("b", 64, a)
@@ -189,12 +189,12 @@ func TestCheckSeesLanes(t *testing.T) {
 	if l.Offset[2] != l.Offset[0] && l.Offset[2] != l.Offset[1] {
 		t.Fatalf("offsets %v, want c where a or b was", l.Offset)
 	}
-	p.lanes([]int{0, 0, 1}, map[int][]int{2: {1}})
-	if err := l.Check(&p.Graph, p.scratch); err != nil {
+	p.streams([]int{0, 0, 1}, map[int][]int{2: {1}})
+	if err := l.Check(&p.Graph, p.workspaces); err != nil {
 		t.Fatalf("c begins when b is made: %v", err)
 	}
-	p.lanes([]int{0, 0, 1}, nil)
-	if err := l.Check(&p.Graph, p.scratch); err == nil || !strings.Contains(err.Error(), "plan: op 2 conv at module0/op2: c lies in bytes of") {
+	p.streams([]int{0, 0, 1}, nil)
+	if err := l.Check(&p.Graph, p.workspaces); err == nil || !strings.Contains(err.Error(), "plan: op 2 conv at module0/op2: c is in bytes of") {
 		t.Errorf("got %v, want a sentence about c", err)
 	}
 
@@ -207,10 +207,10 @@ func TestCheckSeesLanes(t *testing.T) {
 			for k := range op.Waits {
 				whole := op.Waits
 				op.Waits = append(append([]int(nil), whole[:k]...), whole[k+1:]...)
-				if meet(&p.Graph, p.scratch, l) {
+				if overlap(&p.Graph, p.workspaces, l) {
 					tried++
-					if l.Check(&p.Graph, p.scratch) == nil {
-						t.Fatal("a wait is missing, two values have the same bytes at the same time, and nobody objects")
+					if l.Check(&p.Graph, p.workspaces) == nil {
+						t.Fatal("a wait is missing, two values have the same bytes at the same time, and Check accepts it")
 					}
 				}
 				op.Waits = whole
@@ -222,21 +222,21 @@ func TestCheckSeesLanes(t *testing.T) {
 	}
 }
 
-// meet looks at every pair of storages: whether two that may be alive at the same time
+// overlap looks at every pair of storages: whether two that may be alive at the same time
 // have bytes in common.
-func meet(g *graph.Graph, scratch []int64, l *Layout) bool {
-	occupied := occupancies(g, scratch)
-	all, sizes := lives(g, occupied), exactBytes(occupied)
+func overlap(g *graph.Graph, workspaces []int64, l *Layout) bool {
+	occupied := occupancies(g, workspaces)
+	all, sizes := lifetimesOf(g, occupied), exactBytes(occupied)
 	at := make([]int64, len(all))
 	for _, o := range occupied {
-		if at[o.storage] = l.ScratchOffset[max(o.op, 0)]; o.value != nil {
+		if at[o.storage] = l.WorkspaceOffset[max(o.op, 0)]; o.value != nil {
 			at[o.storage] = l.Offset[o.value.ID]
 		}
 	}
 	for i, a := range all {
 		for j, b := range all[:i] {
-			apart := a.endsBefore(b.begin, g.Ops) || b.endsBefore(a.begin, g.Ops)
-			if !apart && at[i] < at[j]+sizes[j] && at[j] < at[i]+sizes[i] {
+			ordered := a.endsBefore(b.begin, g.Ops) || b.endsBefore(a.begin, g.Ops)
+			if !ordered && at[i] < at[j]+sizes[j] && at[j] < at[i]+sizes[i] {
 				return true
 			}
 		}
