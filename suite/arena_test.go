@@ -31,20 +31,20 @@ func TestRunRecordsWhatWasPlanned(t *testing.T) {
 			t.Parallel()
 			r := c.request
 			r.Networks, r.Batches, r.Epochs, r.Threads = []string{"resnet20"}, []int64{24}, 1, 1
-			specs, err := r.Expand()
+			runs, err := r.Build()
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := OpenDevice(specs[0])
+			d, err := runs[0].OpenDevice()
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer d.Close()
-			planned, err := CompileJob(d, specs[0], c.job)
+			planned, err := runs[0].Compile(d, c.job)
 			if err != nil {
 				t.Fatal(err)
 			}
-			ran, err := Execute(context.Background(), Job{Spec: specs[0], Out: t.TempDir(), JobOptions: c.job}, time.Now, nil)
+			ran, err := Execute(context.Background(), Job{Spec: runs[0].Spec, Out: t.TempDir(), JobOptions: c.job}, time.Now, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,15 +91,15 @@ func TestPlanAndRunAgreeOnBudgets(t *testing.T) {
 	}
 	d := greedyEvaluation{null}
 	request := Request{Methods: []string{"bp"}, Networks: []string{"resnet20"}, Batches: []int64{8}, TrainLimit: 16, TestLimit: 8}
-	specOf := func(budget int64) results.Spec {
+	runOf := func(budget int64) *Run {
 		request.Budget = budget
-		specs, err := request.Expand()
+		runs, err := request.Build()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return specs[0]
+		return runs[0]
 	}
-	free, err := CompileOn(d, specOf(0))
+	free, err := runOf(0).Compile(d, JobOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,18 +108,14 @@ func TestPlanAndRunAgreeOnBudgets(t *testing.T) {
 		t.Fatalf("step arena %d, arena %d: want the evaluation to need the more", step, arena)
 	}
 	for _, budget := range []int64{step, step * 9 / 10, 1 << 30, arena - 1, arena, arena + 1} {
-		spec := specOf(budget)
-		_, planErr := CompileOn(d, spec)
-		b, err := stagesOf(spec)
+		run := runOf(budget)
+		_, planErr := run.Compile(d, JobOptions{})
+		data, err := run.openData("")
 		if err != nil {
 			t.Fatal(err)
 		}
-		data, err := openData(spec, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		x := &execution{job: Job{Spec: spec}, record: &results.Record{Spec: spec}, now: time.Now, on: func(Event) {}}
-		runErr := x.runOn(context.Background(), d, b, data)
+		x := &execution{job: Job{Spec: run.Spec}, record: &results.Record{Spec: run.Spec}, now: time.Now, on: func(Event) {}}
+		runErr := x.runOn(context.Background(), d, run, data)
 		var over *core.OverBudget
 		if budget >= arena {
 			// The null device cannot hold an arena: the run got as far as allocating.

@@ -74,7 +74,7 @@ func (r Request) Plan(gpu string) ([]results.Record, error) {
 	if gpu != "" && (r.Backend == "" || r.Backend == "auto") {
 		r.Backend = backendCUDA
 	}
-	specs, err := r.Expand()
+	runs, err := r.Build()
 	if err != nil {
 		return nil, err
 	}
@@ -84,18 +84,18 @@ func (r Request) Plan(gpu string) ([]results.Record, error) {
 	if null {
 		d, err = engine.Open(BackendNull, engine.Options{})
 	} else {
-		d, absent, err = OpenPlanner(specs[0], gpu)
+		d, absent, err = runs[0].OpenPlanner(gpu)
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	records := make([]results.Record, len(specs))
-	for i, s := range specs {
+	records := make([]results.Record, len(runs))
+	for i, run := range runs {
 		if null {
-			s.Backend = BackendNull
+			run = run.with(func(s *results.Spec) { s.Backend = BackendNull })
 		}
-		if records[i], err = planRecord(d, absent, s); err != nil {
+		if records[i], err = run.planRecord(d, absent); err != nil {
 			return nil, err
 		}
 	}
@@ -103,22 +103,22 @@ func (r Request) Plan(gpu string) ([]results.Record, error) {
 }
 
 // planRecord plans one run on d. absent is the name of a GPU that d stands for, or empty.
-func planRecord(d engine.Device, absent string, s results.Spec) (results.Record, error) {
-	c, err := CompileOn(d, s)
+func (r *Run) planRecord(d engine.Device, absent string) (results.Record, error) {
+	c, err := r.Compile(d, JobOptions{})
 	if err != nil {
-		return results.Record{}, fmt.Errorf("%s: %w", results.SpecID(s), err)
+		return results.Record{}, fmt.Errorf("%s: %w", r.ID(), err)
 	}
-	r := results.Record{Spec: s, Status: results.StatusDone, Model: c.Model, Memory: c.Memory}
-	r.Model.Modules = nil // they follow from the spec
-	switch e := environment(d); s.Backend {
+	record := results.Record{Spec: r.Spec, Status: results.StatusDone, Model: c.Model, Memory: c.Memory}
+	record.Model.Modules = nil // they follow from the spec
+	switch e := environment(d); r.Spec.Backend {
 	case BackendNull:
 	case backendCUDA:
-		r.Environment.Libraries = e.Libraries
+		record.Environment.Libraries = e.Libraries
 		if absent != "" {
-			r.Environment.Libraries["device"] = absent
+			record.Environment.Libraries["device"] = absent
 		}
 	default:
-		r.Environment.CPU, r.Environment.Threads, r.Environment.Libraries = e.CPU, e.Threads, e.Libraries
+		record.Environment.CPU, record.Environment.Threads, record.Environment.Libraries = e.CPU, e.Threads, e.Libraries
 	}
-	return r, nil
+	return record, nil
 }

@@ -10,33 +10,20 @@ import (
 	"github.com/localbench/localbench/core/eager"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
-	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/core/plan"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/timeline"
 	"github.com/localbench/localbench/suite/train"
-	"github.com/localbench/localbench/suite/weights"
 )
-
-// built is the network of a spec, cut by its method.
-type built struct {
-	settings results.Settings
-	card     datasets.Card
-	network  *model.Network
-	stages   []model.Stage
-}
 
 // Compiled is a run that is planned and not started: nothing is allocated.
 type Compiled struct {
-	Spec     results.Spec
-	Settings results.Settings // of the spec
-	Model    results.Model
-	Memory   results.Memory
-	Network  *model.Network
-	Stages   []model.Stage
-	Step     *core.Step
-	Profile  *plan.Profile
+	*Run
+	Model   results.Model
+	Memory  results.Memory
+	Step    *core.Step
+	Profile *plan.Profile
 	// Allocations is everything in the arena, and Kernels and Scratch are the kernel
 	// chosen for each op and its scratch memory in bytes.
 	Allocations []plan.Allocation
@@ -61,53 +48,49 @@ func (c *Compiled) Timeline(label string, seconds []float64) timeline.Step {
 
 // Compile plans the run of a spec on a device that is opened for it.
 func Compile(spec results.Spec) (*Compiled, error) {
-	d, err := OpenDevice(spec)
+	r, err := Build(spec)
+	if err != nil {
+		return nil, err
+	}
+	return r.CompileHere()
+}
+
+// CompileHere plans the run on a device that is opened for it.
+func (r *Run) CompileHere() (*Compiled, error) {
+	d, err := r.OpenDevice()
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	return CompileOn(d, spec)
+	return r.Compile(d, JobOptions{})
 }
 
-// OpenDevice opens the device that a spec names, with its limits, and with the engines that the
+// OpenDevice opens the device that the run names, with its limits, and with the engines that the
 // plan book has for it.
-func OpenDevice(spec results.Spec) (engine.Device, error) {
-	o, err := deviceOptions(spec)
+func (r *Run) OpenDevice() (engine.Device, error) {
+	o, err := r.deviceOptions()
 	if err != nil {
 		return nil, err
 	}
-	if o.PlanBook, err = bookFor(spec); err != nil {
+	if o.PlanBook, err = r.book(); err != nil {
 		return nil, err
 	}
-	return engine.Open(spec.Backend, o)
+	return engine.Open(r.Spec.Backend, o)
 }
 
-func deviceOptions(spec results.Spec) (o engine.Options, err error) {
-	settings, err := spec.Settings()
-	if err != nil {
-		return o, err
-	}
-	o.Threads, o.TF32 = int(spec.Threads), spec.Precision == PrecisionTF32
-	o.Deterministic, o.WorkspaceLimit = settings.Deterministic, settings.WorkspaceLimit
-	if o.Device, err = strconv.Atoi(cmp.Or(spec.Device, "0")); err != nil {
-		return o, fmt.Errorf("device: got %q, want a number", spec.Device)
+func (r *Run) deviceOptions() (o engine.Options, err error) {
+	o.Threads, o.TF32 = int(r.Spec.Threads), r.Spec.Precision == PrecisionTF32
+	o.Deterministic, o.WorkspaceLimit = r.Settings.Deterministic, r.Settings.WorkspaceLimit
+	if o.Device, err = strconv.Atoi(cmp.Or(r.Spec.Device, "0")); err != nil {
+		return o, fmt.Errorf("device: got %q, want a number", r.Spec.Device)
 	}
 	return o, nil
 }
 
-// CompileOn is Compile on an open device: cheaper where many specs are planned.
-func CompileOn(d engine.Device, spec results.Spec) (*Compiled, error) {
-	return CompileJob(d, spec, JobOptions{})
-}
-
-// CompileJob is CompileOn with what a job asks for besides its spec: EvalHeads makes the evaluation larger. It compiles the
-// programs that Execute compiles, for as many samples as the data set's card and the spec's limits say.
-func CompileJob(d engine.Device, spec results.Spec, job JobOptions) (*Compiled, error) {
-	b, err := stagesOf(spec)
-	if err != nil {
-		return nil, err
-	}
-	o, err := b.sessionOptions(d, spec, job, b.samples(spec))
+// Compile plans the run on an open device: the programs that Execute compiles, for as many samples as the data set's card and
+// the spec's limits say. Of the job, EvalHeads makes the evaluation larger.
+func (r *Run) Compile(d engine.Device, job JobOptions) (*Compiled, error) {
+	o, err := r.sessionOptions(d, job, r.samples())
 	if err != nil {
 		return nil, err
 	}
@@ -116,74 +99,53 @@ func CompileJob(d engine.Device, spec results.Spec, job JobOptions) (*Compiled, 
 		return nil, err
 	}
 	defer s.Close()
-	if err := checkBudget(b.settings.Budget, s); err != nil {
+	if err := r.checkBudget(s); err != nil {
 		return nil, err
 	}
 	p := s.Training
-	m, err := describe(b, spec, s)
-	if err != nil {
-		return nil, err
-	}
 	sizes := memory(s)
-	if err := b.predictEager(spec, &sizes); err != nil {
+	if err := r.predictEager(&sizes); err != nil {
 		return nil, err
 	}
-	return &Compiled{Spec: spec, Settings: b.settings, Model: m, Memory: sizes, Network: b.network, Stages: b.stages, Step: p.Step, Profile: p.Profile,
-		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch(), Again: len(o.Step.Again), UnknownWorkspaces: unknownWorkspaces(p.Program)}, nil
+	return &Compiled{Run: r, Model: r.describe(s), Memory: sizes, Step: p.Step, Profile: p.Profile,
+		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch(),
+		Again: len(o.Step.Again), UnknownWorkspaces: unknownWorkspaces(p.Program)}, nil
 }
 
-// samples counts what a run trains, tests and validates on.
-type samples struct{ train, test, validation int }
-
-// samples are those of the data set's card, within the limits of the spec.
-func (b *built) samples(spec results.Spec) samples {
-	n := samples{train: trainSamples(spec, b.card), test: cmp.Or(int(spec.TestLimit), b.card.TestSamples)}
-	n.validation = datasets.HeldOut(n.train, spec.ValFraction)
-	n.train -= n.validation
-	return n
-}
-
-// sessionOptions are the programs that a run of a spec needs: training and evaluation, each for full batches and for the last
+// sessionOptions are the programs that the run needs: training and evaluation, each for full batches and for the last
 // one. `plan`, `run` and `profile` get their programs, and so their arena, from here.
-func (b *built) sessionOptions(d engine.Device, spec results.Spec, job JobOptions, n samples) (train.SessionOptions, error) {
-	step, err := b.fittedOptions(d, spec)
+func (r *Run) sessionOptions(d engine.Device, job JobOptions, n samples) (train.SessionOptions, error) {
+	step, err := r.fittedOptions(d)
 	step.Heads = job.EvalHeads
-	batch := int(spec.Batch)
-	return train.SessionOptions{Stages: b.stages, Step: step, Evaluation: true,
+	batch := int(r.Spec.Batch)
+	return train.SessionOptions{Stages: r.Stages, Step: step, Evaluation: true,
 		TrainTail: train.Tail(n.train, batch), TestTail: train.Tail(n.test, batch), ValTail: train.Tail(n.validation, batch)}, err
 }
 
-// checkBudget says why the arena of a session is above a budget of so many bytes, 0 for no limit, which bounds all that a run allocates. The
+// checkBudget says why the arena of a session is above the budget of its run, which bounds all that is allocated. The
 // training step is within it: core.FitBudget has seen to that.
-func checkBudget(budget int64, s *train.Session) error {
+func (r *Run) checkBudget(s *train.Session) error {
+	budget := r.Settings.Budget
 	if arena := s.ArenaBytes(); budget > 0 && arena > budget {
 		return &core.OverBudget{BudgetBytes: budget, LeastBytes: arena, What: "evaluation or the last batch"}
 	}
 	return nil
 }
 
-// PredictEager is what an eager framework would report for the training step of a spec, in a program as the spec's
-// option eager describes it. It needs no device. The zero Prediction, and false, is the answer in bf16, for which there is
-// no model of the framework's own casts.
-func PredictEager(spec results.Spec) (p eager.Prediction, ok bool, err error) {
-	b, err := stagesOf(spec)
-	if err != nil {
-		return p, false, err
-	}
-	return b.eagerPrediction(spec)
-}
-
-func (b *built) eagerPrediction(spec results.Spec) (p eager.Prediction, ok bool, err error) {
-	if spec.Precision == PrecisionBF16 {
+// PredictEager is what an eager framework would report for the training step of the run, in a program as the setting Eager
+// describes it. It needs no device. It is the zero Prediction, and false, in bf16, for which there is no model of the
+// framework's own casts.
+func (r *Run) PredictEager() (p eager.Prediction, ok bool, err error) {
+	if r.Spec.Precision == PrecisionBF16 {
 		return p, false, nil
 	}
-	variant, err := eager.ParseOptions(b.settings.Eager)
+	variant, err := eager.ParseOptions(r.Settings.Eager)
 	if err != nil {
 		return p, false, fmt.Errorf("--eager: %w", err)
 	}
-	o := b.stepOptions(spec)
+	o := r.stepOptions()
 	o.Eager, o.Augment = true, core.Augmentation{} // the loader changes the images
-	step, err := core.TrainingStep(b.stages, o)
+	step, err := core.TrainingStep(r.Stages, o)
 	if err != nil {
 		return p, false, fmt.Errorf("eager: %w", err)
 	}
@@ -195,8 +157,8 @@ func (b *built) eagerPrediction(spec results.Spec) (p eager.Prediction, ok bool,
 func LibraryBytes(gpu string) (bytes int64, ok bool) { return eager.BLASWorkspace(gpu) }
 
 // predictEager fills in what an eager framework would report for the step.
-func (b *built) predictEager(spec results.Spec, m *results.Memory) error {
-	p, ok, err := b.eagerPrediction(spec)
+func (r *Run) predictEager(m *results.Memory) error {
+	p, ok, err := r.PredictEager()
 	if err != nil || !ok {
 		return err
 	}
@@ -204,41 +166,42 @@ func (b *built) predictEager(spec results.Spec, m *results.Memory) error {
 	return nil
 }
 
-// fittedOptions are stepOptions, with what has to be made again for the spec's budget.
-func (b *built) fittedOptions(d engine.Device, spec results.Spec) (core.StepOptions, error) {
-	o := b.stepOptions(spec)
-	budget := b.settings.Budget
+// fittedOptions are stepOptions, with what has to be recomputed for the run's budget.
+func (r *Run) fittedOptions(d engine.Device) (core.StepOptions, error) {
+	o := r.stepOptions()
+	budget := r.Settings.Budget
 	if budget == 0 {
 		return o, nil
 	}
-	return core.FitBudget(d, b.stages, o, budget)
+	return core.FitBudget(d, r.Stages, o, budget)
 }
 
-// stepOptions are the constants of the step program of a spec.
-func (b *built) stepOptions(spec results.Spec) core.StepOptions {
-	o := core.StepOptions{Batch: spec.Batch, Image: b.network.Input,
+// stepOptions are the constants of the run's step program.
+func (r *Run) stepOptions() core.StepOptions {
+	spec, card := r.Spec, r.Dataset.Card
+	o := core.StepOptions{Batch: spec.Batch, Image: r.Network.Input,
 		SGD: graph.SGDOptions{Momentum: spec.Momentum, WeightDecay: spec.WeightDecay, Nesterov: spec.Nesterov}}
-	o.RecomputeNorm, o.DeferUpdates, o.Overlap = b.settings.RecomputeNorm, b.settings.DeferUpdates, b.settings.Overlap
+	o.RecomputeNorm, o.DeferUpdates, o.Overlap = r.Settings.RecomputeNorm, r.Settings.DeferUpdates, r.Settings.Overlap
 	if spec.Backend == backendCUDA {
 		// The next batch is copied while a step runs, and the GPU changes the images.
 		o.KeepInputs = true
-		if a := b.card.Augment; spec.Augment != augmentNone && !a.ResizedCrop { // which the loader does
+		if a := card.Augment; spec.Augment != augmentNone && !a.ResizedCrop { // which the loader does
 			o.Augment = core.Augmentation{Pad: int64(a.Pad), Reflect: a.Border == datasets.BorderReflect, Flip: a.Flip}
 		}
 	}
 	o.Dropout = spec.Dropout == DropoutOn
 	o.Mixed = spec.Precision == PrecisionBF16
-	copy(o.Mean[:], b.card.Mean)
-	copy(o.Deviation[:], b.card.Std)
+	copy(o.Mean[:], card.Mean)
+	copy(o.Deviation[:], card.Std)
 	return o
 }
 
 // describe counts parameters, modules and FLOPs of a session for training and evaluation.
-func describe(b *built, spec results.Spec, s *train.Session) (results.Model, error) {
+func (r *Run) describe(s *train.Session) results.Model {
 	step, evaluation := s.Training.Step, s.Evaluation.Step
 	var network, auxiliary int64
-	modules := make([]results.Module, len(b.stages))
-	for i, s := range b.stages {
+	modules := make([]results.Module, len(r.Stages))
+	for i, s := range r.Stages {
 		modules[i] = results.Module{Units: int64(len(s.Units)), AuxDepth: int64(s.AuxDepth)}
 	}
 	for _, v := range step.Graph.Values {
@@ -252,9 +215,9 @@ func describe(b *built, spec results.Spec, s *train.Session) (results.Model, err
 		}
 		modules[v.Module].Parameters += v.Shape.Elements()
 	}
-	forward, all := evaluation.Graph.FLOPs()/spec.Batch, step.Graph.FLOPs()/spec.Batch
+	forward, all := evaluation.Graph.FLOPs()/r.Spec.Batch, step.Graph.FLOPs()/r.Spec.Batch
 	return results.Model{Parameters: &network, AuxiliaryParameters: &auxiliary, Modules: modules,
-		FLOPsPerSample: results.FLOPs{Forward: &forward, Step: &all}}, nil
+		FLOPsPerSample: results.FLOPs{Forward: &forward, Step: &all}}
 }
 
 // memory is the planned part of a record: the profile of the training step, and the arena of the whole session.
@@ -283,33 +246,9 @@ func memory(s *train.Session) results.Memory {
 	return m
 }
 
-// SessionOptions are the programs of a spec for full training batches only, on a device: what
+// SessionOptions are the programs of the run for full training batches only, on a device: what
 // a benchmark of the step needs.
-func SessionOptions(d engine.Device, spec results.Spec) (train.SessionOptions, error) {
-	b, err := stagesOf(spec)
-	if err != nil {
-		return train.SessionOptions{}, err
-	}
-	step, err := b.fittedOptions(d, spec)
-	return train.SessionOptions{Stages: b.stages, Step: step}, err
-}
-
-// CheckInit says whether a file of weights fits the network and the auxiliary
-// networks of a spec: its error lists every tensor that does not.
-func CheckInit(spec results.Spec, path string) error {
-	b, err := stagesOf(spec)
-	if err != nil {
-		return err
-	}
-	step, err := core.TrainingStep(b.stages, b.stepOptions(spec))
-	if err != nil {
-		return err
-	}
-	var values []*graph.Value
-	for _, v := range step.Graph.Values {
-		if v.Category.Persistent() && v.Category != graph.CategoryOptimizer {
-			values = append(values, v)
-		}
-	}
-	return weights.CheckModel(path, values)
+func (r *Run) SessionOptions(d engine.Device) (train.SessionOptions, error) {
+	step, err := r.fittedOptions(d)
+	return train.SessionOptions{Stages: r.Stages, Step: step}, err
 }

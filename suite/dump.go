@@ -8,18 +8,13 @@ import (
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/names"
-	"github.com/localbench/localbench/results"
 )
 
-// DumpPass writes the program of the training step of a spec as text, as it is after the named pass: core.PassNone, or a
-// pass that this step has. The device chooses what a spec with a budget recomputes. For any other name the error is a
+// DumpPass writes the program of the training step as text, as it is after the named pass: core.PassNone, or a
+// pass that this step has. The device chooses what a run with a budget recomputes. For any other name the error is a
 // *names.UnknownError.
-func DumpPass(w io.Writer, d engine.Device, spec results.Spec, pass string) error {
-	b, err := stagesOf(spec)
-	if err != nil {
-		return err
-	}
-	o, err := b.fittedOptions(d, spec)
+func (r *Run) DumpPass(w io.Writer, d engine.Device, pass string) error {
+	o, err := r.fittedOptions(d)
 	if err != nil {
 		return err
 	}
@@ -31,7 +26,7 @@ func DumpPass(w io.Writer, d engine.Device, spec results.Spec, pass string) erro
 			err = g.Dump(&text)
 		}
 	}
-	if _, writing := core.TrainingStep(b.stages, o); writing != nil {
+	if _, writing := core.TrainingStep(r.Stages, o); writing != nil {
 		return writing
 	}
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// EnvironmentOf is the environment that a run of a spec would have here and now.
-func EnvironmentOf(spec results.Spec) (results.Environment, error) {
-	d, err := OpenDevice(spec)
+// Environment is the environment that the run would have here and now.
+func (r *Run) Environment() (results.Environment, error) {
+	d, err := r.OpenDevice()
 	if err != nil {
 		return results.Environment{}, err
 	}

@@ -173,11 +173,11 @@ func statePath(out, id string) string { return filepath.Join(out, id+".state.saf
 
 func (x *execution) run(ctx context.Context) error {
 	spec := x.job.Spec
-	b, err := stagesOf(spec)
+	r, err := Build(spec)
 	if err != nil {
 		return err
 	}
-	data, err := openData(spec, x.job.DataDir)
+	data, err := r.openData(x.job.DataDir)
 	if err != nil {
 		return err
 	}
@@ -193,12 +193,12 @@ func (x *execution) run(ctx context.Context) error {
 			return err
 		}
 	}
-	device, err := OpenDevice(spec)
+	device, err := r.OpenDevice()
 	if err != nil {
 		return err
 	}
 	defer device.Close()
-	return x.runOn(ctx, device, b, data)
+	return x.runOn(ctx, device, r, data)
 }
 
 // shorten leaves a full and a last batch of each part of the data, for a probe.
@@ -216,14 +216,14 @@ func (x *execution) shorten(data *datasets.Dataset) (*datasets.Dataset, error) {
 }
 
 // runOn trains on an open device.
-func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, data *datasets.Dataset) error {
+func (x *execution) runOn(ctx context.Context, device engine.Device, r *Run, data *datasets.Dataset) error {
 	spec := x.job.Spec
 	x.record.Environment = environment(device)
 	n := samples{train: data.Train.N, test: data.Test.N}
 	if x.val != nil {
 		n.validation = x.val.N
 	}
-	options, err := b.sessionOptions(device, spec, x.job.JobOptions, n)
+	options, err := r.sessionOptions(device, x.job.JobOptions, n)
 	if err != nil {
 		return err
 	}
@@ -237,14 +237,11 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, d
 		return err
 	}
 	defer session.Close()
-	if x.record.Model, err = describe(b, spec, session); err != nil {
+	x.record.Model, x.record.Memory = r.describe(session), memory(session)
+	if err := r.predictEager(&x.record.Memory); err != nil {
 		return err
 	}
-	x.record.Memory = memory(session)
-	if err := b.predictEager(spec, &x.record.Memory); err != nil {
-		return err
-	}
-	if err := checkBudget(b.settings.Budget, session); err != nil {
+	if err := r.checkBudget(session); err != nil {
 		return err
 	}
 	if err := session.Allocate(); err != nil {
@@ -254,7 +251,7 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, d
 		x.record.Memory.ProcessBaselineBytes = &baseline
 	}
 	x.on(Event{Kind: EventStart, Epochs: int(spec.Epochs), Text: x.record.ID})
-	report, err := train.Run(ctx, session, x.options(data, b))
+	report, err := train.Run(ctx, session, x.options(data, r))
 	if x.found != nil {
 		x.found.measure()
 	}
@@ -267,10 +264,10 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, b *built, d
 	return err
 }
 
-func (x *execution) options(data *datasets.Dataset, b *built) train.Options {
+func (x *execution) options(data *datasets.Dataset, r *Run) train.Options {
 	spec := x.job.Spec
 	o := train.Options{
-		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Val: x.val, Augment: b.card.Augment,
+		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Val: x.val, Augment: r.Dataset.Augment,
 		Schedule:  train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup, FromZero: recipe(spec.Dataset).FromZero},
 		StatePath: x.statePath(), Resume: x.job.Resume, InitPath: x.job.Init, Now: x.now, CPU: meter.CPUSeconds, On: x.tick,
 		Warn: func(sentence string) { x.on(Event{Kind: EventWarning, Text: sentence}) },
@@ -360,12 +357,8 @@ func selected(epochs []results.Epoch) (top1 *float64, epoch *int64) {
 	return top1, epoch
 }
 
-func openData(spec results.Spec, dir string) (*datasets.Dataset, error) {
-	entry, err := datasets.Find(spec.Dataset)
-	if err != nil {
-		return nil, err
-	}
-	return entry.Open(dir, datasets.Options{TrainLimit: int(spec.TrainLimit), TestLimit: int(spec.TestLimit)})
+func (r *Run) openData(dir string) (*datasets.Dataset, error) {
+	return r.Dataset.Open(dir, datasets.Options{TrainLimit: int(r.Spec.TrainLimit), TestLimit: int(r.Spec.TestLimit)})
 }
 
 func residentBytes() (int64, bool) {

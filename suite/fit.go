@@ -5,7 +5,6 @@ import (
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
-	"github.com/localbench/localbench/results"
 )
 
 // Fitted is a batch and the bytes that it needs.
@@ -39,32 +38,24 @@ func LargestBatch(least, limit, budget int64, measure func(batch int64) (int64, 
 	return found, next, nil
 }
 
-// LeastBatch is the smallest batch that the run of a spec can be trained on: two where an auxiliary network takes batch
+// LeastBatch is the smallest batch that the run can be trained on: two where an auxiliary network takes batch
 // statistics of one value for each sample, else one.
-func LeastBatch(d engine.Device, s results.Spec) int64 {
-	s.Batch = 1
-	var one *graph.OneValueError
-	if _, err := CompileOn(d, s); errors.As(err, &one) {
-		return 2
-	}
-	return 1
+func (r *Run) LeastBatch(d engine.Device) int64 {
+	_, err := r.WithBatch(1).Compile(d, JobOptions{})
+	return leastBatch(err)
 }
 
 // LeastEagerBatch is LeastBatch without a device.
-func LeastEagerBatch(s results.Spec) int64 {
-	s.Batch = 1
+func (r *Run) LeastEagerBatch() int64 {
+	_, _, err := r.WithBatch(1).PredictEager()
+	return leastBatch(err)
+}
+
+// leastBatch is the smallest batch of a run whose step of one sample has this error, or none.
+func leastBatch(err error) int64 {
 	var one *graph.OneValueError
-	if _, _, err := PredictEager(s); errors.As(err, &one) {
+	if errors.As(err, &one) {
 		return 2
 	}
 	return 1
-}
-
-// TrainSamples is the number of samples that a run of a spec trains on, by its data set's card: the most that a batch can have.
-func TrainSamples(s results.Spec) (int64, error) {
-	b, err := stagesOf(s)
-	if err != nil {
-		return 0, err
-	}
-	return int64(b.samples(s).train), nil
 }

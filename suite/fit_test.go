@@ -52,14 +52,12 @@ func TestFitProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	specs, err := Request{Methods: []string{"bp"}, Networks: []string{"resnet20"}}.Expand()
+	runs, err := Request{Methods: []string{"bp"}, Networks: []string{"resnet20"}}.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec := specs[0]
 	arena := func(batch int64) int64 {
-		spec.Batch = batch
-		c, err := CompileOn(null, spec)
+		c, err := runs[0].WithBatch(batch).Compile(null, JobOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +78,7 @@ func TestFitProcess(t *testing.T) {
 		const sweep = 10 * mib
 		total := func(batch int64) int64 { return arena(batch) + c.beside(batch) + sweep }
 		probed := map[int64]bool{}
-		f, err := FitProcess(null, spec, JobOptions{}, 1, 50000, c.bytes, LimitContainer, func(s results.Spec) (ProcessMemory, error) {
+		f, err := runs[0].FitProcess(null, JobOptions{}, 1, 50000, c.bytes, LimitContainer, func(s results.Spec) (ProcessMemory, error) {
 			probed[s.Batch] = true
 			return ProcessMemory{RunBytes: total(s.Batch) - sweep, SweepBytes: sweep}, nil
 		})

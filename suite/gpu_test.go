@@ -66,17 +66,17 @@ func smallExecution(t *testing.T, backend string, open func() (gpu.Library, erro
 	}
 	spec := specs[0]
 	spec.Backend = backend
-	b, err := stagesOf(spec)
+	r, err := Build(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := openData(spec, "")
+	data, err := r.openData("")
 	if err != nil {
 		t.Fatal(err)
 	}
 	x := &execution{job: Job{Spec: spec, Out: t.TempDir()}, record: &results.Record{Spec: spec, ID: results.SpecID(spec), Status: results.StatusDone},
 		now: time.Now, on: func(Event) {}, nvml: open}
-	return x, func(d engine.Device) error { return x.runOn(context.Background(), d, b, data) }
+	return x, func(d engine.Device) error { return x.runOn(context.Background(), d, r, data) }
 }
 
 func openReal(t *testing.T) engine.Device {
@@ -162,11 +162,11 @@ func TestProfileHasTheLadder(t *testing.T) {
 		device engine.Device
 		want   []results.Rung
 	}{{"of a device that has one", placedDevice{openReal(t)}, wantLadder}, {"none on the cpu backend", openReal(t), nil}} {
-		b, err := stagesOf(x.job.Spec)
+		r, err := Build(x.job.Spec)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := profileOn(context.Background(), row.device, b, Job{Spec: x.job.Spec, JobOptions: JobOptions{Profile: 1}})
+		p, err := profileOn(context.Background(), row.device, r, Job{Spec: x.job.Spec, JobOptions: JobOptions{Profile: 1}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -77,11 +77,12 @@ func idRequests(t *testing.T) []Request {
 func TestSpecIDsStay(t *testing.T) {
 	var got strings.Builder
 	for i, r := range idRequests(t) {
-		specs, err := r.Expand()
+		runs, err := r.Build()
 		if err != nil {
 			t.Fatalf("request %d: %v", i, err)
 		}
-		for _, s := range specs {
+		for _, run := range runs {
+			s := run.Spec
 			fmt.Fprintf(&got, "%d %s", i, results.SpecID(s))
 			for _, key := range slices.Sorted(maps.Keys(s.Options)) {
 				fmt.Fprintf(&got, " %s=%s", key, s.Options[key])

@@ -7,12 +7,11 @@ import (
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
-	"github.com/localbench/localbench/suite/datasets"
 )
 
 // Plan is the compiled run as plain data, for reports.
 func (c *Compiled) Plan() results.Plan {
-	p := results.Plan{Spec: c.Spec, Settings: c.Settings, LocalModules: int64(ModuleCount(c.Spec)), Model: c.Model, Memory: c.Memory,
+	p := results.Plan{Spec: c.Spec, Settings: c.Settings, LocalModules: int64(c.ModuleCount()), Model: c.Model, Memory: c.Memory,
 		FragmentationBytes: c.Profile.FragmentationBytes, Timeline: map[string][]int64{}, Recomputed: int64(c.Again),
 		UnknownWorkspaces: int64(c.UnknownWorkspaces)}
 	for _, s := range c.Profile.ByScope {
@@ -36,43 +35,43 @@ func (c *Compiled) Plan() results.Plan {
 	return p
 }
 
-// Plans compiles specs on a device, and with them the runs that they are compared with: without overlapping modules and
+// Plans compiles runs on a device, and with them those that they are compared with: without overlapping modules and
 // without a budget.
-func Plans(d engine.Device, specs []results.Spec, job JobOptions) (plans []results.Plan, compiled []*Compiled, err error) {
-	of := func(s results.Spec, job JobOptions) (*Compiled, error) {
-		c, err := CompileJob(d, s, job)
+func Plans(d engine.Device, runs []*Run, job JobOptions) (plans []results.Plan, compiled []*Compiled, err error) {
+	for _, r := range runs {
+		c, err := r.Compile(d, job)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", results.SpecID(s), err)
-		}
-		return c, nil
-	}
-	for _, s := range specs {
-		c, err := of(s, job)
-		if err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("%s: %w", r.ID(), err)
 		}
 		p := c.Plan()
-		if c.Settings.Overlap > 1 {
-			alone := c.Settings
-			alone.Overlap = 1
-			other, err := of(s.WithSettings(alone), JobOptions{})
-			if err != nil {
+		if r.Settings.Overlap > 1 {
+			if p.Alone, err = r.planWith(d, func(s *results.Settings) { s.Overlap = 1 }); err != nil {
 				return nil, nil, err
 			}
-			p.Alone = new(other.Plan())
 		}
-		if c.Settings.Budget > 0 {
-			free := c.Settings
-			free.Budget = 0
-			other, err := of(s.WithSettings(free), JobOptions{})
-			if err != nil {
+		if r.Settings.Budget > 0 {
+			if p.Unbounded, err = r.planWith(d, func(s *results.Settings) { s.Budget = 0 }); err != nil {
 				return nil, nil, err
 			}
-			p.Unbounded = new(other.Plan())
 		}
 		plans, compiled = append(plans, p), append(compiled, c)
 	}
 	return plans, compiled, nil
+}
+
+// planWith plans the same run with other settings.
+func (r *Run) planWith(d engine.Device, change func(*results.Settings)) (*results.Plan, error) {
+	settings := r.Settings
+	change(&settings)
+	other, err := r.WithSettings(settings)
+	if err != nil {
+		return nil, err
+	}
+	c, err := other.Compile(d, JobOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", other.ID(), err)
+	}
+	return new(c.Plan()), nil
 }
 
 // KnownGPU is what the plan book has of the GPU of that whole name; nil if it does not know it.
@@ -90,30 +89,25 @@ func KnownGPU(name string) (*planbook.GPU, error) {
 
 // AddRooflines adds to plans what their steps take at the rates of a GPU. Plans whose steps have no roofline there stay
 // without one: those of other precisions, and those with overlapping modules, whose ops do not follow each other.
-func AddRooflines(plans []results.Plan, compiled []*Compiled, r planbook.Rates) error {
+func AddRooflines(plans []results.Plan, compiled []*Compiled, r planbook.Rates) {
 	for i := range plans {
 		f, err := compiled[i].Roofline(r)
 		if err != nil {
 			continue
 		}
-		entry, err := datasets.Find(plans[i].Spec.Dataset)
-		if err != nil {
-			return err
-		}
 		batch := plans[i].Spec.Batch
-		f.Steps = (int64(entry.TrainSamples) + batch - 1) / batch
+		f.Steps = (int64(compiled[i].Dataset.TrainSamples) + batch - 1) / batch
 		plans[i].Roofline = &f
 	}
-	return nil
 }
 
-// AuditOn compiles a spec on a device and proves the isolation of its modules, or names what breaks it.
-func AuditOn(d engine.Device, s results.Spec) (results.Audit, error) {
-	c, err := CompileOn(d, s)
+// Audit compiles the run on a device and proves the isolation of its modules, or names what breaks it.
+func (r *Run) Audit(d engine.Device) (results.Audit, error) {
+	c, err := r.Compile(d, JobOptions{})
 	if err != nil {
-		return results.Audit{}, fmt.Errorf("%s: %w", results.SpecID(s), err)
+		return results.Audit{}, fmt.Errorf("%s: %w", r.ID(), err)
 	}
-	a := results.Audit{Spec: s, LocalModules: int64(ModuleCount(s)), Stages: int64(len(c.Stages))}
+	a := results.Audit{Spec: r.Spec, LocalModules: int64(r.ModuleCount()), Stages: int64(len(c.Stages))}
 	for _, f := range c.Audit() {
 		a.Findings = append(a.Findings, results.Finding{Module: int64(f.Module), Tensor: f.Tensor, What: f.What})
 	}

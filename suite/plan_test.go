@@ -28,17 +28,17 @@ func TestNamesInResultsAreThoseOfCore(t *testing.T) {
 // A plan as plain data has the sizes of the compiled run: the highest point of its timeline is the planned peak, and the
 // scopes and the categories at the peak sum to it.
 func TestPlanIsTheCompiledRun(t *testing.T) {
-	specs, err := Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Datasets: []string{"cifar10"}, Batches: []int64{4}}.Expand()
+	runs, err := Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Datasets: []string{"cifar10"}, Batches: []int64{4}}.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	specs[0].Backend = BackendNull
-	d, err := OpenDevice(specs[0])
+	runs[0] = runs[0].with(func(s *results.Spec) { s.Backend = BackendNull })
+	d, err := runs[0].OpenDevice()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	plans, compiled, err := Plans(d, specs, JobOptions{})
+	plans, compiled, err := Plans(d, runs, JobOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,15 +7,14 @@ import (
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
-	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
 )
 
-// OpenWithoutLibrary opens a device that plans a spec of backend cuda on a machine without the backend's library, for a GPU
+// OpenWithoutLibrary opens a device that plans a run of backend cuda on a machine without the backend's library, for a GPU
 // of a name that the plan book can find. It returns the GPU's whole name and the version of cuDNN of its entries in the
 // book, which is empty if it has none. The workspace of a convolution is the one of its entry. That of all other ops whose
 // kernels need some is not known: Compiled.UnknownWorkspaces counts them, and the figures of such a plan are without it.
-func OpenWithoutLibrary(spec results.Spec, gpu string) (d engine.Device, name, cudnn string, err error) {
+func (r *Run) OpenWithoutLibrary(gpu string) (d engine.Device, name, cudnn string, err error) {
 	book, err := planbook.Current()
 	if err != nil {
 		return nil, "", "", err
@@ -24,7 +23,7 @@ func OpenWithoutLibrary(spec results.Spec, gpu string) (d engine.Device, name, c
 	if err != nil {
 		return nil, "", "", err
 	}
-	o, err := deviceOptions(spec)
+	o, err := r.deviceOptions()
 	if err != nil {
 		return nil, "", "", err
 	}

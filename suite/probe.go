@@ -126,7 +126,7 @@ const mostProbes = 6
 // gives a first figure, the plan the batch whose arena fits beside it, and a probe of that batch says whether it does; then
 // the search goes on with its figure. The batch that is returned was probed, and stayed within the limit by Headroom. A
 // batch a fiftieth larger may do so, too.
-func FitProcess(d engine.Device, s results.Spec, job JobOptions, least, most, bytes int64, limit ProcessLimit,
+func (r *Run) FitProcess(d engine.Device, job JobOptions, least, most, bytes int64, limit ProcessLimit,
 	probe func(s results.Spec) (ProcessMemory, error)) (f ProcessFit, err error) {
 	f.Headroom = limit.Headroom(bytes)
 	room := bytes - f.Headroom
@@ -135,10 +135,9 @@ func FitProcess(d engine.Device, s results.Spec, job JobOptions, least, most, by
 		if m, ok := plans[batch]; ok {
 			return *m.ArenaBytes, nil
 		}
-		s.Batch = batch
-		c, err := CompileJob(d, s, job)
+		c, err := r.WithBatch(batch).Compile(d, job)
 		if err != nil {
-			return 0, fmt.Errorf("%s with batch %d: %w", s.Method, batch, err)
+			return 0, fmt.Errorf("%s with batch %d: %w", r.Spec.Method, batch, err)
 		}
 		plans[batch] = c.Memory
 		return *c.Memory.ArenaBytes, nil
@@ -149,9 +148,8 @@ func FitProcess(d engine.Device, s results.Spec, job JobOptions, least, most, by
 		if err != nil {
 			return f, err
 		}
-		s.Batch = batch
 		f.Probes++
-		m, err := probe(s)
+		m, err := probe(r.WithBatch(batch).Spec)
 		if err != nil {
 			return f, err
 		}

@@ -52,22 +52,22 @@ func RunProfile(ctx context.Context, command []string, spec results.Spec, steps 
 
 // ExecuteProfile profiles the job's spec in this process.
 func ExecuteProfile(ctx context.Context, j Job) (*results.Profile, error) {
-	b, err := stagesOf(j.Spec)
+	r, err := Build(j.Spec)
 	if err != nil {
 		return nil, err
 	}
-	device, err := OpenDevice(j.Spec)
+	device, err := r.OpenDevice()
 	if err != nil {
 		return nil, err
 	}
 	defer device.Close()
-	return profileOn(ctx, device, b, j)
+	return profileOn(ctx, device, r, j)
 }
 
 // profileOn profiles on an open device.
-func profileOn(ctx context.Context, device engine.Device, b *built, j Job) (*results.Profile, error) {
-	x := &profiler{batch: newBatch(b, j.Spec), found: &results.Profile{}}
-	options, err := b.sessionOptions(device, j.Spec, j.JobOptions, b.samples(j.Spec))
+func profileOn(ctx context.Context, device engine.Device, r *Run, j Job) (*results.Profile, error) {
+	x := &profiler{batch: newBatch(r), found: &results.Profile{}}
+	options, err := r.sessionOptions(device, j.JobOptions, r.samples())
 	if err != nil {
 		return nil, err
 	}
@@ -108,13 +108,13 @@ type batch struct {
 	labels []int32
 }
 
-func newBatch(b *built, spec results.Spec) batch {
-	made := batch{make([]byte, spec.Batch*b.network.Input.Elements()), make([]int32, spec.Batch)}
+func newBatch(r *Run) batch {
+	made := batch{make([]byte, r.Spec.Batch*r.Network.Input.Elements()), make([]int32, r.Spec.Batch)}
 	for i := range made.images {
 		made.images[i] = byte(uint32(i) * 2654435761 >> 24)
 	}
 	for i := range made.labels {
-		made.labels[i] = int32(int64(i) % b.network.Classes)
+		made.labels[i] = int32(int64(i) % r.Network.Classes)
 	}
 	return made
 }

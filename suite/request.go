@@ -11,15 +11,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/core/eager"
-	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/networks"
-	"github.com/localbench/localbench/suite/train"
 	"github.com/localbench/localbench/suite/weights"
 )
 
@@ -80,24 +77,30 @@ func Defaults() Request {
 // the range. What a method does not have (bp has no auxiliary depth) is left
 // out of its spec, and specs that so become equal are one run.
 func (r Request) Expand() ([]results.Spec, error) {
+	runs, err := r.Build()
+	return Specs(runs), err
+}
+
+// Build is Expand, with what was built of each run to check it.
+func (r Request) Build() ([]*Run, error) {
 	r.fillDefaults()
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	var out []results.Spec
+	var out []*Run
 	seen := map[string]bool{}
 	for _, base := range r.bases() {
 		for _, depth := range r.AuxDepths {
 			for _, modules := range r.Modules {
-				spec, err := r.forMethod(base, depth, modules)
+				run, err := r.complete(base, depth, modules)
 				if err != nil {
 					return nil, err
 				}
 				for _, seed := range r.Seeds {
-					spec.Seed = seed
-					if id := results.SpecID(spec); !seen[id] {
+					run = run.with(func(s *results.Spec) { s.Seed = seed })
+					if id := run.ID(); !seen[id] {
 						seen[id] = true
-						out = append(out, spec)
+						out = append(out, run)
 					}
 				}
 			}
@@ -229,17 +232,13 @@ func (r Request) bases() []results.Spec {
 	return out
 }
 
-// forMethod completes the spec of one run and proves that it can be built.
-func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec, error) {
-	m, err := methods.Find(spec.Method)
+// complete fills in the spec of one run, and builds it.
+func (r Request) complete(base results.Spec, depth, modules int) (*Run, error) {
+	run, err := begin(base)
 	if err != nil {
-		return spec, err
+		return nil, err
 	}
-	entry, err := datasets.Find(spec.Dataset)
-	if err != nil {
-		return spec, err
-	}
-	rec := recipe(spec.Dataset)
+	spec, entry, rec := &run.Spec, run.Dataset, recipe(base.Dataset)
 	spec.Precision, spec.Backend, spec.Threads = r.Precision, r.Backend, int64(r.Threads)
 	if r.Backend == "auto" {
 		spec.Backend = "cpu"
@@ -258,8 +257,14 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 	if r.NoAugment {
 		spec.Augment = augmentNone
 	}
-	if err := r.setOptions(&spec, m, depth, modules); err != nil {
-		return spec, err
+	r.setMethod(spec, run.Method, depth, modules)
+	settings, err := r.settings(run.Method, run.Network, spec.Dataset, modules)
+	if err != nil {
+		return nil, err
+	}
+	*spec = spec.WithSettings(settings)
+	if run.Settings, err = spec.Settings(); err != nil { // as Build reads them
+		return nil, err
 	}
 	for _, c := range []struct {
 		name        string
@@ -269,86 +274,30 @@ func (r Request) forMethod(spec results.Spec, depth, modules int) (results.Spec,
 		if c.most == 0 && *c.limit > int64(c.there) {
 			*c.limit = 0 // all there are, and the record says so
 		} else if c.most > 0 && *c.limit > int64(c.most) {
-			return spec, fmt.Errorf("%s: got %d, want at most %d, which is what %s can be made of", c.name, *c.limit, c.most, spec.Dataset)
+			return nil, fmt.Errorf("%s: got %d, want at most %d, which is what %s can be made of", c.name, *c.limit, c.most, spec.Dataset)
 		}
 	}
-	samples := trainSamples(spec, entry.Card)
 	if r.ValFraction > 0 {
+		all := run.samples().train
 		spec.ValFraction = r.ValFraction
-		held := datasets.HeldOut(samples, r.ValFraction)
-		if held < 1 || held == samples {
-			return spec, fmt.Errorf("val-fraction: got %g, want one that holds out at least 1 and not all of %d training samples", r.ValFraction, samples)
+		if n := run.samples(); n.train < 1 || n.validation < 1 {
+			return nil, fmt.Errorf("val-fraction: got %g, want one that holds out at least 1 and not all of %d training samples", r.ValFraction, all)
 		}
-		samples -= held
 	}
-	if spec.Batch > int64(samples) {
-		return spec, fmt.Errorf("batch: got %d, want at most the %d training samples of %s", spec.Batch, samples, spec.Dataset)
+	if samples := run.TrainSamples(); spec.Batch > samples {
+		return nil, fmt.Errorf("batch: got %d, want at most the %d training samples of %s", spec.Batch, samples, spec.Dataset)
 	}
-	b, err := stagesOf(spec)
-	if err != nil {
-		return spec, err
+	if err := run.divide(); err != nil {
+		return nil, err
 	}
-	if b.network.Drops && r.Dropout != DropoutOff {
+	if run.Network.Drops && r.Dropout != DropoutOff {
 		spec.Dropout = DropoutOn
 	}
-	return spec, checkOverlap(b.settings, m, len(b.stages))
+	return run, run.checkOverlap()
 }
 
-// trainSamples is what there is to train on, held out samples included.
-func trainSamples(spec results.Spec, card datasets.Card) int {
-	return cmp.Or(int(spec.TrainLimit), card.TrainSamples)
-}
-
-// CheckLastBatch says why the last batch of an epoch could not be trained on: one sample may be
-// too little for batch statistics.
-func CheckLastBatch(s results.Spec) error {
-	b, err := stagesOf(s)
-	if err != nil {
-		return err
-	}
-	samples := trainSamples(s, b.card)
-	samples -= datasets.HeldOut(samples, s.ValFraction)
-	if s.Batch > 1 && train.Tail(samples, int(s.Batch)) != 1 {
-		return nil
-	}
-	o := b.stepOptions(s)
-	o.Batch = 1
-	_, err = core.TrainingStep(b.stages, o)
-	if err != nil && s.Batch > 1 {
-		return fmt.Errorf("batch: got %d, which leaves 1 of %d samples for the last one: %w", s.Batch, samples, err)
-	}
-	return err
-}
-
-// checkOverlap says why modules of a method cannot be in flight side by side.
-func checkOverlap(s results.Settings, m methods.Method, modules int) error {
-	switch n := s.Overlap; {
-	case n < 2:
-		return nil
-	case s.Budget > 0:
-		return fmt.Errorf("--budget can't be combined with --overlap %d: with modules side by side, what is alive at a time depends on the device", n)
-	case !m.Local():
-		return fmt.Errorf("--overlap %d with %s: must be 1: its backward pass needs the whole forward pass; local methods gain by it", n, m.Name)
-	case n > modules || n > graph.MaxStreams:
-		return fmt.Errorf("--overlap %d: must be at most %d: %s has %d modules here", n, min(modules, graph.MaxStreams), m.Name, modules)
-	case s.DeferUpdates:
-		return fmt.Errorf("--overlap %d can't be combined with --update deferred: a module is in flight until its update", n)
-	}
-	return nil
-}
-
-// CheckRunnable says why the backend of a spec cannot run it as it asks, though it can
-// be planned.
-func CheckRunnable(s results.Spec) error {
-	settings, err := s.Settings()
-	if n := settings.Overlap; err == nil && n > 1 && s.Backend != "cuda" {
-		err = fmt.Errorf("--overlap %d with --backend %s: the backend runs one op after the other; --backend cuda overlaps modules, and `benchctl plan` shows the memory of both", n, s.Backend)
-	}
-	return err
-}
-
-// setOptions writes what the method reads into the spec, and nothing else.
-func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules int) error {
+// setMethod sets the fields of the spec that its method reads.
+func (r Request) setMethod(spec *results.Spec, m methods.Method, depth, modules int) {
 	if m.Reads(methods.OptionModules) {
 		spec.Modules = int64(modules)
 	}
@@ -364,13 +313,6 @@ func (r Request) setOptions(spec *results.Spec, m methods.Method, depth, modules
 			spec.PyramidCoefficient = 0.5
 		}
 	}
-	network, _, err := networkOf(*spec)
-	if err != nil {
-		return err
-	}
-	settings, err := r.settings(m, network, spec.Dataset, modules)
-	*spec = spec.WithSettings(settings)
-	return err
 }
 
 // settings are those of one run: what its method reads of the request's.
@@ -423,27 +365,6 @@ func (r Request) settings(m methods.Method, network *model.Network, dataset stri
 	return s, nil
 }
 
-// ModuleCount is K of a spec: the value of --modules that gives the same cuts. It is the number of local modules, except for
-// AugLocal, whose K counts units of which the head's module has the last d, and for MAN's published program, which counts the
-// stem. It is 0 for a method that does not cut the network into modules, and for a spec that cannot be built.
-func ModuleCount(s results.Spec) int {
-	m, err := methods.Find(s.Method)
-	if err != nil || !m.Local() {
-		return 0
-	}
-	b, err := stagesOf(s)
-	if err != nil {
-		return 0
-	}
-	switch {
-	case s.Modules > 0:
-		return int(s.Modules)
-	case m.Reads(methods.OptionAuxDepth), b.settings.PublishedProgram && b.settings.Cuts == "":
-		return len(b.network.Units)
-	}
-	return len(b.stages)
-}
-
 // augmentNone in a spec leaves the images of training as they are.
 const augmentNone = "none"
 
@@ -474,44 +395,4 @@ func or(p *float64, d float64) float64 {
 		return *p
 	}
 	return d
-}
-
-// networkOf builds the network of a spec for the images of its data set.
-func networkOf(spec results.Spec) (*model.Network, datasets.Card, error) {
-	entry, err := datasets.Find(spec.Dataset)
-	if err != nil {
-		return nil, datasets.Card{}, err
-	}
-	image := graph.Shape{int64(entry.Height), int64(entry.Width), int64(entry.Channels)}
-	n, err := networks.New(spec.Network, image, classesOf(spec, entry.Card))
-	return n, entry.Card, err
-}
-
-// stagesOf builds network and stages of a spec.
-func stagesOf(spec results.Spec) (*built, error) {
-	settings, err := spec.Settings()
-	if err != nil {
-		return nil, err
-	}
-	n, card, err := networkOf(spec)
-	if err != nil {
-		return nil, err
-	}
-	m, err := methods.Find(spec.Method)
-	if err != nil {
-		return nil, err
-	}
-	head := methods.Head(settings.Head)
-	if head == "" && settings.Mode == string(methods.ModeContrast) {
-		head = methods.Head1c1f
-	}
-	stages, err := m.Stages(n, methods.Options{
-		Modules: int(spec.Modules), AuxDepth: int(spec.AuxDepth), Selection: methods.Selection(spec.Selection),
-		PyramidCoefficient: spec.PyramidCoefficient, NoPyramid: m.Reads(methods.OptionPyramid) && !spec.Pyramid,
-		Cuts: settings.Cuts, Mode: methods.Mode(settings.Mode), Coefficients: settings.Coefficients,
-		Head: head, Program: settings.PublishedProgram, Dataset: spec.Dataset, Segment: settings.Segment})
-	if err != nil {
-		return nil, err
-	}
-	return &built{settings: settings, card: card, network: n, stages: stages}, nil
 }

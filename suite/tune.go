@@ -7,40 +7,39 @@ import (
 
 	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/core/engine"
-	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
 )
 
-// bookFor is what the plan book has for the device of a spec; empty for other backends.
-func bookFor(spec results.Spec) (string, error) {
-	if spec.Backend != backendCUDA {
+// book is what the plan book has for the device of the run; empty for other backends.
+func (r *Run) book() (string, error) {
+	if r.Spec.Backend != backendCUDA {
 		return "", nil
 	}
 	book, err := planbook.Current()
 	if err != nil {
 		return "", err
 	}
-	facts, err := engine.Probe(spec.Backend)
+	facts, err := engine.Probe(r.Spec.Backend)
 	if err != nil {
 		return "", err
 	}
-	return book.Lines(facts["device"+cmp.Or(spec.Device, "0")], facts["cuDNN"]), nil
+	return book.Lines(facts["device"+cmp.Or(r.Spec.Device, "0")], facts["cuDNN"]), nil
 }
 
-// OpenPlanner opens a device that plans a spec. Where the spec's GPU is not there, its
+// OpenPlanner opens a device that plans the run. Where the run's GPU is not there, its
 // backend plans without, for a GPU of a name that the plan book can find, and the second result is
 // that GPU's whole name: with the engines that the book has for it and this version of cuDNN, and
 // for others with those that cuDNN chooses for such a GPU. An empty name is the GPU that is here, or else the book's first.
-func OpenPlanner(spec results.Spec, gpu string) (engine.Device, string, error) {
+func (r *Run) OpenPlanner(gpu string) (engine.Device, string, error) {
 	if gpu == "" {
-		d, err := OpenDevice(spec)
+		d, err := r.OpenDevice()
 		var missing *engine.Unavailable
-		if err == nil || spec.Backend != backendCUDA || !errors.As(err, &missing) {
+		if err == nil || r.Spec.Backend != backendCUDA || !errors.As(err, &missing) {
 			return d, "", err
 		}
 	}
-	if spec.Backend != backendCUDA {
-		return nil, "", fmt.Errorf("gpu: got %q with backend %s, want backend cuda", gpu, spec.Backend)
+	if r.Spec.Backend != backendCUDA {
+		return nil, "", fmt.Errorf("gpu: got %q with backend %s, want backend cuda", gpu, r.Spec.Backend)
 	}
 	book, err := planbook.Current()
 	if err != nil {
@@ -50,12 +49,12 @@ func OpenPlanner(spec results.Spec, gpu string) (engine.Device, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	o, err := deviceOptions(spec)
+	o, err := r.deviceOptions()
 	if err != nil {
 		return nil, "", err
 	}
 	o.Device, o.Properties = engine.PlanOnly, string(kind.Properties)
-	d, err := engine.Open(spec.Backend, o)
+	d, err := engine.Open(r.Spec.Backend, o)
 	if err != nil {
 		return nil, "", err
 	}
@@ -63,34 +62,30 @@ func OpenPlanner(spec results.Spec, gpu string) (engine.Device, string, error) {
 		return d, kind.Name, nil
 	}
 	d.Close()
-	d, err = engine.Open(spec.Backend, o)
+	d, err = engine.Open(r.Spec.Backend, o)
 	return d, kind.Name, err
 }
 
-// Tune prepares the training step of a spec, has the backend time engines of every
+// Tune prepares the training step of the run, has the backend time engines of every
 // convolution that the book does not name, and adds those it chose to the book. It returns the
 // GPU.
-func Tune(spec results.Spec, book *planbook.Book) (gpu string, err error) {
-	o, err := deviceOptions(spec)
+func (r *Run) Tune(book *planbook.Book) (gpu string, err error) {
+	o, err := r.deviceOptions()
 	if err != nil {
 		return "", err
 	}
-	facts, err := engine.Probe(spec.Backend)
+	facts, err := engine.Probe(r.Spec.Backend)
 	if err != nil {
 		return "", err
 	}
-	gpu = facts["device"+cmp.Or(spec.Device, "0")]
+	gpu = facts["device"+cmp.Or(r.Spec.Device, "0")]
 	o.PlanBook, o.Tune = book.Lines(gpu, facts["cuDNN"]), true
-	d, err := engine.Open(spec.Backend, o)
+	d, err := engine.Open(r.Spec.Backend, o)
 	if err != nil {
 		return gpu, err
 	}
 	defer d.Close()
-	b, err := stagesOf(spec)
-	if err != nil {
-		return gpu, err
-	}
-	step, err := core.TrainingStep(b.stages, b.stepOptions(spec))
+	step, err := core.TrainingStep(r.Stages, r.stepOptions())
 	if err != nil {
 		return gpu, err
 	}
@@ -101,7 +96,7 @@ func Tune(spec results.Spec, book *planbook.Book) (gpu string, err error) {
 	defer p.Program.Close()
 	chooser, ok := p.Program.(engine.Chooser)
 	if !ok {
-		return gpu, fmt.Errorf("tune: backend %s: its kernels are not a matter of choice", spec.Backend)
+		return gpu, fmt.Errorf("tune: backend %s: its kernels are not a matter of choice", r.Spec.Backend)
 	}
 	lines, err := chooser.Choices()
 	if err != nil {

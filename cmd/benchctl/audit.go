@@ -9,7 +9,6 @@ import (
 	"github.com/localbench/localbench/reports/planned"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
-	"github.com/localbench/localbench/suite"
 )
 
 func auditCommand(env Env) *cobra.Command {
@@ -28,15 +27,15 @@ func auditCommand(env Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		specs, err := request.Expand()
+		runs, err := request.Build()
 		if err != nil {
 			return usage(err)
 		}
 		broken := 0
-		tables, err := onDevice(specs, "", func(d engine.Device, _ string) ([]table.Table, error) {
+		tables, err := onDevice(runs[0], "", func(d engine.Device, _ string) ([]table.Table, error) {
 			var audits []results.Audit
-			for _, spec := range specs {
-				a, err := suite.AuditOn(d, spec)
+			for _, run := range runs {
+				a, err := run.Audit(d)
 				if err != nil {
 					return nil, err
 				}
@@ -51,7 +50,7 @@ func auditCommand(env Env) *cobra.Command {
 		}
 		var verdict error
 		if broken > 0 {
-			verdict = &verdictError{fmt.Sprintf("audit: %d of %d steps are not isolated", broken, len(specs))}
+			verdict = &verdictError{fmt.Sprintf("audit: %d of %d steps are not isolated", broken, len(runs))}
 		}
 		if err := env.emit(format, answer{tables: tables}, verdict); err != nil {
 			return err

@@ -172,10 +172,14 @@ func (f *compareFlags) measureNew(env Env, c *compare.Comparison, old, new []res
 // repeatable says why a run of the new side cannot be repeated by this program on this
 // machine and be held against the old side.
 func repeatable(sweep *runFlags, old []results.Record, r results.Record) error {
-	if err := sweep.preflight([]results.Spec{r.Spec}); err != nil {
+	run, err := suite.Build(r.Spec)
+	if err != nil {
+		return usage(err)
+	}
+	if err := sweep.preflight([]*suite.Run{run}); err != nil {
 		return err
 	}
-	here, err := suite.EnvironmentOf(r.Spec)
+	here, err := run.Environment()
 	if err != nil {
 		return err
 	}

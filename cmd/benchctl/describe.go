@@ -22,12 +22,12 @@ func describeCommand(env Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		specs, err := request.Expand()
+		runs, err := request.Build()
 		if err != nil {
 			return usage(err)
 		}
-		tables, err := onDevice(specs, "", func(d engine.Device, _ string) ([]table.Table, error) {
-			plans, _, err := suite.Plans(d, specs, suite.JobOptions{})
+		tables, err := onDevice(runs[0], "", func(d engine.Device, _ string) ([]table.Table, error) {
+			plans, _, err := suite.Plans(d, runs, suite.JobOptions{})
 			return planned.Describe(plans), err
 		})
 		if err != nil {

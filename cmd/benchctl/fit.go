@@ -15,22 +15,19 @@ import (
 
 // fitSearch finds the largest batch of a spec. It returns the cells of the row after those of the run, and the batch: 0 where not
 // even least fits.
-type fitSearch func(s results.Spec, least, limit int64) (batch int64, cells []table.Cell, err error)
+type fitSearch func(r *suite.Run, least, limit int64) (batch int64, cells []table.Cell, err error)
 
 // fitRows fills a table of the batches that fit, a row for each configuration. The verdict is an error if none fits for one
 // of them.
-func fitRows(t table.Table, specs []results.Spec, least func(results.Spec) int64, find fitSearch) ([]table.Table, error, error) {
+func fitRows(t table.Table, runs []*suite.Run, least func(*suite.Run) int64, find fitSearch) ([]table.Table, error, error) {
 	fits := table.TextColumn("fits", "fits")
 	fits.Quiet = true // people see the empty batch and the note
 	t.ID, t.Columns = "fit", append(append(table.SpecColumns(), fits), t.Columns...)
 	var nothing []string
-	for _, s := range slices.CompactFunc(specs, sameButBatch) {
-		limit, err := suite.TrainSamples(s)
-		if err != nil {
-			return nil, nil, err
-		}
-		low := min(least(s), limit)
-		batch, cells, err := find(s, low, limit)
+	for _, r := range slices.CompactFunc(runs, sameButBatch) {
+		s, limit := r.Spec, r.TrainSamples()
+		low := min(least(r), limit)
+		batch, cells, err := find(r, low, limit)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -62,13 +59,12 @@ func fitRows(t table.Table, specs []results.Spec, least func(results.Spec) int64
 	return []table.Table{t}, nil, nil
 }
 
-func sameButBatch(a, b results.Spec) bool {
-	a.Batch, b.Batch = 0, 0
-	return results.SpecID(a) == results.SpecID(b)
+func sameButBatch(a, b *suite.Run) bool {
+	return a.WithBatch(1).ID() == b.WithBatch(1).ID()
 }
 
 // fitArena finds the largest batch of every spec whose arena fits.
-func (f *planFlags) fitArena(d engine.Device, specs []results.Spec, budget int64) ([]table.Table, error, error) {
+func (f *planFlags) fitArena(d engine.Device, runs []*suite.Run, budget int64) ([]table.Table, error, error) {
 	t := table.Table{Title: "Largest batch whose arena fits into " + table.Bytes(budget), Columns: []table.Column{
 		table.NumberColumn("planned_peak_bytes", "planned peak"), table.NumberColumn("step_arena_bytes", "step arena"),
 		table.NumberColumn("arena_bytes", "arena"),
@@ -76,14 +72,13 @@ func (f *planFlags) fitArena(d engine.Device, specs []results.Spec, budget int64
 	t.Notes = []string{"The arena is what the run allocates for training and evaluation. " +
 		"The program, its libraries and the data set come on top: --fit-process counts them."}
 	unknown := 0
-	tables, verdict, err := fitRows(t, specs, func(s results.Spec) int64 { return suite.LeastBatch(d, s) },
-		func(s results.Spec, least, limit int64) (int64, []table.Cell, error) {
+	tables, verdict, err := fitRows(t, runs, func(r *suite.Run) int64 { return r.LeastBatch(d) },
+		func(r *suite.Run, least, limit int64) (int64, []table.Cell, error) {
 			plans := map[int64]*suite.Compiled{}
 			found, next, err := suite.LargestBatch(least, limit, budget, func(batch int64) (int64, error) {
-				s.Batch = batch
-				c, err := suite.CompileJob(d, s, f.job)
+				c, err := r.WithBatch(batch).Compile(d, f.job)
 				if err != nil {
-					return 0, fmt.Errorf("%s with batch %d: %w", s.Method, batch, err)
+					return 0, fmt.Errorf("%s with batch %d: %w", r.Spec.Method, batch, err)
 				}
 				plans[batch] = c
 				unknown = max(unknown, c.UnknownWorkspaces)
@@ -107,7 +102,7 @@ func (f *planFlags) fitArena(d engine.Device, specs []results.Spec, budget int64
 }
 
 // fitProcess finds the largest batch of every spec whose processes stay within the memory.
-func (f *planFlags) fitProcess(env Env, d engine.Device, specs []results.Spec) ([]table.Table, error, error) {
+func (f *planFlags) fitProcess(env Env, d engine.Device, runs []*suite.Run) ([]table.Table, error, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
@@ -132,9 +127,9 @@ func (f *planFlags) fitProcess(env Env, d engine.Device, specs []results.Spec) (
 	}
 	t.Notes = append(t.Notes, "Measured by probes: the run itself for two epochs of a full and a last batch, "+
 		"with the whole data set in memory.")
-	return fitRows(t, specs, func(s results.Spec) int64 { return suite.LeastBatch(d, s) },
-		func(s results.Spec, least, most int64) (int64, []table.Cell, error) {
-			found, err := suite.FitProcess(d, s, f.job, least, most, f.process, limit, func(s results.Spec) (suite.ProcessMemory, error) {
+	return fitRows(t, runs, func(r *suite.Run) int64 { return r.LeastBatch(d) },
+		func(r *suite.Run, least, most int64) (int64, []table.Cell, error) {
+			found, err := r.FitProcess(d, f.job, least, most, f.process, limit, func(s results.Spec) (suite.ProcessMemory, error) {
 				if env.IsTTY {
 					fmt.Fprintf(env.Stderr, "probe: %s\n", planned.Label(s))
 				}
@@ -153,10 +148,10 @@ func (f *planFlags) fitProcess(env Env, d engine.Device, specs []results.Spec) (
 
 // fitEager finds the largest batch of every spec for which an eager framework takes no more than fits: what its allocator
 // reserves, and on a GPU that the model knows cuBLAS's workspaces.
-func fitEager(specs []results.Spec, budget int64, gpu string) ([]table.Table, error, error) {
-	if specs[0].Precision == suite.PrecisionBF16 {
+func fitEager(runs []*suite.Run, budget int64, gpu string) ([]table.Table, error, error) {
+	if runs[0].Spec.Precision == suite.PrecisionBF16 {
 		return nil, nil, fmt.Errorf("--policy eager with --precision %s: there is no prediction for it: "+
-			"the casts that frameworks add are not in the model", specs[0].Precision)
+			"the casts that frameworks add are not in the model", runs[0].Spec.Precision)
 	}
 	t := table.Table{Title: "Largest batch for which PyTorch reserves at most " + table.Bytes(budget) + ", predicted",
 		Columns: []table.Column{
@@ -170,14 +165,13 @@ func fitEager(specs []results.Spec, budget int64, gpu string) ([]table.Table, er
 	if gpu != "" && !known {
 		t.Notes = append(t.Notes, "How much workspace cuBLAS gets on "+gpu+" is not known, and not counted.")
 	}
-	return fitRows(t, specs, suite.LeastEagerBatch, func(s results.Spec, least, limit int64) (int64, []table.Cell, error) {
+	return fitRows(t, runs, (*suite.Run).LeastEagerBatch, func(r *suite.Run, least, limit int64) (int64, []table.Cell, error) {
 		type sizes struct{ allocated, reserved int64 }
 		seen := map[int64]sizes{}
 		found, next, err := suite.LargestBatch(least, limit, budget-library, func(batch int64) (int64, error) {
-			s.Batch = batch
-			p, _, err := suite.PredictEager(s)
+			p, _, err := r.WithBatch(batch).PredictEager()
 			if err != nil {
-				return 0, fmt.Errorf("%s with batch %d: %w", s.Method, batch, err)
+				return 0, fmt.Errorf("%s with batch %d: %w", r.Spec.Method, batch, err)
 			}
 			seen[batch] = sizes{p.AllocatedBytes, p.ReservedBytes}
 			return p.ReservedBytes, nil

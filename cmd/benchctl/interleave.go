@@ -108,7 +108,7 @@ func (f *compareFlags) interleave(env Env, c *cobra.Command, args []string,
 		return fail(usage(errors.New("--interleave can't be combined with --baseline, --self-test or --confirm: " +
 			"it measures both sides itself")))
 	}
-	specs, options, dataDir, err := runsOf(env, args[dash:])
+	runs, options, dataDir, err := runsOf(env, args[dash:])
 	if err != nil {
 		return fail(err)
 	}
@@ -122,7 +122,7 @@ func (f *compareFlags) interleave(env Env, c *cobra.Command, args []string,
 			return fail(usage(fmt.Errorf("--out %s: has runs of an earlier comparison; give another folder or remove it", f.turns.out)))
 		}
 	}
-	if err := (&runFlags{shared: &shared{}, dataDir: dataDir, out: f.turns.out, JobOptions: options}).preflight(specs); err != nil {
+	if err := (&runFlags{shared: &shared{}, dataDir: dataDir, out: f.turns.out, JobOptions: options}).preflight(runs); err != nil {
 		return fail(err)
 	}
 	programs, err := os.MkdirTemp("", "benchctl-programs-")
@@ -140,7 +140,7 @@ func (f *compareFlags) interleave(env Env, c *cobra.Command, args []string,
 	if err != nil {
 		return fail(usage(fmt.Errorf("NEW: %w", err)))
 	}
-	pairs, err := f.turns.measure(ctx, env, specs, 1, old, new)
+	pairs, err := f.turns.measure(ctx, env, suite.Specs(runs), 1, old, new)
 	if err != nil {
 		return fail(err)
 	}
@@ -155,7 +155,7 @@ func (f *compareFlags) interleave(env Env, c *cobra.Command, args []string,
 var notInTurns = []string{"seeds", "format", "table", "columns"}
 
 // runsOf reads flags of run that describe measurements.
-func runsOf(env Env, args []string) ([]results.Spec, suite.JobOptions, string, error) {
+func runsOf(env Env, args []string) ([]*suite.Run, suite.JobOptions, string, error) {
 	root, c := &cobra.Command{}, &cobra.Command{Use: "run"}
 	root.AddCommand(c) // where --config looks its keys up
 	f := &runFlags{shared: addShared(c)}
@@ -180,8 +180,8 @@ func runsOf(env Env, args []string) ([]results.Spec, suite.JobOptions, string, e
 		}
 	}
 	request.Init = f.Init
-	specs, err := request.Expand()
-	return specs, f.JobOptions, f.dataDir, usage(err)
+	runs, err := request.Build()
+	return runs, f.JobOptions, f.dataDir, usage(err)
 }
 
 // builds builds old programs and says so.

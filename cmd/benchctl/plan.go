@@ -15,7 +15,6 @@ import (
 	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/reports/planned"
 	"github.com/localbench/localbench/reports/table"
-	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
 )
@@ -77,33 +76,33 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 			request.Backend = "cuda"
 		}
 	}
-	specs, err := request.Expand()
+	runs, err := request.Build()
 	if err != nil {
 		return usage(err)
 	}
-	if f.process > 0 && specs[0].Backend != "cpu" {
+	if f.process > 0 && runs[0].Spec.Backend != "cpu" {
 		return usage(fmt.Errorf("--fit-process with --backend %s: must be cpu: it measures the memory of the process, where other backends do not keep the arena",
-			specs[0].Backend))
+			runs[0].Spec.Backend))
 	}
 	if f.dump != "" {
-		return f.dumpPass(env, c, specs, planner)
+		return f.dumpPass(env, c, runs, planner)
 	}
-	a := answer{backend: specs[0].Backend, precision: specs[0].Precision}
+	a := answer{backend: runs[0].Spec.Backend, precision: runs[0].Spec.Precision}
 	var verdict error
-	a.tables, err = onDevice(specs, planner, func(d engine.Device, gpu string) (tables []table.Table, err error) {
+	a.tables, err = onDevice(runs[0], planner, func(d engine.Device, gpu string) (tables []table.Table, err error) {
 		if planner != "" {
 			a.gpu = gpu
 		}
 		switch {
 		case f.process > 0:
-			tables, verdict, err = f.fitProcess(env, d, specs)
+			tables, verdict, err = f.fitProcess(env, d, runs)
 		case budget > 0 && f.policy == policyEager:
-			tables, verdict, err = fitEager(specs, budget, f.gpu)
+			tables, verdict, err = fitEager(runs, budget, f.gpu)
 		case budget > 0:
-			tables, verdict, err = f.fitArena(d, specs, budget)
+			tables, verdict, err = f.fitArena(d, runs, budget)
 		default:
 			var compiled []*suite.Compiled
-			tables, compiled, err = planTables(d, gpu, specs, *f)
+			tables, compiled, err = planTables(d, gpu, runs, *f)
 			if err == nil && f.export != "" {
 				a.plots, err = export(env, f.export, compiled, nil)
 			}
@@ -120,7 +119,7 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 }
 
 // dumpPass prints the program of the training step of one run after a pass.
-func (f *planFlags) dumpPass(env Env, c *cobra.Command, specs []results.Spec, planner string) error {
+func (f *planFlags) dumpPass(env Env, c *cobra.Command, runs []*suite.Run, planner string) error {
 	for _, name := range []string{"fit", "fit-process", "target", "export", "format", "table", "columns"} {
 		if c.Flags().Changed(name) {
 			return usage(fmt.Errorf("--dump and --%s can't be combined: --dump prints the program of one run, as text", name))
@@ -129,11 +128,11 @@ func (f *planFlags) dumpPass(env Env, c *cobra.Command, specs []results.Spec, pl
 	if f.policy == policyEager {
 		return usage(errors.New("--dump and --policy eager can't be combined: --dump prints the program that benchctl runs"))
 	}
-	if len(specs) > 1 {
-		return usage(fmt.Errorf("--dump with %d runs: must be one run: choose one method, network and batch", len(specs)))
+	if len(runs) > 1 {
+		return usage(fmt.Errorf("--dump with %d runs: must be one run: choose one method, network and batch", len(runs)))
 	}
-	_, err := onDevice(specs, planner, func(d engine.Device, _ string) ([]table.Table, error) {
-		return nil, suite.DumpPass(env.Stdout, d, specs[0], f.dump)
+	_, err := onDevice(runs[0], planner, func(d engine.Device, _ string) ([]table.Table, error) {
+		return nil, runs[0].DumpPass(env.Stdout, d, f.dump)
 	})
 	var unknown *names.UnknownError
 	if errors.As(err, &unknown) {
@@ -283,15 +282,15 @@ func freeOnGPU(number string) (int64, error) {
 	return has.FreeBytes(), nil
 }
 
-// onDevice opens a device that plans all specs, as their own one or as the GPU of that name. Where it stands for a GPU that
+// onDevice opens a device that plans all runs of a request, of which this is one, as their own one or as the GPU of that name. Where it stands for a GPU that
 // is not here, the first table says so, and whether the workspaces are known. The GPU's name is empty for other backends.
-func onDevice(specs []results.Spec, gpu string, use func(d engine.Device, gpu string) ([]table.Table, error)) ([]table.Table, error) {
-	d, absent, err := suite.OpenPlanner(specs[0], gpu)
+func onDevice(run *suite.Run, gpu string, use func(d engine.Device, gpu string) ([]table.Table, error)) ([]table.Table, error) {
+	d, absent, err := run.OpenPlanner(gpu)
 	var missing *engine.Unavailable
 	note := ""
 	if errors.As(err, &missing) && gpu != "" {
 		var cudnn string
-		if d, absent, cudnn, err = suite.OpenWithoutLibrary(specs[0], gpu); err == nil {
+		if d, absent, cudnn, err = run.OpenWithoutLibrary(gpu); err == nil {
 			book := "the plan book has no entries for it, so no workspace is known"
 			if cudnn != "" {
 				book = "workspaces are those that the plan book has for cuDNN " + cudnn + ", and the others are not known"
@@ -313,9 +312,9 @@ func onDevice(specs []results.Spec, gpu string, use func(d engine.Device, gpu st
 	return tables, err
 }
 
-// planTables are the sizes of every spec, and what the peaks are made of.
-func planTables(d engine.Device, gpu string, specs []results.Spec, f planFlags) ([]table.Table, []*suite.Compiled, error) {
-	plans, compiled, err := suite.Plans(d, specs, f.job)
+// planTables are the sizes of every run, and what the peaks are made of.
+func planTables(d engine.Device, gpu string, runs []*suite.Run, f planFlags) ([]table.Table, []*suite.Compiled, error) {
+	plans, compiled, err := suite.Plans(d, runs, f.job)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -337,9 +336,7 @@ func planTables(d engine.Device, gpu string, specs []results.Spec, f planFlags) 
 			tables[0].Notes = append(tables[0].Notes, planned.FitNote(has, plans))
 		}
 		if kind.Rates != nil {
-			if err := suite.AddRooflines(plans, compiled, *kind.Rates); err != nil {
-				return nil, nil, err
-			}
+			suite.AddRooflines(plans, compiled, *kind.Rates)
 			if t := planned.Roofline(gpu, kind.Rates.Source, plans); len(t.Rows) > 0 {
 				tables = append(tables, t)
 			}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/meter"
 )
@@ -42,7 +41,11 @@ func probeCommand(env Env) *cobra.Command {
 			return err
 		}
 		defer os.RemoveAll(out)
-		if err := (&runFlags{dataDir: job.DataDir, out: out}).preflight([]results.Spec{job.Spec}); err != nil {
+		run, err := suite.Build(job.Spec)
+		if err != nil {
+			return usage(err)
+		}
+		if err := (&runFlags{dataDir: job.DataDir, out: out}).preflight([]*suite.Run{run}); err != nil {
 			return err
 		}
 		debug.FreeOSMemory()

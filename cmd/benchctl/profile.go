@@ -51,15 +51,15 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	specs, err := request.Expand()
+	runs, err := request.Build()
 	if err != nil {
 		return usage(err)
 	}
-	for _, s := range specs {
-		if err := suite.CheckRunnable(s); err != nil {
+	for _, r := range runs {
+		if err := r.CheckRunnable(); err != nil {
 			return usage(err)
 		}
-		if s.Backend == "reference" {
+		if r.Spec.Backend == "reference" {
 			return usage(errors.New("backend: got reference, want cpu or cuda: it has no arena whose bytes could be looked at"))
 		}
 	}
@@ -67,10 +67,10 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	compiled := make([]*suite.Compiled, len(specs))
-	for i, s := range specs {
-		if compiled[i], err = suite.Compile(s); err != nil {
-			return usage(fmt.Errorf("%s: %w", results.SpecID(s), err))
+	compiled := make([]*suite.Compiled, len(runs))
+	for i, r := range runs {
+		if compiled[i], err = r.CompileHere(); err != nil {
+			return usage(fmt.Errorf("%s: %w", r.ID(), err))
 		}
 	}
 	ctx, stop := interrupts(env, "the steps end")
@@ -79,9 +79,10 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	var kept []*suite.Compiled
 	var ended, cause error // why not all runs are among the results; why the first of the failed ones did
 	failed := 0
-	for i, s := range specs {
+	for i, run := range runs {
+		s := run.Spec
 		if env.IsTTY {
-			fmt.Fprintf(env.Stderr, "profile %d of %d: %s\n", i+1, len(specs), planned.Label(s))
+			fmt.Fprintf(env.Stderr, "profile %d of %d: %s\n", i+1, len(runs), planned.Label(s))
 		}
 		one := planned.Profiled{Plan: compiled[i].Plan(), Tolerance: f.tolerance, PageBytes: int64(os.Getpagesize())}
 		found, err := suite.RunProfile(ctx, []string{self, "execute"}, s, f.steps)
@@ -92,12 +93,12 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 			one.Unlimited, err = f.unlimited(ctx, self, request, s)
 		}
 		if ctx.Err() != nil {
-			ended = &interruptedError{left: fmt.Sprintf("%d of %d runs were profiled", len(all), len(specs))}
+			ended = &interruptedError{left: fmt.Sprintf("%d of %d runs were profiled", len(all), len(runs))}
 			break
 		}
 		if err != nil {
 			failed, cause = failed+1, cmp.Or(cause, err)
-			ended = &sweepError{failed, len(specs), cause}
+			ended = &sweepError{failed, len(runs), cause}
 			continue
 		}
 		all, kept = append(all, one), append(kept, compiled[i])

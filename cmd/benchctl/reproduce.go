@@ -164,9 +164,13 @@ func (f *reproduceFlags) runMissing(env Env, missing []results.Spec) error {
 		return nil
 	}
 	runs := &runFlags{shared: &shared{}, dataDir: f.dataDir, out: f.out, quiet: f.quiet, jobs: 1, resume: true}
-	if err := runs.preflight(missing); err != nil {
+	built, err := suite.BuildAll(missing)
+	if err != nil {
+		return usage(err)
+	}
+	if err := runs.preflight(built); err != nil {
 		return err
 	}
-	_, err := runs.sweep(env, missing)
+	_, err = runs.sweep(env, missing)
 	return err
 }

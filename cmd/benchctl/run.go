@@ -22,7 +22,6 @@ import (
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
-	"github.com/localbench/localbench/suite/datasets"
 )
 
 // runFlags are those of `run` alone.
@@ -80,18 +79,18 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 		return err
 	}
 	request.Init = f.Init
-	specs, err := request.Expand()
+	runs, err := request.Build()
 	if err != nil {
 		return usage(err)
 	}
 	if f.dryRun {
-		return env.emit(format, answer{tables: []table.Table{dryRun(specs)}}, nil)
+		return env.emit(format, answer{tables: []table.Table{dryRun(suite.Specs(runs))}}, nil)
 	}
-	if err := f.preflight(specs); err != nil {
+	if err := f.preflight(runs); err != nil {
 		return err
 	}
 	debug.FreeOSMemory() // a data set that was opened to check it is not kept beside the runs
-	records, verdict := f.sweep(env, specs)
+	records, verdict := f.sweep(env, suite.Specs(runs))
 	summary, err := table.Summary(records).WithMetrics(f.metrics)
 	if err != nil {
 		return usage(err)
@@ -130,38 +129,39 @@ func written(dir string, records []results.Record) (count int) {
 }
 
 // preflight finds what would stop every run, before the first one starts.
-func (f *runFlags) preflight(specs []results.Spec) error {
+func (f *runFlags) preflight(runs []*suite.Run) error {
 	if err := writable(f.out); errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) {
 		return usage(fmt.Errorf("out: %w", err))
 	} else if err != nil {
 		return unwritten(fmt.Errorf("out: %w", err))
 	}
 	backends, sets := map[string]bool{}, map[string]bool{}
-	for _, s := range specs {
-		if err := suite.CheckRunnable(s); err != nil {
+	for _, r := range runs {
+		s := r.Spec
+		if err := r.CheckRunnable(); err != nil {
 			return usage(err)
 		}
-		if err := suite.CheckLastBatch(s); err != nil {
+		if err := r.CheckLastBatch(); err != nil {
 			return usage(err)
 		}
 		var newer *results.NewerSchemaError
-		if _, err := results.Read(results.Path(f.out, results.SpecID(s))); errors.As(err, &newer) {
+		if _, err := results.Read(results.Path(f.out, r.ID())); errors.As(err, &newer) {
 			return newer
 		}
 		if f.Init != "" {
-			if err := suite.CheckInit(s, f.Init); err != nil {
+			if err := r.CheckInit(f.Init); err != nil {
 				return usage(fmt.Errorf("init: %w", err))
 			}
 		}
 		if !backends[s.Backend] {
-			d, err := suite.OpenDevice(s)
+			d, err := r.OpenDevice()
 			if err != nil {
 				return usage(fmt.Errorf("backend: %w", err))
 			}
 			d.Close()
 		}
 		if !sets[s.Dataset] {
-			if err := openable(s, f.dataDir); err != nil {
+			if err := r.CheckData(f.dataDir); err != nil {
 				return usage(err)
 			}
 		}
@@ -176,16 +176,6 @@ func writable(dir string) error {
 		return err
 	}
 	return atomicfile.CheckRoom(filepath.Join(dir, "record.json"), 64<<10)
-}
-
-// openable opens the data set of a spec, which checks that its files are there and sound.
-func openable(s results.Spec, dir string) error {
-	entry, err := datasets.Find(s.Dataset)
-	if err != nil || entry.Archive == nil && !entry.Folder {
-		return err
-	}
-	_, err = entry.Open(dir, datasets.Options{TrainLimit: int(s.TrainLimit), TestLimit: int(s.TestLimit)})
-	return err
 }
 
 // sweep runs the specs; a first signal lets them save their state, a second ends

@@ -9,9 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/reports/table"
-	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
-	"github.com/localbench/localbench/suite"
 )
 
 func tuneCommand(env Env) *cobra.Command {
@@ -35,7 +33,7 @@ func tuneCommand(env Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		specs, err := request.Expand()
+		runs, err := request.Build()
 		if err != nil {
 			return usage(err)
 		}
@@ -44,20 +42,20 @@ func tuneCommand(env Env) *cobra.Command {
 			return usage(err)
 		}
 		t := table.Table{ID: "engines", Title: "Plan book " + path, Columns: []table.Column{table.TextColumn("run", "run"), table.TextColumn("gpu", "GPU"), table.NumberColumn("new", "new engines")}}
-		for _, spec := range specs {
-			if spec.Backend != "cuda" {
-				return usage(fmt.Errorf("backend: got %s, want cuda: its kernels are chosen by the device", spec.Backend))
+		for _, run := range runs {
+			if run.Spec.Backend != "cuda" {
+				return usage(fmt.Errorf("backend: got %s, want cuda: its kernels are chosen by the device", run.Spec.Backend))
 			}
 			before := len(book.Entries)
-			gpu, err := suite.Tune(spec, &book)
+			gpu, err := run.Tune(&book)
 			if err != nil {
-				return usage(fmt.Errorf("%s: %w", results.SpecID(spec), err))
+				return usage(fmt.Errorf("%s: %w", run.ID(), err))
 			}
 			if err := book.Write(path); err != nil {
 				return usage(err)
 			}
 			added := int64(len(book.Entries) - before)
-			t.Rows = append(t.Rows, []table.Cell{table.Text(results.SpecID(spec)), table.Text(gpu), table.CountCell(&added)})
+			t.Rows = append(t.Rows, []table.Cell{table.Text(run.ID()), table.Text(gpu), table.CountCell(&added)})
 		}
 		return env.emit(format, answer{tables: []table.Table{t}}, nil)
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/reports/table"
-	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
 )
@@ -62,9 +61,9 @@ func floorsOf(g *graph.Graph) map[graph.Kind]floor {
 	return out
 }
 
-// stepOf is the training step of a spec.
-func stepOf(spec results.Spec) (*core.Step, error) {
-	o, err := suite.SessionOptions(nil, spec) // no device: there is no budget
+// stepOf is the training step of a run.
+func stepOf(run *suite.Run) (*core.Step, error) {
+	o, err := run.SessionOptions(nil) // no device: there is no budget
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +85,11 @@ func (o options) printFloors(w io.Writer, methods []string) error {
 		return err
 	}
 	for _, method := range methods {
-		spec, err := o.spec(method)
+		run, err := o.ours(method)
 		if err != nil {
 			return err
 		}
-		step, err := stepOf(spec)
+		step, err := stepOf(run)
 		if err != nil {
 			return err
 		}

@@ -322,31 +322,31 @@ func median(x []float64) float64 {
 	return sorted[len(sorted)/2]
 }
 
-// spec is our side's run of a method.
-func (o options) spec(method string) (results.Spec, error) {
-	specs, err := suite.Request{Methods: []string{method}, Networks: []string{o.network}, Datasets: []string{o.dataset},
+// ours is our side's run of a method.
+func (o options) ours(method string) (*suite.Run, error) {
+	runs, err := suite.Request{Methods: []string{method}, Networks: []string{o.network}, Datasets: []string{o.dataset},
 		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision,
-		Settings: results.Settings{Overlap: o.overlap, Budget: int64(o.budget), WorkspaceLimit: int64(o.workspace)}}.Expand()
+		Settings: results.Settings{Overlap: o.overlap, Budget: int64(o.budget), WorkspaceLimit: int64(o.workspace)}}.Build()
 	if err != nil {
-		return results.Spec{}, err
+		return nil, err
 	}
-	return specs[0], nil
+	return runs[0], nil
 }
 
 // work is our side: one fixed batch, the same protocol as the peer's.
 func (o options) work(in io.Reader, out io.Writer) error {
-	spec, err := o.spec(o.worker)
+	run, err := o.ours(o.worker)
 	if err != nil {
 		return err
 	}
 	engine.SearchIn(o.library)
 	planbook.Use(o.book)
-	device, err := suite.OpenDevice(spec)
+	device, err := run.OpenDevice()
 	if err != nil {
 		return err
 	}
 	defer device.Close()
-	options, err := suite.SessionOptions(device, spec)
+	options, err := run.SessionOptions(device)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,78 @@
+package suite
+
+import (
+	"fmt"
+
+	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/suite/train"
+	"github.com/localbench/localbench/suite/weights"
+)
+
+// checkOverlap says why the modules of a run cannot be in flight side by side.
+func (r *Run) checkOverlap() error {
+	switch n, modules := r.Settings.Overlap, len(r.Stages); {
+	case n < 2:
+		return nil
+	case r.Settings.Budget > 0:
+		return fmt.Errorf("--budget can't be combined with --overlap %d: with modules side by side, "+
+			"what is alive at a time depends on the device", n)
+	case !r.Method.Local():
+		return fmt.Errorf("--overlap %d with %s: must be 1: its backward pass needs the whole forward pass; "+
+			"local methods gain by it", n, r.Method.Name)
+	case n > modules || n > graph.MaxStreams:
+		return fmt.Errorf("--overlap %d: must be at most %d: %s has %d modules here", n, min(modules, graph.MaxStreams),
+			r.Method.Name, modules)
+	case r.Settings.DeferUpdates:
+		return fmt.Errorf("--overlap %d can't be combined with --update deferred: a module is in flight until its update", n)
+	}
+	return nil
+}
+
+// CheckRunnable says why the backend of a run cannot run it, though it can be planned.
+func (r *Run) CheckRunnable() error {
+	if n := r.Settings.Overlap; n > 1 && r.Spec.Backend != backendCUDA {
+		return fmt.Errorf("--overlap %d with --backend %s: the backend runs one op after the other; "+
+			"--backend cuda overlaps modules, and `benchctl plan` shows the memory of both", n, r.Spec.Backend)
+	}
+	return nil
+}
+
+// CheckLastBatch says why the last batch of an epoch could not be trained on: one sample may be
+// too little for batch statistics.
+func (r *Run) CheckLastBatch() error {
+	batch, samples := r.Spec.Batch, r.samples().train
+	if batch > 1 && train.Tail(samples, int(batch)) != 1 {
+		return nil
+	}
+	_, err := core.TrainingStep(r.Stages, r.WithBatch(1).stepOptions())
+	if err != nil && batch > 1 {
+		return fmt.Errorf("--batch %d leaves 1 of %d samples for the last batch: %w", batch, samples, err)
+	}
+	return err
+}
+
+// CheckInit says whether a file of weights fits the network and the auxiliary
+// networks of a run: its error lists every tensor that does not.
+func (r *Run) CheckInit(path string) error {
+	step, err := core.TrainingStep(r.Stages, r.stepOptions())
+	if err != nil {
+		return err
+	}
+	var values []*graph.Value
+	for _, v := range step.Graph.Values {
+		if v.Category.Persistent() && v.Category != graph.CategoryOptimizer {
+			values = append(values, v)
+		}
+	}
+	return weights.CheckModel(path, values)
+}
+
+// CheckData opens the data set of the run where it lies in files, which checks that they are there and sound.
+func (r *Run) CheckData(dir string) error {
+	if r.Dataset.Archive == nil && !r.Dataset.Folder {
+		return nil
+	}
+	_, err := r.openData(dir)
+	return err
+}

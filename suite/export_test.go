@@ -1,0 +1,15 @@
+package suite
+
+import (
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/results"
+)
+
+// CompileOn builds the run of a spec and compiles it on a device.
+func CompileOn(d engine.Device, spec results.Spec) (*Compiled, error) {
+	r, err := Build(spec)
+	if err != nil {
+		return nil, err
+	}
+	return r.Compile(d, JobOptions{})
+}
