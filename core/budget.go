@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/dustin/go-humanize"
 
@@ -162,14 +161,17 @@ type candidate struct {
 // moved: a processor does some 10 to 100 while it moves one.
 const flopsPerByte = 32
 
-// identity is equal for an op and the copies of it that are made again: they need the same
-// scratch memory.
+// identity is equal for an op and for its copies that recompute: they need the same workspace.
 func identity(op *graph.Op) string {
 	list := op.Results
 	if len(list) == 0 {
 		list = op.Operands
 	}
-	return op.Kind.String() + " " + strings.TrimSuffix(list[0].Name, " again")
+	v := list[0]
+	if v.Recomputes != nil {
+		v = v.Recomputes
+	}
+	return op.Kind.String() + " " + v.Name
 }
 
 // candidates are the ops of the forward pass that can be run again: they change nothing, all that

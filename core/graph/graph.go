@@ -142,6 +142,9 @@ type Value struct {
 	// own. Set by the in-place pass; the sharer is an operand of the op that
 	// makes this value and is read by no later op.
 	Shares *Value
+	// Recomputes is the value of the forward pass that this one holds again, recomputed for the backward pass; nil for
+	// others. Set by passes.Recompute.
+	Recomputes *Value
 	// Weight says how a parameter or buffer starts and travels; nil for others.
 	Weight *Weight
 }

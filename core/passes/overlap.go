@@ -6,17 +6,16 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// Overlap lets local modules of a training step run side by side, as their losses
-// allow: the auxiliary network, backward pass and update of a module beside the
+// Overlap lets local modules of a training step run at the same time, as their losses
+// allow: the auxiliary network, backward pass and update of a module during the
 // forward pass of the next. Stream 0 has the forward pass of all modules; the rest of
 // module k is in one of inFlight-1 further streams, in turn. The forward pass of module
 // k+inFlight waits for the update of module k, so that no more modules than that have
 // anything alive for their backward pass.
 //
-// Ops wait for each other where they touch the same value: a reader for the maker, and
-// who overwrites for all who read. Only what does not follow from other waits is
-// written down. The order of the program stays what it is. Overlap is the last pass: what
-// moves an op makes its Waits wrong. It wants updates that come early.
+// Ops that touch the same value wait for each other: a reader for the op that made it, and an op that overwrites it for all
+// its readers. Waits that follow from other waits are left out. The order of the program does not change. Overlap is the
+// last pass: moving an op would make its Waits wrong. Updates must not be deferred.
 func Overlap(g *graph.Graph, inFlight int) {
 	if inFlight < 2 {
 		return
@@ -34,10 +33,10 @@ func Overlap(g *graph.Graph, inFlight int) {
 	}
 }
 
-// none is the position of no op.
+// none is a sentinel: no op.
 const none = -1
 
-// scheduler is the state of a program that is being given its waits.
+// scheduler is the state of Overlap.
 type scheduler struct {
 	graph   *graph.Graph
 	streams int
@@ -45,7 +44,7 @@ type scheduler struct {
 	touched [][]int     // by value and stream: the last op that read or wrote it; nil: none
 	ended   [][]int     // by op and stream: the last op that has ended when the op itself has
 	last    []int       // by stream: the op entered last
-	updated map[int]int // by module: its last op beside stream 0
+	updated map[int]int // by module: its last op in a stream other than 0
 }
 
 func fresh(streams int) []int { return slices.Repeat([]int{none}, streams) }

@@ -176,7 +176,19 @@ func TestPasses(t *testing.T) {
 			if saved := savedBytes(g); saved != 5*2*4*4+2*3*4 {
 				return fmt.Errorf("%d bytes are saved", saved)
 			}
-			return counts(g, graph.KindNormStats, 5, graph.KindConv, 10)
+			for _, op := range g.Ops {
+				for _, v := range op.Results {
+					if o := v.Recomputes; o != nil && (op.Phase != graph.PhaseBackward || o.Name+" again" != v.Name || !o.Shape.Equal(v.Shape)) {
+						return fmt.Errorf("%s of the %s pass recomputes %s", v, op.Phase, o)
+					}
+				}
+			}
+			// Once more: five convolutions, five normalizations, the pool, which the linear layer reads, and the detached input.
+			recomputed := len(g.Values) - len(before.Values)
+			if recomputed != 12 {
+				return fmt.Errorf("%d values are recomputed, want 12", recomputed)
+			}
+			return counts(g, graph.KindNormStats, 5, graph.KindConv, 10, graph.KindNormApply, 10, graph.KindAdaptiveAveragePool, 2)
 		}},
 		{passes.Always("mark-saved", passes.MarkSaved), true, func(_, g *graph.Graph) error {
 			for _, op := range g.Ops {

@@ -1,0 +1,133 @@
+package passes
+
+import (
+	"slices"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
+// FuseNorm fuses, in a list of forward ops, normalization + add + ReLU and normalization + activation into the normalization:
+// one tensor is written instead of three. It runs before reverse mode, so what it removes is never saved.
+func FuseNorm(ops []*graph.Op) []*graph.Op {
+	f := fuser{users: countUsers(ops), maker: map[*graph.Value]*graph.Op{}}
+	fused := map[*graph.Op]bool{}
+	for _, op := range ops {
+		maker := op
+		if norm := f.fuse(op); norm != nil {
+			fused[op], maker = true, norm
+			norm.Results = op.Results
+		}
+		for _, r := range op.Results {
+			f.maker[r] = maker
+		}
+	}
+	return sorted(slices.DeleteFunc(slices.Clone(ops), func(op *graph.Op) bool { return fused[op] }))
+}
+
+// fuser is the state of FuseNorm.
+type fuser struct {
+	users map[*graph.Value]int       // number of ops that read the value
+	maker map[*graph.Value]*graph.Op // of the values so far
+}
+
+// fuse makes the normalization before op do what op does, and returns it; nil if op can't be fused.
+func (f *fuser) fuse(op *graph.Op) *graph.Op {
+	switch op.Kind {
+	case graph.KindAdd:
+		for side := range 2 {
+			if norm := f.fusable(op.Operands[side]); norm != nil && norm.Operands[normResidual] == nil {
+				norm.Operands[normResidual] = op.Operands[1-side]
+				return norm
+			}
+		}
+	case graph.KindReLU, graph.KindSiLU:
+		activation := op.Attr.Activation
+		if op.Kind == graph.KindSiLU {
+			activation = graph.ActivationSiLU
+		}
+		// After a sum only an activation whose gradient follows from its result can be fused.
+		if norm := f.fusable(op.Operands[0]); norm != nil && (norm.Operands[normResidual] == nil || activation.Rectifies()) {
+			norm.Attr.Activation = activation
+			return norm
+		}
+	}
+	return nil
+}
+
+// fusable returns the normalization that makes v, if it has no activation yet and v has no other reader; else nil.
+func (f *fuser) fusable(v *graph.Value) *graph.Op {
+	norm := f.maker[v]
+	if norm == nil || norm.Kind != graph.KindNormApply || norm.Attr.Activation != graph.ActivationNone || f.users[v] != 1 {
+		return nil
+	}
+	return norm
+}
+
+// normResidual is the operand of norm_apply that is added.
+const normResidual = 5
+
+// sorted restores program order: a normalization whose residual is made after it moves to just after the op that makes
+// the residual.
+func sorted(ops []*graph.Op) []*graph.Op {
+	made := map[*graph.Value]bool{}
+	for _, op := range ops {
+		for _, r := range op.Results {
+			made[r] = false
+		}
+	}
+	out := make([]*graph.Op, 0, len(ops))
+	waiting := map[*graph.Value][]*graph.Op{}
+	var emit func(op *graph.Op)
+	emit = func(op *graph.Op) {
+		for _, v := range op.Operands {
+			if done, inside := made[v]; inside && !done {
+				waiting[v] = append(waiting[v], op)
+				return
+			}
+		}
+		out = append(out, op)
+		for _, r := range op.Results {
+			made[r] = true
+			for _, w := range waiting[r] {
+				emit(w)
+			}
+		}
+	}
+	for _, op := range ops {
+		emit(op)
+	}
+	return out
+}
+
+// FuseGradientSum fuses add + norm_backward into a norm_backward that reads both gradients: at the border of a residual block
+// the sum of the two branches is formed while it is read, which saves one write and two reads of it.
+func FuseGradientSum(g *graph.Graph) {
+	users := countUsers(g.Ops)
+	sums := map[*graph.Value]*graph.Op{}
+	dead := map[*graph.Op]bool{}
+	for _, op := range g.Ops {
+		if op.Kind == graph.KindAdd && op.Phase == graph.PhaseBackward && users[op.Results[0]] == 1 {
+			sums[op.Results[0]] = op
+		}
+		if op.Kind != graph.KindNormBackward {
+			continue
+		}
+		if sum := sums[op.Operands[graph.NormBackwardGradient]]; sum != nil {
+			op.Operands[graph.NormBackwardGradient] = sum.Operands[0]
+			op.Operands[graph.NormBackwardSecondGradient] = sum.Operands[1]
+			dead[sum] = true
+		}
+	}
+	g.Ops = slices.DeleteFunc(g.Ops, func(op *graph.Op) bool { return dead[op] })
+}
+
+// countUsers counts, by value, the operands that it is.
+func countUsers(ops []*graph.Op) map[*graph.Value]int {
+	users := map[*graph.Value]int{}
+	for _, op := range ops {
+		for _, v := range op.Operands {
+			users[v]++
+		}
+	}
+	return users
+}
