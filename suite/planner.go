@@ -1,6 +1,8 @@
 package suite
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,7 +12,33 @@ import (
 	"github.com/localbench/localbench/results/planbook"
 )
 
-// OpenWithoutLibrary opens a device that plans a run of backend cuda on a machine without the backend's library, for a GPU
+// OpenPlannerOrBook is OpenPlanner, or OpenWithoutLibrary where the library of the backend is missing and a GPU is named. It
+// returns the whole name of the GPU that is planned for, empty for other backends, and a sentence for readers of the plan
+// where the device stands for a GPU that is not here.
+func (r *Run) OpenPlannerOrBook(gpu string) (d engine.Device, name, note string, err error) {
+	d, absent, err := r.OpenPlanner(gpu)
+	var missing *engine.Unavailable
+	if errors.As(err, &missing) && gpu != "" {
+		var cudnn string
+		if d, absent, cudnn, err = r.OpenWithoutLibrary(gpu); err == nil {
+			book := "the plan book has no entries for it, so no workspace is known"
+			if cudnn != "" {
+				book = "workspaces are those that the plan book has for cuDNN " + cudnn + ", and the others are not known"
+			}
+			note = fmt.Sprintf("Planned for %s without the CUDA library: %s. `make cuda-deps cuda` builds the library.", absent, book)
+		}
+	}
+	if err != nil {
+		return nil, "", "", err
+	}
+	if version := d.Facts()["cuDNN"]; absent != "" && version != "" {
+		note = fmt.Sprintf("Planned for %s, which is not here: its engines, and their workspaces, are those of the plan book, "+
+			"and else those that cuDNN %s chooses for it.", absent, version)
+	}
+	return d, cmp.Or(absent, d.Facts()["device"]), note, nil
+}
+
+// OpenWithoutLibrary opens a device that plans a spec of backend cuda on a machine without the backend's library, for a GPU
 // of a name that the plan book can find. It returns the GPU's whole name and the version of cuDNN of its entries in the
 // book, which is empty if it has none. The workspace of a convolution is the one of its entry. That of all other ops whose
 // kernels need some is not known: Compiled.UnknownWorkspaces counts them, and the figures of such a plan are without it.

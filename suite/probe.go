@@ -1,10 +1,14 @@
 package suite
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/localbench/localbench/core/engine"
@@ -106,6 +110,25 @@ func RunProbe(ctx context.Context, command []string, j Job) (*ProcessMemory, err
 		return nil, fmt.Errorf("%s: %s", results.SpecID(j.Spec), end.text)
 	}
 	return found, nil
+}
+
+// StartProbe measures a job with a process that does what `benchctl run` does, which starts the run itself: command is the
+// argv of a program that reads the job as JSON and prints a ProcessMemory as JSON.
+func StartProbe(ctx context.Context, argv []string, job Job) (m ProcessMemory, err error) {
+	text, err := json.Marshal(job)
+	if err != nil {
+		return m, err
+	}
+	command := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	var stdout, stderr bytes.Buffer
+	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(text), &stdout, &stderr
+	if err := command.Run(); err != nil {
+		said, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(stderr.String()), "benchctl: "), "\n")
+		return m, fmt.Errorf("the probe of a run failed: %s (%w)", said, err)
+	}
+	err = json.Unmarshal(stdout.Bytes(), &m)
+	return m, err
 }
 
 // ProcessFit is the batch that FitProcess found.

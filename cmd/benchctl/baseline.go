@@ -169,9 +169,6 @@ func baselineUpdate(env Env) *cobra.Command {
 			name, _, _ := strings.Cut(flags[0], "=")
 			return usage(fmt.Errorf("%s: needs --plan: it describes runs to plan", name))
 		}
-		if plan && from != "" {
-			return usage(errors.New("--from and --plan can't be combined: records are either read or planned"))
-		}
 		if plan && len(flags) == 0 {
 			return usage(errors.New("--plan: give the flags of plan that describe the runs, such as --networks resnet110 --batch 512"))
 		}

@@ -116,6 +116,9 @@ func (s *shared) expand(c *cobra.Command) (suite.Request, *output, error) {
 		if err := readConfig(c, s.config); err != nil {
 			return s.request, nil, err
 		}
+		if err := checkExclusive(c); err != nil {
+			return s.request, nil, err
+		}
 	}
 	return s.request, s.output, s.output.open()
 }

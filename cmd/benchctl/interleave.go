@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -103,10 +102,6 @@ func (f *compareFlags) interleave(env Env, c *cobra.Command, args []string,
 		return fail(usage(fmt.Errorf("--interleave: %s: give OLD and NEW, each a benchctl program or a git revision, "+
 			"then `--` and flags of run",
 			english.Plural(dash, "argument", ""))))
-	}
-	if f.baseline != "" || f.selfTest || f.confirm {
-		return fail(usage(errors.New("--interleave can't be combined with --baseline, --self-test or --confirm: " +
-			"it measures both sides itself")))
 	}
 	runs, options, dataDir, err := runsOf(env, args[dash:])
 	if err != nil {

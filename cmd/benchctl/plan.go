@@ -1,21 +1,16 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/core/engine"
-	"github.com/localbench/localbench/hostmem"
 	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/reports/planned"
 	"github.com/localbench/localbench/reports/table"
-	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
 )
 
@@ -61,9 +56,6 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 	if err != nil {
 		return usage(err)
 	}
-	if err := f.exclusive(budget > 0, request.Budget > 0, c.Flags().Changed("batch")); err != nil {
-		return usage(err)
-	}
 	if budget > 0 || f.process > 0 { // a batch of a configuration file is one of the runs that it also describes
 		request.Batches = []int64{1}
 	}
@@ -85,7 +77,7 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 			runs[0].Spec.Backend))
 	}
 	if f.dump != "" {
-		return f.dumpPass(env, c, runs, planner)
+		return f.dumpPass(env, runs, planner)
 	}
 	a := answer{backend: runs[0].Spec.Backend, precision: runs[0].Spec.Precision}
 	var verdict error
@@ -94,12 +86,8 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 			a.gpu = gpu
 		}
 		switch {
-		case f.process > 0:
-			tables, verdict, err = f.fitProcess(env, d, runs)
-		case budget > 0 && f.policy == policyEager:
-			tables, verdict, err = fitEager(runs, budget, f.gpu)
-		case budget > 0:
-			tables, verdict, err = f.fitArena(d, runs, budget)
+		case f.process > 0 || budget > 0:
+			tables, verdict, err = f.fit(env, d, runs, budget)
 		default:
 			var compiled []*suite.Compiled
 			tables, compiled, err = planTables(d, gpu, runs, *f)
@@ -119,15 +107,7 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 }
 
 // dumpPass prints the program of the training step of one run after a pass.
-func (f *planFlags) dumpPass(env Env, c *cobra.Command, runs []*suite.Run, planner string) error {
-	for _, name := range []string{"fit", "fit-process", "target", "export", "format", "table", "columns"} {
-		if c.Flags().Changed(name) {
-			return usage(fmt.Errorf("--dump and --%s can't be combined: --dump prints the program of one run, as text", name))
-		}
-	}
-	if f.policy == policyEager {
-		return usage(errors.New("--dump and --policy eager can't be combined: --dump prints the program that benchctl runs"))
-	}
+func (f *planFlags) dumpPass(env Env, runs []*suite.Run, planner string) error {
 	if len(runs) > 1 {
 		return usage(fmt.Errorf("--dump with %d runs: must be one run: choose one method, network and batch", len(runs)))
 	}
@@ -162,45 +142,6 @@ const (
 	policyEager   = "eager"
 )
 
-// exclusive refuses flags that can't be combined.
-func (f *planFlags) exclusive(fits, budget, batch bool) error {
-	flag := "--fit"
-	switch {
-	case f.process > 0:
-		flag = "--fit-process"
-	case f.target != "":
-		flag = "--target"
-	}
-	if f.process > 0 && fits {
-		return errors.New("--fit-process can't be combined with --fit or --target: it has its own size")
-	}
-	if f.process > 0 && f.policy == policyEager {
-		return errors.New("--fit-process and --policy eager can't be combined: it measures processes of benchctl; --fit SIZE --policy eager predicts PyTorch's memory")
-	}
-	if !fits && f.process == 0 {
-		return nil
-	}
-	switch {
-	case budget:
-		return fmt.Errorf("%s and --budget can't be combined: %s searches for the batch size, --budget for what to recompute", flag, flag)
-	case batch:
-		return fmt.Errorf("%s and --batch can't be combined: %s searches for the batch size", flag, flag)
-	case f.export != "":
-		return fmt.Errorf("%s and --export can't be combined: plan the batch size that it finds with --batch and --export", flag)
-	}
-	return nil
-}
-
-// targetError is a --target that is no device.
-type targetError struct{ target, hint string }
-
-func (e *targetError) Error() string {
-	return fmt.Sprintf("--target %s: must be cpu, cuda:0 or gpu", e.target)
-}
-
-// Hint says what was meant, if the plan book has such a GPU.
-func (e *targetError) Hint() string { return e.hint }
-
 // fitBudget is the memory that a batch has to fit into; 0 if no fit is asked for.
 func (f *planFlags) fitBudget() (int64, error) {
 	if f.policy != policyPlanned && f.policy != policyEager {
@@ -209,50 +150,13 @@ func (f *planFlags) fitBudget() (int64, error) {
 	if limit := suite.ProcessLimit(f.processLimit); limit != suite.LimitContainer && limit != suite.LimitData {
 		return 0, fmt.Errorf("--process-limit %s: must be %s or %s", f.processLimit, suite.LimitContainer, suite.LimitData)
 	}
-	if f.budget > 0 && f.target != "" {
-		return 0, errors.New("--fit and --target can't be combined: --target has a size of its own")
-	}
 	budget := f.budget
-	switch backend, number, _ := strings.Cut(f.target, ":"); backend {
-	case "":
-	case "cpu":
-		host, err := hostmem.Read()
-		if err != nil {
-			return 0, fmt.Errorf("--target cpu: %w", err)
-		}
-		budget, _ = host.Free()
-		if budget == 0 {
-			return 0, fmt.Errorf("--target cpu: no memory is free: %s", host.Explain())
-		}
-	case "cuda":
-		free, err := freeOnGPU(number)
-		if err != nil {
-			return 0, fmt.Errorf("--target %s: %w", f.target, err)
-		}
-		budget = free
-	case "gpu":
-		if f.gpu == "" {
-			return 0, errors.New("--target gpu: needs --gpu with the GPU's name, such as --gpu h100")
-		}
-		book, err := planbook.Current()
+	if f.target != "" {
+		bytes, err := suite.TargetBytes(f.target, f.gpu)
 		if err != nil {
 			return 0, err
 		}
-		g, err := book.Find(f.gpu)
-		if err != nil {
-			return 0, err
-		}
-		if budget = g.MemoryBytes(); budget == 0 {
-			return 0, fmt.Errorf("--target gpu: the plan book does not have the memory of %s, give it with --fit", g.Name)
-		}
-	default:
-		e := &targetError{target: f.target}
-		if book, err := planbook.Current(); err == nil {
-			if g, err := book.Find(f.target); err == nil {
-				e.hint = fmt.Sprintf("--gpu %s --target gpu plans for the whole memory of %s", f.target, g.Name)
-			}
-		}
-		return 0, e
+		budget = bytes
 	}
 	if f.reserve > 0 && budget == 0 {
 		return 0, errors.New("--reserve: needs --fit or --target")
@@ -263,49 +167,15 @@ func (f *planFlags) fitBudget() (int64, error) {
 	return budget - f.reserve, nil
 }
 
-// freeOnGPU is the free memory of a GPU, of which our own context and libraries have taken
-// their part.
-func freeOnGPU(number string) (int64, error) {
-	index, err := strconv.Atoi(cmp.Or(number, "0"))
-	if err != nil || index < 0 {
-		return 0, fmt.Errorf("got cuda:%s, want a number such as cuda:0", number)
-	}
-	d, err := engine.Open("cuda", engine.Options{Device: index})
-	if err != nil {
-		return 0, err
-	}
-	defer d.Close()
-	has, ok := d.(interface{ FreeBytes() int64 })
-	if !ok {
-		return 0, errors.New("the backend does not tell its free memory, give it with --fit")
-	}
-	return has.FreeBytes(), nil
-}
-
-// onDevice opens a device that plans all runs of a request, of which this is one, as their own one or as the GPU of that name. Where it stands for a GPU that
-// is not here, the first table says so, and whether the workspaces are known. The GPU's name is empty for other backends.
+// onDevice opens a device that plans all runs of a request, of which this is one, as their own one or as the GPU of that name. The first table says what is
+// not exact about such plans.
 func onDevice(run *suite.Run, gpu string, use func(d engine.Device, gpu string) ([]table.Table, error)) ([]table.Table, error) {
-	d, absent, err := run.OpenPlanner(gpu)
-	var missing *engine.Unavailable
-	note := ""
-	if errors.As(err, &missing) && gpu != "" {
-		var cudnn string
-		if d, absent, cudnn, err = run.OpenWithoutLibrary(gpu); err == nil {
-			book := "the plan book has no entries for it, so no workspace is known"
-			if cudnn != "" {
-				book = "workspaces are those that the plan book has for cuDNN " + cudnn + ", and the others are not known"
-			}
-			note = fmt.Sprintf("Planned for %s without the CUDA library: %s. `make cuda-deps cuda` builds the library.", absent, book)
-		}
-	}
+	d, name, note, err := run.OpenPlannerOrBook(gpu)
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
 	defer d.Close()
-	tables, err := use(d, cmp.Or(absent, d.Facts()["device"]))
-	if version := d.Facts()["cuDNN"]; absent != "" && version != "" {
-		note = fmt.Sprintf("Planned for %s, which is not here: its engines, and their workspaces, are those of the plan book, and else those that cuDNN %s chooses for it.", absent, version)
-	}
+	tables, err := use(d, name)
 	if err == nil && note != "" && len(tables) > 0 {
 		tables[0].Notes = append(tables[0].Notes, note)
 	}

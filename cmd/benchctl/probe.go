@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime/debug"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -69,25 +65,4 @@ func probeCommand(env Env) *cobra.Command {
 		return json.NewEncoder(env.Stdout).Encode(found)
 	}
 	return c
-}
-
-// startProbe runs the probe command.
-func startProbe(ctx context.Context, self string, job suite.Job) (m suite.ProcessMemory, err error) {
-	text, err := json.Marshal(job)
-	if err != nil {
-		return m, err
-	}
-	command := exec.CommandContext(ctx, self, "probe")
-	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
-	var stdout, stderr bytes.Buffer
-	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(text), &stdout, &stderr
-	if err := command.Run(); err != nil {
-		if ctx.Err() != nil {
-			return m, &interruptedError{left: "no batch was found"}
-		}
-		said, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(stderr.String()), "benchctl: "), "\n")
-		return m, fmt.Errorf("the probe of a run failed: %s (%w)", said, err)
-	}
-	err = json.Unmarshal(stdout.Bytes(), &m)
-	return m, err
 }

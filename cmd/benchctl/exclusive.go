@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// exclusive is a pair of flags that can't be combined, and why. A flag may be a name followed by a value.
+type exclusive struct{ first, second, why string }
+
+// exclusives are the pairs of flags of one command that can't be combined. Where several are given, the first one counts.
+func exclusives() (all []exclusive) {
+	add := func(first, why string, seconds ...string) {
+		for _, second := range seconds {
+			all = append(all, exclusive{first, second, why})
+		}
+	}
+	add("fit-process", "--fit-process has a size of its own", "fit", "target")
+	add("fit-process", "it measures processes of benchctl; --fit SIZE --policy eager predicts PyTorch's memory", "policy eager")
+	add("fit", "--target has a size of its own", "target")
+	for _, flag := range []string{"fit", "fit-process", "target"} {
+		add(flag, "--"+flag+" searches for the batch size, --budget for what to recompute", "budget")
+		add(flag, "--"+flag+" searches for the batch size", "batch")
+		add(flag, "plan the batch size that it finds with --batch and --export", "export")
+	}
+	add("dump", "--dump prints the program of one run, as text", "fit", "fit-process", "target", "export", "format", "table", "columns")
+	add("dump", "--dump prints the program that benchctl runs", "policy eager")
+	add("from", "records are either read or planned", "plan")
+	add("interleave", "--interleave measures both sides itself", "baseline", "self-test", "confirm")
+	return all
+}
+
+// fromConfiguration are flags whose value in a configuration file does not count: they describe other commands that the file
+// serves as well.
+var fromConfiguration = []string{"batch", "format"}
+
+// given reports whether a flag was set, on the command line or by a configuration file.
+func given(f *pflag.FlagSet, name string) bool {
+	name, value, ofValue := strings.Cut(name, " ")
+	flag := f.Lookup(name)
+	switch {
+	case flag == nil:
+		return false
+	case ofValue:
+		return flag.Value.String() == value
+	}
+	return flag.Changed || flag.Value.String() != flag.DefValue && !slices.Contains(fromConfiguration, name)
+}
+
+// checkExclusive refuses flags that can't be combined.
+func checkExclusive(c *cobra.Command) error {
+	for _, e := range exclusives() {
+		if given(c.Flags(), e.first) && given(c.Flags(), e.second) {
+			return usage(fmt.Errorf("--%s and --%s can't be combined: %s", e.first, e.second, e.why))
+		}
+	}
+	return nil
+}
