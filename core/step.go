@@ -243,7 +243,7 @@ func (w *writer) average(m int, stages []model.Stage) {
 	a, unit := *stages[m-1].Average, stages[m].Units[0].Name
 	sources := map[string]*graph.Value{}
 	for _, v := range w.b.State(unit) { // other units may share the name: more than is needed
-		sources[strings.TrimPrefix(v.Name, unit)] = v
+		sources["."+strings.TrimPrefix(strings.TrimPrefix(v.Name, unit), ".")] = v // the unit's name may be empty
 	}
 	w.b.InModule(m, graph.PhaseUpdate, func() {
 		for _, v := range w.b.State(a.Scope + ".") {

@@ -31,6 +31,7 @@ type Settings struct {
 	WorkspaceLimit   int64  `option:"workspace_limit" least:"0"`          // bytes of workspace a kernel may need; 0: no limit
 	Eager            string `option:"eager"`                              // the program of the eager model, where it differs from PyTorch's defaults
 	Deterministic    bool   `option:"deterministic" stored:"yes"`         // only kernels that give the same bits each time
+	NetworkDigest    string `option:"network_digest"`                     // of the file that the network was read from; empty: a built-in network
 }
 
 // Settings reads the options of the spec. An unknown key or a value that cannot be read is an error: a run must not go on as if

@@ -20,6 +20,7 @@ func TestSettingsRoundTrip(t *testing.T) {
 		{func(s *Settings) { s.Head = "1c2f" }, "head", "1c2f"},
 		{func(s *Settings) { s.PublishedProgram = true }, "program", "published-program"},
 		{func(s *Settings) { s.Segment = 3 }, "segment", "3"},
+		{func(s *Settings) { s.NetworkDigest = "sha256:ab12" }, "network_digest", "sha256:ab12"},
 		{func(s *Settings) { s.InitDigest = "ab12" }, "init", "ab12"},
 		{func(s *Settings) { s.RecomputeNorm = true }, "recompute", "norm"},
 		{func(s *Settings) { s.DeferUpdates = true }, "update", "deferred"},
@@ -39,7 +40,7 @@ func TestSettingsRoundTrip(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want %+v", row.key, got, err, want)
 		}
 	}
-	if n := reflect.TypeFor[Settings]().NumField(); n != 14 {
+	if n := reflect.TypeFor[Settings]().NumField(); n != 15 {
 		t.Errorf("got %d settings, want a row above for each of them", n)
 	}
 }

@@ -30,7 +30,10 @@ func Build(spec results.Spec) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Settings, err = spec.Settings(); err != nil {
+	if r.Settings, err = spec.Settings(); err == nil {
+		err = networks.CheckDigest(spec.Network, r.Settings.NetworkDigest)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return r, r.divide()

@@ -347,6 +347,9 @@ func (r Request) settings(m methods.Method, network *model.Network, dataset stri
 		variant.Reentrant = false
 	}
 	s.Eager = variant.String()
+	if s.NetworkDigest, err = networks.Digest(network.Name); err != nil {
+		return s, err
+	}
 	if r.Init != "" {
 		if s.InitDigest, err = weights.Digest(r.Init); err != nil {
 			return s, fmt.Errorf("init: %w", err)

@@ -55,7 +55,7 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 	ways, nets, sets := suite.Names()
 	some := func(names []string) string { return "comma separated, of " + strings.Join(names, ", ") }
 	define(f, "methods", "names", strings.Join(r.Methods, ","), "ways of training, "+some(ways), words(&r.Methods))
-	define(f, "networks", "names", strings.Join(r.Networks, ","), "networks, "+some(nets), words(&r.Networks))
+	define(f, "networks", "names", strings.Join(r.Networks, ","), "networks, "+some(nets)+", or PATH.pt2, a file of torch.export (docs/your-own-network.md)", words(&r.Networks))
 	define(f, "datasets", "names", strings.Join(r.Datasets, ","), "data sets, "+some(sets)+", or folder:PATH with train/ and val/, each with a folder of images for every class", words(&r.Datasets))
 	define(f, "batch", "samples", "", "samples a step, comma separated (default: the data set's recipe)", list(&r.Batches, batch))
 	define(f, "aux-depths", "units", "2", "units of AugLocal's auxiliary networks (d), comma separated", list(&r.AuxDepths, number(1, math.MaxInt32)))

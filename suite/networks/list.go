@@ -14,6 +14,7 @@ import (
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/names"
+	"github.com/localbench/localbench/suite/networks/exported"
 )
 
 // Entry is one network, found by its name.
@@ -56,15 +57,35 @@ const narrowDropout = 0.2
 // small reports whether networks for ImageNet use their variant for small images.
 func small(image graph.Shape) bool { return model.Small(image) }
 
-// New builds the network of that name. The error of an unknown name lists the
-// known ones.
+// New builds the network of that name, or the one in the file of that path if the name ends in .pt2. The error of an
+// unknown name lists the known ones.
 func New(name string, image graph.Shape, classes int64) (*model.Network, error) {
 	if len(image) != 3 {
 		return nil, fmt.Errorf("network: image shape %s must have a height, a width and channels", image)
+	}
+	if exported.Is(name) {
+		return exported.New(name, image, classes)
 	}
 	entry, err := names.Find("network", name, List(), func(e Entry) string { return e.Name })
 	if err != nil {
 		return nil, err
 	}
 	return entry.New(name, image, classes), nil
+}
+
+// Digest tells apart the files that networks of one name were read from; it is empty for a built-in network.
+func Digest(name string) (string, error) {
+	if !exported.Is(name) {
+		return "", nil
+	}
+	return exported.Digest(name)
+}
+
+// CheckDigest says that the file of a network is not the one with the digest.
+func CheckDigest(name, digest string) error {
+	now, err := Digest(name)
+	if err == nil && now != digest {
+		err = fmt.Errorf("network %s: the file holds another network than the run was set up with (digest %s, not %s)", name, now, digest)
+	}
+	return err
 }

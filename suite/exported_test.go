@@ -1,0 +1,118 @@
+package suite
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/plan"
+	"github.com/localbench/localbench/results"
+)
+
+// planned is what a plan says without the names of scopes and values.
+type planned struct {
+	Model       results.Model
+	Memory      results.Memory
+	Kinds       []string
+	Allocations []plan.Allocation
+}
+
+func planOn(t *testing.T, r Request) planned {
+	t.Helper()
+	specs, err := r.Expand()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := engine.Open(BackendNull, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	c, err := CompileOn(d, specs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := planned{Model: c.Model, Memory: c.Memory, Allocations: c.Allocations}
+	p.Memory.PeakOp, p.Memory.Top, p.Model.Modules = "", nil, nil
+	for _, op := range c.Step.Graph.Ops {
+		p.Kinds = append(p.Kinds, op.Kind.String())
+	}
+	for i := range p.Allocations {
+		p.Allocations[i].Name, p.Allocations[i].Scope = "", ""
+	}
+	return p
+}
+
+// Networks of torchvision give, read from a file, the program and the layout of those that are written in Go: every op, and
+// every allocation with its size, its offset and its life.
+func TestExportedNetworksPlanLikeBuiltInOnes(t *testing.T) {
+	for _, c := range []struct {
+		file, name string
+		methods    []string
+	}{
+		{"resnet18", "resnet18", []string{"bp", "checkpoint", "dgl", "predsim", "infopro", "man"}},
+		{"resnet34", "resnet34", []string{"bp", "checkpoint", "dgl", "infopro"}},
+		{"resnet50", "resnet50", []string{"bp", "checkpoint", "dgl", "infopro"}},
+		{"vgg13_bn", "vgg13", []string{"bp", "checkpoint", "infopro"}}, // DGL has sides of its own for VGG (Unit.PoolSide)
+		{"mobilenet_v2", "mobilenetv2", []string{"bp", "checkpoint", "dgl", "infopro"}},
+		{"regnet_x_400mf", "regnetx400mf", []string{"bp", "checkpoint", "dgl", "infopro"}},
+		{"efficientnet_b0", "efficientnetb0", []string{"bp", "dgl", "infopro"}},
+	} {
+		for _, m := range c.methods {
+			t.Run(c.file+" "+m, func(t *testing.T) {
+				r := Request{Methods: []string{m}, Datasets: []string{"imagenet"}, Batches: []int64{16}}
+				if c.file == "efficientnet_b0" && m != "bp" {
+					// The last unit of the file's network is in the head of the built-in one.
+					r.Modules, r.Cuts = []int{17}, "first"
+				}
+				r.Networks = []string{c.name}
+				want := planOn(t, r)
+				r.Networks = []string{filepath.Join("networks", "exported", "testdata", c.file+".pt2")}
+				got := planOn(t, r)
+				if d := cmp.Diff(want, got); d != "" {
+					t.Errorf("the plans differ (-built-in +exported):\n%.4000s", d)
+				}
+			})
+		}
+	}
+}
+
+// A spec keeps the digest of its network's file, and is not run with another file of the same name.
+func TestExportedNetworkOfASpecIsPinned(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "net.pt2")
+	use := func(name string) {
+		t.Helper()
+		content, err := os.ReadFile(filepath.Join("networks", "exported", "testdata", name))
+		if err == nil {
+			err = os.WriteFile(path, content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	expand := func() results.Spec {
+		t.Helper()
+		specs, err := Request{Methods: []string{"bp"}, Networks: []string{path}, Datasets: []string{"imagenet"}, Batches: []int64{2}}.Expand()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return specs[0]
+	}
+	use("resnet18.pt2")
+	spec := expand()
+	use("resnet34.pt2")
+	if _, err := Build(spec); err == nil || !strings.Contains(err.Error(), "the file holds another network") {
+		t.Errorf("another file: got %v", err)
+	}
+	if other := expand(); results.SpecID(other) == results.SpecID(spec) {
+		t.Errorf("two files have the id %s", results.SpecID(spec))
+	}
+	spec.Options = nil
+	if _, err := Build(spec); err == nil {
+		t.Error("a spec without a digest was accepted")
+	}
+}

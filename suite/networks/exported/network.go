@@ -1,0 +1,202 @@
+package exported
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
+	"github.com/localbench/localbench/files"
+)
+
+// Is says whether the name of a network is the path of an exported one.
+func Is(name string) bool { return len(name) > len(Suffix) && name[len(name)-len(Suffix):] == Suffix }
+
+// New reads the network in the file at path, for images of the shape [H W C] and a number of classes, which must be the ones
+// of its logits. Images may be of another size than those that it was exported with, if its layers take them.
+func New(path string, image graph.Shape, classes int64) (*model.Network, error) {
+	p, _, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case p.classes != classes:
+		return nil, &FormatError{Path: path, Export: true, Reason: fmt.Sprintf(
+			"the network returns %d logits, but the data set has %d classes; export it with that many classes", p.classes, classes)}
+	case p.image[0] != image[2]:
+		return nil, &FormatError{Path: path, Export: true, Reason: fmt.Sprintf(
+			"the network takes images of %d channels, but those of the data set have %d", p.image[0], image[2])}
+	}
+	n, err := p.network(path, image)
+	return n, at(path, err)
+}
+
+// Digest returns "sha256:" and the first 64 bits of the SHA-256 of the graph in the file at path. It tells networks apart: everything that a
+// network is follows from the graph, and the weights are not read.
+func Digest(path string) (string, error) {
+	_, digest, err := read(path)
+	return digest, err
+}
+
+// maxFile bounds an archive, with its weights.
+const maxFile = 1 << 40
+
+// read reads the program of a file, and the digest of its graph.
+func read(path string) (*program, string, error) {
+	f, size, err := files.Open(path, maxFile)
+	if err != nil {
+		return nil, "", err
+	}
+	defer f.Close()
+	d, digest, err := readGraph(f, size)
+	if err != nil {
+		return nil, "", at(path, err)
+	}
+	p, err := convert(d)
+	return p, digest, at(path, err)
+}
+
+// at adds the path to an error.
+func at(path string, err error) error {
+	var format *FormatError
+	var unsupported *UnsupportedError
+	switch {
+	case errors.As(err, &format):
+		format.Path = path
+	case errors.As(err, &unsupported):
+		unsupported.Path = path
+	}
+	return err
+}
+
+// network makes units and a head of the program.
+func (p *program) network(name string, image graph.Shape) (*model.Network, error) {
+	units, head, err := p.units()
+	if err != nil {
+		return nil, err
+	}
+	n := &model.Network{Name: name, Input: image, Classes: p.classes, Drops: p.drops}
+	for _, u := range units {
+		n.Units = append(n.Units, model.Unit{Name: u.name, Place: u.place, Width: u.width, Forward: p.forward(u)})
+	}
+	n.Head = func(b *graph.Builder, x *graph.Value) (y *graph.Value) {
+		b.In(head.name, func() { y = p.forward(head)(b, x) })
+		return y
+	}
+	return n, nil
+}
+
+// forward writes the ops of a unit.
+func (p *program) forward(u unit) func(*graph.Builder, *graph.Value) *graph.Value {
+	scopes, seen := make([]string, len(u.ops)), map[string]int{}
+	for i, o := range u.ops {
+		scopes[i] = u.relative(cmp.Or(o.layer, o.path()))
+		if o.kind == kindDropout { // in scopes of their own, for the scope determines the random numbers
+			if seen[scopes[i]]++; seen[scopes[i]] > 1 {
+				scopes[i] = fmt.Sprintf("%s@%d", scopes[i], seen[scopes[i]])
+			}
+		}
+	}
+	return func(b *graph.Builder, x *graph.Value) *graph.Value {
+		values := map[int]*graph.Value{u.in: x}
+		for i, o := range u.ops {
+			operands := make([]*graph.Value, len(o.in))
+			for k, v := range o.in {
+				operands[k] = values[v]
+			}
+			b.In(scopes[i], func() { values[o.out] = p.write(b, o, operands) })
+			if b.Err() != nil {
+				return x
+			}
+		}
+		return values[u.out]
+	}
+}
+
+// write writes one op.
+func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value {
+	x := in[0]
+	if b.Err() != nil {
+		return x
+	}
+	switch o.kind {
+	case kindConv:
+		start := uniform(o.inputs / o.groups * o.kernel[0] * o.kernel[1])
+		weight := start
+		weight.Layout = graph.LayoutConv
+		w := b.Parameter("weight", graph.Shape{o.width, o.kernel[0], o.kernel[1], o.inputs / o.groups}, weight)
+		return b.Conv(x, w, o.writeBias(b, start), graph.ConvOptions{Stride: o.stride, Padding: o.padding, Groups: o.groups})
+	case kindNorm:
+		if len(p.sizes[o.in[0]]) == 1 && x.Shape.Elements() != x.Shape[0]*o.inputs {
+			b.Fail(errors.New("a normalization of flattened maps [N, C*H*W] is not supported"))
+			return x
+		}
+		return o.writeNorm(b, x)
+	case kindLinear:
+		if got := x.Shape.Elements() / x.Shape[0]; got != o.inputs {
+			b.Fail(fmt.Errorf("the layer %s reads %d features, but gets %d from images of this size; the network was exported for images of %dx%d",
+				o.layer, o.inputs, got, p.image[1], p.image[2]))
+			return x
+		}
+		start := uniform(o.inputs)
+		weight := start
+		if len(x.Shape) == 4 {
+			weight.Layout, weight.Source = graph.LayoutFlattened, [3]int64{x.Shape[3], x.Shape[1], x.Shape[2]}
+		}
+		return b.Linear(x, b.Parameter("weight", graph.Shape{o.width, o.inputs}, weight), o.writeBias(b, start))
+	case kindReLU:
+		return b.ReLU(x)
+	case kindReLU6:
+		return b.ReLU6(x)
+	case kindSiLU:
+		return b.SiLU(x)
+	case kindMaxPool:
+		y, _ := b.MaxPool(x, o.pool)
+		return y
+	case kindAveragePool:
+		return b.AveragePool(x, o.pool)
+	case kindAdaptivePool:
+		if !b.KeepsIdentities() && x.Shape[1] == o.output[0] && x.Shape[2] == o.output[1] && o.output != [2]int64{1, 1} {
+			return x
+		}
+		return b.AdaptiveAveragePool(x, o.output[0], o.output[1])
+	case kindAdd:
+		return b.Add(x, in[1])
+	case kindGate:
+		return b.Gate(x, in[1])
+	case kindDropout:
+		if stream := b.DropoutStream(); stream != nil {
+			return b.Dropout(x, stream, graph.DropoutOptions{Rate: o.rate, Rows: o.rows})
+		}
+		return x
+	case kindFlatten:
+		return x
+	}
+	b.Fail(fmt.Errorf("op %d has no meaning here", o.kind))
+	return x
+}
+
+// uniform is how weights and biases of PyTorch's layers start: uniform(-1/sqrt(in), 1/sqrt(in)), in being the inputs of one
+// output.
+func uniform(in int64) graph.Weight {
+	return graph.Weight{Init: graph.InitUniform, Scale: 1 / math.Sqrt(float64(max(in, 1)))}
+}
+
+func (o *op) writeBias(b *graph.Builder, start graph.Weight) *graph.Value {
+	if !o.bias {
+		return nil
+	}
+	return b.Parameter("bias", graph.Shape{o.width}, start)
+}
+
+func (o *op) writeNorm(b *graph.Builder, x *graph.Value) *graph.Value {
+	c, one := graph.Shape{o.inputs}, graph.Weight{Init: graph.InitConstant, Scale: 1}
+	gamma, beta := b.Parameter("weight", c, one), b.Parameter("bias", c, graph.Weight{})
+	mean, variance := b.Buffer("running_mean", c, graph.Weight{}), b.Buffer("running_var", c, one)
+	if b.Training() {
+		mean, variance = b.NormStats(x, mean, variance, o.momentum)
+	}
+	return b.NormApply(x, mean, variance, gamma, beta, o.eps)
+}
