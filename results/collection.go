@@ -18,9 +18,9 @@ type collection struct {
 	Records []json.RawMessage `json:"records"`
 }
 
-// ReadAny reads records from a folder, a file of one record, or a collection. What
-// is broken or of a newer schema becomes a warning, as in ReadDir; a single file
-// that is so is an error. What is to be done to each record is done as it is read.
+// ReadAny reads records from a folder, a file of one record, or a collection. A
+// damaged record or one of a newer schema becomes a warning, as in ReadDir; in a single
+// file it is an error. The given functions are applied to each record as it is read.
 func ReadAny(path string, each ...func(*Record)) ([]Record, []Warning, error) {
 	stat, err := os.Stat(path)
 	if err != nil {
@@ -43,7 +43,7 @@ func ReadAny(path string, each ...func(*Record)) ([]Record, []Warning, error) {
 }
 
 // Parse reads the text of a file of one record or of a collection, as ReadAny does; errors
-// and warnings call it by the name.
+// and warnings use the name.
 func Parse(path string, text []byte) ([]Record, []Warning, error) {
 	var c collection
 	if err := json.Unmarshal(text, &c); err != nil || c.Records == nil {
@@ -69,7 +69,7 @@ func Parse(path string, text []byte) ([]Record, []Warning, error) {
 	return records, warnings, nil
 }
 
-// PlanFlags returns the flags of `benchctl plan` that a collection says its records were planned with; nil
+// PlanFlags returns the flags of `benchctl plan` with which the records of a collection were planned; nil
 // for a collection without them, such as one of measured records.
 func PlanFlags(path string) ([]string, error) {
 	text, err := files.Read(path, maxFileBytes)
@@ -83,10 +83,10 @@ func PlanFlags(path string) ([]string, error) {
 	return c.Plan, nil
 }
 
-// Brief drops the bytes by module and the largest tensors: they only explain a difference, and make up most of a record.
+// Brief removes the bytes by module and the largest tensors: they only explain differences, and are most of a record.
 func Brief(r *Record) { r.Memory.ByModule, r.Memory.Top = nil, nil }
 
-// WriteCollection writes records to one file, atomically: a JSON object whose records stand one on a line, so that a
+// WriteCollection writes records to one file, atomically: a JSON object with one record per line, so that a
 // line of a diff is a record. plan are the flags of `benchctl plan` that the records were planned with, or nil.
 func WriteCollection(path string, plan []string, records []Record) error {
 	head, err := json.Marshal(collection{Schema: Schema, Plan: plan, Records: []json.RawMessage{}})

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Field is one thing that was asked for or that the run happened in.
+// Field is one setting of a run or one property of its environment.
 type Field struct {
 	Name string // as in the record: batch, options.mode, environment.cpu
 	Text string // its value; empty if the record does not have it
 }
 
-// environmentPrefix begins the names of what a run happened in.
+// environmentPrefix begins the names of the environment's fields.
 const environmentPrefix = "environment."
 
 // Fields lists the spec's fields, then the environment's, in the order of the
@@ -24,8 +24,8 @@ func Fields(record Record) []Field {
 	return append(spec, fields(environmentPrefix, reflect.ValueOf(record.Environment))...)
 }
 
-// Residue names the fields, the seed apart, in which two records differ. An
-// average over records with a residue is an average of apples with pears.
+// Residue names the fields, except the seed, in which two records differ.
+// Records with a residue must not be averaged.
 func Residue(a, b Record) []string {
 	values := map[string]string{}
 	for _, f := range Fields(a) {
@@ -66,20 +66,20 @@ func fields(prefix string, v reflect.Value) []Field {
 	return out
 }
 
-// MethodField says whether a field of Fields belongs to the method, so that only
+// MethodField reports whether a field of Fields belongs to the method, so that only
 // some methods have it: aux_depth, modules, options.mode.
 func MethodField(name string) bool {
 	own := []string{"method", "aux_depth", "modules", "pyramid", "pyramid_coefficient", "selection"}
 	return slices.Contains(own, name) || strings.HasPrefix(name, "options.")
 }
 
-// Placed says whether a run came so far that its environment was noted.
+// Placed reports whether a run got far enough to record its environment.
 func (r Record) Placed() bool { return !reflect.ValueOf(r.Environment).IsZero() }
 
-// Varying names the fields, the seed apart, that are needed to tell the records
-// apart, in the order of Fields: those in which not all agree. For the method's
-// own fields, a method that does not have the field does not count, and for the
-// environment's a run that failed before it had any.
+// Varying names the fields, except the seed, that distinguish the records, in the
+// order of Fields: those in which not all agree. For fields that belong to methods,
+// methods without the field do not count, and for the environment's
+// runs that failed before it was recorded do not count.
 func Varying(records []Record) []string {
 	methods, placed := map[string]int{}, 0
 	var order []string

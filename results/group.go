@@ -22,11 +22,11 @@ type Estimate struct {
 }
 
 // Groups sorts records into groups, in the order in which each group's first
-// record came. Runs that did not finish are never averaged: each is a group of
-// its own. If a seed comes twice, the run that started last is kept.
+// record came. Runs that did not finish are never averaged: each is a separate
+// group. If a seed comes twice, the run that started last is kept.
 //
-// The notes say which runs were left out, and which groups would have been one
-// but for the place they ran in.
+// The notes list the omitted runs, and the groups that differ in the environment
+// only.
 func Groups(records []Record) (groups []Group, notes []string) {
 	place := map[string]int{}
 	for _, r := range records {
@@ -56,8 +56,8 @@ func groupKey(r Record) string {
 	return b.String()
 }
 
-// add puts a record in the place of its seed; the note says what it replaced or
-// that it was too old to be put in.
+// add adds a record for its seed; the note tells if it replaced another or
+// was itself replaced by a newer one.
 func (g *Group) add(r Record) (note string) {
 	at, found := slices.BinarySearchFunc(g.Records, r.Spec.Seed, func(have Record, seed uint64) int {
 		switch {
@@ -78,7 +78,7 @@ func (g *Group) add(r Record) (note string) {
 	return fmt.Sprintf("%s: seed %d was run more than once, only the latest run counts", r.ID, r.Spec.Seed)
 }
 
-// apart notes the groups that only their environment keeps apart.
+// apart notes the groups that differ in their environment only.
 func apart(groups []Group) (notes []string) {
 	sameSpec := map[string]Record{}
 	for _, g := range groups {
@@ -100,7 +100,7 @@ func apart(groups []Group) (notes []string) {
 	return notes
 }
 
-// First is the record with the smallest seed; it stands for the group wherever
+// First is the record with the smallest seed; it represents the group where
 // the seed does not matter.
 func (g Group) First() Record { return g.Records[0] }
 
@@ -114,7 +114,7 @@ func (g Group) Seeds() []uint64 {
 }
 
 // Estimate is the mean over those seeds for which the quantity was measured and
-// is finite; false if there is none.
+// is finite; false without such a seed.
 func (g Group) Estimate(quantity func(Record) *float64) (Estimate, bool) {
 	xs := g.Values(quantity)
 	if len(xs) == 0 {
@@ -137,7 +137,7 @@ func (g Group) Values(quantity func(Record) *float64) (values []float64) {
 	return values
 }
 
-// Bytes turns a size of the record into a quantity that Estimate takes.
+// Bytes converts a size of the record to a quantity for Estimate.
 func Bytes(size func(Record) *int64) func(Record) *float64 {
 	return func(r Record) *float64 {
 		n := size(r)

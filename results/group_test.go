@@ -106,7 +106,7 @@ func TestEstimateOfEqualValuesIsExact(t *testing.T) {
 }
 
 func TestVarying(t *testing.T) {
-	bare := seeded(1, 0.9) // a method without settings of its own
+	bare := seeded(1, 0.9) // a method without settings
 	bare.Spec.Method, bare.Spec.AuxDepth, bare.Spec.Modules, bare.Spec.Pyramid = "bp", 0, 0, false
 	bare.Spec.PyramidCoefficient, bare.Spec.Selection, bare.Spec.Options = 0, "", nil
 	for name, row := range map[string]struct {

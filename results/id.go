@@ -14,12 +14,12 @@ import (
 // no spaces, fields at their zero value left out where the schema allows it).
 //
 // Every field of the spec counts, the seed and the thread count too (the thread
-// count changes the last bits of sums), except Device: on which of several equal
-// devices a run lands is placement. The environment does not count, so the same
+// count changes the last bits of sums), except Device: the choice among several equal
+// devices is placement. The environment does not count, so the same
 // run on another machine has the same id; keep such records in another folder.
 //
 // Ids outlive releases: a new field of Spec must be left out of the JSON at its
-// zero value, and that zero must mean what the program did before.
+// zero value, and the zero value must mean the earlier behaviour.
 func SpecID(spec Spec) string {
 	sum := sha256.Sum256(canonical(spec))
 	var words []string
@@ -52,7 +52,7 @@ func canonical(spec Spec) []byte {
 	return sorted
 }
 
-// word keeps what is safe in a file name: lower-case letters and digits, with
+// word keeps the characters that are safe in a file name: lower-case letters and digits, with
 // single dashes for the rest.
 func word(s string) string {
 	var b strings.Builder

@@ -6,19 +6,19 @@ import (
 	"fmt"
 )
 
-// migration turns the fields of a record of one schema into those of the next.
+// migration converts the fields of a record of one schema to those of the next.
 type migration func(fields map[string]any) error
 
 // migrations lists, at index i, the step from schema i+1 to i+2. There is one
-// schema so far, so there is none. A new schema raises Schema and appends one.
+// schema so far, so the list is empty. A new schema raises Schema and appends one.
 func migrations() []migration { return []migration{} }
 
-// migrate brings the text of a record of an older schema to the newest. Numbers
+// migrate converts the text of a record of an older schema to the newest. Numbers
 // keep all their digits.
 func migrate(text []byte, from int64, steps []migration) ([]byte, error) {
 	newest := int64(len(steps)) + 1
 	if from < 1 || from > newest {
-		return nil, fmt.Errorf("schema: got %d, want 1 to %d", from, newest)
+		return nil, fmt.Errorf("schema %d: must be 1 to %d", from, newest)
 	}
 	if from == newest {
 		return text, nil

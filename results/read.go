@@ -18,11 +18,11 @@ import (
 	"github.com/localbench/localbench/files"
 )
 
-// maxFileBytes bounds what a reader takes in; a record of 10,000 epochs of 100
+// maxFileBytes bounds the size of a file; a record of 10,000 epochs of 100
 // modules is about 40 MiB.
 const maxFileBytes = 256 << 20
 
-// NewerSchemaError says that a record was written by a newer program than this.
+// NewerSchemaError reports a record that was written by a newer program.
 type NewerSchemaError struct {
 	Path string // of the file
 	Got  int64  // its schema
@@ -31,15 +31,15 @@ type NewerSchemaError struct {
 
 // Error names the file and both schemas.
 func (e *NewerSchemaError) Error() string {
-	return fmt.Sprintf("%s: schema is newer than this program: got %d, want at most %d", e.Path, e.Got, e.Want)
+	return fmt.Sprintf("%s: schema %d is newer than this program, which reads up to %d", e.Path, e.Got, e.Want)
 }
 
-// Hint says what to do about it.
+// Hint tells what to do.
 func (e *NewerSchemaError) Hint() string {
 	return "read it with the release of benchctl that wrote it, or a later one"
 }
 
-// Warning is a file that was skipped, and why.
+// Warning is a skipped file and the reason.
 type Warning struct {
 	Path string
 	Err  error
@@ -51,7 +51,7 @@ func (w Warning) String() string {
 }
 
 // Read reads the record in one file. Older schemas are migrated; a newer one is
-// a *NewerSchemaError. Fields that the schema does not have are passed over.
+// a *NewerSchemaError. Unknown fields are ignored.
 func Read(path string) (Record, error) {
 	text, err := files.Read(path, maxFileBytes)
 	if err != nil {
@@ -75,9 +75,9 @@ func decodeNamed(path string, text []byte) (Record, error) {
 }
 
 // ReadDir reads every *.json of a folder, without its sub-folders, in the order
-// of their names. A file that is broken, cut off or of a newer schema becomes a
-// warning and never hides the others. The error is for the folder itself. What is done to each
-// record as it is read (Slim) keeps a thousand of them from filling the memory.
+// of their names. A file that is damaged, truncated or of a newer schema becomes a
+// warning and never hides the others. The error is for the folder itself. Functions that are applied
+// to each record as it is read (Slim) limit the memory of thousands of records.
 func ReadDir(dir string, each ...func(*Record)) ([]Record, []Warning, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -115,7 +115,7 @@ func ReadDir(dir string, each ...func(*Record)) ([]Record, []Warning, error) {
 	return records, warnings, nil
 }
 
-// Slim drops what only a look at one run needs and what makes most of a long record: the losses of
+// Slim removes the details of single runs that make up most of a long record: the losses of
 // modules by epoch, and the accuracy of their classifiers after all epochs but the last.
 func Slim(r *Record) {
 	last := len(r.Accuracy.Epochs) - 1
@@ -128,7 +128,7 @@ func Slim(r *Record) {
 	}
 }
 
-// decode turns the text of a file into a valid record.
+// decode converts the text of a file to a valid record.
 func decode(text []byte) (Record, error) {
 	// Nearly every record is of the newest schema and is read once.
 	var record Record
@@ -145,7 +145,7 @@ func decode(text []byte) (Record, error) {
 	}
 	switch {
 	case head.Schema == nil:
-		return Record{}, errors.New("schema: got none, want a record with a schema number")
+		return Record{}, errors.New("schema: missing; the file is not a record")
 	case *head.Schema > Schema:
 		return Record{}, &NewerSchemaError{Got: *head.Schema, Want: Schema}
 	}
@@ -160,36 +160,36 @@ func decode(text []byte) (Record, error) {
 	return record, record.Validate()
 }
 
-// nameArena puts the arena of a planned record from before StepArenaBytes into that field: such a record had the arena of the
-// training step where a run's record has that of the run.
+// nameArena moves the arena of a planned record from before StepArenaBytes into that field: in such a record ArenaBytes was the
+// arena of the training step, in a run's record that of the run.
 func (m *Memory) nameArena(planned bool) {
 	if planned && m.StepArenaBytes == nil {
 		m.StepArenaBytes, m.ArenaBytes = m.ArenaBytes, nil
 	}
 }
 
-// explain tells a file that was cut off from one that is not JSON.
+// explain distinguishes a truncated file from one that is not JSON.
 func explain(err error, text []byte) error {
 	if len(bytes.TrimSpace(text)) == 0 {
-		return errors.New("file is empty, want a record")
+		return errors.New("file is empty")
 	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
 		scan := json.NewDecoder(bytes.NewReader(text))
 		var all json.RawMessage
 		if errors.Is(scan.Decode(&all), io.ErrUnexpectedEOF) {
-			return fmt.Errorf("file is cut off after %d bytes: %w", len(text), err)
+			return fmt.Errorf("file is truncated after %d bytes: %w", len(text), err)
 		}
 		return fmt.Errorf("not JSON at byte %d: %w", syntax.Offset, err)
 	}
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
-		return fmt.Errorf("%s: got JSON's %s at byte %d, want %s", cmp.Or(kind.Field, "file"), kind.Value, kind.Offset, wanted(kind.Type))
+		return fmt.Errorf("%s: JSON %s at byte %d: must be %s", cmp.Or(kind.Field, "file"), kind.Value, kind.Offset, wanted(kind.Type))
 	}
 	return err
 }
 
-// wanted is what a field of the type is written as.
+// wanted names the JSON value of a type.
 func wanted(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.String:

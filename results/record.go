@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Record is all that is kept of one run.
+// Record is the result of one run.
 type Record struct {
 	Schema      int64       `json:"schema"`           // number of the schema; Write fills in a 0
 	ID          string      `json:"id"`               // SpecID of Spec; Write fills in an empty one
@@ -24,10 +24,10 @@ type Record struct {
 	GPU         GPU         `json:"gpu,omitzero"` // absent where the run used none
 }
 
-// Status says how a run ended.
+// Status is the outcome of a run.
 type Status string
 
-// The ways in which a run ends.
+// The outcomes of a run.
 const (
 	StatusDone        Status = "done"        // all epochs trained
 	StatusFailed      Status = "failed"      // an error; Record.Error has the sentence
@@ -41,7 +41,7 @@ func Statuses() []Status {
 	return []Status{StatusDone, StatusFailed, StatusOutOfMemory, StatusDiverged, StatusInterrupted}
 }
 
-// Spec is what was asked for. Two runs with equal specs are the same run, up to
+// Spec holds the settings of a run. Two runs with equal specs are the same run, up to
 // the machine. Every field counts for the id, except Device (see SpecID).
 type Spec struct {
 	Method  string `json:"method"`
@@ -75,7 +75,7 @@ type Spec struct {
 	Dropout     string  `json:"dropout,omitzero"`      // on: as the network has it, and stochastic depth; empty: none
 }
 
-// Environment is where the run ran.
+// Environment describes the machine and the program of a run.
 type Environment struct {
 	Version     string `json:"version,omitzero"` // of benchctl
 	Commit      string `json:"commit,omitzero"`
@@ -84,8 +84,8 @@ type Environment struct {
 	CPU         string `json:"cpu,omitzero"`
 	Threads     *int64 `json:"threads,omitempty"`      // as used
 	MemoryBytes *int64 `json:"memory_bytes,omitempty"` // of the machine
-	// MemoryLimitBytes is the smallest limit that a container or the shell put on the run's process, and MemoryLimit
-	// says which: a memory cgroup, RLIMIT_AS or RLIMIT_DATA. Absent where none is below MemoryBytes.
+	// MemoryLimitBytes is the smallest limit set by a container or the shell on the run's process, and MemoryLimit
+	// names it: a memory cgroup, RLIMIT_AS or RLIMIT_DATA. Absent if no limit is below MemoryBytes.
 	MemoryLimitBytes *int64            `json:"memory_limit_bytes,omitempty"`
 	MemoryLimit      string            `json:"memory_limit,omitzero"`
 	GPU              string            `json:"gpu,omitzero"`
@@ -93,7 +93,7 @@ type Environment struct {
 	Libraries        map[string]string `json:"libraries,omitempty"` // name to version
 }
 
-// Model is the network as the method cut it.
+// Model is the network as divided by the method.
 type Model struct {
 	Parameters          *int64   `json:"parameters,omitempty"`           // without auxiliary ones
 	AuxiliaryParameters *int64   `json:"auxiliary_parameters,omitempty"` // thrown away after training
@@ -117,10 +117,10 @@ type FLOPs struct {
 // Memory is the memory of a training step. All sizes are bytes.
 type Memory struct {
 	PlannedPeakBytes *int64 `json:"planned_peak_bytes,omitempty"` // largest sum alive at any op, from the plan
-	// StepArenaBytes is the arena that the program of the training step needs. Records of runs from before this field do not have it.
+	// StepArenaBytes is the arena that the program of the training step needs. Records of runs from before this field lack it.
 	StepArenaBytes *int64 `json:"step_arena_bytes,omitempty"`
 	// ArenaBytes is the arena that a run allocates: for training, evaluation, and the last batches of both. Planned records (those
-	// without Started) from before StepArenaBytes had the arena of the training step in this field; Read puts it where it belongs.
+	// without Started) from before StepArenaBytes had the arena of the training step in this field; Read moves it to StepArenaBytes.
 	ArenaBytes           *int64           `json:"arena_bytes,omitempty"`
 	LowerBoundBytes      *int64           `json:"lower_bound_bytes,omitempty"`      // no layout can be smaller
 	TouchedBytes         *int64           `json:"touched_bytes,omitempty"`          // of the arena, by a real step
@@ -128,7 +128,7 @@ type Memory struct {
 	ProcessBaselineBytes *int64           `json:"process_baseline_bytes,omitempty"` // resident set before the arena was made
 	DataBufferBytes      *int64           `json:"data_buffer_bytes,omitempty"`      // of the loaders; the data set itself is in the baseline
 	DriverPeakBytes      *int64           `json:"driver_peak_bytes,omitempty"`      // of the process, as the GPU's driver sees it
-	EagerRequestedBytes  *int64           `json:"eager_requested_bytes,omitempty"`  // predicted: sum of the tensors alive in an eager framework
+	EagerRequestedBytes  *int64           `json:"eager_requested_bytes,omitempty"`  // predicted: sum of the live tensors in an eager framework
 	EagerAllocatedBytes  *int64           `json:"eager_allocated_bytes,omitempty"`  // predicted for an eager framework
 	EagerReservedBytes   *int64           `json:"eager_reserved_bytes,omitempty"`   // the same, with its caching allocator
 	EagerSearchedBytes   *int64           `json:"eager_searched_bytes,omitempty"`   // estimated: allocated at most, while it searches for algorithms
@@ -140,8 +140,8 @@ type Memory struct {
 	Ladder               []Rung           `json:"ladder,omitempty"`                 // used memory of the device as the run was set up
 }
 
-// Rung is the used memory of a whole device after one stage of setting up a run, in
-// the order of the stages.
+// Rung is the used memory of a whole device after one stage of setting up a run (the setup
+// memory breakdown), in the order of the stages.
 type Rung struct {
 	Stage           string `json:"stage"`             // context, module, handles, plans, arena, warm-up, graph, steady
 	DeviceUsedBytes int64  `json:"device_used_bytes"` // by all processes
@@ -163,7 +163,7 @@ type Value struct {
 	Bytes    int64  `json:"bytes"`
 }
 
-// Time is where the seconds went.
+// Time holds the times of a run.
 type Time struct {
 	StepSeconds      *Distribution      `json:"step_seconds,omitempty"`
 	StepCPUSeconds   *Distribution      `json:"step_cpu_seconds,omitempty"` // processor time of a step, all threads
@@ -175,7 +175,7 @@ type Time struct {
 	DataShare        *float64           `json:"data_share,omitempty"`        // fraction of the step time spent so
 }
 
-// Distribution sums up repeated timings.
+// Distribution summarises repeated timings.
 type Distribution struct {
 	Median float64 `json:"median"`
 	P05    float64 `json:"p05"` // 5th percentile
@@ -183,13 +183,13 @@ type Distribution struct {
 	N      int64   `json:"n"`   // how many were timed
 }
 
-// Accuracy is how well the network learned. Accuracies are fractions in [0, 1].
+// Accuracy holds losses and accuracies. Accuracies are fractions in [0, 1].
 type Accuracy struct {
 	Epochs    []Epoch  `json:"epochs,omitempty"`
 	BestTop1  *float64 `json:"best_top1,omitempty"`  // best test accuracy of any epoch
 	BestEpoch *int64   `json:"best_epoch,omitempty"` // the epoch it was reached in
 	// SelectedTop1 is the test accuracy after SelectedEpoch, the first epoch with the best accuracy
-	// on the samples that were held out of the train set: chosen without a look at the test set.
+	// on the samples held out of the training set: chosen without using the test set.
 	SelectedTop1  *float64 `json:"selected_top1,omitempty"`
 	SelectedEpoch *int64   `json:"selected_epoch,omitempty"`
 	LastTop1      *float64 `json:"last_top1,omitempty"` // test accuracy after the last epoch
@@ -202,7 +202,7 @@ type Epoch struct {
 	Epoch        int64    `json:"epoch"` // from 1
 	TrainLoss    *float64 `json:"train_loss,omitempty"`
 	TrainTop1    *float64 `json:"train_top1,omitempty"`
-	TestLoss     *float64 `json:"test_loss,omitempty"` // absent where it was no finite number, as ValLoss
+	TestLoss     *float64 `json:"test_loss,omitempty"` // absent if not finite, as ValLoss
 	TestTop1     *float64 `json:"test_top1,omitempty"`
 	TestTop5     *float64 `json:"test_top5,omitempty"` // the class is among the five likeliest; from 20 classes on
 	ValLoss      *float64 `json:"val_loss,omitempty"`  // on the held out samples
@@ -213,7 +213,7 @@ type Epoch struct {
 	Heads        []Head   `json:"heads,omitempty"`         // test accuracy of each auxiliary network
 }
 
-// Head is how well one module's classifier does on the test set.
+// Head is the accuracy of one module's classifier on the test set.
 type Head struct {
 	Module   int64    `json:"module"` // from 0
 	Name     string   `json:"name,omitzero"`
@@ -221,9 +221,9 @@ type Head struct {
 	TestTop1 *float64 `json:"test_top1,omitempty"`
 }
 
-// GPU is the card that a run ran on, and what its driver said during the run: from
-// the first step to the end, evaluation included. After a resumption it is the last
-// process alone.
+// GPU is the card of a run with the driver's readings from
+// the first step to the end, evaluation included. After a resumption they cover the last
+// process only.
 type GPU struct {
 	Name              string `json:"name,omitzero"`
 	UUID              string `json:"uuid,omitzero"`
@@ -252,7 +252,7 @@ type GPU struct {
 	Notes                 []string         `json:"notes,omitempty"` // what is missing and why
 }
 
-// EpochEnergy is the energy of an epoch, its evaluation included. What lies between
+// EpochEnergy is the energy of an epoch, its evaluation included. Work between
 // epochs, such as saving the state, belongs to the next one.
 type EpochEnergy struct {
 	Epoch        int64   `json:"epoch"` // from 1
@@ -260,7 +260,7 @@ type EpochEnergy struct {
 }
 
 // Series is a list of numbers in which a number that is not finite is written as
-// null and read back as NaN, so that the others keep their places.
+// null and read back as NaN, so that the others keep their positions.
 type Series []float64
 
 // MarshalJSON writes null for NaN and the infinities.

@@ -1,20 +1,20 @@
-// Package results is the record of a run: one JSON file, whose fields are the
-// contract with everything that reads our numbers.
+// Package results defines the record of a run: one JSON file, whose fields are the
+// contract with all readers.
 //
-// In goes a Record that a harness filled; out comes `<dir>/<id>.json`. In goes a
-// folder; out come its records, and a warning for each file that is not one.
-// Reports, comparisons and other people's scripts read records and nothing else,
+// Write writes a Record to `<dir>/<id>.json`. ReadDir reads the records of a folder,
+// with a warning for each file that is not a record.
+// Reports, comparisons and scripts read records and nothing else,
 // so they work on machines that cannot run the benchmark.
 //
-// Opinions:
-//   - Not measured is absent. Every measured number is a pointer, left out when
-//     nil; a 0 in a record is a measured 0. A loss that is not finite is no
-//     measurement and is left out as well: the status says that the run diverged.
+// Rules:
+//   - A value that was not measured is absent. Every measured number is a pointer, omitted if
+//     nil; a 0 in a record is a measured 0. A loss that is not finite is omitted
+//     too: the status tells that the run diverged.
 //   - Base units only: bytes, seconds, fractions in [0, 1]. Text scales them.
-//   - An id is a hash of the spec, so asking again for the same run finds it.
-//   - Writing never costs an old record: beside, synced, renamed.
-//   - Reading never fails for one bad file among many. A newer schema is refused
-//     with both numbers, an older one is migrated.
+//   - An id is a hash of the spec, so a repeated run is found.
+//   - Writing is atomic: an old record is never lost.
+//   - Reading never fails for one bad file among many. A newer schema is an
+//     error with both numbers, an older one is migrated.
 //   - Records are averaged over seeds and nothing else (Groups).
 //
 // The split into a small result type, a reader that keeps going and warnings as

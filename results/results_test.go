@@ -249,7 +249,7 @@ func TestNumbersThatAreNotFinite(t *testing.T) {
 		t.Run("refused at "+name, func(t *testing.T) {
 			r := full()
 			spoil(&r)
-			if err := Write(t.TempDir(), r); err == nil || !strings.Contains(err.Error(), name+": got") {
+			if err := Write(t.TempDir(), r); err == nil || !strings.Contains(err.Error(), name+": ") {
 				t.Errorf("got %v, want an error that names %s", err, name)
 			}
 		})
@@ -277,21 +277,21 @@ func TestWriteRefusesFaults(t *testing.T) {
 		spoil func(*Record)
 		want  string
 	}{
-		"an id that leaves the folder":  {func(r *Record) { r.ID = "../x" }, "id: got"},
+		"an id that leaves the folder":  {func(r *Record) { r.ID = "../x" }, "id: \""},
 		"an id that is not the spec's":  {func(r *Record) { r.ID = "x" }, "the id of its spec"},
 		"negative step time":            {func(r *Record) { r.Time.StepSeconds.Median = -1 }, "time.step_seconds.median: -1: must not be negative"},
 		"negative rate":                 {func(r *Record) { r.Time.SamplesPerSecond = new(-2.0) }, "time.samples_per_second: -2"},
 		"negative phase":                {func(r *Record) { r.Time.PhaseSeconds["forward"] = -3 }, "time.phase_seconds.forward: -3"},
 		"negative seconds of an epoch":  {func(r *Record) { r.Accuracy.Epochs[0].Seconds = new(-4.0) }, "accuracy.epochs[0].seconds: -4"},
-		"no status":                     {func(r *Record) { r.Status = "" }, "status: got"},
-		"a percentage for a fraction":   {func(r *Record) { r.Accuracy.BestTop1 = new(93.1) }, "accuracy.best_top1: got 93.1"},
-		"a negative size":               {func(r *Record) { r.Memory.ArenaBytes = new(int64(-1)) }, "memory.arena_bytes: got -1"},
+		"no status":                     {func(r *Record) { r.Status = "" }, "status: \""},
+		"a percentage for a fraction":   {func(r *Record) { r.Accuracy.BestTop1 = new(93.1) }, "accuracy.best_top1: 93.1: must be a fraction"},
+		"a negative size":               {func(r *Record) { r.Memory.ArenaBytes = new(int64(-1)) }, "memory.arena_bytes: -1: must be"},
 		"a negative size of a category": {func(r *Record) { r.Memory.ByCategory["gradients"] = -1 }, "memory.by_category.gradients"},
-		"a negative rung":               {func(r *Record) { r.Memory.Ladder[0].DeviceUsedBytes = -1 }, "memory.ladder[0].device_used_bytes: got -1"},
+		"a negative size of a stage":    {func(r *Record) { r.Memory.Ladder[0].DeviceUsedBytes = -1 }, "memory.ladder[0].device_used_bytes: -1: must be"},
 		"a negative count of a reason":  {func(r *Record) { r.GPU.ThrottleReasons["idle"] = -1 }, "gpu.throttle_reasons.idle"},
-		"an endless energy":             {func(r *Record) { r.GPU.Epochs[0].EnergyJoules = math.Inf(1) }, "gpu.epochs[0].energy_joules: got +Inf"},
-		"another schema":                {func(r *Record) { r.Schema = 2 }, "schema: got 2, want 1"},
-		"a year no reader takes":        {func(r *Record) { r.Started = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, "started: got year 10000"},
+		"an endless energy":             {func(r *Record) { r.GPU.Epochs[0].EnergyJoules = math.Inf(1) }, "gpu.epochs[0].energy_joules: +Inf: must be finite"},
+		"another schema":                {func(r *Record) { r.Schema = 2 }, "schema: 2: must be 1"},
+		"a year no reader takes":        {func(r *Record) { r.Started = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, "started: year 10000: must be"},
 		"a percentage in an epoch":      {func(r *Record) { r.Accuracy.Epochs[0].Heads[0].TestTop1 = new(2.0) }, "accuracy.epochs[0].heads[0].test_top1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -309,7 +309,7 @@ func TestWriteRefusesFaults(t *testing.T) {
 }
 
 // TestFullDiskKeepsTheOldRecord writes under a real limit on the size of files,
-// in a process of its own because the limit is the process's.
+// in a separate process because the limit is the process's.
 func TestFullDiskKeepsTheOldRecord(t *testing.T) {
 	const variable = "RESULTS_TEST_FULL_DISK"
 	if dir := os.Getenv(variable); dir != "" {
@@ -384,23 +384,23 @@ func TestReadDirGoesOnAfterBadFiles(t *testing.T) {
 		text string
 		want string
 	}{
-		"a-partial.json":  {string(text[:len(text)/2]), "cut off after"},
+		"a-partial.json":  {string(text[:len(text)/2]), "truncated after"},
 		"b-empty.json":    {"\n", "file is empty"},
 		"c-broken.json":   {"{]", "not JSON at byte 2"},
-		"d-newer.json":    {string(newer), "got 7, want at most 1"},
-		"e-other.json":    {`{"name": "not ours"}`, "schema: got none"},
+		"d-newer.json":    {string(newer), "schema 7 is newer than this program, which reads up to 1"},
+		"e-other.json":    {`{"name": "not ours"}`, "schema: missing"},
 		"f-two.json":      {string(text) + string(text), "not JSON at byte"},
-		"g-type.json":     {`{"schema": 1, "spec": {"batch": "many"}}`, "spec.batch: got JSON's string at byte"},
-		"g-nan.json":      {strings.Replace(string(text), `"lr": 0.8`, `"lr": "NaN"`, 1), "want a number"},
-		"g-nothing.json":  {`{"schema": 1, "id": "a", "status": "done", "spec": {}}`, "spec.method: got none"},
-		"g-list.json":     {"[1]", "file: got JSON's array"},
-		"g-null.json":     {"null", "schema: got none"},
+		"g-type.json":     {`{"schema": 1, "spec": {"batch": "many"}}`, "spec.batch: JSON string at byte"},
+		"g-nan.json":      {strings.Replace(string(text), `"lr": 0.8`, `"lr": "NaN"`, 1), "must be a number"},
+		"g-nothing.json":  {`{"schema": 1, "id": "a", "status": "done", "spec": {}}`, "spec.method: missing"},
+		"g-list.json":     {"[1]", "file: JSON array"},
+		"g-null.json":     {"null", "schema: missing"},
 		"g-deep.json":     {strings.Repeat("[", 100000), "max depth"},
 		"g-garbage.json":  {"\x00\xff\x7fELF", "not JSON at byte 1"},
-		"g-long.json":     {`{"schema": 1, "error": "` + strings.Repeat("x", 10<<20), "cut off"},
-		"h-status.json":   {strings.Replace(string(text), `"done"`, `"great"`, 1), `status: got "great"`},
+		"g-long.json":     {`{"schema": 1, "error": "` + strings.Repeat("x", 10<<20), "truncated"},
+		"h-status.json":   {strings.Replace(string(text), `"done"`, `"great"`, 1), `status: "great": must be`},
 		"i-schema.json":   {`{"schema": "one"}`, "schema"},
-		"j-old.json":      {`{"schema": 0}`, "schema: got 0"},
+		"j-old.json":      {`{"schema": 0}`, "schema 0: must be"},
 		".k-hidden.json1": {"{", ""},
 		"notes.txt":       {"{", ""},
 	}

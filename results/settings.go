@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// Settings are the options of a spec that have no field of their own in Spec. A record stores them as text, in Spec.Options,
+// Settings are the options of a spec that have no field in Spec. A record stores them as text, in Spec.Options,
 // under the key in the tag `option`; a setting at its default is not stored, so that a new setting changes no id.
 //
-// The other tags say which text is valid. `least`: a whole number of at least this, which is the default. `stored`: a switch,
-// and the text of one that is on. Text without a tag is valid as it is; who uses it checks it.
+// The other tags define the valid text. `least`: a whole number of at least this, which is the default. `stored`: a switch,
+// with the text of a switch that is on. Text without a tag is not checked here but where it is used.
 type Settings struct {
 	Cuts         string `option:"cuts"`         // where modules end; empty: as published, else even
 	Mode         string `option:"mode"`         // InfoPro's classification loss: softmax or contrast
@@ -34,8 +34,8 @@ type Settings struct {
 	NetworkDigest    string `option:"network_digest"`                     // of the file that the network was read from; empty: a built-in network
 }
 
-// Settings reads the options of the spec. An unknown key or a value that cannot be read is an error: a run must not go on as if
-// it were not there.
+// Settings reads the options of the spec. An unknown key or an invalid value is an error, since a run must not ignore
+// it.
 func (s Spec) Settings() (Settings, error) {
 	var out Settings
 	fields := settingFields(&out)
@@ -51,7 +51,7 @@ func (s Spec) Settings() (Settings, error) {
 	return out, nil
 }
 
-// WithSettings is the spec with these settings in place of its own.
+// WithSettings is the spec with its settings replaced by these.
 func (s Spec) WithSettings(settings Settings) Spec {
 	s.Options = nil
 	for key, f := range settingFields(&settings) {
@@ -65,7 +65,7 @@ func (s Spec) WithSettings(settings Settings) Spec {
 	return s
 }
 
-// Check says which number is below its least value.
+// Check returns an error for a number below its least value.
 func (s Settings) Check() error {
 	fields := settingFields(&s)
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
@@ -93,7 +93,7 @@ func settingFields(s *Settings) map[string]settingField {
 	return fields
 }
 
-// least is the smallest number that is valid.
+// least is the smallest valid number.
 func (f settingField) least() int64 {
 	least, _ := strconv.ParseInt(f.tag.Get("least"), 10, 64) // a constant of this file
 	return least
@@ -119,7 +119,7 @@ func (f settingField) read(text string) error {
 	return nil
 }
 
-// text is what a record stores of the field; empty at its default.
+// text is the stored text of the field; empty at its default.
 func (f settingField) text() string {
 	switch {
 	case f.value.CanInt():

@@ -15,31 +15,31 @@ const (
 	maxIDLength = 200 // file systems take 255, with room for what a writer adds
 )
 
-// Validate reports the first few faults by which the record breaks the schema,
+// Validate returns the first few violations of the schema,
 // each with the path of its field.
 //
 // Of numbers that are not finite, measured ones (pointers, phase seconds,
-// elements of a Series) are no fault, because Write leaves them out or writes
-// null. Anywhere else (the spec, a distribution, a learning rate) they are.
+// elements of a Series) are valid, because Write omits them or writes
+// null. Elsewhere (the spec, a distribution, a learning rate) they are errors.
 func (r Record) Validate() error {
 	var c check
 	if r.Schema != Schema {
-		c.fault("schema", "got %d, want %d", r.Schema, Schema)
+		c.fault("schema", "%d: must be %d", r.Schema, Schema)
 	}
 	if !validID(r.ID) {
-		c.fault("id", "got %q, want letters, digits, '.', '_', '-', not '.' first, 1 to %d of them", r.ID, maxIDLength)
+		c.fault("id", "%q: must be 1 to %d letters, digits, '.', '_' or '-', not starting with '.'", r.ID, maxIDLength)
 	}
 	if !slices.Contains(Statuses(), r.Status) {
-		c.fault("status", "got %q, want one of %v", r.Status, Statuses())
+		c.fault("status", "%q: must be one of %v", r.Status, Statuses())
 	}
 	for i, year := range []int{r.Started.Year(), r.Finished.Year()} {
 		if year < 0 || year > 9999 {
-			c.fault([]string{"started", "finished"}[i], "got year %d, want 0 to 9999", year)
+			c.fault([]string{"started", "finished"}[i], "year %d: must be 0 to 9999", year)
 		}
 	}
 	for _, field := range [][2]string{{"method", r.Spec.Method}, {"network", r.Spec.Network}, {"dataset", r.Spec.Dataset}} {
 		if field[1] == "" {
-			c.fault("spec."+field[0], "got none, want one: half of a record says nothing")
+			c.fault("spec."+field[0], "missing")
 		}
 	}
 	c.fractions(r)
@@ -59,7 +59,7 @@ func (c *check) fault(place, format string, args ...any) {
 func (c *check) fractions(r Record) {
 	one := func(x *float64, place string, index ...any) {
 		if x != nil && (*x < 0 || *x > 1) {
-			c.fault(fmt.Sprintf(place, index...), "got %v, want a fraction in [0, 1]", *x)
+			c.fault(fmt.Sprintf(place, index...), "%v: must be a fraction in [0, 1]", *x)
 		}
 	}
 	one(r.Time.DataShare, "time.data_share")
@@ -79,7 +79,7 @@ func (c *check) fractions(r Record) {
 	}
 }
 
-// times refuses negative times and rates: no step takes less than no time.
+// times rejects negative times and rates.
 func (c *check) times(r Record) {
 	one := func(x *float64, place string, index ...any) {
 		if x != nil && *x < 0 {
@@ -107,21 +107,21 @@ func (c *check) times(r Record) {
 	}
 }
 
-// numbers refuses required numbers that are not finite, and sizes and counts
+// numbers rejects required numbers that are not finite, and sizes and counts
 // below zero. A module's index and the difference of two sizes may be negative. A record
-// has tens of thousands of numbers: what a place is called is worked out for faults alone.
+// has tens of thousands of numbers: paths are computed for errors only.
 func (c *check) numbers(at *step, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Float64:
 		if !finite(v.Float()) {
-			c.fault(at.String(), "got %v, want a finite number", v.Float())
+			c.fault(at.String(), "%v: must be finite", v.Float())
 		}
 	case reflect.Int64:
 		if v.Int() >= 0 {
 			return
 		}
 		if place := at.String(); !strings.HasSuffix(place, ".module") && !strings.HasSuffix(place, ".delta_bytes") {
-			c.fault(place, "got %d, want at least 0", v.Int())
+			c.fault(place, "%d: must be at least 0", v.Int())
 		}
 	case reflect.Pointer:
 		if !v.IsNil() && v.Elem().Kind() != reflect.Float64 {
@@ -146,7 +146,7 @@ func (c *check) numbers(at *step, v reflect.Value) {
 	}
 }
 
-// step is one step of the way to a place in a record: a field of a type, a key, or else an
+// step is one step of the path to a value in a record: a field of a type, a key, or an
 // element of a list.
 type step struct {
 	before *step
@@ -155,7 +155,7 @@ type step struct {
 	key    string
 }
 
-// String names the place: accuracy.epochs[0].lr.
+// String is the path: accuracy.epochs[0].lr.
 func (s *step) String() string {
 	switch {
 	case s == nil:
@@ -169,8 +169,8 @@ func (s *step) String() string {
 	return strings.TrimPrefix(s.before.String()+"."+name, ".")
 }
 
-// withoutNonFinite copies a value and leaves out measured numbers that are not
-// finite: a pointer becomes nil, an entry of a map goes. A Series writes null by
+// withoutNonFinite copies a value and omits measured numbers that are not
+// finite: a pointer becomes nil, an entry of a map is removed. A Series writes null by
 // itself. Empty lists and maps become nil, so that they are absent too. The original shares nothing with the copy that the copy changes.
 func withoutNonFinite(v reflect.Value) reflect.Value {
 	switch v.Kind() {
@@ -223,7 +223,7 @@ func withoutNonFinite(v reflect.Value) reflect.Value {
 	return v
 }
 
-// validID says whether the id can be a file's name everywhere.
+// validID reports whether the id is a valid file name on all systems.
 func validID(id string) bool {
 	if id == "" || len(id) > maxIDLength || id[0] == '.' {
 		return false

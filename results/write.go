@@ -10,15 +10,15 @@ import (
 	"github.com/localbench/localbench/atomicfile"
 )
 
-// Path is where the record of a run lies in a folder of records.
+// Path is the path of a run's record in a folder of records.
 func Path(dir, id string) string { return filepath.Join(dir, id+".json") }
 
-// Write writes `<dir>/<id>.json` and makes the folder if need be. A schema of 0
+// Write writes `<dir>/<id>.json` and creates the folder if needed. A schema of 0
 // and an empty id are filled in (the newest, SpecID).
 //
-// The file is written beside its place, synced and renamed: whatever fails, an
-// old record of the run stays as it was and no half of a file is left. Measured
-// numbers that are not finite are left out, or null in a Series; other faults of
+// The file is written atomically: after a failure an old record of the run is
+// unchanged and no partial file exists. Measured
+// numbers that are not finite are omitted, or null in a Series; other faults of
 // the record (see Validate), or an id that is not its spec's, are an error. One of
 // the system is an *atomicfile.Error.
 func Write(dir string, record Record) error {
@@ -36,7 +36,7 @@ func Write(dir string, record Record) error {
 	return nil
 }
 
-// encode fills in what Write fills in, and turns the record into the text of its file.
+// encode fills in the fields that Write fills in, and converts the record to the text of its file.
 func encode(record Record) ([]byte, Record, error) {
 	if record.Schema == 0 {
 		record.Schema = Schema
@@ -49,7 +49,7 @@ func encode(record Record) ([]byte, Record, error) {
 		return nil, record, err
 	}
 	if record.ID != want {
-		return nil, record, fmt.Errorf("id: got %s, want %s, the id of its spec", record.ID, want)
+		return nil, record, fmt.Errorf("id %s: must be %s, the id of its spec", record.ID, want)
 	}
 	text, err := marshal(record)
 	return text, record, err

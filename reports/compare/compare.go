@@ -1,17 +1,17 @@
-// Package compare compares new records with old ones, metric by metric, and says what became worse:
+// Package compare compares new records with old ones, metric by metric, and reports what became worse:
 // exactly where a metric is exact, and by a test that assumes no distribution where it is noisy.
 //
 // Records that differ in the seed only are repetitions of one measurement; a cell is one measurement
-// and one metric. docs/comparing.md states the decision rule for users; verdict.go applies it. Opinions:
+// and one metric. docs/comparing.md states the decision rule for users; verdict.go applies it. Rules:
 //
-//   - What the old side has and the new side lacks is a failure, not something to skip.
-//   - What a comparison could not have found is no pass: such a cell is inconclusive.
+//   - A measurement or metric that is missing on the new side is a failure; it is not skipped.
+//   - A cell that could not have shown a regression does not pass: it is inconclusive.
 //   - Interval and verdict come from one test (package rank), so they cannot contradict each other.
-//   - Many cells are many chances to be wrong. The significance level is divided by the number of
-//     noisy cells (Bonferroni), which gives intervals that hold together; Holm's step-down, which is
-//     a little stronger, has no such intervals.
-//   - Repetitions are exchangeable, the test assumes nothing else. A machine that is slower for a
-//     whole session is not told from a slower program; measuring again (Confirm) helps.
+//   - Many cells mean many chances of a false alarm. The significance level is divided by the number of
+//     noisy cells (Bonferroni), which gives simultaneous confidence intervals; Holm's step-down, which is
+//     slightly more powerful, has no such intervals.
+//   - The test assumes only that repetitions are exchangeable. It can't distinguish a machine that is slower
+//     for a whole session from a slower program; measuring again (Confirm) helps.
 package compare
 
 import (
@@ -25,7 +25,7 @@ import (
 // Alpha bounds the chance of any false alarm in a whole comparison.
 const Alpha = rank.Alpha
 
-// Verdict is what a cell says.
+// Verdict is the result of a cell.
 type Verdict string
 
 // The verdicts, the worst first.
@@ -38,7 +38,7 @@ const (
 	Removed      Verdict = "removed" // missing, and accepted
 )
 
-// Whole is what a cell has in place of a metric if a whole measurement is missing.
+// Whole replaces the metric of a cell if a whole measurement is missing.
 const Whole = "measurement"
 
 // Cell is one metric of one measurement, before and after.
@@ -58,16 +58,16 @@ type Cell struct {
 	P                 float64 // corrected over the grid; 0 where it is exact
 	Threshold         float64 // in the unit of Change
 	Verdict           Verdict
-	// First is the verdict before the cell was measured again; empty where it was not.
+	// First is the verdict before the cell was measured again; empty if it was not.
 	First Verdict
-	// Need is how many repetitions a side, or pairs, would be needed, where they are too few for any change to be significant.
+	// Need is the number of repetitions per side, or of pairs, that is needed if there are too few for any change to be significant.
 	Need int
-	// Smallest is the change that as many repetitions as these find significant four times out of five, among so
-	// many cells; 0 where it is exact, infinite where Need is set.
+	// Smallest is the change that is found with 80 % power with these repetitions and this
+	// number of cells; 0 if exact, infinite if Need is set.
 	Smallest float64
 	Why      []string // of an exact change of memory, where the bytes came from; why a cell is missing
 	// OldCommit is the newest of the old side's programs, NewCommit the one of the new side's
-	// at which the values changed; empty where records do not tell.
+	// at which the values changed; empty if unknown.
 	OldCommit, NewCommit string
 
 	test test // of a noisy cell, to be judged when the number of cells is known
@@ -81,18 +81,18 @@ type Comparison struct {
 	Apart []string
 	// OnlyOld and OnlyNew are measurements without a partner.
 	OnlyOld, OnlyNew []string
-	// Fewer says of which measurements the new side has fewer repetitions, and why as far as records tell.
+	// Fewer lists the measurements with fewer repetitions on the new side, with the reason if known.
 	Fewer []string
-	// Copies is how many records were left out because the same run was there already.
+	// Copies is the number of records omitted because the same run was there already.
 	Copies int
 }
 
-// Run compares. Chosen names the metrics, none for all.
+// Run compares. Chosen names the metrics; empty: all.
 func Run(old, new []results.Record, t Thresholds, chosen ...string) Comparison {
 	return cells(old, new, t, unpaired(), choice(chosen))
 }
 
-// choice is whether a metric is among the chosen ones; none are all.
+// choice reports whether a metric is among the chosen ones; all are if chosen is empty.
 func choice(chosen []string) func(run, metric string) bool {
 	return func(_, metric string) bool { return len(chosen) == 0 || slices.Contains(chosen, metric) }
 }
@@ -115,7 +115,7 @@ func unpaired() tester {
 	}
 }
 
-// cells compares the cells that are wanted.
+// cells compares the chosen cells.
 func cells(old, new []results.Record, t Thresholds, with tester, wanted func(run, metric string) bool) Comparison {
 	var c Comparison
 	before, copiesBefore := measurements(old)

@@ -281,7 +281,7 @@ func TestConfirm(t *testing.T) {
 	if rows := c.Tables(false)[0].Rows; len(rows) != 2 || rows[0][10].Text != "same (measured again, was: regression)" {
 		t.Errorf("got %+v, want a row for what was let go, too", rows)
 	}
-	// Planted: the fresh runs are of another machine, or there are none.
+	// Planted: the fresh runs are of another machine, or missing.
 	c = Run(old, append(repeat("lucky", 1.1), repeat("slow", 1.1)...), Defaults(), "step_time")
 	c.Confirm(old, nil, Defaults())
 	if n := len(c.Worst(Regression)); n != 2 {

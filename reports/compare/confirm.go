@@ -6,7 +6,7 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// flagged says whether new measurements could change what a cell says.
+// flagged reports whether new measurements could change the verdict of a cell.
 func (c Cell) flagged() bool {
 	return !c.Exact && (c.Verdict == Regression || c.Verdict == Inconclusive)
 }
@@ -16,9 +16,9 @@ func (c Comparison) Flagged() []Cell {
 	return slices.DeleteFunc(slices.Clone(c.Cells), func(x Cell) bool { return !x.flagged() })
 }
 
-// Confirm judges the flagged cells by fresh measurements of the new side. The fresh ones
-// alone count: those that raised a flag were chosen for being worse, and would say so
-// again in any pool. The correction is over the flagged cells that were measured; a
+// Confirm judges the flagged cells by fresh measurements of the new side. Only the fresh ones
+// count: those that raised a flag were selected for being worse, which would bias
+// pooled data. The correction is over the flagged cells that were measured; a
 // regression has then passed two tests, and one that was inconclusive at first, one.
 // Cells without fresh measurements stay as they are, and measurements of another machine
 // go to Apart.
@@ -26,8 +26,8 @@ func (c *Comparison) Confirm(old, fresh []results.Record, t Thresholds) {
 	c.again(old, fresh, t, unpaired())
 }
 
-// ConfirmPaired is Confirm by fresh measurements of both sides in turns, which what changed of the machine since the old
-// records were made cannot mislead.
+// ConfirmPaired is Confirm by fresh measurements of both sides in turns, which is not affected by changes of the machine since the old
+// records were made.
 func (c *Comparison) ConfirmPaired(pairs []Pair, t Thresholds) {
 	old, new := sides(pairs)
 	c.again(old, new, t, paired(pairs))

@@ -7,7 +7,7 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// explain says where the bytes of two plans differ: by phase, category, module and value.
+// explain lists where the bytes of two plans differ: by phase, category, module and value.
 func explain(name string, old, new results.Record) []string {
 	if !slices.Contains(plannedMemory(), name) {
 		return nil

@@ -24,7 +24,7 @@ type Series struct {
 	Points            []Point
 }
 
-// Point is what was measured at one commit: a value for each repetition.
+// Point holds the measurements at one commit: a value for each repetition.
 type Point struct {
 	Commit, Subject string
 	Values          []float64
@@ -48,8 +48,8 @@ func (s Series) Text(x float64) string {
 }
 
 // History follows the metrics of finished records over revisions, the oldest first.
-// Chosen names the metrics, none for all. Times and process memory of different machines
-// are series of their own. A measurement that was made at one commit only is no series.
+// Chosen names the metrics; empty: all. Times and process memory of different machines
+// are separate series. A measurement at only one commit is not a series.
 func History(revisions []Revision, chosen ...string) []Series {
 	var out []Series
 	at := map[seriesKey]int{}
@@ -93,7 +93,7 @@ func History(revisions []Revision, chosen ...string) []Series {
 	return out
 }
 
-// seriesKey is what the values of a series have in common.
+// seriesKey identifies a series.
 type seriesKey struct{ run, metric, machine string }
 
 // add puts a value at the end of the series.

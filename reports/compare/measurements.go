@@ -11,7 +11,7 @@ import (
 )
 
 // measurements groups the finished records that differ in the seed only, in the order of
-// the runs. A copy of a record counts once; copies is how many were left out.
+// the runs. A copy of a record counts once; copies is the number of omitted copies.
 func measurements(records []results.Record) (groups map[string][]results.Record, copies int) {
 	groups = map[string][]results.Record{}
 	known := map[[sha256.Size]byte]bool{}
@@ -26,7 +26,7 @@ func measurements(records []results.Record) (groups map[string][]results.Record,
 			}
 			known[id] = true
 		}
-		groups[seedless(r.Spec)] = append(groups[seedless(r.Spec)], r)
+		groups[experimentID(r.Spec)] = append(groups[experimentID(r.Spec)], r)
 	}
 	for _, group := range groups {
 		slices.SortStableFunc(group, func(a, b results.Record) int { return a.Started.Compare(b.Started) })
@@ -35,7 +35,7 @@ func measurements(records []results.Record) (groups map[string][]results.Record,
 }
 
 // identity is the same for copies of one record: the same settings, started at the same time, with the
-// same values. False: the record cannot be told from others.
+// same values. False: the record can't be identified.
 func identity(r results.Record) (id [sha256.Size]byte, ok bool) {
 	text, err := json.Marshal(struct {
 		Spec              results.Spec
@@ -51,13 +51,13 @@ func identity(r results.Record) (id [sha256.Size]byte, ok bool) {
 	return sha256.Sum256(text), true
 }
 
-// seedless names a measurement: the id of its spec without the seed.
-func seedless(s results.Spec) string {
+// experimentID names a measurement: the id of its spec without the seed.
+func experimentID(s results.Spec) string {
 	s.Seed = 0
 	return results.SpecID(s)
 }
 
-// Machine names what differs between the machines of two environments, as far as both tell.
+// Machine lists the known differences between the machines of two environments.
 func Machine(x, y results.Environment) (differ []string) {
 	for _, f := range []struct{ name, a, b string }{
 		{"cpu", x.CPU, y.CPU}, {"os", x.OS, y.OS}, {"gpu", x.GPU, y.GPU}, {"driver", x.Driver, y.Driver},

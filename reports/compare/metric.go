@@ -35,7 +35,7 @@ func size(p *int64) *float64 {
 	return new(float64(*p))
 }
 
-// metrics lists what is compared, in the order of the tables.
+// metrics lists the compared quantities, in the order of the tables.
 func metrics() []metric {
 	return []metric{
 		exactSize("planned_peak", "bytes", func(r *results.Record) **int64 { return &r.Memory.PlannedPeakBytes }),
@@ -87,7 +87,7 @@ func metricOf(name string) (metric, bool) {
 	return all[i], true
 }
 
-// Metrics names what is compared, in the order of the tables.
+// Metrics names the compared quantities, in the order of the tables.
 func Metrics() []string {
 	var names []string
 	for _, m := range metrics() {
@@ -106,7 +106,7 @@ func (m metric) values(records []results.Record) (out []float64) {
 	return out
 }
 
-// change is how far b is from a: a ratio less 1, or a difference.
+// change is the change from a to b: the ratio minus 1, or the difference.
 func (m metric) change(a, b float64) float64 {
 	if m.points {
 		return rank.Difference(a, b)
@@ -114,7 +114,7 @@ func (m metric) change(a, b float64) float64 {
 	return rank.Ratio(a, b)
 }
 
-// worse is how much worse a change makes the metric; negative if it makes it better.
+// worse is the change in the direction of worse values; negative if the metric improved.
 func (m metric) worse(change float64) float64 {
 	if m.less {
 		return change
@@ -147,8 +147,8 @@ func (m metric) compare(with tester, run string, old, new []results.Record, t Th
 	return c
 }
 
-// worst is what an exact metric is judged by: of the newest commit that has the metric,
-// the record with the worst value. Records of one commit agree, or are not told apart.
+// worst is the value by which an exact metric is judged: at the newest commit that has the metric,
+// the record with the worst value.
 func (m metric) worst(records []results.Record) results.Record {
 	measured := slices.DeleteFunc(slices.Clone(records), func(r results.Record) bool { return m.of(r) == nil })
 	newest := measured[len(measured)-1].Environment.Commit
@@ -178,8 +178,8 @@ func (m metric) since(old []float64, new []results.Record) string {
 	return s.Points[s.nearest(0, len(s.Points))].Commit
 }
 
-// resolution is the smallest change that is found four times out of five by a test with the given
-// interval: half its width, and some more for the power. Ratios are on a logarithmic scale.
+// resolution is the smallest change that a test with the given interval finds with 80 % power:
+// half its width plus a margin for the power. Ratios are on a logarithmic scale.
 func (m metric) resolution(low, high, power float64) float64 {
 	if m.points {
 		return (high - low) / 2 * power

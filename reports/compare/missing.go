@@ -24,16 +24,16 @@ func unfinished(records []results.Record) map[string][]results.Record {
 	out := map[string][]results.Record{}
 	for _, r := range records {
 		if r.Status != results.StatusDone {
-			out[seedless(r.Spec)] = append(out[seedless(r.Spec)], r)
+			out[experimentID(r.Spec)] = append(out[experimentID(r.Spec)], r)
 		}
 	}
 	return out
 }
 
-// noRecord is the fate of a measurement without any record.
+// noRecord is the outcome of a measurement without any record.
 const noRecord = "no record"
 
-// fate says what became of the runs of a measurement that did not finish.
+// fate describes the outcome of the runs of a measurement that did not finish.
 func fate(records []results.Record) string {
 	if len(records) == 0 {
 		return noRecord
@@ -57,7 +57,7 @@ func fate(records []results.Record) string {
 	return strings.Join(parts, ", ")
 }
 
-// fewer says that a measurement has fewer repetitions than it had, and what became of the others.
+// fewer reports that a measurement has fewer repetitions than before, and the outcome of the others.
 func fewer(run string, old, new, lost []results.Record) string {
 	text := fmt.Sprintf("%s: %s, %d before", run, english.Plural(len(new), "repetition", ""), len(old))
 	if why := fate(lost); why != noRecord {
@@ -66,8 +66,7 @@ func fewer(run string, old, new, lost []results.Record) string {
 	return text
 }
 
-// Accept takes missing cells for removed on purpose: those that a pattern in the syntax of path.Match
-// matches, by the name of the measurement or by name/metric. Unused are the patterns that matched none.
+// Accept marks missing cells as removed on purpose: those that match a pattern in the syntax of path.Match, by the name of the measurement or by name/metric. Unused are the patterns that matched none.
 func (c *Comparison) Accept(patterns []string) (unused []string, err error) {
 	for _, p := range patterns {
 		used := false

@@ -17,7 +17,7 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// mostNamed is how many measurements a note names.
+// mostNamed is the number of measurements that a note names.
 const mostNamed = 5
 
 // Tables are the cells that changed, are missing or inconclusive, and a count of the rest;
@@ -27,10 +27,10 @@ func (c Comparison) Tables(all bool) []table.Table {
 	right := func(key, name string) table.Column {
 		return table.Column{Key: key, Name: name, Align: table.AlignRight}
 	}
-	t := table.Table{ID: "comparison", Title: "New against old", Columns: []table.Column{
+	t := table.Table{ID: "comparison", Title: "New compared with old", Columns: []table.Column{
 		left("run", "run"), left("metric", "metric"), right("old", "old"), right("new", "new"),
-		right("change", "change"), right("interval", "95 % interval"), right("p", "p, corrected"), right("runs", "repetitions"),
-		right("smallest", "could have found"), right("threshold", "threshold"), left("verdict", "verdict"), left("reason", "reason")}}
+		right("change", "change"), right("interval", "95 % interval"), right("p", "corrected p"), right("runs", "repetitions"),
+		right("smallest", "detectable change"), right("threshold", "threshold"), left("verdict", "verdict"), left("reason", "reason")}}
 	counts := map[Verdict]int{}
 	for _, cell := range c.Cells {
 		counts[cell.Verdict]++
@@ -114,7 +114,7 @@ func (c Cell) interval() string {
 	return fmt.Sprintf("%s to %s", c.Percent(c.Low), c.Percent(c.High))
 }
 
-// repetitions are those of both sides, or the pairs.
+// repetitions are the numbers of repetitions of both sides, or of pairs.
 func (c Cell) repetitions() string {
 	if c.Pairs > 0 {
 		return english.Plural(c.Pairs, "pair", "")
@@ -123,7 +123,7 @@ func (c Cell) repetitions() string {
 }
 
 // Annotations writes a line for each regression and for each missing or inconclusive cell, and a warning where
-// repetitions are fewer, in the form that GitHub Actions shows beside a change. Level is that of
+// repetitions are fewer, in the format of GitHub Actions annotations. Level is that of
 // inconclusive cells: error or warning.
 func (c Comparison) Annotations(w io.Writer, inconclusive string) error {
 	escape := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
@@ -202,8 +202,8 @@ func (c Comparison) JUnit(w io.Writer, tolerant bool) error {
 	return err
 }
 
-// benchmarkUnits are the quantities of a benchmark line. Planned bytes are exact: a difference is
-// one at a single repetition.
+// benchmarkUnits are the quantities of a benchmark line. Planned bytes are exact: one repetition
+// is enough.
 func benchmarkUnits() []struct {
 	unit, about string
 	of          func(results.Record) *float64
@@ -229,9 +229,9 @@ func benchmarkUnits() []struct {
 }
 
 // Benchmarks writes records in the format of Go's benchmarks, a line a record, so that
-// benchstat reads them. The name of a benchmark has what tells records apart, the seed left out, so
-// that nothing but seeds is taken for repetitions; in what all agree, and the machine, is the
-// configuration: benchstat does not hold other settings or machines against each other.
+// benchstat reads them. The name of a benchmark has the settings that differ between records, except the seed, so
+// that only seeds count as repetitions; common settings and the machine are the
+// configuration: benchstat does not compare other settings or machines with each other.
 func Benchmarks(w io.Writer, records []results.Record) error {
 	b := bufio.NewWriter(w)
 	for _, u := range benchmarkUnits() {

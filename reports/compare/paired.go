@@ -7,7 +7,7 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// Pair is what was measured of both sides close to each other in time, in random order: one record or more of each side,
+// Pair holds measurements of both sides close to each other in time, in random order: one record or more of each side,
 // of one measurement or of several.
 type Pair struct{ Old, New []results.Record }
 
@@ -15,8 +15,8 @@ type Pair struct{ Old, New []results.Record }
 // mean of the old side's records to the mean of the new side's, and a signed-rank test of these changes
 // (rank.Paired); what the machine does from pair to pair cancels.
 //
-// Note: on a loaded machine with two threads a core the times of processes have two modes, 7.6 and 9.5 ms for ResNet-20 at
-// batch 8, with and without company on the core. The mean of five has a standard deviation a third below that of their median
+// Note: on a loaded machine with two threads per core the times of processes have two modes, 7.6 and 9.5 ms for ResNet-20 at
+// batch 8, with and without another process on the core. The mean of five has a standard deviation a third below that of their median
 // (250 processes at a load average of 25).
 func RunPaired(pairs []Pair, t Thresholds, chosen ...string) Comparison {
 	old, new := sides(pairs)
@@ -60,7 +60,7 @@ func (m metric) center(values []float64) float64 {
 // ofRun are the finished records of a measurement.
 func ofRun(records []results.Record, run string) (out []results.Record) {
 	for _, r := range records {
-		if r.Status == results.StatusDone && seedless(r.Spec) == run {
+		if r.Status == results.StatusDone && experimentID(r.Spec) == run {
 			out = append(out, r)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// Sensitivity is what a comparison finds of changes that were planted in one metric of given records.
+// Sensitivity describes which planted changes in one metric of given records a comparison finds.
 type Sensitivity struct {
 	Metric string // or Whole, where a measurement was taken away
 	// Measurements is how many of them have the metric; Found in how many the planted change of an exact metric, or
@@ -21,8 +21,8 @@ type Sensitivity struct {
 	Measurements, Found int
 	Exact               bool
 	// Tried are sizes of changes of a noisy metric. Smallest is the smallest size that is found in every
-	// measurement, infinite if none up to largestPlanted is; Run is the measurement that needs it, with
-	// so many repetitions, where Need are needed for any change to be found.
+	// measurement, infinite if none up to largestPlanted is; Run is the measurement that needs it, with its number of
+	// repetitions; Need is the number needed if it is too small for any change to be found.
 	Tried             []float64
 	Smallest          float64
 	Run               string
@@ -40,8 +40,8 @@ const (
 )
 
 // SelfTest plants changes in the records and compares the result with the records as they are, with the given
-// thresholds: a measurement that is gone, a unit more of each exact metric, and noisy metrics made worse
-// by a factor, drawn again from the repetitions, so with their own spread. Chosen names the metrics, none for all.
+// thresholds: a missing measurement, a unit more of each exact metric, and noisy metrics made worse
+// by a factor, drawn again from the repetitions, so with their own spread. Chosen names the metrics; empty: all.
 func SelfTest(records []results.Record, t Thresholds, chosen ...string) []Sensitivity {
 	groups, _ := measurements(records)
 	runs := sortedKeys(groups)
@@ -114,8 +114,8 @@ func (m metric) planted() []float64 {
 	return []float64{0.05, 0.2, 1}
 }
 
-// smallestFound is the smallest change for the worse of a noisy metric with these values that is a regression four
-// times out of five, among so many noisy cells; rounded up to about a twentieth of itself.
+// smallestFound is the smallest change for the worse of a noisy metric with these values that is reported as a regression
+// with 80 % power, given the number of noisy cells; rounded up by at most about 5 %.
 func (m metric) smallestFound(tester *rank.Tester, values []float64, noisy int, threshold float64) float64 {
 	found := func(size float64) bool {
 		random, count := rand.New(rand.NewPCG(1, 2)), 0
@@ -164,19 +164,19 @@ func (m metric) plant(x, size float64) float64 {
 	return x / (1 + size)
 }
 
-// Fault says what is wrong with the comparison of these records, empty if nothing is: a change that must be found
-// was not, or the records compared with themselves are called worse.
+// Fault describes a fault of the comparison of these records, empty without one: a change that must be found
+// was not, or a comparison of the records with themselves reports a regression.
 func (s Sensitivity) Fault() string {
 	switch {
 	case s.Alarm:
-		return fmt.Sprintf("%s: the records compared with themselves are called worse", s.Metric)
+		return fmt.Sprintf("%s: a comparison of the records with themselves reports a regression", s.Metric)
 	case s.Exact && s.Found < s.Measurements:
 		return fmt.Sprintf("%s: the planted change was found in %d of %d", s.Metric, s.Found, s.Measurements)
 	}
 	return ""
 }
 
-// Blind says whether not even the largest change of a noisy metric that a report names would be found.
+// Blind reports whether even the largest planted change of a noisy metric would be missed.
 func (s Sensitivity) Blind() bool {
 	return !s.Exact && s.Measurements > 0 && s.Smallest > s.Tried[len(s.Tried)-1]
 }
@@ -187,7 +187,7 @@ func (s Sensitivity) String() string {
 	cell := Cell{Metric: s.Metric}
 	switch {
 	case s.Measurements == 0:
-		return fmt.Sprintf("%s: the records have none, nothing was planted", s.Metric)
+		return fmt.Sprintf("%s: not in the records, not tested", s.Metric)
 	case s.Metric == Whole:
 		return fmt.Sprintf("a missing measurement: found for %d of %s", s.Found, what)
 	case s.Exact && s.Threshold > 0:

@@ -10,7 +10,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 )
 
-// Sentence is the one that a person needs: the worst of what was found.
+// Sentence summarises the comparison in one sentence: the worst verdicts.
 func (c Comparison) Sentence() string {
 	var parts []string
 	add := func(v Verdict, worst func([]Cell) Cell) {
@@ -43,7 +43,7 @@ func (c Comparison) Sentence() string {
 	return "no regression in " + english.Plural(len(c.Cells), "cell", "")
 }
 
-// plural is the name of so many cells with a verdict.
+// plural is the name of n cells with a verdict.
 func plural(v Verdict, n int) string {
 	if v == Regression {
 		return english.PluralWord(n, string(v), "")
@@ -51,7 +51,7 @@ func plural(v Verdict, n int) string {
 	return string(v)
 }
 
-// sentence says what is wrong with a cell.
+// sentence describes the verdict of a cell.
 func (c Cell) sentence() string {
 	switch {
 	case c.Verdict == Missing || c.Verdict == Removed:
@@ -69,7 +69,7 @@ func (c Cell) sentence() string {
 	return fmt.Sprintf("%s of %s: %s, was %s: %s", c.Metric, c.Run, number(c.New), number(c.Old), c.Verdict)
 }
 
-// worse is the change as a reader of "worse by" expects it: positive.
+// worse is the change with the sign that follows "worse by": positive for a regression.
 func (c Cell) worse() float64 {
 	if m, ok := metricOf(c.Metric); ok {
 		return m.worse(c.Change)
@@ -77,7 +77,7 @@ func (c Cell) worse() float64 {
 	return c.Change
 }
 
-// reason says in a few words why a cell has its verdict; empty where the figures say it.
+// reason explains the verdict of a cell in a few words; empty if its numbers are enough.
 func (c Cell) reason() string {
 	switch {
 	case c.Verdict == Missing || c.Verdict == Removed:
@@ -95,7 +95,7 @@ func (c Cell) reason() string {
 	return ""
 }
 
-// since names the commits between which a cell changed, as far as records tell.
+// since names the commits between which a cell changed, if known.
 func (c Cell) since() string {
 	short := func(commit string) string { return commit[:min(len(commit), 10)] }
 	switch {
@@ -127,7 +127,7 @@ func (c Cell) Percent(x float64) string {
 	return fmt.Sprintf("%.2f %%", 100*x)
 }
 
-// number writes a value without an exponent where it is whole.
+// number writes a value, whole numbers without an exponent.
 func number(x float64) string {
 	if x == math.Trunc(x) && math.Abs(x) < 1e15 {
 		return fmt.Sprintf("%.0f", x)

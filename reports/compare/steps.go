@@ -10,32 +10,32 @@ import (
 	"github.com/localbench/localbench/reports/rank"
 )
 
-// Step is a place in a series where its metric changed.
+// Step is a change point of a series.
 type Step struct {
 	Series          int // its number in the list that Steps was given
-	At              int // the first point behind it
+	At              int // the first point after it
 	Commit, Subject string
 	Previous        string  // the last commit that was measured before
-	Before, After   float64 // values, or medians of the stretches on both sides
+	Before, After   float64 // values, or medians of the segments on both sides
 	Change          float64 // After relative to Before less 1; for accuracies the difference
 	P               float64 // corrected; 0 where the metric is exact
 }
 
-// leastValues is the shortest stretch of a noisy series between two steps, in repetitions.
+// leastValues is the shortest segment of a noisy series between two steps, in repetitions.
 const leastValues = 5
 
 // Steps finds where metrics changed. Of an exact one every change is a step.
 //
 // A noisy one is searched by seeded binary segmentation (Kovács, Bühlmann, Li, Munk:
-// Biometrika 110, 2023): in stretches of every length, so that what became worse and was
-// mended again does not hide in the whole, for the cut with the largest rank statistic, as
+// Biometrika 110, 2023): in segments of every length, so that a temporary regression is
+// found too, for the change point with the largest rank statistic, as
 // in the test of Pettitt (1979). The p-value is that of the rank test that compares both
-// sides (Mann, Whitney, 1947), which assumes no distribution, times the number of cuts that
-// were looked at; Holm's correction is over the series. So the chance of any false step is
+// sides (Mann, Whitney, 1947), which assumes no distribution, times the number of change points
+// tested; Holm's correction is over the series. So the chance of any false step is
 // at most Alpha, if repetitions are exchangeable: a machine that is slower for a whole
-// session is not told from a commit that is slower. A change is a step if one of the metric's
-// default threshold cannot be excluded, so that a step of just that size is found. Short is how many series
-// have too few repetitions for any step to be found.
+// session can't be distinguished from a slower commit. A change is a step if one of the metric's
+// default threshold cannot be excluded, so that a step of just that size is found. Short is the number of series
+// with too few repetitions for any step to be found.
 func Steps(all []Series) (out []Step, short int) {
 	var noisy []search
 	for i, s := range all {
@@ -66,18 +66,18 @@ func Steps(all []Series) (out []Step, short int) {
 	return out, short
 }
 
-// stretch is the points from, ..., to-1 of a series and the best place to cut them.
-type stretch struct {
+// segment is the points from, ..., to-1 of a series and their best change point.
+type segment struct {
 	from, to, at int
 	p            float64 // not corrected
 }
 
-// search is a series with all stretches that are looked at.
+// search is a series with all its segments to search.
 type search struct {
 	number int
 	Series
-	looked    int       // cuts
-	stretches []stretch // that can be cut at all, the smallest p first
+	looked   int       // cuts
+	segments []segment // that can be cut at all, the smallest p first
 }
 
 func newSearch(number int, s Series) search {
@@ -88,23 +88,23 @@ func newSearch(number int, s Series) search {
 		out.looked += cuts
 		if cuts > 0 {
 			part.at, part.p = at, math.Erfc(math.Abs(z)/math.Sqrt2)
-			out.stretches = append(out.stretches, part)
+			out.segments = append(out.segments, part)
 		}
 	}
-	for i, part := range out.stretches {
+	for i, part := range out.segments {
 		if part.p*float64(out.looked) < 2*Alpha { // the exact test is slow, and does not make the others significant
-			out.stretches[i].p = s.test(part.from, part.at, part.to)
+			out.segments[i].p = s.test(part.from, part.at, part.to)
 		}
 	}
-	slices.SortStableFunc(out.stretches, func(a, b stretch) int {
+	slices.SortStableFunc(out.segments, func(a, b segment) int {
 		return cmp.Or(cmp.Compare(a.p, b.p), cmp.Compare(a.to-a.from, b.to-b.from))
 	})
 	return out
 }
 
-// seeded lists the stretches of n points: all, and for each length that is shorter by the
-// root of two as many as cover all, half over each other.
-func seeded(n int) (out []stretch) {
+// seeded lists the segments of n points: the whole series, and for each length shorter by a
+// factor of sqrt(2) segments that cover it, each overlapping the next by half.
+func seeded(n int) (out []segment) {
 	last := 0
 	for length := float64(n); length >= 2; length /= math.Sqrt2 {
 		l := int(math.Ceil(length))
@@ -118,30 +118,30 @@ func seeded(n int) (out []stretch) {
 			if parts > 1 {
 				from = i * (n - l) / (parts - 1)
 			}
-			out = append(out, stretch{from: from, to: from + l})
+			out = append(out, segment{from: from, to: from + l})
 		}
 	}
-	return slices.CompactFunc(out, func(a, b stretch) bool { return a == b })
+	return slices.CompactFunc(out, func(a, b segment) bool { return a == b })
 }
 
-// smallest is the p-value of the best cut of all, corrected for how many there were.
+// smallest is the smallest p-value of all change points, corrected for their number.
 func (s search) smallest() float64 {
-	if len(s.stretches) == 0 {
+	if len(s.segments) == 0 {
 		return 1
 	}
-	return min(1, s.stretches[0].p*float64(s.looked))
+	return min(1, s.segments[0].p*float64(s.looked))
 }
 
-// steps takes the cut of the smallest p, drops the stretches that it cuts, and so on, as long
-// as cuts are significant. Then they settle.
+// steps takes the change point with the smallest p, removes the segments that contain it, and repeats while
+// change points are significant. Then settle refines them.
 func (s search) steps(tests float64) (out []Step) {
 	tests *= float64(s.looked)
 	var cuts []int
-	left := slices.Clone(s.stretches)
+	left := slices.Clone(s.segments)
 	for len(left) > 0 && tests*left[0].p < Alpha {
 		at := left[0].at
 		cuts = append(cuts, at)
-		left = slices.DeleteFunc(left, func(x stretch) bool { return x.from < at && at < x.to })
+		left = slices.DeleteFunc(left, func(x segment) bool { return x.from < at && at < x.to })
 	}
 	slices.Sort(cuts)
 	m, _ := metricOf(s.Metric)
@@ -155,11 +155,11 @@ func (s search) steps(tests float64) (out []Step) {
 	return out
 }
 
-// mostRounds bounds how often cuts are moved; they come to rest after two or three.
+// mostRounds bounds the number of refinements; two or three are usually enough.
 const mostRounds = 20
 
-// settle moves each cut to the best place between its neighbours and drops it where it does not
-// hold there, until nothing changes (repartition; Bai, 1997).
+// settle moves each change point to the best position between its neighbours and removes it if it is not
+// significant there, until nothing changes (repartition; Bai, 1997).
 func (s Series) settle(cuts []int, holds func(from, at, to int) bool) []int {
 	for range mostRounds {
 		before := slices.Clone(cuts)
@@ -178,7 +178,7 @@ func (s Series) settle(cuts []int, holds func(from, at, to int) bool) []int {
 	return cuts
 }
 
-// between is the stretch of a cut: from the one before it to the one behind it.
+// between is the segment around a change point: from the previous one to the next.
 func (s Series) between(cuts []int, i int) (from, to int) {
 	to = len(s.Points)
 	if i > 0 {
@@ -190,9 +190,9 @@ func (s Series) between(cuts []int, i int) (from, to int) {
 	return from, to
 }
 
-// cut finds the place at which the ranks of both sides differ most, of those that leave
-// leastValues on each: the standardised sum of the ranks on the left, with mean ranks and a
-// smaller variance for ties. Cuts is how many places there were.
+// cut finds the position at which the ranks of both sides differ most, among those with at least
+// leastValues on each side: the standardised sum of the ranks on the left, with mean ranks and a
+// smaller variance for ties. Cuts is the number of positions.
 func (s Series) cut(from, to int) (at int, z float64, cuts int) {
 	values := s.values(from, to)
 	ranks, variance := meanRanks(values)
@@ -245,7 +245,7 @@ func (s Series) test(from, at, to int) float64 {
 	return benchmath.AssumeNothing.Compare(sample(s.values(from, at)), sample(s.values(at, to))).P
 }
 
-// beyond says whether a change of the metric's default threshold, up or down, cannot be
+// beyond reports whether a change of the metric's default threshold, up or down, can't be
 // excluded.
 func (m metric) beyond(a, b []float64) bool {
 	low, high := m.ofMedians(benchmath.AssumeNothing.Summary(sample(a), 1-Alpha), benchmath.AssumeNothing.Summary(sample(b), 1-Alpha))
@@ -253,7 +253,7 @@ func (m metric) beyond(a, b []float64) bool {
 }
 
 // ofMedians is an interval of the change from the confidence intervals of both medians: each side's
-// ends against the other's, which is wider than it need be. Too few repetitions for an interval (of
+// ends compared with the other's, which is conservative. Too few repetitions for an interval (of
 // 95 %: less than 6) exclude no change at all.
 func (m metric) ofMedians(a, b benchmath.Summary) (low, high float64) {
 	for _, end := range []float64{a.Lo, a.Hi, b.Lo, b.Hi} {
@@ -265,12 +265,12 @@ func (m metric) ofMedians(a, b benchmath.Summary) (low, high float64) {
 	return min(low, high), max(low, high)
 }
 
-// sample is a copy of values that the tests may sort.
+// sample is a copy of values for tests that sort.
 func sample(values []float64) *benchmath.Sample {
 	return benchmath.NewSample(slices.Clone(values), &benchmath.DefaultThresholds)
 }
 
-// nearest is the place to cut a stretch at which the values deviate the least from the medians
+// nearest is the position in a segment at which the values deviate the least from the medians
 // of both sides.
 func (s Series) nearest(from, to int) (at int) {
 	least := math.Inf(1)

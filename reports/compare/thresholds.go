@@ -13,11 +13,11 @@ import (
 	"github.com/localbench/localbench/yamlfile"
 )
 
-// Thresholds are by metric: a ratio, or a difference of fractions for accuracies. A metric that has none
+// Thresholds are by metric: a ratio, or a difference of fractions for accuracies. A metric without one
 // has that of Defaults.
 type Thresholds map[string]float64
 
-// Defaults are the thresholds of a comparison without a file.
+// Defaults are the thresholds without a thresholds file.
 func Defaults() Thresholds {
 	t := Thresholds{}
 	for _, m := range metrics() {
@@ -39,7 +39,7 @@ const memory = "memory"
 func plannedMemory() []string { return []string{"planned_peak", "step_arena", "arena"} }
 
 // Set sets the threshold of a metric, or of memory, from text: "5%" for a relative change, "0.5pp"
-// (percentage points) for an accuracy. An error continues the sentence that begins with the text.
+// (percentage points) for an accuracy. An error completes a sentence that begins with the text.
 func (t Thresholds) Set(name, text string) error {
 	if name == memory {
 		var err error
@@ -50,7 +50,7 @@ func (t Thresholds) Set(name, text string) error {
 	}
 	m, ok := metricOf(name)
 	if !ok {
-		return fmt.Errorf("is for no metric: %s and %s are metrics", memory, strings.Join(Metrics(), ", "))
+		return fmt.Errorf("names an unknown metric: the metrics are %s and %s", memory, strings.Join(Metrics(), ", "))
 	}
 	unit, meaning := "%", "a percentage of the old value, such as 5%"
 	if m.points {

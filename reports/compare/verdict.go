@@ -6,8 +6,8 @@ import (
 	"github.com/localbench/localbench/reports/rank"
 )
 
-// Repetitions is the smallest number of repetitions a side with which a change can be significant at
-// all among so many noisy cells.
+// Repetitions is the smallest number of repetitions per side with which a change can be significant,
+// given the number of noisy cells.
 func Repetitions(cells int) int { return rank.Repetitions(cells) }
 
 // judge gives the noisy cells their verdicts: the level is divided by their number.
@@ -25,12 +25,12 @@ func (c *Comparison) judge() {
 	}
 }
 
-// judge gives a noisy cell, one of so many, its interval and its verdict. The rule, which docs/comparing.md and the
-// command's help state as well:
+// judge sets the interval and the verdict of a noisy cell, given the number of noisy cells. The rule, also in
+// docs/comparing.md and the command's help:
 //
 //   - regression: significantly worse, and the measured change exceeds the threshold;
 //   - better: significantly better;
-//   - inconclusive: neither, and the smallest change that could have been found exceeds the threshold;
+//   - inconclusive: neither, and the detectable change exceeds the threshold;
 //   - same: all else.
 //
 // Significant means that the interval excludes no change.

@@ -227,7 +227,7 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// TestCopiesCountOnce: copies of two records are two repetitions; a run that was made again is another.
+// TestCopiesCountOnce: copies of two records are two repetitions; a repeated run is another.
 func TestCopiesCountOnce(t *testing.T) {
 	one, two := record("net", 1, 1, 1), record("net", 2, 1, 1.01)
 	var copied []results.Record
@@ -267,7 +267,7 @@ func TestThresholdUnits(t *testing.T) {
 		{"step_time", "nan%", 0, "must be in %"},
 		{"step_time", "-5%", 0, "must not be negative"},
 		{"memory", "-1%", 0, "must not be negative"},
-		{"speed", "5%", 0, "is for no metric"},
+		{"speed", "5%", 0, "names an unknown metric"},
 	} {
 		thresholds := Thresholds{}
 		err := thresholds.Set(row.metric, row.text)
@@ -316,7 +316,7 @@ func TestSelfTest(t *testing.T) {
 	for i := range planned {
 		planned[i].Time.StepSeconds = nil
 	}
-	if s := of(planned, "step_time"); s.Blind() || !strings.Contains(s.String(), "the records have none") {
+	if s := of(planned, "step_time"); s.Blind() || !strings.Contains(s.String(), "not in the records") {
 		t.Errorf("no times: %v", s)
 	}
 	if s := of(planned, "planned_peak"); s.Found != 1 || s.Measurements != 1 {

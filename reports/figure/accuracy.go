@@ -12,13 +12,13 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// fewEpochs is up to how many points of a line are marked, so that a line of one
-// point is seen at all.
+// fewEpochs is the largest number of points that are marked on a line, so that a line of one
+// point is visible.
 const fewEpochs = 20
 
 // AccuracyByEpoch draws the test accuracy in percent after each epoch: a line for
 // each set of runs that differ in the seed only, their mean, within a band of one
-// standard deviation. Runs that did not finish are drawn as far as they came. An
+// standard deviation. Runs that did not finish are drawn up to their last epoch. It is an
 // error if no record has an accuracy.
 func AccuracyByEpoch(records []results.Record) (Figure, error) {
 	var lines []curve
@@ -31,7 +31,7 @@ func AccuracyByEpoch(records []results.Record) (Figure, error) {
 		}
 	}
 	if len(lines) == 0 {
-		return Figure{}, errors.New("figure: accuracy by epoch: got no record with a test accuracy, want at least one")
+		return Figure{}, errors.New("accuracy by epoch: no record has a test accuracy")
 	}
 	f := newFigure(title("Test accuracy", records), 20*vg.Centimeter, 11*vg.Centimeter)
 	f.Plot.X.Label.Text = "epoch"
@@ -59,7 +59,7 @@ type curve struct {
 	points []point
 }
 
-// average is the mean over the group's seeds at each epoch that all of them reached.
+// average is the mean over the group's seeds for each epoch that all of them reached.
 func average(g results.Group) []point {
 	var points []point
 	for _, e := range g.First().Accuracy.Epochs {
@@ -78,7 +78,7 @@ func average(g results.Group) []point {
 	return points
 }
 
-// addCurves adds lines, as many as can be told apart, with their bands below all of them.
+// addCurves adds lines, at most as many as can be distinguished, with their bands below all of them.
 func (f *Figure) addCurves(lines []curve) error {
 	lines, more := fewer(lines, mostLines)
 	for _, l := range lines {

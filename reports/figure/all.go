@@ -10,13 +10,13 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// How much a figure shows: more cannot be told apart. The legend says how many are left out.
+// Bounds of what a figure shows: more could not be distinguished. The legend tells how many are omitted.
 const (
 	mostLines = 20
 	mostBars  = 40
 )
 
-// fewer keeps the first of a list, and says how many it left out.
+// fewer keeps the first elements of a list and returns the number of the others.
 func fewer[T any](all []T, most int) (kept []T, more int) {
 	if len(all) <= most {
 		return all, 0
@@ -24,7 +24,7 @@ func fewer[T any](all []T, most int) (kept []T, more int) {
 	return all[:most], len(all) - most
 }
 
-// addMore says in the legend what is not shown, if anything.
+// addMore notes in the legend how many elements are not shown, if any.
 func (f *Figure) addMore(more int) {
 	if more > 0 {
 		f.Legend.Add(fmt.Sprintf("and %d more, not shown", more))
@@ -37,8 +37,8 @@ type Named struct {
 	Figure
 }
 
-// All draws every figure that the records have something for: those of each network and data set apart,
-// whose names then end in them, for accuracies and sizes of different ones say nothing side by side.
+// All draws every figure for which there are records, separately for each network and data set (which then end
+// the names), since accuracies and sizes of different ones are not comparable.
 func All(records []results.Record) []Named {
 	type task struct{ network, dataset string }
 	of := map[task][]results.Record{}
@@ -64,7 +64,7 @@ func All(records []results.Record) []Named {
 	return out
 }
 
-// fileWord is a name as a part of a file's: a record may say anything.
+// fileWord is a name from a record, made safe as part of a file name.
 func fileWord(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {

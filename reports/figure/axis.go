@@ -57,7 +57,7 @@ func (r roundTicks) snap(axis *plot.Axis, lowest, highest float64) {
 	axis.Max = min(highest, math.Ceil(axis.Max/step)*step)
 }
 
-// grid is faint, and only across the axis that is read off.
+// grid is faint, with lines for one axis only.
 func grid(horizontal bool) *plotter.Grid {
 	g := plotter.NewGrid()
 	g.Horizontal.Color, g.Vertical.Color = nil, nil

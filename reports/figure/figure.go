@@ -1,15 +1,15 @@
 // Package figure draws the records of runs: accuracy by epoch and peak memory by
 // method.
 //
-// In go records, out comes a Figure, which is a value: a gonum plot, the legend
-// beside it and a size. Save renders it as PNG, SVG and PDF; whoever wants another
-// style changes the plot's fields before.
+// The input is records, the output a Figure, which is a value: a gonum plot, the legend
+// beside it and a size. Save renders it as PNG, SVG and PDF; callers can change the
+// plot's fields first.
 //
-// Opinions:
+// Rules:
 //   - A method has the same colour in every figure (style.go), from a palette
-//     that colour-blind readers can tell apart.
+//     for colour-blind readers.
 //   - Every axis names its quantity and unit. Sizes are in KiB, MiB, GiB.
-//   - The legend stands beside the plot and never covers a line.
+//   - The legend is beside the plot and never covers a line.
 //   - Seeds are averaged (results.Groups), nothing else; the band around a line is
 //     one standard deviation.
 //   - The same records give the same bytes: no clock, no random number, no order
@@ -46,10 +46,10 @@ type Figure struct {
 	below         bool        // the legend stands below
 }
 
-// Title says what the figure shows.
+// Title is the title of the figure.
 func (f Figure) Title() string { return f.Plot.Title.Text }
 
-// Untitled is the figure for a place that has its title already.
+// Untitled is the figure without its title.
 func (f Figure) Untitled() Figure {
 	p := *f.Plot
 	p.Title.Text = ""
@@ -57,7 +57,7 @@ func (f Figure) Untitled() Figure {
 	return f
 }
 
-// Narrow is the figure for a page of that width, such as a phone's: as high, text as large, with the
+// Narrow is the figure for a narrow page, such as a phone's: with the same height and text size, and the
 // legend below the plot.
 func (f Figure) Narrow(width vg.Length) Figure {
 	f.below, f.Width = true, width
@@ -65,7 +65,7 @@ func (f Figure) Narrow(width vg.Length) Figure {
 	return f
 }
 
-// legendSize is how much room the legend takes, its margin included; nothing if it is empty.
+// legendSize is the size of the legend with its margin; 0 if it is empty.
 func (f Figure) legendSize() vg.Point {
 	size := f.Legend.Rectangle(draw.Canvas{Rectangle: vg.Rectangle{Max: vg.Point{X: f.Width, Y: f.Height}}}).Size()
 	if size.X <= 0 {
@@ -74,7 +74,7 @@ func (f Figure) legendSize() vg.Point {
 	return vg.Point{X: size.X + 2*margin, Y: size.Y + margin}
 }
 
-// margin is what stays empty around a figure, in points.
+// margin is the empty border of a figure, in points.
 const margin = 8 * vg.Length(1)
 
 // newFigure is an empty figure in our style.
@@ -125,9 +125,9 @@ func (f Figure) PNG(w io.Writer) error {
 	return f.render(canvas, w)
 }
 
-// SVG writes the figure as SVG. Text stays text, in Liberation Sans or what the
-// viewer has in its stead. The library escapes markup in labels; control characters, which XML does not
-// allow, are written out.
+// SVG writes the figure as SVG. Text stays text, in Liberation Sans or the viewer's
+// replacement. The library escapes markup in labels; control characters, which XML does not
+// allow, are written as escapes.
 func (f Figure) SVG(w io.Writer) error {
 	var b bytes.Buffer
 	if err := f.render(vgsvg.New(f.Width, f.Height), &b); err != nil {
@@ -144,7 +144,7 @@ func (f Figure) SVG(w io.Writer) error {
 // PDF writes the figure as PDF.
 func (f Figure) PDF(w io.Writer) error { return f.render(vgpdf.New(f.Width, f.Height), w) }
 
-// render turns a panic of the plot library, its way to refuse an axis without
+// render turns a panic of the plot library, by which it rejects an axis without
 // extent, into an error.
 func (f Figure) render(canvas vg.CanvasWriterTo, w io.Writer) (err error) {
 	defer func() {
@@ -158,7 +158,7 @@ func (f Figure) render(canvas vg.CanvasWriterTo, w io.Writer) (err error) {
 }
 
 // Save writes `<base>.png`, `<base>.svg` and `<base>.pdf`, and names them. All are rendered first; each
-// file is written beside its place, synced and renamed, so that a failure leaves the old
+// file is written atomically, so that a failure keeps the old
 // figure.
 func Save(f Figure, base string) (files []string, err error) {
 	var png, svg, pdf bytes.Buffer

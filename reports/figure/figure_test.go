@@ -55,7 +55,7 @@ func run(method string, seed uint64, epochs int64, final, mebibytes float64) res
 
 func sweep() []results.Record { return sweepOf(3) }
 
-// sweepOf is a sweep of so many seeds.
+// sweepOf is a sweep of the given number of seeds.
 func sweepOf(seeds uint64) []results.Record {
 	var records []results.Record
 	for i, method := range table.Methods() {
@@ -203,7 +203,7 @@ func sameDrawing(want, got string) error {
 	return nil
 }
 
-// The comparison itself is held against planted faults.
+// The comparison itself is checked with planted faults.
 func TestSameDrawingSeesFaults(t *testing.T) {
 	drawing := svg(t, figures(t)["memory"])
 	if err := sameDrawing(drawing, drawing); err != nil {
@@ -249,10 +249,10 @@ func TestNothingToDrawIsAnError(t *testing.T) {
 	bare := run("bp", 0, 0, 0, 0)
 	bare.Memory = results.Memory{}
 	for _, records := range [][]results.Record{nil, {bare}} {
-		if _, err := AccuracyByEpoch(records); err == nil || !strings.Contains(err.Error(), "want at least one") {
+		if _, err := AccuracyByEpoch(records); err == nil || !strings.Contains(err.Error(), "no record has a test accuracy") {
 			t.Errorf("accuracy: got %v", err)
 		}
-		if _, err := PeakMemory(records); err == nil || !strings.Contains(err.Error(), "want at least one") {
+		if _, err := PeakMemory(records); err == nil || !strings.Contains(err.Error(), "no record has a planned peak") {
 			t.Errorf("memory: got %v", err)
 		}
 	}
@@ -423,7 +423,7 @@ func TestHeadsStandAtLayers(t *testing.T) {
 	}
 }
 
-// TestTasksApart: networks and data sets have figures of their own, with names that are files'
+// TestTasksApart: networks and data sets have separate figures, with names that are files'
 // whatever a record says.
 func TestTasksApart(t *testing.T) {
 	other := whole()

@@ -18,21 +18,21 @@ type HistoryLine struct {
 	Steps  []int          // commits at which it changed
 }
 
-// HistoryPoint is what was measured at a commit: a value, or the median over repetitions.
+// HistoryPoint is the measurement at a commit: a value, or the median over repetitions.
 type HistoryPoint struct {
 	At    int // the commit's place
 	Value float64
 }
 
-// mostHistory bounds the lines of a figure; the legend tells how many are left out.
+// mostHistory bounds the lines of a figure; the legend tells how many are omitted.
 const mostHistory = 12
 
 // History draws a metric over commits, each line relative to its first value in percent, with
-// a ring where it changed. Lines that lie on each other all the way are one. An error if there is
+// a ring where it changed. Identical lines are drawn as one. It is an error if there is
 // no line.
 func History(metric string, commits []string, lines []HistoryLine) (Figure, error) {
 	if len(lines) == 0 {
-		return Figure{}, errors.New("figure: history: got no line, want at least one")
+		return Figure{}, errors.New("history: there is no line")
 	}
 	lines = merged(lines)
 	f := newFigure(metric+" over commits", 24*vg.Centimeter, 11*vg.Centimeter)
@@ -58,7 +58,7 @@ func History(metric string, commits []string, lines []HistoryLine) (Figure, erro
 	return f, nil
 }
 
-// merged joins lines that would hide each other: the label says how many are alike.
+// merged joins identical lines: the label tells how many they are.
 func merged(lines []HistoryLine) (out []HistoryLine) {
 	place, alike := map[string]int{}, map[int]int{}
 	for _, l := range lines {
@@ -75,7 +75,7 @@ func merged(lines []HistoryLine) (out []HistoryLine) {
 		alike[at]++
 	}
 	for at, n := range alike {
-		out[at].Label += fmt.Sprintf(", and %d alike", n)
+		out[at].Label += fmt.Sprintf(", and %d identical", n)
 	}
 	return out
 }
@@ -122,7 +122,7 @@ func (l HistoryLine) add(f *Figure, nth int) error {
 	return nil
 }
 
-// commitTicks labels places with commits: all of them, or every so many.
+// commitTicks labels positions with commits: all of them, or every n-th.
 func commitTicks(commits []string) plot.ConstantTicks {
 	const most = 16
 	var ticks plot.ConstantTicks

@@ -9,7 +9,7 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// labelled is a group and the words that tell it from the others of its figure.
+// labelled is a group with a label that is unique in its figure.
 type labelled struct {
 	results.Group
 	label string
@@ -47,7 +47,7 @@ func label(r results.Record, varying []string) string {
 	return strings.Join(parts, ", ")
 }
 
-// setting is short for the settings that are varied most, with the papers' letters.
+// setting abbreviates common settings with the papers' letters.
 func setting(f results.Field) string {
 	switch f.Name {
 	case "network", "dataset", "precision", "backend":
@@ -73,7 +73,7 @@ func shorten(s string) string {
 	return s
 }
 
-// title says what all records have in common of network, data set and batch.
+// title names the network, data set and batch that all records have in common.
 func title(what string, records []results.Record) string {
 	s, varying := records[0].Spec, results.Varying(records)
 	common := func(name, text string) string {

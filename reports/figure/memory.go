@@ -22,14 +22,14 @@ import (
 const unattributed = "not attributed"
 
 // PeakMemory draws the planned peak as a bar for each set of runs that differ in
-// the seed only, in the order of the methods, with the size beside it. Where
-// records say what the peak is made of, bars are stacked by category; a bar whose
-// categories do not sum to its peak is drawn as one grey block. Without any, bars
-// have the colours of their methods. An error if no record has a planned peak.
+// the seed only, in the order of the methods, with the size beside it. If
+// records have the categories of the peak, bars are stacked by category; a bar whose
+// categories do not sum to its peak is drawn as one grey block. Without categories, bars
+// have the colours of their methods. It is an error if no record has a planned peak.
 func PeakMemory(records []results.Record) (Figure, error) {
 	bars := peakBars(records)
 	if len(bars) == 0 {
-		return Figure{}, errors.New("figure: peak memory: got no record with a planned peak, want at least one")
+		return Figure{}, errors.New("peak memory: no record has a planned peak")
 	}
 	largest, split := 0.0, false
 	for _, b := range bars {
@@ -72,15 +72,15 @@ const (
 	barPitch = 25 * vg.Length(1)
 )
 
-// bar is one planned peak in bytes and what it is made of.
+// bar is one planned peak in bytes and its categories.
 type bar struct {
 	label, method string
 	peak          float64
 	parts         map[string]float64 // sums to peak
 }
 
-// peakBars lists the bars from the top of the figure to the bottom. Bars of one
-// label and size, such as of two seeds that both diverged, are one.
+// peakBars lists the bars from the top of the figure to the bottom. Bars with the same
+// label and size, such as of two seeds that both diverged, are merged.
 func peakBars(records []results.Record) []bar {
 	var bars []bar
 	for _, g := range labels(records) {
@@ -157,13 +157,13 @@ func addStacked(f *Figure, bars []bar, scale float64) error {
 	return nil
 }
 
-// end is the end of a horizontal bar, and what is written there.
+// end is the end of a horizontal bar and its text.
 type end struct {
 	at, length float64
 	text       string
 }
 
-// addEnds writes what each bar's end says beside it, on white, so that no grid line runs through
+// addEnds writes the text of each bar beside its end, on white, so that no grid line crosses
 // it.
 func (f *Figure) addEnds(ends []end) {
 	style := f.Plot.X.Tick.Label
@@ -179,7 +179,7 @@ type endTexts struct {
 // endGap is between a bar and its text, in points.
 const endGap = 4 * vg.Length(1)
 
-// GlyphBoxes implements plot.GlyphBoxer: the plot leaves room for the texts, however narrow it is.
+// GlyphBoxes implements plot.GlyphBoxer: the plot reserves space for the texts at any width.
 func (e endTexts) GlyphBoxes(p *plot.Plot) (boxes []plot.GlyphBox) {
 	for _, one := range e.ends {
 		size := e.style.Rectangle(one.text).Size()

@@ -21,8 +21,8 @@ func hex(rgb uint32) color.RGBA {
 }
 
 // MethodColor is the colour of a method in every figure, from the palette of
-// Okabe and Ito (2008), which readers with any colour vision can tell apart. A
-// method that the palette does not know is grey.
+// Okabe and Ito (2008), which is distinguishable with any colour vision. A
+// method without a colour in the palette is grey.
 func MethodColor(method string) color.RGBA {
 	switch method {
 	case "bp":
@@ -44,11 +44,11 @@ func MethodColor(method string) color.RGBA {
 }
 
 // Categories lists the memory categories in the order in which bars stack them,
-// from what lives for ever to what lives for one op.
+// from the longest to the shortest lifetime.
 func Categories() []string { return results.Categories() }
 
 // CategoryColor is the colour of a memory category, from Tol's muted palette (2021),
-// also made for any colour vision. What has no category of ours is light grey.
+// also made for any colour vision. An unknown category is light grey.
 func CategoryColor(category string) color.RGBA {
 	colors := []uint32{0x332288, 0xaa4499, 0x999933, 0x44aa99, 0x117733, 0xcc6677, 0xddcc77, 0x882255, 0x88ccee}
 	for i, c := range Categories() {
@@ -59,7 +59,7 @@ func CategoryColor(category string) color.RGBA {
 	return gray(0xcc)
 }
 
-// dashes tells the lines of one method apart: the first is solid.
+// dashes distinguishes the lines of one method: the first is solid.
 func dashes(i int) []vg.Length {
 	return [][]vg.Length{nil, {6, 3}, {2, 2}, {8, 3, 2, 3}, {12, 4}, {4, 2, 1, 2, 1, 2}}[i%6]
 }

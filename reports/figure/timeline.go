@@ -10,10 +10,10 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// Timeline is the bytes alive over one training step.
+// Timeline is the live memory over one training step.
 type Timeline struct {
 	Label string
-	// Bytes are the bytes alive at each op, for each category of Categories.
+	// Bytes are the live bytes at each op, for each category of Categories.
 	Bytes [][]float64
 }
 
@@ -42,11 +42,11 @@ func (t Timeline) peak() (largest float64) {
 	return largest
 }
 
-// mostColumns is how many steps an outline has: more than a page can show.
+// mostColumns is the number of points of an outline: more than a page can show.
 const mostColumns = 600
 
-// thinned returns the timeline with at most so many ops: of neighbours the one with the
-// largest sum, so that no peak is lost and the categories still belong together.
+// thinned returns the timeline with at most the given number of ops: of neighbours the one with the
+// largest sum, so that peaks are kept and all categories are of the same op.
 func (t Timeline) thinned(most int) Timeline {
 	ops := len(t.Bytes[0])
 	if ops <= most {
@@ -71,14 +71,14 @@ func (t Timeline) thinned(most int) Timeline {
 	return out
 }
 
-// MemoryOverStep draws for each timeline the bytes alive at each op as areas stacked
+// MemoryOverStep draws for each timeline the live bytes at each op as areas stacked
 // by category, all on the same axes: the position in the step, from 0 to 100 %,
 // and bytes up to the largest peak of them all.
 func MemoryOverStep(timelines []Timeline) ([]Figure, error) {
 	largest := 0.0
 	for _, t := range timelines {
 		if len(t.Bytes) != len(Categories()) || len(t.Bytes[0]) == 0 {
-			return nil, errors.New("figure: memory over a step: got a timeline without ops, or not one row a category")
+			return nil, errors.New("memory over a step: a timeline must have ops, and one row per category")
 		}
 		largest = max(largest, t.peak())
 	}
@@ -86,7 +86,7 @@ func MemoryOverStep(timelines []Timeline) ([]Figure, error) {
 	var figures []Figure
 	for _, t := range timelines {
 		f := newFigure("Memory over a training step: "+t.Label, 24*vg.Centimeter, 11*vg.Centimeter)
-		f.Plot.X.Label.Text, f.Plot.Y.Label.Text = "position in the step [% of ops]", "bytes alive ["+unit+"]"
+		f.Plot.X.Label.Text, f.Plot.Y.Label.Text = "position in the step [% of ops]", "live bytes ["+unit+"]"
 		f.Plot.Add(grid(true))
 		if err := f.addAreas(t.thinned(mostColumns), scale); err != nil {
 			return nil, err
@@ -99,7 +99,7 @@ func MemoryOverStep(timelines []Timeline) ([]Figure, error) {
 	return figures, nil
 }
 
-// addAreas adds a polygon a category, each on top of the one before.
+// addAreas adds a polygon per category, each on top of the one before.
 func (f *Figure) addAreas(t Timeline, scale float64) error {
 	ops := len(t.Bytes[0])
 	below := make([]float64, ops)

@@ -15,7 +15,7 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// lastTop1 and plannedPeak are the quantities of the figures about trading.
+// lastTop1 and plannedPeak are the quantities of the trade-off figures.
 func lastTop1(r results.Record) *float64 { return r.Accuracy.LastTop1 }
 
 func plannedPeak(r results.Record) *float64 {
@@ -52,7 +52,7 @@ func places(records []results.Record) (out []place, largest float64) {
 func AccuracyAgainstMemory(records []results.Record) (Figure, error) {
 	all, largest := places(records)
 	if len(all) == 0 {
-		return Figure{}, errors.New("figure: accuracy against memory: got no finished record with a planned peak and an accuracy")
+		return Figure{}, errors.New("accuracy against memory: no finished record has a planned peak and an accuracy")
 	}
 	unit, scale := table.ByteUnit(int64(largest))
 	f := newFigure(title("Accuracy against memory", records), 20*vg.Centimeter, 12*vg.Centimeter)
@@ -124,8 +124,8 @@ func (f *Figure) addFront(all []place, scale float64) error {
 	return nil
 }
 
-// ByDepth draws accuracy and planned peak against the auxiliary depth, a figure each: a
-// line for each set of runs that agree in all else. An error if no setting has two
+// ByDepth draws accuracy and planned peak against the auxiliary depth, in two figures, with a
+// line for each set of runs that agree in all other settings. It is an error if no setting has two
 // depths.
 func ByDepth(records []results.Record) (accuracy, memory Figure, err error) {
 	all, largest := places(slices.DeleteFunc(slices.Clone(records), func(r results.Record) bool { return r.Spec.AuxDepth == 0 }))
@@ -140,7 +140,7 @@ func ByDepth(records []results.Record) (accuracy, memory Figure, err error) {
 	}
 	order = slices.DeleteFunc(order, func(k string) bool { return len(lines[k]) < 2 })
 	if len(order) == 0 {
-		return Figure{}, Figure{}, errors.New("figure: by auxiliary depth: got no setting with two depths")
+		return Figure{}, Figure{}, errors.New("by auxiliary depth: no setting has two depths")
 	}
 	unit, scale := table.ByteUnit(int64(largest))
 	accuracy = newFigure(title("Accuracy by auxiliary depth", records), 20*vg.Centimeter, 11*vg.Centimeter)
@@ -175,7 +175,7 @@ func ByDepth(records []results.Record) (accuracy, memory Figure, err error) {
 	return accuracy, memory, nil
 }
 
-// depthless is a spec without what the figures by depth put on the axis, and the seed.
+// depthless is a spec without the auxiliary depth and the seed.
 func depthless(s results.Spec) results.Spec {
 	s.AuxDepth, s.Seed = 0, 0
 	return s
@@ -189,7 +189,7 @@ func phaseColor(i int) color.RGBA {
 }
 
 // StepTime draws the time of a step as a bar for each set of runs, stacked by phase.
-// An error if no record has phases.
+// It is an error if no record has phases.
 func StepTime(records []results.Record) (Figure, error) {
 	var groups []labelled
 	largest := 0.0
@@ -200,7 +200,7 @@ func StepTime(records []results.Record) (Figure, error) {
 		}
 	}
 	if len(groups) == 0 {
-		return Figure{}, errors.New("figure: step time: got no record with the times of phases")
+		return Figure{}, errors.New("step time: no record has times of phases")
 	}
 	height := vg.Length(min(len(groups), mostBars))*barPitch + 3*vg.Centimeter
 	f := newFigure(title("Time of a training step", records), 21*vg.Centimeter, max(height, 6*vg.Centimeter))
@@ -253,7 +253,7 @@ func milliseconds(seconds float64) string {
 	return fmt.Sprintf("%.*f ms", digits, ms)
 }
 
-// stepSum is the mean time of a step: of all its phases.
+// stepSum is the mean time of a step over all phases.
 func stepSum(g results.Group) (sum float64) {
 	for _, phase := range Phases() {
 		if e, ok := g.Estimate(seconds(phase)); ok {
@@ -273,8 +273,8 @@ func seconds(phase string) func(results.Record) *float64 {
 }
 
 // HeadAccuracy draws the test accuracy of every module's own classifier after the last
-// epoch over the unit that the module ends with: what each layer has learned so far, whatever
-// the modules. The last is the network's own. An error if no record has any (benchctl run --eval-heads).
+// epoch over the last unit of the module, so that different modules share the
+// axis. The last classifier is the network's. It is an error if no record has any (benchctl run --eval-heads).
 func HeadAccuracy(records []results.Record) (Figure, error) {
 	f := newFigure(title("Accuracy of the modules' own classifiers", records), 20*vg.Centimeter, 11*vg.Centimeter)
 	f.Plot.X.Label.Text, f.Plot.Y.Label.Text = "layer: last unit of the module", "test top-1 accuracy after the last epoch [%]"
@@ -291,7 +291,7 @@ func HeadAccuracy(records []results.Record) (Figure, error) {
 		}
 	}
 	if len(lines) == 0 {
-		return Figure{}, errors.New("figure: accuracy of heads: got no record with the accuracy of auxiliary networks")
+		return Figure{}, errors.New("accuracy of heads: no record has accuracies of auxiliary networks")
 	}
 	if err := f.addCurves(lines); err != nil {
 		return Figure{}, err

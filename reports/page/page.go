@@ -1,6 +1,6 @@
-// Package page writes a report as one HTML file that needs nothing else: figures are
-// inline SVG, the tables sort by a click, and it reads on a phone, by day and by
-// night. A person sends it to a colleague.
+// Package page writes a report as one self-contained HTML file: figures are
+// inline SVG, tables can be sorted, and it adapts to phones and to light and dark
+// colour schemes.
 package page
 
 import (
@@ -26,7 +26,7 @@ var source string
 // page is the template; html/template escapes what records say.
 var page = template.Must(template.New("page").Parse(source))
 
-// Report is what the page shows.
+// Report is the content of a page.
 type Report struct {
 	Title    string
 	About    []string // lines below the title: how many records, from where
@@ -90,7 +90,7 @@ type figureView struct {
 	Wide, Narrow template.HTML // ours, drawn from numbers and escaped labels
 }
 
-// phone is the width of a narrow figure: that of a phone's page less its margins, 344 pixels.
+// phone is the width of a narrow figure: a phone's page without margins, 344 pixels.
 const phone = 258 * vg.Length(1)
 
 // Write writes the report.
@@ -152,18 +152,18 @@ func viewOf(t table.Table) tableView {
 	return v
 }
 
-// colour is a colour in a style; labels may have a # of their own.
+// colour is a colour in a style; labels may contain a # too.
 var colour = regexp.MustCompile(`(fill|stroke):#[0-9A-F]{6}`)
 
 // sized is the opening tag of a drawing with its size.
 var sized = regexp.MustCompile(`<svg width="([0-9.]+)pt" height="([0-9.]+)pt"`)
 
-// themed are the colours of drawings that follow the page by day and by night: paper, text, lines, and
-// what is too dark to be seen at night. Black is bp's, and the text's.
+// themed are the colours of drawings that follow the page's light or dark scheme: paper, text, lines, and
+// colours that are too dark for the dark scheme. Black is the colour of bp and of text.
 var themed = strings.NewReplacer("#FFFFFF", "var(--paper)", "#000000", "var(--ink)", "#333333", "var(--ink)", "#999999", "var(--soft)", "#DDDDDD", "var(--rule)",
 	"#332288", "var(--indigo)", "#882255", "var(--wine)", "#117733", "var(--green)")
 
-// inline takes the drawing out of its document, lets it shrink with the page and gives it the
+// inline extracts the drawing from its document, scales it with the page and uses the
 // page's colours.
 func inline(svg string) template.HTML {
 	if i := strings.Index(svg, "<svg"); i > 0 {

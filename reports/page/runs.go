@@ -9,21 +9,21 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// Run is what a page says of one run below its tables, folded in until a reader opens it.
+// Run is the collapsed section of one run below a page's tables.
 type Run struct {
 	Label  string // method, network, data set, batch, seed, and the status of a run that did not finish
 	ID     string // the record is ID.json
 	Tables []table.Table
 }
 
-// maxRuns bounds the runs that a page describes one by one, so that it can be sent by mail.
+// maxRuns bounds the number of runs with a section, so that a page is small enough for mail.
 const maxRuns = 200
 
-// maxLargest is how many of the largest values at the peak a run lists.
+// maxLargest is the number of largest values at the peak that a run lists.
 const maxLargest = 10
 
 // Runs describes each record: measured quantities, the memory at the peak by category and by module, the largest values
-// there, and the accuracy by epoch. Of more than maxRuns records it describes the first ones, and says how many it left out.
+// there, and the accuracy by epoch. It describes the first maxRuns records and returns the number of the others.
 func Runs(records []results.Record) (runs []Run, more int) {
 	if len(records) > maxRuns {
 		records, more = records[:maxRuns], len(records)-maxRuns

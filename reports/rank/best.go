@@ -6,8 +6,8 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// Best says which of several samples share the best place: the one with the best mean, and those that are not
-// significantly worse. With 95 % confidence the best of what the samples are drawn from is among them (the level is
+// Best returns which of several samples are tied for the best: the one with the best mean, and those that are not
+// significantly worse. With 95 % confidence the sample from the best distribution is among them (the level is
 // divided by the number of the others). A sample of one value is never among them. Nil: there is no evidence, because
 // no sample is significantly worse or because the best mean is that of a single value.
 func Best(samples [][]float64, less bool) []bool {
@@ -37,7 +37,7 @@ func Best(samples [][]float64, less bool) []bool {
 	return best
 }
 
-// Front says which of several samples, in the order of a cost that is exact, lie on the Pareto front as far as there is
+// Front returns which of several samples, in the order of an exact cost, are on the Pareto front with statistical
 // evidence: the first one, and each that is significantly better than all before it.
 func Front(samples [][]float64, less bool) []bool {
 	var tester Tester

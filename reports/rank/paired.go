@@ -76,7 +76,7 @@ func (p *Paired) P() float64 {
 }
 
 // Interval is the set of changes that the test does not reject at the level: with level 0.05 a 95 % confidence interval.
-// Both ends are infinite where the pairs are too few for any change to be rejected.
+// Both ends are infinite if there are too few pairs to reject any change.
 func (p *Paired) Interval(level float64) (low, high float64) {
 	reject := slices.IndexFunc(p.tail, func(chance float64) bool { return 2*chance < level })
 	if reject < 1 {
@@ -86,7 +86,7 @@ func (p *Paired) Interval(level float64) (low, high float64) {
 }
 
 // Change is the estimate of the change that goes with the test: the median of the Walsh averages (Hodges and Lehmann,
-// 1963). It is not a number without pairs.
+// 1963). It is NaN without pairs.
 func (p *Paired) Change() float64 {
 	n := len(p.walsh)
 	if n == 0 {
@@ -102,14 +102,14 @@ func (p *Paired) change(difference float64) float64 {
 	return difference
 }
 
-// PairedPower is how much wider than half a confidence interval of the level a change must be to be found four times out
-// of five, where the estimate is about normal.
+// PairedPower is how much wider than half a confidence interval of the level a change must be to be found with 80 %
+// power, if the estimate is approximately normal.
 func PairedPower(level float64) float64 {
 	return 1 + distuv.UnitNormal.Quantile(0.8)/distuv.UnitNormal.Quantile(1-level/2)
 }
 
-// Pairs is the smallest number of pairs with which a change can be significant at all, if so many comparisons are
-// made: where all differences have one sign, P is 2 / 2^n.
+// Pairs is the smallest number of pairs with which a change can be significant at all, given the number of comparisons:
+// if all differences have one sign, P is 2 / 2^n.
 func Pairs(comparisons int) int {
 	n := 1
 	for math.Ldexp(2, -n)*float64(comparisons) >= Alpha {

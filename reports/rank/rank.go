@@ -1,15 +1,15 @@
 // Package rank compares two samples of one quantity, such as the step times before and
 // after a change, and assumes nothing about their distribution.
 //
-// One test gives everything that is said about two samples: the p-value, and the confidence
+// One test gives all results for two samples: the p-value and the confidence
 // interval of the change, which is the set of changes that the test does not reject. So the
 // interval excludes "no change" exactly where the test is significant.
 //
-// The test is the smaller p-value of two rank tests, times two for having had the choice:
+// The test is the smaller p-value of two rank tests, times two for the choice between them:
 //
-//   - Mann and Whitney's U (1947), which weighs all values alike;
-//   - a rank test of the better half of the values (Gastwirth, 1965). Step times have a floor
-//     that belongs to the program and a tail that the machine adds, and the floor is seen
+//   - Mann and Whitney's U (1947), which weights all values equally;
+//   - a rank test of the better half of the values (Gastwirth, 1965). Step times have a lower bound
+//     given by the program and a tail caused by the machine; a shift of the bound is detected
 //     with fewer repetitions.
 //
 // Both use the exact permutation distribution up to mostExact values and a normal
@@ -17,8 +17,8 @@
 // makes a test with many ties conservative, the null distribution depend on the two sample
 // sizes alone, and the p-value monotone in the shift that is tested.
 //
-// Where one test says that a sample is significantly better and the other one that it is
-// significantly worse, which happens if it is spread wider, no direction is claimed: p is 1.
+// If the two tests find significant differences in opposite directions, as for samples with
+// different spread, no direction is reported: p is 1.
 package rank
 
 import (
@@ -30,10 +30,10 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Alpha is the chance of a false alarm that is accepted, over all comparisons that are made at once.
+// Alpha is the accepted probability of a false alarm over all simultaneous comparisons.
 const Alpha = 0.05
 
-// tests is how many rank tests a p-value is the smallest of.
+// tests is the number of rank tests of which a p-value is the smallest.
 const tests = 2
 
 // mostExact is the number of values of both samples up to which permutation distributions are exact.
@@ -70,7 +70,7 @@ type Pair struct {
 	n, m   int       // sizes of both samples
 }
 
-// Compare prepares the comparison of two samples; the change is Ratio or Difference. Less says that
+// Compare prepares the comparison of two samples; the change is Ratio or Difference. Less means that
 // smaller values are better. The samples are not changed.
 func (t *Tester) Compare(a, b []float64, change func(a, b float64) float64, less bool) *Pair {
 	order := func(values []float64) []float64 {
@@ -96,7 +96,7 @@ func (t *Tester) Compare(a, b []float64, change func(a, b float64) float64, less
 	return p
 }
 
-// P is the chance that two samples of one distribution differ as much as these, in either direction.
+// P is the probability that two samples of one distribution differ at least this much, in either direction.
 func (p *Pair) P() float64 {
 	if p.n == 0 || p.m == 0 {
 		return 1
@@ -109,7 +109,7 @@ func (p *Pair) P() float64 {
 }
 
 // Direction is 1 where the second sample is significantly worse than the first at the level, -1 where it is
-// significantly better, and 0 where neither can be told.
+// significantly better, and 0 otherwise.
 func (p *Pair) Direction(level float64) int {
 	switch {
 	case p.P() >= level:
@@ -122,8 +122,8 @@ func (p *Pair) Direction(level float64) int {
 
 // Interval is the set of changes from the first sample to the second that the test does not reject
 // at the level: with level 0.05 a 95 % confidence interval. It excludes 0 exactly where P is
-// below the level, as long as that is at most Alpha. Both ends are infinite where the samples are too small for any
-// change to be rejected.
+// below the level, as long as that is at most Alpha. Both ends are infinite if the samples are too small to reject any
+// change.
 func (p *Pair) Interval(level float64) (low, high float64) {
 	if p.n == 0 || p.m == 0 {
 		return math.Inf(-1), math.Inf(1)
@@ -188,14 +188,14 @@ func (p *Pair) pBetter(shift float64) float64 {
 }
 
 // combined is twice the p-value of both rank tests of whether a sample of the given size is better than
-// another: half is the sum of its scores, pairs how many pairs of values it wins.
+// another: half is the sum of its scores, pairs the number of pairs of values that it wins.
 func (p *Pair) combined(size, other, half, pairs int) float64 {
 	rest := other * (other - 1) / 2 // the rank sum of the other sample if it were all in front
 	u := p.tester.tail(ranks, other, size+other, pairs+rest)
 	return min(1, 2*tests*min(u, p.tester.tail(betterHalf, size, size+other, half)))
 }
 
-// kind is a way to score places.
+// kind is a scoring of ranks.
 type kind int
 
 const (
@@ -212,7 +212,7 @@ type tailKey struct {
 	k, n int
 }
 
-// tail is the chance that the scores of k places of n, drawn at random, add up to at least a sum.
+// tail is the probability that the scores of k of n ranks, drawn at random, add up to at least a sum.
 func (t *Tester) tail(scores kind, k, n, least int) float64 {
 	key := tailKey{scores, k, n}
 	if known, ok := t.tails[key]; ok {
@@ -278,12 +278,12 @@ func normalTail(scores []int, k, least int) float64 {
 	return distuv.UnitNormal.Survival((float64(least) - 0.5 - drawn*mean) / spread)
 }
 
-// Repetitions is the smallest size of two samples with which a change can be significant at all, if
-// so many comparisons are made: where all values of one lie above all of the other, P is
+// Repetitions is the smallest size of two samples with which a change can be significant at all, given
+// the number of comparisons: if all values of one lie above all of the other, P is
 // 4 / (2n choose n).
 func Repetitions(comparisons int) int { return repetitions(tests * comparisons) }
 
-// RepetitionsOfOne is the same for a single rank test and so many p-values.
+// RepetitionsOfOne is the same for a single rank test and the given number of p-values.
 func RepetitionsOfOne(looks int) int { return repetitions(looks) }
 
 func repetitions(looks int) int {
@@ -296,7 +296,7 @@ func repetitions(looks int) int {
 }
 
 // Power is how much wider than half a confidence interval of the level a change must be to be
-// found four times out of five, where the estimate is about normal.
+// found with 80 % power, if the estimate is approximately normal.
 func Power(level float64) float64 {
 	critical := distuv.UnitNormal.Quantile(1 - level/(2*tests))
 	return 1 + distuv.UnitNormal.Quantile(0.8)/critical

@@ -8,9 +8,9 @@ import (
 )
 
 // csvFormat is RFC 4180 with line feeds: keys in the first line, numbers in base
-// units, spreads and ratios in columns of their own (`_sd`, `_vs_bp`). Titles and
-// notes are left out, because no reader of CSV expects them; several tables are
-// set apart by an empty line.
+// units, spreads and ratios in separate columns (`_sd`, `_vs_bp`). Titles and
+// notes are omitted, since readers of CSV do not expect them; an empty line
+// separates tables.
 type csvFormat struct{}
 
 func (csvFormat) Name() string      { return "csv" }

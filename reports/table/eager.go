@@ -4,8 +4,8 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// Eager is the table of what an eager framework with a caching allocator would report
-// for the runs, as their records predict it: a row for each set of runs that differ in
+// Eager is the table of the predicted memory of the runs in an eager framework with a
+// caching allocator, from their records: a row for each set of runs that differ in
 // the seed only.
 func Eager(records []results.Record) Table {
 	groups, notes := results.Groups(records)
@@ -38,8 +38,8 @@ func EagerRows(title string, records []results.Record) Table {
 	return t
 }
 
-// localModules is K of a run, the value of --modules that gives the same cuts: the number of its local modules, or for AugLocal
-// (AuxDepth) and for a published program without cuts of the user's that of its units. It is 0 where the method does not cut the
+// localModules is K of a run, the value of --modules that gives the same cuts: the number of its local modules, or, for AugLocal
+// (AuxDepth) and for published programs without --cuts, that of its units. It is 0 if the method does not divide the
 // network.
 func localModules(r results.Record) int64 {
 	var units int64

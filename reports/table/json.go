@@ -7,7 +7,7 @@ import (
 )
 
 // jsonFormat is one document, {"tables": [...]}: the columns with their units, and
-// each row as an object by column key, with the text and the number behind it.
+// each row as an object by column key, with its text and its number.
 type jsonFormat struct{}
 
 func (jsonFormat) Name() string      { return "json" }
@@ -22,7 +22,7 @@ func (jsonFormat) Write(w io.Writer, tables ...Table) error {
 		shapes = append(shapes, jsonTable(t))
 	}
 	if err := JSON(w, map[string][]jsonShape{"tables": shapes}); err != nil {
-		return fmt.Errorf("table: %w", err)
+		return fmt.Errorf("tables: %w", err)
 	}
 	return nil
 }
@@ -50,7 +50,7 @@ type jsonCell struct {
 	Best  bool     `json:"best,omitzero"`
 }
 
-// jsonTable leaves empty cells out of their row: not measured is absent.
+// jsonTable omits empty cells: a value that was not measured is absent.
 func jsonTable(t Table) jsonShape {
 	out := jsonShape{ID: t.ID, Run: t.Run, Title: t.Title, Columns: []jsonColumn{}, Rows: []map[string]jsonCell{}, Notes: append([]string{}, t.Notes...)}
 	for _, c := range t.Columns {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// latex is a floating table in the style of the package booktabs, which the document must use. Its label is tab: and the
-// table's ID. The best cells are bold.
+// latex is a floating table in the style of the package booktabs, which the document must load. Its label is tab:<table's
+// ID>. The best cells are bold.
 type latex struct{}
 
 func (latex) Name() string      { return "latex" }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// markdown is GitHub's dialect, padded so that the source can be read as well.
+// markdown is GitHub's dialect, padded so that the source is readable too.
 // The best cells are bold.
 type markdown struct{}
 
@@ -68,7 +68,7 @@ func drawMarkdown(b *bytes.Buffer, columns []Column, headings []string, rows [][
 	}
 }
 
-// escapeMarkdown keeps a cell in its cell and its characters as they are.
+// escapeMarkdown escapes characters with a meaning in Markdown.
 // Underscores within words need no escape in GitHub's dialect.
 func escapeMarkdown(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "*", `\*`, "`", "\\`", "<", "&lt;", "&", "&amp;",

@@ -6,7 +6,7 @@ import (
 	"github.com/localbench/localbench/names"
 )
 
-// metricKeys maps the names of metrics, which are those of `benchctl compare` where it has them, to columns of Summary.
+// metricKeys maps names of metrics, as in `benchctl compare` where it has them, to columns of Summary.
 var metricKeys = []struct{ metric, key string }{
 	{"top1", "last_top1"}, {"best_top1", "best_top1"}, {"selected_top1", "selected_top1"},
 	{"top5", "last_top5"}, {"best_top5", "best_top5"},
@@ -23,8 +23,8 @@ func Metrics() (all []string) {
 	return all
 }
 
-// WithMetrics is a summary with the columns of these metrics only, in the given order, after those that say which run a row
-// is of. Without metrics it is the table itself. An unknown metric is a *names.UnknownError.
+// WithMetrics is a summary with the columns of these metrics only, in the given order, after those that identify the run of a
+// row. Without metrics it is the table itself. An unknown metric is a *names.UnknownError.
 func (t Table) WithMetrics(metrics []string) (Table, error) {
 	if len(metrics) == 0 {
 		return t, nil

@@ -15,7 +15,7 @@ import (
 func Printable(s string) string { return printable.Text(s) }
 
 // JSON writes a value as an indented document. It differs from encoding/json in that "<" is written as it is,
-// and that characters that do not print (see Printable) are written as escapes, which read back as the same.
+// and that unprintable characters (see Printable) are written as escapes, which decode to the same text.
 func JSON(w io.Writer, value any) error {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -24,7 +24,7 @@ func JSON(w io.Writer, value any) error {
 	if err := encoder.Encode(value); err != nil {
 		return err
 	}
-	// The encoder has replaced what is not UTF-8; what is left stands within strings.
+	// The encoder has replaced what is not UTF-8; the remaining ones are within strings.
 	var out strings.Builder
 	for _, r := range b.String() {
 		if printable.Steers(r) && r < 1<<16 {
@@ -60,8 +60,8 @@ func (t Table) Printable() Table {
 // widths.
 const formulaStarts = "=+-@\t\r＝＋－＠"
 
-// notFormula is a text cell that no spreadsheet takes for a formula: one that begins like one gets an
-// apostrophe in front. A number in text, such as -0.5, stays.
+// notFormula is a text cell that no spreadsheet interprets as a formula: a leading apostrophe is added to text
+// that begins like one. A number in text, such as -0.5, stays.
 func notFormula(s string) string {
 	if s == "" || !strings.ContainsAny(string([]rune(s)[:1]), formulaStarts) {
 		return s

@@ -45,15 +45,15 @@ func quantities() []quantity {
 		planned("arena_bytes", "arena", func(r results.Record) *int64 { return r.Memory.ArenaBytes }),
 		size("process_peak_bytes", "process peak", func(r results.Record) *int64 { return r.Memory.ProcessPeakBytes }),
 		size("driver_peak_bytes", "driver peak", func(r results.Record) *int64 { return r.Memory.DriverPeakBytes }),
-		{Column{Key: "step_seconds", Name: "step, median", Unit: "ms", Align: AlignRight},
+		{Column{Key: "step_seconds", Name: "median step", Unit: "ms", Align: AlignRight},
 			medianStep, func(mean, sd float64) string { return number(mean*1e3, sd*1e3) }, -1, true, false},
 		{Column{Key: "samples_per_second", Name: "throughput", Unit: "samples/s", Align: AlignRight},
 			func(r results.Record) *float64 { return r.Time.SamplesPerSecond }, number, 1, true, false},
-		{Column{Key: "epoch_energy_joules", Name: "energy, an epoch", Unit: "J", Align: AlignRight}, epochEnergy, number, -1, true, false},
+		{Column{Key: "epoch_energy_joules", Name: "energy per epoch", Unit: "J", Align: AlignRight}, epochEnergy, number, -1, true, false},
 	}
 }
 
-// epochEnergy is the mean over the epochs that a GPU's energy is known of, evaluation included.
+// epochEnergy is the mean over the epochs with a known GPU energy, evaluation included.
 func epochEnergy(r results.Record) *float64 {
 	if len(r.GPU.Epochs) == 0 {
 		return nil
@@ -91,7 +91,7 @@ func percent(mean, sd float64) string {
 	return Percent(mean) + " ± " + Percent(sd)
 }
 
-// number prints four digits, and the spread to the same place.
+// number prints four digits, and the spread with as many decimals.
 func number(mean, sd float64) string {
 	places := decimals(mean)
 	text := Count(int64(math.Round(mean)))
@@ -105,7 +105,7 @@ func number(mean, sd float64) string {
 }
 
 // addQuantities adds a column for each quantity that any row has; it reports
-// whether any cell is related to BP, and whether any measured one is marked as best.
+// whether any cell has a ratio to BP, and whether any measured one is marked as best.
 func addQuantities(t *Table, rows []summaryRow) (related, marked bool) {
 	for _, q := range quantities() {
 		cells := make([]Cell, len(rows))
@@ -130,7 +130,7 @@ func addQuantities(t *Table, rows []summaryRow) (related, marked bool) {
 	return related, marked
 }
 
-// quietStepArena leaves the step arena out of formats for people where it is all that the runs allocated.
+// quietStepArena hides the step arena in formats for people if it equals the arena of all runs.
 func quietStepArena(t *Table, arenas []Cell) {
 	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == "step_arena_bytes" })
 	if i < 0 {
@@ -166,7 +166,7 @@ func (q quantity) cell(r summaryRow) Cell {
 }
 
 // markBest marks the best of the finished rows that are comparable: of an exact quantity those with the best value,
-// of a measured one all that share the best place by the test of package rank. Where no row is worse nothing is
+// of a measured one all that are tied for the best by the test of package rank. If no row is worse, nothing is
 // marked. Accuracies compete across machines. Measured reports whether a measured value was marked.
 func (q quantity) markBest(cells []Cell, rows []summaryRow) (measured bool) {
 	rivals := map[string][]int{}

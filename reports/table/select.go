@@ -7,7 +7,7 @@ import (
 )
 
 // Select returns the tables whose ID is the given one (all if it is empty), with the columns of the given keys in the given
-// order (all if there are none). A table that has none of the columns is left out. An ID or a key that no table has is a
+// order (all if keys is empty). A table without any of the columns is omitted. An unknown ID or key is a
 // *names.UnknownError.
 func Select(tables []Table, id string, keys []string) ([]Table, error) {
 	var chosen []Table
@@ -48,7 +48,7 @@ func Select(tables []Table, id string, keys []string) ([]Table, error) {
 	return out, nil
 }
 
-// withColumns is the table with those of the columns that it has. A column that was asked for is never quiet.
+// withColumns is the table with those of the given columns that it has. A requested column is never quiet.
 func (t Table) withColumns(keys []string) Table {
 	out := Table{ID: t.ID, Run: t.Run, Title: t.Title, Notes: t.Notes, Rows: make([][]Cell, len(t.Rows))}
 	for _, key := range keys {
@@ -66,8 +66,8 @@ func (t Table) withColumns(keys []string) Table {
 	return out
 }
 
-// Single makes one table of an answer, for formats that hold one: the first one and, where it describes one run, those of its
-// ID of the other runs below it, with the run in a column. It returns the IDs of the tables left out, too.
+// Single makes one table of an output, for formats that hold one: the first table and, if it describes one run, the tables with
+// its ID for the other runs below it, with the run in a column. It also returns the IDs of the omitted tables.
 func Single(tables []Table) (one Table, others []string) {
 	if len(tables) == 0 {
 		return Table{}, nil

@@ -16,18 +16,18 @@ func Methods() []string {
 }
 
 // dataShareLimit is the fraction of the step time spent waiting for data above
-// which a step time says more of the loader than of the method.
+// which a step time measures the loader rather than the method.
 const dataShareLimit = 0.05
 
 // Summary is the table of records: a row for each set of runs that differ in the
 // seed only (results.Groups), with mean and standard deviation over the seeds.
 //
 // Method, network, data set and batch always have a column, other settings where
-// rows differ in them, quantities where a row has them. Memory and time also stand
-// relative to BP of the same network, data set, batch, precision, backend, quirks
-// and machine. Runs that did not finish have a row of their own with their status;
-// they are never averaged nor marked as best. Marks need evidence (quantity.markBest). What was
-// left out is in the notes.
+// rows differ in them, quantities where a row has them. Memory and time are also shown
+// relative to BP with the same network, data set, batch, precision, backend, paper
+// compatibility and machine. Runs that did not finish have a separate row with their status;
+// they are never averaged or marked as best. Marks need evidence (quantity.markBest). Notes
+// list omitted values.
 func Summary(records []results.Record) Table {
 	groups, notes := results.Groups(records)
 	rows := make([]summaryRow, len(groups))
@@ -47,7 +47,7 @@ func Summary(records []results.Record) Table {
 	related, marked := addQuantities(&t, rows)
 	t.Notes = append(rowNotes(rows, related), t.Notes...)
 	if marked {
-		t.Notes = append(t.Notes, "Marked: the least planned memory; of measured values the best and all that are not "+
+		t.Notes = append(t.Notes, "Marked: the smallest planned memory; of measured values the best and all that are not "+
 			"significantly worse (rank test at the 5 % level).")
 	}
 	if note := commonNote(rows, varying); note != "" {
@@ -56,25 +56,25 @@ func Summary(records []results.Record) Table {
 	return t
 }
 
-// summaryRow is a group and its place in the table.
+// summaryRow is a group and its row in the table.
 type summaryRow struct {
 	group    results.Group
 	first    results.Record
 	fields   map[string]string // of results.Fields
-	baseline *summaryRow       // BP to compare with; nil if there is none
-	doubt    string            // why there is none, or how it differs
+	baseline *summaryRow       // BP to compare with; nil if missing
+	doubt    string            // why baseline is missing, or how it differs
 }
 
 func (r summaryRow) done() bool { return r.first.Status == results.StatusDone }
 
-// comparable is equal for rows whose memory and time may be held against each
+// comparable is equal for rows whose memory and time can be compared with each
 // other: the same task on the same machine.
 func (r summaryRow) comparable() string {
 	return r.key("network", "dataset", "batch", "precision", "backend", "quirks", "threads",
 		"environment.os", "environment.cpu", "environment.threads", "environment.gpu", "environment.driver")
 }
 
-// task is equal for rows whose accuracies may be held against each other.
+// task is equal for rows whose accuracies can be compared with each other.
 func (r summaryRow) task() string {
 	return r.key("network", "dataset", "batch", "epochs", "train_limit", "test_limit", "quirks")
 }
@@ -87,12 +87,12 @@ func (r summaryRow) key(names ...string) string {
 	return b.String()
 }
 
-// setBaselines finds for each row the BP it is held against: the only comparable
-// one or, of several, the only one that agrees in every setting that is not the
-// method's own.
+// setBaselines finds the BP that each row is compared with: the only comparable
+// one or, of several, the only one that agrees in every setting that does not belong to the
+// method.
 func setBaselines(rows []summaryRow) {
 	candidates := map[string][]*summaryRow{}
-	for _, wantDone := range []bool{true, false} { // a BP that did not fit still has its plan
+	for _, wantDone := range []bool{true, false} { // a BP that ran out of memory still has its plan
 		found := map[string][]*summaryRow{}
 		for i := range rows {
 			if r := &rows[i]; r.first.Spec.Method == "bp" && r.done() == wantDone {
@@ -114,14 +114,14 @@ func setBaselines(rows []summaryRow) {
 		if len(bps) > 1 {
 			bps = slices.DeleteFunc(slices.Clone(bps), func(bp *summaryRow) bool { return len(otherwise(r, bp)) > 0 })
 			if len(bps) != 1 {
-				r.doubt = fmt.Sprintf("not related to BP: %d runs of BP are alike, and %s agree in all other settings",
+				r.doubt = fmt.Sprintf("no ratio to BP: %d runs of BP are comparable, and %s agree in all other settings",
 					len(candidates[r.comparable()]), [2]string{"none", "several"}[min(len(bps), 1)])
 			}
 		}
 		if len(bps) == 1 {
 			r.baseline = bps[0]
 			if differ := otherwise(r, bps[0]); len(differ) > 0 {
-				r.doubt = "related to a BP that differs in " + strings.Join(differ, ", ")
+				r.doubt = "relative to a BP that differs in " + strings.Join(differ, ", ")
 			}
 		}
 	}
@@ -132,7 +132,7 @@ func otherwise(a, b *summaryRow) []string {
 	return slices.DeleteFunc(results.Residue(a.first, b.first), results.MethodField)
 }
 
-// summaryTitle says what all rows have in common of network, data set and batch;
+// summaryTitle names the network, data set and batch that all rows have in common;
 // those columns are then quiet.
 func summaryTitle(rows []summaryRow, varying []string) string {
 	if len(rows) == 0 {
@@ -149,7 +149,7 @@ func summaryTitle(rows []summaryRow, varying []string) string {
 	return title
 }
 
-// quiet settings stand in the title if all rows agree in them.
+// quiet settings are in the title if all rows agree in them.
 func quiet(name string, varying []string) bool {
 	switch name {
 	case "network", "dataset":
@@ -160,7 +160,7 @@ func quiet(name string, varying []string) bool {
 	return false
 }
 
-// essential settings have a column even where all rows agree.
+// essential settings have a column even if all rows agree.
 func essential() []string { return []string{"method", "network", "dataset", "batch"} }
 
 func addSettings(t *Table, rows []summaryRow, varying []string) {
@@ -196,7 +196,7 @@ func addSettings(t *Table, rows []summaryRow, varying []string) {
 	}
 }
 
-// repeats says whether a setting is one of those named, as it is called elsewhere in the record, with the same values:
+// repeats reports whether a setting repeats one of the named settings with the same values:
 // the threads of the spec, of the environment and of the library.
 func repeats(rows []summaryRow, names []string, name string) bool {
 	last := func(s string) string { return s[strings.LastIndexByte(s, '.')+1:] }
@@ -220,7 +220,7 @@ func addSeeds(t *Table, rows []summaryRow) {
 }
 
 // rowNotes explains the rows: why one has no ratio, what stopped a run, which
-// times are the loader's.
+// times depend on the loader.
 func rowNotes(rows []summaryRow, related bool) (notes []string) {
 	if related {
 		notes = append(notes, "In brackets: relative to BP with the same network, data set, batch, precision, backend and machine.")
@@ -233,25 +233,25 @@ func rowNotes(rows []summaryRow, related bool) (notes []string) {
 			notes = append(notes, fmt.Sprintf("%s: %s: %s", r.first.ID, r.first.Status, r.first.Error))
 		}
 		if slices.ContainsFunc(r.group.Records, endsWithoutLoss) {
-			notes = append(notes, r.first.ID+": the test loss of the last epoch is no finite number: the training diverges, or its running statistics have not settled.")
+			notes = append(notes, r.first.ID+": the test loss of the last epoch is not finite: the training diverged, or the running statistics have not converged.")
 		}
 		share, ok := r.group.Estimate(func(r results.Record) *float64 { return r.Time.DataShare })
 		if ok && share.Mean > dataShareLimit {
-			notes = append(notes, fmt.Sprintf("%s: %s %% of the step time was waiting for data: its times are the loader's.",
+			notes = append(notes, fmt.Sprintf("%s: %s %% of the step time was spent waiting for data: its times measure the loader.",
 				r.first.ID, Percent(share.Mean)))
 		}
 	}
 	return notes
 }
 
-// endsWithoutLoss says whether a run was tested at its end and its loss there was no finite number.
+// endsWithoutLoss reports whether the last evaluation of a run had a loss that is not finite.
 func endsWithoutLoss(r results.Record) bool {
 	epochs := r.Accuracy.Epochs
 	return len(epochs) > 0 && epochs[len(epochs)-1].TestTop1 != nil && epochs[len(epochs)-1].TestLoss == nil
 }
 
-// commonNote lists the settings in which all rows agree, so that a table that
-// travels without its records still says what it is of.
+// commonNote lists the settings in which all rows agree, so that a table
+// without its records is self-contained.
 func commonNote(rows []summaryRow, varying []string) string {
 	if len(rows) == 0 {
 		return ""

@@ -147,7 +147,7 @@ func TestRatiosAreToTheRightBP(t *testing.T) {
 			change(run("bp", 0, 0.9, 1600, 500), func(r *results.Record) { r.Spec.Epochs = 5 })}, "400.0 MiB (0.50x)", ""},
 		"of two BPs none fits": {[]results.Record{
 			change(bp, func(r *results.Record) { r.Spec.Epochs = 4 }), dgl,
-			change(bp, func(r *results.Record) { r.Spec.Epochs = 5 })}, "400.0 MiB", "2 runs of BP are alike, and none agree"},
+			change(bp, func(r *results.Record) { r.Spec.Epochs = 5 })}, "400.0 MiB", "2 runs of BP are comparable, and none agree"},
 		"a BP that did not fit has its plan": {[]results.Record{
 			change(bp, func(r *results.Record) { r.Status = results.StatusOutOfMemory }), dgl}, "400.0 MiB (0.50x)", ""},
 		"a finished BP comes before one that did not finish": {[]results.Record{bp, dgl,
@@ -302,7 +302,7 @@ func TestLossThatIsNoNumberIsSaid(t *testing.T) {
 	good.Accuracy.Epochs = []results.Epoch{{Epoch: 1, TestTop1: new(0.9)}, {Epoch: 2, TestTop1: new(0.9), TestLoss: new(0.3)}}
 	bad.Accuracy.Epochs = []results.Epoch{{Epoch: 1, TestTop1: new(0.1), TestLoss: new(2.0)}, {Epoch: 2, TestTop1: new(0.1)}}
 	notes := strings.Join(Summary([]results.Record{good, bad}).Notes, "\n")
-	if strings.Count(notes, "no finite number") != 1 || !strings.Contains(notes, bad.ID+": the test loss of the last epoch") {
+	if strings.Count(notes, "is not finite") != 1 || !strings.Contains(notes, bad.ID+": the test loss of the last epoch") {
 		t.Errorf("got %s, want a note of %s alone", notes, bad.ID)
 	}
 }

@@ -1,19 +1,19 @@
 // Package table is one model of a table and a writer for each format.
 //
-// In goes a Table: columns that know their unit, cells that know the number
-// behind their text. Out comes text for a terminal, Markdown, LaTeX, CSV or JSON.
+// The input is a Table: columns with their units, cells with their text and their
+// number. The output is text for a terminal, Markdown, LaTeX, CSV or JSON.
 // summary.go makes such a table of the records of runs.
 //
-// Opinions:
+// Rules:
 //   - Formats for people (text, Markdown, LaTeX) print a cell's text, formats for
-//     programs (CSV, JSON) its number in base units, whose unit stands in the
-//     column's key. So nobody parses "43.21 MiB" back into bytes.
-//   - Sizes are printed by one function (Bytes): 1024-based, suffix spelled.
-//   - Not measured is an empty cell, never 0.
-//   - What a reader must know to trust a number is a note below the table, in
-//     every format that can hold one.
+//     programs (CSV, JSON) its number in base units; the unit is in the
+//     column's key. So programs need not parse "43.21 MiB".
+//   - Sizes are printed by one function (Bytes): 1024-based, with the unit.
+//   - A value that was not measured is an empty cell, never 0.
+//   - Notes below the table, in every format that supports them, explain the
+//     limits of its numbers.
 //
-// The list of formats behind one small interface follows hyperfine's exporters.
+// One small interface for all formats follows hyperfine's exporters.
 package table
 
 import (
@@ -24,10 +24,10 @@ import (
 	"strconv"
 )
 
-// Table is an ID, a title, columns, rows of as many cells, and notes.
+// Table has an ID, a title, columns, rows with one cell per column, and notes.
 type Table struct {
-	// ID names the kind of table for programs: lower case, the same in every release. An answer has several tables of
-	// one ID where each describes one run: they differ in Run.
+	// ID names the kind of table for programs: lower case, the same in every release. An output has several tables with
+	// the same ID if each describes one run: they differ in Run.
 	ID string
 	// Run is the id of the run that the table describes; empty for a table of several runs.
 	Run     string
@@ -37,19 +37,19 @@ type Table struct {
 	Notes   []string
 }
 
-// Column is what the cells below it have in common.
+// Column describes the cells of a column.
 type Column struct {
 	Key   string // for programs: unique, snake case, ends in the base unit (peak_bytes)
 	Name  string // for people
-	Unit  string // of the cells' text; empty if each cell spells its own, or there is none
+	Unit  string // of the cells' text; empty if the text contains it, or without a unit
 	Align Align
 	Quiet bool // left out by formats for people, because the title says it
 }
 
-// Align says to which side a column's cells are set.
+// Align is the side to which a column's cells are aligned.
 type Align int
 
-// The alignments. Numbers go right, all else left.
+// The alignments: numbers right, all else left.
 const (
 	AlignLeft Align = iota
 	AlignRight
@@ -58,7 +58,7 @@ const (
 // Cell is one entry. The zero value is an empty cell: not measured.
 type Cell struct {
 	Text   string   // for people, without the ratio
-	Number *float64 // in the base unit of the column's key; nil if there is none
+	Number *float64 // in the base unit of the column's key; nil for text
 	Spread *float64 // standard deviation of Number over seeds; nil if it is of one run
 	Ratio  *float64 // Number over the baseline's number; nil without a baseline
 	Best   bool     // the best of those it competes with
@@ -67,7 +67,7 @@ type Cell struct {
 // Text is a cell without a number.
 func Text(s string) Cell { return Cell{Text: s} }
 
-// Number is a cell with a number that text prints.
+// Number is a cell with a number and its text.
 func Number(x float64, text string) Cell { return Cell{Text: text, Number: &x} }
 
 // String is the cell for people: text, then the ratio in brackets.
@@ -86,20 +86,20 @@ func (c Column) heading() string {
 	return c.Name + " [" + c.Unit + "]"
 }
 
-// check refuses a table whose rows and columns do not fit; every writer calls it
-// before its first byte.
+// check returns an error if rows and columns do not match; every writer calls it
+// before it writes.
 func check(tables []Table) error {
 	for _, t := range tables {
 		keys := map[string]bool{}
 		for _, c := range t.Columns {
 			if c.Key == "" || keys[c.Key] {
-				return fmt.Errorf("table %q: column %q: got key %q, want a key that no other column has", t.Title, c.Name, c.Key)
+				return fmt.Errorf("table %q: column %q: its key %q is also that of another column", t.Title, c.Name, c.Key)
 			}
 			keys[c.Key] = true
 		}
 		for i, row := range t.Rows {
 			if len(row) != len(t.Columns) {
-				return fmt.Errorf("table %q: row %d: got %d cells, want %d", t.Title, i, len(row), len(t.Columns))
+				return fmt.Errorf("table %q: row %d: %d cells for %d columns", t.Title, i, len(row), len(t.Columns))
 			}
 		}
 	}
@@ -143,8 +143,8 @@ type part struct {
 	value  func(Cell) string
 }
 
-// parts splits each column into what its cells hold, so that a file for programs
-// has one number a field.
+// parts splits each column into number, spread and ratio, so that a file for programs
+// has one number per field.
 func (t Table) parts() []part {
 	var out []part
 	for i, c := range t.Columns {
@@ -184,8 +184,8 @@ func formatNumber(x *float64) string {
 	return strconv.FormatFloat(*x, 'g', -1, 64)
 }
 
-// writeAll writes the tables to a buffer first, so that a fault in the third
-// leaves nothing of the first.
+// writeAll writes the tables to a buffer first, so that an error in one
+// leaves no partial output.
 func writeAll(w io.Writer, tables []Table, one func(*bytes.Buffer, Table) error) error {
 	if err := check(tables); err != nil {
 		return err
@@ -203,6 +203,6 @@ func writeAll(w io.Writer, tables []Table, one func(*bytes.Buffer, Table) error)
 	return err
 }
 
-// MarshalJSON writes the table as the json format does, so that it can be a part
-// of a larger answer.
+// MarshalJSON writes the table as the json format does, so that it can be part
+// of a larger document.
 func (t Table) MarshalJSON() ([]byte, error) { return json.Marshal(jsonTable(t)) }

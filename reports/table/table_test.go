@@ -84,7 +84,7 @@ func TestWritersRefuseTablesThatDoNotFit(t *testing.T) {
 	short.Rows[1] = short.Rows[1][:2]
 	twice.Columns[1].Key = "name"
 	for _, f := range Formats() {
-		for want, bad := range map[string]Table{"row 1: got 2 cells, want 3": short, `got key "name"`: twice} {
+		for want, bad := range map[string]Table{"row 1: 2 cells for 3 columns": short, `its key "name"`: twice} {
 			var b bytes.Buffer
 			if err := f.Write(&b, awkward(), bad); err == nil || !strings.Contains(err.Error(), want) || b.Len() > 0 {
 				t.Errorf("%s: got %v and %d bytes, want an error with %q and nothing written", f.Name(), err, b.Len(), want)
@@ -116,7 +116,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// A table that is wider than the terminal lies on its side: as many rows beside each other as there is
+// A table that is wider than the terminal is transposed: as many rows next to each other as there is
 // room for, long texts in several lines, and no line of which all cells are empty.
 func TestNarrowTerminal(t *testing.T) {
 	t1 := Table{Title: "wide", Notes: []string{"a note"}, Columns: []Column{{Key: "m", Name: "method"}, {Key: "d", Name: "d"},

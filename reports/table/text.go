@@ -12,17 +12,17 @@ import (
 	"github.com/olekukonko/tablewriter/tw"
 )
 
-// text is for terminals. The best cells carry a star.
+// text is for terminals. The best cells are marked with a star.
 type text struct {
 	columns int // of the terminal; 0: no limit
 }
 
-// ForTerminal is the format table for a terminal of so many columns. A table that is wider, and has few
-// enough rows for it, is laid on its side: a line for each column, beside each other as many rows as there is room
-// for.
+// ForTerminal is the format table for a terminal of the given width. A wider table with few
+// rows is printed transposed: one line per column, with as many rows next to each other as
+// fit.
 func ForTerminal(columns int) Format { return text{columns} }
 
-// Bounds of a table that is laid on its side.
+// Bounds of a transposed table.
 const (
 	maxOnSide = 8  // rows; more are easier to read as lines that wrap
 	sideWrap  = 30 // columns from which on a cell goes on in the next line, at a blank
@@ -66,7 +66,7 @@ func (f text) wrap(line string) string {
 	return Wrap(line, f.columns)
 }
 
-// draw writes the table as it is, or on its side where the terminal is too narrow.
+// draw writes the table, transposed if the terminal is too narrow.
 func (f text) draw(b *bytes.Buffer, columns []Column, headings []string, rows [][]string) error {
 	var drawn bytes.Buffer
 	if err := drawText(&drawn, columns, headings, rows); err != nil {
@@ -95,7 +95,7 @@ func (f text) draw(b *bytes.Buffer, columns []Column, headings []string, rows []
 	return nil
 }
 
-// onSide has a line for each heading under which there is anything, and a column for each row.
+// onSide transposes: a line for each column that is not empty, and a column for each row.
 func onSide(headings []string, rows [][]string) (side [][]string) {
 	for i, heading := range headings {
 		line := []string{heading}
@@ -109,8 +109,8 @@ func onSide(headings []string, rows [][]string) (side [][]string) {
 	return side
 }
 
-// Wrap breaks a text at blanks into lines of at most that many columns of a terminal. A word that is longer has a line
-// of its own.
+// Wrap breaks a text at blanks into lines of at most that many columns of a terminal. A longer word is a line
+// by itself.
 func Wrap(s string, columns int) string {
 	var b strings.Builder
 	length := 0
@@ -132,7 +132,7 @@ func Wrap(s string, columns int) string {
 }
 
 // Width is the number of columns that a text takes on a terminal: two for each wide character, such as Chinese ones, and
-// none for one that combines with the character before it.
+// 0 for combining characters.
 func Width(s string) int { return twwidth.Width(s) }
 
 // sideWidth is the width that drawText gives to cells: a blank on either side.
@@ -155,7 +155,7 @@ func widest(s string) (most int) {
 	return most
 }
 
-// drawText rules the head off and nothing else, so that a line can be copied.
+// drawText draws a rule below the head only, so that lines can be copied.
 func drawText(w *bytes.Buffer, columns []Column, headings []string, rows [][]string) error {
 	var align tw.Alignment
 	for _, c := range columns {

@@ -7,7 +7,7 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Bytes prints a size with four digits and its unit spelled: 512 B, 43.21 MiB,
+// Bytes prints a size with four digits and its unit: 512 B, 43.21 MiB,
 // 1.234 GiB. KiB, MiB and GiB are powers of 1024. It is the only formatter of
 // sizes, so that the same size reads the same everywhere.
 func Bytes(n int64) string {
@@ -31,7 +31,7 @@ var byteUnits = [...]string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
 
 func fourDigits(x float64) string { return fmt.Sprintf("%.*f", decimals(x), x) }
 
-// decimals is how many places after the point make four digits.
+// decimals is the number of decimals that gives four digits.
 func decimals(x float64) int {
 	for digits, limit := range []float64{9.9995, 99.995, 999.95} {
 		if math.Abs(x) < limit {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// FuzzParse reads plan books. One that is read can be searched, and is the same after it was written.
+// FuzzParse reads tuning caches. One that is read can be searched, and is the same after it was written.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"schema":1,"gpus":[{"name":"Some H100","properties":{"totalGlobalMem":85899345920},"source":"a","rates":{"bytes_per_second":1,"flops_per_second":{"f32":2},"source":"b"}}],
 		"entries":[{"gpu":"Some H100","cudnn":"9.1","signature":"conv f32 1","engine":3,"knobs":"1=2","workspace_bytes":4}]}`))

@@ -1,7 +1,7 @@
-// Package planbook holds what plans need to know of GPUs that are not here: which convolution engine
-// one uses for which convolution, made on the GPU by `benchctl tune`, and what cuDNN looks at when it
-// chooses an engine by itself. It is kept in version control, so that the memory of a step is
-// known exactly before it runs, on a machine without that GPU too.
+// Package planbook holds the tuning cache: the data that planning for a GPU needs on a machine without it.
+// These are the convolution engine for each convolution, selected on the GPU by `benchctl tune`, and the
+// properties by which cuDNN selects engines itself. It is kept in version control, so that the memory of a
+// step is known exactly before it runs, on machines without that GPU too.
 package planbook
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/localbench/localbench/files"
 )
 
-// maxFileBytes bounds a book that Read takes in; an entry has some 200 bytes.
+// maxFileBytes bounds the size of a cache; an entry has some 200 bytes.
 const maxFileBytes = 64 << 20
 
 //go:embed book.json
@@ -41,24 +41,24 @@ type Entry struct {
 // GPU is a kind of GPU.
 type GPU struct {
 	Name string `json:"name"` // the driver's
-	// Properties are what cuDNN tells of the GPU, and what it needs to be told to choose engines
-	// for it: JSON, a flat object with the names of its own.
+	// Properties are cuDNN's properties of the GPU, which it needs to select engines
+	// for it: JSON, a flat object with cuDNN's names.
 	Properties json.RawMessage `json:"properties"`
 	Source     string          `json:"source"` // where they come from; OnGPU: from the GPU itself
 	Rates      *Rates          `json:"rates,omitempty"`
 }
 
-// Rates are what a GPU does in a second at the most.
+// Rates are the peak rates of a GPU per second.
 type Rates struct {
 	Bytes  float64            `json:"bytes_per_second"` // between memory and processors
 	FLOPs  map[string]float64 `json:"flops_per_second"` // by precision, a multiply-add as two
 	Source string             `json:"source"`
 }
 
-// OnGPU is the source of properties that a GPU told of itself.
+// OnGPU is the source of properties that were read on the GPU.
 const OnGPU = "the GPU itself"
 
-// MemoryBytes is the whole memory of the GPU; 0 if the properties do not tell.
+// MemoryBytes is the whole memory of the GPU; 0 if the properties lack it.
 func (g GPU) MemoryBytes() int64 {
 	var p struct {
 		Bytes int64 `json:"totalGlobalMem"`
@@ -67,7 +67,7 @@ func (g GPU) MemoryBytes() int64 {
 	return p.Bytes
 }
 
-// Book is a plan book.
+// Book is a tuning cache.
 type Book struct {
 	Schema  int     `json:"schema"`
 	Kinds   []GPU   `json:"gpus,omitempty"` // the first is the one to plan for where none is named
@@ -77,45 +77,45 @@ type Book struct {
 // used is the path of Use.
 var used atomic.Pointer[string]
 
-// Use names the file whose book Current is, for the whole process; empty: that of the program.
+// Use selects the file of Current, for the whole process; empty: the built-in cache.
 func Use(path string) { used.Store(&path) }
 
-// Current is the book that plans are made with: the one in the file of Use, or the one that this
-// program was built with.
+// Current is the cache used for planning: the one in the file of Use, or the built-in
+// one.
 func Current() (Book, error) {
 	if path := used.Load(); path != nil && *path != "" {
 		return Read(*path)
 	}
-	return parse(own, "the book of this program")
+	return parse(own, "the built-in cache")
 }
 
-// Read reads a book from a file.
+// Read reads a cache from a file.
 func Read(path string) (Book, error) {
 	text, err := files.Read(path, maxFileBytes)
 	if err != nil {
-		return Book{}, fmt.Errorf("plan book: %w", err)
+		return Book{}, fmt.Errorf("tuning cache: %w", err)
 	}
 	return parse(text, path)
 }
 
 func parse(text []byte, name string) (b Book, err error) {
 	if err := json.Unmarshal(text, &b); err != nil {
-		return b, fmt.Errorf("plan book: %s: %w", name, err)
+		return b, fmt.Errorf("tuning cache: %s: %w", name, err)
 	}
 	if b.Schema != schema {
-		return b, fmt.Errorf("plan book: %s: schema: got %d, want %d", name, b.Schema, schema)
+		return b, fmt.Errorf("tuning cache: %s: schema %d: must be %d", name, b.Schema, schema)
 	}
 	for _, e := range b.Entries {
 		if strings.ContainsAny(e.Signature+e.Knobs, "\t\n") || e.Signature == "" || e.WorkspaceBytes < 0 {
-			return b, fmt.Errorf("plan book: %s: entry %q: want a signature of one line and a workspace of at least 0 bytes", name, e.Signature)
+			return b, fmt.Errorf("tuning cache: %s: entry %q: must have a signature of one line and a workspace of at least 0 bytes", name, e.Signature)
 		}
 	}
 	for _, g := range b.Kinds {
 		if g.Name == "" || !json.Valid(g.Properties) {
-			return b, fmt.Errorf("plan book: %s: GPU %q: want a name and properties", name, g.Name)
+			return b, fmt.Errorf("tuning cache: %s: GPU %q: must have a name and properties", name, g.Name)
 		}
 		if g.Rates != nil && (g.Rates.Bytes <= 0 || len(g.Rates.FLOPs) == 0) {
-			return b, fmt.Errorf("plan book: %s: GPU %q: rates: want bytes and operations a second", name, g.Name)
+			return b, fmt.Errorf("tuning cache: %s: GPU %q: rates must have bytes and operations per second", name, g.Name)
 		}
 	}
 	return b, nil
@@ -133,11 +133,11 @@ func (b Book) Lines(gpu, cudnn string) string {
 	return out.String()
 }
 
-// Find is the GPU of a name, or of a part of one that no other has: "h100". Small and large letters
-// are the same; empty is the first. The book's own GPUs come before those that this program
-// knows besides.
+// Find returns the GPU with a name, or with a unique part of a name: "h100". Case is
+// ignored; empty means the first GPU. GPUs of the cache come before those that are only in the
+// built-in cache.
 func (b Book) Find(name string) (GPU, error) {
-	builtIn, err := parse(own, "the book of this program")
+	builtIn, err := parse(own, "the built-in cache")
 	if err != nil {
 		return GPU{}, err
 	}
@@ -167,15 +167,15 @@ func (b Book) Find(name string) (GPU, error) {
 		names = append(names, g.Name)
 	}
 	if len(found) != 1 {
-		return GPU{}, fmt.Errorf("gpu: got %q, want one of %s; `benchctl tune` adds the GPU that it runs on to the plan book", name, strings.Join(names, ", "))
+		return GPU{}, fmt.Errorf("--gpu %q: must be one of %s; `benchctl tune` adds the GPU of this machine to the tuning cache", name, strings.Join(names, ", "))
 	}
 	return found[0], nil
 }
 
-// Know takes over what a GPU told of itself.
+// Know adds the properties read on a GPU.
 func (b *Book) Know(gpu, properties string) error {
 	if !json.Valid([]byte(properties)) {
-		return fmt.Errorf("plan book: properties of %s: got %q, want JSON", gpu, properties)
+		return fmt.Errorf("tuning cache: properties of %s: %q is not JSON", gpu, properties)
 	}
 	g := GPU{Name: gpu, Properties: json.RawMessage(properties), Source: OnGPU}
 	if old, err := b.Find(gpu); err == nil && old.Name == gpu {
@@ -189,21 +189,21 @@ func (b *Book) Know(gpu, properties string) error {
 	return nil
 }
 
-// Add takes over what a backend has chosen, in the form of Lines; older entries of the
-// same signature, GPU and version go.
+// Add adds the engines selected by a backend, in the form of Lines; they replace older entries with the
+// same signature, GPU and version.
 func (b *Book) Add(gpu, cudnn, lines string) error {
 	for line := range strings.Lines(lines) {
 		e := Entry{GPU: gpu, CUDNN: cudnn}
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		if len(fields) != 5 {
-			return fmt.Errorf("plan book: got %q, want five fields between tabs", line)
+			return fmt.Errorf("tuning cache: %q: must be five fields separated by tabs", line)
 		}
 		e.Signature, e.Knobs = fields[0], fields[2]
 		_, err1 := fmt.Sscan(fields[1], &e.Engine)
 		_, err3 := fmt.Sscan(fields[3], &e.WorkspaceBytes)
 		_, err4 := fmt.Sscan(fields[4], &e.Microseconds)
 		if err := errors.Join(err1, err3, err4); err != nil {
-			return fmt.Errorf("plan book: %q: %w", line, err)
+			return fmt.Errorf("tuning cache: %q: %w", line, err)
 		}
 		b.Entries = slices.DeleteFunc(b.Entries, func(old Entry) bool {
 			return old.GPU == gpu && old.CUDNN == cudnn && old.Signature == e.Signature
@@ -216,15 +216,15 @@ func (b *Book) Add(gpu, cudnn, lines string) error {
 	return nil
 }
 
-// Write writes the book to a file, whole or not at all.
+// Write writes the cache to a file atomically.
 func (b Book) Write(path string) error {
 	b.Schema = schema
 	text, err := json.MarshalIndent(b, "", " ")
 	if err != nil {
-		return fmt.Errorf("plan book: %w", err)
+		return fmt.Errorf("tuning cache: %w", err)
 	}
 	if err := atomicfile.WriteBytes(path, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("plan book: %w", err)
+		return fmt.Errorf("tuning cache: %w", err)
 	}
 	return nil
 }

@@ -1,7 +1,7 @@
-// Package published holds figures of papers, each with its source and a mark of how
-// it was seen. Only figures that were seen are here. A cell without one is a setting of a
-// paper's table whose figure nobody could read: it can be run, and is judged by no one until
-// a person fills it in (Fill).
+// Package published holds published results, each with its source and a mark of how
+// it was verified. A cell without a value is a setting of a paper's table whose value could not
+// be verified: it can be run, but is not judged until
+// its value is added (Fill).
 package published
 
 import (
@@ -41,7 +41,7 @@ const (
 	MemoryReduction = "memory_reduction" // of bp's memory that the method does without, a fraction
 )
 
-// Cell is one figure.
+// Cell is one published result.
 type Cell struct {
 	Table    string            `json:"table"`
 	Dataset  string            `json:"dataset"`
@@ -55,24 +55,24 @@ type Cell struct {
 	Batch    int64             `json:"batch,omitempty"`  // 0: the recipe's
 	Epochs   int               `json:"epochs,omitempty"` // 0: the recipe's
 	Options  map[string]string `json:"options,omitempty"`
-	// Recipe says how the figure was trained where that is not how we train; its cell cannot
-	// be held against ours.
+	// Recipe describes the paper's training where it differs from ours; such a cell can't
+	// be compared with our results.
 	Recipe string `json:"recipe,omitempty"`
 	Mark   string `json:"mark"` // a key of the file's marks
 	Source string `json:"source"`
 	Note   string `json:"note,omitempty"`
 }
 
-// Accuracy says whether a run tells the cell's figure.
+// Accuracy reports whether the cell is an accuracy.
 func (c Cell) Accuracy() bool { return c.Metric == Top1 || c.Metric == Top5 }
 
-// same says whether two cells are of one setting.
+// same reports whether two cells have the same setting.
 func (c Cell) same(o Cell) bool {
 	return c.Table == o.Table && c.Dataset == o.Dataset && c.Network == o.Network && c.Method == o.Method && c.Metric == o.Metric &&
 		c.Modules == o.Modules && c.AuxDepth == o.AuxDepth && c.Batch == o.Batch && c.Epochs == o.Epochs && maps.Equal(c.Options, o.Options)
 }
 
-// check says what is wrong with a cell.
+// check validates a cell.
 func (c Cell) check() error {
 	for _, field := range [][2]string{{"table", c.Table}, {"dataset", c.Dataset}, {"network", c.Network}, {"method", c.Method}, {"source", c.Source}} {
 		if field[1] == "" {
@@ -80,19 +80,19 @@ func (c Cell) check() error {
 		}
 	}
 	if !slices.Contains([]string{Top1, Top5, Memory, MemoryReduction}, c.Metric) {
-		return fmt.Errorf("metric: got %q, want %s, %s, %s or %s", c.Metric, Top1, Top5, Memory, MemoryReduction)
+		return fmt.Errorf("metric %q: must be %s, %s, %s or %s", c.Metric, Top1, Top5, Memory, MemoryReduction)
 	}
 	if !slices.Contains([]string{"A", "B", "D"}, c.Mark) {
-		return fmt.Errorf("mark: got %q, want A: seen in the authors' own material, B: restated by others, or D: derived", c.Mark)
+		return fmt.Errorf("mark %q: must be A (seen in the authors' material), B (restated by others) or D (derived)", c.Mark)
 	}
 	for i, x := range []*float64{c.Value, c.SD} {
 		name := []string{"value", "sd"}[i]
 		switch {
 		case x == nil:
 		case c.Metric == Memory && *x <= 0:
-			return fmt.Errorf("%s: got %g, want a number of bytes", name, *x)
+			return fmt.Errorf("%s: %g: must be a number of bytes", name, *x)
 		case c.Metric != Memory && (*x < 0 || *x > 1):
-			return fmt.Errorf("%s: got %g, want a fraction in [0, 1], such as 0.9363 for 93.63 %%", name, *x)
+			return fmt.Errorf("%s: %g: must be a fraction in [0, 1], such as 0.9363 for 93.63 %%", name, *x)
 		}
 	}
 	return nil
@@ -110,10 +110,10 @@ func parse(text []byte) ([]Cell, error) {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&file); err != nil {
-		return nil, fmt.Errorf("want an object with cells, as results/published/published.json: %w", err)
+		return nil, fmt.Errorf("must be an object with cells, as in results/published/published.json: %w", err)
 	}
 	if file.Schema != 1 {
-		return nil, fmt.Errorf("schema: got %d, want 1", file.Schema)
+		return nil, fmt.Errorf("schema %d: must be 1", file.Schema)
 	}
 	for i, c := range file.Cells {
 		if err := c.check(); err != nil {
@@ -123,18 +123,18 @@ func parse(text []byte) ([]Cell, error) {
 	return file.Cells, nil
 }
 
-// Fill reads a file of the same form, which a person has filled in with a paper at hand, and
-// takes its figures over. A figure goes to the cell of its setting whose figure was not
-// seen; one that has no such cell is a cell of its own, behind the others. A figure that was
-// seen is never overwritten.
+// Fill reads a file of the same form, filled in from the papers by the user, and
+// adds its values. A value is added to the cell with its setting if that has no
+// value; a value without such a cell becomes a new cell after the others. An existing value
+// is never overwritten.
 func Fill(cells []Cell, path string) ([]Cell, error) {
 	text, err := files.Read(path, maxFileBytes)
 	if err != nil {
-		return nil, fmt.Errorf("published: %w", err)
+		return nil, err
 	}
 	filled, err := parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("published: %s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	cells = slices.Clone(cells)
 	for _, c := range filled {
@@ -153,7 +153,7 @@ func Fill(cells []Cell, path string) ([]Cell, error) {
 	return cells, nil
 }
 
-// Table picks the cells of a table, or of the tables that the name and a dash begin. The error
+// Table selects the cells of a table, or of all tables whose name begins with the name and a dash. The error
 // of an unknown table lists the known ones.
 func Table(cells []Cell, name string) ([]Cell, error) {
 	var of []Cell

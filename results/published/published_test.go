@@ -34,7 +34,7 @@ func TestCells(t *testing.T) {
 	}
 }
 
-// TestWhatPapersSay recomputes what the papers say of their own figures, apart from the figures
+// TestWhatPapersSay recomputes what the papers say of their own figures, independently of the values
 // themselves: InfoPro's table 3 states each memory also as a saving against end-to-end, in
 // percent (table 4 rounds otherwise by a tenth), and AugLocal's review its gap on CIFAR-10.
 func TestWhatPapersSay(t *testing.T) {
@@ -116,10 +116,10 @@ func TestFill(t *testing.T) {
 		t.Errorf("%d cells of %d and %v", len(same), len(all), err)
 	}
 	for cell, want := range map[string]string{
-		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":93.6,"mark":"A","source":"s"}`: "want a fraction in [0, 1], such as 0.9363",
-		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":0.9,"mark":"C","source":"s"}`:  `mark: got "C", want A`,
+		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":93.6,"mark":"A","source":"s"}`: "must be a fraction in [0, 1], such as 0.9363",
+		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":0.9,"mark":"C","source":"s"}`:  `mark "C": must be A`,
 		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":0.9,"mark":"A"}`:               "source: missing",
-		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"f1","mark":"A","source":"s"}`:                `metric: got "f1"`,
+		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"f1","mark":"A","source":"s"}`:                `metric "f1": must be`,
 		`{"tabel":"a"}`: `unknown field "tabel"`,
 		`{`:             "cells",
 	} {

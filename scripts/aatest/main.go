@@ -3,7 +3,7 @@
 //
 //	go run ./scripts/aatest -benchctl bin/benchctl
 //
-// The slower copy is this command in front of benchctl: it lets benchctl do the run and then multiplies the step times in
+// The slower copy is this command as a wrapper of benchctl: it lets benchctl do the run and then multiplies the step times in
 // the record, so that the planted slow-down has the noise of the real runs and no other. The exit code is 1 if more than one
 // A/A comparison in 20 is called a regression, or fewer than 18 slow-downs in 20 are found.
 package main
@@ -99,7 +99,7 @@ func (e experiment) run(w io.Writer) error {
 			if strings.HasPrefix(cell["verdict"], "regression") {
 				worse[kind]++
 			}
-			fmt.Fprintf(w, "%s %d: %s, change %s, interval %s, could have found %s\n", name, k+1, cell["verdict"], cell["change"],
+			fmt.Fprintf(w, "%s %d: %s, change %s, interval %s, detectable change %s\n", name, k+1, cell["verdict"], cell["change"],
 				cell["interval"], cell["smallest"])
 		}
 	}
@@ -114,7 +114,7 @@ func (e experiment) run(w io.Writer) error {
 		bad = bad || 20*worse["slow"] < 18*e.comparisons
 	}
 	if bad {
-		return errors.New("want at most 1 false alarm and at least 18 slow-downs found in 20")
+		return errors.New("too many errors: at most 1 false alarm and at least 18 of 20 slow-downs found are acceptable")
 	}
 	return nil
 }
