@@ -202,7 +202,7 @@ func (p Profiled) definitions() table.Table {
 	add("step arena", m.StepArenaBytes, "what the training step needs in one allocation")
 	add("arena", m.ArenaBytes, "allocated by a run: for training, evaluation and the last batches of both")
 	add("touched", &p.Found.Coverage.TouchedBytes, "lines of 64 bytes of the arena that a step changed")
-	add("eager, tensors alive", m.EagerRequestedBytes, "model of an eager framework: sum of tensor sizes")
+	add("eager, live tensors", m.EagerRequestedBytes, "model of an eager framework: sum of tensor sizes")
 	add(
 		"eager, max_memory_allocated",
 		m.EagerAllocatedBytes,

@@ -25,7 +25,7 @@ func EagerSizes(m results.Memory) []*int64 {
 
 // EagerRows is the table Eager with a row for each record.
 func EagerRows(title string, records []results.Record) Table {
-	t := Table{ID: "eager", Title: title, Columns: append(SpecColumns(), NumberColumn("eager_requested_bytes", "tensors alive"),
+	t := Table{ID: "eager", Title: title, Columns: append(SpecColumns(), NumberColumn("eager_requested_bytes", "live tensors"),
 		NumberColumn("eager_allocated_bytes", "max_memory_allocated"), NumberColumn("eager_reserved_bytes", "max_memory_reserved"),
 		NumberColumn("eager_searched_bytes", "allocated, with search"), NumberColumn("planned_peak_bytes", "our planned peak"))}
 	for _, r := range records {
