@@ -1,5 +1,5 @@
-// Package printable makes texts of files, arguments and other programs fit to be shown: no character that a terminal would
-// take for a command, one line, bounded length.
+// Package printable makes texts from files, arguments and other programs safe to print: without control characters for the
+// terminal, on one line, of bounded length.
 package printable
 
 import (
@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// Text is a text whose characters all print: those that steer a terminal (control characters, escape
-// sequences), that change the direction of what follows, or that are no characters at all are written
-// out as Go does, \x1b. Line feeds stay; a tab is a blank. Texts of records, file names and file
+// Text returns s with printable characters only: control characters, escape sequences,
+// characters that change the text direction and invalid UTF-8 are written as Go
+// escapes, \x1b. Line feeds stay; a tab is a blank. Texts of records, file names and file
 // contents go through here before they are shown.
 func Text(s string) string {
 	if !strings.ContainsFunc(s, Steers) {

@@ -1,5 +1,5 @@
-// Package yamlfile reads YAML files of `key: value` lines that a person writes: a sweep, or thresholds. It refuses what such
-// a file does not need, anchors and deep nesting, and its errors name the file and the line.
+// Package yamlfile reads YAML files of `key: value` lines: a sweep, or thresholds. Anchors and deep nesting, which such
+// files do not need, are errors. Errors name the file and the line.
 package yamlfile
 
 import (
@@ -95,7 +95,7 @@ func check(n *yaml.Node, depth int) error {
 	return nil
 }
 
-// place puts the file and the line in front of the parser's error, which reads "yaml: line 3: text".
+// place prefixes the parser's error with file and line; it reads "yaml: line 3: text".
 func place(path string, err error) string {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	if m := regexp.MustCompile(`^line (\d+): (?s)(.*)$`).FindStringSubmatch(text); m != nil {
@@ -108,9 +108,9 @@ func place(path string, err error) string {
 func Scalar(n *yaml.Node) (string, error) {
 	switch {
 	case n.Kind != yaml.ScalarNode:
-		return "", fmt.Errorf("got %s, want a value", kind(n))
+		return "", fmt.Errorf("must be a value: it is %s", kind(n))
 	case n.Tag == "!!null":
-		return "", errors.New("got nothing, want a value")
+		return "", errors.New("the value is missing")
 	}
 	return n.Value, nil
 }

@@ -179,7 +179,7 @@ func Save(f Figure, base string) (files []string, err error) {
 
 func write(path string, content []byte) error {
 	if err := atomicfile.WriteBytes(path, content, 0o666); err != nil {
-		return fmt.Errorf("%w", err)
+		return err
 	}
 	return nil
 }

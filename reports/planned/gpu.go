@@ -50,7 +50,7 @@ func Roofline(gpu, source string, all []results.Plan) table.Table {
 		)
 	}
 	t.Notes = []string{"Op by op: each takes as long as its operations or its bytes at the rates of the data sheet (" + source +
-		"), each operand read once. No measurement and no prediction: kernels stay behind it, and caches may beat it."}
+		"), each operand read once. A lower bound, not a prediction: kernels need more time, unless caches save reads."}
 	return t
 }
 

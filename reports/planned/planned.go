@@ -234,7 +234,7 @@ func overStep(p results.Plan) table.Table {
 	return t
 }
 
-// sparkline draws values in so many characters; each shows the largest of its share,
+// sparkline draws values with the given number of characters; each shows the largest of its share,
 // relative to the largest of all.
 func sparkline(values []int64, width int) string {
 	levels := []rune("▁▂▃▄▅▆▇█")

@@ -85,10 +85,10 @@ func (p Profiled) checks() (table.Table, []string) {
 	row("touched where nothing is planned", 0, c.StrayBytes, c.StrayBytes == 0, "a kernel writes out of its place")
 	row("values that no kernel touched", 0, c.UntouchedBytes, c.UntouchedBytes == 0, "planned and not used")
 	if c.Reaches() && c.HighWaterBytes < c.PlannedHighWaterBytes {
-		t.Notes = append(t.Notes, "The arena ends in scratch memory, of which a kernel has left the last part untouched.")
+		t.Notes = append(t.Notes, "The last value of the arena is a workspace, of which a kernel did not write the end.")
 	}
 	p.deviceRows(row)
-	// Where there is a ladder the arena is in the device's memory and not in the process.
+	// With a setup memory breakdown the arena is in the device's memory and not in the process.
 	if len(p.Found.Memory.Ladder) == 0 {
 		p.processRows(row)
 	}
@@ -299,7 +299,7 @@ func (p Profiled) device() table.Table {
 	return t
 }
 
-// rung finds a stage; nil where the ladder does not have it.
+// rung finds a stage of the setup memory breakdown; nil if it is missing.
 func rung(ladder []results.Rung, stage string) *results.Rung {
 	for i, r := range ladder {
 		if r.Stage == stage {

@@ -72,7 +72,7 @@ func TestLadderIsHeldAgainstThePlan(t *testing.T) {
 			"growth of the device's memory over the steps: planned 0 bytes, measured 1"},
 		{"memory given back is no leak", onDevice(steady(-1)), ""},
 		{"a stage of which nothing is planned", onDevice(results.Rung{Stage: "graph", DeviceUsedBytes: 9, DeltaBytes: 9}), ""},
-		{"no ladder: the process is held against the plan", onDevice(), "process over its baseline"},
+		{"no setup memory breakdown: the process is compared with the plan", onDevice(), "process over its baseline"},
 		{"no ladder, and the parts are known: two bounds", parts(100<<20, 16<<20), ""},
 		{"more beside the arena than any process takes", parts(100<<20, 16<<20+1),
 			"process beside the arena, at most: planned 16777216 bytes, measured 16777217"},
