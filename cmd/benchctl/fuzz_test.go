@@ -11,7 +11,6 @@ import (
 
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
-	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/page"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -108,7 +107,12 @@ func FuzzRecords(f *testing.F) {
 			harmless(t, format.Name(), b.String())
 		}
 		var b bytes.Buffer
-		if err := page.Write(&b, page.Report{Title: "t", Tables: tables, Figures: figure.All(records), About: about(records, []string{"f.json"})}); err != nil {
+		report, err := page.Of(records, page.Options{Title: "t", Paths: []string{"f.json"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		report.Tables = tables
+		if err := page.Write(&b, report); err != nil {
 			t.Fatal(err)
 		}
 		harmless(t, "page", strings.ReplaceAll(b.String(), "\t", ""))

@@ -1,24 +1,15 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
-	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
-	"github.com/localbench/localbench/git"
-	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/page"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -84,9 +75,8 @@ func (f *reportFlags) run(env Env, paths []string) error {
 		}
 	}
 	if f.html != "" {
-		report := page.Report{Title: f.title, Tables: f.pageTables(records), Figures: figure.All(records), About: about(records, paths)}
-		report.Runs, report.MoreRuns = page.Runs(records)
-		if report.Files, err = pageFiles(records); err != nil {
+		report, err := page.Of(records, page.Options{Title: f.title, Paths: paths, Eager: f.policy == policyEager})
+		if err != nil {
 			return err
 		}
 		if err := writeFile(f.html, func(w io.Writer) error { return page.Write(w, report) }); err != nil {
@@ -98,100 +88,6 @@ func (f *reportFlags) run(env Env, paths []string) error {
 		}
 	}
 	return env.emit(f.output, a, nil)
-}
-
-// pageTables are the tables of a page: one for each network and data set, so that a phone's width
-// is left to what was measured.
-func (f *reportFlags) pageTables(records []results.Record) (tables []table.Table) {
-	of := map[string][]results.Record{}
-	for _, r := range records {
-		task := r.Spec.Network + " on " + r.Spec.Dataset
-		of[task] = append(of[task], r)
-	}
-	for _, task := range slices.SortedFunc(maps.Keys(of), table.CompareNatural) {
-		tables = append(tables, table.Summary(of[task]))
-		if f.policy == policyEager {
-			tables = append(tables, table.Eager(of[task]))
-		}
-	}
-	return tables
-}
-
-// about says what a page is of, to a reader who has nothing but the page: how many runs of what,
-// when, by which program and on which machines.
-func about(records []results.Record, paths []string) []string {
-	statuses := map[results.Status]int{}
-	var what, where, commits []string
-	var first, last time.Time
-	for _, r := range records {
-		statuses[r.Status]++
-		what = append(what, r.Spec.Network+" on "+r.Spec.Dataset)
-		where = append(where, cmp.Or(r.Environment.GPU, r.Environment.CPU, "a machine without a name"))
-		if c := r.Environment.Commit; c != "" {
-			commits = append(commits, "commit "+git.Short(c))
-		} else {
-			commits = append(commits, "version "+cmp.Or(r.Environment.Version, "unknown"))
-		}
-		if !r.Started.IsZero() && (first.IsZero() || r.Started.Before(first)) {
-			first = r.Started
-		}
-		if r.Finished.After(last) {
-			last = r.Finished
-		}
-	}
-	distinct := func(names []string) string {
-		slices.Sort(names)
-		return strings.Join(slices.Compact(names), ", ")
-	}
-	runs := english.Plural(len(records), "run", "")
-	for _, s := range results.Statuses()[1:] {
-		if statuses[s] > 0 {
-			runs += fmt.Sprintf(", %d %s", statuses[s], s)
-		}
-	}
-	lines := []string{fmt.Sprintf("%s of %s (%s).", runs, distinct(what), strings.Join(relative(paths), ", "))}
-	made := "Made by benchctl, " + distinct(commits) + ", on " + distinct(where)
-	if !first.IsZero() && !last.IsZero() {
-		made += ", from " + first.UTC().Format("2006-01-02 15:04") + " to " + last.UTC().Format("2006-01-02 15:04 MST")
-	}
-	return append(lines, made+".")
-}
-
-// relative shortens absolute paths to their last part: a page that is sent to others says nothing of the folders of its maker.
-func relative(paths []string) (short []string) {
-	for _, path := range paths {
-		if filepath.IsAbs(path) {
-			path = filepath.Base(path)
-		}
-		short = append(short, path)
-	}
-	return short
-}
-
-// maxPageData bounds the records inside a page.
-const maxPageData = 4 << 20
-
-// pageFiles are the files that a reader can save from the page: the table, and the records if they are not too large.
-func pageFiles(records []results.Record) ([]page.Download, error) {
-	format, err := table.Lookup("csv")
-	if err != nil {
-		return nil, err
-	}
-	var summary, all bytes.Buffer
-	if err := format.Write(&summary, table.Summary(records)); err != nil {
-		return nil, err
-	}
-	files := []page.Download{{Name: "summary.csv", Type: "text/csv", Text: summary.Bytes()}}
-	encoder := json.NewEncoder(&all)
-	for _, r := range records {
-		if err := encoder.Encode(r); err != nil {
-			return nil, err
-		}
-		if all.Len() > maxPageData {
-			return files, nil
-		}
-	}
-	return append(files, page.Download{Name: "records.jsonl", Type: "application/jsonl", Text: all.Bytes()}), nil
 }
 
 func (f *reportFlags) draw(env Env, records []results.Record) ([]string, error) {
