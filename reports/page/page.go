@@ -111,9 +111,9 @@ func Write(w io.Writer, r Report) error {
 		v.Figures = append(v.Figures, figureView{f.Name, table.Printable(f.Title()), inline(wide.String()), inline(narrow.String())})
 	}
 	for _, r := range r.Runs {
-		run := runView{Label: r.Label, ID: r.ID}
+		run := runView{Label: table.Printable(r.Label), ID: table.Printable(r.ID)}
 		for _, t := range r.Tables {
-			run.Tables = append(run.Tables, viewOf(t))
+			run.Tables = append(run.Tables, viewOf(t.Printable()))
 		}
 		v.Runs = append(v.Runs, run)
 	}
