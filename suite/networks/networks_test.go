@@ -26,12 +26,14 @@ type golden struct {
 		Parameters int64
 		Tensors    []string
 	}
-	Logits []struct {
-		Network             string
-		Side, Classes       int64
-		Inference, Training []float64
-		Gradients           []float64
-	}
+	Logits []goldenNetwork
+}
+
+type goldenNetwork struct {
+	Network             string // its name, or the path of an exported one
+	Side, Classes       int64
+	Inference, Training []float64
+	Gradients           []float64
 }
 
 // readJSON is the content of a file of testdata.
@@ -154,11 +156,16 @@ func fill(t *testing.T, p *core.Program) {
 	}
 }
 
+// goldenLogits are those of torchvision, and of exported networks.
+func goldenLogits(t *testing.T) []goldenNetwork {
+	return append(readJSON[golden](t, "testdata/torchvision.json").Logits, readJSON[golden](t, "testdata/exported.json").Logits...)
+}
+
 // TestLogits runs networks on two images, with running statistics and with the batch's, and
 // holds the logits against torchvision's in double precision.
 func TestLogits(t *testing.T) {
 	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 1})
-	for _, want := range readJSON[golden](t, "testdata/torchvision.json").Logits {
+	for _, want := range goldenLogits(t) {
 		for _, training := range []bool{false, true} {
 			if testing.Short() && (!training || want.Side > 64) {
 				continue
@@ -218,7 +225,7 @@ func TestGradients(t *testing.T) {
 	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 1})
 	// Large, so that the difference of the weights is not all rounding.
 	const rate = 1000
-	for _, want := range readJSON[golden](t, "testdata/torchvision.json").Logits {
+	for _, want := range goldenLogits(t) {
 		if want.Gradients == nil || testing.Short() && want.Side > 64 {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -211,19 +212,30 @@ func TestSymbolicBatch(t *testing.T) {
 	}
 }
 
-func TestUnitsOfANetworkWithoutBlocks(t *testing.T) {
-	n, err := New("testdata/odd.pt2", graph.Shape{32, 32, 3}, 10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, u := range n.Units {
-		got = append(got, u.Name+" "+u.Place)
-	}
-	// The first sum needs what is before it, and the sum of the second and third convolution has one input.
-	want := []string{" first", " second", " side"}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("units (-want +got):\n%s", d)
+func TestUnits(t *testing.T) {
+	for name, c := range map[string]struct {
+		classes int64
+		want    []string // scope, place and width
+	}{
+		// Outside of blocks each convolution begins a unit, but for the two that read one map and whose sum is read.
+		"odd": {10, []string{"|first|8", "|second|8", "|side|12"}},
+		// The module that holds all layers is opened; the average pool over the last block's result is the head's.
+		"wrapped": {5, []string{"body|body.stem|8", "body.blocks.0|body.blocks.0|8", "body.blocks.1|body.blocks.1|16", "body.blocks.2|body.blocks.2|16"}},
+		// Blocks in lists of blocks; pools before the first block belong to the stem.
+		"resnet18": {1000, []string{"|conv1|64", "layer1.0|layer1.0|64", "layer1.1|layer1.1|64", "layer2.0|layer2.0|128", "layer2.1|layer2.1|128",
+			"layer3.0|layer3.0|256", "layer3.1|layer3.1|256", "layer4.0|layer4.0|512", "layer4.1|layer4.1|512"}},
+	} {
+		n, err := New("testdata/"+name+".pt2", graph.Shape{32, 32, 3}, c.classes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, u := range n.Units {
+			got = append(got, fmt.Sprintf("%s|%s|%d", u.Name, u.Place, u.Width))
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s: units (-want +got):\n%s", name, d)
+		}
 	}
 }
 

@@ -62,7 +62,12 @@ def fill(net: nn.Module) -> None:
 
 
 def logits(name: str, side: int, classes: int) -> dict:
-    net = (make if side >= 128 else make_small)(name, classes).double()
+    net = (make if side >= 128 else make_small)(name, classes)
+    return logits_of(net, name, side, classes, side < 128)
+
+
+def logits_of(net: nn.Module, name: str, side: int, classes: int, gradients: bool) -> dict:
+    net = net.double()
     for m in net.modules():
         if isinstance(m, (nn.Dropout, torchvision.ops.StochasticDepth)):
             m.p = 0.0
@@ -73,7 +78,7 @@ def logits(name: str, side: int, classes: int) -> dict:
     training = net.train()(x)
     out = {"network": name, "side": side, "classes": classes,
            "inference": inference.flatten().tolist(), "training": training.flatten().tolist()}
-    if side < 128:
+    if gradients:
         nn.functional.cross_entropy(training, torch.tensor([0, 1])).backward()
         out["gradients"] = [p.grad.abs().sum().item() for _, p in sorted(net.named_parameters())]
     return out
@@ -89,8 +94,12 @@ def main() -> None:
             entry["tensors"] = [f"{n} {'x'.join(map(str, v.shape))}" for n, v in net.state_dict().items()
                                 if not n.endswith("num_batches_tracked")]
         out["networks"].append(entry)
+    write(Path(__file__).with_name("torchvision.json"), out)
+
+
+def write(path: Path, out: dict) -> None:
     text = re.sub(r"\[\s+(?:-?\d[^\[\]\"]*?)\]", lambda m: re.sub(r"\s+", " ", m.group()), json.dumps(out, indent=1))
-    Path(__file__).with_name("torchvision.json").write_text(text + "\n")
+    path.write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Writes the .pt2 files of this folder: python make.py FOLDER (torch 2.15, torchvision 0.29).
+"""Writes the .pt2 files of this folder, and ../../testdata/exported.json: python make.py (torch 2.15, torchvision 0.29).
 
-Each is torch.export.save of a network in training mode, without weights, sample inputs and stack traces, so that it is small.
+Each .pt2 file is torch.export.save of a network in training mode, without weights, sample inputs and stack traces, so that it is
+small. exported.json has logits and gradients of some of them as ../../testdata/make_golden.py writes those of torchvision.
 """
 
 import io
 import json
 import sys
 import zipfile
+from pathlib import Path
 
 import torch
 import torchvision
@@ -36,6 +38,49 @@ class Odd(nn.Module):
         x = torch.nn.functional.max_pool2d(x, 2, ceil_mode=True)
         x = torch.nn.functional.dropout(x.reshape(x.shape[0], -1), 0.25)
         return self.out(torch.relu_(self.hidden_norm(self.hidden(x))))
+
+
+class Gated(nn.Module):
+    """A residual block that works in place, with squeeze-and-excitation whose factor comes second."""
+
+    def __init__(self, inputs, width, stride):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(inputs, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
+                                  nn.Conv2d(width, width, 3, 1, 1, groups=width), nn.BatchNorm2d(width))
+        self.squeeze, self.excite = nn.Conv2d(width, 4, 1), nn.Conv2d(4, width, 1)
+        self.shortcut = nn.Sequential(nn.AvgPool2d(stride), nn.Conv2d(inputs, width, 1)) if stride > 1 else None
+
+    def forward(self, x):
+        y = self.body(x)
+        y = y * torch.sigmoid(self.excite(torch.relu(self.squeeze(y.mean((2, 3), keepdim=True)))))
+        y += x if self.shortcut is None else self.shortcut(x)
+        return torch.relu_(y)
+
+
+class Body(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+        self.act = nn.ReLU6(inplace=True)
+        self.blocks = nn.ModuleList([Gated(8, 8, 1), Gated(8, 16, 2), Gated(16, 16, 1)])
+
+    def forward(self, x):
+        x = self.act(self.stem(x))
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class Wrapped(nn.Module):
+    """A network inside a module."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = Body()
+        self.fc = nn.Linear(16, 5)
+
+    def forward(self, x):
+        return self.fc(torch.flatten(nn.functional.adaptive_avg_pool2d(self.body(x), 1), 1))
 
 
 class Unsupported(nn.Module):
@@ -70,14 +115,30 @@ def save(path, network, size, symbolic=False):
             target.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
 
 
-def main(folder):
+def main():
+    folder = Path(__file__).parent
     torch.manual_seed(0)
     for name in ("resnet18", "resnet34", "resnet50", "vgg13_bn", "mobilenet_v2", "regnet_x_400mf", "efficientnet_b0"):
-        save(f"{folder}/{name}.pt2", torchvision.models.get_model(name, weights=None).train(), 224)
-    save(f"{folder}/odd.pt2", Odd().train(), 32)
-    save(f"{folder}/odd_symbolic.pt2", Odd().train(), 32, symbolic=True)
-    save(f"{folder}/odd_evaluation.pt2", Odd().eval(), 32)
-    save(f"{folder}/unsupported.pt2", Unsupported().train(), 32)
+        save(folder / f"{name}.pt2", torchvision.models.get_model(name, weights=None).train(), 224)
+    regnet = torchvision.models.regnet_y_400mf(num_classes=5)
+    save(folder / "regnet_y_400mf.pt2", regnet.train(), 64)
+    save(folder / "odd.pt2", Odd().train(), 32)
+    save(folder / "odd_symbolic.pt2", Odd().train(), 32, symbolic=True)
+    save(folder / "odd_evaluation.pt2", Odd().eval(), 32)
+    save(folder / "wrapped.pt2", Wrapped().train(), 32)
+    save(folder / "unsupported.pt2", Unsupported().train(), 32)
+
+    golden = folder.parent.parent / "testdata"
+    sys.path.insert(0, str(golden))
+    import make_golden
+
+    nn.functional.dropout = lambda x, *_, **__: x
+    networks = {"odd": (Odd(), 32, 10), "wrapped": (Wrapped(), 32, 5), "regnet_y_400mf": (regnet, 64, 5)}
+    logits = [make_golden.logits_of(net, f"exported/testdata/{name}.pt2", side, classes, True)
+              for name, (net, side, classes) in networks.items()]
+    make_golden.write(golden / "exported.json", {"command": "python3 suite/networks/exported/testdata/make.py",
+                                                 "torch": torch.__version__, "torchvision": torchvision.__version__, "logits": logits})
 
 
-main(sys.argv[1])
+if __name__ == "__main__":
+    main()
