@@ -81,7 +81,7 @@ func TestInfoProContrastHeads(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = m.Stages(n, methods.Options{Head: "3c3f"})
-	if err == nil || !strings.Contains(err.Error(), `infopro-head: got "3c3f", want 1c1f, 1c2f or 2c2f`) {
+	if err == nil || !strings.Contains(err.Error(), `infopro-head "3c3f": must be 1c1f, 1c2f or 2c2f`) {
 		t.Errorf("got %v", err)
 	}
 }

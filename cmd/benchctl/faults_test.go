@@ -84,7 +84,7 @@ func needChildren(t *testing.T) {
 func TestHangupSaves(t *testing.T) {
 	dir := t.TempDir()
 	c := smallRun(dir)
-	code, said := actOn(t, c, "epoch 1/3", func() { _ = c.Process.Signal(syscall.SIGHUP) })
+	code, said := actOn(t, c, "epoch 1/", func() { _ = c.Process.Signal(syscall.SIGHUP) })
 	if code != int(exitInterrupted) || !strings.Contains(said, "--resume goes on") {
 		t.Fatalf("got exit code %d, want %d and a hint: %s", code, exitInterrupted, said)
 	}
@@ -98,7 +98,7 @@ func TestHangupSaves(t *testing.T) {
 	dir = t.TempDir()
 	c = smallRun(dir)
 	c = exec.Command("sh", append([]string{"-c", `trap "" HUP; exec "$0" "$@"`}, c.Args...)...)
-	code, said = actOn(t, c, "epoch 1/3", func() { _ = c.Process.Signal(syscall.SIGHUP) })
+	code, said = actOn(t, c, "epoch 1/", func() { _ = c.Process.Signal(syscall.SIGHUP) })
 	if code != 0 || onlyRecord(t, dir).Status != results.StatusDone {
 		t.Errorf("SIGHUP was ignored at the start: got exit code %d, want a run that is done: %s", code, said)
 	}
@@ -118,9 +118,9 @@ func TestProcessThatDies(t *testing.T) {
 		}
 		t.Run(want, func(t *testing.T) {
 			dir := t.TempDir()
-			two := []string{"--seeds", "2", "--train-limit", "128", "--test-limit", "32"}
+			two := []string{"--seeds", "2"}
 			c := smallRun(dir, two...)
-			code, said := actOn(t, c, "[1/2] resnet20 auglocal: epoch 1/3", func() { signalChildren(t, c.Process.Pid, signal) })
+			code, said := actOn(t, c, "[1/2] resnet20 auglocal: epoch 1/", func() { signalChildren(t, c.Process.Pid, signal) })
 			if code != int(exitSweep) || !strings.Contains(said, "1 of 2 runs failed: their records say why") {
 				t.Fatalf("got exit code %d, want %d: %s", code, exitSweep, said)
 			}
