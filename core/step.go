@@ -22,9 +22,8 @@ type StepOptions struct {
 	// RecomputeNorm does not save the results of normalisations, which the backward
 	// pass makes again from the convolutions' results: the same bits, less memory.
 	RecomputeNorm bool
-	// Again names results of the forward pass that are not saved either: FitBudget chooses
-	// them.
-	Again map[string]bool
+	// Recompute names results of the forward pass that are not saved either, but recomputed: budget.Fit chooses them.
+	Recompute map[string]bool
 	// DeferUpdates keeps all gradients until one update of everything ends the step,
 	// as eager frameworks do: the same bits, more memory.
 	DeferUpdates bool
@@ -393,7 +392,7 @@ func (w *writer) recompute(g *graph.Graph) {
 		}
 	}
 	for _, v := range g.Values {
-		if w.o.Again[v.Name] {
+		if w.o.Recompute[v.Name] {
 			w.recomputed[v] = true
 		}
 	}

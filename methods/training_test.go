@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/budget"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
@@ -32,8 +33,8 @@ func sessionWith(t *testing.T, network, method string, o methods.Options, trade 
 	return s
 }
 
-// fittedSession is sessionWith, fitted into a budget in bytes; 0: no budget.
-func fittedSession(t *testing.T, network, method string, o methods.Options, trade core.StepOptions, budget int64) (*train.Session, error) {
+// fittedSession is sessionWith, fitted into a budget of limit bytes; 0: no budget.
+func fittedSession(t *testing.T, network, method string, o methods.Options, trade core.StepOptions, limit int64) (*train.Session, error) {
 	t.Helper()
 	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
 	if err != nil {
@@ -52,8 +53,8 @@ func fittedSession(t *testing.T, network, method string, o methods.Options, trad
 	trade.Batch, trade.Image = 8, n.Input
 	trade.Mean, trade.Deviation = [4]float64{125.3, 123.0, 113.9}, [4]float64{63.0, 62.1, 66.7}
 	trade.SGD = graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
-	if budget > 0 {
-		if trade, err = core.FitBudget(d, stages, trade, budget); err != nil {
+	if limit > 0 {
+		if trade, err = budget.Fit(d, stages, trade, limit); err != nil {
 			return nil, err
 		}
 	}
@@ -227,9 +228,9 @@ func TestTradingMemoryKeepsTheBits(t *testing.T) {
 			percents = append(percents, 50)
 		}
 		for _, percent := range percents {
-			budget := plain.Training.Layout.ArenaBytes() * percent / 100
-			s, err := fittedSession(t, "resnet20", m.Name, methods.Options{}, core.StepOptions{}, budget)
-			var over *core.OverBudget
+			limit := plain.Training.Layout.ArenaBytes() * percent / 100
+			s, err := fittedSession(t, "resnet20", m.Name, methods.Options{}, core.StepOptions{}, limit)
+			var over *budget.TooSmall
 			if errors.As(err, &over) && m.Name != "bp" && (m.Name != "auglocal" || percent < 90) {
 				continue // of so small a batch most is parameters: the others have little to give
 			}
@@ -237,8 +238,8 @@ func TestTradingMemoryKeepsTheBits(t *testing.T) {
 				t.Fatalf("%s in %d %%: %v", m.Name, percent, err)
 			}
 			check(fmt.Sprintf("%d %%", percent), s)
-			if arena := s.Training.Layout.ArenaBytes(); arena > budget {
-				t.Errorf("%s in %d %%: the arena has %d bytes, want at most %d", m.Name, percent, arena, budget)
+			if arena := s.Training.Layout.ArenaBytes(); arena > limit {
+				t.Errorf("%s in %d %%: the arena has %d bytes, want at most %d", m.Name, percent, arena, limit)
 			}
 		}
 	}
@@ -254,11 +255,11 @@ func TestDropoutAndTradingMemory(t *testing.T) {
 	}
 	for name, trade := range map[string]core.StepOptions{"recompute": {RecomputeNorm: true}, "deferred": {DeferUpdates: true}, "budget": {}} {
 		trade.Dropout = true
-		budget := int64(0)
+		limit := int64(0)
 		if name == "budget" {
-			budget = plain.Training.Layout.ArenaBytes() * 85 / 100
+			limit = plain.Training.Layout.ArenaBytes() * 85 / 100
 		}
-		s, err := fittedSession(t, "efficientnetb0", "bp", methods.Options{}, trade, budget)
+		s, err := fittedSession(t, "efficientnetb0", "bp", methods.Options{}, trade, limit)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/budget"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/results"
@@ -107,8 +107,8 @@ func TestPlanAndRunAgreeOnBudgets(t *testing.T) {
 	if step >= 1<<30 || arena <= 1<<30 {
 		t.Fatalf("step arena %d, arena %d: want the evaluation to need the more", step, arena)
 	}
-	for _, budget := range []int64{step, step * 9 / 10, 1 << 30, arena - 1, arena, arena + 1} {
-		run := runOf(budget)
+	for _, limit := range []int64{step, step * 9 / 10, 1 << 30, arena - 1, arena, arena + 1} {
+		run := runOf(limit)
 		_, planErr := run.Compile(d, JobOptions{})
 		data, err := run.openData("")
 		if err != nil {
@@ -116,16 +116,16 @@ func TestPlanAndRunAgreeOnBudgets(t *testing.T) {
 		}
 		x := &execution{job: Job{Spec: run.Spec}, record: &results.Record{Spec: run.Spec}, now: time.Now, on: func(Event) {}}
 		runErr := x.runOn(context.Background(), d, run, data)
-		var over *core.OverBudget
-		if budget >= arena {
+		var over *budget.TooSmall
+		if limit >= arena {
 			// The null device cannot hold an arena: the run got as far as allocating.
 			if planErr != nil || runErr == nil || errors.As(runErr, &over) {
-				t.Errorf("budget %d of %d: plan: %v, run: %v, want both to accept it", budget, arena, planErr, runErr)
+				t.Errorf("budget %d of %d: plan: %v, run: %v, want both to accept it", limit, arena, planErr, runErr)
 			}
 			continue
 		}
 		if !errors.As(planErr, &over) || runErr == nil || planErr.Error() != runErr.Error() {
-			t.Errorf("budget %d of %d: plan: %v, run: %v, want the same refusal", budget, arena, planErr, runErr)
+			t.Errorf("budget %d of %d: plan: %v, run: %v, want the same refusal", limit, arena, planErr, runErr)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/core/audit"
+	"github.com/localbench/localbench/core/budget"
 	"github.com/localbench/localbench/core/eager"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
@@ -109,7 +110,7 @@ func (r *Run) Compile(d engine.Device, job JobOptions) (*Compiled, error) {
 	}
 	return &Compiled{Run: r, Model: r.describe(s), Memory: sizes, Step: p.Step, Profile: p.Profile,
 		Allocations: plan.Allocations(p.Graph, p.Scratch(), p.Layout), Kernels: p.Kernels(), Scratch: p.Scratch(),
-		Again: len(o.Step.Again), UnknownWorkspaces: unknownWorkspaces(p.Program)}, nil
+		Again: len(o.Step.Recompute), UnknownWorkspaces: unknownWorkspaces(p.Program)}, nil
 }
 
 // sessionOptions are the programs that the run needs: training and evaluation, each for full batches and for the last
@@ -123,11 +124,11 @@ func (r *Run) sessionOptions(d engine.Device, job JobOptions, n samples) (train.
 }
 
 // checkBudget says why the arena of a session is above the budget of its run, which bounds all that is allocated. The
-// training step is within it: core.FitBudget has seen to that.
+// training step is within it: budget.Fit has seen to that.
 func (r *Run) checkBudget(s *train.Session) error {
-	budget := r.Settings.Budget
-	if arena := s.ArenaBytes(); budget > 0 && arena > budget {
-		return &core.OverBudget{BudgetBytes: budget, LeastBytes: arena, What: "evaluation or the last batch"}
+	limit := r.Settings.Budget
+	if arena := s.ArenaBytes(); limit > 0 && arena > limit {
+		return &budget.TooSmall{BudgetBytes: limit, LeastBytes: arena, What: "evaluation or the last batch"}
 	}
 	return nil
 }
@@ -169,11 +170,11 @@ func (r *Run) predictEager(m *results.Memory) error {
 // fittedOptions are stepOptions, with what has to be recomputed for the run's budget.
 func (r *Run) fittedOptions(d engine.Device) (core.StepOptions, error) {
 	o := r.stepOptions()
-	budget := r.Settings.Budget
-	if budget == 0 {
+	limit := r.Settings.Budget
+	if limit == 0 {
 		return o, nil
 	}
-	return core.FitBudget(d, r.Stages, o, budget)
+	return budget.Fit(d, r.Stages, o, limit)
 }
 
 // stepOptions are the constants of the run's step program.

@@ -1,10 +1,11 @@
-package core_test
+package budget_test
 
 import (
 	"errors"
 	"testing"
 
 	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/budget"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
@@ -55,33 +56,33 @@ func (b *budgeted) compile(o core.StepOptions) *core.Program {
 	return p
 }
 
-func (b *budgeted) fit(budget int64) (*core.Program, core.StepOptions) {
+func (b *budgeted) fit(bytes int64) (*core.Program, core.StepOptions) {
 	b.t.Helper()
-	o, err := core.FitBudget(b.device, b.stages, b.o, budget)
+	o, err := budget.Fit(b.device, b.stages, b.o, bytes)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	p := b.compile(o)
-	if arena := p.Layout.ArenaBytes(); arena > budget {
-		b.t.Errorf("budget of %d bytes: the arena has %d", budget, arena)
+	if arena := p.Layout.ArenaBytes(); arena > bytes {
+		b.t.Errorf("budget of %d bytes: the arena has %d", bytes, arena)
 	}
 	return p, o
 }
 
-// TestBudgetCostsWhatItMust: what fits already makes nothing again; a moderate budget of bp is
-// reached without another convolution but the stem's; a tight one costs less than a second forward
+// TestBudgetCostsWhatItMust: a step that fits already recomputes nothing; a moderate budget of bp is
+// reached without recomputing a convolution other than the stem; a tight one costs less than a second forward
 // pass, which is a third of a step.
 func TestBudgetCostsWhatItMust(t *testing.T) {
 	b := newBudgeted(t, "bp")
 	plain := b.compile(b.o)
 	arena, flops := plain.Layout.ArenaBytes(), float64(plain.Graph.FLOPs())
-	if _, o := b.fit(arena); len(o.Again) != 0 {
-		t.Errorf("a budget of the whole arena: %d results are made again, want none", len(o.Again))
+	if _, o := b.fit(arena); len(o.Recompute) != 0 {
+		t.Errorf("a budget of the whole arena: %d results are recomputed, want none", len(o.Recompute))
 	}
 	for _, c := range []struct{ part, least, most float64 }{{0.9, 1, 1.01}, {0.6, 1, 1.01}, {0.3, 1.01, 4.0 / 3}} {
 		p, o := b.fit(int64(c.part * float64(arena)))
-		if times := float64(p.Graph.FLOPs()) / flops; len(o.Again) == 0 || times < c.least || times > c.most {
-			t.Errorf("a budget of %g of the arena: %d results made again, %.3f times the operations, want %.3f to %.3f times", c.part, len(o.Again), times, c.least, c.most)
+		if times := float64(p.Graph.FLOPs()) / flops; len(o.Recompute) == 0 || times < c.least || times > c.most {
+			t.Errorf("a budget of %g of the arena: %d results recomputed, %.3f times the operations, want %.3f to %.3f times", c.part, len(o.Recompute), times, c.least, c.most)
 		}
 	}
 }
@@ -100,8 +101,8 @@ func TestBudgetOutOfReach(t *testing.T) {
 			continue // ten seconds of searching
 		}
 		b := newBudgeted(t, method)
-		_, err := core.FitBudget(b.device, b.stages, b.o, 1<<20)
-		var over *core.OverBudget
+		_, err := budget.Fit(b.device, b.stages, b.o, 1<<20)
+		var over *budget.TooSmall
 		if !errors.As(err, &over) || over.BudgetBytes != 1<<20 || over.LeastBytes <= 1<<20 {
 			t.Fatalf("%s: got %v, want the smallest arena found", method, err)
 		}
@@ -109,12 +110,12 @@ func TestBudgetOutOfReach(t *testing.T) {
 	}
 	b := newBudgeted(t, "dgl")
 	b.o.Overlap = 2
-	if _, err := core.FitBudget(b.device, b.stages, b.o, 1<<30); err == nil {
-		t.Error("a budget for modules side by side was taken")
+	if _, err := budget.Fit(b.device, b.stages, b.o, 1<<30); err == nil {
+		t.Error("a budget for overlapping modules was accepted")
 	}
 }
 
-// TestLoadIsTheTimeline holds the bytes that the search counts against those of the profile.
+// TestLoadIsTheTimeline compares the bytes that the search counts with those of the profile.
 func TestLoadIsTheTimeline(t *testing.T) {
 	b := newBudgeted(t, "auglocal")
 	p := b.compile(b.o)
