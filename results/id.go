@@ -31,6 +31,12 @@ func SpecID(spec Spec) string {
 	return strings.Join(append(words, hex.EncodeToString(sum[:8])), "-")
 }
 
+// ExperimentID is the id of an experiment, whose runs differ in the seed only: that of its spec without the seed.
+func ExperimentID(spec Spec) string {
+	spec.Seed = 0
+	return SpecID(spec)
+}
+
 // canonical is the text that is hashed. Sorting the keys makes the order of the
 // fields in the source irrelevant.
 func canonical(spec Spec) []byte {

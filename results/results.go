@@ -23,3 +23,10 @@ package results
 
 // Schema is the schema number that Write writes and the newest that Read reads.
 const Schema = 1
+
+// WithLocalChanges ends the version of a program that was built of a work tree with changes beside its commit.
+const WithLocalChanges = " with local changes"
+
+// Pair holds measurements of two programs close to each other in time, in random order: one record or more of each, of one
+// experiment or of several.
+type Pair struct{ Old, New []Record }

@@ -21,9 +21,6 @@ func (r *Run) Environment() (results.Environment, error) {
 	return environment(d), nil
 }
 
-// WithLocalChanges ends the version of a program that was built of a work tree with changes beside its commit.
-const WithLocalChanges = " with local changes"
-
 // environment says where a run was made: what a comparison has to hold equal.
 func environment(d engine.Device) results.Environment {
 	e := results.Environment{Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, CPU: hostmem.Processor(), Libraries: d.Facts()}
@@ -52,7 +49,7 @@ func build() (version, commit string) {
 			commit = s.Value
 		}
 		if s.Key == "vcs.modified" && s.Value == "true" {
-			version += WithLocalChanges
+			version += results.WithLocalChanges
 		}
 	}
 	return version, commit

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 
@@ -20,74 +20,42 @@ import (
 
 // turns is how old and new are measured in turns: in each pair both run as often, in random order, each run a process of
 // its own.
-type turns struct {
-	pairs, turns int
-	order        uint64 // seed of the random order
-	out, dataDir string
-	suite.JobOptions
-}
+type turns struct{ suite.Turns }
 
 func (t *turns) define(flags *pflag.FlagSet) {
-	t.pairs, t.turns, t.order = 9, 5, 1
-	define(flags, "pairs", "count", "9", "with --interleave or --confirm: pairs of old and new", one(&t.pairs, number(1, maxSeeds)))
+	t.Pairs, t.Turns.Turns, t.Order = 9, 5, 1
+	define(flags, "pairs", "count", "9", "with --interleave or --confirm: pairs of old and new", one(&t.Pairs, number(1, maxSeeds)))
 	define(flags, "turns", "count", "5", "with --interleave or --confirm: runs of each program in a pair, of which the mean counts",
-		one(&t.turns, number(1, maxSeeds)))
+		one(&t.Turns.Turns, number(1, maxSeeds)))
 	define(flags, "order-seed", "seed", "1", "with --interleave or --confirm: of the random order in which old and new run",
 		func(s string) error {
 			n, err := number(0, 1<<31-1)(s)
-			t.order = uint64(n)
+			t.Order = uint64(n)
 			return err
 		})
 }
 
-// measure runs every spec in turns and returns the pairs. Both programs run the same seeds, from first on, t.turns of them a
-// pair; their records lie in the folders old and new below t.out. The first run that fails ends it: a pair without one side
-// says nothing.
-func (t turns) measure(ctx context.Context, env Env, specs []results.Spec, first uint64,
-	old, new string) ([]compare.Pair, error) {
-	random := rand.New(rand.NewPCG(t.order, 0))
-	total := len(specs) * t.pairs * t.turns * 2
+// measure runs every spec in turns and returns the pairs.
+func (t turns) measure(ctx context.Context, env Env, specs []results.Spec, first uint64, old, new string) ([]compare.Pair, error) {
 	fmt.Fprintf(env.Stderr, "interleave: %s, %s of %s each: %s in %s\n", english.Plural(len(specs), "measurement", ""),
-		english.Plural(t.pairs, "pair", ""), english.Plural(t.turns, "turn", ""), english.Plural(total, "run", ""), t.out)
-	pairs := make([]compare.Pair, t.pairs)
-	for k := range pairs {
-		for _, i := range random.Perm(len(specs)) {
-			p, err := t.pair(ctx, env, specs[i], first+uint64(k*t.turns), random, old, new)
-			if err != nil {
-				return nil, err
-			}
-			pairs[k].Old, pairs[k].New = append(pairs[k].Old, p.Old...), append(pairs[k].New, p.New...)
-		}
-		if env.IsTTY {
-			fmt.Fprintf(env.Stderr, "interleave: pair %d of %d\n", k+1, t.pairs)
-		}
+		english.Plural(t.Pairs, "pair", ""), english.Plural(t.Turns.Turns, "turn", ""), english.Plural(t.Runs(len(specs)), "run", ""), t.Out)
+	t.Now = env.Now
+	if env.IsTTY {
+		t.Done = func(pair int) { fmt.Fprintf(env.Stderr, "interleave: pair %d of %d\n", pair, t.Pairs) }
 	}
-	return pairs, nil
-}
-
-// pair measures one pair of one measurement.
-func (t turns) pair(ctx context.Context, env Env, spec results.Spec, first uint64, random *rand.Rand,
-	old, new string) (p compare.Pair, err error) {
-	for _, slot := range random.Perm(2 * t.turns) {
-		program, side, records := old, "old", &p.Old
-		if slot >= t.turns {
-			program, side, records = new, "new", &p.New
+	pairs, err := t.Measure(ctx, specs, first, old, new)
+	var side *suite.SideError
+	switch {
+	case ctx.Err() != nil:
+		return nil, &interruptedError{"the runs that are done are in " + t.Out, ""}
+	case errors.As(err, &side):
+		failed := &sweepError{total: 1, cause: side}
+		if side.Status != "" {
+			failed.failed = 1
 		}
-		spec.Seed = first + uint64(len(*records))
-		one, err := suite.Sweep(ctx, []results.Spec{spec}, suite.SweepOptions{Command: []string{program, "execute"},
-			Out: filepath.Join(t.out, side), DataDir: t.dataDir, JobOptions: t.JobOptions, Now: env.Now})
-		switch {
-		case ctx.Err() != nil:
-			return p, &interruptedError{"the runs that are done are in " + t.out, ""}
-		case err != nil:
-			return p, &sweepError{total: 1, cause: fmt.Errorf("%s program %s: %w", side, program, err)}
-		case one[0].Status != results.StatusDone:
-			return p, &sweepError{failed: 1, total: 1,
-				cause: fmt.Errorf("%s program %s: %s: %s", side, program, one[0].Status, one[0].Error)}
-		}
-		*records = append(*records, one...)
+		return nil, failed
 	}
-	return p, nil
+	return pairs, err
 }
 
 // interleave is `compare --interleave OLD NEW -- FLAGS`: it returns the comparison and the records of the new side.
@@ -107,17 +75,17 @@ func (f *compareFlags) interleave(env Env, c *cobra.Command, args []string,
 	if err != nil {
 		return fail(err)
 	}
-	f.turns.JobOptions, f.turns.dataDir = options, dataDir
-	f.turns.out = filepath.Join("results", "interleave", env.Now().UTC().Format("20060102-150405"))
+	f.turns.JobOptions, f.turns.DataDir = options, dataDir
+	f.turns.Out = filepath.Join("results", "interleave", env.Now().UTC().Format("20060102-150405"))
 	if c.Flags().Changed("out") {
-		f.turns.out = f.out
+		f.turns.Out = f.out
 	}
 	for _, side := range []string{"old", "new"} {
-		if files, err := os.ReadDir(filepath.Join(f.turns.out, side)); err == nil && len(files) > 0 {
-			return fail(usage(fmt.Errorf("--out %s: has runs of an earlier comparison; give another folder or remove it", f.turns.out)))
+		if files, err := os.ReadDir(filepath.Join(f.turns.Out, side)); err == nil && len(files) > 0 {
+			return fail(usage(fmt.Errorf("--out %s: has runs of an earlier comparison; give another folder or remove it", f.turns.Out)))
 		}
 	}
-	if err := (&runFlags{shared: &shared{}, dataDir: dataDir, out: f.turns.out, JobOptions: options}).preflight(runs); err != nil {
+	if err := preflight(runs, f.turns.Out, dataDir, options.Init); err != nil {
 		return fail(err)
 	}
 	programs, err := os.MkdirTemp("", "benchctl-programs-")

@@ -41,7 +41,7 @@ func probeCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
-		if err := (&runFlags{dataDir: job.DataDir, out: out}).preflight([]*suite.Run{run}); err != nil {
+		if err := preflight([]*suite.Run{run}, out, job.DataDir, ""); err != nil {
 			return err
 		}
 		debug.FreeOSMemory()

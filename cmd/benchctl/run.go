@@ -86,7 +86,7 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if f.dryRun {
 		return env.emit(format, answer{tables: []table.Table{dryRun(suite.Specs(runs))}}, nil)
 	}
-	if err := f.preflight(runs); err != nil {
+	if err := preflight(runs, f.out, f.dataDir, f.Init); err != nil {
 		return err
 	}
 	debug.FreeOSMemory() // a data set that was opened to check it is not kept beside the runs
@@ -128,54 +128,18 @@ func written(dir string, records []results.Record) (count int) {
 	return count
 }
 
-// preflight finds what would stop every run, before the first one starts.
-func (f *runFlags) preflight(runs []*suite.Run) error {
-	if err := writable(f.out); errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fs.ErrExist) {
-		return usage(fmt.Errorf("out: %w", err))
-	} else if err != nil {
-		return unwritten(fmt.Errorf("out: %w", err))
+// preflight finds what would stop runs before the first one starts, and sorts the errors by exit code.
+func preflight(runs []*suite.Run, out, dataDir, init string) error {
+	err := suite.Preflight(runs, out, dataDir, init)
+	var folder *suite.OutError
+	var newer *results.NewerSchemaError
+	switch {
+	case errors.As(err, &folder) && !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, fs.ErrExist):
+		return unwritten(err)
+	case errors.As(err, &newer):
+		return newer
 	}
-	backends, sets := map[string]bool{}, map[string]bool{}
-	for _, r := range runs {
-		s := r.Spec
-		if err := r.CheckRunnable(); err != nil {
-			return usage(err)
-		}
-		if err := r.CheckLastBatch(); err != nil {
-			return usage(err)
-		}
-		var newer *results.NewerSchemaError
-		if _, err := results.Read(results.Path(f.out, r.ID())); errors.As(err, &newer) {
-			return newer
-		}
-		if f.Init != "" {
-			if err := r.CheckInit(f.Init); err != nil {
-				return usage(fmt.Errorf("init: %w", err))
-			}
-		}
-		if !backends[s.Backend] {
-			d, err := r.OpenDevice()
-			if err != nil {
-				return usage(fmt.Errorf("backend: %w", err))
-			}
-			d.Close()
-		}
-		if !sets[s.Dataset] {
-			if err := r.CheckData(f.dataDir); err != nil {
-				return usage(err)
-			}
-		}
-		backends[s.Backend], sets[s.Dataset] = true, true
-	}
-	return nil
-}
-
-// writable makes the folder and writes a file of a record's size in it, which it removes.
-func writable(dir string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	return atomicfile.CheckRoom(filepath.Join(dir, "record.json"), 64<<10)
+	return usage(err)
 }
 
 // sweep runs the specs; a first signal lets them save their state, a second ends

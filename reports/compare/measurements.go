@@ -26,7 +26,7 @@ func measurements(records []results.Record) (groups map[string][]results.Record,
 			}
 			known[id] = true
 		}
-		groups[experimentID(r.Spec)] = append(groups[experimentID(r.Spec)], r)
+		groups[results.ExperimentID(r.Spec)] = append(groups[results.ExperimentID(r.Spec)], r)
 	}
 	for _, group := range groups {
 		slices.SortStableFunc(group, func(a, b results.Record) int { return a.Started.Compare(b.Started) })
@@ -49,12 +49,6 @@ func identity(r results.Record) (id [sha256.Size]byte, ok bool) {
 		return id, false
 	}
 	return sha256.Sum256(text), true
-}
-
-// experimentID names a measurement: the id of its spec without the seed.
-func experimentID(s results.Spec) string {
-	s.Seed = 0
-	return results.SpecID(s)
 }
 
 // Machine lists the known differences between the machines of two environments.

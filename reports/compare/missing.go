@@ -24,7 +24,7 @@ func unfinished(records []results.Record) map[string][]results.Record {
 	out := map[string][]results.Record{}
 	for _, r := range records {
 		if r.Status != results.StatusDone {
-			out[experimentID(r.Spec)] = append(out[experimentID(r.Spec)], r)
+			out[results.ExperimentID(r.Spec)] = append(out[results.ExperimentID(r.Spec)], r)
 		}
 	}
 	return out

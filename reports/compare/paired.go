@@ -7,9 +7,8 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// Pair holds measurements of both sides close to each other in time, in random order: one record or more of each side,
-// of one measurement or of several.
-type Pair struct{ Old, New []results.Record }
+// Pair holds measurements of both sides close to each other in time.
+type Pair = results.Pair
 
 // RunPaired is Run for records that were measured in turns. A noisy cell is judged by the change within each pair, from the
 // mean of the old side's records to the mean of the new side's, and a signed-rank test of these changes
@@ -60,7 +59,7 @@ func (m metric) center(values []float64) float64 {
 // ofRun are the finished records of a measurement.
 func ofRun(records []results.Record, run string) (out []results.Record) {
 	for _, r := range records {
-		if r.Status == results.StatusDone && experimentID(r.Spec) == run {
+		if r.Status == results.StatusDone && results.ExperimentID(r.Spec) == run {
 			out = append(out, r)
 		}
 	}

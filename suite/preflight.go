@@ -1,0 +1,80 @@
+package suite
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/localbench/localbench/atomicfile"
+	"github.com/localbench/localbench/results"
+)
+
+// OutError says that records can't be written into a folder.
+type OutError struct{ Err error }
+
+// Error has the reason.
+func (e *OutError) Error() string { return "out: " + e.Err.Error() }
+
+// Unwrap leads to the cause.
+func (e *OutError) Unwrap() error { return e.Err }
+
+// recordBytes is the room that a record needs at most.
+const recordBytes = 64 << 10
+
+// Preflight finds what would stop runs, before the first one starts: that the folder of the records can't be written
+// (*OutError) or has records of a newer program (*results.NewerSchemaError), a run that its backend can't do, a file of
+// weights that does not fit, a backend that is missing, or a data set that is not there or damaged.
+func Preflight(runs []*Run, out, dataDir, init string) error {
+	if err := writable(out); err != nil {
+		return &OutError{err}
+	}
+	backends, sets := map[string]bool{}, map[string]bool{}
+	for _, r := range runs {
+		if err := r.preflight(out, init); err != nil {
+			return err
+		}
+		if !backends[r.Spec.Backend] {
+			d, err := r.OpenDevice()
+			if err != nil {
+				return fmt.Errorf("backend: %w", err)
+			}
+			d.Close()
+		}
+		if !sets[r.Spec.Dataset] {
+			if err := r.CheckData(dataDir); err != nil {
+				return err
+			}
+		}
+		backends[r.Spec.Backend], sets[r.Spec.Dataset] = true, true
+	}
+	return nil
+}
+
+// preflight is Preflight for what differs from run to run.
+func (r *Run) preflight(out, init string) error {
+	if err := r.CheckRunnable(); err != nil {
+		return err
+	}
+	if err := r.CheckLastBatch(); err != nil {
+		return err
+	}
+	var newer *results.NewerSchemaError
+	if _, err := results.Read(results.Path(out, r.ID())); errors.As(err, &newer) {
+		return newer
+	}
+	if init != "" {
+		if err := r.CheckInit(init); err != nil {
+			return fmt.Errorf("init: %w", err)
+		}
+	}
+	return nil
+}
+
+// writable makes the folder and writes a file of a record's size in it, which it removes.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	return atomicfile.CheckRoom(filepath.Join(dir, "record.json"), recordBytes)
+}
