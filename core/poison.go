@@ -7,22 +7,22 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// Poison makes a program run op by op and overwrite each value behind the last op that uses
-// it: f32 and bf16 with what is not a number, bytes with a pattern. A step whose plan ends a lifetime
-// too early, or whose kernel reads what is dead, then gives another result; any other gives the
-// same bits. It is slow, and proves the plan on any backend.
+// Poison makes a program run op by op and overwrite each value after the last op that uses
+// it: f32 and bf16 with NaN, bytes with a pattern. If the plan ends a lifetime
+// too early, or a kernel reads a dead value, the result changes; otherwise it stays the
+// same to the bit. It is slow, and tests the plan on any backend.
 func Poison(p *Program) {
 	g := p.Graph
 	dead := make([][]*graph.Value, len(g.Ops))
-	last, taken := g.LastUse(), map[*graph.Value]bool{}
+	last, aliased := g.LastUse(), map[*graph.Value]bool{}
 	for _, v := range g.Values {
 		if v.Shares != nil {
-			taken[v.Shares] = true // its storage lives on
+			aliased[v.Shares] = true // its bytes stay in use
 		}
 	}
 	for _, v := range g.Values {
-		// Labels are left alone: backends refuse what is no class.
-		if !v.Category.Persistent() && !taken[v] && v.Type != graph.TypeS32 && last[v.ID] < len(g.Ops) && p.Layout.Offset[v.ID] >= 0 {
+		// Labels are not overwritten: backends refuse invalid classes.
+		if !v.Category.Persistent() && !aliased[v] && v.Type != graph.TypeS32 && last[v.ID] < len(g.Ops) && p.Layout.Offset[v.ID] >= 0 {
 			dead[last[v.ID]] = append(dead[last[v.ID]], v)
 		}
 	}
@@ -50,7 +50,7 @@ func (p *poisoned) Run(first, last int) error {
 	return nil
 }
 
-// poison is content that shows in whatever it flows into.
+// poison is content that changes every result computed from it.
 func poison(v *graph.Value) any {
 	n := v.Shape.Elements()
 	if v.Type == graph.TypeU8 {

@@ -19,31 +19,31 @@ type StepOptions struct {
 	Deviation [4]float64  // by channel, in 0..255
 	SGD       graph.SGDOptions
 	Heads     bool // an evaluation also classifies by the auxiliary networks
-	// RecomputeNorm does not save the results of normalisations, which the backward
-	// pass makes again from the convolutions' results: the same bits, less memory.
+	// RecomputeNorm does not save the results of normalisations; the backward
+	// pass recomputes them from the convolutions' results: the same bits, less memory.
 	RecomputeNorm bool
 	// Recompute names results of the forward pass that are not saved either, but recomputed: budget.Fit chooses them.
 	Recompute map[string]bool
 	// DeferUpdates keeps all gradients until one update of everything ends the step,
 	// as eager frameworks do: the same bits, more memory.
 	DeferUpdates bool
-	// Scatter gives every value a place of its own in the arena.
+	// Scatter gives every value its own bytes in the arena, without reuse.
 	Scatter bool
-	// KeepInputs leaves the batch's places to it for the whole step, so that a device can
-	// take the next batch while the step runs.
+	// KeepInputs keeps the bytes of the batch for the whole step, so that a device can
+	// receive the next batch while the step runs.
 	KeepInputs bool
-	// Augment has the device change the images of a training step; the loader leaves them
-	// as they are, and writes the random words instead.
+	// Augment has the device augment the images of a training step; the loader then only
+	// writes the random words for it.
 	Augment Augmentation
-	// Dropout has a training step drop what its units and heads say (model.Dropout, model.StochasticDepth);
-	// an evaluation never does.
+	// Dropout enables the dropout and stochastic depth of units and heads (model.Dropout, model.StochasticDepth) in a
+	// training step; an evaluation has none.
 	Dropout bool
 	// Mixed has activations and their gradients in bf16; weights, statistics, losses and
 	// optimizer state stay f32 (passes.Mixed).
 	Mixed bool
-	// Overlap is how many local modules are in flight: the auxiliary network, backward pass
-	// and update of one run beside the forward pass of those behind it. 0 or 1: one after
-	// the other. The same bits, more memory. It wants updates that are not deferred.
+	// Overlap is the number of local modules in flight: the auxiliary network, backward pass
+	// and update of one run during the forward pass of later ones. 0 or 1: one after
+	// the other. The same bits, more memory. It can't be combined with DeferUpdates.
 	Overlap int
 	// Eager writes the step as an eager framework runs it, for core/eager: op by op,
 	// nothing fused, updates deferred. It is not meant to be run.
@@ -56,23 +56,23 @@ type StepOptions struct {
 	AfterPass func(pass string, g *graph.Graph)
 }
 
-// Augmentation is graph.Builder.Augment's; the zero value is none.
+// Augmentation has the arguments of graph.Builder.Augment; the zero value is no augmentation.
 type Augmentation struct {
 	Pad           int64
 	Reflect, Flip bool
 }
 
-// Step is a step program with names for what goes in and what comes out.
+// Step is a step program with its inputs and outputs.
 type Step struct {
 	Graph        *graph.Graph
 	Images       *graph.Value // input, u8 [N H W C]
 	Labels       *graph.Value // input, s32 [N]
-	Words        *graph.Value // input, s32 [N 4], of StepOptions.Augment; else nil
+	Words        *graph.Value // input, s32 [N 4], with StepOptions.Augment; else nil
 	LearningRate *graph.Value // input, f32 [1]; nil in an evaluation
-	Stream       *graph.Value // input, s32 [3], of dropout (graph.Builder.DropoutStream); nil if nothing is dropped
+	Stream       *graph.Value // input, s32 [3], of dropout (graph.Builder.DropoutStream); nil without dropout
 	Losses       []ModuleLoss // in program order
-	// Probabilities are the head's, f32 [N C], which an evaluation leaves behind for the top-5 accuracy; nil in a
-	// training step, and where so few classes make it mean little.
+	// Probabilities of the head, f32 [N C], an output of an evaluation for the top-5 accuracy; nil in a
+	// training step, and with too few classes for top-5 to mean anything.
 	Probabilities *graph.Value
 	Scatter       bool // as in StepOptions
 }
@@ -84,7 +84,7 @@ type ModuleLoss struct {
 	model.Term
 }
 
-// classesForTop5 is from how many classes on five guesses are worth counting.
+// classesForTop5 is the least number of classes for which the top-5 accuracy is computed.
 const classesForTop5 = 20
 
 // Head returns the term of the network's own head.
@@ -99,7 +99,7 @@ func (s *Step) Head() ModuleLoss {
 
 // TrainingStep writes one training step: stage by stage the forward ops, the
 // auxiliary network and losses, the backward ops, and each parameter's update as soon as
-// its gradient is complete. In the order of the program, what a module saved is dead
+// its gradient is complete. In program order, what a module saved is dead
 // before the next module begins.
 func TrainingStep(stages []model.Stage, o StepOptions) (*Step, error) {
 	w := newWriter(graph.NewBuilder(true), o)

@@ -1,9 +1,8 @@
-// Package audit proves of a training step that its local modules are what they
-// claim to be: no gradient crosses a border, and nothing of a module is alive when
-// the next one has its peak. Where that does not hold it names the tensor. It reads
-// the program and the plan and shares no code with what wrote them. Where modules run
-// side by side it looks at the order of the program: what has to be kept, not what
-// is kept to gain time.
+// Package audit proves that the local modules of a training step are isolated: no gradient crosses
+// from one to another, and nothing of a module is alive at the peak of
+// the next one. It names the tensors that break this. It reads
+// the program and the plan, and shares no code with the packages that wrote them. For modules that
+// overlap it checks program order: what has to be kept alive, not what overlapping keeps in addition.
 package audit
 
 import (
@@ -13,21 +12,21 @@ import (
 	"github.com/localbench/localbench/core/plan"
 )
 
-// Finding is one breach of the isolation of modules.
+// Finding is one violation of the isolation of modules.
 type Finding struct {
 	Module int    // whose isolation is broken
 	Tensor string // the value that breaks it
-	Bytes  int64  // its size; 0 where size is not the point
+	Bytes  int64  // its size; 0 where the finding is not about bytes
 	What   string // a sentence
 }
 
-// Step audits a step. Allocations and timeline are its plan's.
+// Step audits a step. Allocations and timeline are those of its plan.
 func Step(g *graph.Graph, allocations []plan.Allocation, timeline []plan.Sample) []Finding {
 	return append(crossings(g), leftovers(g, allocations, timeline)...)
 }
 
 // crossings finds ops that read a gradient of another module, and backward ops that
-// read what a later module made.
+// read a value of a later module.
 func crossings(g *graph.Graph) []Finding {
 	var found []Finding
 	for i, op := range g.Ops {
@@ -60,7 +59,7 @@ func leftovers(g *graph.Graph, allocations []plan.Allocation, timeline []plan.Sa
 			peaks[op.Module] = i
 		}
 	}
-	// The result of a module is what a later one reads first; if it reads more, that
+	// The result of a module is the first value that a later one reads; any further value
 	// is a finding.
 	passed, reader := map[string]bool{}, map[int]bool{}
 	for _, op := range g.Ops {
@@ -84,7 +83,7 @@ func leftovers(g *graph.Graph, allocations []plan.Allocation, timeline []plan.Sa
 	return found
 }
 
-// output says whether the value is kept to be read after the step: losses and counts.
+// output reports whether the value is kept to be read after the step: losses and counts.
 func output(g *graph.Graph, name string) bool {
 	for _, v := range g.Outputs {
 		if v.Name == name {

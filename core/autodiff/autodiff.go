@@ -1,17 +1,17 @@
-// Package autodiff is reverse mode from graph to graph: for a run of forward
-// ops and a set of weighted losses it writes the backward ops behind them.
+// Package autodiff is reverse-mode differentiation from graph to graph: for a list of forward
+// ops and a set of weighted losses it writes the backward ops after them.
 //
 // Conventions:
-//   - Only what leads from a parameter to a loss inside the given ops gets a
+//   - Only values on a path from a parameter to a loss inside the given ops get a
 //     gradient. A detached value, a value made before the ops and an input get
-//     none: that is what isolates a local module.
+//     no gradient: that isolates a local module.
 //   - A gradient has the shape of its value. Several contributions are summed by
 //     add ops in the order in which the reverse walk meets them.
-//   - A parameter's gradient is handed to OnGradient as soon as it is complete:
-//     no later op of the walk reads the parameter or adds to its gradient, so it
-//     can be updated there and then, and the gradient dies young.
-//   - Where an op has both, the gradient of its weights is written before the
-//     gradient of its input, so that the saved input dies first.
+//   - A parameter's gradient is passed to onGradient as soon as it is complete:
+//     no later op of the walk reads the parameter or adds to its gradient, so the parameter
+//     can be updated at once, and the gradient's lifetime is short.
+//   - The gradient of an op's weights is written before the gradient of its input,
+//     so that the saved input dies first.
 package autodiff
 
 import (
@@ -31,9 +31,10 @@ type Loss struct {
 // are ops of b in program order, and calls onGradient once for each parameter
 // reached.
 func Backward(b *graph.Builder, ops []*graph.Op, losses []Loss, onGradient func(parameter, gradient *graph.Value)) error {
-	w := &walk{b: b, onGradient: onGradient, pending: map[*graph.Value]int{}, needs: map[*graph.Value]bool{}, gradients: map[*graph.Value]*graph.Value{}, seeds: map[*graph.Value]float64{}}
+	w := &walk{b: b, onGradient: onGradient, pending: map[*graph.Value]int{}, needs: map[*graph.Value]bool{},
+		gradients: map[*graph.Value]*graph.Value{}, weights: map[*graph.Value]float64{}}
 	for _, l := range losses {
-		w.seeds[l.Value] += l.Weight
+		w.weights[l.Value] += l.Weight
 	}
 	w.markNeeds(ops)
 	w.countUses(ops)
@@ -50,16 +51,17 @@ type walk struct {
 	b          *graph.Builder
 	onGradient func(parameter, gradient *graph.Value)
 	needs      map[*graph.Value]bool         // depends on a parameter inside the ops
-	pending    map[*graph.Value]int          // differentiable uses of a parameter not yet walked
+	pending    map[*graph.Value]int          // ops that use a parameter and are not walked yet
 	gradients  map[*graph.Value]*graph.Value // sum of the contributions so far
-	seeds      map[*graph.Value]float64      // weights of the losses
+	weights    map[*graph.Value]float64      // of the losses
 }
 
+// trained reports whether v is a parameter of the network or of an auxiliary network.
 func trained(v *graph.Value) bool {
 	return v.Category == graph.CategoryParameter || v.Category == graph.CategoryAuxiliaryParameter
 }
 
-// markNeeds finds, forwards, the values a gradient has to reach.
+// markNeeds finds, walking forward, the values that need a gradient: those computed from a parameter.
 func (w *walk) markNeeds(ops []*graph.Op) {
 	for _, op := range ops {
 		if op.Kind == graph.KindDetach {
@@ -76,16 +78,16 @@ func (w *walk) markNeeds(ops []*graph.Op) {
 	}
 }
 
-// countUses counts, for each parameter, the ops that contribute to its
-// gradient or read it on the way back: those that lead to a loss.
+// countUses counts, for each parameter, the ops on a path to a loss: they contribute to its
+// gradient, or read it in the backward pass.
 func (w *walk) countUses(ops []*graph.Op) {
 	leads := map[*graph.Value]bool{}
 	for i := len(ops) - 1; i >= 0; i-- {
 		op := ops[i]
 		reached := false
 		for _, r := range op.Results {
-			_, seed := w.seeds[r]
-			reached = reached || seed || leads[r]
+			_, loss := w.weights[r]
+			reached = reached || loss || leads[r]
 		}
 		if !reached || op.Kind == graph.KindDetach {
 			continue
@@ -102,8 +104,8 @@ func (w *walk) countUses(ops []*graph.Op) {
 	}
 }
 
-// step writes the backward ops of one forward op and hands out the gradients
-// that are complete after it.
+// step writes the backward ops of one forward op and passes on the gradients
+// of parameters that are complete after it.
 func (w *walk) step(op *graph.Op) error {
 	rule := gradientRule(op.Kind)
 	if rule == nil {
@@ -116,8 +118,8 @@ func (w *walk) step(op *graph.Op) error {
 	}
 	reached := false
 	for _, r := range op.Results {
-		_, seed := w.seeds[r]
-		reached = reached || seed || w.gradients[r] != nil
+		_, loss := w.weights[r]
+		reached = reached || loss || w.gradients[r] != nil
 	}
 	if !reached {
 		return nil
@@ -140,10 +142,10 @@ func (w *walk) step(op *graph.Op) error {
 	return nil
 }
 
-// wants reports whether v has to get a gradient.
+// wants reports whether v needs a gradient.
 func (w *walk) wants(v *graph.Value) bool { return v != nil && (trained(v) || w.needs[v]) }
 
-// give adds g to the gradient of v, if v is to get one.
+// give adds g to the gradient of v, if v needs one.
 func (w *walk) give(v, g *graph.Value) {
 	if g == nil || !w.wants(v) {
 		return
@@ -155,7 +157,7 @@ func (w *walk) give(v, g *graph.Value) {
 }
 
 // gradientRule returns the rule of a kind: it reads the gradients of the
-// op's results and gives gradients to its operands. Nil where none can flow.
+// op's results and gives gradients to its operands. It is nil for kinds without a gradient.
 func gradientRule(k graph.Kind) func(*walk, *graph.Op) {
 	switch k {
 	case graph.KindConv:
@@ -163,25 +165,25 @@ func gradientRule(k graph.Kind) func(*walk, *graph.Op) {
 	case graph.KindNormApply:
 		return normApply
 	case graph.KindReLU:
-		return relu
+		return unary((*graph.Builder).ReLUBackward)
 	case graph.KindSiLU:
-		return silu
+		return unary((*graph.Builder).SiLUBackward)
 	case graph.KindAdd:
 		return add
 	case graph.KindMaxPool:
-		return maxPool
+		return unary((*graph.Builder).MaxPoolBackward)
 	case graph.KindAveragePool, graph.KindAdaptiveAveragePool:
-		return averagePool
+		return unary((*graph.Builder).AveragePoolBackward)
 	case graph.KindLinear:
 		return linear
 	case graph.KindGate:
 		return gate
 	case graph.KindDropout:
-		return dropout
+		return unary((*graph.Builder).DropoutBackward)
 	case graph.KindUpsample:
-		return upsample
+		return unary((*graph.Builder).UpsampleBackward)
 	case graph.KindDeviation:
-		return deviation
+		return unary((*graph.Builder).DeviationBackward)
 	case graph.KindCrossEntropy:
 		return loss((*graph.Builder).CrossEntropyBackward)
 	case graph.KindBinaryCrossEntropy:

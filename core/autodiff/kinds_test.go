@@ -29,7 +29,7 @@ func TestRulesPlantedMismatch(t *testing.T) {
 		case graph.KindReLU: // a rule is missing
 			return nil
 		case graph.KindNormStats: // a rule too many
-			return relu
+			return add
 		}
 		return gradientRule(k)
 	})

@@ -2,8 +2,15 @@ package autodiff
 
 import "github.com/localbench/localbench/core/graph"
 
-// The rules, a function a kind. Each has the gradient of its op's first result
-// at hand (w.gradients) and gives one to every operand that wants it.
+// The gradient rules, one function for each kind. A rule reads the gradient of its op's first result
+// (w.gradients) and gives one to every operand that needs it.
+
+// unary is the rule of an op with one differentiable operand: that operand needs a gradient, or the result would have none.
+func unary(backward func(b *graph.Builder, op *graph.Op, dy *graph.Value) *graph.Value) func(*walk, *graph.Op) {
+	return func(w *walk, op *graph.Op) {
+		w.give(op.Operands[0], backward(w.b, op, w.gradients[op.Results[0]]))
+	}
+}
 
 func conv(w *walk, op *graph.Op) {
 	dy, x, weight, bias := w.gradients[op.Results[0]], op.Operands[0], op.Operands[1], op.Operands[2]
@@ -15,7 +22,7 @@ func conv(w *walk, op *graph.Op) {
 	}
 }
 
-// normApply gives the gradient of apply and of the statistics together: the
+// normApply gives the gradient of norm_apply and of norm_stats together: the
 // batch statistics are functions of x, and their gradient is part of dx.
 func normApply(w *walk, op *graph.Op) {
 	dy, x, gamma, beta, residual := w.gradients[op.Results[0]], op.Operands[0], op.Operands[3], op.Operands[4], op.Operands[5]
@@ -31,31 +38,11 @@ func normApply(w *walk, op *graph.Op) {
 	w.give(x, g.X)
 }
 
-func relu(w *walk, op *graph.Op) {
-	w.give(op.Operands[0], w.b.ReLUBackward(op, w.gradients[op.Results[0]]))
-}
-
-func silu(w *walk, op *graph.Op) {
-	w.give(op.Operands[0], w.b.SiLUBackward(op, w.gradients[op.Results[0]]))
-}
-
-// add passes the same value to both sides; nothing is copied.
+// add gives the same gradient to both operands; nothing is copied.
 func add(w *walk, op *graph.Op) {
 	dy := w.gradients[op.Results[0]]
 	w.give(op.Operands[0], dy)
 	w.give(op.Operands[1], dy)
-}
-
-func maxPool(w *walk, op *graph.Op) {
-	if w.wants(op.Operands[0]) {
-		w.give(op.Operands[0], w.b.MaxPoolBackward(op, w.gradients[op.Results[0]]))
-	}
-}
-
-func averagePool(w *walk, op *graph.Op) {
-	if w.wants(op.Operands[0]) {
-		w.give(op.Operands[0], w.b.AveragePoolBackward(op, w.gradients[op.Results[0]]))
-	}
 }
 
 func linear(w *walk, op *graph.Op) {
@@ -74,30 +61,12 @@ func gate(w *walk, op *graph.Op) {
 	w.give(op.Operands[1], dz)
 }
 
-func dropout(w *walk, op *graph.Op) {
-	if w.wants(op.Operands[0]) {
-		w.give(op.Operands[0], w.b.DropoutBackward(op, w.gradients[op.Results[0]]))
-	}
-}
-
-func upsample(w *walk, op *graph.Op) {
-	if w.wants(op.Operands[0]) {
-		w.give(op.Operands[0], w.b.UpsampleBackward(op, w.gradients[op.Results[0]]))
-	}
-}
-
-func deviation(w *walk, op *graph.Op) {
-	if w.wants(op.Operands[0]) {
-		w.give(op.Operands[0], w.b.DeviationBackward(op, w.gradients[op.Results[0]]))
-	}
-}
-
-// loss is the rule of every loss op: a loss starts a gradient. Its weight in the
-// sum is a constant of the backward op, so no op multiplies by it.
+// loss is the rule of a loss op, where a gradient starts. The weight of the loss
+// is a constant of the backward op, so no op multiplies by it.
 func loss(backward func(b *graph.Builder, loss *graph.Op, scale float64) *graph.Value) func(*walk, *graph.Op) {
 	return func(w *walk, op *graph.Op) {
 		if w.wants(op.Operands[0]) {
-			w.give(op.Operands[0], backward(w.b, op, w.seeds[op.Results[0]]))
+			w.give(op.Operands[0], backward(w.b, op, w.weights[op.Results[0]]))
 		}
 	}
 }

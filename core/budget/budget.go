@@ -19,7 +19,6 @@
 package budget
 
 import (
-	"cmp"
 	"fmt"
 
 	"github.com/dustin/go-humanize"
@@ -71,8 +70,12 @@ func Fit(d engine.Device, stages []model.Stage, o core.StepOptions, bytes int64)
 	// fragmentation, so it is raised until an arena is found.
 	for more := s.least / 100; ; more *= 2 {
 		least := s.least + more
-		if _, smallest, err := s.fit(arena, least); err != nil || smallest <= least {
-			return o, cmp.Or(err, error(&TooSmall{BudgetBytes: bytes, LeastBytes: smallest}))
+		_, smallest, err := s.fit(arena, least)
+		if err != nil {
+			return o, err
+		}
+		if smallest <= least {
+			return o, &TooSmall{BudgetBytes: bytes, LeastBytes: smallest}
 		}
 	}
 }

@@ -1,6 +1,6 @@
-// Package model holds the words that networks and methods share: a network is a
-// list of units and a head. Both know how to write their own forward ops; they
-// know nothing of losses, modules, gradients or devices.
+// Package model has the types that networks and methods share: a network is a
+// list of units and a head, a method divides it into stages. Units and heads write their own forward ops; they
+// do not depend on losses, modules, gradients or devices.
 package model
 
 import (
@@ -10,16 +10,16 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// Unit is the smallest part of a network that a local module can end at: the
+// Unit is the smallest part of a network after which a local module can end: the
 // stem, one residual block, or one layer of a network without such blocks.
 type Unit struct {
 	Name  string // scope of its parameters: "layer1.0"; several units may share one, such as the empty one
-	Place string // "stage.block" in the published cuts' notation: "2.1"; a stem is "0.0"
-	// Width is the nominal number of channels, what AugLocal calls dims; a bottleneck's
+	Place string // "stage.block", as papers write where they divide networks: "2.1"; a stem is "0.0"
+	// Width is the nominal number of channels, AugLocal's dims; a bottleneck's
 	// result has several times as many.
 	Width int64
-	// PoolSide is the side that DGL's published program takes the unit's result to have
-	// when it pools to a quarter of it; 0: its own.
+	// PoolSide is the side that DGL's published program assumes for the unit's result
+	// when it pools to a quarter of it; 0: the real one.
 	PoolSide int64
 	Forward  func(b *graph.Builder, x *graph.Value) *graph.Value
 }
@@ -30,24 +30,24 @@ type Network struct {
 	Input   graph.Shape // height, width, channels of one sample
 	Classes int64
 	Units   []Unit
-	// Drops says that the network has dropout or stochastic depth: its training can do with and without.
+	// Drops reports that the network has dropout or stochastic depth, which training can switch off.
 	Drops bool
 	// Head writes the classifier on the result of the last unit, [N H W C]: logits [N Classes].
 	Head func(b *graph.Builder, x *graph.Value) *graph.Value
-	// Block makes a fresh unit for an auxiliary network, of the kind and the width of a
+	// Block makes a new unit for an auxiliary network, of the kind and the width of a
 	// unit of the network, of stride 1 or 2, for any number of channels. Networks
 	// whose blocks have no stride halve the map by their own rule.
 	Block func(name string, like Unit, stride int64) Unit
-	// AuxiliaryHead writes the classifier behind such blocks; nil: global average pool
+	// AuxiliaryHead writes the classifier after such blocks; nil: global average pool
 	// and a linear layer "fc".
 	AuxiliaryHead func(b *graph.Builder, x *graph.Value) *graph.Value
-	// LateAuxiliary says that AugLocal's published program makes the auxiliary networks of this network after the loop
+	// LateAuxiliary reports that AugLocal's published program makes the auxiliary networks of this network after the loop
 	// that initialises the weights, so that they keep PyTorch's defaults.
 	LateAuxiliary bool
 }
 
-// Small says whether images [H W C] are of the small kind, CIFAR-10's or STL-10's: networks and auxiliary
-// networks for ImageNet have another form for them.
+// Small reports whether images [H W C] are small, as those of CIFAR-10 and STL-10 are: networks and auxiliary
+// networks for ImageNet have a different form for them.
 func Small(image graph.Shape) bool { return min(image[0], image[1]) < 128 }
 
 // PooledHead returns the classifier of most networks: global average pool and a
@@ -64,20 +64,20 @@ func Conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int
 	return conv(b, name, x, out, kernel, stride, 1, nil)
 }
 
-// GroupedConv is Conv in so many groups: each reads its own share of the channels of x
-// and makes its own share of those of the result. As many groups as channels make it
+// GroupedConv is Conv with groups: each reads its own share of the channels of x
+// and makes its own share of those of the result. With as many groups as channels it is
 // depthwise.
 func GroupedConv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride, groups int64) *graph.Value {
 	return conv(b, name, x, out, kernel, stride, groups, nil)
 }
 
-// ConvWithBias is Conv with a bias, drawn as a linear layer's.
+// ConvWithBias is Conv with a bias, initialised like that of a linear layer.
 func ConvWithBias(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64) *graph.Value {
 	bias := fanIn(kernel * kernel * Channels(x))
 	return conv(b, name, x, out, kernel, stride, 1, &bias)
 }
 
-// ConvWithZeroBias is Conv with a bias that begins at zero.
+// ConvWithZeroBias is Conv with a bias initialised to zero.
 func ConvWithZeroBias(b *graph.Builder, name string, x *graph.Value, out, kernel, stride int64) *graph.Value {
 	return conv(b, name, x, out, kernel, stride, 1, &graph.Weight{})
 }
@@ -100,8 +100,8 @@ func fanIn(in int64) graph.Weight {
 	return graph.Weight{Init: graph.InitUniform, Scale: 1 / math.Sqrt(float64(in))}
 }
 
-// DefaultStart has the trained convolutions and linear layers among values start as PyTorch's do where a program does not
-// initialise them: weights and biases from uniform(-1/sqrt(in), 1/sqrt(in)), in being the inputs of one output.
+// DefaultStart initialises the trained convolutions and linear layers among values with PyTorch's defaults:
+// weights and biases from uniform(-1/sqrt(in), 1/sqrt(in)), where in is the number of inputs of one output.
 // Normalisations keep 1 and 0.
 func DefaultStart(values []*graph.Value) {
 	bounds := map[string]graph.Weight{} // by the name of the layer
@@ -141,12 +141,12 @@ func Norm(b *graph.Builder, name string, x *graph.Value) (y *graph.Value) {
 	return y
 }
 
-// Dropout writes dropout of the rate in scope name, where a training step has it; else it returns x.
+// Dropout writes dropout of the rate in scope name, if the step has dropout; else it returns x.
 func Dropout(b *graph.Builder, name string, x *graph.Value, rate float64) *graph.Value {
 	return drop(b, name, x, graph.DropoutOptions{Rate: rate})
 }
 
-// StochasticDepth is Dropout of whole samples: of the branch of a residual block, in front of the sum
+// StochasticDepth is Dropout of whole samples: of the branch of a residual block, before the sum
 // (Huang et al., 2016).
 func StochasticDepth(b *graph.Builder, name string, x *graph.Value, rate float64) *graph.Value {
 	return drop(b, name, x, graph.DropoutOptions{Rate: rate, Rows: true})
@@ -169,13 +169,13 @@ func Linear(b *graph.Builder, name string, x *graph.Value, out int64) *graph.Val
 	return linear(b, name, x, out, start, &start)
 }
 
-// LinearWith is Linear with weights that begin as start says, and a bias that begins at
+// LinearWith is Linear with weights initialised as start says, and a bias initialised to
 // zero.
 func LinearWith(b *graph.Builder, name string, x *graph.Value, out int64, start graph.Weight) *graph.Value {
 	return linear(b, name, x, out, start, &graph.Weight{})
 }
 
-// LinearWithoutBias is Linear without one: a normalisation follows.
+// LinearWithoutBias is Linear without a bias: for layers followed by a normalisation.
 func LinearWithoutBias(b *graph.Builder, name string, x *graph.Value, out int64) *graph.Value {
 	return linear(b, name, x, out, fanIn(features(x)), nil)
 }
@@ -195,10 +195,10 @@ func linear(b *graph.Builder, name string, x *graph.Value, out int64, weight gra
 	return y
 }
 
-// features is how many elements a sample of x has.
+// features is the number of elements of a sample of x.
 func features(x *graph.Value) int64 { return max(x.Shape.Elements(), 1) / max(batch(x), 1) }
 
-// Channels is the last extent of x. Like batch it tolerates the placeholders that a
+// Channels is the last dimension of x. Like batch it accepts the placeholders that a
 // builder returns after its first error.
 func Channels(x *graph.Value) int64 {
 	if len(x.Shape) == 0 {
@@ -207,6 +207,7 @@ func Channels(x *graph.Value) int64 {
 	return x.Shape[len(x.Shape)-1]
 }
 
+// batch is the first dimension of x.
 func batch(x *graph.Value) int64 {
 	if len(x.Shape) == 0 {
 		return 1

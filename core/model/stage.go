@@ -2,33 +2,32 @@ package model
 
 import "github.com/localbench/localbench/core/graph"
 
-// Stage is one local module as data: what a method gives for the compiler to
-// schedule. Forward, auxiliary network, losses, backward, update and the death
-// of the module's activations follow from it; the schedule exists once.
+// Stage is one local module as data: the result of a method, and the input of the compiler.
+// Forward pass, auxiliary network, losses, backward pass, update and the lifetimes
+// of the module's activations follow from it; the schedule is written once, in core.
 type Stage struct {
 	Units []Unit // run in order on the detached result of the stage before
-	// Losses writes what stands behind the units (an auxiliary network, or the
+	// Losses writes what follows the units (an auxiliary network, or the
 	// network's head) and returns the loss terms of the module, in table order.
 	Losses func(b *graph.Builder, x *graph.Value, batch Batch) []Term
 	// Classifier marks the last stage: its first term is the network's own loss
-	// and top-1, the one that evaluation reports.
+	// and top-1 accuracy, which evaluation reports.
 	Classifier bool
-	AuxDepth   int // depth of the auxiliary network in units; 0 for none
+	AuxDepth   int // depth of the auxiliary network in units; 0: no auxiliary network
 	// Segment is the number of units whose activations are recomputed together in
-	// the backward pass, which keeps the segments' results only; 0: everything is kept.
+	// the backward pass: only the results of segments (checkpoints) are saved; 0: everything is saved.
 	Segment int
-	Average *Average // nil: nothing follows the next stage
+	Average *Average // nil: no average of the next stage's parameters
 }
 
-// Average says that the state below Scope ("aux.3.average") follows the parameters
-// of the first unit of the next stage, name by name, as their exponential moving
-// average: once a step, before those parameters are updated.
+// Average makes the state below Scope ("aux.3.average") the exponential moving average of the parameters
+// of the first unit of the next stage with the same names. It is updated once a step, before those parameters are.
 type Average struct {
 	Scope    string
 	Momentum float64
 }
 
-// Batch is what losses may look at besides the module's result.
+// Batch has the inputs of losses besides the module's result.
 type Batch struct {
 	Images *graph.Value // u8 [N H W C], not normalised
 	Labels *graph.Value // s32 [N]
@@ -38,10 +37,10 @@ type Batch struct {
 type Term struct {
 	Name    string       // "classification", "similarity", "reconstruction"
 	Value   *graph.Value // f32 [1]
-	Correct *graph.Value // f32 [1], samples classified right; nil if the term classifies nothing
-	// Probabilities are those of the classes, f32 [N C]; nil if the term classifies nothing.
+	Correct *graph.Value // f32 [1], number of samples classified correctly; nil if the term does not classify
+	// Probabilities of the classes, f32 [N C]; nil if the term does not classify.
 	Probabilities *graph.Value
-	Weight        float64 // in the sum that is differentiated
+	Weight        float64 // in the weighted sum that is differentiated
 }
 
 // HeadLosses is the Losses function of a stage that ends in the network's head.
