@@ -80,7 +80,8 @@ func TestMixedCopies(t *testing.T) {
 			if from.Category.Persistent() {
 				weights++
 				if to.Category != graph.CategoryWorkspace || readers[to] != 1 || last[to.ID] != i+1 || end.Module != op.Module {
-					t.Errorf("%s: %s, %s, is read %d times until op %d: want workspace that op %d alone reads", m.Name, to, to.Category, readers[to], last[to.ID], i+1)
+					t.Errorf("%s: %s, %s, is read %d times until op %d: want workspace that op %d alone reads", m.Name, to, to.Category,
+						readers[to], last[to.ID], i+1)
 				}
 			} else if op.Phase != graph.PhaseBackward && end.Phase == graph.PhaseBackward {
 				t.Errorf("%s: %s is kept for the backward pass, want %s kept", m.Name, to, from)

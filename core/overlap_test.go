@@ -83,7 +83,8 @@ func TestOverlap(t *testing.T) {
 				for a, earlier := range g.Ops[:b] {
 					window := op.Stream == 0 && earlier.Module+inFlight <= op.Module
 					if (window || conflict(earlier, op)) && !before[b][a] {
-						t.Errorf("%s, %d in flight: op %d %s at %s does not wait for op %d %s at %s", m.Name, inFlight, b, op.Kind, op.Scope, a, earlier.Kind, earlier.Scope)
+						t.Errorf("%s, %d in flight: op %d %s at %s does not wait for op %d %s at %s", m.Name, inFlight, b, op.Kind, op.Scope,
+							a, earlier.Kind, earlier.Scope)
 					}
 					if !before[b][a] && op.Stream == 0 && earlier.Module == op.Module-1 {
 						beside++
@@ -128,8 +129,10 @@ func TestVerifyStreams(t *testing.T) {
 	}{
 		{"a reader that does not wait", func(g *graph.Graph) { waiting(g).Waits = nil }, "it does not wait for"},
 		{"a wait for itself", func(g *graph.Graph) { g.Ops[7].Waits = []int{7} }, "op 7 .*"},
-		{"a wait for what is to come", func(g *graph.Graph) { g.Ops[7].Waits = []int{9} }, "waits for op 9, want an earlier op of another stream"},
-		{"a wait for the own stream", func(g *graph.Graph) { g.Ops[1].Waits = []int{0} }, "waits for op 0, want an earlier op of another stream"},
+		{"a wait for what is to come", func(g *graph.Graph) { g.Ops[7].Waits = []int{9} },
+			"waits for op 9, want an earlier op of another stream"},
+		{"a wait for the own stream", func(g *graph.Graph) { g.Ops[1].Waits = []int{0} },
+			"waits for op 0, want an earlier op of another stream"},
 		{"a stream too many", func(g *graph.Graph) { g.Ops[0].Stream = graph.MaxStreams }, "stream 64, want 0 to 63"},
 		{"an update beside a reader", func(g *graph.Graph) {
 			b := graph.NewBuilder(true)

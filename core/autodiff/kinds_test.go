@@ -19,7 +19,8 @@ func disagreements(rule func(graph.Kind) func(*walk, *graph.Op)) (kinds []graph.
 
 func TestRulesAgreeWithTheTableOfKinds(t *testing.T) {
 	for _, k := range disagreements(gradientRule) {
-		t.Errorf("%s: the table of kinds says that it has a gradient rule: %t; core/autodiff has one: %t", k, k.Differentiable(), gradientRule(k) != nil)
+		t.Errorf("%s: the table of kinds says that it has a gradient rule: %t; core/autodiff has one: %t", k, k.Differentiable(),
+			gradientRule(k) != nil)
 	}
 }
 

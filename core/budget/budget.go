@@ -55,7 +55,7 @@ func (e *TooSmall) Hint() string {
 // caller to check. If the budget cannot be reached the error is a *TooSmall.
 func Fit(d engine.Device, stages []model.Stage, o core.StepOptions, bytes int64) (core.StepOptions, error) {
 	if o.Overlap > 1 {
-		return o, fmt.Errorf("--budget and --overlap %d can't be combined: what is alive then depends on the order in which modules run", o.Overlap)
+		return o, fmt.Errorf("--budget and --overlap %d can't be combined: what is alive then depends on the order of modules", o.Overlap)
 	}
 	s := &search{device: d, stages: stages, options: o, workspaces: map[string]int64{}, moduleOf: map[string]int{}}
 	arena, err := s.begin(bytes)

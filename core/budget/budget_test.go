@@ -82,7 +82,8 @@ func TestBudgetCostsWhatItMust(t *testing.T) {
 	for _, c := range []struct{ part, least, most float64 }{{0.9, 1, 1.01}, {0.6, 1, 1.01}, {0.3, 1.01, 4.0 / 3}} {
 		p, o := b.fit(int64(c.part * float64(arena)))
 		if times := float64(p.Graph.FLOPs()) / flops; len(o.Recompute) == 0 || times < c.least || times > c.most {
-			t.Errorf("a budget of %g of the arena: %d results recomputed, %.3f times the operations, want %.3f to %.3f times", c.part, len(o.Recompute), times, c.least, c.most)
+			t.Errorf("a budget of %g of the arena: %d results recomputed, %.3f times the operations, want %.3f to %.3f times", c.part,
+				len(o.Recompute), times, c.least, c.most)
 		}
 	}
 }

@@ -82,7 +82,8 @@ func ConvWithZeroBias(b *graph.Builder, name string, x *graph.Value, out, kernel
 	return conv(b, name, x, out, kernel, stride, 1, &graph.Weight{})
 }
 
-func conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride, groups int64, start *graph.Weight) (y *graph.Value) {
+func conv(b *graph.Builder, name string, x *graph.Value, out, kernel, stride, groups int64,
+	start *graph.Weight) (y *graph.Value) {
 	b.In(name, func() {
 		w := b.Parameter("weight", graph.Shape{out, kernel, kernel, max(Channels(x)/groups, 1)}, graph.Weight{
 			Init: graph.InitNormal, Scale: math.Sqrt(2 / float64(kernel*kernel*out)), Layout: graph.LayoutConv})

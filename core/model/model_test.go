@@ -9,7 +9,9 @@ import (
 )
 
 // parameters lists shape and start of the state that write makes, by name. x is [2 4 4 8].
-func parameters(t *testing.T, training bool, write func(b *graph.Builder, x *graph.Value)) (*graph.Graph, map[string]*graph.Value) {
+func parameters(t *testing.T, training bool, write func(b *graph.Builder, x *graph.Value)) (
+	*graph.Graph, map[string]*graph.Value,
+) {
 	t.Helper()
 	b := graph.NewBuilder(training)
 	write(b, b.Input("x", graph.Shape{2, 4, 4, 8}, graph.TypeF32))
@@ -70,7 +72,8 @@ func TestStarts(t *testing.T) {
 			continue
 		}
 		if !v.Shape.Equal(want.shape) || v.Weight.Init != want.init || math.Abs(v.Weight.Scale-want.scale) > 1e-12 {
-			t.Errorf("%s: shape %s, start %v %g; want %s, %v %g", name, v.Shape, v.Weight.Init, v.Weight.Scale, want.shape, want.init, want.scale)
+			t.Errorf("%s: shape %s, start %v %g; want %s, %v %g", name, v.Shape, v.Weight.Init, v.Weight.Scale, want.shape, want.init,
+				want.scale)
 		}
 	}
 	for _, name := range []string{"plain.bias", "headless.bias"} {
@@ -161,9 +164,10 @@ func TestErrorsStayInTheBuilder(t *testing.T) {
 func TestHeadLosses(t *testing.T) {
 	n := model.Network{Head: model.PooledHead("fc", 3)}
 	b := graph.NewBuilder(true)
-	terms := n.HeadLosses(b, b.Input("x", graph.Shape{2, 4, 4, 8}, graph.TypeF32), model.Batch{Labels: b.Input("labels", graph.Shape{2}, graph.TypeS32)})
-	if len(terms) != 1 || terms[0].Name != "classification" || terms[0].Weight != 1 || terms[0].Value == nil || terms[0].Correct == nil ||
-		!terms[0].Probabilities.Shape.Equal(graph.Shape{2, 3}) || b.Err() != nil {
+	terms := n.HeadLosses(b, b.Input("x", graph.Shape{2, 4, 4, 8}, graph.TypeF32),
+		model.Batch{Labels: b.Input("labels", graph.Shape{2}, graph.TypeS32)})
+	if len(terms) != 1 || terms[0].Name != "classification" || terms[0].Weight != 1 || terms[0].Value == nil ||
+		terms[0].Correct == nil || !terms[0].Probabilities.Shape.Equal(graph.Shape{2, 3}) || b.Err() != nil {
 		t.Errorf("got %+v and error %v", terms, b.Err())
 	}
 }
@@ -173,7 +177,10 @@ func TestSmall(t *testing.T) {
 	for _, c := range []struct {
 		image graph.Shape
 		want  bool
-	}{{graph.Shape{32, 32, 3}, true}, {graph.Shape{96, 96, 3}, true}, {graph.Shape{127, 300, 3}, true}, {graph.Shape{128, 128, 3}, false}, {graph.Shape{224, 224, 3}, false}} {
+	}{
+		{graph.Shape{32, 32, 3}, true}, {graph.Shape{96, 96, 3}, true}, {graph.Shape{127, 300, 3}, true},
+		{graph.Shape{128, 128, 3}, false}, {graph.Shape{224, 224, 3}, false},
+	} {
 		if got := model.Small(c.image); got != c.want {
 			t.Errorf("%s: %v", c.image, got)
 		}

@@ -171,25 +171,27 @@ func TestPasses(t *testing.T) {
 		{passes.Always("fuse-gradient-sum", passes.FuseGradientSum), true, func(_, g *graph.Graph) error {
 			return counts(g, graph.KindAdd, 0, graph.KindNormBackward, 5)
 		}},
-		{passes.Always("recompute", func(g *graph.Graph) { passes.Recompute(g, activations(g)) }), true, func(before, g *graph.Graph) error {
-			// The backward pass reads two vectors of four floats of each of the five normalisations, and the probabilities.
-			if saved := savedBytes(g); saved != 5*2*4*4+2*3*4 {
-				return fmt.Errorf("%d bytes are saved", saved)
-			}
-			for _, op := range g.Ops {
-				for _, v := range op.Results {
-					if o := v.Recomputes; o != nil && (op.Phase != graph.PhaseBackward || o.Name+" again" != v.Name || !o.Shape.Equal(v.Shape)) {
-						return fmt.Errorf("%s of the %s pass recomputes %s", v, op.Phase, o)
+		{passes.Always("recompute", func(g *graph.Graph) { passes.Recompute(g, activations(g)) }), true,
+			func(before, g *graph.Graph) error {
+				// The backward pass reads two vectors of four floats of each of the five normalisations, and the probabilities.
+				if saved := savedBytes(g); saved != 5*2*4*4+2*3*4 {
+					return fmt.Errorf("%d bytes are saved", saved)
+				}
+				for _, op := range g.Ops {
+					for _, v := range op.Results {
+						o := v.Recomputes
+						if o != nil && (op.Phase != graph.PhaseBackward || o.Name+" again" != v.Name || !o.Shape.Equal(v.Shape)) {
+							return fmt.Errorf("%s of the %s pass recomputes %s", v, op.Phase, o)
+						}
 					}
 				}
-			}
-			// Once more: five convolutions, five normalizations, the pool, which the linear layer reads, and the detached input.
-			recomputed := len(g.Values) - len(before.Values)
-			if recomputed != 12 {
-				return fmt.Errorf("%d values are recomputed, want 12", recomputed)
-			}
-			return counts(g, graph.KindNormStats, 5, graph.KindConv, 10, graph.KindNormApply, 10, graph.KindAdaptiveAveragePool, 2)
-		}},
+				// Once more: five convolutions, five normalizations, the pool, which the linear layer reads, and the detached input.
+				recomputed := len(g.Values) - len(before.Values)
+				if recomputed != 12 {
+					return fmt.Errorf("%d values are recomputed, want 12", recomputed)
+				}
+				return counts(g, graph.KindNormStats, 5, graph.KindConv, 10, graph.KindNormApply, 10, graph.KindAdaptiveAveragePool, 2)
+			}},
 		{passes.Always("mark-saved", passes.MarkSaved), true, func(_, g *graph.Graph) error {
 			for _, op := range g.Ops {
 				for _, v := range op.Operands {
@@ -222,7 +224,7 @@ func TestPasses(t *testing.T) {
 		}},
 	} {
 		before, after := blocks(t, c.fused), blocks(t, c.fused)
-		if err := passes.Apply(after, []passes.Pass{c.pass}, func(_ passes.Pass, g *graph.Graph) error { return g.Verify() }); err != nil {
+		if err := passes.Apply(after, []passes.Pass{c.pass}, verify); err != nil {
 			t.Error(err)
 			continue
 		}
@@ -245,11 +247,12 @@ func counts(g *graph.Graph, pairs ...any) error {
 	return nil
 }
 
+func verify(_ passes.Pass, g *graph.Graph) error { return g.Verify() }
+
 // TestBrokenPassIsNamed plants passes that break the program. One that leaves an invalid program ends Apply with its name,
 // before the next pass runs; one that leaves a valid program that computes something else is found by the comparison of
 // results that TestPasses relies on.
 func TestBrokenPassIsNamed(t *testing.T) {
-	verify := func(_ passes.Pass, g *graph.Graph) error { return g.Verify() }
 	next := passes.Pass{Name: "next", Run: func(*graph.Graph) error { return errors.New("ran after a broken pass") }}
 	for name, broken := range map[string]func(g *graph.Graph){
 		"drops an op":           func(g *graph.Graph) { g.Ops = g.Ops[1:] },
@@ -328,7 +331,8 @@ func TestDropDeadAndUnused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := counts(g, graph.KindSiLU, 1, graph.KindReLU, 1, graph.KindNormStats, 1, graph.KindAdd, 0, graph.KindAdaptiveAveragePool, 0); err != nil {
+	if err := counts(g, graph.KindSiLU, 1, graph.KindReLU, 1, graph.KindNormStats, 1, graph.KindAdd, 0,
+		graph.KindAdaptiveAveragePool, 0); err != nil {
 		t.Error(err)
 	}
 	passes.DropUnused(g)
@@ -363,7 +367,8 @@ func TestMixedByHand(t *testing.T) {
 	for _, op := range g.Ops {
 		kinds = append(kinds, op.Kind)
 	}
-	if want := []graph.Kind{graph.KindCast, graph.KindCast, graph.KindLinear, graph.KindCast, graph.KindCrossEntropy}; !slices.Equal(kinds, want) {
+	want := []graph.Kind{graph.KindCast, graph.KindCast, graph.KindLinear, graph.KindCast, graph.KindCrossEntropy}
+	if !slices.Equal(kinds, want) {
 		t.Errorf("got %v, want %v", kinds, want)
 	}
 	if weight.Type != graph.TypeF32 || loss.Type != graph.TypeF32 {

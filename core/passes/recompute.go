@@ -57,7 +57,8 @@ func (r *recomputer) value(v *graph.Value, op *graph.Op) *graph.Value {
 }
 
 // copyOf returns a copy of a forward op in another phase, with these operands and new results, which it adds to copies.
-func copyOf(g *graph.Graph, op *graph.Op, phase graph.Phase, operands []*graph.Value, copies map[*graph.Value]*graph.Value) *graph.Op {
+func copyOf(g *graph.Graph, op *graph.Op, phase graph.Phase, operands []*graph.Value,
+	copies map[*graph.Value]*graph.Value) *graph.Op {
 	second := *op
 	second.Phase, second.Operands, second.Results = phase, operands, nil
 	for _, v := range op.Results {

@@ -22,7 +22,8 @@ type Allocation struct {
 func Allocations(g *graph.Graph, workspaces []int64, l *Layout) []Allocation {
 	var all []Allocation
 	for _, v := range persistentValues(g) {
-		all = append(all, Allocation{ValueBytes: occupancy{value: v, bytes: v.Bytes()}.owner(g), Offset: l.Offset[v.ID], To: opCount(g) - 1})
+		all = append(all, Allocation{ValueBytes: occupancy{value: v, bytes: v.Bytes()}.owner(g), Offset: l.Offset[v.ID],
+			To: opCount(g) - 1})
 	}
 	persistent := len(all)
 	for _, o := range occupancies(g, workspaces) {
@@ -63,7 +64,9 @@ func (c Coverage) Reaches() bool {
 
 // Cover reads an arena that was filled with a pattern before a step ran in it. Workspaces
 // may be written and need not be.
-func Cover(allocations []Allocation, arenaBytes int64, pattern byte, read func(to []byte, offset int64) error) (c Coverage, err error) {
+func Cover(
+	allocations []Allocation, arenaBytes int64, pattern byte, read func(to []byte, offset int64) error,
+) (c Coverage, err error) {
 	lines := (arenaBytes + line - 1) / line
 	const nothing, workspace, value = 0, 1, 2
 	planned := make([]byte, lines)

@@ -23,7 +23,8 @@ func exactSums(ops int, occupied []occupancy) []int64 {
 	return accumulate(sums[:ops])
 }
 
-// Load returns the bytes alive at each op of a program of one stream, persistent values and workspaces included: the totals of Profile.Timeline, without a layout.
+// Load returns the bytes alive at each op of a program of one stream, persistent values and workspaces included: the totals
+// of Profile.Timeline, without a layout.
 func Load(g *graph.Graph, workspaces []int64) []int64 {
 	sums := exactSums(opCount(g), occupancies(g, workspaces))
 	var persistent int64

@@ -15,7 +15,8 @@ import (
 // may run.
 func (l *Layout) Check(g *graph.Graph, workspaces []int64) error {
 	if len(l.Offset) != len(g.Values) || len(l.WorkspaceOffset) != len(g.Ops) {
-		return fmt.Errorf("plan: layout of %d values and %d ops for a program of %d values and %d ops", len(l.Offset), len(l.WorkspaceOffset), len(g.Values), len(g.Ops))
+		return fmt.Errorf("plan: layout of %d values and %d ops for a program of %d values and %d ops", len(l.Offset),
+			len(l.WorkspaceOffset), len(g.Values), len(g.Ops))
 	}
 	c := checker{layout: l, readers: map[*graph.Value]int{}}
 	for _, op := range g.Ops {
@@ -82,7 +83,8 @@ func (c *checker) step(op *graph.Op, workspaceOffset, workspaceBytes int64) erro
 	for _, v := range op.Results {
 		if o := v.Shares; o != nil {
 			if c.layout.Offset[o.ID] != c.layout.Offset[v.ID] {
-				return fmt.Errorf("%s at offset %d aliases %s at offset %d: must be the same offset", v.Name, c.layout.Offset[v.ID], o.Name, c.layout.Offset[o.ID])
+				return fmt.Errorf("%s at offset %d aliases %s at offset %d: must be the same offset", v.Name, c.layout.Offset[v.ID],
+					o.Name, c.layout.Offset[o.ID])
 			}
 			if !c.remove(blockOf(c.layout, o)) {
 				return fmt.Errorf("%s aliases %s, which is not in use", v.Name, o.Name)
@@ -142,7 +144,8 @@ func (c *checker) add(p block, low, high int64) error {
 			continue
 		}
 		if q := c.used[i]; p.offset < q.offset+q.bytes && q.offset < p.offset+p.bytes {
-			return fmt.Errorf("%s in bytes %d to %d overlaps %s in bytes %d to %d", p.name, p.offset, p.offset+p.bytes, q.name, q.offset, q.offset+q.bytes)
+			return fmt.Errorf("%s in bytes %d to %d overlaps %s in bytes %d to %d", p.name, p.offset, p.offset+p.bytes, q.name,
+				q.offset, q.offset+q.bytes)
 		}
 	}
 	c.used = slices.Insert(c.used, at, p)

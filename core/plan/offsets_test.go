@@ -172,7 +172,8 @@ func TestSteps(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := chain(c.units, c.perModule)
 			l := plan(t, p, Options{})
-			t.Logf("%d ops, %d values: arena %d bytes, %.4f above the bound", len(p.Ops), len(p.Values), l.ArenaBytes(), float64(l.ArenaBytes())/float64(l.LowerBoundBytes)-1)
+			t.Logf("%d ops, %d values: arena %d bytes, %.4f above the bound", len(p.Ops), len(p.Values), l.ArenaBytes(),
+				float64(l.ArenaBytes())/float64(l.LowerBoundBytes)-1)
 			if l.ArenaBytes()*100 > l.LowerBoundBytes*102 {
 				t.Errorf("arena %d is more than 2%% above the bound %d", l.ArenaBytes(), l.LowerBoundBytes)
 			}

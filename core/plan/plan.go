@@ -137,7 +137,7 @@ func (l *Layout) placePersistent(g *graph.Graph, fixed map[string]Placement) err
 				return fmt.Errorf("plan: %s: the given persistent layout has no offset for this %s value", v.Name, v.Category)
 			}
 			if v.Bytes() > p.Bytes || p.Offset < 0 || p.Offset%l.Alignment != 0 {
-				return fmt.Errorf("plan: %s: %d bytes at offset %d of the given persistent layout: must be at least %d bytes at a multiple of %d",
+				return fmt.Errorf("plan: %s: %d bytes at offset %d of the persistent layout: must be at least %d bytes at a multiple of %d",
 					v.Name, p.Bytes, p.Offset, v.Bytes(), l.Alignment)
 			}
 			l.ReservedBytes -= v.Bytes()

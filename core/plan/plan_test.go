@@ -81,7 +81,8 @@ func TestLayoutByHand(t *testing.T) {
 			p := &program{}
 			c.write(p)
 			l := plan(t, p, Options{})
-			if l.PersistentBytes != c.persistent || l.TransientBytes != c.transient || l.LowerBoundBytes != c.bound || l.PeakBytes != c.peak {
+			if l.PersistentBytes != c.persistent || l.TransientBytes != c.transient || l.LowerBoundBytes != c.bound ||
+				l.PeakBytes != c.peak {
 				t.Errorf("persistent %d, transient %d, bound %d, peak %d, want %d, %d, %d, %d",
 					l.PersistentBytes, l.TransientBytes, l.LowerBoundBytes, l.PeakBytes, c.persistent, c.transient, c.bound, c.peak)
 			}
@@ -124,7 +125,8 @@ func TestSharedWeights(t *testing.T) {
 	evaluation.activation("y", 6400, x, u)
 	l := plan(t, evaluation, Options{Persistent: base.Persistent()})
 	if l.Offset[u.ID] != base.Offset[w.ID] || l.PersistentBytes != base.PersistentBytes {
-		t.Errorf("w at %d in a region of %d bytes, want %d and %d", l.Offset[u.ID], l.PersistentBytes, base.Offset[w.ID], base.PersistentBytes)
+		t.Errorf("w at %d in a region of %d bytes, want %d and %d", l.Offset[u.ID], l.PersistentBytes, base.Offset[w.ID],
+			base.PersistentBytes)
 	}
 	if l.PeakBytes != 1000+64+6400 || l.ReservedBytes != 1000 || l.LowerBoundBytes != 2048+64+6400 {
 		t.Errorf("peak %d, reserved %d, bound %d, want 7464, 1000, 8512", l.PeakBytes, l.ReservedBytes, l.LowerBoundBytes)
@@ -146,11 +148,15 @@ func TestErrors(t *testing.T) {
 	}{
 		{"alignment", small, nil, Options{Alignment: 48}, "alignment 48 is not a power of two"},
 		{"negative alignment", small, nil, Options{Alignment: -64}, "alignment -64 is not a power of two"},
-		{"missing weight", small, nil, Options{Persistent: map[string]Placement{}}, "w: the given persistent layout has no offset for this parameters value"},
-		{"larger weight", small, nil, Options{Persistent: map[string]Placement{"w": {0, 99}}}, "w: 99 bytes at offset 0 of the given persistent layout: must be at least 100 bytes at a multiple of 64"},
-		{"weight off the alignment", small, nil, Options{Persistent: map[string]Placement{"w": {32, 100}}}, "w: 100 bytes at offset 32 of the given persistent layout: must be at least 100 bytes at a multiple of 64"},
+		{"missing weight", small, nil, Options{Persistent: map[string]Placement{}},
+			"w: the given persistent layout has no offset for this parameters value"},
+		{"larger weight", small, nil, Options{Persistent: map[string]Placement{"w": {0, 99}}},
+			"w: 99 bytes at offset 0 of the persistent layout: must be at least 100 bytes at a multiple of 64"},
+		{"weight off the alignment", small, nil, Options{Persistent: map[string]Placement{"w": {32, 100}}},
+			"w: 100 bytes at offset 32 of the persistent layout: must be at least 100 bytes at a multiple of 64"},
 		{"workspaces of another program", small, []int64{1}, Options{}, "workspace sizes of 1 ops for a program of 0"},
-		{"negative workspaces", func(p *program) { p.activation("a", 1) }, []int64{-1}, Options{}, "op 0 conv at module0/op0: workspace of -1 bytes"},
+		{"negative workspaces", func(p *program) { p.activation("a", 1) }, []int64{-1}, Options{},
+			"op 0 conv at module0/op0: workspace of -1 bytes"},
 		{"more than 2^63 bytes", func(p *program) {
 			for i := range 3 {
 				p.activation(fmt.Sprint("a", i), 1<<62)

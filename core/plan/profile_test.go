@@ -27,10 +27,12 @@ func holdProfile(t *testing.T, p *program, got *Profile) {
 		scopes += s.Bytes
 	}
 	if got.PlannedPeakBytes != peak || got.ByCategory.Total() != peak || modules != peak || scopes != peak {
-		t.Fatalf("peak %d, by category %d, by module %d, by scope %d, want all %d", got.PlannedPeakBytes, got.ByCategory.Total(), modules, scopes, peak)
+		t.Fatalf("peak %d, by category %d, by module %d, by scope %d, want all %d", got.PlannedPeakBytes, got.ByCategory.Total(),
+			modules, scopes, peak)
 	}
 	if got.ArenaBytes != got.PlannedPeakBytes+got.ReservedBytes+got.FragmentationBytes {
-		t.Fatalf("arena %d is not peak %d + reserved %d + fragmentation %d", got.ArenaBytes, got.PlannedPeakBytes, got.ReservedBytes, got.FragmentationBytes)
+		t.Fatalf("arena %d is not peak %d + reserved %d + fragmentation %d", got.ArenaBytes, got.PlannedPeakBytes,
+			got.ReservedBytes, got.FragmentationBytes)
 	}
 	if len(got.Top) > 10 || !slices.IsSortedFunc(got.Top, func(a, b ValueBytes) int { return int(b.Bytes - a.Bytes) }) {
 		t.Fatalf("top %v, want at most ten, the largest first", got.Top)
@@ -142,10 +144,14 @@ func TestCoverage(t *testing.T) {
 		want    Coverage
 		reaches bool
 	}{
-		{"all", []int64{0, 99, 192, 319}, Coverage{TouchedBytes: 256, PlannedBytes: 128, HighWaterBytes: 320, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
-		{"a part of the workspace", []int64{0, 99, 192}, Coverage{TouchedBytes: 192, PlannedBytes: 128, HighWaterBytes: 256, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
-		{"not the value's end", []int64{0}, Coverage{TouchedBytes: 64, PlannedBytes: 128, UntouchedBytes: 64, HighWaterBytes: 64, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, false},
-		{"the hole", []int64{0, 99, 130, 319}, Coverage{TouchedBytes: 256, PlannedBytes: 128, StrayBytes: 64, HighWaterBytes: 320, ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
+		{"all", []int64{0, 99, 192, 319}, Coverage{TouchedBytes: 256, PlannedBytes: 128, HighWaterBytes: 320,
+			ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
+		{"a part of the workspace", []int64{0, 99, 192}, Coverage{TouchedBytes: 192, PlannedBytes: 128, HighWaterBytes: 256,
+			ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
+		{"not the value's end", []int64{0}, Coverage{TouchedBytes: 64, PlannedBytes: 128, UntouchedBytes: 64, HighWaterBytes: 64,
+			ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, false},
+		{"the hole", []int64{0, 99, 130, 319}, Coverage{TouchedBytes: 256, PlannedBytes: 128, StrayBytes: 64, HighWaterBytes: 320,
+			ValueHighWaterBytes: 128, PlannedHighWaterBytes: 320}, true},
 	} {
 		arena := bytes.Repeat([]byte{0xa5}, 320)
 		for _, at := range c.touched {

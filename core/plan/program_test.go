@@ -15,7 +15,8 @@ type program struct {
 
 // value adds a value of that many bytes.
 func (p *program) value(name string, bytes int64, c graph.Category) *graph.Value {
-	v := &graph.Value{ID: len(p.Values), Name: name, Scope: "module0/" + name, Shape: graph.Shape{bytes}, Type: graph.TypeU8, Category: c}
+	v := &graph.Value{ID: len(p.Values), Name: name, Scope: "module0/" + name, Shape: graph.Shape{bytes}, Type: graph.TypeU8,
+		Category: c}
 	if p.Values = append(p.Values, v); c == graph.CategoryInput {
 		v.Module, v.Scope = graph.NoModule, "step"
 		p.Inputs = append(p.Inputs, v)
@@ -31,7 +32,8 @@ func (p *program) activation(name string, bytes int64, operands ...*graph.Value)
 }
 
 func (p *program) op(workspace int64, results []*graph.Value, operands ...*graph.Value) {
-	p.Ops = append(p.Ops, &graph.Op{Kind: graph.KindConv, Scope: fmt.Sprintf("module0/op%d", len(p.Ops)), Operands: operands, Results: results})
+	p.Ops = append(p.Ops, &graph.Op{Kind: graph.KindConv, Scope: fmt.Sprintf("module0/op%d", len(p.Ops)), Operands: operands,
+		Results: results})
 	p.workspaces = append(p.workspaces, workspace)
 }
 
@@ -133,7 +135,8 @@ func (p *program) module(x *graph.Value, first, last, total int) *graph.Value {
 		name := fmt.Sprint("unit", i)
 		u.y = p.value(name+":y", u.bytes, graph.CategorySaved)
 		p.op(workspaceOf(i, u.bytes), []*graph.Value{u.y}, in)
-		u.mean, u.variance = p.value(name+":mean", 4*u.channels, graph.CategorySaved), p.value(name+":variance", 4*u.channels, graph.CategorySaved)
+		u.mean, u.variance = p.value(name+":mean", 4*u.channels, graph.CategorySaved), p.value(name+":variance", 4*u.channels,
+			graph.CategorySaved)
 		p.op(0, []*graph.Value{u.mean, u.variance}, u.y)
 		u.z = p.value(name+":z", u.bytes, graph.CategorySaved)
 		p.op(0, []*graph.Value{u.z}, u.y, u.mean, u.variance)

@@ -108,7 +108,8 @@ func TestRandomStreams(t *testing.T) {
 		}
 		serial, l := plan(t, one, Options{}), plan(t, many, Options{})
 		if l.ArenaBytes() < l.LowerBoundBytes || l.LowerBoundBytes < l.PeakBytes || l.PeakBytes < serial.PeakBytes {
-			t.Fatalf("arena %d, bound %d, peak %d, peak of one stream %d: want each at least the next", l.ArenaBytes(), l.LowerBoundBytes, l.PeakBytes, serial.PeakBytes)
+			t.Fatalf("arena %d, bound %d, peak %d, peak of one stream %d: want each at least the next", l.ArenaBytes(),
+				l.LowerBoundBytes, l.PeakBytes, serial.PeakBytes)
 		}
 		if l.PeakBytes > serial.PeakBytes {
 			above++
@@ -194,7 +195,8 @@ func TestCheckSeesStreams(t *testing.T) {
 		t.Fatalf("c begins when b is made: %v", err)
 	}
 	p.streams([]int{0, 0, 1}, nil)
-	if err := l.Check(&p.Graph, p.workspaces); err == nil || !strings.Contains(err.Error(), "plan: op 2 conv at module0/op2: c is in bytes of") {
+	if err := l.Check(&p.Graph, p.workspaces); err == nil || !strings.Contains(err.Error(),
+		"plan: op 2 conv at module0/op2: c is in bytes of") {
 		t.Errorf("got %v, want a sentence about c", err)
 	}
 
