@@ -54,12 +54,12 @@ func TestExportedNetworksPlanLikeBuiltInOnes(t *testing.T) {
 		file, name string
 		methods    []string
 	}{
-		{"resnet18", "resnet18", []string{"bp", "checkpoint", "dgl", "predsim", "infopro", "man"}},
-		{"resnet34", "resnet34", []string{"bp", "checkpoint", "dgl", "infopro"}},
-		{"resnet50", "resnet50", []string{"bp", "checkpoint", "dgl", "infopro"}},
+		{"resnet18", "resnet18", []string{"bp", "checkpoint", "dgl", "predsim", "infopro", "man", "auglocal"}},
+		{"resnet34", "resnet34", []string{"bp", "checkpoint", "dgl", "infopro", "auglocal"}},
+		{"resnet50", "resnet50", []string{"bp", "checkpoint", "dgl", "infopro", "auglocal"}},
 		{"vgg13_bn", "vgg13", []string{"bp", "checkpoint", "infopro"}}, // DGL has sides of its own for VGG (Unit.PoolSide)
-		{"mobilenet_v2", "mobilenetv2", []string{"bp", "checkpoint", "dgl", "infopro"}},
-		{"regnet_x_400mf", "regnetx400mf", []string{"bp", "checkpoint", "dgl", "infopro"}},
+		{"mobilenet_v2", "mobilenetv2", []string{"bp", "checkpoint", "dgl", "infopro", "auglocal"}},
+		{"regnet_x_400mf", "regnetx400mf", []string{"bp", "checkpoint", "dgl", "infopro", "auglocal"}},
 		{"efficientnet_b0", "efficientnetb0", []string{"bp", "dgl", "infopro"}},
 	} {
 		for _, m := range c.methods {

@@ -16,7 +16,7 @@ func TestExportedScripts(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:   filepath.Join("testdata", "exported"),
-		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exit": exitCommand},
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exit": exitCommand, "pictures": picturesCommand},
 		Setup: func(e *testscript.Env) error { return os.CopyFS(e.WorkDir, os.DirFS(files)) },
 	})
 }

@@ -278,6 +278,13 @@ func checkArchive(t *testing.T, content []byte) {
 		b.In(u.Name, func() { x = u.Forward(b, x) })
 	}
 	y := n.Head(b, x)
+	for i, u := range n.Units {
+		if n.Block != nil {
+			blocks := graph.NewBuilder(true)
+			block := n.Block("block", u, int64(1+i%2))
+			block.Forward(blocks, blocks.Input("x", graph.Shape{2, 8, 8, 6}, graph.TypeF32))
+		}
+	}
 	if g, err := b.Graph(); err == nil && !y.Shape.Equal(graph.Shape{2, n.Classes}) {
 		t.Errorf("logits %s of %d classes: %d ops", y.Shape, n.Classes, len(g.Ops))
 	}

@@ -77,7 +77,7 @@ func (p *program) network(name string, image graph.Shape) (*model.Network, error
 	if err != nil {
 		return nil, err
 	}
-	n := &model.Network{Name: name, Input: image, Classes: p.classes, Drops: p.drops}
+	n := &model.Network{Name: name, Input: image, Classes: p.classes, Drops: p.drops, Block: p.blocks(units)}
 	for _, u := range units {
 		n.Units = append(n.Units, model.Unit{Name: u.name, Place: u.place, Width: u.width, Forward: p.forward(u)})
 	}
@@ -104,14 +104,21 @@ func (p *program) forward(u unit) func(*graph.Builder, *graph.Value) *graph.Valu
 		for i, o := range u.ops {
 			operands := make([]*graph.Value, len(o.in))
 			for k, v := range o.in {
-				operands[k] = values[v]
+				if operands[k] = values[v]; operands[k] == nil {
+					b.Fail(fmt.Errorf("the block %s can't be rebuilt for an auxiliary network of AugLocal; all other methods work", u.name))
+					return x
+				}
 			}
 			b.In(scopes[i], func() { values[o.out] = p.write(b, o, operands) })
 			if b.Err() != nil {
 				return x
 			}
 		}
-		return values[u.out]
+		if y := values[u.out]; y != nil {
+			return y
+		}
+		b.Fail(fmt.Errorf("the block %s can't be rebuilt for an auxiliary network of AugLocal; all other methods work", u.name))
+		return x
 	}
 }
 
@@ -129,7 +136,7 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 		w := b.Parameter("weight", graph.Shape{o.width, o.kernel[0], o.kernel[1], o.inputs / o.groups}, weight)
 		return b.Conv(x, w, o.writeBias(b, start), graph.ConvOptions{Stride: o.stride, Padding: o.padding, Groups: o.groups})
 	case kindNorm:
-		if len(p.sizes[o.in[0]]) == 1 && x.Shape.Elements() != x.Shape[0]*o.inputs {
+		if o.in[0] >= 0 && len(p.sizes[o.in[0]]) == 1 && x.Shape.Elements() != x.Shape[0]*o.inputs {
 			b.Fail(errors.New("a normalization of flattened maps [N, C*H*W] is not supported"))
 			return x
 		}
@@ -163,6 +170,11 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 		}
 		return b.AdaptiveAveragePool(x, o.output[0], o.output[1])
 	case kindAdd:
+		if !x.Shape.Equal(in[1].Shape) {
+			b.Fail(fmt.Errorf("the sum in module %q has operands of the shapes %s and %s: its block can't be rebuilt for an auxiliary network of "+
+				"AugLocal, or images of this size don't suit the network", o.path(), x.Shape, in[1].Shape))
+			return x
+		}
 		return b.Add(x, in[1])
 	case kindGate:
 		return b.Gate(x, in[1])
