@@ -35,7 +35,7 @@ func TestRunRecordsWhatWasPlanned(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := runs[0].OpenDevice()
+			d, err := runs[0].OpenDevice(Host{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -44,7 +44,7 @@ func TestRunRecordsWhatWasPlanned(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ran, err := Execute(context.Background(), Job{Spec: runs[0].Spec, Out: t.TempDir(), JobOptions: c.job}, time.Now, nil)
+			ran, err := Execute(context.Background(), Host{}, Job{Spec: runs[0].Spec, Out: t.TempDir(), JobOptions: c.job}, time.Now, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

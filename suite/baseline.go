@@ -19,7 +19,7 @@ const BackendNull = "null"
 // a GPU that is at batch 128, with normalizations stored and with normalizations recomputed, on BackendNull. For a
 // GPU it is the networks for images of that size at batch 1024, in tf32 and in bf16, with the convolution engines
 // that cuDNN chooses for it: the same on every machine with the same version of cuDNN, which the records name.
-func PlannedMemory(gpu string) ([]results.Record, error) {
+func PlannedMemory(h Host, gpu string) ([]results.Record, error) {
 	var names, all []string
 	for _, m := range methods.List() {
 		names = append(names, m.Name)
@@ -46,14 +46,14 @@ func PlannedMemory(gpu string) ([]results.Record, error) {
 	}
 	var records []results.Record
 	for _, request := range requests {
-		planned, err := request.Plan(gpu)
+		planned, err := request.Plan(h, gpu)
 		var noBlock *methods.NoBlockError
-		for rest := request; errors.As(err, &noBlock); planned, err = request.Plan(gpu) { // a network need not support AugLocal
+		for rest := request; errors.As(err, &noBlock); planned, err = request.Plan(h, gpu) { // a network need not support AugLocal
 			name := noBlock.Network
 			request.Networks = slices.DeleteFunc(slices.Clone(request.Networks), func(n string) bool { return n == name })
 			rest.Networks = []string{name}
 			rest.Methods = slices.DeleteFunc(slices.Clone(names), func(m string) bool { return m == "auglocal" })
-			without, err := rest.Plan(gpu)
+			without, err := rest.Plan(h, gpu)
 			if err != nil {
 				return nil, err
 			}
@@ -70,7 +70,7 @@ func PlannedMemory(gpu string) ([]results.Record, error) {
 // Plan plans every run of the request, as records without a run. With backend auto that is on BackendNull. gpu is as
 // in OpenPlanner. Records planned on a real backend name its libraries, and those of the cpu backend the processor,
 // since the scratch memory of its kernels depends on both.
-func (r Request) Plan(gpu string) ([]results.Record, error) {
+func (r Request) Plan(h Host, gpu string) ([]results.Record, error) {
 	if gpu != "" && (r.Backend == "" || r.Backend == "auto") {
 		r.Backend = backendCUDA
 	}
@@ -84,7 +84,7 @@ func (r Request) Plan(gpu string) ([]results.Record, error) {
 	if null {
 		d, err = engine.Open(BackendNull, engine.Options{})
 	} else {
-		d, absent, err = runs[0].OpenPlanner(gpu)
+		d, absent, err = runs[0].OpenPlanner(h, gpu)
 	}
 	if err != nil {
 		return nil, err

@@ -47,18 +47,9 @@ func (c *Compiled) Timeline(label string, seconds []float64) timeline.Step {
 	return timeline.Step{Label: label, Graph: c.Step.Graph, Samples: c.Profile.Timeline, Allocations: c.Allocations, ArenaBytes: c.Profile.ArenaBytes, Seconds: seconds}
 }
 
-// Compile plans the run of a spec on a device that is opened for it.
-func Compile(spec results.Spec) (*Compiled, error) {
-	r, err := Build(spec)
-	if err != nil {
-		return nil, err
-	}
-	return r.CompileHere()
-}
-
 // CompileHere plans the run on a device that is opened for it.
-func (r *Run) CompileHere() (*Compiled, error) {
-	d, err := r.OpenDevice()
+func (r *Run) CompileHere(h Host) (*Compiled, error) {
+	d, err := r.OpenDevice(h)
 	if err != nil {
 		return nil, err
 	}
@@ -68,18 +59,19 @@ func (r *Run) CompileHere() (*Compiled, error) {
 
 // OpenDevice opens the device that the run names, with its limits, and with the engines that the
 // plan book has for it.
-func (r *Run) OpenDevice() (engine.Device, error) {
-	o, err := r.deviceOptions()
+func (r *Run) OpenDevice(h Host) (engine.Device, error) {
+	o, err := r.deviceOptions(h)
 	if err != nil {
 		return nil, err
 	}
-	if o.PlanBook, err = r.book(); err != nil {
+	if o.PlanBook, err = r.book(h); err != nil {
 		return nil, err
 	}
 	return engine.Open(r.Spec.Backend, o)
 }
 
-func (r *Run) deviceOptions() (o engine.Options, err error) {
+func (r *Run) deviceOptions(h Host) (o engine.Options, err error) {
+	o.LibraryDir = h.LibraryDir
 	o.Threads, o.TF32 = int(r.Spec.Threads), r.Spec.Precision == PrecisionTF32
 	o.Deterministic, o.WorkspaceLimit = r.Settings.Deterministic, r.Settings.WorkspaceLimit
 	if o.Device, err = strconv.Atoi(cmp.Or(r.Spec.Device, "0")); err != nil {

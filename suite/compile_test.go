@@ -217,7 +217,7 @@ func TestMixedOfEveryMethod(t *testing.T) {
 
 // TestTF32ReachesTheDevice: the cpu backend is asked for it, and says that it has none.
 func TestTF32ReachesTheDevice(t *testing.T) {
-	_, err := (&suite.Run{Spec: results.Spec{Backend: "cpu", Precision: suite.PrecisionTF32}}).OpenDevice()
+	_, err := (&suite.Run{Spec: results.Spec{Backend: "cpu", Precision: suite.PrecisionTF32}}).OpenDevice(suite.Host{})
 	if err == nil || !strings.Contains(err.Error(), "the cpu backend computes in f32 only") {
 		t.Errorf("got %v, want tf32 to be refused by the device", err)
 	}

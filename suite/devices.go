@@ -21,7 +21,7 @@ type Fact struct {
 
 // Devices tells what runs could use on this machine: the processor and its memory, the GPUs of the inventory, and the cuda
 // backend or why there is none.
-func Devices(found gpu.Inventory) (facts []Fact, err error) {
+func Devices(h Host, found gpu.Inventory) (facts []Fact, err error) {
 	add := func(f Fact) { facts = append(facts, f) }
 	d, err := engine.Open("cpu", engine.Options{})
 	if err != nil {
@@ -35,7 +35,7 @@ func Devices(found gpu.Inventory) (facts []Fact, err error) {
 	addHostMemory(add)
 	addFacts("cpu", d, add)
 	addCards(found, add)
-	addCUDA(found, add)
+	addCUDA(h, found, add)
 	return facts, nil
 }
 
@@ -85,14 +85,14 @@ func addCards(found gpu.Inventory, add func(Fact)) {
 }
 
 // addCUDA adds the versions of the driver, and the cuda backend or why there is none.
-func addCUDA(found gpu.Inventory, add func(Fact)) {
+func addCUDA(h Host, found gpu.Inventory, add func(Fact)) {
 	if found.Driver != "" {
 		add(Fact{Device: "cuda", Name: "driver", Text: found.Driver})
 	}
 	if found.CUDA != "" {
 		add(Fact{Device: "cuda", Name: "newest CUDA of the driver", Text: found.CUDA})
 	}
-	d, err := engine.Open("cuda", engine.Options{})
+	d, err := engine.Open("cuda", engine.Options{LibraryDir: h.LibraryDir})
 	if err != nil {
 		why := err.Error()
 		var absent *engine.Unavailable

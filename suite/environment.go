@@ -12,8 +12,8 @@ import (
 )
 
 // Environment is the environment that the run would have here and now.
-func (r *Run) Environment() (results.Environment, error) {
-	d, err := r.OpenDevice()
+func (r *Run) Environment(h Host) (results.Environment, error) {
+	d, err := r.OpenDevice(h)
 	if err != nil {
 		return results.Environment{}, err
 	}

@@ -81,12 +81,12 @@ type Event struct {
 // Execute runs a job in this process and writes its record. The record says
 // how the run ended; the error is not nil unless it ended well. A record is
 // written for every end but one: where the out folder cannot be written.
-func Execute(ctx context.Context, j Job, now func() time.Time, on func(Event)) (*results.Record, error) {
+func Execute(ctx context.Context, h Host, j Job, now func() time.Time, on func(Event)) (*results.Record, error) {
 	if on == nil {
 		on = func(Event) {}
 	}
 	if j.Profile > 0 {
-		p, err := ExecuteProfile(ctx, j)
+		p, err := ExecuteProfile(ctx, h, j)
 		if err != nil {
 			on(Event{Kind: EventDone, Text: string(statusOf(ctx, err)), Error: err.Error()})
 			return nil, err
@@ -95,7 +95,7 @@ func Execute(ctx context.Context, j Job, now func() time.Time, on func(Event)) (
 		return nil, nil
 	}
 	if j.Probe {
-		m, err := ExecuteProbe(ctx, j, now)
+		m, err := ExecuteProbe(ctx, h, j, now)
 		if err != nil {
 			on(Event{Kind: EventDone, Text: string(statusOf(ctx, err)), Error: err.Error()})
 			return nil, err
@@ -109,7 +109,7 @@ func Execute(ctx context.Context, j Job, now func() time.Time, on func(Event)) (
 		on(Event{Kind: EventDone, Text: string(results.StatusFailed), Error: err.Error()})
 		return r, err
 	}
-	x := &execution{job: j, record: r, now: now, on: on, nvml: gpu.Open}
+	x := &execution{host: h, job: j, record: r, now: now, on: on, nvml: gpu.Open}
 	err := x.run(ctx)
 	r.Finished = now()
 	r.Status = statusOf(ctx, err)
@@ -154,6 +154,7 @@ func statusOf(ctx context.Context, err error) results.Status {
 
 // execution is one job on its way.
 type execution struct {
+	host   Host
 	job    Job
 	record *results.Record
 	now    func() time.Time
@@ -193,7 +194,7 @@ func (x *execution) run(ctx context.Context) error {
 			return err
 		}
 	}
-	device, err := r.OpenDevice()
+	device, err := r.OpenDevice(x.host)
 	if err != nil {
 		return err
 	}

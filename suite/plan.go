@@ -75,8 +75,8 @@ func (r *Run) planWith(d engine.Device, change func(*results.Settings)) (*result
 }
 
 // KnownGPU is what the plan book has of the GPU of that whole name; nil if it does not know it.
-func KnownGPU(name string) (*planbook.GPU, error) {
-	book, err := planbook.Current()
+func KnownGPU(h Host, name string) (*planbook.GPU, error) {
+	book, err := h.Book()
 	if err != nil || name == "" {
 		return nil, err
 	}

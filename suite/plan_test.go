@@ -33,7 +33,7 @@ func TestPlanIsTheCompiledRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	runs[0] = runs[0].with(func(s *results.Spec) { s.Backend = BackendNull })
-	d, err := runs[0].OpenDevice()
+	d, err := runs[0].OpenDevice(Host{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,12 +15,12 @@ import (
 // OpenPlannerOrBook is OpenPlanner, or OpenWithoutLibrary where the library of the backend is missing and a GPU is named. It
 // returns the whole name of the GPU that is planned for, empty for other backends, and a sentence for readers of the plan
 // where the device stands for a GPU that is not here.
-func (r *Run) OpenPlannerOrBook(gpu string) (d engine.Device, name, note string, err error) {
-	d, absent, err := r.OpenPlanner(gpu)
+func (r *Run) OpenPlannerOrBook(h Host, gpu string) (d engine.Device, name, note string, err error) {
+	d, absent, err := r.OpenPlanner(h, gpu)
 	var missing *engine.Unavailable
 	if errors.As(err, &missing) && gpu != "" {
 		var cudnn string
-		if d, absent, cudnn, err = r.OpenWithoutLibrary(gpu); err == nil {
+		if d, absent, cudnn, err = r.OpenWithoutLibrary(h, gpu); err == nil {
 			book := "the plan book has no entries for it, so no workspace is known"
 			if cudnn != "" {
 				book = "workspaces are those that the plan book has for cuDNN " + cudnn + ", and the others are not known"
@@ -42,8 +42,8 @@ func (r *Run) OpenPlannerOrBook(gpu string) (d engine.Device, name, note string,
 // of a name that the plan book can find. It returns the GPU's whole name and the version of cuDNN of its entries in the
 // book, which is empty if it has none. The workspace of a convolution is the one of its entry. That of all other ops whose
 // kernels need some is not known: Compiled.UnknownWorkspaces counts them, and the figures of such a plan are without it.
-func (r *Run) OpenWithoutLibrary(gpu string) (d engine.Device, name, cudnn string, err error) {
-	book, err := planbook.Current()
+func (r *Run) OpenWithoutLibrary(h Host, gpu string) (d engine.Device, name, cudnn string, err error) {
+	book, err := h.Book()
 	if err != nil {
 		return nil, "", "", err
 	}
@@ -51,7 +51,7 @@ func (r *Run) OpenWithoutLibrary(gpu string) (d engine.Device, name, cudnn strin
 	if err != nil {
 		return nil, "", "", err
 	}
-	o, err := r.deviceOptions()
+	o, err := r.deviceOptions(h)
 	if err != nil {
 		return nil, "", "", err
 	}

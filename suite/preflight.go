@@ -25,7 +25,7 @@ const recordBytes = 64 << 10
 // Preflight finds what would stop runs, before the first one starts: that the folder of the records can't be written
 // (*OutError) or has records of a newer program (*results.NewerSchemaError), a run that its backend can't do, a file of
 // weights that does not fit, a backend that is missing, or a data set that is not there or damaged.
-func Preflight(runs []*Run, out, dataDir, init string) error {
+func Preflight(h Host, runs []*Run, out, dataDir, init string) error {
 	if err := writable(out); err != nil {
 		return &OutError{err}
 	}
@@ -35,7 +35,7 @@ func Preflight(runs []*Run, out, dataDir, init string) error {
 			return err
 		}
 		if !backends[r.Spec.Backend] {
-			d, err := r.OpenDevice()
+			d, err := r.OpenDevice(h)
 			if err != nil {
 				return fmt.Errorf("backend: %w", err)
 			}

@@ -69,7 +69,7 @@ func probed(s datasets.Split, batch int64) (datasets.Split, error) {
 
 // ExecuteProbe runs a job for a few steps in this process, with all its data and programs, and tells the memory of the
 // process. The record and the state are written to a temporary folder that is removed.
-func ExecuteProbe(ctx context.Context, j Job, now func() time.Time) (*ProcessMemory, error) {
+func ExecuteProbe(ctx context.Context, h Host, j Job, now func() time.Time) (*ProcessMemory, error) {
 	dir, err := os.MkdirTemp("", "benchctl-probe-*")
 	if err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func ExecuteProbe(ctx context.Context, j Job, now func() time.Time) (*ProcessMem
 	j.Out, j.Resume, j.SaveWeights, j.Init = dir, false, false, ""
 	j.Spec.Epochs, j.Spec.LR = probeEpochs, 0 // a loss cannot diverge if nothing is learned
 	r := &results.Record{Spec: j.Spec, ID: results.SpecID(j.Spec), Started: now()}
-	x := &execution{job: j, record: r, now: now, on: func(Event) {}, found: &ProcessMemory{}}
+	x := &execution{host: h, job: j, record: r, now: now, on: func(Event) {}, found: &ProcessMemory{}}
 	if err := x.run(ctx); err != nil {
 		return nil, err
 	}

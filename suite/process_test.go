@@ -201,7 +201,7 @@ func TestExecuteKeepsTheRecordOfADoneRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []Event
-	r, err := Execute(context.Background(), Job{Spec: specs[0], Attempt: "a", Out: dir, DataDir: filepath.Join(dir, "none")}, time.Now,
+	r, err := Execute(context.Background(), Host{}, Job{Spec: specs[0], Attempt: "a", Out: dir, DataDir: filepath.Join(dir, "none")}, time.Now,
 		func(e Event) { got = append(got, e) })
 	if err == nil || r.Status != results.StatusFailed {
 		t.Fatalf("got %+v, %v, want a run that fails", r, err)

@@ -51,12 +51,12 @@ func RunProfile(ctx context.Context, command []string, spec results.Spec, steps 
 }
 
 // ExecuteProfile profiles the job's spec in this process.
-func ExecuteProfile(ctx context.Context, j Job) (*results.Profile, error) {
+func ExecuteProfile(ctx context.Context, h Host, j Job) (*results.Profile, error) {
 	r, err := Build(j.Spec)
 	if err != nil {
 		return nil, err
 	}
-	device, err := r.OpenDevice()
+	device, err := r.OpenDevice(h)
 	if err != nil {
 		return nil, err
 	}

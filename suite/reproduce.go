@@ -2,6 +2,7 @@ package suite
 
 import (
 	"cmp"
+	"fmt"
 
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/published"
@@ -82,14 +83,21 @@ func eagerMemory(s results.Spec, known map[string]float64) (float64, error) {
 	if bytes, ok := known[id]; ok {
 		return bytes, nil
 	}
-	c, err := Compile(s)
+	r, err := Build(s)
 	if err != nil {
 		return 0, err
 	}
-	bytes := c.Memory.EagerAllocatedBytes
-	if s.Quirks == QuirksPaper {
-		bytes = c.Memory.EagerSearchedBytes
+	p, ok, err := r.PredictEager()
+	if err != nil {
+		return 0, err
 	}
-	known[id] = float64(*bytes)
+	if !ok {
+		return 0, fmt.Errorf("%s: there is no prediction for precision %s", id, s.Precision)
+	}
+	bytes := p.AllocatedBytes
+	if s.Quirks == QuirksPaper {
+		bytes = p.SearchedBytes
+	}
+	known[id] = float64(bytes)
 	return known[id], nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/hostmem"
-	"github.com/localbench/localbench/results/planbook"
 )
 
 // TargetError is a target that is not a device.
@@ -25,7 +24,7 @@ func (e *TargetError) Hint() string { return e.hint }
 
 // TargetBytes is the memory that a run may have on a target: what is free of cpu or of cuda:0 now, or the whole memory of the
 // GPU of that name for the target gpu.
-func TargetBytes(target, gpu string) (int64, error) {
+func TargetBytes(h Host, target, gpu string) (int64, error) {
 	switch backend, number, _ := strings.Cut(target, ":"); backend {
 	case "cpu":
 		host, err := hostmem.Read()
@@ -38,16 +37,16 @@ func TargetBytes(target, gpu string) (int64, error) {
 		}
 		return free, nil
 	case "cuda":
-		free, err := freeOnGPU(number)
+		free, err := freeOnGPU(h, number)
 		if err != nil {
 			return 0, fmt.Errorf("--target %s: %w", target, err)
 		}
 		return free, nil
 	case "gpu":
-		return wholeGPU(gpu)
+		return wholeGPU(h, gpu)
 	}
 	e := &TargetError{target: target}
-	if book, err := planbook.Current(); err == nil {
+	if book, err := h.Book(); err == nil {
 		if g, err := book.Find(target); err == nil {
 			e.hint = fmt.Sprintf("--gpu %s --target gpu plans for the whole memory of %s", target, g.Name)
 		}
@@ -56,11 +55,11 @@ func TargetBytes(target, gpu string) (int64, error) {
 }
 
 // wholeGPU is the memory of a GPU that the plan book knows.
-func wholeGPU(name string) (int64, error) {
+func wholeGPU(h Host, name string) (int64, error) {
 	if name == "" {
 		return 0, errors.New("--target gpu: needs --gpu with the GPU's name, such as --gpu h100")
 	}
-	book, err := planbook.Current()
+	book, err := h.Book()
 	if err != nil {
 		return 0, err
 	}
@@ -77,12 +76,12 @@ func wholeGPU(name string) (int64, error) {
 
 // freeOnGPU is the free memory of a GPU, of which our own context and libraries have taken
 // their part.
-func freeOnGPU(number string) (int64, error) {
+func freeOnGPU(h Host, number string) (int64, error) {
 	index, err := strconv.Atoi(cmp.Or(number, "0"))
 	if err != nil || index < 0 {
 		return 0, errors.New("the device must be a number, such as cuda:0")
 	}
-	d, err := engine.Open("cuda", engine.Options{Device: index})
+	d, err := engine.Open("cuda", engine.Options{LibraryDir: h.LibraryDir, Device: index})
 	if err != nil {
 		return 0, err
 	}

@@ -11,15 +11,15 @@ import (
 )
 
 // book is what the plan book has for the device of the run; empty for other backends.
-func (r *Run) book() (string, error) {
+func (r *Run) book(h Host) (string, error) {
 	if r.Spec.Backend != backendCUDA {
 		return "", nil
 	}
-	book, err := planbook.Current()
+	book, err := h.Book()
 	if err != nil {
 		return "", err
 	}
-	facts, err := engine.Probe(r.Spec.Backend)
+	facts, err := engine.Probe(r.Spec.Backend, h.LibraryDir)
 	if err != nil {
 		return "", err
 	}
@@ -30,9 +30,9 @@ func (r *Run) book() (string, error) {
 // backend plans without, for a GPU of a name that the plan book can find, and the second result is
 // that GPU's whole name: with the engines that the book has for it and this version of cuDNN, and
 // for others with those that cuDNN chooses for such a GPU. An empty name is the GPU that is here, or else the book's first.
-func (r *Run) OpenPlanner(gpu string) (engine.Device, string, error) {
+func (r *Run) OpenPlanner(h Host, gpu string) (engine.Device, string, error) {
 	if gpu == "" {
-		d, err := r.OpenDevice()
+		d, err := r.OpenDevice(h)
 		var missing *engine.Unavailable
 		if err == nil || r.Spec.Backend != backendCUDA || !errors.As(err, &missing) {
 			return d, "", err
@@ -41,7 +41,7 @@ func (r *Run) OpenPlanner(gpu string) (engine.Device, string, error) {
 	if r.Spec.Backend != backendCUDA {
 		return nil, "", fmt.Errorf("gpu: got %q with backend %s, want backend cuda", gpu, r.Spec.Backend)
 	}
-	book, err := planbook.Current()
+	book, err := h.Book()
 	if err != nil {
 		return nil, "", err
 	}
@@ -49,7 +49,7 @@ func (r *Run) OpenPlanner(gpu string) (engine.Device, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	o, err := r.deviceOptions()
+	o, err := r.deviceOptions(h)
 	if err != nil {
 		return nil, "", err
 	}
@@ -69,12 +69,12 @@ func (r *Run) OpenPlanner(gpu string) (engine.Device, string, error) {
 // Tune prepares the training step of the run, has the backend time engines of every
 // convolution that the book does not name, and adds those it chose to the book. It returns the
 // GPU.
-func (r *Run) Tune(book *planbook.Book) (gpu string, err error) {
-	o, err := r.deviceOptions()
+func (r *Run) Tune(h Host, book *planbook.Book) (gpu string, err error) {
+	o, err := r.deviceOptions(h)
 	if err != nil {
 		return "", err
 	}
-	facts, err := engine.Probe(r.Spec.Backend)
+	facts, err := engine.Probe(r.Spec.Backend, h.LibraryDir)
 	if err != nil {
 		return "", err
 	}

@@ -32,7 +32,7 @@ func auditCommand(env Env) *cobra.Command {
 			return usage(err)
 		}
 		broken := 0
-		tables, err := onDevice(runs[0], "", func(d engine.Device, _ string) ([]table.Table, error) {
+		tables, err := onDevice(env.host(), runs[0], "", func(d engine.Device, _ string) ([]table.Table, error) {
 			var audits []results.Audit
 			for _, run := range runs {
 				a, err := run.Audit(d)

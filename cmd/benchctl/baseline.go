@@ -120,16 +120,16 @@ func storedGrid(flags []string) (*grid, error) {
 }
 
 // planBaseline returns the records that a baseline should have: of its stored flags, or of the built-in grid.
-func planBaseline(path string, flags []string) ([]results.Record, error) {
+func planBaseline(h suite.Host, path string, flags []string) ([]results.Record, error) {
 	if flags != nil {
 		g, err := storedGrid(flags)
 		if err != nil {
 			return nil, &unreadableError{fmt.Errorf("%s: stored flags of plan: %w", path, err)}
 		}
-		return g.request.Plan(g.gpu)
+		return g.request.Plan(h, g.gpu)
 	}
 	gpu, _ := builtInGPU(path)
-	return suite.PlannedMemory(gpu)
+	return suite.PlannedMemory(h, gpu)
 }
 
 func baselineUpdate(env Env) *cobra.Command {
@@ -197,7 +197,7 @@ func updateBaseline(env Env, path, from string, plan, details bool, flags []stri
 		return usage(fmt.Errorf("baseline update %s: --from or --plan is missing; only %s and %s-GPU have a built-in grid", path,
 			memoryBaseline, memoryBaseline))
 	default:
-		if records, err = planBaseline(path, flags); err != nil {
+		if records, err = planBaseline(env.host(), path, flags); err != nil {
 			return usage(err)
 		}
 	}
@@ -440,7 +440,7 @@ func (e *otherLibraryError) Error() string {
 
 // checkPlanned plans a baseline again. It returns the table of what changed, and the verdict.
 func checkPlanned(env Env, out *output, explain, path string, old []results.Record, flags []string) ([]table.Table, error) {
-	now, err := planBaseline(path, flags)
+	now, err := planBaseline(env.host(), path, flags)
 	if err != nil {
 		return nil, usage(err)
 	}

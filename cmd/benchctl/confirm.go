@@ -85,7 +85,7 @@ func (f *compareFlags) measureInTurns(ctx context.Context, env Env, c *compare.C
 			continue
 		}
 		// Both sides are measured here: that the old records are of another machine does not matter.
-		if err := f.repeatable(nil, r); err != nil {
+		if err := f.repeatable(env, nil, r); err != nil {
 			warn(env.Stderr, fmt.Sprintf("confirm: %s cannot be measured again here: %s", results.ExperimentID(r.Spec), err))
 			continue
 		}
@@ -120,7 +120,7 @@ func (f *compareFlags) measureNew(env Env, c *compare.Comparison, old, new []res
 		if runs[id] == 0 {
 			continue
 		}
-		if err := f.repeatable(old, r); err != nil {
+		if err := f.repeatable(env, old, r); err != nil {
 			fmt.Fprintf(env.Stderr, "benchctl: confirm: %s cannot be measured again here: %s\n", id, printable.Line(err.Error()))
 			continue
 		}
@@ -146,15 +146,15 @@ func (f *compareFlags) measureNew(env Env, c *compare.Comparison, old, new []res
 }
 
 // repeatable says why a run of the new side can't be repeated by this program on this machine and compared with the old side.
-func (f *compareFlags) repeatable(old []results.Record, r results.Record) error {
+func (f *compareFlags) repeatable(env Env, old []results.Record, r results.Record) error {
 	run, err := suite.Build(r.Spec)
 	if err != nil {
 		return usage(err)
 	}
-	if err := preflight([]*suite.Run{run}, f.out, f.dataDir, ""); err != nil {
+	if err := preflight(env.host(), []*suite.Run{run}, f.out, f.dataDir, ""); err != nil {
 		return err
 	}
-	here, err := run.Environment()
+	here, err := run.Environment(env.host())
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func describeCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
-		tables, err := onDevice(runs[0], "", func(d engine.Device, _ string) ([]table.Table, error) {
+		tables, err := onDevice(env.host(), runs[0], "", func(d engine.Device, _ string) ([]table.Table, error) {
 			plans, _, err := suite.Plans(d, runs, suite.JobOptions{})
 			return planned.Describe(plans), err
 		})

@@ -19,7 +19,7 @@ func devicesCommand(env Env) *cobra.Command {
 		if err := out.open(); err != nil {
 			return err
 		}
-		t, err := deviceTable(gpu.Find(gpu.Open))
+		t, err := deviceTable(env.host(), gpu.Find(gpu.Open))
 		if err != nil {
 			return err
 		}
@@ -29,7 +29,7 @@ func devicesCommand(env Env) *cobra.Command {
 }
 
 // deviceTable lists the processor, the GPUs of the inventory and the cuda backend.
-func deviceTable(found gpu.Inventory) (table.Table, error) {
+func deviceTable(h suite.Host, found gpu.Inventory) (table.Table, error) {
 	t := table.Table{ID: "devices", Title: "Devices", Columns: []table.Column{table.TextColumn("device", "device"),
 		table.TextColumn("fact", "fact"), table.TextColumn("value", "value")}}
 	if found.Why != "" {
@@ -38,7 +38,7 @@ func deviceTable(found gpu.Inventory) (table.Table, error) {
 	if len(found.Cards) > 0 {
 		t.Notes = append(t.Notes, "GPUs have the driver's numbers, those of nvidia-smi.")
 	}
-	facts, err := suite.Devices(found)
+	facts, err := suite.Devices(h, found)
 	if err != nil {
 		return table.Table{}, fmt.Errorf("backend: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/localbench/localbench/gpu"
 	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/suite"
 )
 
 // lines are the rows of a table as "a | b | c".
@@ -37,7 +38,7 @@ func TestDevicesListsGPUs(t *testing.T) {
 		{"one is lost", gpu.Inventory{Cards: []gpu.Facts{whole}, Why: "gpu: card 1: lost"}, []string{"gpu0 | model | Card 100"}, nil, "GPUs: card 1: lost."},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			got, err := deviceTable(row.found)
+			got, err := deviceTable(suite.Host{}, row.found)
 			if err != nil {
 				t.Fatal(err)
 			}

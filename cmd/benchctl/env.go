@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/localbench/localbench/suite"
 )
 
 // Env is all that lies outside the process, so that a test can put something else in its place.
@@ -28,6 +30,11 @@ func processEnv() Env {
 	}
 	return Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Getenv: os.Getenv, Now: time.Now, IsTTY: term.IsTerminal(int(os.Stderr.Fd())), Columns: columns}
+}
+
+// host is where files of the program lie.
+func (e Env) host() suite.Host {
+	return suite.Host{LibraryDir: e.Getenv("BENCHCTL_LIB_DIR"), PlanBook: e.Getenv("BENCHCTL_PLAN_BOOK")}
 }
 
 // color reports whether colours are wanted on standard error.

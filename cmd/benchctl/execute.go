@@ -63,7 +63,7 @@ func execute(env Env, job suite.Job, events *json.Encoder) error {
 	quiet.Stderr = io.Discard // the sweep says it
 	ctx, stop := interrupts(quiet, "")
 	defer stop()
-	record, err := suite.Execute(ctx, job, env.Now, func(e suite.Event) {
+	record, err := suite.Execute(ctx, env.host(), job, env.Now, func(e suite.Event) {
 		_ = events.Encode(e) // nobody listens any more: the record still tells all
 	})
 	if err == nil {

@@ -85,7 +85,7 @@ func (f *compareFlags) interleave(env Env, c *cobra.Command, args []string,
 			return fail(usage(fmt.Errorf("--out %s: has runs of an earlier comparison; give another folder or remove it", f.turns.Out)))
 		}
 	}
-	if err := preflight(runs, f.turns.Out, dataDir, options.Init); err != nil {
+	if err := preflight(env.host(), runs, f.turns.Out, dataDir, options.Init); err != nil {
 		return fail(err)
 	}
 	programs, err := os.MkdirTemp("", "benchctl-programs-")

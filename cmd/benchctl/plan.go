@@ -52,7 +52,7 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 	}
 	f.forPeople = !slices.Contains([]string{"csv", "json"}, format.Name())
 	f.sparklines = f.forPeople && format.Name() != "latex"
-	budget, err := f.fitBudget()
+	budget, err := f.fitBudget(env.host())
 	if err != nil {
 		return usage(err)
 	}
@@ -81,7 +81,7 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 	}
 	a := answer{backend: runs[0].Spec.Backend, precision: runs[0].Spec.Precision}
 	var verdict error
-	a.tables, err = onDevice(runs[0], planner, func(d engine.Device, gpu string) (tables []table.Table, err error) {
+	a.tables, err = onDevice(env.host(), runs[0], planner, func(d engine.Device, gpu string) (tables []table.Table, err error) {
 		if planner != "" {
 			a.gpu = gpu
 		}
@@ -90,7 +90,7 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 			tables, verdict, err = f.fit(env, d, runs, budget)
 		default:
 			var compiled []*suite.Compiled
-			tables, compiled, err = planTables(d, gpu, runs, *f)
+			tables, compiled, err = planTables(env.host(), d, gpu, runs, *f)
 			if err == nil && f.export != "" {
 				a.plots, err = export(env, f.export, compiled, nil)
 			}
@@ -111,7 +111,7 @@ func (f *planFlags) dumpPass(env Env, runs []*suite.Run, planner string) error {
 	if len(runs) > 1 {
 		return usage(fmt.Errorf("--dump with %d runs: must be one run: choose one method, network and batch", len(runs)))
 	}
-	_, err := onDevice(runs[0], planner, func(d engine.Device, _ string) ([]table.Table, error) {
+	_, err := onDevice(env.host(), runs[0], planner, func(d engine.Device, _ string) ([]table.Table, error) {
 		return nil, runs[0].DumpPass(env.Stdout, d, f.dump)
 	})
 	var unknown *names.UnknownError
@@ -143,7 +143,7 @@ const (
 )
 
 // fitBudget is the memory that a batch has to fit into; 0 if no fit is asked for.
-func (f *planFlags) fitBudget() (int64, error) {
+func (f *planFlags) fitBudget(h suite.Host) (int64, error) {
 	if f.policy != policyPlanned && f.policy != policyEager {
 		return 0, fmt.Errorf("--policy %s: must be %s or %s", f.policy, policyPlanned, policyEager)
 	}
@@ -152,7 +152,7 @@ func (f *planFlags) fitBudget() (int64, error) {
 	}
 	budget := f.budget
 	if f.target != "" {
-		bytes, err := suite.TargetBytes(f.target, f.gpu)
+		bytes, err := suite.TargetBytes(h, f.target, f.gpu)
 		if err != nil {
 			return 0, err
 		}
@@ -169,8 +169,8 @@ func (f *planFlags) fitBudget() (int64, error) {
 
 // onDevice opens a device that plans all runs of a request, of which this is one, as their own one or as the GPU of that name. The first table says what is
 // not exact about such plans.
-func onDevice(run *suite.Run, gpu string, use func(d engine.Device, gpu string) ([]table.Table, error)) ([]table.Table, error) {
-	d, name, note, err := run.OpenPlannerOrBook(gpu)
+func onDevice(h suite.Host, run *suite.Run, gpu string, use func(d engine.Device, gpu string) ([]table.Table, error)) ([]table.Table, error) {
+	d, name, note, err := run.OpenPlannerOrBook(h, gpu)
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
@@ -183,7 +183,7 @@ func onDevice(run *suite.Run, gpu string, use func(d engine.Device, gpu string) 
 }
 
 // planTables are the sizes of every run, and what the peaks are made of.
-func planTables(d engine.Device, gpu string, runs []*suite.Run, f planFlags) ([]table.Table, []*suite.Compiled, error) {
+func planTables(h suite.Host, d engine.Device, gpu string, runs []*suite.Run, f planFlags) ([]table.Table, []*suite.Compiled, error) {
 	plans, compiled, err := suite.Plans(d, runs, f.job)
 	if err != nil {
 		return nil, nil, err
@@ -197,7 +197,7 @@ func planTables(d engine.Device, gpu string, runs []*suite.Run, f planFlags) ([]
 			tables = append(tables, t)
 		}
 	}
-	kind, err := suite.KnownGPU(gpu)
+	kind, err := suite.KnownGPU(h, gpu)
 	if err != nil {
 		return nil, nil, err
 	}

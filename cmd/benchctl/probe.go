@@ -41,7 +41,7 @@ func probeCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
-		if err := preflight([]*suite.Run{run}, out, job.DataDir, ""); err != nil {
+		if err := preflight(env.host(), []*suite.Run{run}, out, job.DataDir, ""); err != nil {
 			return err
 		}
 		debug.FreeOSMemory()

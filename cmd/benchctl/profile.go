@@ -69,7 +69,7 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	}
 	compiled := make([]*suite.Compiled, len(runs))
 	for i, r := range runs {
-		if compiled[i], err = r.CompileHere(); err != nil {
+		if compiled[i], err = r.CompileHere(env.host()); err != nil {
 			return usage(fmt.Errorf("%s: %w", r.ID(), err))
 		}
 	}

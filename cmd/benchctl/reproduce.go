@@ -168,7 +168,7 @@ func (f *reproduceFlags) runMissing(env Env, missing []results.Spec) error {
 	if err != nil {
 		return usage(err)
 	}
-	if err := preflight(built, f.out, f.dataDir, ""); err != nil {
+	if err := preflight(env.host(), built, f.out, f.dataDir, ""); err != nil {
 		return err
 	}
 	_, err = runs.sweep(env, missing)

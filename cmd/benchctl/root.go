@@ -10,16 +10,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/reports/table"
-	"github.com/localbench/localbench/results/planbook"
 )
 
 // run is the whole command: arguments in, exit code out.
 func run(env Env) exitCode {
-	engine.SearchIn(env.Getenv("BENCHCTL_LIB_DIR"))
-	planbook.Use(env.Getenv("BENCHCTL_PLAN_BOOK"))
 	out := &checkedOutput{to: env.Stdout}
 	env.Stdout = out
 	root := newRoot(env)

@@ -86,7 +86,7 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if f.dryRun {
 		return env.emit(format, answer{tables: []table.Table{dryRun(suite.Specs(runs))}}, nil)
 	}
-	if err := preflight(runs, f.out, f.dataDir, f.Init); err != nil {
+	if err := preflight(env.host(), runs, f.out, f.dataDir, f.Init); err != nil {
 		return err
 	}
 	debug.FreeOSMemory() // a data set that was opened to check it is not kept beside the runs
@@ -129,8 +129,8 @@ func written(dir string, records []results.Record) (count int) {
 }
 
 // preflight finds what would stop runs before the first one starts, and sorts the errors by exit code.
-func preflight(runs []*suite.Run, out, dataDir, init string) error {
-	err := suite.Preflight(runs, out, dataDir, init)
+func preflight(h suite.Host, runs []*suite.Run, out, dataDir, init string) error {
+	err := suite.Preflight(h, runs, out, dataDir, init)
 	var folder *suite.OutError
 	var newer *results.NewerSchemaError
 	switch {

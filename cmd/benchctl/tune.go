@@ -47,7 +47,7 @@ func tuneCommand(env Env) *cobra.Command {
 				return usage(fmt.Errorf("backend: got %s, want cuda: its kernels are chosen by the device", run.Spec.Backend))
 			}
 			before := len(book.Entries)
-			gpu, err := run.Tune(&book)
+			gpu, err := run.Tune(env.host(), &book)
 			if err != nil {
 				return usage(fmt.Errorf("%s: %w", run.ID(), err))
 			}

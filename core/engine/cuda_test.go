@@ -33,8 +33,8 @@ func cudaLibrary(t *testing.T) string {
 
 // TestCUDAWithoutDevice loads the library: where there is no GPU it says what is missing.
 func TestCUDAWithoutDevice(t *testing.T) {
-	engine.SearchIn(cudaLibrary(t))
-	d, err := engine.Open("cuda", engine.Options{})
+	library := cudaLibrary(t)
+	d, err := engine.Open("cuda", engine.Options{LibraryDir: library})
 	if err == nil {
 		d.Close()
 		t.Skip("there is a device: nothing is missing")
@@ -55,8 +55,8 @@ func TestCUDAWithoutDevice(t *testing.T) {
 // GPU: each kind has a kernel, and the scratch memory of own kernels is that of the stand-in.
 func TestCUDAPlansWithoutDevice(t *testing.T) {
 	enginetest.NeedsCPU(t)
-	engine.SearchIn(cudaLibrary(t))
-	d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly})
+	library := cudaLibrary(t)
+	d, err := engine.Open("cuda", engine.Options{LibraryDir: library, Device: engine.PlanOnly})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestOwnConvolutions(t *testing.T) {
 
 // knownGPUs are those that plans can be made for where they are not.
 func knownGPUs(t *testing.T) []planbook.GPU {
-	book, err := planbook.Current()
+	book, err := planbook.Open("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func isConvolution(op *graph.Op) bool {
 // that the plan book knows: there is one, none is estimated, and the choices as a plan
 // book give the same plan. A limit on workspaces holds.
 func TestCUDAPlansForAbsentGPUs(t *testing.T) {
-	engine.SearchIn(cudaLibrary(t))
+	library := cudaLibrary(t)
 	const limit = 64 << 10
 	cases := convolutions(t)
 	for i, gpu := range knownGPUs(t) {
@@ -185,7 +185,7 @@ func TestCUDAPlansForAbsentGPUs(t *testing.T) {
 			options = options[:1]
 		}
 		for _, o := range options {
-			o.Device, o.Properties = engine.PlanOnly, string(gpu.Properties)
+			o.LibraryDir, o.Device, o.Properties = library, engine.PlanOnly, string(gpu.Properties)
 			d, err := engine.Open("cuda", o)
 			if err != nil {
 				t.Fatal(err)
@@ -274,12 +274,12 @@ func TestCUDAChoosesTheSameAway(t *testing.T) {
 // TestBadProperties: what is no description of a GPU is refused, and nothing is timed where no
 // device is.
 func TestBadProperties(t *testing.T) {
-	engine.SearchIn(cudaLibrary(t))
+	library := cudaLibrary(t)
 	for want, o := range map[string]engine.Options{
 		"properties of a device: got {}, want JSON as cuDNN writes it": {Properties: "{}"},
 		"no device was opened: there is nothing to time kernels on":    {Tune: true},
 	} {
-		o.Device = engine.PlanOnly
+		o.LibraryDir, o.Device = library, engine.PlanOnly
 		d, err := engine.Open("cuda", o)
 		if err == nil && d.Facts()["library"] == "none" {
 			t.Skip("the host's stand-in plays the GPU: it has no cuDNN")
@@ -305,10 +305,10 @@ func oneConvolution(t *testing.T) *graph.Graph {
 // TestPlanBookMismatch plans with books that are not of this cuDNN or GPU: an engine that is not
 // there, and one that needs another workspace than the book says, are errors.
 func TestPlanBookMismatch(t *testing.T) {
-	engine.SearchIn(cudaLibrary(t))
+	library := cudaLibrary(t)
 	g := oneConvolution(t)
 	prepare := func(book string) (engine.Program, error) {
-		d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly, TF32: true, PlanBook: book, Properties: string(knownGPUs(t)[0].Properties)})
+		d, err := engine.Open("cuda", engine.Options{LibraryDir: library, Device: engine.PlanOnly, TF32: true, PlanBook: book, Properties: string(knownGPUs(t)[0].Properties)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -337,7 +337,7 @@ func TestPlanBookMismatch(t *testing.T) {
 	} {
 		changed := slices.Clone(fields)
 		change(changed)
-		d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly, TF32: true, PlanBook: strings.Join(changed, "\t"), Properties: string(knownGPUs(t)[0].Properties)})
+		d, err := engine.Open("cuda", engine.Options{LibraryDir: library, Device: engine.PlanOnly, TF32: true, PlanBook: strings.Join(changed, "\t"), Properties: string(knownGPUs(t)[0].Properties)})
 		if err == nil {
 			_, err = d.Prepare(g)
 			d.Close()
@@ -351,8 +351,8 @@ func TestPlanBookMismatch(t *testing.T) {
 // TestWorkspaceEstimated plans for a GPU of which nothing is known and that the book does not have: the
 // kernel says that its workspace is an estimate.
 func TestWorkspaceEstimated(t *testing.T) {
-	engine.SearchIn(cudaLibrary(t))
-	d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly})
+	library := cudaLibrary(t)
+	d, err := engine.Open("cuda", engine.Options{LibraryDir: library, Device: engine.PlanOnly})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,10 +396,10 @@ const ownConvolution = "own, tensor cores"
 // TestPlanBookNamesOwnKernel plans with a book whose line is the backend's own kernel (engine -1): the
 // scratch memory is the kernel's. A line for shapes that it is not for is an error.
 func TestPlanBookNamesOwnKernel(t *testing.T) {
-	engine.SearchIn(cudaLibrary(t))
+	library := cudaLibrary(t)
 	limit := int64(0)
 	prepare := func(book string, channels int64) (engine.Program, error) {
-		d, err := engine.Open("cuda", engine.Options{Device: engine.PlanOnly, TF32: true, PlanBook: book, WorkspaceLimit: limit})
+		d, err := engine.Open("cuda", engine.Options{LibraryDir: library, Device: engine.PlanOnly, TF32: true, PlanBook: book, WorkspaceLimit: limit})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -450,10 +450,8 @@ func TestPlanBookNamesOwnKernel(t *testing.T) {
 // TestMissingLibrary looks for a backend in an empty folder, and for one that is none.
 func TestMissingLibrary(t *testing.T) {
 	dir := t.TempDir()
-	engine.SearchIn(dir)
-	defer engine.SearchIn("")
 	open := func() *engine.Unavailable {
-		_, err := engine.Open("cuda", engine.Options{})
+		_, err := engine.Open("cuda", engine.Options{LibraryDir: dir})
 		var e *engine.Unavailable
 		if !errors.As(err, &e) || e.Hint() == "" {
 			t.Fatalf("got %v, want what is missing and what to do", err)

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/localbench/localbench/core/engine/native"
@@ -53,7 +52,7 @@ func openCPU(o Options) (Device, error) {
 
 // openLibrary opens a backend that is a shared library of its own.
 func openLibrary(name string, o Options) (Device, error) {
-	b, err := findLibrary(name)
+	b, err := findLibrary(name, o.LibraryDir)
 	if err != nil {
 		return nil, err
 	}
@@ -66,9 +65,9 @@ func openLibrary(name string, o Options) (Device, error) {
 }
 
 // Probe asks a backend in a library what it is made of and which devices there are, as facts
-// such as device0 and cuDNN. The error says why it cannot run here.
-func Probe(name string) (map[string]string, error) {
-	b, err := findLibrary(name)
+// such as device0 and cuDNN. The folder is as in Options.LibraryDir. The error says why it cannot run here.
+func Probe(name, libraryDir string) (map[string]string, error) {
+	b, err := findLibrary(name, libraryDir)
 	if err != nil {
 		return nil, err
 	}
@@ -85,20 +84,13 @@ func Probe(name string) (map[string]string, error) {
 
 const probeRemedy = "`benchctl devices` lists what is there; --backend cpu needs no GPU"
 
-// searched is the folder that backends are looked for in first.
-var searched atomic.Pointer[string]
-
-// SearchIn names the folder in which the shared libraries of backends are looked for
-// first, for the whole process; empty: none.
-func SearchIn(dir string) { searched.Store(&dir) }
-
-// findLibrary looks for the shared library of a backend in the folder of SearchIn, beside the
-// executable, and where the system keeps libraries.
-func findLibrary(name string) (native.Backend, error) {
+// findLibrary looks for the shared library of a backend in a folder, if it is not empty, then beside the executable, and where
+// the system keeps libraries.
+func findLibrary(name, dir string) (native.Backend, error) {
 	file := "liblocalbench_" + name + ".so"
 	var places, found []string
-	if dir := searched.Load(); dir != nil && *dir != "" {
-		places = append(places, *dir)
+	if dir != "" {
+		places = append(places, dir)
 	}
 	if exe, err := os.Executable(); err == nil {
 		places = append(places, filepath.Dir(exe))

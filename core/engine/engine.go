@@ -69,8 +69,11 @@ type Chooser interface {
 
 // Options open a device.
 type Options struct {
-	Device  int // index among equal devices, or PlanOnly
-	Threads int // of the cpu; 0: one a core
+	// LibraryDir is the folder in which the shared library of a backend is looked for first; empty: only beside the program and
+	// where the system keeps libraries.
+	LibraryDir string
+	Device     int // index among equal devices, or PlanOnly
+	Threads    int // of the cpu; 0: one a core
 	// TF32 lets convolutions and linear layers of f32 operands round them to tf32, as
 	// tensor cores do.
 	TF32 bool

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/files"
@@ -74,17 +73,10 @@ type Book struct {
 	Entries []Entry `json:"entries"`
 }
 
-// used is the path of Use.
-var used atomic.Pointer[string]
-
-// Use selects the file of Current, for the whole process; empty: the built-in cache.
-func Use(path string) { used.Store(&path) }
-
-// Current is the cache used for planning: the one in the file of Use, or the built-in
-// one.
-func Current() (Book, error) {
-	if path := used.Load(); path != nil && *path != "" {
-		return Read(*path)
+// Open reads the cache in a file, or with an empty path the built-in one.
+func Open(path string) (Book, error) {
+	if path != "" {
+		return Read(path)
 	}
 	return parse(own, "the built-in cache")
 }

@@ -31,10 +31,8 @@ func TestBook(t *testing.T) {
 	if lines := got.Lines("H", "9.19.1"); lines != first+second {
 		t.Errorf("got %q, want %q", lines, first+second)
 	}
-	Use(path)
-	defer Use("")
-	if current, err := Current(); err != nil || current.Lines("A", "9.19.1") != second {
-		t.Errorf("the book in use: got %v (%v), want that of the file", current, err)
+	if opened, err := Open(path); err != nil || opened.Lines("A", "9.19.1") != second {
+		t.Errorf("Open: got %v (%v), want the book in the file", opened, err)
 	}
 	if lines := got.Lines("H", "9.20.0"); lines != "" {
 		t.Errorf("another version: got %q, want nothing", lines)
@@ -53,7 +51,7 @@ func TestBook(t *testing.T) {
 }
 
 func TestBadBooks(t *testing.T) {
-	if _, err := Current(); err != nil {
+	if _, err := Open(""); err != nil {
 		t.Error(err)
 	}
 	for name, text := range map[string]string{"no JSON": "{", "newer": `{"schema": 2}`,
@@ -71,7 +69,7 @@ func TestBadBooks(t *testing.T) {
 // TestKnownGPUs: what a GPU tells of itself takes the place of what was published of it, and is the
 // same after it was written and read.
 func TestKnownGPUs(t *testing.T) {
-	b, err := Current()
+	b, err := Open("")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func (o options) printFloors(w io.Writer, methods []string) error {
 	if err != nil {
 		return err
 	}
-	book, err := planbook.Current()
+	book, err := planbook.Open(o.book)
 	if err != nil {
 		return err
 	}

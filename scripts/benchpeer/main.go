@@ -25,10 +25,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
-	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/meter"
@@ -339,9 +337,7 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	engine.SearchIn(o.library)
-	planbook.Use(o.book)
-	device, err := run.OpenDevice()
+	device, err := run.OpenDevice(suite.Host{LibraryDir: o.library, PlanBook: o.book})
 	if err != nil {
 		return err
 	}

@@ -19,11 +19,11 @@ import (
 
 func step(t *testing.T) (timeline.Step, *suite.Compiled) {
 	t.Helper()
-	specs, err := suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{8}}.Expand()
+	runs, err := suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{8}}.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := suite.Compile(specs[0])
+	c, err := runs[0].CompileHere(suite.Host{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func NeedsCPU(t testing.TB) {
 func Open(t testing.TB, backend string, o engine.Options) engine.Device {
 	t.Helper()
 	if backend != "cpu" {
-		engine.SearchIn(Library())
+		o.LibraryDir = Library()
 	}
 	if backend == "emu" {
 		if _, err := build(); err != nil {
