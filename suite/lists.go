@@ -37,7 +37,7 @@ func ListNetworks() (all []Listed) {
 
 // ListDatasets lists the data sets.
 func ListDatasets() (all []Listed) {
-	for _, d := range datasets.List {
+	for _, d := range datasets.List() {
 		all = append(all, Listed{Name: d.Name, About: fmt.Sprintf("%d classes, %dx%d", d.Classes, d.Shape.Height, d.Shape.Width)})
 	}
 	return all

@@ -57,7 +57,7 @@ func Names() (ways, nets, sets []string) {
 	for _, n := range networks.List() {
 		nets = append(nets, n.Name)
 	}
-	for _, s := range datasets.List {
+	for _, s := range datasets.List() {
 		sets = append(sets, s.Name)
 	}
 	return ways, nets, sets

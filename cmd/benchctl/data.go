@@ -40,7 +40,7 @@ func dataTable() table.Table {
 	t := table.Table{ID: "datasets", Title: "Data sets", Columns: []table.Column{table.TextColumn("dataset", "data set"), table.NumberColumn("classes", "classes"),
 		table.TextColumn("image", "image"), table.NumberColumn("train_samples", "train"), table.NumberColumn("test_samples", "test"),
 		table.NumberColumn("archive_bytes", "download"), table.TextColumn("licence", "licence"), table.TextColumn("origin", "origin")}}
-	for _, e := range datasets.List {
+	for _, e := range datasets.List() {
 		classes, train, test := int64(e.Classes), int64(e.TrainSamples), int64(e.TestSamples)
 		archive := table.Cell{}
 		if e.Archive != nil && len(e.Archive.Downloads) > 0 {
@@ -141,7 +141,7 @@ func dataVerifyCommand(env Env) *cobra.Command {
 // setsIn names the sets whose folder lies in a data folder; the first of all where none does, so that
 // its absence is the error.
 func setsIn(dir string) (names []string) {
-	for _, e := range datasets.List {
+	for _, e := range datasets.List() {
 		if e.Archive == nil {
 			continue
 		}
@@ -150,7 +150,7 @@ func setsIn(dir string) (names []string) {
 		}
 	}
 	if len(names) == 0 {
-		names = []string{datasets.List[0].Name}
+		names = []string{datasets.List()[0].Name}
 	}
 	return names
 }

@@ -23,7 +23,7 @@ func dataDir(t testing.TB) string {
 
 func TestListCardsAreComplete(t *testing.T) {
 	names := map[string]bool{}
-	for _, entry := range List {
+	for _, entry := range List() {
 		if names[entry.Name] {
 			t.Errorf("%s: listed twice", entry.Name)
 		}
@@ -49,7 +49,7 @@ func TestListCardsAreComplete(t *testing.T) {
 }
 
 func TestOpenWithoutData(t *testing.T) {
-	for _, entry := range List {
+	for _, entry := range List() {
 		if entry.Archive == nil {
 			continue
 		}
@@ -74,7 +74,7 @@ func TestOpenWithoutData(t *testing.T) {
 }
 
 func TestOpenRefusesNegativeLimits(t *testing.T) {
-	for _, entry := range List {
+	for _, entry := range List() {
 		for _, opts := range []Options{{TrainLimit: -1}, {TestLimit: -1}} {
 			if _, err := entry.Open(t.TempDir(), opts); err == nil || !strings.Contains(err.Error(), "limit -1: must be") {
 				t.Errorf("%s: %+v: got %v, want an error about the limit", entry.Name, opts, err)

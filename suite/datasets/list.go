@@ -58,13 +58,15 @@ type File struct {
 	Bytes int64
 }
 
-// List is every set, in the order in which listings show them.
-var List = []Entry{
-	cifar10(),
-	svhn(),
-	stl10(),
-	imagenet(),
-	synthetic(),
+// List returns every set, in the order in which listings show them.
+func List() []Entry {
+	return []Entry{
+		cifar10(),
+		svhn(),
+		stl10(),
+		imagenet(),
+		synthetic(),
+	}
 }
 
 // Find returns the set of that name, which is that of an entry of List or folder:PATH.
@@ -72,5 +74,5 @@ func Find(name string) (Entry, error) {
 	if strings.HasPrefix(name, FolderPrefix) {
 		return folderEntry(name)
 	}
-	return names.Find("data set", name, List, func(e Entry) string { return e.Name })
+	return names.Find("data set", name, List(), func(e Entry) string { return e.Name })
 }
