@@ -75,7 +75,7 @@ func (r *Run) deviceOptions(h Host) (o engine.Options, err error) {
 	o.Threads, o.TF32 = int(r.Spec.Threads), r.Spec.Precision == PrecisionTF32
 	o.Deterministic, o.WorkspaceLimit = r.Settings.Deterministic, r.Settings.WorkspaceLimit
 	if o.Device, err = strconv.Atoi(cmp.Or(r.Spec.Device, "0")); err != nil {
-		return o, fmt.Errorf("device: got %q, want a number", r.Spec.Device)
+		return o, fmt.Errorf("--device %q: must be a number", r.Spec.Device)
 	}
 	return o, nil
 }

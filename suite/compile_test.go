@@ -227,10 +227,10 @@ func TestTF32ReachesTheDevice(t *testing.T) {
 func TestPrecisionOfBackends(t *testing.T) {
 	for _, c := range []struct{ backend, precision, want string }{
 		{"auto", "f32", ""}, {"cuda", "f32", ""}, {"cuda", "bf16", ""}, {"cuda", "tf32", ""}, {"reference", "bf16", ""},
-		{"auto", "bf16", `precision: got "bf16", want f32 with --backend auto; bf16 and tf32 are for backend cuda`},
-		{"cpu", "tf32", `precision: got "tf32", want f32 with --backend cpu; bf16 and tf32 are for backend cuda`},
-		{"reference", "tf32", `precision: got "tf32", want f32 or bf16 with --backend reference`},
-		{"cuda", "fp16", `precision: got "fp16", want f32 or bf16 or tf32 with --backend cuda`},
+		{"auto", "bf16", `--precision "bf16": must be f32 with --backend auto; bf16 and tf32 are for backend cuda`},
+		{"cpu", "tf32", `--precision "tf32": must be f32 with --backend cpu; bf16 and tf32 are for backend cuda`},
+		{"reference", "tf32", `--precision "tf32": must be f32 or bf16 with --backend reference`},
+		{"cuda", "fp16", `--precision "fp16": must be f32 or bf16 or tf32 with --backend cuda`},
 	} {
 		specs, err := suite.Request{Precision: c.precision, Backend: c.backend}.Expand()
 		if c.want == "" && (err != nil || specs[0].Precision != c.precision) {

@@ -69,7 +69,7 @@ func TestPaperQuirks(t *testing.T) {
 			t.Errorf("%+v: got pyramid %v, options %v, batch %d", c, s.Pyramid, s.Options, s.Batch)
 		}
 	}
-	if _, err := (suite.Request{Quirks: "some"}).Expand(); err == nil || !strings.HasPrefix(err.Error(), `quirks: got "some", want none or paper`) {
+	if _, err := (suite.Request{Quirks: "some"}).Expand(); err == nil || !strings.HasPrefix(err.Error(), `--quirks "some": must be none or paper`) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := (suite.Request{Methods: []string{"auglocal"}, Quirks: "paper", Settings: results.Settings{Overlap: 2}, Backend: "cuda"}).Expand(); err == nil || !strings.Contains(err.Error(), "--update deferred") {
@@ -89,7 +89,7 @@ func TestValFraction(t *testing.T) {
 	}
 	for _, f := range []float64{-0.1, 1, 1e-9, 0.999999} {
 		r.ValFraction = f
-		if _, err := r.Expand(); err == nil || !strings.HasPrefix(err.Error(), "val-fraction: got ") {
+		if _, err := r.Expand(); err == nil || !strings.HasPrefix(err.Error(), "--val-fraction ") {
 			t.Errorf("%g: got %v, want it refused", f, err)
 		}
 	}

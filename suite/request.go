@@ -135,7 +135,7 @@ func fill[T any](list *[]T, d []T) {
 func (r Request) check() error {
 	for _, b := range r.Batches {
 		if b < 1 {
-			return fmt.Errorf("batch: got %d, want 1 or more samples", b)
+			return fmt.Errorf("--batch %d: must be at least 1", b)
 		}
 	}
 	for _, c := range []struct {
@@ -143,7 +143,7 @@ func (r Request) check() error {
 		value int
 	}{{"epochs", r.Epochs}, {"train-limit", r.TrainLimit}, {"test-limit", r.TestLimit}, {"threads", r.Threads}, {"device", r.Device}} {
 		if c.value < 0 {
-			return fmt.Errorf("%s: %d: must not be negative", c.name, c.value)
+			return fmt.Errorf("--%s %d: must be at least 0", c.name, c.value)
 		}
 	}
 	if err := r.Settings.Check(); err != nil {
@@ -154,28 +154,28 @@ func (r Request) check() error {
 		value *float64
 	}{{"lr", r.LearningRate}, {"momentum", r.Momentum}, {"weight-decay", r.WeightDecay}} {
 		if c.value != nil && (*c.value < 0 || math.IsNaN(*c.value) || math.IsInf(*c.value, 0)) {
-			return fmt.Errorf("%s: got %g, want a number of 0 or more", c.name, *c.value)
+			return fmt.Errorf("--%s %g: must be at least 0", c.name, *c.value)
 		}
 	}
 	if r.Momentum != nil && *r.Momentum >= 1 {
-		return fmt.Errorf("momentum: got %g, want less than 1", *r.Momentum)
+		return fmt.Errorf("--momentum %g: must be less than 1", *r.Momentum)
 	}
 	for _, c := range []struct {
 		name, value string
 		want        [2]string
 	}{{"recompute", r.Recompute, [2]string{RecomputeNone, RecomputeNorm}}, {"update", r.Update, [2]string{UpdateEarly, UpdateDeferred}}} {
 		if c.value != "" && c.value != c.want[0] && c.value != c.want[1] {
-			return fmt.Errorf("%s: got %q, want %s or %s", c.name, c.value, c.want[0], c.want[1])
+			return fmt.Errorf("--%s %q: must be %s or %s", c.name, c.value, c.want[0], c.want[1])
 		}
 	}
 	if r.Dropout != "" && r.Dropout != DropoutOn && r.Dropout != DropoutOff {
-		return fmt.Errorf("dropout: got %q, want %s or %s", r.Dropout, DropoutOn, DropoutOff)
+		return fmt.Errorf("--dropout %q: must be %s or %s", r.Dropout, DropoutOn, DropoutOff)
 	}
 	if r.Quirks != "" && r.Quirks != QuirksNone && r.Quirks != QuirksPaper {
-		return fmt.Errorf("quirks: got %q, want %s or %s", r.Quirks, QuirksNone, QuirksPaper)
+		return fmt.Errorf("--quirks %q: must be %s or %s", r.Quirks, QuirksNone, QuirksPaper)
 	}
 	if !(r.ValFraction >= 0 && r.ValFraction < 1) {
-		return fmt.Errorf("val-fraction: got %g, want 0 or more and less than 1", r.ValFraction)
+		return fmt.Errorf("--val-fraction %g: must be at least 0 and less than 1", r.ValFraction)
 	}
 	if _, err := eager.ParseOptions(r.Eager); err != nil {
 		return fmt.Errorf("--eager: %w", err)
@@ -184,7 +184,7 @@ func (r Request) check() error {
 		return errors.New("--eager and --precision bf16 can't be combined: the eager model predicts f32 and tf32 only")
 	}
 	if r.Deterministic && r.Backend != backendCUDA {
-		return fmt.Errorf("deterministic: backend %s always is, the flag is for backend cuda", r.Backend)
+		return fmt.Errorf("--deterministic is for --backend cuda: backend %s is always deterministic", r.Backend)
 	}
 	return r.checkBackend()
 }
@@ -200,14 +200,14 @@ func (r Request) checkBackend() error {
 	case "reference":
 		has = []string{PrecisionF32, PrecisionBF16}
 	default:
-		return fmt.Errorf("backend: got %q, want auto, cpu, cuda or reference", r.Backend)
+		return fmt.Errorf("--backend %q: must be auto, cpu, cuda or reference", r.Backend)
 	}
 	if !slices.Contains(has, r.Precision) {
 		others := ""
 		if len(has) == 1 && (r.Precision == PrecisionBF16 || r.Precision == PrecisionTF32) {
 			others = "; bf16 and tf32 are for backend cuda"
 		}
-		return fmt.Errorf("precision: got %q, want %s with --backend %s%s", r.Precision, strings.Join(has, " or "), r.Backend, others)
+		return fmt.Errorf("--precision %q: must be %s with --backend %s%s", r.Precision, strings.Join(has, " or "), r.Backend, others)
 	}
 	return nil
 }
@@ -274,18 +274,18 @@ func (r Request) complete(base results.Spec, depth, modules int) (*Run, error) {
 		if c.most == 0 && *c.limit > int64(c.there) {
 			*c.limit = 0 // all there are, and the record says so
 		} else if c.most > 0 && *c.limit > int64(c.most) {
-			return nil, fmt.Errorf("%s: got %d, want at most %d, which is what %s can be made of", c.name, *c.limit, c.most, spec.Dataset)
+			return nil, fmt.Errorf("--%s %d: must be at most %d, the size of %s", c.name, *c.limit, c.most, spec.Dataset)
 		}
 	}
 	if r.ValFraction > 0 {
 		all := run.samples().train
 		spec.ValFraction = r.ValFraction
 		if n := run.samples(); n.train < 1 || n.validation < 1 {
-			return nil, fmt.Errorf("val-fraction: got %g, want one that holds out at least 1 and not all of %d training samples", r.ValFraction, all)
+			return nil, fmt.Errorf("--val-fraction %g: must hold out at least 1 and not all of the %d training samples", r.ValFraction, all)
 		}
 	}
 	if samples := run.TrainSamples(); spec.Batch > samples {
-		return nil, fmt.Errorf("batch: got %d, want at most the %d training samples of %s", spec.Batch, samples, spec.Dataset)
+		return nil, fmt.Errorf("--batch %d: must be at most the %d training samples of %s", spec.Batch, samples, spec.Dataset)
 	}
 	if err := run.divide(); err != nil {
 		return nil, err

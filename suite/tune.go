@@ -39,7 +39,7 @@ func (r *Run) OpenPlanner(h Host, gpu string) (engine.Device, string, error) {
 		}
 	}
 	if r.Spec.Backend != backendCUDA {
-		return nil, "", fmt.Errorf("gpu: got %q with backend %s, want backend cuda", gpu, r.Spec.Backend)
+		return nil, "", fmt.Errorf("--gpu %q and --backend %s can't be combined: use --backend cuda", gpu, r.Spec.Backend)
 	}
 	book, err := h.Book()
 	if err != nil {

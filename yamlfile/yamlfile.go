@@ -63,12 +63,12 @@ func Parse(path string, text []byte) (entries []Entry, err error) {
 			continue
 		}
 		if mapping.Kind != yaml.MappingNode {
-			return nil, fmt.Errorf("%s:%d: got %s; the file must have lines of `name: value`", path, mapping.Line, kind(mapping))
+			return nil, fmt.Errorf("%s:%d: must be lines of `name: value`: it is %s", path, mapping.Line, kind(mapping))
 		}
 		for i := 0; i < len(mapping.Content); i += 2 {
 			key := mapping.Content[i]
 			if key.Kind != yaml.ScalarNode {
-				return nil, fmt.Errorf("%s:%d: got %s as a name; the file must have lines of `name: value`", path, key.Line, kind(key))
+				return nil, fmt.Errorf("%s:%d: %s is not a name: lines must be `name: value`", path, key.Line, kind(key))
 			}
 			if first, twice := seen[key.Value]; twice {
 				return nil, fmt.Errorf("%s:%d: %s: is already set in line %d", path, key.Line, printable.Name(key.Value), first)

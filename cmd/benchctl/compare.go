@@ -292,7 +292,7 @@ func readRecords(path string) ([]results.Record, error) {
 		err = &unreadableError{fmt.Errorf("--from %s: cannot be read: %w", path, warnings[0].Err)}
 	}
 	if err == nil && len(records) == 0 {
-		err = fmt.Errorf("%s: got no record, want at least one", path)
+		err = fmt.Errorf("%s: has no record", path)
 	}
 	return records, err
 }

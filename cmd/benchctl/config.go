@@ -16,7 +16,7 @@ import (
 )
 
 // readConfig sets the flags that a YAML file names and the command line does
-// not. A key of another command is passed over, so that one file serves run,
+// not. A key of another command is ignored, so that one file serves run,
 // plan and describe; a key of no command is an error with its line.
 func readConfig(c *cobra.Command, path string) error {
 	entries, err := yamlfile.Read(path)
@@ -55,12 +55,15 @@ func setFromConfig(c *cobra.Command, key string, value *yaml.Node) error {
 	return setError(flag, text, flag.Value.Set(text))
 }
 
-// setError is the error of setting a flag to a text, of a switch in our words.
+// setError is the error of setting a flag, with the text; nil if err is nil.
 func setError(flag *pflag.Flag, text string, err error) error {
-	if err != nil && flag.Value.Type() == "bool" {
-		return fmt.Errorf("got %q, want true or false", text)
+	switch {
+	case err == nil:
+		return nil
+	case flag.Value.Type() == "bool":
+		return fmt.Errorf("%s: must be true or false", shown(text))
 	}
-	return err
+	return fmt.Errorf("%s: %w", shown(text), err)
 }
 
 // knownKeys lists the flags of all commands that take a configuration.
@@ -79,10 +82,10 @@ func knownKeys(c *cobra.Command) []string {
 	return known
 }
 
-// textOf is what the user would have written after the flag.
+// textOf is the text of the flag on the command line.
 func textOf(n *yaml.Node) (string, error) {
 	if n.Kind == yaml.MappingNode {
-		return "", errors.New("got a mapping, want a value or a list of values")
+		return "", errors.New("must be a value or a list of values: it is a mapping")
 	}
 	if n.Kind != yaml.SequenceNode {
 		return yamlfile.Scalar(n)

@@ -86,7 +86,7 @@ func (f *compareFlags) measureInTurns(ctx context.Context, env Env, c *compare.C
 		}
 		// Both sides are measured here: that the old records are of another machine does not matter.
 		if err := f.repeatable(env, nil, r); err != nil {
-			warn(env.Stderr, fmt.Sprintf("confirm: %s cannot be measured again here: %s", results.ExperimentID(r.Spec), err))
+			warn(env.Stderr, fmt.Sprintf("confirm: %s can't be measured again here: %s", results.ExperimentID(r.Spec), err))
 			continue
 		}
 		specs = append(specs, r.Spec)
@@ -110,7 +110,7 @@ func (f *compareFlags) measureInTurns(ctx context.Context, env Env, c *compare.C
 func (f *compareFlags) measureNew(env Env, c *compare.Comparison, old, new []results.Record, t compare.Thresholds) error {
 	runs, tooFew, need := c.Repeats(f.repeats)
 	for _, cell := range tooFew {
-		fmt.Fprintf(env.Stderr, "confirm: %s of %s: new runs cannot tell: the old side has %s, want %d\n", cell.Metric, cell.Run,
+		fmt.Fprintf(env.Stderr, "confirm: %s of %s: new runs would not help: the old side has %s, but %d are needed\n", cell.Metric, cell.Run,
 			english.Plural(cell.OldN, "repetition", ""), need)
 	}
 	sweep := &runFlags{shared: &shared{}, dataDir: f.dataDir, out: f.out, jobs: 1}
@@ -121,7 +121,7 @@ func (f *compareFlags) measureNew(env Env, c *compare.Comparison, old, new []res
 			continue
 		}
 		if err := f.repeatable(env, old, r); err != nil {
-			fmt.Fprintf(env.Stderr, "benchctl: confirm: %s cannot be measured again here: %s\n", id, printable.Line(err.Error()))
+			fmt.Fprintf(env.Stderr, "benchctl: confirm: %s can't be measured again here: %s\n", id, printable.Line(err.Error()))
 			continue
 		}
 		specs = append(specs, compare.Again(r.Spec, runs[id], compare.LastSeed(slices.Concat(old, new)...))...)

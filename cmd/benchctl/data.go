@@ -18,7 +18,7 @@ import (
 func dataCommand(env Env) *cobra.Command {
 	c := &cobra.Command{Use: "data", Short: "the data sets: list them, fetch them, or verify what lies on this machine", Args: noArguments}
 	c.RunE = func(*cobra.Command, []string) error {
-		return &usageError{errors.New("data: got no command, want list, pull or verify"), "benchctl data --help says what they do"}
+		return &usageError{errors.New("data: needs a command: list, pull or verify"), "benchctl data --help describes them"}
 	}
 	c.AddCommand(dataListCommand(env), dataPullCommand(env), dataVerifyCommand(env))
 	return c
@@ -64,7 +64,7 @@ func dataPullCommand(env Env) *cobra.Command {
 	define(c.Flags(), "data-dir", "folder", dir, "where to put them; $BENCHCTL_DATA sets the default", word(&dir))
 	c.RunE = func(_ *cobra.Command, names []string) error {
 		if len(names) == 0 {
-			return usage(errors.New("data pull: got no data set, want one or more of those of benchctl data list"))
+			return usage(errors.New("data pull: needs one or more data sets; benchctl data list lists them"))
 		}
 		ctx, stop := interrupts(env, "the download ends")
 		defer stop()

@@ -44,16 +44,16 @@ func readJob(r io.Reader) (suite.Job, error) {
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(&job)
 	if err != nil && bounded.N <= 0 {
-		return job, fmt.Errorf("job: standard input has more than %d bytes, want a job as JSON", maxJobBytes)
+		return job, fmt.Errorf("job: standard input has more than %d bytes: must be a job as JSON", maxJobBytes)
 	}
 	if errors.Is(err, io.EOF) {
-		err = errors.New("standard input is empty, want a job as JSON")
+		err = errors.New("standard input is empty: must be a job as JSON")
 	}
 	if err != nil {
 		return job, fmt.Errorf("job: %w", err)
 	}
 	if job.Out == "" {
-		return job, errors.New("job: out: got an empty path, want a folder for the record")
+		return job, errors.New("job: out: must be the folder for the record")
 	}
 	return job, nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// exitCode is what the process ends with.
+// exitCode is the exit code of the process.
 type exitCode int
 
 // The exit codes: a contract with scripts.
@@ -36,16 +36,16 @@ type exitMeaning struct {
 
 func exitMeanings() []exitMeaning {
 	return []exitMeaning{
-		{exitDone, "all well"},
-		{exitFailed, "a verdict failed"},
-		{exitUsage, "wrong usage or bad input; one line says what is wrong and what would be right"},
-		{exitSweep, "the sweep ended with failed runs; the others are recorded"},
+		{exitDone, "ok"},
+		{exitFailed, "a check failed (regression, plan violated, not reproduced)"},
+		{exitUsage, "wrong usage or invalid input; one line tells what is wrong and what is valid"},
+		{exitSweep, "the sweep ended with failed runs; the other runs are recorded"},
 		{exitNoBaseline, "no baseline to compare with"},
-		{exitIncomparable, "records or baselines that cannot be read or compared: damaged, or of another machine, precision or schema"},
+		{exitIncomparable, "records or baselines can't be read or compared: damaged, or of another machine, precision or schema"},
 		{exitUnwritten, "a file, or standard output, could not be written"},
 		{exitOutOfMemory, "a run's own process: out of memory"},
 		{exitDiverged, "a run's own process: the loss was not finite"},
-		{exitInterrupted, "interrupted; what was done is kept and --resume goes on"},
+		{exitInterrupted, "interrupted; finished work is kept, --resume continues"},
 	}
 }
 
@@ -57,10 +57,10 @@ type usageError struct {
 
 func (e *usageError) Unwrap() error { return e.error }
 
-// Hint says what would be right, if the error does not.
+// Hint suggests a remedy, if the error does not.
 func (e *usageError) Hint() string { return e.hint }
 
-// usage marks an error as the user's, if it is one.
+// usage marks an error as wrong usage; nil stays nil.
 func usage(err error) error {
 	if err == nil {
 		return nil
@@ -73,13 +73,13 @@ func usage(err error) error {
 	return marked
 }
 
-// sweepError says that runs failed.
+// sweepError reports failed runs.
 type sweepError struct {
 	failed, total int
-	cause         error // what could not even be recorded, or why the first of the failed ones did; or nil
+	cause         error // a failure to write records, or the error of the first failed run; or nil
 }
 
-// Unwrap leads to the cause.
+// Unwrap returns the cause.
 func (e *sweepError) Unwrap() error { return e.cause }
 
 func (e *sweepError) Error() string {
@@ -92,18 +92,18 @@ func (e *sweepError) Error() string {
 	return fmt.Sprintf("%d of %d runs failed: their records say why", e.failed, e.total)
 }
 
-// interruptedError says that the user stopped the command.
+// interruptedError reports that the user stopped the command.
 type interruptedError struct {
-	left string // what became of the work
-	hint string // how to go on; may be empty
+	left string // which work is kept
+	hint string // how to continue; may be empty
 }
 
 func (e *interruptedError) Error() string { return "interrupted: " + e.left }
 
-// Hint says how to go on.
+// Hint tells how to continue.
 func (e *interruptedError) Hint() string { return e.hint }
 
-// runError is how a run ended, seen from its own process.
+// runError is the outcome of a run in its own process.
 type runError struct {
 	status results.Status
 	cause  error
@@ -111,10 +111,10 @@ type runError struct {
 
 func (e *runError) Error() string { return fmt.Sprintf("%s: %v", e.status, e.cause) }
 
-// Unwrap leads to the cause, which may know a remedy.
+// Unwrap returns the cause, which may have a remedy.
 func (e *runError) Unwrap() error { return e.cause }
 
-// codeOf is the one table from error to exit code.
+// codeOf maps errors to exit codes.
 func codeOf(err error) exitCode {
 	var (
 		wrong       *usageError
@@ -176,7 +176,7 @@ func (e *runError) code() exitCode {
 	return exitFailed
 }
 
-// printError writes an error as one line, and one more if it has a remedy.
+// printError writes an error on one line, and its hint, if any, on another.
 func printError(w io.Writer, err error) {
 	fmt.Fprintf(w, "benchctl: %s\n", printable.Line(err.Error()))
 	var remedy interface{ Hint() string }

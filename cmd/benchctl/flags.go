@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/suite"
 )
 
@@ -54,48 +56,48 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 	f.SortFlags = false
 	ways, nets, sets := suite.Names()
 	some := func(names []string) string { return "comma separated, of " + strings.Join(names, ", ") }
-	define(f, "methods", "names", strings.Join(r.Methods, ","), "ways of training, "+some(ways), words(&r.Methods))
+	define(f, "methods", "names", strings.Join(r.Methods, ","), "training methods, "+some(ways), words(&r.Methods))
 	define(f, "networks", "names", strings.Join(r.Networks, ","), "networks, "+some(nets)+", or PATH.pt2, a file of torch.export (docs/your-own-network.md)", words(&r.Networks))
 	define(f, "datasets", "names", strings.Join(r.Datasets, ","), "data sets, "+some(sets)+", or folder:PATH with train/ and val/, each with a folder of images for every class", words(&r.Datasets))
-	define(f, "batch", "samples", "", "samples a step, comma separated (default: the data set's recipe)", list(&r.Batches, batch))
-	define(f, "aux-depths", "units", "2", "units of AugLocal's auxiliary networks (d), comma separated", list(&r.AuxDepths, number(1, math.MaxInt32)))
-	define(f, "modules", "count", "0", "local modules (K), comma separated; 0: one a unit", list(&r.Modules, number(0, math.MaxInt32)))
+	define(f, "batch", "samples", "", "samples per step, comma separated (default: the data set's recipe)", list(&r.Batches, batch))
+	define(f, "aux-depths", "units", "2", "depth of AugLocal's auxiliary networks in units (d), comma separated", list(&r.AuxDepths, number(1, math.MaxInt32)))
+	define(f, "modules", "count", "0", "number of local modules (K), comma separated; 0: one per unit", list(&r.Modules, number(0, math.MaxInt32)))
 	addDevice(f, r)
-	define(f, "selection", "name", "uniform", "which units AugLocal's auxiliary networks copy", word(&r.Selection))
-	define(f, "pyramid-coefficient", "fraction", "0.5", "how fast AugLocal's auxiliary depth falls, in (0, 1]", one(&r.PyramidCoefficient, within(math.SmallestNonzeroFloat64, 1, "more than 0 and at most 1")))
-	f.BoolVar(&r.NoPyramid, "no-pyramid", false, "give every auxiliary network the full depth")
-	define(f, "cuts", "rule", "published", "where modules end, for dgl, predsim, infopro and man: published, balanced, even, first (one of the first K-1 units each), or places such as 1.2,2.1,3.0", word(&r.Cuts))
+	define(f, "selection", "name", "uniform", "selection of the units that AugLocal's auxiliary networks copy: uniform, sequential or repetitive", word(&r.Selection))
+	define(f, "pyramid-coefficient", "fraction", "0.5", "how fast the depth of AugLocal's auxiliary networks decreases, in (0, 1]", one(&r.PyramidCoefficient, within(math.SmallestNonzeroFloat64, 1, "greater than 0 and at most 1")))
+	f.BoolVar(&r.NoPyramid, "no-pyramid", false, "give all of AugLocal's auxiliary networks the full depth")
+	define(f, "cuts", "rule", "published", "where modules end, for dgl, predsim, infopro and man: published, balanced, even, first (one of the first K-1 units each), or places stage.block such as 1.2,2.1,3.0", word(&r.Cuts))
 	define(f, "infopro-mode", "name", "softmax", "InfoPro's classification loss: softmax or contrast", word(&r.Mode))
-	define(f, "infopro-coefficients", "weights", "", "InfoPro's: a preset such as cifar10-resnet110-contrast-4, or a1,b1,a2,b2 (default: the published ones)", word(&r.Coefficients))
-	define(f, "segment", "units", "0", "units that checkpoint recomputes together; 0: about the root of their number", one(&r.Segment, number(0, math.MaxInt32)))
+	define(f, "infopro-coefficients", "weights", "", "loss weights of InfoPro: a preset such as cifar10-resnet110-contrast-4, or a1,b1,a2,b2 (default: the published preset)", word(&r.Coefficients))
+	define(f, "segment", "units", "0", "units per recomputed segment of checkpoint; 0: about the square root of their number", one(&r.Segment, number(0, math.MaxInt32)))
 	define(f, "dropout", "name", "on", "dropout and stochastic depth in training, of networks that have them (vgg for large images, mobilenetv2, efficientnetb0): on or off", word(&r.Dropout))
-	define(f, "recompute", "name", "none", "norm: the backward pass makes the results of normalisations again; the same bits, less memory", word(&r.Recompute))
-	define(f, "budget", "size", "", "recompute activations in the backward pass, as few as it takes for the arena, all that a run allocates, to have at most this size: 512MiB; the same bits", one(&r.Budget, size))
-	define(f, "update", "name", "early", "deferred: keep all gradients until one update ends the step, as eager frameworks do", word(&r.Update))
-	define(f, "eager", "options", "", "of the program whose memory the eager model predicts, comma separated, where it differs from PyTorch's defaults: set_to_none=false, foreach=false, reentrant=true (checkpoint), zero_grad=mid (between forward and backward pass), images=1 or 2 (copies of the batch)", word(&r.Eager))
-	define(f, "quirks", "name", "none", "paper: as the published programs do: stl10 with 100 classes, batch 128 and rate 0.1; imagenet without AugLocal's pyramid and with all its auxiliary networks; MAN's and AugLocal's cuts and MAN's losses; gradients kept until one update", word(&r.Quirks))
-	define(f, "overlap", "modules", "1", "local modules in flight: from 2 on, a module's auxiliary network, backward pass and update run beside the forward pass of the next; with --backend cuda, or to plan", one(&r.Overlap, number(1, graph.MaxStreams)))
-	define(f, "workspace-limit", "size", "", "choose no kernel that needs more scratch memory: 256KiB, 1MiB", one(&r.WorkspaceLimit, size))
-	f.BoolVar(&r.Deterministic, "deterministic", false, "on a GPU: choose only kernels that give the same bits every time")
-	define(f, "config", "file", "", "YAML file with flags by name; flags on the command line win", word(&s.config))
+	define(f, "recompute", "name", "none", "none, or norm: recompute the outputs of normalisations in the backward pass; bitwise equal results, less memory", word(&r.Recompute))
+	define(f, "budget", "size", "", "limit of the arena, the memory that a run allocates, such as 512MiB: as few activations as necessary are recomputed in the backward pass; bitwise equal results", one(&r.Budget, size))
+	define(f, "update", "name", "early", "early: update parameters as soon as their gradients are complete; deferred: keep all gradients until one update at the end of the step, as eager frameworks do", word(&r.Update))
+	define(f, "eager", "options", "", "options of the program that the eager model predicts, comma separated, where they differ from PyTorch's defaults: set_to_none=false, foreach=false, reentrant=true (checkpoint), zero_grad=mid (between forward and backward pass), images=1 or 2 (copies of the batch)", word(&r.Eager))
+	define(f, "quirks", "name", "none", "none, or paper (paper compatibility mode): as the published programs: stl10 with 100 classes, batch 128 and rate 0.1; imagenet without AugLocal's pyramid and with all its auxiliary networks; MAN's and AugLocal's cuts and MAN's losses; gradients kept until one update", word(&r.Quirks))
+	define(f, "overlap", "modules", "1", "local modules in flight: from 2 on, a module's auxiliary network, backward pass and update overlap the forward pass of the next modules; with --backend cuda, or to plan", one(&r.Overlap, number(1, graph.MaxStreams)))
+	define(f, "workspace-limit", "size", "", "limit of a kernel's workspace, such as 256KiB or 1MiB: kernels that need more are not used", one(&r.WorkspaceLimit, size))
+	f.BoolVar(&r.Deterministic, "deterministic", false, "on a GPU: use only kernels with bitwise reproducible results")
+	define(f, "config", "file", "", "YAML file with flags by name; flags on the command line take precedence", word(&s.config))
 	s.output = addOutput(f, tables...)
 	return s
 }
 
-// addDevice defines the flags that say what computes, and how.
+// addDevice defines the flags of the device and its precision.
 func addDevice(f *pflag.FlagSet, r *suite.Request) {
-	define(f, "precision", "name", r.Precision, "f32; bf16: activations and their gradients, with f32 weights; tf32: f32 whose products may be rounded", word(&r.Precision))
-	define(f, "backend", "name", r.Backend, "cpu, cuda, reference, or auto: the cpu, for a GPU has to be asked for", word(&r.Backend))
-	define(f, "device", "number", "0", "which device of the backend, from 0", one(&r.Device, number(0, math.MaxInt32)))
+	define(f, "precision", "name", r.Precision, "f32; bf16: activations and their gradients in bf16, weights in f32; tf32: f32 with the inputs of products rounded to tf32", word(&r.Precision))
+	define(f, "backend", "name", r.Backend, "cpu, cuda, reference, or auto: cpu", word(&r.Backend))
+	define(f, "device", "number", "0", "index of the backend's device, from 0", one(&r.Device, number(0, math.MaxInt32)))
 	define(f, "threads", "count", "0", "threads of the cpu backend; 0: all cores", one(&r.Threads, number(0, math.MaxInt32)))
 }
 
-// addSamples defines the flags that say how many samples a run has, and so how large its last batches are.
+// addSamples defines the flags for the number of samples of a run, which determines the size of its last batches.
 func addSamples(c *cobra.Command, r *suite.Request) {
 	f := c.Flags()
-	define(f, "train-limit", "samples", "0", "train on the first samples only; 0: all", one(&r.TrainLimit, number(0, math.MaxInt32)))
-	define(f, "test-limit", "samples", "0", "test on the first samples only; 0: all", one(&r.TestLimit, number(0, math.MaxInt32)))
-	define(f, "val-fraction", "fraction", "0", "of the training set, held out and the same for every seed: the accuracy of the epoch that is best there is reported, too", one(&r.ValFraction, real))
+	define(f, "train-limit", "samples", "0", "number of training samples, the first ones of the set; 0: all", one(&r.TrainLimit, number(0, math.MaxInt32)))
+	define(f, "test-limit", "samples", "0", "number of test samples, the first ones of the set; 0: all", one(&r.TestLimit, number(0, math.MaxInt32)))
+	define(f, "val-fraction", "fraction", "0", "fraction of the training set held out for validation, the same for every seed: the test accuracy of the epoch with the best validation accuracy is reported too", one(&r.ValFraction, real))
 }
 
 // addTraining defines the flags that only matter to a run that trains.
@@ -103,10 +105,21 @@ func addTraining(c *cobra.Command, r *suite.Request) {
 	f := c.Flags()
 	define(f, "seeds", "count or list", "1", "3: the seeds 1 to 3; 1,2,5: these seeds; 5,: the seed 5", seeds(&r.Seeds))
 	define(f, "epochs", "count", "", "passes over the training set (default: the data set's recipe)", one(&r.Epochs, number(1, math.MaxInt32)))
-	define(f, "lr", "rate", "", "base learning rate of the cosine over the epochs, to which the recipe's warm-up leads (default: the data set's recipe)", optional(&r.LearningRate))
-	define(f, "momentum", "fraction", "", "of SGD (default: the data set's recipe)", optional(&r.Momentum))
-	define(f, "weight-decay", "rate", "", "of SGD (default: the data set's recipe)", optional(&r.WeightDecay))
-	f.BoolVar(&r.NoAugment, "no-augment", false, "train on the images as they are")
+	define(f, "lr", "rate", "", "peak learning rate (linear warm-up, then cosine decay) (default: the data set's recipe)", optional(&r.LearningRate))
+	define(f, "momentum", "fraction", "", "momentum of SGD (default: the data set's recipe)", optional(&r.Momentum))
+	define(f, "weight-decay", "rate", "", "weight decay of SGD (default: the data set's recipe)", optional(&r.WeightDecay))
+	f.BoolVar(&r.NoAugment, "no-augment", false, "train without data augmentation")
+}
+
+// shown is the text of a value in an error: quoted unless it is a plain word.
+func shown(s string) string {
+	plain := func(r rune) bool {
+		return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("+-.,/_", r)
+	}
+	if s == "" || len(s) > 40 || strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
+		return printable.Quote(s)
+	}
+	return s
 }
 
 // expand turns flags and configuration into a checked request, and looks up the
@@ -156,9 +169,12 @@ func list[T any](p *[]T, parse func(string) (T, error)) func(string) error {
 		for _, entry := range strings.Split(s, ",") {
 			entry = strings.TrimSpace(entry)
 			if entry == "" {
-				return fmt.Errorf("got %q, want entries separated by single commas", s)
+				return errors.New("must be entries separated by single commas")
 			}
 			x, err := parse(entry)
+			if err != nil && entry != strings.TrimSpace(s) {
+				return fmt.Errorf("entry %s %w", shown(entry), err)
+			}
 			if err != nil {
 				return err
 			}
@@ -169,15 +185,15 @@ func list[T any](p *[]T, parse func(string) (T, error)) func(string) error {
 	}
 }
 
-// number parses a whole number of the range.
+// number parses a whole number in the range. Errors of parsers complete the sentence "--flag value: …".
 func number(low, high int) func(string) (int, error) {
 	return func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
 		switch {
 		case err != nil || n > high:
-			return 0, fmt.Errorf("got %q, want a whole number of %d to %d", s, low, high)
+			return 0, fmt.Errorf("must be a whole number from %d to %d", low, high)
 		case n < low:
-			return 0, fmt.Errorf("got %d, want %d or more", n, low)
+			return 0, fmt.Errorf("must be at least %d", low)
 		}
 		return n, nil
 	}
@@ -191,12 +207,12 @@ func batch(s string) (int64, error) {
 func real(s string) (float64, error) {
 	x, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
-		return 0, fmt.Errorf("got %q, want a number", s)
+		return 0, errors.New("must be a number")
 	}
 	return x, nil
 }
 
-// within parses a number of the range, which want puts into words.
+// within parses a number in the range, which want describes.
 func within(low, high float64, want string) func(string) (float64, error) {
 	return func(s string) (float64, error) {
 		x, err := real(s)
@@ -204,7 +220,7 @@ func within(low, high float64, want string) func(string) (float64, error) {
 		case err != nil:
 			return 0, err
 		case x < low || x > high:
-			return 0, fmt.Errorf("got %g, want %s", x, want)
+			return 0, fmt.Errorf("must be %s", want)
 		}
 		return x, nil
 	}
@@ -217,7 +233,7 @@ func seeds(p *[]uint64) func(string) error {
 	one := func(s string) (uint64, error) {
 		n, err := strconv.ParseUint(s, 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("got %q, want a whole number of 0 or more", s)
+			return 0, errors.New("must be a whole number of at least 0")
 		}
 		return n, nil
 	}
@@ -240,7 +256,7 @@ func size(s string) (int64, error) {
 	s = strings.TrimSpace(s)
 	n, err := humanize.ParseBytes(s)
 	if err != nil || n == 0 || n > math.MaxInt64 || !strings.HasSuffix(strings.ToLower(s), "b") {
-		return 0, fmt.Errorf("got %q, want a size with its unit: 512MiB, 8GiB", s)
+		return 0, errors.New("must be a size with its unit, such as 512MiB or 8GiB")
 	}
 	return int64(n), nil
 }

@@ -54,7 +54,7 @@ func (f *historyFlags) run(env Env, paths []string) error {
 		return err
 	}
 	if f.baseline != "" && len(paths) > 0 {
-		return usage(errors.New("history: got paths and --baseline, want one of them"))
+		return usage(errors.New("paths and --baseline can't be combined: --baseline reads the history of one file from git"))
 	}
 	var revisions []compare.Revision
 	order := history.GitOrder
@@ -81,7 +81,7 @@ func (f *historyFlags) run(env Env, paths []string) error {
 	}
 	h := history.New(revisions, order, f.metrics...)
 	if h.Empty() {
-		return &noBaselineError{fmt.Errorf("history: of %d commits no two have a measurement in common, want two", len(revisions))}
+		return &noBaselineError{fmt.Errorf("history: no two of the %d commits have a measurement in common", len(revisions))}
 	}
 	a := answer{tables: []table.Table{h.Table()}}
 	if f.plots != "" {

@@ -405,7 +405,7 @@ func TestExitCodesOfErrors(t *testing.T) {
 	}{
 		{nil, 0},
 		{errors.New("anything"), 1},
-		{usage(errors.New("batch: got 0, want 1 or more")), 2},
+		{usage(errors.New("--batch 0: must be at least 1")), 2},
 		{fmt.Errorf("wrapped: %w", usage(errors.New("x"))), 2},
 		{&sweepError{failed: 1, total: 2}, 3},
 		{&sweepError{cause: errors.New("no space left on device")}, 3},

@@ -20,14 +20,14 @@ const answerSchema = 1
 type answer struct {
 	tables []table.Table
 	plots  []string // files that were drawn
-	// sentence is the verdict in JSON where there is no error; empty for "all well".
+	// sentence is the verdict in JSON if there is no error; empty for "ok".
 	sentence string
-	// What the figures were computed for: in JSON only, and left out where empty. One value each, because a command
+	// What the numbers were computed for: in JSON only, and omitted if empty. One value each, because a command
 	// line has one backend and one precision.
 	backend, precision, gpu string
 }
 
-// output is how a command prints its answer: in which format, and which tables and columns of it.
+// output defines how a command prints its results: the format, the tables and the columns.
 type output struct {
 	table.Format
 	name    string
@@ -63,8 +63,8 @@ func (o *output) open() (err error) {
 	return usage(err)
 }
 
-// emit prints an answer. As JSON it also holds the verdict, so that no wrapper
-// can swallow the exit code. CSV has one table; a line on standard error names the others.
+// emit prints the results. As JSON they contain the verdict, so that it is not lost
+// with the exit code. CSV has one table; a line on standard error names the others.
 func (e Env) emit(o *output, a answer, verdict error) error {
 	var err error
 	if a.tables, err = table.Select(a.tables, o.table, o.columns); err != nil {
@@ -94,7 +94,7 @@ func (e Env) emit(o *output, a answer, verdict error) error {
 		Verdict   string        `json:"verdict"`
 		Tables    []table.Table `json:"tables"`
 		Plots     []string      `json:"plots,omitempty"`
-	}{answerSchema, version(), a.backend, a.precision, a.gpu, codeOf(verdict), cmp.Or(a.sentence, "all well"), a.tables, a.plots}
+	}{answerSchema, version(), a.backend, a.precision, a.gpu, codeOf(verdict), cmp.Or(a.sentence, "ok"), a.tables, a.plots}
 	if verdict != nil {
 		out.Verdict = printable.Line(verdict.Error())
 	}

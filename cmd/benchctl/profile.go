@@ -60,7 +60,7 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 			return usage(err)
 		}
 		if r.Spec.Backend == "reference" {
-			return usage(errors.New("backend: got reference, want cpu or cuda: it has no arena whose bytes could be looked at"))
+			return usage(errors.New("--backend reference: must be cpu or cuda: the reference has no arena to measure"))
 		}
 	}
 	self, err := os.Executable()

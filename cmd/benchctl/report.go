@@ -52,7 +52,7 @@ func (f *reportFlags) run(env Env, paths []string) error {
 		return err
 	}
 	if f.policy != policyPlanned && f.policy != policyEager {
-		return usage(fmt.Errorf("policy: got %q, want %s or %s", f.policy, policyPlanned, policyEager))
+		return usage(fmt.Errorf("--policy %q: must be %s or %s", f.policy, policyPlanned, policyEager))
 	}
 	if len(paths) == 0 {
 		paths = []string{filepath.Join("results", "runs")}
@@ -130,7 +130,7 @@ func readAll(env Env, paths []string) ([]results.Record, error) {
 		return nil, newest
 	}
 	if len(all) == 0 {
-		return nil, usage(fmt.Errorf("records: got none in %s, want at least one", strings.Join(paths, ", ")))
+		return nil, usage(fmt.Errorf("no records in %s", strings.Join(paths, ", ")))
 	}
 	return all, nil
 }

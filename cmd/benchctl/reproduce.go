@@ -144,11 +144,11 @@ func (f *reproduceFlags) cells() ([]published.Cell, error) {
 func (f *reproduceFlags) check() error {
 	all := []published.Scale{published.ScaleFull, published.ScaleReduced, published.ScaleSmoke}
 	if scale := published.Scale(f.scale); !slices.Contains(all, scale) {
-		return fmt.Errorf("scale: got %q, want %s, %s or %s", scale, all[0], all[1], all[2])
+		return fmt.Errorf("--scale %q: must be %s, %s or %s", scale, all[0], all[1], all[2])
 	}
 	f.request.Quirks = f.quirks
 	if f.quirks == suite.QuirksPaper && f.request.ValFraction > 0 {
-		return fmt.Errorf("val-fraction: got %g with --quirks paper, want 0: the programs hold nothing out", f.request.ValFraction)
+		return fmt.Errorf("--val-fraction %g and --quirks paper can't be combined: the published programs hold no samples out", f.request.ValFraction)
 	}
 	_, err := f.request.Expand()
 	return err

@@ -53,7 +53,7 @@ func newRoot(env Env) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		var invalid *pflag.InvalidValueError
 		if errors.As(err, &invalid) {
-			err = fmt.Errorf("%s: %w", invalid.GetFlag().Name, setError(invalid.GetFlag(), invalid.GetValue(), invalid.Unwrap()))
+			err = fmt.Errorf("--%s %w", invalid.GetFlag().Name, setError(invalid.GetFlag(), invalid.GetValue(), invalid.Unwrap()))
 		}
 		var unknown *pflag.NotExistError
 		if errors.As(err, &unknown) {
@@ -139,7 +139,7 @@ func noArguments(c *cobra.Command, args []string) error {
 		return nil
 	}
 	if !c.HasSubCommands() {
-		return &usageError{fmt.Errorf("argument: got %q, want flags only", args[0]), c.CommandPath() + " --help lists the flags"}
+		return &usageError{fmt.Errorf("argument %q: this command takes flags only", args[0]), c.CommandPath() + " --help lists the flags"}
 	}
 	var known []string
 	for _, sub := range c.Commands() {

@@ -44,7 +44,7 @@ func tuneCommand(env Env) *cobra.Command {
 		t := table.Table{ID: "engines", Title: "Plan book " + path, Columns: []table.Column{table.TextColumn("run", "run"), table.TextColumn("gpu", "GPU"), table.NumberColumn("new", "new engines")}}
 		for _, run := range runs {
 			if run.Spec.Backend != "cuda" {
-				return usage(fmt.Errorf("backend: got %s, want cuda: its kernels are chosen by the device", run.Spec.Backend))
+				return usage(fmt.Errorf("--backend %s: must be cuda: only its kernels are selected on the device", run.Spec.Backend))
 			}
 			before := len(book.Entries)
 			gpu, err := run.Tune(env.host(), &book)

@@ -73,11 +73,11 @@ func Repeatable(here results.Environment, old []results.Record, r results.Record
 			continue
 		}
 		if differ := Machine(before.Environment, here); len(differ) > 0 {
-			return fmt.Errorf("the machine is another: got %s", strings.Join(differ, ", "))
+			return fmt.Errorf("this machine differs from that of the new records: %s", strings.Join(differ, ", "))
 		}
 	}
 	if e := r.Environment; e.Commit != here.Commit || e.Version != here.Version {
-		return fmt.Errorf("this is another program: got commit %q, version %q, want %q, %q of the new records", here.Commit,
+		return fmt.Errorf("this program (commit %q, version %q) differs from that of the new records (%q, %q)", here.Commit,
 			here.Version, e.Commit, e.Version)
 	}
 	return nil
