@@ -18,6 +18,9 @@ func TestPassesRunInOrder(t *testing.T) {
 	if _, err := core.TrainingStep(tiny(t, "auglocal"), o); err != nil {
 		t.Fatal(err)
 	}
+	if !slices.Equal(names, core.PassNames()) {
+		t.Errorf("got passes %v, PassNames are %v", names, core.PassNames())
+	}
 	want := []string{core.PassNone, "drop-detach", "fuse-gradient-sum", "recompute", "mark-saved", "drop-unused", "mixed",
 		"in-place", "overlap"}
 	if !slices.Equal(names, want) {

@@ -384,6 +384,16 @@ func (w *writer) passes() []passes.Pass {
 	return list
 }
 
+// PassNames lists PassNone and the passes of a training step that has all of them, in order.
+func PassNames() []string {
+	w := writer{b: graph.NewBuilder(true), o: StepOptions{Mixed: true, Overlap: 2}}
+	names := []string{PassNone}
+	for _, p := range w.passes() {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
 // recompute has the backward pass recompute what the stages, RecomputeNorm and the budget name.
 func (w *writer) recompute(g *graph.Graph) {
 	if w.o.RecomputeNorm {

@@ -10,6 +10,9 @@ import (
 	"github.com/localbench/localbench/names"
 )
 
+// PassNames lists the names that DumpPass knows, in the order of the passes; a run has those that its settings need.
+func PassNames() []string { return core.PassNames() }
+
 // DumpPass writes the program of the training step as text, as it is after the named pass: core.PassNone, or a
 // pass that this step has. The device chooses what a run with a budget recomputes. For any other name the error is a
 // *names.UnknownError.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,7 +41,7 @@ func planCommand(env Env) *cobra.Command {
 	c.Flags().BoolVar(&f.job.EvalHeads, "eval-heads", false, "plan for a run that tests every module's own classifier")
 	c.Flags().BoolVar(&f.details, "details", false, "modules, scopes, largest values and the timeline of every run; always there for a single one")
 	define(c.Flags(), "export", "folder", "", "write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
-	define(c.Flags(), "dump", "pass", "", "print the program of the training step as it is after this pass, one op a line, and nothing else: none (before any pass), drop-detach, fuse-gradient-sum, recompute, mark-saved, drop-unused, mixed, in-place or overlap; for one run", word(&f.dump))
+	define(c.Flags(), "dump", "pass", "", "print the program of the training step as it is after this pass, one op a line, and nothing else; for one run: "+strings.Join(suite.PassNames(), ", ")+" (none: before any pass)", word(&f.dump))
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c, s) }
 	return c
 }

@@ -11,8 +11,8 @@ import (
 func ExampleNew() {
 	b := graph.NewBuilder(false)
 	x := b.Input("x", graph.Shape{1, 8, 8, 4}, graph.TypeF32) // 1024 bytes
-	y := b.AdaptiveAveragePool(x, 4, 4)                   // 256 bytes
-	b.Output(b.AdaptiveAveragePool(y, 1, 1))              // 16 bytes
+	y := b.AdaptiveAveragePool(x, 4, 4)                       // 256 bytes
+	b.Output(b.AdaptiveAveragePool(y, 1, 1))                  // 16 bytes
 	g, err := b.Graph()
 	if err != nil {
 		fmt.Println(err)
