@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,23 +19,9 @@ import (
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/baseline"
 	"github.com/localbench/localbench/suite"
 )
-
-// memoryBaseline is the name of the baseline of planned memory of every network under every method. Followed by a
-// dash and a GPU's name, as in memory-h100, it is planned for that GPU.
-const memoryBaseline = "memory"
-
-// builtInGPU returns the GPU that a baseline of the built-in grid is planned for, empty for BackendNull; false for a
-// baseline of another name.
-func builtInGPU(path string) (gpu string, ok bool) {
-	name, ok := baselineName(path)
-	if !ok || name == memoryBaseline {
-		return "", ok
-	}
-	gpu, ok = strings.CutPrefix(name, memoryBaseline+"-")
-	return gpu, ok && gpu != ""
-}
 
 func baselineCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
@@ -64,19 +49,6 @@ func oneBaseline(c *cobra.Command, args []string) error {
 	}
 	return &usageError{fmt.Errorf("baseline %s: %d arguments: give one NAME or FILE", c.Name(), len(args)),
 		c.CommandPath() + " --help lists the flags"}
-}
-
-// baselineName is the NAME that stands for a file; false for one that is not in results/baselines.
-func baselineName(path string) (string, bool) {
-	return strings.TrimSuffix(filepath.Base(path), ".json"), filepath.Dir(path) == baselineDir
-}
-
-// baselineFile is the file of a baseline: the path, or NAME below results/baselines.
-func baselineFile(name string) string {
-	if strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".json") {
-		return name
-	}
-	return filepath.Join(baselineDir, name+".json")
 }
 
 // grid is what a baseline of planned memory is planned from: the flags of `plan` that describe runs.
@@ -124,11 +96,11 @@ func planBaseline(h suite.Host, path string, flags []string) ([]results.Record, 
 	if flags != nil {
 		g, err := storedGrid(flags)
 		if err != nil {
-			return nil, &unreadableError{fmt.Errorf("%s: stored flags of plan: %w", path, err)}
+			return nil, &baseline.UnreadableError{Err: fmt.Errorf("%s: stored flags of plan: %w", path, err)}
 		}
 		return g.request.Plan(h, g.gpu)
 	}
-	gpu, _ := builtInGPU(path)
+	gpu, _ := baseline.GPU(path)
 	return suite.PlannedMemory(h, gpu)
 }
 
@@ -175,19 +147,19 @@ func baselineUpdate(env Env) *cobra.Command {
 		if plan { // the lists are stored even where they are the defaults, which a later release may change
 			flags = g.flags(c, own, []string{"methods", "networks", "datasets"})
 		}
-		return updateBaseline(env, baselineFile(args[0]), from, plan, details, flags)
+		return updateBaseline(env, baseline.File(args[0]), from, plan, details, flags)
 	}
 	return c
 }
 
 func updateBaseline(env Env, path, from string, plan, details bool, flags []string) error {
-	_, builtIn := builtInGPU(path)
+	_, builtIn := baseline.GPU(path)
 	var records []results.Record
 	var err error
 	switch {
 	case from != "":
 		if records, err = readRecords(from); err != nil {
-			var unreadable *unreadableError
+			var unreadable *baseline.UnreadableError
 			if errors.As(err, &unreadable) {
 				return err
 			}
@@ -195,7 +167,7 @@ func updateBaseline(env Env, path, from string, plan, details bool, flags []stri
 		}
 	case !plan && !builtIn:
 		return usage(fmt.Errorf("baseline update %s: --from or --plan is missing; only %s and %s-GPU have a built-in grid", path,
-			memoryBaseline, memoryBaseline))
+			baseline.Planned, baseline.Planned))
 	default:
 		if records, err = planBaseline(env.host(), path, flags); err != nil {
 			return usage(err)
@@ -213,65 +185,6 @@ func updateBaseline(env Env, path, from string, plan, details bool, flags []stri
 	return nil
 }
 
-// unreadableError says that a baseline or a record is there and cannot be used.
-type unreadableError struct{ error }
-
-// Unwrap leads to the cause.
-func (e *unreadableError) Unwrap() error { return e.error }
-
-// missingBaseline is the error of a baseline whose file is not there; the hint names the command that writes it.
-type missingBaseline struct{ path string }
-
-// Error names the file.
-func (e *missingBaseline) Error() string { return "no baseline: there is no file " + e.path }
-
-// Hint names the command that writes the file.
-func (e *missingBaseline) Hint() string {
-	name, ok := baselineName(e.path)
-	if !ok {
-		name = e.path
-	}
-	if _, builtIn := builtInGPU(e.path); builtIn {
-		return fmt.Sprintf("`benchctl baseline update %s` writes it", name)
-	}
-	return fmt.Sprintf("`benchctl baseline update %s --plan FLAGS` writes it from plans, `--from FOLDER` from records", name)
-}
-
-// readBaseline reads all records of a baseline and the flags it was planned with. Unlike a folder of records, of which
-// a broken one is skipped, a baseline with one broken record is an error: what it lacks could not be checked.
-func readBaseline(path string) ([]results.Record, []string, error) {
-	records, warnings, err := results.ReadAny(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, &missingBaseline{path: path}
-	}
-	if err == nil && len(warnings) > 0 {
-		err = warnings[0].Err
-	}
-	if err == nil && len(records) == 0 {
-		err = fmt.Errorf("%s: has no records", path)
-	}
-	if err != nil {
-		return nil, nil, &unreadableError{fmt.Errorf("baseline: %w", err)}
-	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return records, nil, nil
-	}
-	flags, err := results.PlanFlags(path)
-	if err != nil {
-		return nil, nil, &unreadableError{fmt.Errorf("baseline: %w", err)}
-	}
-	return records, flags, nil
-}
-
-// baselineFiles lists the files below results/baselines.
-func baselineFiles() ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(baselineDir, "*.json"))
-	if err == nil && len(files) == 0 {
-		return nil, &missingBaseline{path: filepath.Join(baselineDir, memoryBaseline+".json")}
-	}
-	return files, err
-}
-
 func baselineList(env Env) *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "the baselines in results/baselines", Args: noArguments}
 	out := addOutput(c.Flags())
@@ -279,7 +192,7 @@ func baselineList(env Env) *cobra.Command {
 		if err := out.open(); err != nil {
 			return err
 		}
-		files, err := baselineFiles()
+		files, err := baseline.Files()
 		if err != nil {
 			return err
 		}
@@ -288,17 +201,17 @@ func baselineList(env Env) *cobra.Command {
 		whole := out.Name() == "json" || out.Name() == "csv"
 		var broken error
 		for _, path := range files {
-			records, flags, err := readBaseline(path)
+			records, flags, err := baseline.Read(path)
 			if err != nil {
 				warn(env.Stderr, err.Error())
 				broken = err
 				continue
 			}
 			kind := "measured"
-			if _, builtIn := builtInGPU(path); builtIn || flags != nil {
+			if _, builtIn := baseline.GPU(path); builtIn || flags != nil {
 				kind = "planned"
 			}
-			name, _ := baselineName(path)
+			name, _ := baseline.Name(path)
 			t.Rows = append(t.Rows, []table.Cell{table.Text(name), table.Number(float64(len(records)), table.Count(int64(len(records)))),
 				table.Text(kind),
 				distinct(records, whole, func(s results.Spec) string { return s.Network }),
@@ -336,7 +249,7 @@ func baselineShow(env Env) *cobra.Command {
 		if err := out.open(); err != nil {
 			return err
 		}
-		records, _, err := readBaseline(baselineFile(args[0]))
+		records, _, err := baseline.Read(baseline.File(args[0]))
 		if err != nil {
 			return err
 		}
@@ -373,11 +286,11 @@ func baselineCheck(env Env) *cobra.Command {
 func checkBaselines(env Env, out *output, explain string, names []string) error {
 	var paths []string
 	for _, name := range names {
-		paths = append(paths, baselineFile(name))
+		paths = append(paths, baseline.File(name))
 	}
 	if len(names) == 0 {
 		var err error
-		if paths, err = baselineFiles(); err != nil {
+		if paths, err = baseline.Files(); err != nil {
 			return err
 		}
 	}
@@ -385,12 +298,12 @@ func checkBaselines(env Env, out *output, explain string, names []string) error 
 	var failed error
 	checked := 0
 	for _, path := range paths {
-		old, flags, err := readBaseline(path)
-		if _, builtIn := builtInGPU(path); err == nil && !builtIn && flags == nil {
+		old, flags, err := baseline.Read(path)
+		if _, builtIn := baseline.GPU(path); err == nil && !builtIn && flags == nil {
 			if len(names) == 0 {
 				continue // measured records
 			}
-			err = &unreadableError{fmt.Errorf("baseline check: %s has measured records, not planned memory: "+
+			err = &baseline.UnreadableError{Err: fmt.Errorf("baseline check: %s has measured records, not planned memory: "+
 				"`benchctl compare --baseline %s NEW` compares with it", path, path)}
 		}
 		var one []table.Table
@@ -398,7 +311,7 @@ func checkBaselines(env Env, out *output, explain string, names []string) error 
 			one, err = checkPlanned(env, out, explain, path, old, flags)
 		}
 		var missing *engine.Unavailable
-		if gpu, builtIn := builtInGPU(path); len(names) == 0 && builtIn && gpu != "" &&
+		if gpu, builtIn := baseline.GPU(path); len(names) == 0 && builtIn && gpu != "" &&
 			(errors.As(err, &missing) || errors.As(err, new(*otherLibraryError))) {
 			fmt.Fprintf(env.Stderr, "%s: not checked: %v\n", path, err)
 			continue
@@ -411,7 +324,7 @@ func checkBaselines(env Env, out *output, explain string, names []string) error 
 		failed = worse(failed, err)
 	}
 	if checked == 0 && failed == nil {
-		return &missingBaseline{path: filepath.Join(baselineDir, memoryBaseline+".json")}
+		return &baseline.MissingError{Path: filepath.Join(baseline.Dir, baseline.Planned+".json")}
 	}
 	if out.Name() == "json" || len(tables) > 0 {
 		if err := env.emit(out, answer{tables: tables}, failed); err != nil {
@@ -444,11 +357,11 @@ func checkPlanned(env Env, out *output, explain, path string, old []results.Reco
 	if err != nil {
 		return nil, usage(err)
 	}
-	if differ := otherPlanner(old[0].Environment, now[0].Environment); len(differ) > 0 {
+	if differ := compare.OtherPlanner(old[0].Environment, now[0].Environment); len(differ) > 0 {
 		return nil, &otherLibraryError{path, "planned with " + strings.Join(differ, ", ")}
 	}
 	c := compare.Run(old, now, compare.Defaults())
-	if unchanged(c) {
+	if c.Unchanged() {
 		if out.Name() == "json" {
 			return c.Tables(false), nil
 		}
@@ -460,23 +373,13 @@ func checkPlanned(env Env, out *output, explain, path string, old []results.Reco
 		if shown, err = explained(env, explain, path, flags, old, now); err != nil {
 			return nil, usage(fmt.Errorf("--explain: %w", err))
 		}
-		if unchanged(shown) { // it is the file that differs from both programs
+		if shown.Unchanged() { // it is the file that differs from both programs
 			shown = c
 		}
 	}
-	what := c.Sentence()
-	if len(c.Worst(compare.Regression)) == 0 && len(c.Worst(compare.Missing)) == len(c.OnlyOld) {
-		what = fmt.Sprintf("%s smaller, %s added, %s removed", english.Plural(len(c.Worst(compare.Better)), "value", ""),
-			english.Plural(len(c.OnlyNew), "run", ""), english.Plural(len(c.OnlyOld), "run", ""))
-	}
 	return shown.Tables(false), &verdictError{fmt.Sprintf(
 		"baseline: planned memory has changed: %s; if that is intended, `%s` accepts it",
-		what, updateLine(path, flags))}
-}
-
-// unchanged says whether nothing differs, was added or was removed.
-func unchanged(c compare.Comparison) bool {
-	return len(c.Worst(compare.Regression))+len(c.Worst(compare.Missing))+len(c.Worst(compare.Better))+len(c.OnlyNew) == 0
+		c.PlannedSentence(), baseline.UpdateLine(path, flags))}
 }
 
 // explained is the comparison with the old side planned again by the old program, which tells modules and tensors. A
@@ -495,7 +398,7 @@ func explained(env Env, program, path string, flags []string, old, now []results
 	}
 	file, args := "old.json", append([]string{"baseline", "update", "old.json", "--plan"}, flags...)
 	if flags == nil {
-		name, _ := baselineName(path)
+		name, _ := baseline.Name(path)
 		file, args = path, []string{"baseline", "update", name}
 	}
 	var text []byte
@@ -509,36 +412,12 @@ func explained(env Env, program, path string, flags []string, old, now []results
 	if err != nil {
 		return c, fmt.Errorf("%s can't plan %s: %s", program, path, printable.Line(git.LastLines(string(text), 2)))
 	}
-	planned, _, err := readBaseline(filepath.Join(folder, file))
+	planned, _, err := baseline.Read(filepath.Join(folder, file))
 	if err != nil {
 		return c, err
 	}
-	if !unchanged(compare.Run(old, planned, compare.Defaults())) {
+	if !compare.Run(old, planned, compare.Defaults()).Unchanged() {
 		warn(env.Stderr, fmt.Sprintf("%s plans other figures than %s holds; the explanation is of its figures", program, path))
 	}
 	return compare.Run(planned, now, compare.Defaults()), nil
-}
-
-// otherPlanner names what a plan depends on and what differs between two environments: processor, threads, libraries.
-func otherPlanner(a, b results.Environment) []string {
-	differ := compare.Machine(a, b)
-	for _, key := range []string{"cuDNN", "oneDNN", "oneDNN_isa"} {
-		if x, y := a.Libraries[key], b.Libraries[key]; x != "" && x != y {
-			differ = append(differ, fmt.Sprintf("%s %s and %s", key, x, y))
-		}
-	}
-	return differ
-}
-
-// updateLine is the command line that writes a baseline anew.
-func updateLine(path string, flags []string) string {
-	name, ok := baselineName(path)
-	if !ok {
-		name = path
-	}
-	line := "benchctl baseline update " + name
-	if flags != nil {
-		line += " --plan " + strings.Join(flags, " ")
-	}
-	return line
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/baseline"
 )
 
 // compareFlags are those of `compare`.
@@ -116,10 +116,10 @@ func (e *noBaselineError) Hint() string {
 }
 
 // brokenSideError is the error of a side of a comparison of which a record is there and cannot be read.
-type brokenSideError struct{ *unreadableError }
+type brokenSideError struct{ *baseline.UnreadableError }
 
 // Unwrap leads to what exit codes are told by.
-func (e *brokenSideError) Unwrap() error { return e.unreadableError }
+func (e *brokenSideError) Unwrap() error { return e.UnreadableError }
 
 // Hint says why it is not skipped, and what to do.
 func (e *brokenSideError) Hint() string {
@@ -241,12 +241,12 @@ func (f *compareFlags) sides(env Env, args []string) (old, new []results.Record,
 	if !f.selfTest {
 		base := args[0]
 		if f.baseline != "" {
-			base = baselinePath(f.baseline)
+			base = baseline.Path(f.baseline)
 		}
 		old, err = readSide(base)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return nil, nil, &missingBaseline{path: base}
+			return nil, nil, &baseline.MissingError{Path: base}
 		case err != nil:
 			return nil, nil, err
 		case len(old) == 0:
@@ -278,7 +278,7 @@ func readSide(path string) ([]results.Record, error) {
 		}
 	}
 	if err != nil {
-		return nil, &brokenSideError{&unreadableError{fmt.Errorf("cannot be read: %w", err)}}
+		return nil, &brokenSideError{&baseline.UnreadableError{Err: fmt.Errorf("cannot be read: %w", err)}}
 	}
 	return records, nil
 }
@@ -289,7 +289,7 @@ func withoutEpochs(r *results.Record) { r.Accuracy.Epochs = nil }
 func readRecords(path string) ([]results.Record, error) {
 	records, warnings, err := results.ReadAny(path)
 	if err == nil && len(warnings) > 0 { // a baseline without it could not notice that the run is lost later
-		err = &unreadableError{fmt.Errorf("--from %s: cannot be read: %w", path, warnings[0].Err)}
+		err = &baseline.UnreadableError{Err: fmt.Errorf("--from %s: cannot be read: %w", path, warnings[0].Err)}
 	}
 	if err == nil && len(records) == 0 {
 		err = fmt.Errorf("%s: has no record", path)
@@ -339,15 +339,3 @@ func (f *compareFlags) plant(env Env, records []results.Record, t compare.Thresh
 	}
 	return fault
 }
-
-// baselinePath is the file or folder of a baseline: a path, or a name below
-// results/baselines.
-func baselinePath(name string) string {
-	if _, err := os.Stat(name); err == nil || strings.ContainsRune(name, os.PathSeparator) {
-		return name
-	}
-	return filepath.Join(baselineDir, strings.TrimSuffix(name, ".json")+".json")
-}
-
-// baselineDir is where baselines lie, under version control.
-var baselineDir = filepath.Join("results", "baselines")

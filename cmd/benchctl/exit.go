@@ -9,6 +9,7 @@ import (
 	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/baseline"
 )
 
 // exitCode is the exit code of the process.
@@ -125,8 +126,8 @@ func codeOf(err error) exitCode {
 		verdict     *verdictError
 		nothing     *noBaselineError
 		apart       *apartError
-		missing     *missingBaseline
-		unreadable  *unreadableError
+		missing     *baseline.MissingError
+		unreadable  *baseline.UnreadableError
 		library     *otherLibraryError
 		unwritten   *writeError
 		file        *atomicfile.Error

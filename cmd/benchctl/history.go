@@ -13,6 +13,7 @@ import (
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/history"
 	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results/baseline"
 )
 
 // historyFlags are those of `history`.
@@ -70,7 +71,7 @@ func (f *historyFlags) run(env Env, paths []string) error {
 		}
 		revisions, order = history.OfRecords(records, since, say)
 	} else {
-		path := baselinePath(cmp.Or(f.baseline, memoryBaseline))
+		path := baseline.Path(cmp.Or(f.baseline, baseline.Planned))
 		since, err := history.Since(filepath.Dir(path), f.since)
 		if err != nil {
 			return usage(err)
