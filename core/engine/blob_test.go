@@ -167,9 +167,9 @@ func TestBlobRefused(t *testing.T) {
 		{"tensors of two types", 24, 3, []string{"operand 1 has type 0"}},
 		{"an unknown kind", op, 99, []string{"kind 99"}},
 		{"a rank of five", 28, 5, []string{"rank 5"}},
-		{"an operand that is no value", op + 8, 77, []string{"value 77 of"}},
+		{"an operand that is no value", op + 8, 77, []string{"value 77:"}},
 		{"an operand too many", op + 4, 17, []string{"17 operands"}},
-		{"a stream that there is not", len(whole) - 8, 64, []string{"stream 64", "0 to 63"}},
+		{"a stream beyond the last", len(whole) - 8, 64, []string{"stream 64", "0 to 63"}},
 		{"more waits than streams", len(whole) - 4, 64, []string{"64 waits"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -207,9 +207,9 @@ func TestBlobWaits(t *testing.T) {
 		want         string // empty: it is accepted
 	}{
 		{1, 0, ""},
-		{0, 0, "waits for op 0, want an earlier one of another stream"},
-		{1, 1, "waits for op 1, want an earlier one"},
-		{1, -1, "waits for op -1, want an earlier one"},
+		{0, 0, "waits for op 0: must be an earlier op of another stream"},
+		{1, 1, "waits for op 1: must be an earlier op"},
+		{1, -1, "waits for op -1: must be an earlier op"},
 	} {
 		g.Ops[1].Stream, g.Ops[1].Waits = c.stream, []int{c.wait}
 		_, err := w.Prepare(w.device, encode(g))

@@ -52,7 +52,7 @@ func TestCUDAWithoutDevice(t *testing.T) {
 }
 
 // TestCUDAPlansWithoutDevice prepares every case of the op table on a machine that need not have a
-// GPU: each kind has a kernel, and the scratch memory of own kernels is that of the stand-in.
+// GPU: each kind has a kernel, and the workspace of own kernels is that of the stand-in.
 func TestCUDAPlansWithoutDevice(t *testing.T) {
 	enginetest.NeedsCPU(t)
 	library := cudaLibrary(t)
@@ -78,7 +78,7 @@ func TestCUDAPlansWithoutDevice(t *testing.T) {
 		}
 		for i, name := range p.Kernels() {
 			if name == "plain" && p.Scratch()[i] != q.Scratch()[i] {
-				t.Errorf("%s: %d bytes of scratch memory, want %d", c, p.Scratch()[i], q.Scratch()[i])
+				t.Errorf("%s: %d bytes of workspace, want %d", c, p.Scratch()[i], q.Scratch()[i])
 			}
 		}
 		if _, err := d.NewArena(64); err == nil {
@@ -173,8 +173,8 @@ func isConvolution(op *graph.Op) bool {
 }
 
 // TestCUDAPlansForAbsentGPUs has cuDNN choose an engine for every convolution of the op table, for every GPU
-// that the plan book knows: there is one, none is estimated, and the choices as a plan
-// book give the same plan. A limit on workspaces holds.
+// that the tuning cache knows: there is one, none is estimated, and the choices as a tuning
+// cache give the same plan. A limit on workspaces holds.
 func TestCUDAPlansForAbsentGPUs(t *testing.T) {
 	library := cudaLibrary(t)
 	const limit = 64 << 10
@@ -208,7 +208,7 @@ func TestCUDAPlansForAbsentGPUs(t *testing.T) {
 						continue
 					}
 					if name, bytes := p.Kernels()[i], p.Scratch()[i]; !strings.HasPrefix(name, "cuDNN engine ") || o.WorkspaceLimit > 0 && bytes > limit+256 { // to align
-						t.Errorf("%s, %s: got %q with %d bytes of scratch memory", gpu.Name, c, name, bytes)
+						t.Errorf("%s, %s: got %q with %d bytes of workspace", gpu.Name, c, name, bytes)
 					}
 				}
 				lines, err := p.(engine.Chooser).Choices()
@@ -276,8 +276,8 @@ func TestCUDAChoosesTheSameAway(t *testing.T) {
 func TestBadProperties(t *testing.T) {
 	library := cudaLibrary(t)
 	for want, o := range map[string]engine.Options{
-		"properties of a device: got {}, want JSON as cuDNN writes it": {Properties: "{}"},
-		"no device was opened: there is nothing to time kernels on":    {Tune: true},
+		"device properties {}: must be JSON as cuDNN writes it": {Properties: "{}"},
+		"tuning needs a device: none was opened":                {Tune: true},
 	} {
 		o.LibraryDir, o.Device = library, engine.PlanOnly
 		d, err := engine.Open("cuda", o)
@@ -314,7 +314,7 @@ func TestPlanBookMismatch(t *testing.T) {
 		}
 		t.Cleanup(func() { d.Close() })
 		if d.Facts()["library"] == "none" {
-			t.Skip("the host's stand-in plays the GPU: it has no plan book")
+			t.Skip("the host's stand-in plays the GPU: it has no tuning cache")
 		}
 		return d.Prepare(g)
 	}
@@ -331,9 +331,9 @@ func TestPlanBookMismatch(t *testing.T) {
 	}
 	fields := strings.Split(line, "\t")
 	for want, change := range map[string]func(f []string){
-		"is not there: the book is of another cuDNN or GPU": func(f []string) { f[1] = "123456" },
-		"bytes of workspace, the book says 77":              func(f []string) { f[3] = "77" },
-		"want signature, engine, knobs":                     func(f []string) { f[3] = "much" },
+		"does not exist here: the cache is for another cuDNN or GPU": func(f []string) { f[1] = "123456" },
+		"bytes of workspace, the cache says 77":                      func(f []string) { f[3] = "77" },
+		"must be signature, engine, knobs":                           func(f []string) { f[3] = "much" },
 	} {
 		changed := slices.Clone(fields)
 		change(changed)
@@ -342,7 +342,7 @@ func TestPlanBookMismatch(t *testing.T) {
 			_, err = d.Prepare(g)
 			d.Close()
 		}
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "plan book: ") {
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "tuning cache: ") {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
@@ -374,7 +374,7 @@ func TestWorkspaceEstimated(t *testing.T) {
 func TestLargeTensors(t *testing.T) {
 	backends := enginetest.Backends()
 	d := enginetest.Open(t, backends[len(backends)-1], engine.Options{})
-	for rows, want := range map[int64]string{1 << 16: "a tensor of 2147483648 elements, want at most 2147483647: a smaller batch fits", 1<<16 - 1: ""} {
+	for rows, want := range map[int64]string{1 << 16: "a tensor of 2147483648 elements exceeds the limit of 2147483647: use a smaller batch", 1<<16 - 1: ""} {
 		b := graph.NewBuilder(false)
 		b.Output(b.ReLU(b.Input("x", graph.Shape{rows, 1 << 15}, graph.TypeF32)))
 		g, err := b.Graph()
@@ -394,7 +394,7 @@ func TestLargeTensors(t *testing.T) {
 const ownConvolution = "own, tensor cores"
 
 // TestPlanBookNamesOwnKernel plans with a book whose line is the backend's own kernel (engine -1): the
-// scratch memory is the kernel's. A line for shapes that it is not for is an error.
+// workspace is the kernel's. A line for shapes that it is not for is an error.
 func TestPlanBookNamesOwnKernel(t *testing.T) {
 	library := cudaLibrary(t)
 	limit := int64(0)
@@ -405,7 +405,7 @@ func TestPlanBookNamesOwnKernel(t *testing.T) {
 		}
 		t.Cleanup(func() { d.Close() })
 		if d.Facts()["library"] == "none" {
-			t.Skip("the host's stand-in plays the GPU: it has no plan book")
+			t.Skip("the host's stand-in plays the GPU: it has no tuning cache")
 		}
 		b := graph.NewBuilder(true)
 		x, w := b.Input("x", graph.Shape{8, 32, 32, channels}, graph.TypeF32), b.Input("w", graph.Shape{16, 3, 3, channels}, graph.TypeF32)
@@ -426,14 +426,14 @@ func TestPlanBookNamesOwnKernel(t *testing.T) {
 	}
 	// 8x32 rows by 32 columns are 32 tiles of 256 elements, and a block's sums are 16x3x3x16 numbers.
 	if name, bytes := p.Kernels()[0], p.Scratch()[0]; name != ownConvolution || bytes != 32*16*3*3*16*4 {
-		t.Errorf("got %q with %d bytes of scratch memory, want our own kernel with %d", name, bytes, 32*16*3*3*16*4)
+		t.Errorf("got %q with %d bytes of workspace, want our own kernel with %d", name, bytes, 32*16*3*3*16*4)
 	}
 	lines, err := p.(engine.Chooser).Choices()
 	if want := strings.Replace(line(16), "\t0\t11", fmt.Sprintf("\t%d\t11", 32*16*3*3*16*4), 1); err != nil || lines != want {
 		t.Errorf("got %q (%v), want %q", lines, err, want)
 	}
-	if _, err := prepare(line(24), 24); err == nil || !strings.Contains(err.Error(), "plan book: there is no kernel of our own") {
-		t.Errorf("24 channels: got %v, want an error that names the plan book", err)
+	if _, err := prepare(line(24), 24); err == nil || !strings.Contains(err.Error(), "tuning cache: this program has no kernel of its own") {
+		t.Errorf("24 channels: got %v, want an error that names the tuning cache", err)
 	}
 	limit = 32*16*3*3*16*4 - 1
 	for _, book := range []string{line(16), lines} { // the second says what the kernel needs
@@ -442,12 +442,12 @@ func TestPlanBookNamesOwnKernel(t *testing.T) {
 			t.Fatal(err)
 		}
 		if name := p.Kernels()[0]; name != "cuDNN, workspace estimated" {
-			t.Errorf("at most %d bytes of scratch memory: got %q, want no kernel of the book", limit, name)
+			t.Errorf("at most %d bytes of workspace: got %q, want no kernel of the cache", limit, name)
 		}
 	}
 }
 
-// TestMissingLibrary looks for a backend in an empty folder, and for one that is none.
+// TestMissingLibrary looks for a backend in an empty folder, and in a file that is no library.
 func TestMissingLibrary(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *engine.Unavailable {

@@ -21,7 +21,7 @@ import (
 // cards, freeKey its free bytes, and propertiesKey what libraries look at: no facts that runs of one
 // kind share, or that anybody would read.
 const (
-	ladderPrefix  = "ladder."
+	ladderPrefix  = "setup_memory."
 	uuidKey       = "uuid"
 	freeKey       = "free"
 	propertiesKey = "properties"

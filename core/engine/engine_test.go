@@ -43,11 +43,11 @@ func TestOpen(t *testing.T) {
 		{"the default", "auto", engine.Options{}, ""},
 		{"the reference", "reference", engine.Options{}, ""},
 		{"the null backend", "null", engine.Options{}, ""},
-		{"a second processor", "cpu", engine.Options{Device: 1}, "device 1, want 0"},
+		{"a second processor", "cpu", engine.Options{Device: 1}, "device 1: the only device is 0"},
 		{"fewer threads than none", "cpu", engine.Options{Threads: -1}, "-1 threads"},
 		{"more threads than a process can have", "cpu", engine.Options{Threads: 1 << 20}, "1048576 threads"},
 		{"threads that wrap", "cpu", engine.Options{Threads: 1<<32 + 1}, "out of range"},
-		{"a backend that nobody knows", "tpu", engine.Options{}, `got "tpu"`},
+		{"an unknown backend", "tpu", engine.Options{}, `got "tpu"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d, err := engine.Open(c.backend, c.options)
@@ -115,11 +115,11 @@ func TestMisuse(t *testing.T) {
 	refused("run before bind", "not bound", p.Run(0, 1))
 	refused("write before bind", "not bound", p.Write(x, four))
 	refused("read before bind", "not bound", p.Read(sum, four))
-	refused("a place beyond the arena", "do not lie in the arena", p.Bind(arena, []int64{0, 64, 192}, none))
+	refused("a place beyond the arena", "are outside of the arena", p.Bind(arena, []int64{0, 64, 192}, none))
 	refused("a crooked place", "multiple of 64", p.Bind(arena, []int64{0, 64, 65}, none))
-	refused("an operand without a place", "no place", p.Bind(arena, []int64{0, 64, -1}, none))
+	refused("an operand without a place", "no offset", p.Bind(arena, []int64{0, 64, -1}, none))
 	refused("a bind that failed", "not bound", p.Run(0, 1))
-	refused("offsets of another program", "want 3 and 1", p.Bind(arena, []int64{0}, none))
+	refused("offsets of another program", "the program has 3 and 1", p.Bind(arena, []int64{0}, none))
 	if err := p.Bind(arena, place, none); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestWrongLabel(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := p.Run(0, 1)
-		if err == nil || !strings.Contains(err.Error(), "of sample 1, want 0 to 2") || !strings.Contains(err.Error(), "op 0 cross_entropy") {
+		if err == nil || !strings.Contains(err.Error(), "of sample 1: the classes are 0 to 2") || !strings.Contains(err.Error(), "op 0 cross_entropy") {
 			t.Errorf("label %d: got %v", label, err)
 		}
 	}

@@ -54,7 +54,7 @@ func small(t *testing.T, method string, inFlight int) train.SessionOptions {
 		SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}}
 }
 
-// trained is the bits of all losses of some steps, and of everything that they leave behind.
+// trained is the bits of all losses of some steps, and of the state that they leave.
 func trained(t *testing.T, d engine.Device, o train.SessionOptions) []uint32 {
 	t.Helper()
 	s, err := train.NewSession(d, o)

@@ -1,9 +1,9 @@
 // The device of the CUDA backend: memory, copies, and running a program.
 //
-// A range of ops runs op by op the first time, which loads kernels; op by op with a clock the
-// second time, which gives the ops' shares of the time; and from the third time on as one
-// CUDA graph. An op's seconds in a replay are its share of what the replay took. Nothing
-// here waits for the device but reads and settle: run comes back when the work is queued.
+// A range of ops is launched op by op the first time, which loads kernels; op by op with timing
+// events the second time, which gives each op's share of the time; and from the third time on as one
+// CUDA graph. An op's seconds in a replay are its share of the replay's time. Only reads and settle
+// wait for the device: run returns when the work is queued.
 // Ops of several streams run concurrently: streams.h.
 #include <algorithm>
 #include <cstring>
@@ -37,7 +37,7 @@ bool lost(cudaError_t e) {
 
 std::string version(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
 
-// uuid_of writes a card's name as the driver's tools do.
+// uuid_of formats a UUID as nvidia-smi prints it.
 std::string uuid_of(const cudaDeviceProp &p) {
   char text[64];
   const auto *b = reinterpret_cast<const unsigned char *>(p.uuid.bytes);
@@ -49,22 +49,22 @@ std::string uuid_of(const cudaDeviceProp &p) {
 
 int devices() {
   int n = 0, driver = 0;
-  checked(cudaDriverGetVersion(&driver), "asking for the driver");
+  checked(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
 #ifndef LB_EMU
   int runtime = 0;
-  checked(cudaRuntimeGetVersion(&runtime), "asking for the runtime");
-  if (driver == 0) fail(LB_UNSUPPORTED, "no NVIDIA driver: libcuda.so.1 is not there");
+  checked(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+  if (driver == 0) fail(LB_UNSUPPORTED, "no NVIDIA driver: libcuda.so.1 is missing");
   if (driver / 1000 < runtime / 1000)
-    fail(LB_UNSUPPORTED, "the driver speaks CUDA %s, want at least %d.0", version(driver).c_str(),
-         runtime / 1000);
+    fail(LB_UNSUPPORTED, "the driver supports CUDA %s, this backend needs at least %d.0",
+         version(driver).c_str(), runtime / 1000);
 #endif
   cudaError_t e = cudaGetDeviceCount(&n);
-  if (e == cudaErrorNoDevice || (e == cudaSuccess && n == 0)) fail(LB_UNSUPPORTED, "there is no device");
-  checked(e, "counting devices");
+  if (e == cudaErrorNoDevice || (e == cudaSuccess && n == 0)) fail(LB_UNSUPPORTED, "no CUDA device found");
+  checked(e, "cudaGetDeviceCount");
   return n;
 }
 
-// allocation is the memory of an arena: one piece.
+// allocation is the memory of an arena: one cudaMalloc.
 struct allocation : memory {
   explicit allocation(uint64_t n) {
     if (n == 0) return;
@@ -73,10 +73,10 @@ struct allocation : memory {
     if (e == cudaErrorMemoryAllocation) {
       cudaGetLastError();  // as in checked
       size_t have = 0, all = 0;
-      checked(cudaMemGetInfo(&have, &all), "asking for free memory");
-      throw failure{LB_OUT_OF_MEMORY, "the device has less free memory", n, have};
+      checked(cudaMemGetInfo(&have, &all), "cudaMemGetInfo");
+      throw failure{LB_OUT_OF_MEMORY, "cudaMalloc failed: out of memory", n, have};
     }
-    checked(e, "allocating an arena");
+    checked(e, "cudaMalloc");
     data = static_cast<uint8_t *>(p), bytes = n;
   }
   void release() override {
@@ -86,28 +86,29 @@ struct allocation : memory {
   ~allocation() override { release(); }
 };
 
-// scattered has an allocation for every place: what reaches beyond one is seen by tools that
-// watch allocations. What has one offset in two programs has one place.
+// scattered is an arena with a separate allocation for every offset, so that compute-sanitizer sees accesses
+// beyond the end of a value. Two programs that use the same offset share the allocation.
 struct scattered : allocation {
   std::map<uint64_t, std::unique_ptr<allocation>> places;
   uint64_t planned;
   explicit scattered(uint64_t n) : allocation(64), planned(n) { bytes = n; }
   uint8_t *place(uint64_t offset, uint64_t size) override {
     if (offset % 64 != 0 || offset > planned || size > planned - offset)
-      fail(LB_INVALID, "%llu bytes at offset %llu do not lie in the arena of %llu at a multiple of 64",
+      fail(LB_INVALID,
+           "%llu bytes at offset %llu are outside of the arena of %llu bytes, or the offset is no multiple "
+           "of 64",
            static_cast<unsigned long long>(size), static_cast<unsigned long long>(offset),
            static_cast<unsigned long long>(planned));
     auto &p = places[offset];
     uint64_t rounded = (size + 63) / 64 * 64;
     if (p && p->bytes != rounded)
-      fail(LB_INVALID, "scattered places: %llu and %llu bytes at offset %llu",
+      fail(LB_INVALID, "scattered arena: %llu and %llu bytes at the same offset %llu",
            static_cast<unsigned long long>(p->bytes), static_cast<unsigned long long>(rounded),
            static_cast<unsigned long long>(offset));
     if (!p) {
       p = std::make_unique<allocation>(rounded);
-      // Pieces of 16 bytes may reach beyond the end; what lies there is no number that matters.
-      if (size < rounded)
-        checked(cudaMemset(p->data + size, 0, rounded - size), "clearing an arena's padding");
+      // Vector accesses of 16 bytes may reach into the padding; its content does not matter.
+      if (size < rounded) checked(cudaMemset(p->data + size, 0, rounded - size), "cudaMemset");
     }
     return p->data;
   }
@@ -124,7 +125,7 @@ struct range {
   cudaGraphExec_t graph = nullptr;
 };
 
-// replay is a graph under way, with its beginning and its end.
+// replay is a launched graph, with events before and after it.
 struct replay {
   range *of;
   uint64_t first;
@@ -135,29 +136,30 @@ struct gpu_program : program {
   std::map<std::pair<uint64_t, uint64_t>, range> ranges;
   std::vector<replay> replays;
   std::vector<cudaEvent_t> spare;
-  std::map<const value *, int64_t> classes;  // of values that hold labels
-  std::map<const value *, size_t> outputs;   // numbers that ops make and none reads: their places
-  float *numbers = nullptr;                  // of the outputs, on the host
+  std::map<const value *, int64_t> classes;  // number of classes, by value of labels
+  std::map<const value *, size_t> outputs;   // scalar results that no op reads: their index in numbers
+  float *numbers = nullptr;                  // the outputs, in pinned host memory
   cudaEvent_t gathered = nullptr;
-  std::map<const value *, uint64_t> batch;  // inputs that one of the first ops reads, and none else
-  uint64_t head = 0;                        // the op behind the last of these
-  cudaEvent_t taken = nullptr;              // behind the head: the batch has been read
-  bool early = false;                       // the last run that read the batch did so before taken
-  cudaEvent_t copied = nullptr;             // behind the copies of the next batch
-  bool pending = false;                     // there are such copies
+  std::map<const value *, uint64_t>
+      batch;                     // inputs that only one of the first ops reads: the index of the op
+  uint64_t head = 0;             // the op after the last of these
+  cudaEvent_t taken = nullptr;   // recorded after the head: the batch has been read
+  bool early = false;            // the last run that read the batch recorded taken afterwards
+  cudaEvent_t copied = nullptr;  // recorded after the copies of the next batch
+  bool pending = false;          // copies of the next batch are queued
   stream_events events;
 
   cudaEvent_t event() {
     cudaEvent_t e = nullptr;
     if (spare.empty()) {
-      checked(cudaEventCreateWithFlags(&e, cudaEventDefault), "making an event");
+      checked(cudaEventCreateWithFlags(&e, cudaEventDefault), "cudaEventCreateWithFlags");
       return e;
     }
     e = spare.back();
     spare.pop_back();
     return e;
   }
-  void forget() {  // what was captured for another place
+  void forget() {  // drop graphs that were captured with other addresses
     for (auto &r : ranges)
       if (r.second.graph) cudaGraphExecDestroy(r.second.graph);
     for (auto &r : replays) spare.push_back(r.begin), spare.push_back(r.end);
@@ -174,16 +176,16 @@ struct gpu_program : program {
 
 gpu_program &mine(program &p) { return static_cast<gpu_program &>(p); }
 
-// catch_up lets a stream wait for the copies of the next batch, which go beside it.
+// catch_up lets a stream wait for the copies of the next batch, which run on another stream.
 void catch_up(gpu_program &p, cudaStream_t stream) {
-  if (p.pending) checked(cudaStreamWaitEvent(stream, p.copied, 0), "waiting for a copy");
+  if (p.pending) checked(cudaStreamWaitEvent(stream, p.copied, 0), "cudaStreamWaitEvent");
   p.pending = false;
 }
 
 bool overlap(const uint8_t *a, int64_t n, const uint8_t *b, int64_t m) { return a < b + m && b < a + n; }
 
-// find_batch finds the inputs that can be written while the rest of the program runs: one of the
-// first ops reads them, and nothing else ever lies where they do.
+// find_batch finds the inputs that can be overwritten while the rest of the program runs: only one of the
+// first ops reads them, and no other value or workspace shares their memory.
 void find_batch(gpu_program &p) {
   constexpr uint64_t most = 4;
   p.batch.clear(), p.head = 0, p.pending = p.early = false;
@@ -229,7 +231,7 @@ void run_group(program &p, uint64_t i, size_t n, gpu &d) {
 
 void checked(cudaError_t e, const char *doing) {
   if (e == cudaSuccess) return;
-  cudaGetLastError();  // said here: the next launch is not to find it
+  cudaGetLastError();  // clears the error: the next launch would report it
   fail(e == cudaErrorMemoryAllocation ? LB_OUT_OF_MEMORY
        : lost(e)                      ? LB_DEVICE_LOST
                                       : LB_INTERNAL,
@@ -238,12 +240,12 @@ void checked(cudaError_t e, const char *doing) {
 
 std::string probe() {
   int n = devices(), driver = 0, runtime = 0;
-  checked(cudaDriverGetVersion(&driver), "asking for the driver");
-  checked(cudaRuntimeGetVersion(&runtime), "asking for the runtime");
+  checked(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  checked(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
   std::string names;
   for (int i = 0; i < n; i++) {
     cudaDeviceProp properties;
-    checked(cudaGetDeviceProperties(&properties, i), "asking for a device");
+    checked(cudaGetDeviceProperties(&properties, i), "cudaGetDeviceProperties");
     names += "device" + std::to_string(i) + "=" + properties.name + "\n";
   }
   return names + "driver=" + version(driver) + "\nruntime=" + version(runtime) + "\n" + describe_libraries();
@@ -263,31 +265,31 @@ gpu::gpu(const lb_options &o)
       index_(o.device),
       scatter_(o.scatter != 0) {
   if (o.precision != LB_F32 && o.precision != LB_TF32)
-    fail(LB_INVALID, "precision %d, want 0 or 1", o.precision);
+    fail(LB_INVALID, "precision %d: must be 0 or 1", o.precision);
   if (planning) {
-    if (tune) fail(LB_INVALID, "no device was opened: there is nothing to time kernels on");
+    if (tune) fail(LB_INVALID, "tuning needs a device: none was opened");
     name_ = "none";
     library = open_libraries(*this);
     return;
   }
   int n = devices();
-  if (index_ < 0 || index_ >= n) fail(LB_INVALID, "device %d, want 0 to %d", index_, n - 1);
-  checked(cudaSetDevice(index_), "taking the device");
+  if (index_ < 0 || index_ >= n) fail(LB_INVALID, "device %d: the devices are 0 to %d", index_, n - 1);
+  checked(cudaSetDevice(index_), "cudaSetDevice");
   cudaDeviceProp properties;
-  checked(cudaGetDeviceProperties(&properties, index_), "asking for the device");
+  checked(cudaGetDeviceProperties(&properties, index_), "cudaGetDeviceProperties");
   name_ = properties.name;
   uuid_ = uuid_of(properties);
 #ifndef LB_EMU
   if (properties.major < 8)
-    fail(LB_UNSUPPORTED, "%s has compute capability %d.%d, want at least 8.0", properties.name,
+    fail(LB_UNSUPPORTED, "%s has compute capability %d.%d, this backend needs at least 8.0", properties.name,
          properties.major, properties.minor);
 #endif
-  checked(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "making a stream");
-  checked(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "making a stream");
+  checked(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  checked(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   streams_ = {stream};
-  rung("context");
+  note_memory("context");
   library = open_libraries(*this);
-  rung("handles");
+  note_memory("handles");
 }
 
 gpu::~gpu() {
@@ -303,12 +305,14 @@ gpu::~gpu() {
   for (cudaStream_t s : streams_) cudaStreamDestroy(s);
 }
 
-// rung notes the device's used memory behind a stage, the last time that it was reached.
-void gpu::rung(const char *stage) {
+// note_memory records the used memory of the device after a stage; a stage that is reached again overwrites
+// it.
+void gpu::note_memory(const char *stage) {
   size_t have = 0, all = 0;
-  checked(cudaMemGetInfo(&have, &all), "asking for free memory");
-  auto found = std::find_if(ladder_.begin(), ladder_.end(), [&](const auto &r) { return r.first == stage; });
-  if (found == ladder_.end()) found = ladder_.insert(ladder_.end(), {stage, 0});
+  checked(cudaMemGetInfo(&have, &all), "cudaMemGetInfo");
+  auto found = std::find_if(setup_memory_.begin(), setup_memory_.end(),
+                            [&](const auto &r) { return r.first == stage; });
+  if (found == setup_memory_.end()) found = setup_memory_.insert(setup_memory_.end(), {stage, 0});
   found->second = all - have;
 }
 
@@ -316,10 +320,11 @@ std::string gpu::describe() {
   std::string text = "device=" + name_ + "\n" + describe_libraries();
   if (planning) return text;
   size_t have = 0, all = 0;
-  checked(cudaMemGetInfo(&have, &all), "asking for free memory");
+  checked(cudaMemGetInfo(&have, &all), "cudaMemGetInfo");
   text += "uuid=" + uuid_ + "\nfree=" + std::to_string(have) + "\nproperties=" + properties + "\n";
-  if (ran_) rung("steady");
-  for (const auto &r : ladder_) text += "ladder." + r.first + "=" + std::to_string(r.second) + "\n";
+  if (ran_) note_memory("steady");
+  for (const auto &r : setup_memory_)
+    text += "setup_memory." + r.first + "=" + std::to_string(r.second) + "\n";
   return text;
 }
 
@@ -330,7 +335,7 @@ std::unique_ptr<kernel> gpu::choose(const op &o) {
   for (const auto *list : {&o.operands, &o.results})
     for (const value *v : *list)
       if (v && v->elements > most)
-        fail(LB_UNSUPPORTED, "a tensor of %lld elements, want at most %lld: a smaller batch fits",
+        fail(LB_UNSUPPORTED, "a tensor of %lld elements exceeds the limit of %lld: use a smaller batch",
              static_cast<long long>(v->elements), static_cast<long long>(most));
   switch (family_of(o.kind)) {
     case family::none:
@@ -362,20 +367,20 @@ std::unique_ptr<kernel> gpu::choose(const op &o) {
 }
 
 std::shared_ptr<memory> gpu::allocate(uint64_t bytes) {
-  if (planning) fail(LB_UNSUPPORTED, "no device was opened: it plans, and has no memory");
-  rung("plans");
+  if (planning) fail(LB_UNSUPPORTED, "no device was opened: it can plan, but not allocate memory");
+  note_memory("plans");
   std::shared_ptr<memory> m;
   if (scatter_)
     m = std::make_shared<scattered>(bytes);
   else
     m = std::make_shared<allocation>(bytes);
-  rung("arena");
+  note_memory("arena");
   return m;
 }
 
 void gpu::fill(memory &m, uint8_t pattern) {
-  if (!m.whole()) fail(LB_UNSUPPORTED, "arena: its places are scattered, it cannot be filled");
-  checked(cudaMemsetAsync(m.data, pattern, m.bytes, stream), "filling an arena");
+  if (!m.whole()) fail(LB_UNSUPPORTED, "a scattered arena cannot be filled");
+  checked(cudaMemsetAsync(m.data, pattern, m.bytes, stream), "cudaMemsetAsync");
 }
 
 void gpu::bound(program &base) {
@@ -384,7 +389,7 @@ void gpu::bound(program &base) {
   p.events.make(p.ops);
   while (streams_.size() < p.events.joined.size()) {
     cudaStream_t s = nullptr;
-    checked(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking), "making a stream");
+    checked(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
     streams_.push_back(s);
   }
   p.classes.clear(), p.outputs.clear();
@@ -404,23 +409,22 @@ void gpu::bound(program &base) {
   p.numbers = nullptr;
   if (p.outputs.empty()) return;
   void *host = nullptr;
-  checked(cudaHostAlloc(&host, p.outputs.size() * sizeof(float), cudaHostAllocDefault),
-          "allocating host memory");
+  checked(cudaHostAlloc(&host, p.outputs.size() * sizeof(float), cudaHostAllocDefault), "cudaHostAlloc");
   p.numbers = static_cast<float *>(host);
 }
 
 void gpu::copy_out(void *to, const uint8_t *from, uint64_t bytes) {
-  checked(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream), "copying from the device");
-  checked(cudaStreamSynchronize(stream), "waiting for the device");
+  checked(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream), "cudaMemcpyAsync");
+  checked(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
 }
 
-// read takes the outputs of the last run from the host, where one kernel has put them.
+// read takes outputs of the last run from pinned host memory, where one kernel has gathered them.
 void gpu::read(program &base, const value &v, uint64_t offset, void *to, uint64_t bytes) {
   gpu_program &p = mine(base);
   auto found = p.outputs.find(&v);
   catch_up(p, stream);
   if (!p.gathered || found == p.outputs.end()) return copy_out(to, v.data + offset, bytes);
-  checked(cudaEventSynchronize(p.gathered), "waiting for the device");
+  checked(cudaEventSynchronize(p.gathered), "cudaEventSynchronize");
   std::memcpy(to, p.numbers + found->second, sizeof(float));
 }
 
@@ -431,45 +435,45 @@ void gpu::write(program &base, value &v, uint64_t offset, const void *from, uint
   for (uint64_t i = 0; labels != p.classes.end() && i < bytes / sizeof(int32_t); i++) {
     int32_t label = static_cast<const int32_t *>(from)[i];
     if (label < 0 || label >= labels->second)
-      fail(LB_INVALID, "label %d of sample %llu, want 0 to %lld", label,
+      fail(LB_INVALID, "label %d of sample %llu: the classes are 0 to %lld", label,
            static_cast<unsigned long long>(offset / sizeof(int32_t) + i),
            static_cast<long long>(labels->second - 1));
   }
-  // What the program under way has read already is copied beside it.
+  // Inputs that the running program has already read are copied on a stream of their own.
   bool beside = p.batch.count(&v) != 0 && last_ == &p && p.early;
   cudaStream_t to = beside ? copies_ : stream;
   if (beside)
-    checked(cudaStreamWaitEvent(to, p.taken, 0), "waiting for the device");
+    checked(cudaStreamWaitEvent(to, p.taken, 0), "cudaStreamWaitEvent");
   else
     catch_up(p, stream);
   slot &s = slots_[next_];
   next_ = (next_ + 1) % slot_count;
-  if (!s.free) checked(cudaEventCreateWithFlags(&s.free, cudaEventDisableTiming), "making an event");
-  checked(cudaEventSynchronize(s.free), "waiting for a copy");
+  if (!s.free) checked(cudaEventCreateWithFlags(&s.free, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  checked(cudaEventSynchronize(s.free), "cudaEventSynchronize");
   if (s.bytes < bytes) {
-    if (s.data) checked(cudaFreeHost(s.data), "freeing host memory");
+    if (s.data) checked(cudaFreeHost(s.data), "cudaFreeHost");
     s.data = nullptr, s.bytes = 0;
     void *host = nullptr;
-    checked(cudaHostAlloc(&host, bytes, cudaHostAllocDefault), "allocating host memory");
+    checked(cudaHostAlloc(&host, bytes, cudaHostAllocDefault), "cudaHostAlloc");
     s.data = static_cast<uint8_t *>(host), s.bytes = bytes;
   }
   std::memcpy(s.data, from, bytes);
-  checked(cudaMemcpyAsync(v.data + offset, s.data, bytes, cudaMemcpyHostToDevice, to),
-          "copying to the device");
-  checked(cudaEventRecord(s.free, to), "recording an event");
+  checked(cudaMemcpyAsync(v.data + offset, s.data, bytes, cudaMemcpyHostToDevice, to), "cudaMemcpyAsync");
+  checked(cudaEventRecord(s.free, to), "cudaEventRecord");
   if (!beside) return;
-  if (!p.copied) checked(cudaEventCreateWithFlags(&p.copied, cudaEventDisableTiming), "making an event");
-  checked(cudaEventRecord(p.copied, to), "recording an event");
+  if (!p.copied)
+    checked(cudaEventCreateWithFlags(&p.copied, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  checked(cudaEventRecord(p.copied, to), "cudaEventRecord");
   p.pending = true;
 }
 
-// eager launches ops one by one; with seconds on one stream, and waits for the last.
+// eager launches ops one by one. With seconds it uses one stream, times each op and waits for the last.
 void gpu::eager(program &p, uint64_t first, uint64_t last, int32_t &at, std::vector<double> *seconds) {
   std::vector<cudaEvent_t> marks;
   auto mark = [&] {
     if (!seconds) return;
     marks.push_back(mine(p).event());
-    checked(cudaEventRecord(marks.back(), stream), "recording an event");
+    checked(cudaEventRecord(marks.back(), stream), "cudaEventRecord");
   };
   mark();
   fan branches(*this, p, mine(p).events, first);
@@ -484,33 +488,33 @@ void gpu::eager(program &p, uint64_t first, uint64_t last, int32_t &at, std::vec
   }
   branches.join();
   if (!seconds) return;
-  checked(cudaStreamSynchronize(stream), "waiting for the device");
+  checked(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   seconds->clear();
   for (size_t k = 0; k < sizes.size(); k++) {
     float ms = 0;
-    checked(cudaEventElapsedTime(&ms, marks[k], marks[k + 1]), "reading a clock");
+    checked(cudaEventElapsedTime(&ms, marks[k], marks[k + 1]), "cudaEventElapsedTime");
     for (size_t i = 0; i < sizes[k]; i++) seconds->push_back(ms * 1e-3 / static_cast<double>(sizes[k]));
   }
   for (cudaEvent_t e : marks) mine(p).spare.push_back(e);
 }
 
 cudaGraphExec_t gpu::capture(program &p, uint64_t first, uint64_t last, int32_t &at) {
-  checked(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing");
+  checked(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   cudaGraph_t graph = nullptr;
   try {
     eager(p, first, last, at, nullptr);
   } catch (...) {
     cudaStreamEndCapture(stream, &graph);
     if (graph) cudaGraphDestroy(graph);
-    cudaGetLastError();  // what made the capture void has been said
+    cudaGetLastError();  // clears the error that invalidated the capture
     throw;
   }
-  checked(cudaStreamEndCapture(stream, &graph), "capturing");
+  checked(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
   cudaGraphExec_t exec = nullptr;
   cudaError_t e = cudaGraphInstantiate(&exec, graph, 0);
   cudaGraphDestroy(graph);
-  checked(e, "making a graph");
-  checked(cudaGraphUpload(exec, stream), "uploading a graph");
+  checked(e, "cudaGraphInstantiate");
+  checked(cudaGraphUpload(exec, stream), "cudaGraphUpload");
   return exec;
 }
 
@@ -518,7 +522,7 @@ void gpu::run(program &base, uint64_t first, uint64_t last, int32_t &at) {
   gpu_program &p = mine(base);
   range &r = p.ranges[{first, last}];
   catch_up(p, stream);
-  // The ops that read the batch are no part of the graph: behind them the next one may come.
+  // The ops that read the batch are not in the graph: after them the next batch may be copied.
   uint64_t from = first == 0 && p.head < last ? p.head : first;
   bool alone = last - from < 2;  // one op needs no graph
   bool replayed = r.runs > 1 && !alone, timed = r.runs == 1 || alone;
@@ -526,17 +530,18 @@ void gpu::run(program &base, uint64_t first, uint64_t last, int32_t &at) {
   if (captured) r.graph = capture(p, from, last, at);
   if (p.replays.size() >= 64) settle(p);
   replay q{&r, first, replayed ? p.event() : nullptr, replayed ? p.event() : nullptr};
-  if (replayed) checked(cudaEventRecord(q.begin, stream), "recording an event");
+  if (replayed) checked(cudaEventRecord(q.begin, stream), "cudaEventRecord");
   std::vector<double> head, rest;
   eager(p, first, from, at, timed ? &head : nullptr);
   if (from > first) {
-    if (!p.taken) checked(cudaEventCreateWithFlags(&p.taken, cudaEventDisableTiming), "making an event");
-    checked(cudaEventRecord(p.taken, stream), "recording an event");
+    if (!p.taken)
+      checked(cudaEventCreateWithFlags(&p.taken, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    checked(cudaEventRecord(p.taken, stream), "cudaEventRecord");
   }
   if (first < p.head) p.early = from > first;
   if (replayed) {
-    checked(cudaGraphLaunch(r.graph, stream), "launching a graph");
-    checked(cudaEventRecord(q.end, stream), "recording an event");
+    checked(cudaGraphLaunch(r.graph, stream), "cudaGraphLaunch");
+    checked(cudaEventRecord(q.end, stream), "cudaEventRecord");
     p.replays.push_back(q);
   } else {
     eager(p, from, last, at, timed ? &rest : nullptr);
@@ -546,9 +551,9 @@ void gpu::run(program &base, uint64_t first, uint64_t last, int32_t &at) {
     r.shares.insert(r.shares.end(), rest.begin(), rest.end());
     for (uint64_t i = first; i < last; i++) p.ops[i].seconds += r.shares[i - first];
   }
-  if (r.runs == 0 || captured) {  // the driver may take memory for the first replay, too
-    checked(cudaStreamSynchronize(stream), "waiting for the device");
-    rung(captured ? "graph" : "warm-up");
+  if (r.runs == 0 || captured) {  // the driver may allocate memory for the first replay, too
+    checked(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+    note_memory(captured ? "graph" : "warm-up");
   }
   last_ = &p;
   r.runs += r.runs < 2;
@@ -563,17 +568,18 @@ void gpu::run(program &base, uint64_t first, uint64_t last, int32_t &at) {
     std::copy_n(places.begin() + static_cast<int64_t>(i), n, list.from);
     gather(list, static_cast<int>(n), p.numbers + i, *this);
   }
-  if (!p.gathered) checked(cudaEventCreateWithFlags(&p.gathered, cudaEventDisableTiming), "making an event");
-  checked(cudaEventRecord(p.gathered, stream), "recording an event");
+  if (!p.gathered)
+    checked(cudaEventCreateWithFlags(&p.gathered, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  checked(cudaEventRecord(p.gathered, stream), "cudaEventRecord");
 }
 
 // settle gives the time of replays to their ops.
 void gpu::settle(program &base) {
   gpu_program &p = mine(base);
   for (const replay &q : p.replays) {
-    checked(cudaEventSynchronize(q.end), "waiting for the device");
+    checked(cudaEventSynchronize(q.end), "cudaEventSynchronize");
     float ms = 0;
-    checked(cudaEventElapsedTime(&ms, q.begin, q.end), "reading a clock");
+    checked(cudaEventElapsedTime(&ms, q.begin, q.end), "cudaEventElapsedTime");
     double sum = 0;
     for (double s : q.of->shares) sum += s;
     for (size_t i = 0; i < q.of->shares.size() && sum > 0; i++)

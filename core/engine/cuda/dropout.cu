@@ -1,14 +1,14 @@
 // y[i] = x[i] / (1 - rate) where number k of the stream is at least the rate, else 0: k is i, or the
-// number of the sample. core/graph says where the numbers are from. x may lie in y. One
-// read and one write an element, in pieces of 16 bytes. The stream is read from memory, so that
-// a graph that is replayed drops others each time.
+// number of the sample. core/graph/dropout.go defines the numbers. In place: y may alias x. One
+// read and one write an element, in vectors of 16 bytes. The stream is read from memory, so that
+// each replay of a graph drops other elements.
 #include "../native/rng.h"
 #include "gpu.h"
 
 namespace lb {
 namespace {
 
-// dropout_each is a piece: one block of numbers in f32, two in bf16.
+// dropout_each computes one vector: one block of random numbers in f32, two in bf16.
 template <typename T>
 struct dropout_each {
   const pack<T> *x;
@@ -28,7 +28,7 @@ struct dropout_each {
   }
 };
 
-// dropout_sample is a piece of one sample, or of several.
+// dropout_sample computes one vector, of one sample or of several.
 template <typename T>
 struct dropout_sample {
   const pack<T> *x;

@@ -1,5 +1,5 @@
 // Elementwise ops and updates of parameters: each operand is read and each result written
-// once, in pieces of 16 bytes. A result may lie in an operand of its size.
+// once, in vectors of 16 bytes. In place: a result may alias an operand of its size.
 #include "gpu.h"
 
 namespace lb {
@@ -79,7 +79,7 @@ struct image_each {
   T *y;
   unsigned c;
   float mean[4], deviation[4];
-  // at: an index that is not known beforehand would put the array into local memory.
+  // A run-time index would put the array into local memory.
   static __device__ float at(const float (&v)[4], unsigned k) {
     return k == 0 ? v[0] : k == 1 ? v[1] : k == 2 ? v[2] : v[3];
   }
@@ -89,7 +89,7 @@ struct image_each {
   }
 };
 
-// augment_each crops and mirrors images: core/graph says what the words mean.
+// augment_each crops and mirrors images: Builder.Augment in core/graph defines the words.
 struct augment_each {
   const uint8_t *x;
   uint8_t *y;
@@ -112,8 +112,8 @@ struct augment_each {
   }
 };
 
-// cast_each: to the nearest, ties to even. A thread takes 8 elements, which are 16 bytes of
-// bf16; a value of f32 lies in whole 32 bytes as well, so the last may reach beyond its end.
+// cast_each rounds to nearest, ties to even. A thread converts 8 elements: 16 bytes of bf16, 32 of f32. The
+// last thread may reach into the padding after a value.
 template <typename T>
 struct alignas(16) eight {
   T v[8];
@@ -183,7 +183,7 @@ struct elementwise : gpu_kernel {
         if (o.operands[0]->data != y.data)
           checked(cudaMemcpyAsync(y.data, o.operands[0]->data, static_cast<size_t>(y.bytes),
                                   cudaMemcpyDeviceToDevice, d.stream),
-                  "a copy");
+                  "cudaMemcpyAsync");
         return;
     }
     image_each<T> f{o.operands[0]->data, at<T>(&y), static_cast<unsigned>(y.dims[3]), {}, {}};
@@ -194,7 +194,7 @@ struct elementwise : gpu_kernel {
   }
 };
 
-// Updates: one launch for many parameters, so that small ones do not cost a launch each.
+// Updates: one launch for many parameters, to save a launch for each small one.
 constexpr int most_updates = 64;
 
 struct update {

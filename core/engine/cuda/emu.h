@@ -1,17 +1,26 @@
-// The part of CUDA that this backend uses, on the host: so that the very same kernels and
-// executor run, and are tested, where there is no GPU. A stand-in for cuda_runtime.h.
+// An emulation of the part of CUDA that this backend uses, on the host: the same kernels and the same
+// executor run, and are tested, where there is no GPU. Included instead of cuda_runtime.h.
 //
-// A launch runs its blocks one after the other. Threads of a kernel that waits for others
-// (barriers, shuffles) are fibers; those of a kernel that does not are turns of a loop. A
-// barrier that part of a block does not reach, or that a kernel launched without fibers
-// reaches, ends the process with a message. Streams run what they are given at once;
-// while a graph is captured, launches and copies are kept with what they come behind: the
-// one before on their stream, and what it has waited for. There are several devices, which
-// differ in the order in which they replay a graph: that of the calls; the stream that was made
-// first as far ahead as the graph allows, or the one made last; or by chance. The last two of them are
-// late, too: a stream does what it is given when the host waits for it, and not before; on one of them that
-// goes for the first stream only, and the others are ahead of it. Where a wait is missing, one of them
-// gives another result.
+// Kernels. A launch runs its blocks one after the other. In a kernel with barriers or shuffles
+// (launch_blocks) the threads of a block are fibers, in one without (launch) iterations of a loop. The
+// process ends with a message if only part of a block reaches a barrier or part of a warp a shuffle, or
+// if a kernel that was launched without fibers reaches either.
+//
+// Streams. Work is executed when it is submitted, unless a graph is captured or the device defers it.
+// A captured graph keeps launches and copies with their dependencies: the previous one on the stream
+// and the events that the stream has waited for.
+//
+// Devices. They differ in the order in which a graph is replayed and in which streams are deferred:
+// work on a deferred stream is executed only when the host waits for it, and with it what it depends
+// on. If the program lacks a wait, at least one of the devices computes another result.
+//
+//   device                 replay of a graph                              deferred streams
+//   0 in_turn              in the order of the calls                      none
+//   1 first_stream_first   oldest stream first, as far as edges allow     none
+//   2 last_stream_first    newest stream first, as far as edges allow     none
+//   3, 4, 5 by_chance      in a random order, one seed for each device    none
+//   6 sides_ahead          random                                         the first stream only
+//   7 all_late             random                                         all
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
@@ -43,31 +52,31 @@ namespace emu {
 
 enum class state { ready, barrier, shuffle, done };
 
-// fiber is a thread of a block. It is made once and runs a kernel after the other.
+// fiber is a thread of a block. It is created once and runs one kernel after the other.
 struct fiber {
-  ucontext_t context;  // of its beginning
-  jmp_buf at_wait;     // where it waits: jumping there costs no call of the system
+  ucontext_t context;  // entry point
+  jmp_buf at_wait;     // where it waits; unlike setcontext, longjmp makes no system call
   std::unique_ptr<char[]> stack;
   state at = state::done;
 };
 
 constexpr unsigned most_threads = 1024;
 inline fiber threads[most_threads];
-inline bool waits;  // the kernel's threads wait for each other: they are fibers
+inline bool waits;  // the kernel has barriers or shuffles: its threads are fibers
 inline jmp_buf scheduler;
 inline unsigned current;
 inline dim3 block_index, thread_index, block_size, grid_size;
 inline std::function<void()> body;
 inline uint64_t slots[most_threads];
 constexpr size_t most_shared = 227 << 10;
-alignas(16) inline uint32_t dynamic[most_shared / 4];  // shared memory whose size the launch gives
+alignas(16) inline uint32_t dynamic[most_shared / 4];  // dynamic shared memory
 
 [[noreturn]] inline void stop(const char *why) {
   std::fprintf(stderr, "emu: %s\n", why);
   std::abort();
 }
 
-// leave goes back to the scheduler, until the fiber is resumed.
+// leave yields to the scheduler, until the fiber is resumed.
 inline void leave(state s) {
   fiber &t = threads[current];
   t.at = s;
@@ -82,7 +91,7 @@ inline void enter() {
 }
 
 inline void wait(state s) {
-  if (!waits) stop("a barrier in a kernel that was launched as one without");
+  if (!waits) stop("a barrier or shuffle in a kernel that was started by launch: use launch_blocks");
   leave(s);
 }
 
@@ -104,8 +113,8 @@ inline void run_fiber(unsigned i) {
   setcontext(&threads[i].context);
 }
 
-// resume lets every ready thread of the block run until it waits or ends, and tells how
-// many have ended.
+// resume runs every ready thread of the block until it waits or ends, and returns how many
+// have ended.
 inline unsigned resume(unsigned n) {
   unsigned done = 0;
   for (unsigned i = 0; i < n; i++) {
@@ -115,21 +124,21 @@ inline unsigned resume(unsigned n) {
   return done;
 }
 
-// release sets the warps free whose threads all wait at a shuffle, or else the block, whose
-// threads must all wait at a barrier.
+// release makes the warps ready whose threads all wait at a shuffle, or if there are none the whole
+// block, whose threads must all wait at a barrier.
 inline void release(unsigned n) {
   bool moved = false;
   for (unsigned w = 0; w < n; w += 32) {
     unsigned size = std::min(32u, n - w), waiting = 0;
     for (unsigned i = w; i < w + size; i++) waiting += threads[i].at == state::shuffle;
     if (waiting == 0) continue;
-    if (waiting != size) stop("a shuffle that part of a warp does not reach");
+    if (waiting != size) stop("only part of a warp reaches a shuffle");
     for (unsigned i = w; i < w + size; i++) threads[i].at = state::ready;
     moved = true;
   }
   if (moved) return;
   for (unsigned i = 0; i < n; i++) {
-    if (threads[i].at != state::barrier) stop("a barrier that part of a block does not reach");
+    if (threads[i].at != state::barrier) stop("only part of a block reaches a barrier");
     threads[i].at = state::ready;
   }
 }
@@ -142,9 +151,9 @@ inline void run_block(unsigned n) {
 inline void run_grid(dim3 grid, dim3 block, bool fibers, const std::function<void()> &f) {
   grid_size = grid, block_size = block, body = f, waits = fibers;
   unsigned n = block.x * block.y;
-  if (n > most_threads) stop("more threads than a block has");
+  if (n > most_threads) stop("a block of more than 1024 threads");
   if (n == 0 || grid.x == 0 || grid.y == 0 || grid.x > 0x7fffffffu || grid.y > 0xffffu)
-    stop("a grid that no GPU takes");
+    stop("the grid is empty or exceeds the limits of a GPU");
   for (unsigned y = 0; y < grid.y; y++)
     for (unsigned x = 0; x < grid.x; x++) {
       block_index = dim3(x, y);
@@ -167,22 +176,22 @@ struct node {
 };
 struct graph {
   std::vector<node> nodes;
-  std::vector<stream *> streams;  // that take part in the capture; none once it has ended
+  std::vector<stream *> streams;  // streams of the capture; empty once it has ended
 };
 inline int streams_made;
 struct stream {
   int number = streams_made++;
-  std::shared_ptr<graph> capture;  // nullptr: none is under way
-  std::vector<size_t> behind;      // what the next node comes behind
-  std::vector<size_t> late;        // the same of what is not captured, in the queue
+  std::shared_ptr<graph> capture;  // nullptr: not capturing
+  std::vector<size_t> after;       // dependencies of the next node
+  std::vector<size_t> late;        // dependencies of the next entry in queue, outside of a capture
 };
 struct event {
   std::shared_ptr<graph> capture;
-  std::vector<size_t> behind, late;
+  std::vector<size_t> after, late;
   double seconds = 0;
 };
 
-// The devices, by the order in which they replay graphs; those from sides_ahead on do so by chance.
+// The devices; those from by_chance on replay graphs in a random order.
 enum order {
   in_turn,
   first_stream_first,
@@ -193,13 +202,13 @@ enum order {
   order_count
 };
 inline thread_local int device;
-inline thread_local int first_stream = -1;  // its number
+inline thread_local int first_stream = -1;  // number of the stream that was created first
 inline thread_local uint64_t dice;
 
-// queue is what a late device has been given and not done; what has been done is empty.
+// queue is the deferred work; run is empty in entries that have been executed.
 inline thread_local std::vector<node> queue;
 
-// finish does what the host waits for, and what that comes behind: nothing else.
+// finish executes the listed entries of queue and their dependencies, and nothing else.
 inline void finish(const std::vector<size_t> &list) {
   for (size_t i : list) {
     if (!queue[i].run) continue;
@@ -211,12 +220,12 @@ inline void finish_all() {
   for (size_t i = 0; i < queue.size(); i++) finish({i});
 }
 
-// submit does it at once, or keeps it for the graph that s captures, or until the host waits.
+// submit executes f, or adds it to the graph that s captures, or defers it until the host waits.
 template <typename F>
 void submit(stream *s, F f) {
   if (s->capture) {
-    s->capture->nodes.push_back({f, s->behind, s->number});
-    s->behind = {s->capture->nodes.size() - 1};
+    s->capture->nodes.push_back({f, s->after, s->number});
+    s->after = {s->capture->nodes.size() - 1};
     return;
   }
   if (device < sides_ahead) return f();
@@ -225,7 +234,7 @@ void submit(stream *s, F f) {
   if (device == sides_ahead && s->number != first_stream) finish(s->late);
 }
 
-// choose picks one of the nodes that may run.
+// choose picks one of the ready nodes.
 inline size_t choose(const graph &g, const std::vector<size_t> &ready) {
   if (device >= by_chance) {
     dice = dice * 6364136223846793005u + 1442695040888963407u;
@@ -262,7 +271,7 @@ inline void replay(const graph &g) {
   }
 }
 
-// joined tells whether every node comes before one of the last ones of a stream.
+// joined tells whether every node is one of last or precedes one of them.
 inline bool joined(const graph &g, const std::vector<size_t> &last) {
   std::vector<bool> reached(g.nodes.size());
   for (size_t i : last) reached[i] = true;
@@ -324,7 +333,7 @@ struct cudaDeviceProp {
 };
 
 namespace emu {
-constexpr size_t total = size_t{64} << 30;  // bytes of the device that is played
+constexpr size_t total = size_t{64} << 30;  // memory of the emulated device
 inline size_t used;
 inline std::vector<std::pair<void *, size_t>> allocations;
 }  // namespace emu
@@ -337,7 +346,7 @@ inline const char *cudaGetErrorString(cudaError_t e) {
                                                 : "invalid argument";
 }
 namespace emu {
-// failed keeps an error until somebody asks for it: the next launch would find it.
+// failed records an error until cudaGetLastError returns it, as CUDA does.
 inline cudaError_t last_error = cudaSuccess;
 inline cudaError_t failed(cudaError_t e) { return last_error = e; }
 }  // namespace emu
@@ -405,14 +414,14 @@ inline cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   e->seconds = static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-  e->capture = s->capture, e->behind = s->behind, e->late = s->late;
+  e->capture = s->capture, e->after = s->after, e->late = s->late;
   return cudaSuccess;
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t e) { return emu::finish(e->late), cudaSuccess; }
 inline cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t a, cudaEvent_t b) {
   return *ms = static_cast<float>(1e3 * (b->seconds - a->seconds)), cudaSuccess;
 }
-// A stream that waits for an event of a capture takes part in the capture.
+// A stream that waits for an event of a capture joins the capture.
 inline cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned = 0) {
   if (s->capture && s->capture != e->capture) return emu::failed(cudaErrorStreamCaptureIsolation);
   if (!e->capture) {
@@ -424,7 +433,7 @@ inline cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned =
     s->capture = e->capture;
     s->capture->streams.push_back(s);
   }
-  s->behind.insert(s->behind.end(), e->behind.begin(), e->behind.end());
+  s->after.insert(s->after.end(), e->after.begin(), e->after.end());
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode) {
@@ -434,9 +443,9 @@ inline cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode)
 }
 inline cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *g) {
   auto captured = s->capture;
-  bool complete = emu::joined(*captured, s->behind);
+  bool complete = emu::joined(*captured, s->after);
   *g = complete ? new emu::graph(*captured) : nullptr;
-  for (emu::stream *t : captured->streams) t->capture = nullptr, t->behind.clear();
+  for (emu::stream *t : captured->streams) t->capture = nullptr, t->after.clear();
   captured->streams.clear();
   return complete ? cudaSuccess : emu::failed(cudaErrorStreamCaptureUnjoined);
 }

@@ -1,8 +1,8 @@
 // A gate scales each channel of each sample; formulas and in-place rules are those of
 // native/gate.cc. Passes: 1 read and a write; backward 2 reads and a write.
 //
-// Backward: a block takes a sample and 32 channels, a row of 32 threads every eighth position; the
-// rows are summed in order, so the bits are the same every time.
+// Backward: a block computes a sample and 32 channels; each of its 8 rows of 32 threads sums every eighth
+// position, and the rows are added in order, so the result is reproducible.
 #include "gpu.h"
 
 namespace lb {

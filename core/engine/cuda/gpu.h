@@ -17,11 +17,11 @@ void checked(cudaError_t, const char *doing);
 
 struct libraries;  // handles of cuDNN and cuBLAS, and the engines chosen; library.cc
 struct gpu;
-std::string choices_of(const program &, gpu &);  // those of a program, as lines of a plan book
+std::string choices_of(const program &,
+                       gpu &);  // the kernels chosen for a program, as lines of a tuning cache
 
 // gpu is the device. Everything runs on its first stream, or is captured from it; ops of other
-// streams run on CUDA streams that fork from the first one and join it again within
-// a run.
+// streams run on CUDA streams that fork from the first one and join it again within a run.
 struct gpu : device {
   explicit gpu(const lb_options &);
   ~gpu() override;
@@ -38,19 +38,19 @@ struct gpu : device {
   void settle(program &) override;
   std::string choices(const program &p) override { return choices_of(p, *this); }
 
-  bool planning;  // no device: kernels are chosen, nothing runs
+  bool planning;  // there is no device: kernels are chosen, nothing runs
   bool tf32, deterministic;
   bool tune;  // engines are timed before one is chosen
-  bool own;   // own kernels come before those of libraries
+  bool own;   // our own kernels are preferred to those of libraries
   uint64_t workspace_limit;
   std::string plan_book;
-  std::string properties;         // of the device that is planned for, as cuDNN reads them; empty: not known
+  std::string properties;         // of the device to plan for, in cuDNN's JSON; empty: unknown
   cudaStream_t stream = nullptr;  // the first one; while an op is launched, the stream of that op
   int32_t stream_index = 0;       // of the op that is launched
   std::shared_ptr<libraries> library;
 
  private:
-  void rung(const char *stage);
+  void note_memory(const char *stage);
   void eager(program &, uint64_t first, uint64_t last, int32_t &at, std::vector<double> *seconds);
   cudaGraphExec_t capture(program &, uint64_t first, uint64_t last, int32_t &at);
   friend class fan;
@@ -60,24 +60,24 @@ struct gpu : device {
   std::vector<cudaStream_t> streams_;  // the first one also runs everything that is not an op
   std::string name_, uuid_;
   bool ran_ = false;
-  std::vector<std::pair<std::string, uint64_t>> ladder_;  // used bytes of the device behind each stage
-  struct slot {                                           // a buffer that writes go through
+  std::vector<std::pair<std::string, uint64_t>> setup_memory_;  // used bytes of the device after each stage
+  struct slot {                                                 // a pinned staging buffer for writes
     uint8_t *data = nullptr;
     uint64_t bytes = 0;
     cudaEvent_t free = nullptr;
   } slots_[slot_count];
   int next_ = 0;
-  cudaStream_t copies_ = nullptr;  // of inputs, beside the program
-  const program *last_ = nullptr;  // the program that ran last; never followed
+  cudaStream_t copies_ = nullptr;  // stream of copies of inputs, concurrent with the program
+  const program *last_ = nullptr;  // the program that ran last; compared, never dereferenced
 };
 
-// gpu_kernel is a kernel of own code: nothing to bind, everything on the device's stream.
+// gpu_kernel is the base of our own kernels: nothing to bind, everything on the device's stream.
 struct gpu_kernel : kernel {
   gpu &d;
   explicit gpu_kernel(gpu &g) : d(g) {}
 };
 
-// The families. Each returns the kernel of an op of one of its kinds.
+// One function for each family: it returns the kernel of an op of one of its kinds.
 std::unique_ptr<kernel> make_elementwise(const op &, gpu &);
 std::unique_ptr<kernel> make_norm(const op &, gpu &);
 std::unique_ptr<kernel> make_pool(const op &, gpu &);
@@ -90,7 +90,7 @@ std::unique_ptr<kernel> make_update(const op &, gpu &);
 std::unique_ptr<kernel> make_conv(const op &, gpu &);
 std::unique_ptr<kernel> make_linear(const op &, gpu &);
 std::unique_ptr<kernel> make_plain(const op &, gpu &);     // plain.cu: conv and linear without libraries
-std::unique_ptr<kernel> make_mma_conv(const op &, gpu &);  // nullptr: not one for these shapes
+std::unique_ptr<kernel> make_mma_conv(const op &, gpu &);  // nullptr: unsupported shapes
 
 // update_many runs consecutive updates of one rate and one set of attributes at once.
 void update_many(const op *first, size_t n, gpu &);
@@ -109,24 +109,24 @@ struct gather_list {
 };
 void gather(const gather_list &, int n, float *to, gpu &);
 
-// What library.cc, or its stand-in where there are no libraries, tells.
+// Defined in library.cc, or in plain_library.cc where there are no libraries.
 std::shared_ptr<libraries> open_libraries(gpu &);
 std::string describe_libraries();
 
 constexpr unsigned threads_per_block = 256;
 
-// launch runs a kernel whose threads do not wait for each other, launch_blocks one whose do:
-// the stand-in needs to know. launch_shared gives every block so many bytes of shared memory, too.
+// launch runs a kernel without barriers and shuffles, launch_blocks one that may have them: the emulator
+// (emu.h) needs to know. launch_shared also gives every block `bytes` bytes of dynamic shared memory.
 #ifdef LB_EMU
 template <typename... P, typename... A>
 void launch(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
   emu::submit(d.stream, [=] { emu::run_grid(grid, block, false, [=] { f(a...); }); });
-  checked(cudaGetLastError(), "a launch");
+  checked(cudaGetLastError(), "kernel launch");
 }
 template <typename... P, typename... A>
 void launch_blocks(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
   emu::submit(d.stream, [=] { emu::run_grid(grid, block, true, [=] { f(a...); }); });
-  checked(cudaGetLastError(), "a launch");
+  checked(cudaGetLastError(), "kernel launch");
 }
 template <typename... P, typename... A>
 void launch_shared(gpu &d, dim3 grid, dim3 block, size_t bytes, void (*f)(P...), A... a) {
@@ -137,7 +137,7 @@ void launch_shared(gpu &d, dim3 grid, dim3 block, size_t bytes, void (*f)(P...),
 template <typename... P, typename... A>
 void launch(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
   f<<<grid, block, 0, d.stream>>>(a...);
-  checked(cudaGetLastError(), "a launch");
+  checked(cudaGetLastError(), "kernel launch");
 }
 template <typename... P, typename... A>
 void launch_blocks(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
@@ -146,14 +146,14 @@ void launch_blocks(gpu &d, dim3 grid, dim3 block, void (*f)(P...), A... a) {
 template <typename... P, typename... A>
 void launch_shared(gpu &d, dim3 grid, dim3 block, size_t bytes, void (*f)(P...), A... a) {
   checked(cudaFuncSetAttribute(f, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
-          "asking for shared memory");
+          "cudaFuncSetAttribute");
   f<<<grid, block, bytes, d.stream>>>(a...);
-  checked(cudaGetLastError(), "a launch");
+  checked(cudaGetLastError(), "kernel launch");
 }
 #endif
 
-// What an array in registers is indexed by has to be known when the kernel is compiled. Of a loop that
-// stores nothing, turns that are unrolled read ahead of each other.
+// An array stays in registers only if its indices are compile-time constants, so loops over it are unrolled.
+// In a loop without stores, unrolling also lets loads of later iterations start early.
 #ifdef LB_EMU
 #define LB_UNROLL
 #define LB_UNROLL_4
@@ -185,7 +185,7 @@ __host__ __device__ inline void narrow(float x, bf16 &to) {  // to the nearest, 
   to.bits = static_cast<uint16_t>(nan ? u >> 16 | 0x40u : (u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
-// Activations, as in native/cpu.h. What is not a number stays so.
+// Activations, as in native/cpu.h. NaN stays NaN.
 __device__ inline float clip(float x, float top) {
   x = 0 > x ? 0 : x;
   return x > top ? top : x;
@@ -197,8 +197,8 @@ __device__ inline float silu_slope(float x) {
   return s * (1 + x * (1 - s));
 }
 
-// pack is the largest piece that a thread moves at once. Values begin at multiples of 64
-// bytes and no other begins in their last 64, so that a last piece may reach beyond the end.
+// pack is the largest vector that a thread loads or stores with one instruction: 16 bytes. Values begin at
+// multiples of 64 bytes, so that the last pack may reach into the padding after a value.
 template <typename T>
 constexpr int lanes = 16 / sizeof(T);
 template <typename T>
@@ -210,7 +210,7 @@ inline int64_t packs(int64_t n) {
   return (n + lanes<T> - 1) / lanes<T>;
 }
 
-// at views a value's memory.
+// at returns the address of a value.
 template <typename T>
 T *at(const value *v) {
   return v ? reinterpret_cast<T *>(v->data) : nullptr;
@@ -235,10 +235,10 @@ __global__ void __launch_bounds__(threads_per_block) each_kernel(int64_t n, F f)
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) f(i);
 }
 
-// each calls f(i) for i in [0, n), each in a thread of its own or several in one.
+// each calls f(i) for i in [0, n), in one or more iterations of a thread.
 template <typename F>
 void each(gpu &d, int64_t n, F f) {
-  constexpr int64_t most = 132 * 32;  // blocks that a large GPU holds a few times over
+  constexpr int64_t most = 132 * 32;  // a few full waves of a large GPU
   int64_t blocks = (n + threads_per_block - 1) / threads_per_block;
   launch(d, dim3(static_cast<unsigned>(blocks < most ? blocks : most)), dim3(threads_per_block),
          each_kernel<F>, n, f);

@@ -1,17 +1,17 @@
 // Convolutions by cuDNN and linear layers by cuBLAS: the only file that sees their headers.
 //
-// An engine is chosen once for each signature, at prepare, and kept: the one that the plan
-// book has, or the fastest of those that heuristics propose and of our own (mma_conv.cu) where
-// the device is opened to tune, or the first of cuDNN's. Its workspace is the op's scratch
-// memory, so the plan knows it. cuDNN chooses from what it is told of a device, without one, too:
-// so planning for a GPU that is not here gives the engines of a run there. A book whose engine is not there,
-// or needs another workspace than it says, is an error. An engine of the book that needs more than the limit
-// of workspaces is passed over, as any other.
+// An engine is chosen once for each signature, at prepare, and kept: the one in the tuning
+// cache, or, where the device is opened to tune, the fastest of those that cuDNN's heuristics propose and of
+// our own (mma_conv.cu), or else the first that the heuristics propose. Its workspace is the op's workspace,
+// so the plan includes it. cuDNN can also choose from a description of a device that is absent: planning for
+// a GPU elsewhere gives the engines of a run there. It is an error if the engine named by the tuning cache
+// does not exist or needs another workspace than the cache says. An engine of the cache that needs more than
+// the workspace limit is skipped, like any other.
 //
-// Of the engines proposed those are left out that round inputs where full f32 was asked for,
-// or sum in less than f32, or transform (FFT, Winograd), whose workspaces are large and
-// whose rounding is another; and, where that was asked for, those that give other bits every
-// time.
+// Proposed engines are skipped if they round inputs where full f32 was requested, or accumulate
+// in less than f32, or transform (FFT, Winograd), since their workspaces are large and
+// their rounding differs; and, where determinism was requested, if they are not
+// deterministic.
 #include <cublas_v2.h>
 #include <cudnn.h>
 #include <cudnn_frontend.h>
@@ -39,7 +39,7 @@ void checked_graph(fe::error_t e, const char *doing) {
   if (e.is_bad()) fail(LB_INTERNAL, "cuDNN: %s: %s", doing, e.get_message().c_str());
 }
 
-// Pointers that the libraries get are multiples of this; scratch memory begins at one of 64.
+// Alignment of the pointers that the libraries get; a workspace begins at a multiple of 64 only.
 constexpr uint64_t alignment = 256;
 
 uint8_t *align(uint8_t *p) {
@@ -61,7 +61,7 @@ struct signature {
     y = kind == kind_conv ? c : kind == kind_conv_backward_data ? a : b;
     for (int i = 0; i < 2; i++) stride[i] = o.attr.stride[i], padding[i] = o.attr.padding[i];
   }
-  // text names the signature in the plan book: conv f32 n h w c, k r s, stride, padding.
+  // text names the signature in the tuning cache: conv f32 n h w c, k r s, stride, padding.
   std::string text(const gpu &d) const {
     std::ostringstream s;
     s << (kind == kind_conv                 ? "conv"
@@ -76,9 +76,9 @@ struct signature {
   }
 };
 
-// choice is a line of the plan book: signature, engine, knobs (number=value,...), workspace in
-// bytes and microseconds, separated by tabs. Microseconds are 0 where nothing was timed. Numbers
-// of knobs and their order are cuDNN's own: the front end's names do not cover all of them.
+// choice is a line of the tuning cache: signature, engine, knobs (number=value,...), workspace in
+// bytes and microseconds, separated by tabs. Microseconds are 0 where nothing was timed. Knobs
+// have cuDNN's own numbers and order: the front end's names do not cover all of them.
 constexpr int64_t own_engine = -1;
 struct choice {
   int64_t engine = 0;
@@ -97,7 +97,7 @@ struct choice {
     for (char c : knobs) text += c == ',' ? std::string("_k") : std::string(1, c);
     return text;
   }
-  // named is the choice of that name.
+  // named parses that name.
   static choice named(const std::string &name) {
     choice c;
     size_t end = name.find('_');
@@ -128,7 +128,8 @@ std::map<std::string, choice> read_book(const std::string &text) {
       c.microseconds = std::stod(microseconds);
     } catch (const std::exception &) {
       fail(LB_INVALID,
-           "plan book: got %.200s, want signature, engine, knobs, workspace and microseconds between tabs",
+           "tuning cache: line %.200s: must be signature, engine, knobs, workspace and microseconds, "
+           "separated by tabs",
            line.c_str());
     }
     book[name] = c;
@@ -141,7 +142,7 @@ struct planned {
   fe::graph::Graph graph;
   int64_t index = 0;  // of the engine among those that the graph holds
   choice chosen;
-  bool estimated = false;  // there is no device, and the book has no such line
+  bool estimated = false;  // there is no device, and the tuning cache has no such line
 };
 
 fe::DataType_t type_of(const value &v) {
@@ -206,23 +207,23 @@ struct libraries {
   std::map<cudaStream_t, cublasHandle_t> blas;
   std::map<std::string, choice> book;
   std::map<std::string, std::shared_ptr<planned>> engines;
-  std::shared_ptr<const fe::DeviceProperties> properties;  // of a device that is planned for
+  std::shared_ptr<const fe::DeviceProperties> properties;  // of the device to plan for
 
   cudnnHandle_t dnn_of(cudaStream_t s) {
     cudnnHandle_t &h = dnn[s];
     if (!h) {
-      checked_cudnn(cudnnCreate(&h), "making a handle");
-      checked_cudnn(cudnnSetStream(h, s), "setting the stream");
+      checked_cudnn(cudnnCreate(&h), "cudnnCreate");
+      checked_cudnn(cudnnSetStream(h, s), "cudnnSetStream");
     }
     return h;
   }
   cublasHandle_t blas_of(cudaStream_t s, bool tf32) {
     cublasHandle_t &h = blas[s];
     if (!h) {
-      checked_cublas(cublasCreate(&h), "making a handle");
-      checked_cublas(cublasSetStream(h, s), "setting the stream");
+      checked_cublas(cublasCreate(&h), "cublasCreate");
+      checked_cublas(cublasSetStream(h, s), "cublasSetStream");
       checked_cublas(cublasSetMathMode(h, tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_DEFAULT_MATH),
-                     "setting the precision");
+                     "cublasSetMathMode");
     }
     return h;
   }
@@ -237,20 +238,20 @@ struct libraries {
 
 namespace {
 
-// rent is device memory for a while.
+// rent is device memory for the lifetime of the object.
 struct rent {
   void *p = nullptr;
   explicit rent(int64_t bytes) {
-    if (bytes > 0) checked(cudaMalloc(&p, static_cast<size_t>(bytes)), "memory to time engines in");
+    if (bytes > 0) checked(cudaMalloc(&p, static_cast<size_t>(bytes)), "cudaMalloc");
     // Not zeros, which take less power: 0x3c in every byte is 0.0115 as f32 and as bf16.
-    if (bytes > 0) checked(cudaMemset(p, 0x3c, static_cast<size_t>(bytes)), "filling memory");
+    if (bytes > 0) checked(cudaMemset(p, 0x3c, static_cast<size_t>(bytes)), "cudaMemset");
   }
   rent(const rent &) = delete;
   rent &operator=(const rent &) = delete;
   ~rent() { cudaFree(p); }
 };
 
-// pack_of has the places of a convolution's tensors.
+// pack_of maps a convolution's tensors to their addresses.
 std::unordered_map<int64_t, void *> pack_of(const op &o) {
   uint8_t *a = o.operands[0]->data, *b = o.operands[1]->data, *c = o.results[0]->data;
   if (o.kind == kind_conv) return {{uid_x, a}, {uid_w, b}, {uid_y, c}};
@@ -258,7 +259,7 @@ std::unordered_map<int64_t, void *> pack_of(const op &o) {
   return {{uid_x, a}, {uid_y, b}, {uid_w, c}};
 }
 
-// trial is a convolution without bias in memory of its own, to time engines with.
+// trial is a convolution without bias on its own memory, for timing engines.
 struct trial {
   value values[3];
   std::vector<std::unique_ptr<rent>> memory;
@@ -275,12 +276,12 @@ struct trial {
   }
 };
 
-// microseconds_of is the least time of a few runs, or -1 if one fails, which leaves no error behind.
+// microseconds_of is the least time of a few runs, or -1 if one fails; the CUDA error is then cleared.
 template <typename F>
 double microseconds_of(cudaStream_t stream, F run) {
   cudaEvent_t begin = nullptr, end = nullptr;
-  checked(cudaEventCreate(&begin), "making an event");
-  checked(cudaEventCreate(&end), "making an event");
+  checked(cudaEventCreate(&begin), "cudaEventCreate");
+  checked(cudaEventCreate(&end), "cudaEventCreate");
   double least = -1;
   for (int i = 0; i < 8; i++) {
     cudaEventRecord(begin, stream);
@@ -311,7 +312,7 @@ void leave_out(fe::graph::Graph &g, const signature &s, const gpu &d) {
   if (d.workspace_limit > 0) g.deselect_workspace_greater_than(static_cast<int64_t>(d.workspace_limit));
 }
 
-// list_engines has the heuristics propose engines, the best first; false: there are none.
+// list_engines asks the heuristics for engines, the best first; false: there are none.
 bool list_engines(fe::graph::Graph &g) {
   return g.create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK}).is_good();
 }
@@ -322,12 +323,12 @@ choice choice_at(const fe::graph::Graph &g, int64_t i) {
   return choice::named(name);
 }
 
-// tuning_seconds bounds what timing the engines of one convolution takes: there are some forty, the best
-// guesses first, and those that cuDNN compiles at run time take long to build.
+// tuning_seconds bounds the time spent on the engines of one convolution: there are about forty, the best
+// guesses first, and those that cuDNN compiles at run time are slow to build.
 constexpr double tuning_seconds = 3;
 
-// propose chooses among the engines of the heuristics and, where it times them, our own kernel;
-// false: none can do it.
+// propose chooses among the engines of the heuristics and, when tuning, our own kernel;
+// false: no engine supports the convolution.
 bool propose(planned &p, const signature &s, const op &o, gpu &d, cudnnHandle_t h) {
   fe::graph::Graph &g = p.graph;
   if (!list_engines(g)) return false;
@@ -366,19 +367,20 @@ bool propose(planned &p, const signature &s, const op &o, gpu &d, cudnnHandle_t 
   return found;
 }
 
-// follow builds the engine that the book names: it was one of those that are proposed.
+// follow builds the engine that the tuning cache names, which must be one of those proposed.
 void follow(planned &p, const choice &c, const std::string &name) {
   fe::graph::Graph &g = p.graph;
   int64_t count = list_engines(g) ? g.get_execution_plan_count() : 0, i = 0;
   while (i < count && choice_at(g, i).name() != c.name()) i++;
   if (i == count || g.build_plan_at_index(i).is_bad())
     fail(LB_INVALID,
-         "plan book: engine %s of %s is not there: the book is of another cuDNN or GPU, make it again",
+         "tuning cache: engine %s of %s does not exist here: the cache is for another cuDNN or GPU, tune "
+         "again",
          c.name().c_str(), name.c_str());
   int64_t workspace = g.get_workspace_size_plan_at_index(i);
   if (workspace != c.workspace)
     fail(LB_INVALID,
-         "plan book: %s: engine %lld needs %lld bytes of workspace, the book says %lld: make it again",
+         "tuning cache: %s: engine %lld needs %lld bytes of workspace, the cache says %lld: tune again",
          name.c_str(), static_cast<long long>(c.engine), static_cast<long long>(workspace),
          static_cast<long long>(c.workspace));
   p.chosen = c, p.index = i;
@@ -397,7 +399,8 @@ std::shared_ptr<planned> engine_of(const op &o, gpu &d) {
   if (listed ? line->second.engine == own_engine : d.own) {
     auto own = make_mma_conv(o, d);
     if (listed && !own)
-      fail(LB_INVALID, "plan book: there is no kernel of our own for %s: make the book again", name.c_str());
+      fail(LB_INVALID, "tuning cache: this program has no kernel of its own for %s: tune again",
+           name.c_str());
     if (own && fits(own->scratch)) {
       p->chosen.engine = own_engine, p->chosen.workspace = static_cast<int64_t>(own->scratch);
       if (listed) p->chosen.microseconds = line->second.microseconds;
@@ -424,7 +427,7 @@ std::shared_ptr<planned> engine_of(const op &o, gpu &d) {
 
 struct dnn_conv : gpu_kernel {
   std::shared_ptr<planned> p;
-  uint64_t sums = 0;  // scratch memory of the bias's gradient
+  uint64_t sums = 0;  // bytes of workspace of the bias gradient
   dnn_conv(const op &o, gpu &g, std::shared_ptr<planned> q) : gpu_kernel(g), p(std::move(q)) {
     scratch = with_alignment(static_cast<uint64_t>(p->chosen.workspace));
     if (o.kind == kind_conv_backward_weights && o.results.size() > 1)
@@ -474,14 +477,14 @@ struct blas_linear : gpu_kernel {
                 int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, const op &o) {
     cublasHandle_t h = d.library->blas_of(d.stream, d.tf32);
     checked_cublas(cublasSetWorkspace(h, workspace > 0 ? align(o.scratch) : nullptr, workspace),
-                   "setting the workspace");
+                   "cublasSetWorkspace");
     float one = 1, zero = 0;
     cublasComputeType_t compute = a.type == type_bf16 ? CUBLAS_COMPUTE_32F
                                   : d.tf32            ? CUBLAS_COMPUTE_32F_FAST_TF32
                                                       : CUBLAS_COMPUTE_32F_PEDANTIC;
     checked_cublas(cublasGemmEx_64(h, ta, tb, m, n, k, &one, a.data, type(a), lda, b.data, type(b), ldb,
                                    &zero, c.data, type(c), m, compute, CUBLAS_GEMM_DEFAULT),
-                   "a product");
+                   "cublasGemmEx_64");
   }
 };
 
@@ -492,15 +495,15 @@ namespace {
 std::shared_ptr<const fe::DeviceProperties> read_properties(const std::string &text) {
   auto p = std::make_shared<fe::DeviceProperties>();
   if (p->deserialize({text.begin(), text.end()}).is_bad())
-    fail(LB_INVALID, "properties of a device: got %.200s, want JSON as cuDNN writes it", text.c_str());
+    fail(LB_INVALID, "device properties %.200s: must be JSON as cuDNN writes it", text.c_str());
   return p;
 }
 
-// properties_here are those of the current device; empty where cuDNN does not tell, which keeps
-// nobody from running.
+// properties_here describes the current device; empty where cuDNN cannot, which is no error: they serve only
+// to plan for this device elsewhere.
 std::string properties_here() {
   int index = 0;
-  checked(cudaGetDevice(&index), "asking for the device");
+  checked(cudaGetDevice(&index), "cudaGetDevice");
   fe::DeviceProperties p;
   std::vector<uint8_t> text;
   p.set_device_id(index);
@@ -549,8 +552,8 @@ std::string choices_of(const program &p, gpu &d) {
   return text;
 }
 
-// make_conv: a signature that no engine can do, such as channels that it cannot align, has the
-// plain loop, and the kernel's name says so.
+// make_conv falls back to the plain loop for a signature that no engine supports, such as one with unaligned
+// channels; the kernel's name then says so.
 std::unique_ptr<kernel> make_conv(const op &o, gpu &d) {
   auto p = engine_of(o, d);
   if (!p) return make_plain(o, d);

@@ -14,12 +14,12 @@ struct entropy_args {
   double *losses, *hits;  // by sample
 };
 
-// entropy_rows: a warp a sample.
+// entropy_rows: one warp for each sample.
 __global__ void __launch_bounds__(threads_per_block) entropy_rows(entropy_args g) {
   constexpr int warp = 32;
   int lane = static_cast<int>(threadIdx.x) % warp;
   int64_t row = (static_cast<int64_t>(blockIdx.x) * threads_per_block + threadIdx.x) / warp;
-  int64_t i = row < g.n ? row : g.n - 1;  // a warp beyond the end repeats the last sample
+  int64_t i = row < g.n ? row : g.n - 1;  // a warp past the end repeats the last sample
   const float *l = g.scores + i * g.classes;
   float top = -INFINITY;
   int best = 0x7fffffff;
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(threads_per_block) entropy_rows(entropy_args g
       top = other, best = where;
   }
   int32_t label = g.labels[i];
-  float own = l[label];  // before p, which may lie in the scores
+  float own = l[label];  // read before p is written, which may alias the scores
   float sum = 0;
   for (int64_t k = lane; k < g.classes; k += warp) sum += expf(l[k] - top);
   for (int m = warp / 2; m > 0; m /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, m);
@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(threads_per_block) entropy_rows(entropy_args g
   for (int64_t k = lane; k < g.classes; k += warp) g.p[i * g.classes + k] = expf(l[k] - top) * inverse;
   if (lane != 0) return;
   g.losses[i] = static_cast<double>(logf(sum)) + top - own;
-  g.hits[i] = best == label && sum == sum;  // of logits that are no numbers none is the largest
+  g.hits[i] = best == label && sum == sum;  // NaN logits never count as correct
 }
 
 template <typename T>
@@ -83,7 +83,7 @@ struct entropy : gpu_kernel {
 
 constexpr int64_t most_parts = 512;
 
-// reconstruction_parts: the sum of a block's elements, which are every gridDim-th.
+// reconstruction_parts: a block sums its elements, every gridDim-th of all.
 __global__ void __launch_bounds__(threads_per_block)
     reconstruction_parts(int64_t n, const float *z, const uint8_t *image, double *part) {
   double sum = 0;

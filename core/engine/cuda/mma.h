@@ -26,12 +26,12 @@ __device__ inline uint32_t to_tf32(float x) {
   return u;
 }
 
-// mma adds a*b to c. T says what the words hold. All lanes of a warp call it together.
+// mma computes c += a*b. T is the type in the words. All lanes of a warp call it together.
 template <typename T>
 __device__ void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 
-// load_rows fills a from shared memory. Lane gives the address of 4 words, at a multiple of 16
-// bytes: those of row lane % 16, the first four for lanes below 16 and the others above.
+// load_rows fills a from shared memory. Each lane passes the address of 4 words, aligned to 16
+// bytes: row lane % 16, words 0 to 3 for lanes below 16 and words 4 to 7 for the others (ldmatrix).
 __device__ inline void load_rows(uint32_t (&a)[4], const uint32_t *words);
 
 #ifdef LB_EMU
@@ -79,7 +79,7 @@ inline void load_rows(uint32_t (&a)[4], const uint32_t *words) {
   emu::wait(emu::state::shuffle);
 }
 
-// shared_words is the block's shared memory of the size that it was launched with.
+// shared_words is the dynamic shared memory of the block.
 inline uint32_t *shared_words() { return emu::dynamic; }
 
 #else

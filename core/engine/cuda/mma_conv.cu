@@ -1,15 +1,15 @@
 // Convolutions of 3x3 with stride 1 and padding 1 between 16 or 32 channels: most of what a ResNet
-// for CIFAR computes, and less than a library's tiles are wide. They are bound by memory, so a block
+// for CIFAR computes, and narrower than the tiles of a library. They are bound by bandwidth, so a block
 // reads a tile of the image once, with its border, and keeps all weights.
 //
 // Operands are bf16, or f32 rounded to tf32; sums are f32. A tile is 256 elements of the image:
 // rows of all images, one below the other, by 8 or 16 columns. The rows above and below that
 // belong to another image count as zeros.
 //
-// Forward and backward to the data are one kernel: the latter's weights are turned by 180 degrees, and
-// their channels change places. The gradient of the weights is a product over all elements; blocks
-// leave sums of their own, which a second kernel adds in f64. The number of blocks follows from
-// the shapes alone: the same bits on every GPU.
+// Forward and backward data are one kernel: for backward data the weights are rotated by 180 degrees and
+// their channels transposed. Backward weights is a product over all elements; each block writes partial
+// sums, which a second kernel adds in f64. The number of blocks depends only on the shapes, so that
+// every GPU computes the same bits.
 #include "mma.h"
 #include "tile.h"
 
@@ -49,8 +49,9 @@ struct conv_args {
 template <typename T, int C, int K>
 struct conv_shape {
   static constexpr int words = C * static_cast<int>(sizeof(T)) / 4;  // of an element
-  static constexpr int chunk = words < 16 ? words : 16;              // of them at once in the tile
-  static constexpr int pitch = chunk + 4;  // 8 rows of 4 words then lie in different banks
+  static constexpr int chunk =
+      words < 16 ? words : 16;             // words of an element that are in shared memory at a time
+  static constexpr int pitch = chunk + 4;  // avoids bank conflicts: 8 rows of 4 words are in different banks
   static constexpr int steps = words / 8, blocks = K / 8;
   static constexpr int weights = taps * steps * blocks * 64;
 };
@@ -67,14 +68,14 @@ __device__ inline uint32_t word_of(const bf16 (&v)[2]) {
   return static_cast<uint32_t>(v[0].bits) | static_cast<uint32_t>(v[1].bits) << 16;
 }
 
-// load_weights brings the weights into the order in which lanes hold them. Column n of block j is
-// result channel n/2*2*blocks + 2*j + n%2: a lane's channels are then neighbours. A thread has nine words
-// under way, all that it loads of 16 channels by 16: every block waits for them before its first tile.
+// load_weights permutes the weights into the order in which lanes hold them. Column n of block j is
+// result channel n/2*2*blocks + 2*j + n%2: a lane's channels are then neighbours. A thread has nine loads
+// in flight, all of its weights for 16 by 16 channels: every block waits for them before its first tile.
 template <typename T, int C, int K>
 __device__ inline void load_weights(const conv_args<T> &a, uint32_t *to) {
   using S = conv_shape<T, C, K>;
   constexpr int per_word = 4 / static_cast<int>(sizeof(T)), together = 9;
-  // [k][tap][c], or turned and with the channels changed [c][tap][k].
+  // [k][tap][c], or rotated and with the channels transposed [c][tap][k].
   int by_c = a.backward ? taps * K : 1, by_tap = a.backward ? K : C, by_k = a.backward ? 1 : taps * C;
   LB_NO_UNROLL
   for (int from = static_cast<int>(threadIdx.x); from < S::weights; from += together * threads) {
@@ -82,7 +83,7 @@ __device__ inline void load_weights(const conv_args<T> &a, uint32_t *to) {
     LB_UNROLL
     for (int u = 0; u < together; u++) {
       int i = from + u * threads;
-      if (i >= S::weights) i = from;  // read again
+      if (i >= S::weights) i = from;  // a repeated load, for a thread past the end
       int lane = i / 2 % 32, j = i / 64 % S::blocks, step = i / 64 / S::blocks % S::steps,
           tap = i / 64 / S::blocks / S::steps;
       int n = lane / 4, k = n / 2 * 2 * S::blocks + 2 * j + n % 2;
@@ -130,8 +131,8 @@ __device__ inline void load_tile(const image &g, const T *x, int row, int column
   }
 }
 
-// resident blocks fit into a processor. There are no more of them than run at once on a large GPU: one that
-// has to wait for its turn would have its tiles left when the others are done, and run alone.
+// resident is the number of blocks of a multiprocessor. The grid has no more blocks than a large GPU runs
+// concurrently: a second wave would start when the first is done, and leave most multiprocessors idle.
 template <int C, int K>
 constexpr int resident = C + K == 32 ? 3 : 2;
 
@@ -146,8 +147,8 @@ __global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) 
   int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   for (int at = static_cast<int>(blockIdx.x); at < a.g.down * a.g.across; at += static_cast<int>(gridDim.x)) {
     int row = at / a.g.across * TH, column = at % a.g.across * TW;
-    // What this lane loads for the warp's two blocks of 16 elements, and whether the rows above and
-    // below are of the same image.
+    // The addresses that this lane loads for the warp's two blocks of 16 elements, and whether the rows above
+    // and below belong to the same image.
     const uint32_t *from[2];
     bool above[2], below[2];
     for (int m = 0; m < 2; m++) {
@@ -189,7 +190,7 @@ __global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) 
         if (r >= a.g.rows || c >= a.g.w) continue;
         T *to = a.y + (static_cast<int64_t>(r) * a.g.w + c) * K + lane % 4 * 2 * S::blocks;
         for (int j = 0; j < S::blocks; j += 2) {
-          piece<T, 4> out;
+          vec<T, 4> out;
           for (int e = 0; e < 4; e++) narrow(sum[m][j + e / 2][half * 2 + e % 2], out.v[e]);
           store<T, 4>(to + j * 2, out);
         }
@@ -204,7 +205,7 @@ struct weights_args {
   float *partial;  // [block][K 3 3 C]
 };
 
-// A row of the tiles in shared memory, in words: elements of neighbours lie in different banks.
+// Length of a row of the tiles in shared memory, in words: neighbouring elements are in different banks.
 template <int C>
 constexpr int row_pitch = C + 8;
 
@@ -214,27 +215,27 @@ constexpr size_t weights_shared() {
   return 4 * (tiles > sums ? tiles : sums);
 }
 
-// load_numbers reads a tile with a border of so many elements as words of tf32, of which every bf16
-// is one. A thread has several reads under way: with one after the other the kernel would wait for memory
-// ten times a tile.
-constexpr int at_once = 4;
+// load_numbers reads a tile with a border of the given width as words of tf32; every bf16 is exact in tf32. A
+// thread has several loads in flight: one at a time, the kernel would wait for memory ten times for each
+// tile.
+constexpr int unroll = 4;
 template <typename T, int C, int TW, int border>
 __device__ inline void load_numbers(const image &g, const T *x, int row, int column, uint32_t *to) {
   constexpr int across = TW + 2 * border, parts = C / 4, all = (pixels / TW + 2 * border) * across * parts,
                 turns = (all + threads - 1) / threads;
   LB_NO_UNROLL
-  for (int from = 0; from < turns; from += at_once) {
-    piece<T, 4> v[at_once];
+  for (int from = 0; from < turns; from += unroll) {
+    vec<T, 4> v[unroll];
     LB_UNROLL
-    for (int k = 0; k < at_once; k++) {
+    for (int k = 0; k < unroll; k++) {
       int i = static_cast<int>(threadIdx.x) + (from + k) * threads, p = i / parts;
       int r = row + p / across - border, c = column + p % across - border;
-      v[k] = piece<T, 4>{};
+      v[k] = vec<T, 4>{};
       if (i < all && r >= 0 && r < g.rows && c >= 0 && c < g.w)
         v[k] = load<T, 4>(x + (static_cast<int64_t>(r) * g.w + c) * C + i % parts * 4);
     }
     LB_UNROLL
-    for (int k = 0; k < at_once; k++) {
+    for (int k = 0; k < unroll; k++) {
       int i = static_cast<int>(threadIdx.x) + (from + k) * threads;
       quad words;
       for (int e = 0; e < 4; e++) words.word[e] = to_tf32(widen(v[k].v[e]));
@@ -243,8 +244,8 @@ __device__ inline void load_numbers(const image &g, const T *x, int row, int col
   }
 }
 
-// weights_partial: a warp has 16 channels of x by 16 of dy for all taps; where there are fewer such
-// pairs than warps, some share a pair and its elements.
+// weights_partial: a warp computes 16 channels of x by 16 of dy for all taps; where there are fewer such
+// pairs than warps, several warps share a pair and divide its elements.
 template <typename T, int C, int K, int TW>
 __global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a) {
   constexpr int TH = pixels / TW, across = TW + 2, pairs = C / 16 * (K / 16), sharing = warps / pairs;
@@ -265,7 +266,7 @@ __global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a)
       uint32_t right[2][2] = {{from[0], from[4 * row_pitch<K>]}, {from[8], from[4 * row_pitch<K> + 8]}};
       LB_UNROLL
       for (int r = 0; r < 3; r++) {
-        if (h + r - 1 < 0 || h + r - 1 >= a.g.h) continue;  // all of the warp
+        if (h + r - 1 < 0 || h + r - 1 >= a.g.h) continue;  // uniform in the warp
         LB_UNROLL
         for (int s = 0; s < 3; s++) {
           const uint32_t *b = x + ((line + r) * across + p % TW + s + t) * row_pitch<C> + c + g;
@@ -276,7 +277,7 @@ __global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a)
       }
     }
   }
-  // The warps of a pair add their sums one after the other.
+  // The warps of a pair add their sums in turn.
   auto *sums = reinterpret_cast<float *>(shared_words());
   for (int turn = 0; turn < sharing; turn++) {
     __syncthreads();
@@ -294,8 +295,8 @@ __global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a)
     a.partial[static_cast<int64_t>(blockIdx.x) * taps * C * K + i] = sums[i];
 }
 
-// weights_total adds the blocks' sums: a block has 32 of the n elements, which are a multiple of 32, and
-// each of its warps every eighth of the sums.
+// weights_total adds the partial sums: a block computes 32 of the n elements, a multiple of 32, and
+// each of its warps adds every eighth block.
 template <typename T>
 __global__ void __launch_bounds__(threads) weights_total(const float *partial, T *dw, int blocks, int n) {
   __shared__ double shared[threads];
@@ -309,7 +310,7 @@ __global__ void __launch_bounds__(threads) weights_total(const float *partial, T
   narrow(static_cast<float>(sum), dw[i]);
 }
 
-// with calls f with numbers of channels and the width of a tile as constants.
+// with calls f with the numbers of channels and the width of a tile as compile-time constants.
 template <int N>
 struct constant {
   static constexpr int value = N;
@@ -321,7 +322,7 @@ void with(int64_t c, int64_t k, int64_t w, F f) {
   c == 16 ? second(constant<16>{}) : second(constant<32>{});
 }
 
-// Blocks of the kernel of the weights' gradient: two for each processor of a large GPU.
+// Blocks of weights_partial: two for each multiprocessor of a large GPU.
 constexpr int most_blocks = 132 * 2;
 
 struct mma_conv : gpu_kernel {

@@ -1,54 +1,55 @@
-// Batch normalisation over all dimensions but the last; the formulas and the rules of what may
-// lie in what are those of native/norm.cc. Tensors are f32 or bf16, vectors and sums f32.
+// Batch normalisation over all dimensions but the last. The formulas and the in-place rules are
+// those of native/norm.cc. Tensors are f32 or bf16, vectors and sums f32. tile.h explains how a
+// matrix is divided among threads, and its words.
 //
-// Passes over memory: stats 1 read; apply 1 or 2 reads and a write; backward 2 to 4 reads,
-// with a write where the gradient of a residual is left, then 2 or 3 reads and a write.
+// Passes over memory: stats 1 read; apply 1 or 2 reads and a write; backward first 2 to 4 reads, and a
+// write where the gradient of a residual is stored, then 2 or 3 reads and a write.
 #include "tile.h"
 
 namespace lb {
 namespace {
 
-// A thread reads some rows before it uses the first: a store keeps the compiler from reading ahead, since
-// for all that it knows what is stored may be read next.
-constexpr int at_once = 2;
+// A thread loads this many rows before it uses the first. The compiler cannot move loads above a
+// store that may alias them, so the loop is unrolled by hand.
+constexpr int unroll = 2;
 
-// A thread has a few rows at least, and of kernels that leave no sums so many blocks run at once.
-constexpr int64_t rows_a_thread = 4, most_blocks = 132 * 4;
+// Rows of a thread at the least, and blocks of a kernel that writes no partial sums at the most.
+constexpr int64_t rows_a_thread = 4, max_blocks = 132 * 4;
 
-// span are the elements that a thread reads at once, from a row on. Where rows end, it reads the first of
-// them again and has none of it.
-struct span {
-  int64_t at[at_once];
-  bool have[at_once];
+// row_group is the next `unroll` rows of a slice, as offsets of their elements. A row past the end is not
+// valid: its offset is that of the first row, so that it can be loaded without a branch.
+struct row_group {
+  int64_t offset[unroll];
+  bool valid[unroll];
 };
-__device__ inline span span_of(const tile &t, const place &p, int64_t row) {
-  span s;
+__device__ inline row_group rows_from(const tile &t, const slice &p, int64_t row) {
+  row_group s;
   LB_UNROLL
-  for (int u = 0; u < at_once; u++) {
-    s.have[u] = row + u * p.step < p.end;
-    s.at[u] = (s.have[u] ? row + u * p.step : row) * t.c + p.column;
+  for (int u = 0; u < unroll; u++) {
+    s.valid[u] = row + u * p.stride < p.end;
+    s.offset[u] = (s.valid[u] ? row + u * p.stride : row) * t.c + p.column;
   }
   return s;
 }
 
-// stats_partial sums differences from the first row, so that nothing large cancels.
+// stats_partial sums differences from the first row of the matrix, to avoid cancellation.
 template <typename T, int W>
 __global__ void __launch_bounds__(threads_per_block) stats_partial(tile t, const T *x, float *partial) {
-  place p = place_of(t);
+  slice p = slice_of(t);
   float a[W], b[W];
-  piece<T, W> first{};
+  vec<T, W> first{};
   if (p.active) first = load<T, W>(x + p.column);
   for (int k = 0; k < W; k++) a[k] = b[k] = 0;
   LB_UNROLL_4
-  for (int64_t i = p.row; i < p.end; i += p.step) {
-    piece<T, W> v = load<T, W>(x + i * t.c + p.column);
+  for (int64_t i = p.row; i < p.end; i += p.stride) {
+    vec<T, W> v = load<T, W>(x + i * t.c + p.column);
     for (int k = 0; k < W; k++) {
       float d = widen(v.v[k]) - widen(first.v[k]);
       a[k] += d;
       b[k] += d * d;
     }
   }
-  sum_lines<W>(t, p, a, b, partial);
+  reduce_block<W>(t, p, a, b, partial);
 }
 
 template <typename T>
@@ -60,12 +61,12 @@ struct stats_args {
   float momentum;
 };
 
-// stats_total: a block a channel.
+// stats_reduce is the second stage: one block for each channel.
 template <typename T>
-__global__ void __launch_bounds__(total_threads) stats_total(stats_args<T> g) {
+__global__ void __launch_bounds__(reduce_threads) stats_reduce(stats_args<T> g) {
   int64_t j = blockIdx.x;
   double a, b;
-  total(g.t, g.partial, j, a, b);
+  reduce_grid(g.t, g.partial, j, a, b);
   if (threadIdx.x != 0) return;
   double rows = static_cast<double>(g.t.rows), d = a / rows, variance = b / rows - d * d;
   if (variance < 0) variance = 0;
@@ -78,19 +79,19 @@ __global__ void __launch_bounds__(total_threads) stats_total(stats_args<T> g) {
       static_cast<float>((1 - m) * g.running_variance[j] + m * variance * rows / (rows - 1));
 }
 
-// scale_shift are the constants of a channel: y = x*scale + shift.
+// scale_shift computes the constants of a channel: y = x*scale + shift.
 __device__ inline void scale_shift(float mean, float variance, float gamma, float beta, float epsilon,
                                    float &scale, float &shift) {
   scale = gamma / sqrtf(variance + epsilon);
   shift = beta - mean * scale;
 }
 
-// scales_shifts are those of W channels from j on. All that they come from is read before any is
-// computed: a thread waits for memory once.
+// scales_shifts computes the constants of W channels from j on. It loads all operands before it computes, so
+// that a thread waits for memory once.
 template <int W, typename A>
 __device__ inline void scales_shifts(const A &g, int64_t j, float *scale, float *shift) {
-  piece<float, W> mean = load<float, W>(g.mean + j), variance = load<float, W>(g.variance + j),
-                  gamma = load<float, W>(g.gamma + j), beta = load<float, W>(g.beta + j);
+  vec<float, W> mean = load<float, W>(g.mean + j), variance = load<float, W>(g.variance + j),
+                gamma = load<float, W>(g.gamma + j), beta = load<float, W>(g.beta + j);
   for (int k = 0; k < W; k++)
     scale_shift(mean.v[k], variance.v[k], gamma.v[k], beta.v[k], g.epsilon, scale[k], shift[k]);
 }
@@ -104,39 +105,39 @@ struct apply_args {
   float epsilon, top;
 };
 
-// What stands behind the sum.
-enum class behind { none, clip, silu };
+// The activation that is applied to the sum.
+enum class epilogue { none, clip, silu };
 
-template <typename T, int W, bool residual, behind A>
+template <typename T, int W, bool residual, epilogue A>
 __global__ void __launch_bounds__(threads_per_block) apply(apply_args<T> g) {
-  place p = place_of(g.t);
+  slice p = slice_of(g.t);
   if (!p.active) return;
   float scale[W], shift[W];
   scales_shifts<W>(g, p.column, scale, shift);
-  for (int64_t i = p.row; i < p.end; i += at_once * p.step) {
-    span s = span_of(g.t, p, i);
-    piece<T, W> x[at_once], r[at_once];
+  for (int64_t i = p.row; i < p.end; i += unroll * p.stride) {
+    row_group s = rows_from(g.t, p, i);
+    vec<T, W> x[unroll], r[unroll];
     LB_UNROLL
-    for (int u = 0; u < at_once; u++) x[u] = load<T, W>(g.x + s.at[u]);
+    for (int u = 0; u < unroll; u++) x[u] = load<T, W>(g.x + s.offset[u]);
     LB_UNROLL
-    for (int u = 0; u < at_once; u++)
-      if (residual) r[u] = load<T, W>(g.residual + s.at[u]);
+    for (int u = 0; u < unroll; u++)
+      if (residual) r[u] = load<T, W>(g.residual + s.offset[u]);
     LB_UNROLL
-    for (int u = 0; u < at_once; u++) {
-      piece<T, W> y;
+    for (int u = 0; u < unroll; u++) {
+      vec<T, W> y;
       for (int k = 0; k < W; k++) {
         float v = widen(x[u].v[k]) * scale[k] + shift[k];
         if (residual) v += widen(r[u].v[k]);
-        if (A == behind::clip) v = clip(v, g.top);
-        if (A == behind::silu) v *= sigmoid(v);
+        if (A == epilogue::clip) v = clip(v, g.top);
+        if (A == epilogue::silu) v *= sigmoid(v);
         narrow(v, y.v[k]);
       }
-      if (s.have[u]) store<T, W>(g.y + s.at[u], y);
+      if (s.valid[u]) store<T, W>(g.y + s.offset[u], y);
     }
   }
 }
 
-// Where the slope of the activation comes from in the backward pass.
+// What the backward pass computes the derivative of the activation from: x, or z, the result of apply.
 enum class mask { none, from_x, from_z, silu };
 
 template <typename T>
@@ -146,28 +147,28 @@ struct backward_args {
   T *residual, *dx;
   const float *mean, *variance, *gamma, *beta;
   float *dgamma, *dbeta;
-  float *partial, *constants;  // [down][2][c], [3][c]
+  float *partial, *constants;  // [grid_rows][2][c], [3][c]
   float epsilon, top;
 };
 
-// read is what the backward pass reads of a piece.
+// inputs is what the backward pass loads for W elements.
 template <typename T, int W>
-struct read {
-  piece<T, W> x, dy, dy2, z;
+struct inputs {
+  vec<T, W> x, dy, dy2, z;
 };
 template <typename T, int W, mask M, bool second>
-__device__ inline read<T, W> read_at(const backward_args<T> &t, int64_t at) {
-  read<T, W> r;
+__device__ inline inputs<T, W> load_inputs(const backward_args<T> &t, int64_t at) {
+  inputs<T, W> r;
   r.x = load<T, W>(t.x + at), r.dy = load<T, W>(t.dy + at);
   if (second) r.dy2 = load<T, W>(t.dy2 + at);
   if (M == mask::from_z) r.z = load<T, W>(t.z + at);
   return r;
 }
 
-// incoming is g of a piece: the gradient in front of the activation.
+// preactivation_gradient computes g, the gradient with respect to the input of the activation.
 template <typename T, int W, mask M, bool second>
-__device__ inline void incoming(const backward_args<T> &t, const read<T, W> &r, const float *scale,
-                                const float *shift, float *g) {
+__device__ inline void preactivation_gradient(const backward_args<T> &t, const inputs<T, W> &r,
+                                              const float *scale, const float *shift, float *g) {
   for (int k = 0; k < W; k++) {
     g[k] = widen(r.dy.v[k]);
     if (second) g[k] += widen(r.dy2.v[k]);
@@ -179,42 +180,43 @@ __device__ inline void incoming(const backward_args<T> &t, const read<T, W> &r, 
 
 template <typename T, int W, mask M, bool second>
 __global__ void __launch_bounds__(threads_per_block) backward_partial(backward_args<T> t) {
-  place p = place_of(t.t);
+  slice p = slice_of(t.t);
   float a[W], b[W], scale[W], shift[W];
-  piece<float, W> mean{};
+  vec<float, W> mean{};
   for (int k = 0; k < W; k++) a[k] = b[k] = scale[k] = shift[k] = 0;
   if (p.active) {
     mean = load<float, W>(t.mean + p.column);
     if (M == mask::from_x || M == mask::silu) scales_shifts<W>(t, p.column, scale, shift);
   }
-  for (int64_t i = p.row; i < p.end; i += at_once * p.step) {
-    span s = span_of(t.t, p, i);
-    read<T, W> r[at_once];
+  for (int64_t i = p.row; i < p.end; i += unroll * p.stride) {
+    row_group s = rows_from(t.t, p, i);
+    inputs<T, W> r[unroll];
     LB_UNROLL
-    for (int u = 0; u < at_once; u++) r[u] = read_at<T, W, M, second>(t, s.at[u]);
+    for (int u = 0; u < unroll; u++) r[u] = load_inputs<T, W, M, second>(t, s.offset[u]);
     LB_UNROLL
-    for (int u = 0; u < at_once; u++) {
-      if (!s.have[u]) continue;
+    for (int u = 0; u < unroll; u++) {
+      if (!s.valid[u]) continue;
       float g[W];
-      piece<T, W> left;
-      incoming<T, W, M, second>(t, r[u], scale, shift, g);
+      vec<T, W> stored;
+      preactivation_gradient<T, W, M, second>(t, r[u], scale, shift, g);
       for (int k = 0; k < W; k++) {
-        if (M == mask::from_z) narrow(g[k], left.v[k]), g[k] = widen(left.v[k]);
+        if (M == mask::from_z) narrow(g[k], stored.v[k]), g[k] = widen(stored.v[k]);
         a[k] += g[k];
         b[k] += g[k] * (widen(r[u].x.v[k]) - mean.v[k]);
       }
-      if (M == mask::from_z) store<T, W>(t.residual + s.at[u], left);
+      if (M == mask::from_z) store<T, W>(t.residual + s.offset[u], stored);
     }
   }
-  sum_lines<W>(t.t, p, a, b, t.partial);
+  reduce_block<W>(t.t, p, a, b, t.partial);
 }
 
-// backward_total writes the gradients of a channel and its constants: dx = u*g + (v*(x-mean) + w).
+// backward_reduce writes the gradients of gamma and beta of a channel, and the constants u, v and w of
+// dx = u*g + (v*(x-mean) + w).
 template <typename T>
-__global__ void __launch_bounds__(total_threads) backward_total(backward_args<T> t) {
+__global__ void __launch_bounds__(reduce_threads) backward_reduce(backward_args<T> t) {
   int64_t j = blockIdx.x;
   double a, b;
-  total(t.t, t.partial, j, a, b);
+  reduce_grid(t.t, t.partial, j, a, b);
   if (threadIdx.x != 0) return;
   double rows = static_cast<double>(t.t.rows);
   double inverse = 1 / sqrt(static_cast<double>(t.variance[j]) + t.epsilon), scale = t.gamma[j] * inverse;
@@ -227,34 +229,34 @@ __global__ void __launch_bounds__(total_threads) backward_total(backward_args<T>
 
 template <typename T, int W, mask M, bool second>
 __global__ void __launch_bounds__(threads_per_block) backward_write(backward_args<T> t) {
-  place p = place_of(t.t);
+  slice p = slice_of(t.t);
   if (!p.active) return;
   const float *constants = t.constants + p.column;
-  piece<float, W> u = load<float, W>(constants), v = load<float, W>(constants + t.t.c),
-                  w = load<float, W>(constants + 2 * t.t.c), mean = load<float, W>(t.mean + p.column);
+  vec<float, W> u = load<float, W>(constants), v = load<float, W>(constants + t.t.c),
+                w = load<float, W>(constants + 2 * t.t.c), mean = load<float, W>(t.mean + p.column);
   float scale[W], shift[W];
   if (M == mask::from_x || M == mask::silu) scales_shifts<W>(t, p.column, scale, shift);
-  for (int64_t i = p.row; i < p.end; i += at_once * p.step) {
-    span s = span_of(t.t, p, i);
-    read<T, W> r[at_once];
+  for (int64_t i = p.row; i < p.end; i += unroll * p.stride) {
+    row_group s = rows_from(t.t, p, i);
+    inputs<T, W> r[unroll];
     LB_UNROLL
-    for (int n = 0; n < at_once; n++) {
+    for (int n = 0; n < unroll; n++) {
       if (M == mask::from_z)
-        r[n].x = load<T, W>(t.x + s.at[n]), r[n].dy = load<T, W>(t.residual + s.at[n]);
+        r[n].x = load<T, W>(t.x + s.offset[n]), r[n].dy = load<T, W>(t.residual + s.offset[n]);
       else
-        r[n] = read_at<T, W, M, second>(t, s.at[n]);
+        r[n] = load_inputs<T, W, M, second>(t, s.offset[n]);
     }
     LB_UNROLL
-    for (int n = 0; n < at_once; n++) {
+    for (int n = 0; n < unroll; n++) {
       float g[W];
-      piece<T, W> dx;
-      if (M == mask::from_z)  // what the first kernel has left
+      vec<T, W> dx;
+      if (M == mask::from_z)  // stored by backward_partial
         for (int k = 0; k < W; k++) g[k] = widen(r[n].dy.v[k]);
       else
-        incoming<T, W, M, second>(t, r[n], scale, shift, g);
+        preactivation_gradient<T, W, M, second>(t, r[n], scale, shift, g);
       for (int k = 0; k < W; k++)
         narrow(u.v[k] * g[k] + (v.v[k] * (widen(r[n].x.v[k]) - mean.v[k]) + w.v[k]), dx.v[k]);
-      if (s.have[n]) store<T, W>(t.dx + s.at[n], dx);
+      if (s.valid[n]) store<T, W>(t.dx + s.offset[n], dx);
     }
   }
 }
@@ -264,7 +266,7 @@ struct norm_stats : gpu_kernel {
   tile t;
   norm_stats(const op &o, gpu &g) : gpu_kernel(g) {
     const value &x = *o.operands[0];
-    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, rows_a_thread, most_partial);
+    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, rows_a_thread, max_partial_blocks);
     scratch = partial_bytes(t);
   }
   void run(const op &o) override {
@@ -282,7 +284,7 @@ struct norm_stats : gpu_kernel {
                     at<float>(o.operands[1]),
                     at<float>(o.operands[2]),
                     static_cast<float>(o.attr.momentum)};
-    launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(total_threads), stats_total<T>, g);
+    launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(reduce_threads), stats_reduce<T>, g);
   }
 };
 
@@ -291,7 +293,7 @@ struct norm_apply : gpu_kernel {
   tile t;
   norm_apply(const op &o, gpu &g) : gpu_kernel(g) {
     const value &x = *o.operands[0];
-    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, rows_a_thread, most_blocks);
+    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, rows_a_thread, max_blocks);
   }
   void run(const op &o) override {
     apply_args<T> g{t,
@@ -311,10 +313,11 @@ struct norm_apply : gpu_kernel {
   }
   template <int W>
   void pick(const apply_args<T> &g, const attributes &a) {
-    auto *f = g.residual ? a.rectifies() ? apply<T, W, true, behind::clip> : apply<T, W, true, behind::none>
-              : a.rectifies()                   ? apply<T, W, false, behind::clip>
-              : a.activation == activation_silu ? apply<T, W, false, behind::silu>
-                                                : apply<T, W, false, behind::none>;
+    auto *f = g.residual
+                  ? a.rectifies() ? apply<T, W, true, epilogue::clip> : apply<T, W, true, epilogue::none>
+              : a.rectifies()                   ? apply<T, W, false, epilogue::clip>
+              : a.activation == activation_silu ? apply<T, W, false, epilogue::silu>
+                                                : apply<T, W, false, epilogue::none>;
     launch(d, t.grid(), dim3(threads_per_block), f, g);
   }
 };
@@ -324,7 +327,7 @@ struct norm_backward : gpu_kernel {
   tile t;
   norm_backward(const op &o, gpu &g) : gpu_kernel(g) {
     const value &x = *o.operands[1];
-    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, rows_a_thread, most_partial);
+    t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, rows_a_thread, max_partial_blocks);
     scratch = partial_bytes(t) + static_cast<uint64_t>(3 * 4 * t.c);
   }
   void run(const op &o) override {
@@ -354,20 +357,20 @@ struct norm_backward : gpu_kernel {
   template <int W>
   void pick(const backward_args<T> &a, const attributes &attr) {
     if (a.z)
-      a.dy2 ? three<W, mask::from_z, true>(a) : three<W, mask::from_z, false>(a);
+      a.dy2 ? launch_backward<W, mask::from_z, true>(a) : launch_backward<W, mask::from_z, false>(a);
     else if (attr.rectifies())
-      a.dy2 ? three<W, mask::from_x, true>(a) : three<W, mask::from_x, false>(a);
+      a.dy2 ? launch_backward<W, mask::from_x, true>(a) : launch_backward<W, mask::from_x, false>(a);
     else if (attr.activation == activation_silu)
-      a.dy2 ? three<W, mask::silu, true>(a) : three<W, mask::silu, false>(a);
+      a.dy2 ? launch_backward<W, mask::silu, true>(a) : launch_backward<W, mask::silu, false>(a);
     else
-      a.dy2 ? three<W, mask::none, true>(a) : three<W, mask::none, false>(a);
+      a.dy2 ? launch_backward<W, mask::none, true>(a) : launch_backward<W, mask::none, false>(a);
   }
   template <int W, mask M, bool second>
-  void three(const backward_args<T> &a) {
+  void launch_backward(const backward_args<T> &a) {
     launch_blocks(d, t.grid(), dim3(threads_per_block), backward_partial<T, W, M, second>, a);
-    launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(total_threads), backward_total<T>, a);
+    launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(reduce_threads), backward_reduce<T>, a);
     backward_args<T> b = a;
-    b.t = make_tile(t.rows, t.c, lanes<T>, rows_a_thread, most_blocks);
+    b.t = make_tile(t.rows, t.c, lanes<T>, rows_a_thread, max_blocks);
     launch(d, b.t.grid(), dim3(threads_per_block), backward_write<T, W, M, second>, b);
   }
 };
@@ -375,25 +378,25 @@ struct norm_backward : gpu_kernel {
 // sum_partial is the first stage of column sums; the second sum stays 0.
 template <typename T, int W>
 __global__ void __launch_bounds__(threads_per_block) sum_partial(tile t, const T *x, float *partial) {
-  place p = place_of(t);
+  slice p = slice_of(t);
   float a[W], b[W];
   for (int k = 0; k < W; k++) a[k] = b[k] = 0;
-  for (int64_t i = p.row; i < p.end; i += p.step) {
-    piece<T, W> v = load<T, W>(x + i * t.c + p.column);
+  for (int64_t i = p.row; i < p.end; i += p.stride) {
+    vec<T, W> v = load<T, W>(x + i * t.c + p.column);
     for (int k = 0; k < W; k++) a[k] += widen(v.v[k]);
   }
-  sum_lines<W>(t, p, a, b, partial);
+  reduce_block<W>(t, p, a, b, partial);
 }
 
-__global__ void __launch_bounds__(total_threads) sum_total(tile t, const float *partial, float *sum) {
+__global__ void __launch_bounds__(reduce_threads) sum_reduce(tile t, const float *partial, float *sum) {
   double a, b;
-  total(t, partial, blockIdx.x, a, b);
+  reduce_grid(t, partial, blockIdx.x, a, b);
   if (threadIdx.x == 0) sum[blockIdx.x] = static_cast<float>(a);
 }
 
 tile sum_tile(const value &x) {
   int width = x.type == type_bf16 ? lanes<bf16> : lanes<float>;
-  return make_tile(x.elements / x.channels(), x.channels(), width, 16, most_partial);
+  return make_tile(x.elements / x.channels(), x.channels(), width, 16, max_partial_blocks);
 }
 
 }  // namespace
@@ -408,7 +411,7 @@ void sum_columns(const value &x, float *sum, void *scratch, gpu &d) {
     auto *f = t.width > 1 ? sum_partial<T, lanes<T>> : sum_partial<T, 1>;
     launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, at<T>(&x), static_cast<float *>(partial));
   });
-  launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(total_threads), sum_total, t,
+  launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(reduce_threads), sum_reduce, t,
                 static_cast<const float *>(partial), sum);
 }
 

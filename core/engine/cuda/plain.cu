@@ -1,6 +1,6 @@
-// Convolutions and linear layers as plain loops, a thread a result: what the libraries are
-// held against, and what stands for them where there are none. Operands are f32 or bf16, sums
-// f32 in the order of the loops.
+// Convolutions and linear layers as plain loops, one thread for each result: the reference that tests compare
+// the libraries with, and the fall-back where there are none. Operands are f32 or bf16, sums f32 in the order
+// of the loops.
 #include "gpu.h"
 
 namespace lb {
@@ -58,7 +58,7 @@ struct conv_data_each {
   }
 };
 
-// conv_weights_each makes `few` neighbouring elements, so that each of dy is read for all of them.
+// conv_weights_each computes `few` neighbouring elements, so that each load of dy serves all of them.
 constexpr int few = 8;
 template <typename T>
 struct conv_weights_each {
@@ -94,7 +94,7 @@ struct conv_weights_each {
   }
 };
 
-// A linear layer is a convolution of images of one element.
+// A linear layer is a convolution of images of 1 x 1.
 conv_shape shape_of(const value &x, const value &w, const value &y, const attributes &a, bool linear) {
   if (linear) return {x.dims[0], 1, 1, w.dims[1], 1, 1, w.dims[0], 1, 1, {1, 1}, {0, 0}, 1};
   return {x.dims[0],

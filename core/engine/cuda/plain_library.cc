@@ -1,4 +1,4 @@
-// What stands for cuDNN and cuBLAS where they are not: the plain loops.
+// Replaces library.cc where cuDNN and cuBLAS are absent: the plain loops.
 #include "gpu.h"
 
 namespace lb {

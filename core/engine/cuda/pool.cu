@@ -1,14 +1,13 @@
-// Pooling over windows of [N H W C], bilinear up-sampling, and their gradients; what each
-// computes is said in native/pool.cc and native/upsample.cc. A thread makes one piece of a
-// result: gradients are gathered, so nothing is added to by two threads. No result may lie
-// in an operand.
+// Pooling over windows of [N H W C], bilinear up-sampling, and their gradients; the formulas are
+// in native/pool.cc and native/upsample.cc. A thread computes one vector of a result: gradients
+// are gathered, not scattered, so there are no atomics. No op runs in place.
 #include "gpu.h"
 
 namespace lb {
 namespace {
 
-// whole narrows a size: no tensor has 2^31 elements (device.cc), so that indices have 32 bits,
-// which divide several times as fast.
+// whole narrows a size to 32 bits: no tensor has 2^31 elements (device.cc), and 32-bit division is several
+// times as fast.
 int whole(int64_t n) { return static_cast<int>(n); }
 
 // axis is one direction: sizes in elements.
@@ -19,7 +18,7 @@ struct axis {
   __device__ int end(int i) const {
     return adaptive ? ((i + 1) * in + out - 1) / out : i * stride - padding + kernel;
   }
-  // first and last windows that element x lies in; none where last < first.
+  // first and last window that contains element x; there is no such window where last < first.
   __device__ int first(int x) const {
     if (adaptive) return x * out / in;
     int low = x + padding - kernel + 1;
@@ -29,7 +28,7 @@ struct axis {
     int i = adaptive ? ((x + 1) * out + in - 1) / in - 1 : (x + padding) / stride;
     return i < out ? i : out - 1;
   }
-  // counted elements of a window that a mean divides by.
+  // the number of elements that the mean of a window divides by.
   __device__ int counted(int i, bool count_padding) const {
     int from = begin(i), to = end(i);
     if (count_padding && !adaptive) return (to < in + padding ? to : in + padding) - from;
@@ -39,7 +38,7 @@ struct axis {
 
 struct geometry {
   axis h, w;
-  int c;  // in pieces
+  int c;  // in vectors
   bool count_padding;
 };
 
@@ -157,7 +156,7 @@ struct mean_backward_each {
   }
 };
 
-// stretch is one direction of up-sampling with aligned corners: result i lies at
+// stretch is one direction of up-sampling with aligned corners: result i is interpolated at
 // i*(in-1)/(out-1), between two elements.
 struct stretch {
   int in, out;
@@ -172,7 +171,7 @@ struct stretch {
     auto above = static_cast<float>(p - static_cast<double>(low));
     return x == low ? 1 - above : x == low + 1 ? above : 0;
   }
-  // The results that x has a share in lie from first to last.
+  // Element x contributes to the results from first to last.
   __device__ int first(int x) const { return in > 1 && x > 0 ? (x - 1) * (out - 1) / (in - 1) : 0; }
   __device__ int last(int x) const {
     if (in == 1) return out - 1;
@@ -231,7 +230,7 @@ struct upsample_backward_each {
   }
 };
 
-// wide calls f with the element type and the widest piece that the channels allow.
+// wide calls f with the element type and the widest vector that divides the channels.
 template <typename F>
 void wide(const value &x, F f) {
   typed(x, [&](auto number) {

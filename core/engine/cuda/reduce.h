@@ -1,4 +1,4 @@
-// Sums over a block of threads, in a tree: the same bits every time.
+// Sums over a block of threads, in a tree: the order is fixed, so the result is reproducible.
 #pragma once
 #include "gpu.h"
 
@@ -17,7 +17,7 @@ __device__ inline double sum_block(double x) {
   return shared[0];
 }
 
-// sum_parts sums n parts and writes scale * sum; a block.
+// sum_parts sums n parts and writes scale * sum; launched as one block.
 static __global__ void __launch_bounds__(threads_per_block)
     sum_parts(const double *part, int64_t n, double scale, float *sum) {
   double x = 0;

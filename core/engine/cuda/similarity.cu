@@ -1,6 +1,6 @@
-// Losses over pairs of samples, and the standard deviation that feeds one: what they are is
-// said in native/similarity.cc. No matrix over pairs is stored: a block makes a row of it,
-// uses it, and drops it. Features are f32; what the deviation reads may be bf16.
+// Losses over pairs of samples, and the standard deviation over positions; the formulas are in
+// native/similarity.cc. No matrix over pairs is stored: a block computes one row of it, uses it
+// and drops it. Features are f32; the operand of the deviation may be bf16.
 #include "reduce.h"
 
 namespace lb {
@@ -24,7 +24,7 @@ struct deviation_each {
   }
 };
 
-// deviation_backward_each: dx may lie in x.
+// deviation_backward_each. In place: dx may alias x.
 template <typename T>
 struct deviation_backward_each {
   const float *dy, *y;
@@ -58,9 +58,9 @@ struct deviations : gpu_kernel {
   }
 };
 
-constexpr int64_t most_rows = 512;  // blocks, and rows under way
+constexpr int64_t most_rows = 512;  // blocks, each with one row
 
-// pairs_args: scratch memory is units [n][c], their transpose [c][n], norms [n], shares [n], a
+// pairs_args. The workspace is units [n][c], their transpose [c][n], norms [n], shares [n], a
 // row of n + c for each block, and the losses of the rows.
 struct pairs_args {
   int64_t n, c;
@@ -69,14 +69,14 @@ struct pairs_args {
   double *losses;
   float *units, *transpose, *norms, *shares, *rows;
   float *log_sum, *dx;  // log_sum: written by contrast, read by its gradient
-  float same, other;    // values of T, of a pair of one class and of two
+  float same, other;    // target values of a pair of the same class and of different classes
   float inverse;        // 1 / temperature
-  double factor;        // of the gradient, or 1 over what the loss is a mean of
+  double factor;        // of the gradient, or 1 over the number of terms of the loss
   double epsilon;
   bool centred, contrast, backward;
 };
 
-// normalise: a block a row.
+// normalise: one block for each row.
 __global__ void __launch_bounds__(threads_per_block) normalise(pairs_args g) {
   for (int64_t i = blockIdx.x; i < g.n; i += gridDim.x) {
     const float *x = g.x + i * g.c;
@@ -100,14 +100,14 @@ __global__ void __launch_bounds__(threads_per_block) normalise(pairs_args g) {
   }
 }
 
-// product is that of rows i and j.
+// product is the dot product of rows i and j.
 __device__ inline float product(const pairs_args &g, int64_t i, int64_t j) {
   float s = 0;
   for (int64_t k = 0; k < g.c; k++) s += g.units[i * g.c + k] * g.transpose[k * g.n + j];
   return s;
 }
 
-// loss_rows: a block a row of pairs.
+// loss_rows: one block for each row of pairs.
 __global__ void __launch_bounds__(threads_per_block) loss_rows(pairs_args g) {
   for (int64_t i = blockIdx.x; i < g.n; i += gridDim.x) {
     double sum = 0, own = 0;
@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(threads_per_block) loss_rows(pairs_args g) {
         float clamped = s > 1 ? 1 : s < -1 ? -1 : s, d = clamped - (g.labels[j] == label ? g.same : g.other);
         sum += d * d;
       } else if (j != i) {
-        sum += expf((s - 1) * g.inverse);  // products are 1 at the most
+        sum += expf((s - 1) * g.inverse);  // products are at most 1
         if (g.labels[j] == label) own += s;
       }
     }
@@ -135,8 +135,8 @@ __global__ void __launch_bounds__(threads_per_block) loss_rows(pairs_args g) {
   }
 }
 
-// gradient_rows: a block a row: first the gradients of its products, then of its unit row, then
-// of its features.
+// gradient_rows: one block for each row: first the gradients of its products, then of its normalised row,
+// then of its features.
 __global__ void __launch_bounds__(threads_per_block) gradient_rows(pairs_args g) {
   float *row = g.rows + static_cast<int64_t>(blockIdx.x) * (g.n + g.c), *unit = row + g.n;
   for (int64_t i = blockIdx.x; i < g.n; i += gridDim.x) {

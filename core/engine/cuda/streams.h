@@ -20,7 +20,7 @@ struct stream_events {
     for (const op &o : ops) streams = std::max(streams, o.stream + 1);
     joined.resize(static_cast<size_t>(streams)), ended.resize(ops.size());
     auto one = [](cudaEvent_t &e) {
-      if (!e) checked(cudaEventCreateWithFlags(&e, cudaEventDisableTiming), "making an event");
+      if (!e) checked(cudaEventCreateWithFlags(&e, cudaEventDisableTiming), "cudaEventCreateWithFlags");
     };
     for (cudaEvent_t &e : joined) one(e);
     for (const op &o : ops)
@@ -74,8 +74,8 @@ class fan {
   void take(size_t stream) {
     d_.stream_index = static_cast<int32_t>(stream), d_.stream = d_.streams_[stream];
   }
-  void wait(cudaEvent_t e) { checked(cudaStreamWaitEvent(d_.stream, e, 0), "waiting for a stream"); }
-  void record(cudaEvent_t e, cudaStream_t s) { checked(cudaEventRecord(e, s), "recording an event"); }
+  void wait(cudaEvent_t e) { checked(cudaStreamWaitEvent(d_.stream, e, 0), "cudaStreamWaitEvent"); }
+  void record(cudaEvent_t e, cudaStream_t s) { checked(cudaEventRecord(e, s), "cudaEventRecord"); }
   gpu &d_;
   const program &p_;
   const stream_events &events_;

@@ -1,10 +1,38 @@
-// How kernels over channels share a matrix of rows x columns, columns innermost, among
-// threads: a thread keeps to some neighbouring columns, so that what belongs to a channel
-// stays in its registers, and walks down rows.
+// How kernels divide a matrix [rows][c], for example activations [N H W C] with N*H*W rows, among
+// threads, and how they sum each of its columns (channels).
 //
-// Sums are in two stages. A block sums its rows: each thread in f32, in order, then the
-// threads of a column in a tree. A second kernel adds the blocks' sums in f64. Neither the
-// number of blocks nor the order depends on the device: the same bits on every GPU.
+//            c columns (channels), innermost in memory
+//          +-----------+-----------+-----------+
+//          |           |           |           |   A grid has grid_columns x grid_rows blocks.
+//  block_  |  block    |  block    |  block    |   A block covers block_rows rows and
+//  rows    |  (0, 0)   |  (0, 1)   |  (0, 2)   |   thread_columns * width columns, here 2 * 4.
+//          +-----------+-----------+-----------+
+//          |  (1, 0)   |  (1, 1)   |  (1, 2)   |   Its threads stand in thread_rows rows of
+//          +-----------+-----------+-----------+   thread_columns threads, here 3 x 2:
+//
+//  block (0, 0):   thread column 0   thread column 1
+//    row 0         t0 t0 t0 t0       t1 t1 t1 t1     thread row 0
+//    row 1         t2 t2 t2 t2       t3 t3 t3 t3     thread row 1
+//    row 2         t4 t4 t4 t4       t5 t5 t5 t5     thread row 2
+//    row 3         t0 t0 t0 t0       t1 t1 t1 t1     thread row 0 again: row += stride
+//    ...
+//
+// Glossary:
+//   tile       the division above: the sizes of grid, block and vectors, made on the host by make_tile
+//   width      neighbouring columns of a thread: 1, or 16 bytes where they divide c
+//   vec        width elements in registers, loaded and stored with one instruction
+//   slice      the elements of one thread: its first column, and every stride-th row from row to end.
+//              Its columns never change, so that what belongs to a channel stays in registers
+//   active     false for threads beyond the last column, or left over in the block. They own no element and
+//              take part in barriers only
+//   row_group  the next `unroll` rows of a slice (norm.cu), loaded before the first is used
+//   partial    sums of one block, [grid_rows][2][c] f32 in the workspace: two sums for each column
+//
+// Sums have two stages. First stage, one kernel over the whole matrix: each thread adds its rows in f32, in
+// order, then reduce_block adds the threads of a column in a tree and writes them to partial. Second
+// stage, one block of reduce_threads threads for each channel: reduce_grid adds the blocks' sums in f64.
+// Neither the number of blocks nor the order of summation depends on the device: every GPU computes the
+// same bits.
 #pragma once
 #include "gpu.h"
 
@@ -12,111 +40,112 @@ namespace lb {
 
 struct tile {
   int64_t rows, c;
-  int width;           // columns of a thread: 1, or a pack
-  int columns, lines;  // threads of a block, across and down
-  int64_t step;        // rows of a block
-  unsigned across, down;
-  dim3 grid() const { return dim3(down, across); }
+  int width;                         // columns of a thread: 1, or a pack
+  int thread_columns, thread_rows;   // threads of a block
+  int64_t block_rows;                // rows of the matrix in a block
+  unsigned grid_columns, grid_rows;  // blocks
+  dim3 grid() const { return dim3(grid_rows, grid_columns); }
 };
 
-// make_tile lets a thread have at least `deep` rows, where there are as many, in at most so
-// many blocks.
-inline tile make_tile(int64_t rows, int64_t c, int pack_lanes, int64_t deep, int64_t most_blocks) {
+// make_tile divides a matrix so that a thread has at least min_rows rows, unless the matrix has fewer, in
+// at most max_blocks blocks.
+inline tile make_tile(int64_t rows, int64_t c, int pack_lanes, int64_t min_rows, int64_t max_blocks) {
   tile t;
   t.rows = rows, t.c = c;
   t.width = c % pack_lanes == 0 ? pack_lanes : 1;
   int64_t groups = c / t.width;
-  t.columns = static_cast<int>(groups < 32 ? groups : 32);
-  t.lines = static_cast<int>(threads_per_block) / t.columns;
-  t.across = static_cast<unsigned>((groups + t.columns - 1) / t.columns);
-  int64_t most = most_blocks / t.across > 0 ? most_blocks / t.across : 1;
-  int64_t blocks = (rows + t.lines * deep - 1) / (t.lines * deep);
+  t.thread_columns = static_cast<int>(groups < 32 ? groups : 32);
+  t.thread_rows = static_cast<int>(threads_per_block) / t.thread_columns;
+  t.grid_columns = static_cast<unsigned>((groups + t.thread_columns - 1) / t.thread_columns);
+  int64_t most = max_blocks / t.grid_columns > 0 ? max_blocks / t.grid_columns : 1;
+  int64_t blocks = (rows + t.thread_rows * min_rows - 1) / (t.thread_rows * min_rows);
   blocks = blocks < 1 ? 1 : blocks > most ? most : blocks;
-  t.step = (rows + blocks - 1) / blocks;
-  t.down = static_cast<unsigned>((rows + t.step - 1) / t.step);
+  t.block_rows = (rows + blocks - 1) / blocks;
+  t.grid_rows = static_cast<unsigned>((rows + t.block_rows - 1) / t.block_rows);
   return t;
 }
 
-// most_partial bounds the blocks whose sums are kept: as many as run at once on a large GPU, by the registers
-// that their kernels take. So they begin and end together, and none is left to run alone. partial_bytes is
-// what two sums of every channel in every block take.
-constexpr int64_t most_partial = 132 * 3;
-inline uint64_t partial_bytes(const tile &t) { return static_cast<uint64_t>(t.down) * 2 * 4 * t.c; }
+// max_partial_blocks bounds the blocks of a first stage. It is the number that a large GPU runs
+// concurrently (132 multiprocessors, 3 blocks each, limited by registers), so that there is one full wave and
+// no tail. partial_bytes is the size of partial.
+constexpr int64_t max_partial_blocks = 132 * 3;
+inline uint64_t partial_bytes(const tile &t) { return static_cast<uint64_t>(t.grid_rows) * 2 * 4 * t.c; }
 
 #if defined(LB_EMU) || defined(__CUDACC__)
 
-// place is where a thread of a tile stands.
-struct place {
-  int64_t column, row, end;  // first column; rows row, row+step, ... below end
-  int64_t step;
-  int line;
+// slice is the part of the matrix that a thread works on.
+struct slice {
+  int64_t column, row, end;  // first column; rows row, row+stride, ... below end
+  int64_t stride;
+  int thread_row;
   bool active;
 };
 
-__device__ inline place place_of(const tile &t) {
-  int across = static_cast<int>(threadIdx.x) % t.columns;
-  place p;
-  p.line = static_cast<int>(threadIdx.x) / t.columns;
-  p.column = (static_cast<int64_t>(blockIdx.y) * t.columns + across) * t.width;
-  p.active = p.line < t.lines && p.column < t.c;
-  int64_t begin = static_cast<int64_t>(blockIdx.x) * t.step;
-  p.row = begin + p.line;
-  p.end = p.active ? (begin + t.step < t.rows ? begin + t.step : t.rows) : 0;
-  p.step = t.lines;
+__device__ inline slice slice_of(const tile &t) {
+  int across = static_cast<int>(threadIdx.x) % t.thread_columns;
+  slice p;
+  p.thread_row = static_cast<int>(threadIdx.x) / t.thread_columns;
+  p.column = (static_cast<int64_t>(blockIdx.y) * t.thread_columns + across) * t.width;
+  p.active = p.thread_row < t.thread_rows && p.column < t.c;
+  int64_t begin = static_cast<int64_t>(blockIdx.x) * t.block_rows;
+  p.row = begin + p.thread_row;
+  p.end = p.active ? (begin + t.block_rows < t.rows ? begin + t.block_rows : t.rows) : 0;
+  p.stride = t.thread_rows;
   return p;
 }
 
-// piece is W neighbouring elements, moved at once.
+// vec is W neighbouring elements, loaded and stored with one instruction.
 template <typename T, int W>
-struct alignas(W * sizeof(T)) piece {
+struct alignas(W * sizeof(T)) vec {
   T v[W];
 };
 template <typename T, int W>
-__device__ inline piece<T, W> load(const T *from) {
-  return *reinterpret_cast<const piece<T, W> *>(from);
+__device__ inline vec<T, W> load(const T *from) {
+  return *reinterpret_cast<const vec<T, W> *>(from);
 }
 template <typename T, int W>
-__device__ inline void store(T *to, const piece<T, W> &x) {
-  *reinterpret_cast<piece<T, W> *>(to) = x;
+__device__ inline void store(T *to, const vec<T, W> &x) {
+  *reinterpret_cast<vec<T, W> *>(to) = x;
 }
 
-// sum_lines adds a and b over the lines of a block and writes them to partial[block][2][c].
+// reduce_block adds a and b over the thread rows of a block and writes the sums to partial[block][2][c].
 template <int W>
-__device__ inline void sum_lines(const tile &t, const place &p, float *a, float *b, float *partial) {
+__device__ inline void reduce_block(const tile &t, const slice &p, float *a, float *b, float *partial) {
   __shared__ float shared[2 * 8 * threads_per_block];
   float *own = shared + threadIdx.x * 2 * W;
   for (int k = 0; k < W; k++) own[k] = a[k], own[W + k] = b[k];
   int half = 1;
-  while (half < t.lines) half *= 2;
+  while (half < t.thread_rows) half *= 2;
   for (half /= 2; half > 0; half /= 2) {
     __syncthreads();
-    if (p.line < half && p.line + half < t.lines)
-      for (int k = 0; k < 2 * W; k++) own[k] += own[half * t.columns * 2 * W + k];
+    if (p.thread_row < half && p.thread_row + half < t.thread_rows)
+      for (int k = 0; k < 2 * W; k++) own[k] += own[half * t.thread_columns * 2 * W + k];
   }
-  if (p.line != 0 || !p.active) return;
+  if (p.thread_row != 0 || !p.active) return;
   float *to = partial + static_cast<int64_t>(blockIdx.x) * 2 * t.c + p.column;
   for (int k = 0; k < W; k++) to[k] = own[k], to[t.c + k] = own[W + k];
 }
 
-constexpr unsigned total_threads = 128;
+constexpr unsigned reduce_threads = 128;
 
-// total returns, in thread 0 of a block of total_threads, the sums over blocks of a channel.
-__device__ inline void total(const tile &t, const float *partial, int64_t channel, double &a, double &b) {
-  __shared__ double shared[2 * total_threads];
+// reduce_grid returns, in thread 0 of a block of reduce_threads, the sums of a channel over all blocks.
+__device__ inline void reduce_grid(const tile &t, const float *partial, int64_t channel, double &a,
+                                   double &b) {
+  __shared__ double shared[2 * reduce_threads];
   a = b = 0;
-  for (int64_t i = threadIdx.x; i < t.down; i += total_threads) {
+  for (int64_t i = threadIdx.x; i < t.grid_rows; i += reduce_threads) {
     a += partial[i * 2 * t.c + channel];
     b += partial[i * 2 * t.c + t.c + channel];
   }
   shared[2 * threadIdx.x] = a, shared[2 * threadIdx.x + 1] = b;
-  for (unsigned half = total_threads / 2; half > 0; half /= 2) {
+  for (unsigned half = reduce_threads / 2; half > 0; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) {
       shared[2 * threadIdx.x] += shared[2 * (threadIdx.x + half)];
       shared[2 * threadIdx.x + 1] += shared[2 * (threadIdx.x + half) + 1];
     }
   }
-  if (threadIdx.x == 0) a = shared[0], b = shared[1];  // which it wrote last
+  if (threadIdx.x == 0) a = shared[0], b = shared[1];  // no barrier: thread 0 wrote them
 }
 
 #endif

@@ -22,7 +22,9 @@ void fail(int32_t code, const char *format, ...) {
 
 uint8_t *memory::place(uint64_t offset, uint64_t size) {
   if (offset % 64 != 0 || offset > bytes || size > bytes - offset)
-    fail(LB_INVALID, "%llu bytes at offset %llu do not lie in the arena of %llu at a multiple of 64",
+    fail(LB_INVALID,
+         "%llu bytes at offset %llu are outside of the arena of %llu bytes, or the offset is no multiple of "
+         "64",
          static_cast<unsigned long long>(size), static_cast<unsigned long long>(offset),
          static_cast<unsigned long long>(bytes));
   return data + offset;
@@ -99,7 +101,7 @@ int32_t abi_open(const lb_options *options, lb_device **out, lb_error *e) {
   return guard(e, [&] {
     need(options, "options"), need(out, "out");
     if (options->struct_size != sizeof(lb_options))
-      lb::fail(LB_INVALID, "options of %u bytes, want %zu", options->struct_size, sizeof(lb_options));
+      lb::fail(LB_INVALID, "options of %u bytes: this ABI has %zu", options->struct_size, sizeof(lb_options));
     *out = new lb_device{lb::open_device(*options)};
   });
 }
@@ -135,7 +137,8 @@ lb::program &inner(lb_program *p) {
 int32_t abi_scratch(lb_program *p, uint64_t *bytes, uint64_t ops, lb_error *e) {
   return guard(e, [&] {
     const auto &all = inner(p).ops;
-    if (ops != all.size()) lb::fail(LB_INVALID, "scratch: room for %llu ops, want %zu", llu{ops}, all.size());
+    if (ops != all.size())
+      lb::fail(LB_INVALID, "scratch: a buffer for %llu ops, the program has %zu", llu{ops}, all.size());
     for (size_t i = 0; i < all.size(); i++) bytes[i] = all[i].work->scratch;
   });
 }
@@ -144,7 +147,7 @@ int32_t abi_kernel(lb_program *p, uint64_t op, char *text, uint64_t capacity, lb
   return guard(e, [&] {
     const auto &all = inner(p).ops;
     need(text, "text");
-    if (op >= all.size()) lb::fail(LB_INVALID, "op %llu of %zu", llu{op}, all.size());
+    if (op >= all.size()) lb::fail(LB_INVALID, "op %llu: the program has %zu", llu{op}, all.size());
     std::snprintf(text, capacity, "%s", all[op].work->name.c_str());
   });
 }
@@ -155,16 +158,17 @@ int32_t abi_choices(lb_program *p, char *text, uint64_t capacity, lb_error *e) {
     need(text, "text");
     std::string all = p->device->inner->choices(q);
     if (all.size() >= capacity)
-      lb::fail(LB_INVALID, "choices: room for %llu bytes, want %zu", llu{capacity}, all.size() + 1);
+      lb::fail(LB_INVALID, "choices: a buffer of %llu bytes, %zu are needed", llu{capacity}, all.size() + 1);
     std::memcpy(text, all.c_str(), all.size() + 1);
   });
 }
 
-// bind_op places scratch memory and generates code; all that the op touches must have a place.
+// bind_op assigns the workspace and generates code; everything that the op reads or writes must have an
+// address.
 void bind_op(lb::op &o, lb::memory &m, uint64_t scratch_offset) {
   for (const auto *list : {&o.operands, &o.results})
     for (const lb::value *v : *list)
-      if (v && !v->data) lb::fail(LB_INVALID, "an operand or result has no place in the arena");
+      if (v && !v->data) lb::fail(LB_INVALID, "an operand or result has no offset in the arena");
   o.scratch = o.work->scratch > 0 ? m.place(scratch_offset, o.work->scratch) : nullptr;
   o.work->bind();
 }
@@ -176,9 +180,9 @@ int32_t abi_bind(lb_program *p, lb_arena *a, const uint64_t *value_offsets, uint
     lb::program &q = inner(p);
     need(a, "arena");
     if (values != q.values.size() || ops != q.ops.size())
-      lb::fail(LB_INVALID, "offsets of %llu values and %llu ops, want %zu and %zu", llu{values}, llu{ops},
-               q.values.size(), q.ops.size());
-    q.bound = nullptr;  // what fails half way is not bound
+      lb::fail(LB_INVALID, "offsets of %llu values and %llu ops, the program has %zu and %zu", llu{values},
+               llu{ops}, q.values.size(), q.ops.size());
+    q.bound = nullptr;  // unbound if one of the steps below fails
     lb::memory &m = *a->memory;
     for (size_t i = 0; i < q.values.size(); i++) {
       lb::value &v = q.values[i];
@@ -216,9 +220,9 @@ int32_t abi_arena_read(lb_arena *a, uint64_t offset, void *to, uint64_t bytes, l
     need(a, "arena");
     const lb::memory &m = *a->memory;
     if (offset > m.bytes || bytes > m.bytes - offset)
-      lb::fail(LB_INVALID, "arena: %llu bytes at %llu reach beyond its %llu", llu{bytes}, llu{offset},
-               llu{m.bytes});
-    if (!m.whole()) lb::fail(LB_UNSUPPORTED, "arena: its places are scattered, it has no offsets to read at");
+      lb::fail(LB_INVALID, "arena: %llu bytes at offset %llu reach beyond its end at %llu", llu{bytes},
+               llu{offset}, llu{m.bytes});
+    if (!m.whole()) lb::fail(LB_UNSUPPORTED, "a scattered arena cannot be read by offset");
     if (bytes > 0) a->device->inner->copy_out(to, m.data + offset, bytes);
   });
 }
@@ -237,13 +241,14 @@ lb::program &bound(lb_program *p) {
 
 lb::value &bound_part(lb_program *p, uint64_t id, uint64_t offset, uint64_t bytes) {
   lb::program &q = bound(p);
-  if (id >= q.values.size()) lb::fail(LB_INVALID, "value %llu of %zu", llu{id}, q.values.size());
+  if (id >= q.values.size())
+    lb::fail(LB_INVALID, "value %llu: the program has %zu", llu{id}, q.values.size());
   lb::value &v = q.values[id];
   auto all = static_cast<uint64_t>(v.bytes), element = all / static_cast<uint64_t>(v.elements);
   if (offset > all || bytes > all - offset || offset % element != 0 || bytes % element != 0)
-    lb::fail(LB_INVALID, "%llu bytes at %llu, want whole elements within the value's %llu bytes", llu{bytes},
-             llu{offset}, llu{all});
-  if (!v.data) lb::fail(LB_INVALID, "the value has no place in the arena");
+    lb::fail(LB_INVALID, "%llu bytes at offset %llu: must be whole elements within the value's %llu bytes",
+             llu{bytes}, llu{offset}, llu{all});
+  if (!v.data) lb::fail(LB_INVALID, "the value has no offset in the arena");
   return v;
 }
 
@@ -271,7 +276,7 @@ int32_t abi_run(lb_program *p, uint64_t first, uint64_t last, lb_error *e) {
   return guard(e, &at, [&] {
     lb::program &q = bound(p);
     if (first > last || last > q.ops.size())
-      lb::fail(LB_INVALID, "ops %llu to %llu, want a range within 0 to %zu", llu{first}, llu{last},
+      lb::fail(LB_INVALID, "ops %llu to %llu: must be a range within 0 to %zu", llu{first}, llu{last},
                q.ops.size());
     p->device->inner->run(q, first, last, at);
   });
@@ -281,7 +286,7 @@ int32_t abi_trace(lb_program *p, double *seconds, uint64_t ops, int32_t reset, l
   return guard(e, [&] {
     lb::program &q = inner(p);
     if (ops != q.ops.size())
-      lb::fail(LB_INVALID, "trace: room for %llu ops, want %zu", llu{ops}, q.ops.size());
+      lb::fail(LB_INVALID, "trace: a buffer for %llu ops, the program has %zu", llu{ops}, q.ops.size());
     p->device->inner->settle(q);
     for (size_t i = 0; i < q.ops.size(); i++) {
       seconds[i] = q.ops[i].seconds;

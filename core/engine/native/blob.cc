@@ -1,6 +1,6 @@
 //go:build !nocpu
 
-// The program as it arrives: one blob of little-endian fields, written by
+// The encoding of a program: one blob of little-endian fields, written by
 // core/engine/blob.go.
 //
 //   u32 magic "PROG", u32 version, u64 values, u64 ops
@@ -49,7 +49,7 @@ value read_value(reader &r) {
   v.type = r.take<int32_t>();
   v.rank = r.take<int32_t>();
   if (v.type < 0 || v.type >= type_count || v.rank < 0 || v.rank > 4)
-    fail(LB_INVALID, "program: value of type %d and rank %d, want 0..%d and 0..4", v.type, v.rank,
+    fail(LB_INVALID, "program: value of type %d and rank %d: must be 0..%d and 0..4", v.type, v.rank,
          type_count - 1);
   for (int i = 0; i < 4; i++) {
     int64_t d = r.take<int64_t>();
@@ -82,7 +82,7 @@ attributes read_attributes(reader &r) {
 // read_list takes the ids of an op's operands or results.
 std::vector<value *> read_list(reader &r, std::vector<value> &values, bool optional) {
   uint32_t n = r.take<uint32_t>();
-  if (n > 16) fail(LB_INVALID, "program: %u operands or results, want at most 16", n);
+  if (n > 16) fail(LB_INVALID, "program: %u operands or results: at most 16 are allowed", n);
   std::vector<value *> list;
   for (uint32_t i = 0; i < n; i++) {
     int64_t id = r.take<int64_t>();
@@ -91,25 +91,24 @@ std::vector<value *> read_list(reader &r, std::vector<value> &values, bool optio
       continue;
     }
     if (id < 0 || static_cast<uint64_t>(id) >= values.size())
-      fail(LB_INVALID, "program: value %lld of %zu", static_cast<long long>(id), values.size());
+      fail(LB_INVALID, "program: value %lld: it has %zu", static_cast<long long>(id), values.size());
     list.push_back(&values[static_cast<size_t>(id)]);
   }
   return list;
 }
 
-// read_stream takes the stream of op number at, and what it waits for.
+// read_stream reads the stream of op number at and the ops that it waits for.
 void read_stream(reader &r, std::vector<op> &ops, int32_t at) {
   op &o = ops[static_cast<size_t>(at)];
   o.stream = r.take<int32_t>();
   uint32_t n = r.take<uint32_t>();
   if (o.stream < 0 || o.stream >= max_streams || n >= static_cast<uint32_t>(max_streams))
-    fail(LB_INVALID,
-         "program: stream %d with %u waits, want streams of 0 to %d and at most one wait for each", o.stream,
-         n, max_streams - 1);
+    fail(LB_INVALID, "program: stream %d with %u waits: streams are 0 to %d, with at most one wait for each",
+         o.stream, n, max_streams - 1);
   for (uint32_t i = 0; i < n; i++) {
     int64_t w = r.take<int64_t>();
     if (w < 0 || w >= at || ops[static_cast<size_t>(w)].stream == o.stream)
-      fail(LB_INVALID, "program: waits for op %lld, want an earlier one of another stream",
+      fail(LB_INVALID, "program: waits for op %lld: must be an earlier op of another stream",
            static_cast<long long>(w));
     o.waits.push_back(static_cast<uint64_t>(w));
   }
@@ -119,14 +118,14 @@ void read_stream(reader &r, std::vector<op> &ops, int32_t at) {
 
 void read_program(const uint8_t *blob, uint64_t bytes, std::vector<value> &values, std::vector<op> &ops,
                   int32_t &at) {
-  if (!blob) fail(LB_INVALID, "program: there is none");
+  if (!blob) fail(LB_INVALID, "program: missing");
   reader r(blob, bytes);
   if (r.take<uint32_t>() != 0x474f5250u) fail(LB_INVALID, "program: does not begin with PROG");
   uint32_t version = r.take<uint32_t>();
   if (version != LB_BLOB_VERSION)
     fail(LB_INVALID, "program: version %u, this backend reads version %u", version, LB_BLOB_VERSION);
   uint64_t value_count = r.take<uint64_t>(), op_count = r.take<uint64_t>();
-  // So no count makes us allocate more than a small multiple of the blob's size.
+  // This bounds allocations by a small multiple of the size of the blob.
   if (value_count > r.left() / value_bytes || op_count > r.left() / op_bytes || op_count > INT32_MAX)
     fail(LB_INVALID, "program: counts beyond its size");
   values.reserve(value_count);
@@ -143,7 +142,7 @@ void read_program(const uint8_t *blob, uint64_t bytes, std::vector<value> &value
   }
   at = -1;
   if (r.left() != 0)
-    fail(LB_INVALID, "program: %llu bytes left behind its end", static_cast<unsigned long long>(r.left()));
+    fail(LB_INVALID, "program: %llu bytes after its end", static_cast<unsigned long long>(r.left()));
 }
 
 }  // namespace lb

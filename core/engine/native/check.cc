@@ -1,15 +1,15 @@
 //go:build !nocpu
 
-// What an op must look like before a kernel is chosen for it: number and type of
-// operands and results, shapes that fit, attributes in range. Kernels trust it.
+// Checks an op before a kernel is chosen for it: number and type of operands and results,
+// shapes, ranges of attributes. Kernels rely on these checks.
 #include "program.h"
 
 namespace lb {
 namespace {
 
-// row is a row of the table of kinds. Operands and results are a letter each: f f32, s s32, u u8, t a tensor,
-// f32 or bf16 and all of an op the same, e either of the two; a capital letter marks one that
-// may be absent (a result: at the end of the list).
+// row is a row of the table of kinds. Operands and results have a letter each: f f32, s s32, u u8, e f32 or
+// bf16, t f32 or bf16 and the same type as every other t of the op. A capital letter marks an optional one;
+// optional results are last.
 struct row {
   family of;
   const char *operands, *results;
@@ -45,14 +45,14 @@ void check_form(const std::vector<value *> &list, const char *letters, const cha
     bool optional = letters[i] < 'a';
     char want = static_cast<char>(optional ? letters[i] + 'a' - 'A' : letters[i]);
     const value *v = i < list.size() ? list[i] : nullptr;
-    if (!v && !optional) fail(LB_INVALID, "%s %zu is absent", what, i);
+    if (!v && !optional) fail(LB_INVALID, "%s %zu is missing", what, i);
     if (v && !fits(v->type, want, tensor)) fail(LB_INVALID, "%s %zu has type %d", what, i, v->type);
   }
-  if (list.size() > i) fail(LB_INVALID, "%zu %ss, want at most %zu", list.size(), what, i);
+  if (list.size() > i) fail(LB_INVALID, "%zu %ss: at most %zu are allowed", list.size(), what, i);
 }
 
 void want(bool ok, const char *what) {
-  if (!ok) fail(LB_INVALID, "shapes or attributes do not fit: want %s", what);
+  if (!ok) fail(LB_INVALID, "invalid shapes or attributes, required: %s", what);
 }
 
 bool same(const value *a, const value *b) {
@@ -64,7 +64,7 @@ bool same(const value *a, const value *b) {
 
 bool vector_of(const value *v, int64_t n) { return !v || (v->rank == 1 && v->dims[0] == n); }
 
-// in_range: no extent or attribute is so large that a product of two overflows.
+// in_range bounds extents and attributes, so that a product of two does not overflow.
 constexpr int64_t limit = int64_t{1} << 31;
 bool in_range(int64_t low, int64_t n) { return low <= n && n < limit; }
 
@@ -123,7 +123,7 @@ void check_norm(const op &o) {
     vectors(o.operands, 1, 5);
     want(same(&x, o.operands[5]) && same(&x, o.results[0]), "tensors of one shape");
     want(!o.operands[5] || o.attr.activation == activation_none || o.attr.rectifies(),
-         "no activation behind a residual, or one that rectifies");
+         "after a residual no activation, or one that rectifies");
     return;
   }
   vectors(o.operands, 2, 6), vectors(o.results, 1, 3);
@@ -173,7 +173,7 @@ void check_deviation(const value &x, const value &y) {
   want(y.rank == 2 && y.dims[0] == x.dims[0] && y.dims[1] == x.dims[3], "one element a sample and channel");
 }
 
-// check_pairs: the scratch memory has a few numbers for each feature and sample.
+// check_pairs. The limits keep the size of the workspace in range: a few numbers for each feature and sample.
 void check_pairs(const op &o) {
   const value &x = *o.operands[0];
   want(x.rank == 2 && vector_of(o.operands[1], x.dims[0]), "features [N C] and labels [N]");

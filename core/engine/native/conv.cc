@@ -6,9 +6,9 @@
 //   dx, dw, dbias: its gradients
 //
 // Activations are NHWC, weights are [O R S I/groups]. A primitive may want its
-// weights in blocks: then they are reordered into scratch memory before it runs
-// (or, for dw, out of scratch after it): they are small beside the activations.
-// Scratchpads are the op's scratch memory, so the plan knows them. Primitives
+// weights in a blocked layout: then they are reordered into the workspace before it runs
+// (or, for dw, out of it afterwards): they are small beside the activations.
+// Scratchpads are part of the op's workspace, so the plan includes them. Primitives
 // are kept by signature: a network has few shapes and many layers.
 #include <oneapi/dnnl/dnnl_debug.h>
 
@@ -22,7 +22,7 @@
 namespace lb {
 namespace {
 
-// checked runs one step of the library and says which it was if it fails.
+// checked runs one call of the library and names it in the error if it fails.
 template <typename F>
 auto checked(const char *what, F f) {
   try {
@@ -44,8 +44,8 @@ dnnl::primitive_attr user_scratchpad() {
   return a;
 }
 
-// serially keeps the library on this thread while it lives: the weights of most
-// layers are reordered sooner than other threads are woken.
+// serially restricts the library to this thread during its lifetime: reordering the weights of most
+// layers takes less time than waking other threads.
 class serially {
  public:
   explicit serially(uint64_t bytes) : threads_(omp_get_max_threads()) {
@@ -59,8 +59,8 @@ class serially {
   int threads_;
 };
 
-// prepared is a primitive of one signature: the one to run, and the one that
-// brings its weights from the program's layout or back to it.
+// prepared holds the primitives of one signature: the one to run, and the one that reorders
+// its weights from the program's layout or back to it.
 struct prepared {
   std::function<dnnl::primitive()> make, make_reorder;
   dnnl::primitive run, reorder;
@@ -96,7 +96,7 @@ convolutions &cache(cpu &d) {
   return *d.cache;
 }
 
-// reorder plans the way from one layout of the weights to another.
+// reorder prepares the primitive that converts the weights from one layout to another.
 void plan_reorder(prepared &p, const dnnl::engine &e, bool backwards) {
   p.reordered = p.weights != p.stored;
   if (!p.reordered) return;
@@ -107,7 +107,7 @@ void plan_reorder(prepared &p, const dnnl::engine &e, bool backwards) {
   p.make_reorder = [r] { return dnnl::reorder(r); };
 }
 
-// geometry is what a signature is made of.
+// geometry is the content of a signature.
 struct geometry {
   dims x, w, y, stride, pad, pad_end;
   desc stored;
@@ -124,7 +124,7 @@ geometry conv_geometry(const op &o, const value &x, const value &w_shape, const 
   g.y = {y.dims[0], y.dims[3], y.dims[1], y.dims[2]};
   g.stride = {a.stride[0], a.stride[1]};
   g.pad = {a.padding[0], a.padding[1]};
-  // The right and lower padding is what the output's size asks for.
+  // The right and lower padding follow from the size of the output.
   g.pad_end = {(g.y[2] - 1) * a.stride[0] + r - g.x[2] - a.padding[0],
                (g.y[3] - 1) * a.stride[1] + s - g.x[3] - a.padding[1]};
   if (a.groups == 1) {
@@ -156,8 +156,8 @@ std::shared_ptr<prepared> new_conv(int32_t kind, const geometry &g, convolutions
   kept keep;
   auto forward = conv_forward_desc(c.engine, p->x, any, kind == kind_conv ? p->bias : none, p->y, g.stride,
                                    g.pad, g.pad_end, attr, keep);
-  // choose takes the first of the library's implementations, best first, whose scratch
-  // memory is within the limit.
+  // choose takes the first of the library's implementations, best first, whose workspace is
+  // within the limit.
   auto choose = [&](auto d, auto weights, auto make) {
     uint64_t least = UINT64_MAX;
     do {
@@ -169,8 +169,7 @@ std::shared_ptr<prepared> new_conv(int32_t kind, const geometry &g, convolutions
         return;
       }
     } while (d.next_impl());
-    fail(LB_UNSUPPORTED,
-         "every kernel needs more scratch memory than the limit of %llu bytes, the least %llu",
+    fail(LB_UNSUPPORTED, "every kernel needs more workspace than the limit of %llu bytes, the smallest %llu",
          static_cast<unsigned long long>(limit), static_cast<unsigned long long>(least));
   };
   if (kind == kind_conv)
@@ -198,7 +197,7 @@ std::shared_ptr<prepared> prepare_conv(int32_t kind, const geometry &g, convolut
 }
 
 // onednn_kernel runs a prepared primitive for one op. Arguments are bound to
-// memory at the first run: places never change after bind.
+// memory at the first run: addresses do not change after bind.
 struct onednn_kernel : kernel {
   std::shared_ptr<prepared> p;
   std::shared_ptr<convolutions> c;
@@ -215,7 +214,7 @@ struct onednn_kernel : kernel {
   dnnl::memory at(const desc &d, const void *place) const {
     return dnnl::memory(d, c->engine, const_cast<void *>(place));
   }
-  // weights binds the weights at `stored` as argument `name`, by way of scratch
+  // weights binds the weights at `stored` as argument `name`, through the workspace
   // where the layouts differ.
   void weights(const op &o, int name, const void *stored, bool backwards) {
     if (p->scratchpad.get_size() > 0)

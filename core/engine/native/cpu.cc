@@ -58,9 +58,9 @@ const char *const backend_name = "cpu";
 std::string probe() { return "cores=" + std::to_string(omp_get_num_procs()) + "\n" + describe_libraries(); }
 
 std::unique_ptr<device> open_device(const lb_options &o) {
-  if (o.device != 0) fail(LB_INVALID, "device %d, want 0: there is one", o.device);
+  if (o.device != 0) fail(LB_INVALID, "device %d: the only device is 0", o.device);
   if (o.threads < 0 || o.threads > most_threads)
-    fail(LB_INVALID, "%d threads, want 1 to %d, or 0 for all cores", o.threads, most_threads);
+    fail(LB_INVALID, "%d threads: must be 1 to %d, or 0 for all cores", o.threads, most_threads);
   if (o.precision != 0) fail(LB_UNSUPPORTED, "the cpu backend computes in f32 only");
   auto d = std::make_unique<cpu>();
   d->threads = o.threads > 0 ? o.threads : omp_get_num_procs();
@@ -68,7 +68,7 @@ std::unique_ptr<device> open_device(const lb_options &o) {
   omp_set_dynamic(0);
   omp_set_num_threads(d->threads);
 #if defined(__x86_64__)
-  // Numbers below the normal range are zero: they cost a hundredfold and mean nothing here.
+  // Flush denormals to zero: they are a hundred times as slow and make no difference here.
 #pragma omp parallel
   _mm_setcsr(_mm_getcsr() | 0x8040);
 #endif

@@ -11,7 +11,7 @@ import "fmt"
 func CPU() (Backend, error) {
 	t := C.lb_backend_get(C.LB_ABI)
 	if t == nil {
-		return Backend{}, fmt.Errorf("native: the cpu backend does not speak ABI %d", C.LB_ABI)
+		return Backend{}, fmt.Errorf("the cpu backend has another ABI than %d", C.LB_ABI)
 	}
 	return Backend{t}, nil
 }

@@ -1,11 +1,11 @@
-// What the kernels of the cpu backend share: its device, their families, threads.
+// Shared by the kernels of the cpu backend: its device, their families, threads.
 #pragma once
 #include <omp.h>
 
 #include "program.h"
 
-// No kernel looks at the flags of floating point exceptions. Where they had to be right, GCC would not
-// make vectors of loops that choose between two values. Results are the same.
+// No kernel reads the flags of floating-point exceptions. If they had to be correct, GCC would not
+// vectorize loops with conditional values. Results do not change.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-trapping-math")
 #endif
@@ -23,7 +23,7 @@ namespace lb {
 // code_headroom is more than oneDNN allocates to generate the code of one primitive.
 constexpr uint64_t code_headroom = 8 << 20;
 
-// require_memory throws LB_OUT_OF_MEMORY if the system does not give this many bytes at the moment, as under
+// require_memory throws LB_OUT_OF_MEMORY if this many bytes cannot be allocated at the moment, as under
 // RLIMIT_DATA. oneDNN 2.6 does not check its allocations of code, and dereferences a null pointer.
 void require_memory(uint64_t bytes);
 
@@ -31,7 +31,7 @@ struct convolutions;  // the cache of oneDNN primitives, conv.cc
 
 struct cpu : device {
   int threads = 1;
-  uint64_t workspace_limit = 0;  // bytes of scratch memory that a kernel may need; 0: any
+  uint64_t workspace_limit = 0;  // bytes of workspace that a kernel may need at the most; 0: no limit
   std::shared_ptr<convolutions> cache;
 
   std::string describe() override;
@@ -43,9 +43,9 @@ struct cpu : device {
   void run(program &, uint64_t first, uint64_t last, int32_t &at) override;
 };
 
-// The families. Each returns the kernel of an op of one of its kinds.
+// One function for each family: it returns the kernel of an op of one of its kinds.
 std::unique_ptr<kernel> make_conv(const op &, cpu &);
-// make_winograd returns nothing where its method does not apply or does not pay.
+// make_winograd returns nullptr where the algorithm does not apply or is slower.
 std::unique_ptr<kernel> make_winograd(const op &, cpu &, const value &x, const value &w, const value &y,
                                       bool bias);
 std::unique_ptr<kernel> make_linear(const op &, cpu &);
@@ -70,8 +70,8 @@ struct function : kernel {
   void run(const op &o) override { call(o, threads); }
 };
 
-// Below this many elements a parallel region brings some microseconds at best, and
-// costs a time slice where other programs hold the cores.
+// Below this many elements a parallel region saves some microseconds at best, and
+// costs a time slice when other programs use the cores.
 constexpr int64_t serial_limit = 65536;
 
 // exponential is exp(x) for x in [-87, 88], and that of the nearer end elsewhere, to two
@@ -79,10 +79,10 @@ constexpr int64_t serial_limit = 65536;
 // NaN: it goes through the polynomial, and not through the exponent, which is an integer.
 static inline __attribute__((always_inline)) float exponential(float x) {
   x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-  constexpr float whole = 12582912.0f;  // adding it rounds to whole numbers
+  constexpr float whole = 12582912.0f;  // adding it rounds to an integer
   float n = x * 1.44269504f + whole - whole;
   float r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  float y = 1.9875691500e-4f;  // written out: an inner loop would keep the outer one from vectors
+  float y = 1.9875691500e-4f;  // unrolled by hand: an inner loop would prevent vectorization of the outer one
   y = y * r + 1.3981999507e-3f;
   y = y * r + 8.3334519073e-3f;
   y = y * r + 4.1665795894e-2f;
@@ -100,8 +100,8 @@ static inline __attribute__((always_inline)) float silu_slope(float x) {
   return s * (1 + x * (1 - s));
 }
 
-// clip rectifies x, to at most top; passes says whether the gradient does. What is not a
-// number stays so.
+// clip rectifies x, to at most top; passes says whether the gradient does. NaN stays
+// NaN.
 static inline __attribute__((always_inline)) float clip(float x, float top) {
   x = 0 > x ? 0 : x;
   return x > top ? top : x;

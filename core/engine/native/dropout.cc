@@ -1,8 +1,8 @@
 //go:build !nocpu
 
 // y[i] = x[i] / (1 - rate) where number k of the stream is at least the rate, else 0: k is i, or the
-// number of the sample. core/graph says where the numbers are from. x may lie in y. One
-// read and one write an element; the numbers are drawn 64 at a time, and lie in the cache.
+// number of the sample. core/graph/dropout.go defines the numbers. In place: y may alias x.
+// One read and one write for each element; the numbers are drawn 64 at a time and stay in the cache.
 #include <algorithm>
 
 #include "cpu.h"
@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t width = 16;  // blocks of four numbers
 
 // draw fills the factors of as many elements from a block on: the scale, or 0. The four words of a
-// block lie apart, so that the rounds are loops over blocks.
+// block are stored apart (structure of arrays), so that the rounds are loops over blocks.
 inline __attribute__((always_inline)) void draw(const dropping &d, uint32_t block, float *factor) {
   alignas(64) uint32_t word[4][width];
 #pragma omp simd

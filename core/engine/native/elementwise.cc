@@ -1,7 +1,7 @@
 //go:build !nocpu
 
 // Elementwise ops. One pass each: r operands read, one result written. Every
-// result may lie in an operand of its size: element i is read before it is written.
+// result may alias an operand of its size: element i is read before it is written.
 #include <cstring>
 
 #include "cpu.h"
@@ -98,13 +98,13 @@ void normalize_image(const op &o, int threads) {
   });
 }
 
-// outside is the place in an image of n of one on its padded axis; -1: the border is zero.
+// outside maps a position on the padded axis of an image of n to one in the image; -1: in a border of zeros.
 int64_t outside(int64_t at, int64_t n, bool reflect) {
   if (at >= 0 && at < n) return at;
   return !reflect ? -1 : at < 0 ? -at : 2 * (n - 1) - at;
 }
 
-// augment crops and mirrors images: core/graph says what the words mean.
+// augment crops and mirrors images: Builder.Augment in core/graph defines the words.
 void augment(const op &o, int threads) {
   const value &x = *o.operands[0];
   int64_t h = x.dims[1], w = x.dims[2], c = x.dims[3], pad = o.attr.padding[0];
@@ -130,8 +130,8 @@ void augment(const op &o, int threads) {
 
 }  // namespace
 
-// sum[j] = sum over i of x[i,j]: the gradient of a bias. Threads take columns, so
-// the bits do not depend on their number.
+// sum[j] = sum over i of x[i,j]: the gradient of a bias. Threads divide the columns, so
+// the result does not depend on the number of threads.
 void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int threads) {
   parallel(columns, 32, threads, rows * columns,
            [&](int64_t from, int64_t to, int) { sum_part(x, rows, columns, sum, from, to); });

@@ -5,19 +5,19 @@
 //   gate           y[n,p,c] = x[n,p,c] * s[n,c], s = 1 / (1 + exp(-z))
 //   gate_backward  dx = dy * s;  dz[n,c] = s * (1-s) * sum over p of dy * x
 //
-// Passes: 1r 1w; backward 2r 1w. y may lie in x, dx in dy or x: element i is read before it is
-// written. Threads take samples and blocks of channels, and each sums over the positions in
-// order: the bits do not depend on their number.
+// Passes: 1r 1w; backward 2r 1w. y may alias x, dx may alias dy or x: element i is read before it is
+// written. Threads divide samples and blocks of channels, and each sums over the positions in
+// order: the result does not depend on the number of threads.
 #include "cpu.h"
 
 namespace lb {
 namespace {
 
-constexpr int64_t width = 64;  // channels under way
+constexpr int64_t width = 64;  // channels at a time
 
 struct gated {
   const float *x, *z, *dy;
-  float *y, *dz;  // y: dx, in the backward pass
+  float *y, *dz;  // in the backward pass y is dx
   int64_t positions, c;
 };
 

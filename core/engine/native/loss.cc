@@ -1,13 +1,13 @@
 //go:build !nocpu
 
 // Losses of single samples.
-//   cross_entropy            loss = mean(logsumexp(l) - l[label]); correct; p = softmax(l), may lie in l
-//   cross_entropy_backward   dl = scale * (p - onehot) / N, may lie in p
+//   cross_entropy            loss = mean(logsumexp(l) - l[label]); correct; p = softmax(l), may alias l
+//   cross_entropy_backward   dl = scale * (p - onehot) / N, may alias p
 //   binary_cross_entropy     loss = mean(max(z,0) - z*t + log(1 + exp(-|z|))), t = image / 255
-//   ..._backward             dz = scale * (sigmoid(z) - t) / elements, may lie in z
+//   ..._backward             dz = scale * (sigmoid(z) - t) / elements, may alias z
 //
 // Cross-entropy is small (N x classes) and runs on one thread, rows in order. The binary
-// one is as large as the images: threads take samples, and one thread sums their losses.
+// one is as large as the images: threads divide the samples, and one thread sums their losses.
 #include <cmath>
 
 #include "cpu.h"
@@ -18,7 +18,7 @@ namespace {
 int32_t label_of(const op &o, int64_t i, int64_t classes) {
   int32_t label = reinterpret_cast<const int32_t *>(o.operands[1]->data)[i];
   if (label < 0 || label >= classes)
-    fail(LB_INVALID, "label %d of sample %lld, want 0 to %lld", label, static_cast<long long>(i),
+    fail(LB_INVALID, "label %d of sample %lld: the classes are 0 to %lld", label, static_cast<long long>(i),
          static_cast<long long>(classes - 1));
   return label;
 }
@@ -41,7 +41,7 @@ void cross_entropy(const op &o, int) {
     }
     for (int64_t k = 0; k < classes; k++) p[k] = static_cast<float>(p[k] / sum);
     loss += std::log(sum) + top - own;
-    correct += best == label && sum == sum;  // of logits that are no numbers none is the largest
+    correct += best == label && sum == sum;  // NaN logits never count as correct
   }
   o.out(0)[0] = static_cast<float>(loss / static_cast<double>(n));
   o.out(1)[0] = static_cast<float>(correct);
@@ -58,8 +58,8 @@ void cross_entropy_backward(const op &o, int) {
   }
 }
 
-// reconstruction_loss sums over n elements. The logarithms of 512 elements are one, of
-// the product of sums that each lie in (1, 2].
+// reconstruction_loss sums over n elements. It takes one logarithm for 512 elements, of
+// the product of sums in (1, 2].
 LB_CLONES double reconstruction_loss(const float *z, const uint8_t *image, int64_t n) {
   constexpr int64_t lanes = 64, block = 512;
   double loss = 0;
@@ -94,7 +94,7 @@ LB_CLONES void reconstruction_gradient(const float *z, const uint8_t *image, flo
   }
 }
 
-// reconstruction has the losses of the samples in scratch memory.
+// reconstruction keeps the losses of the samples in the workspace.
 struct reconstruction : kernel {
   int threads;
   reconstruction(const op &o, cpu &d) : threads(d.threads) {

@@ -3,30 +3,30 @@
 // Batch normalisation over all dimensions but the last.
 //
 //   norm_stats     mean, variance (biased); running = (1-m)*running + m*batch, variance unbiased
-//   norm_apply     y = x*scale + shift [+ residual], behind an activation, with
+//   norm_apply     y = activation(x*scale + shift [+ residual]) with
 //                  scale = gamma / sqrt(variance + epsilon), shift = beta - mean*scale
 //   norm_backward  g = dy [+ dy2], times the slope of the activation;
 //                  dbeta = sum g;  dgamma = sum g*(x-mean) / sigma;  dresidual = g;
 //                  dx = scale * (g - dbeta/n - (x-mean)/sigma * dgamma/n)
 //
 // Operands and results are f32: tensors [N H W C] or [N C], vectors [C].
-// In place: y may lie in x or residual; dresidual in dy or dy2; dx in x, dy or
-// dy2. Every element is read before it is written, and none at another place.
+// In place: y may alias x or residual; dresidual dy or dy2; dx x, dy or dy2. Element i of
+// every operand is read before element i of a result is written.
 //
 // Passes over memory, in tensors read (r) and written (w):
 //   stats 1r;  apply 1r 1w, with residual 2r 1w
-//   backward, plain or behind an activation: 2r, then 2r 1w;  with dy2: 3r, then 3r 1w
+//   backward, with or without an activation: 2r, then 2r 1w;  with dy2: 3r, then 3r 1w
 //   backward, rectified after a residual: 3r 1w (4r 1w with dy2), then 2r 1w: the
-//   first pass leaves g in dresidual, and the second reads it there.
+//   first pass writes g to dresidual, and the second reads it from there.
 // They run at 21 to 30 GB/s on one core that copies at 30 (`go test -bench Op/norm
 // ./core/engine`, tensors of 2 to 8 MB, AVX-512 Xeon with 2 MB of second cache).
-// Sums walk from the end to the start: what the op before has written last is
-// still near, and what they read last is where the second pass begins.
+// Sums run from the end to the start of the tensor: the end is still in the cache of the op that
+// wrote it, and the start then is in the cache for the second pass.
 //
-// Order of summation: each thread takes a fixed part of the rows; in it blocks
-// of 64 periods are summed in f32, blocks and threads in f64, in order. So the
-// same number of threads gives the same bits. Sums are of differences from the
-// first row (stats) or from the mean (backward), so nothing large cancels.
+// Order of summation: each thread has a fixed part of the rows, in which blocks of
+// 64 periods are summed in f32, and blocks and threads in f64, in order. Results are
+// reproducible with the same number of threads. Sums are over differences from the first
+// row (stats) or from the mean (backward), to avoid cancellation.
 #include <cmath>
 #include <cstring>
 
@@ -35,9 +35,9 @@
 namespace lb {
 namespace {
 
-// A tensor is walked in periods: a whole number of rows, 64 elements where the
+// A period is a whole number of rows, 64 elements where the
 // channels divide 64, so that the inner loop has no remainder and channel
-// constants sit in registers.
+// constants stay in registers.
 constexpr int64_t block = 64;  // periods summed in float
 
 int64_t period_of(int64_t c) { return c * ((63 + c) / c); }
@@ -45,7 +45,7 @@ int64_t period_of(int64_t c) { return c * ((63 + c) / c); }
 #define LB_INLINE static inline __attribute__((always_inline))
 
 // from_end calls f(from, to) for parts of [begin, end) from the last to the
-// first. A part is some pages and a whole number of sums' blocks.
+// first. A part is a few pages and a whole number of blocks.
 template <typename F>
 void from_end(int64_t begin, int64_t end, int64_t p, F f) {
   int64_t part = block * p * 4, parts = (end - begin + part - 1) / part;
@@ -90,17 +90,17 @@ LB_CLONES void stats_any(const float *x, int64_t n, int64_t p, const float *firs
 }
 
 enum class residual { none, some };
-enum class behind { none, clip, silu };
+enum class epilogue { none, clip, silu };
 
-template <residual R, behind A>
+template <residual R, epilogue A>
 LB_INLINE void apply_body(const float *x, const float *r, float *y, int64_t n, int64_t p,
                           const float *__restrict scale, const float *__restrict shift, float top) {
   int64_t i = 0;
   auto one = [&](int64_t at, int64_t j) __attribute__((always_inline)) {
     float v = x[at] * scale[j] + shift[j];
     if (R == residual::some) v += r[at];
-    if (A == behind::clip) v = clip(v, top);
-    if (A == behind::silu) v = v * sigmoid(v);
+    if (A == epilogue::clip) v = clip(v, top);
+    if (A == epilogue::silu) v = v * sigmoid(v);
     y[at] = v;
   };
   for (; i + p <= n; i += p) {
@@ -120,20 +120,20 @@ using apply_function = void(const float *x, const float *r, float *y, int64_t n,
     else                                                                                                  \
       apply_body<R, A>(x, r, y, n, p, scale, shift, top);                                                 \
   }
-LB_APPLY(apply_plain, residual::none, behind::none)
-LB_APPLY(apply_clip, residual::none, behind::clip)
-LB_APPLY(apply_silu, residual::none, behind::silu)
-LB_APPLY(apply_add, residual::some, behind::none)
-LB_APPLY(apply_add_clip, residual::some, behind::clip)
+LB_APPLY(apply_plain, residual::none, epilogue::none)
+LB_APPLY(apply_clip, residual::none, epilogue::clip)
+LB_APPLY(apply_silu, residual::none, epilogue::silu)
+LB_APPLY(apply_add, residual::some, epilogue::none)
+LB_APPLY(apply_add_clip, residual::some, epilogue::clip)
 
-// The ways of the backward pass: where the slope of the activation comes from, and whether a
-// second gradient is added.
+// Variants of the backward pass: what the derivative of the activation is computed from, and whether
+// a second gradient is added.
 enum class mask { none, from_x, from_z, silu };
 enum class second { none, some };
 
 struct backward_args {
   const float *dy, *dy2, *x, *z;
-  float *residual, *dx;  // residual: where g is left, or nullptr
+  float *residual, *dx;  // residual: where g is stored, or nullptr
   const float *scale, *shift, *mean, *a, *b, *d;
   float top;
 };
@@ -215,7 +215,7 @@ LB_BACKWARD(silu_sum, mask::silu, second::some)
 LB_BACKWARD(residual, mask::from_z, second::none)
 LB_BACKWARD(residual_sum, mask::from_z, second::some)
 
-// norm_kernel carves its scratch memory: sums by thread, float accumulators by
+// norm_kernel divides its workspace into sums by thread, float accumulators by
 // thread, and channel constants repeated over a period.
 struct norm_kernel : kernel {
   int threads;

@@ -6,9 +6,9 @@
 //   average_pool  mean over the window's part inside the input (or inside the padding)
 //   adaptive_...  mean over floor(i*H/P) .. ceil((i+1)*H/P)
 //
-// Threads take whole rows of the result (samples, for the gradient of max_pool),
-// and windows add up in order: no atomics, and the same bits for any number of
-// threads. No result may lie in an operand.
+// Threads divide the rows of the result (samples, for the gradient of max_pool), and
+// windows are summed in order: no atomics, and the result does not depend on the number of
+// threads. No op runs in place.
 //
 // Passes: x (or dy) is read once for each window an element lies in, mostly from
 // the first cache; the result is written once (max_pool_backward: cleared, then
@@ -47,7 +47,7 @@ struct axis {
       window.push_back(w), begin.push_back(from);
       inverse.push_back(1 / static_cast<double>(counted));
     }
-    // Windows begin and end in order: those of element x are first, ..., end-1.
+    // Windows are in order of their begins and ends: those of element x are first, ..., end-1.
     int64_t first = 0, end = 0;
     for (int64_t x = 0; x < in; x++) {
       while (first < out && window[static_cast<size_t>(first)].to <= x) first++;
@@ -60,15 +60,15 @@ struct axis {
 struct geometry {
   axis h, w;
   int64_t n, c;
-  int32_t row[256], column[256];  // of a place in the window
+  int32_t row[256], column[256];  // of a position in the window
 };
 
-constexpr int64_t lanes = 16;  // channels that are worked on together
+constexpr int64_t lanes = 16;  // channels that are computed together
 
 #define LB_INLINE static inline __attribute__((always_inline))
 
-// Sixteen lanes as one value of the compiler: what a machine has no such
-// registers for becomes several.
+// Sixteen lanes as one vector type of the compiler, which splits it on machines with narrower
+// registers.
 using floats = float __attribute__((vector_size(4 * lanes)));
 using ints = int32_t __attribute__((vector_size(4 * lanes)));
 using octets = uint8_t __attribute__((vector_size(lanes)));
@@ -79,7 +79,7 @@ LB_INLINE void load(V &to, const void *from) {
 }
 
 // chunks calls f(k, lanes) for sixteen channels from k on, until all are done: the
-// last sixteen overlap those before. Fewer than sixteen channels come one by one.
+// last sixteen overlap those before. Fewer than sixteen channels are done one by one.
 template <typename F, typename G>
 LB_INLINE void chunks(int64_t c, F sixteen, G one) {
   if (c < lanes) {
@@ -132,8 +132,8 @@ LB_CLONES void max_row(const geometry &g, const float *x, int64_t i, float *y, u
 
 // max_gradient_sample gives dy of every window, in order, to the element that
 // won it: one addition an element of dy, where a gather would need one comparison
-// for every element of every window. An index that is no place of its window (the
-// memory of a value is the caller's) is left out.
+// for every element of every window. An index outside of its window is skipped:
+// the caller can write anything into a value.
 LB_CLONES void max_gradient_sample(const geometry &g, const float *dy, const uint8_t *index, float *dx) {
   std::memset(dx, 0, static_cast<size_t>(g.h.in * g.w.in * g.c) * sizeof(float));
   for (int64_t i = 0; i < g.h.out; i++)
@@ -148,7 +148,7 @@ LB_CLONES void max_gradient_sample(const geometry &g, const float *dy, const uin
     }
 }
 
-// mean_lanes sums a window in four parts: shorter chains, smaller rounding errors.
+// mean_lanes sums a window in four parts: shorter dependency chains, smaller rounding errors.
 LB_INLINE void mean_lanes(const geometry &g, const float *x, range v, range h, double inverse, int64_t k,
                           float *y) {
   float sum[4][lanes];

@@ -1,6 +1,6 @@
-// The program as kernels see it: values with a place in the arena, and ops with
-// a kernel chosen at prepare; and the device, which a backend derives. All backends
-// share this, blob.cc, check.cc and abi.cc.
+// The program as kernels see it: values with an address in the arena, and ops with
+// a kernel chosen at prepare; and the device, the base class of every backend. All backends
+// share this header, blob.cc, check.cc and abi.cc.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -12,7 +12,7 @@
 
 namespace lb {
 
-// failure is the only exception of this backend's own.
+// failure is the only exception that backends throw themselves.
 struct failure {
   int32_t code;
   std::string text;
@@ -63,18 +63,18 @@ struct attributes {
   int64_t activation, bias, count_padding, nesterov, reflect, flip, classes, rows, salt;
   double epsilon, momentum, weight_decay, scale, temperature, rate, mean[4], deviation[4];
   bool rectifies() const { return activation == activation_relu || activation == activation_relu6; }
-  // top is what a rectified result does not exceed.
+  // top is the upper bound of a rectified result.
   float top() const { return activation == activation_relu6 ? 6.0f : __builtin_inff(); }
 };
 
 struct op;
 
-// kernel is what prepare chose for an op.
+// kernel is the kernel that prepare chose for an op.
 struct kernel {
   uint64_t scratch = 0;        // bytes
   std::string name = "plain";  // of the algorithm, where there is a choice
   virtual ~kernel() = default;
-  virtual void bind() {}  // heavy work that needs no memory plan: code generation
+  virtual void bind() {}  // work that is deferred to bind: code generation
   virtual void run(const op &) = 0;
 };
 
@@ -98,31 +98,31 @@ struct op {
   float *out(size_t i) const { return reinterpret_cast<float *>(results[i]->data); }
 };
 
-// memory is what an arena lies in. Programs that are bound to it see when it has been
-// released: data is null then.
+// memory is the memory of an arena. Its data is null once it has been released, which programs that are
+// bound to it check.
 struct memory {
   uint8_t *data = nullptr;
   uint64_t bytes = 0;
   virtual ~memory() = default;
   virtual void release() = 0;
-  virtual uint8_t *place(uint64_t offset, uint64_t size);  // of a value or of scratch memory
-  virtual bool whole() const { return true; }              // one allocation: offsets say where things lie
+  virtual uint8_t *place(uint64_t offset, uint64_t size);  // address of a value or of a workspace
+  virtual bool whole() const { return true; }              // one allocation, addressed by offsets
 };
 
 struct program {
   std::vector<value> values;
   std::vector<op> ops;
-  std::shared_ptr<memory> bound;  // nullptr: to none
+  std::shared_ptr<memory> bound;  // nullptr: not bound
   virtual ~program() = default;
 };
 
-// device is what a backend makes of the ABI: abi.cc has checked the arguments.
+// device is the interface that a backend implements; abi.cc has checked the arguments.
 struct device {
   virtual ~device() = default;
   virtual std::string describe() = 0;  // "key=value" lines
   virtual std::unique_ptr<kernel> choose(const op &) = 0;
   virtual std::unique_ptr<program> new_program() { return std::make_unique<program>(); }
-  virtual void bound(program &) {}  // called when every value and op has its place
+  virtual void bound(program &) {}  // called when every value and workspace has its address
   virtual std::shared_ptr<memory> allocate(uint64_t bytes) = 0;
   virtual void fill(memory &, uint8_t pattern) = 0;
   virtual void copy_out(void *to, const uint8_t *from, uint64_t bytes) = 0;
@@ -130,25 +130,25 @@ struct device {
   virtual void read(program &, const value &v, uint64_t offset, void *to, uint64_t bytes) {
     copy_out(to, v.data + offset, bytes);
   }
-  // run runs the ops first, ..., last-1; at is the index of the op under way.
+  // run runs the ops first, ..., last-1; at is the index of the current op.
   virtual void run(program &, uint64_t first, uint64_t last, int32_t &at) = 0;
-  virtual void settle(program &) {}  // the ops' seconds are read next
+  virtual void settle(program &) {}  // completes the ops' seconds before they are read
   virtual std::string choices(const program &) { return ""; }
 };
 
-// What a backend defines beside its device.
+// Defined by every backend, besides its device.
 extern const char *const backend_name;
 std::string probe();
 std::unique_ptr<device> open_device(const lb_options &);
 
-// read_program takes a blob apart; at is the index of the op under way, -1 before.
+// read_program decodes a blob; at is the index of the current op, -1 before the first.
 void read_program(const uint8_t *blob, uint64_t bytes, std::vector<value> &, std::vector<op> &, int32_t &at);
 
 // family_of gives the family of a kind that check has accepted.
 family family_of(int32_t kind);
 
-// check refuses an op whose operands, results or attributes do not fit its kind,
-// and pads its operands with absent ones to the number that the kind has.
+// check fails for an op whose operands, results or attributes do not fit its kind, and pads
+// its operands with nullptr to the number that the kind has.
 void check(op &);
 
 }  // namespace lb

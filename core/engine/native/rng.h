@@ -4,7 +4,7 @@
 //   key     = (low 32 bits of the seed, high 32 bits of it)
 //   counter = (low 32 bits of the block, high 32 bits of it, epoch, purpose)
 //
-// All backends include it; the cpu's vectorises over blocks.
+// All backends include it; the cpu backend vectorizes over blocks.
 #pragma once
 #include <cmath>
 
@@ -20,7 +20,7 @@ namespace lb {
 
 constexpr uint32_t purpose_dropout = 4;  // rng.PurposeDropout
 
-// random_block are the four words at an address.
+// random_block returns the four words at an address.
 struct random_block {
   uint32_t word[4];
 };
@@ -37,18 +37,18 @@ LB_ANYWHERE random_block random_at(uint32_t seed_low, uint32_t seed_high, uint32
   return {{c0, c1, c2, c3}};
 }
 
-// dropping is what a dropout op draws: element or sample k is kept if word k%4 of block k/4 is at
-// least the bound. The stream lies in memory: it is another in each run.
+// dropping is the random decision of a dropout op: element or sample k is kept if word k%4 of block k/4 is at
+// least the bound. The stream is in memory, since it changes with each run.
 struct dropping {
   const uint32_t *stream;  // low and high 32 bits of the seed, step
   uint32_t salt, bound;
-  float scale;  // of what is kept
+  float scale;  // of elements that are kept
   LB_ANYWHERE random_block words(uint32_t block) const {
     return random_at(stream[0], stream[1], purpose_dropout, stream[2], block, salt);
   }
   LB_ANYWHERE bool keeps(int64_t k) const {
     random_block w = words(static_cast<uint32_t>(k / 4));
-    // An index that is not known beforehand would put the words into a GPU's local memory.
+    // A run-time index would put the words into local memory on a GPU.
     uint32_t word = k % 4 == 0 ? w.word[0] : k % 4 == 1 ? w.word[1] : k % 4 == 2 ? w.word[2] : w.word[3];
     return word >= bound;
   }

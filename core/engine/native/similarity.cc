@@ -6,12 +6,12 @@
 //   similarity  mean of (S - T)^2; S: products of the centred rows over (1e-8 + norm), in [-1, 1]
 //   contrast    mean over i of the mean over positives j of log_sum[i] - s[i,j], s = f f' / temperature
 //
-// No matrix over pairs is stored: a row of it is made from all rows of features,
-// used, and dropped, in the forward op and again in the backward op. Scratch memory:
-// the normalised rows u and their transpose (so that a row of products is a sum of
-// whole vectors), a few numbers a row, and a row of products a thread. Threads take
-// rows, each sums in order, and the loss is summed over rows by one thread: the bits
-// do not depend on the number of threads.
+// No matrix over pairs is stored: each row of it is computed from all rows of features,
+// used, and dropped, in the forward op and again in the backward op. Workspace: the
+// normalised rows u and their transpose (so that a row of products is a sum of whole
+// vectors), a few numbers for each row, and a row of products for each thread. Threads
+// divide the rows, each row is summed in order, and one thread sums the loss over rows: the
+// result does not depend on the number of threads.
 #include <cmath>
 #include <cstring>
 
@@ -35,7 +35,7 @@ LB_CLONES void deviation_part(const float *x, int64_t positions, int64_t c, floa
   for (int64_t k = 0; k < c; k++) y[k] = std::sqrt(y[k] / static_cast<float>(positions - 1));
 }
 
-// dx may lie in x.
+// In place: dx may alias x.
 LB_CLONES void deviation_backward_part(const float *dy, const float *x, const float *y, int64_t positions,
                                        int64_t c, float *dx, float *mean, float *factor) {
   for (int64_t k = 0; k < c; k++) mean[k] = 0;
@@ -51,7 +51,7 @@ LB_CLONES void deviation_backward_part(const float *dy, const float *x, const fl
     for (int64_t k = 0; k < c; k++) dx[p * c + k] = factor[k] * (x[p * c + k] - mean[k]);
 }
 
-// deviations has the means and factors of one sample a thread in scratch memory.
+// deviations keeps the means and factors of one sample for each thread in the workspace.
 struct deviations : kernel {
   bool backward;
   int threads;
@@ -96,7 +96,7 @@ LB_CLONES void combine(const float *g, const float *u, int64_t n, int64_t c, flo
   }
 }
 
-// targets are the two values that T has: of a pair of one class, and of two.
+// targets are the two values in T: of a pair of the same class, and of different classes.
 struct targets {
   float same, other;
 };
@@ -128,7 +128,7 @@ LB_CLONES float exponential_sum(const float *s, float inverse, float top, int64_
   return sum;
 }
 
-// contrast_gradient turns products into g[j] + g of the pair the other way round,
+// contrast_gradient turns products into g[i,j] + g[j,i],
 // where g = softmax - positive/count, 0 in rows without positives.
 LB_CLONES void contrast_gradient(float *s, const int32_t *labels, const float *log_sum, const float *share,
                                  int64_t i, float inverse, int64_t n) {
@@ -150,7 +150,7 @@ struct pairs : kernel {
   int32_t kind;
   int threads;
   int64_t n, c;
-  double epsilon;  // added to a norm, or its floor
+  double epsilon;  // added to a norm, or its lower bound
   bool centred;
   pairs(const op &o, cpu &d)
       : kind(o.kind), threads(d.threads), n(o.operands[0]->dims[0]), c(o.operands[0]->dims[1]) {
@@ -158,7 +158,7 @@ struct pairs : kernel {
     epsilon = centred ? 1e-8 : 1e-12;
     scratch = static_cast<uint64_t>(8 * n + 4 * (2 * n * c + 2 * n + threads * (n + c)));
   }
-  // The parts of the scratch memory.
+  // The parts of the workspace.
   double *losses(const op &o) const { return reinterpret_cast<double *>(o.scratch); }
   float *units(const op &o) const { return reinterpret_cast<float *>(o.scratch + 8 * n); }
   float *transpose(const op &o) const { return units(o) + n * c; }
@@ -172,8 +172,8 @@ struct pairs : kernel {
     const int32_t *label = labels(o);
     for (int64_t i = 0; centred && i < n; i++)
       if (label[i] < 0 || label[i] >= o.attr.classes)
-        fail(LB_INVALID, "label %d of sample %lld, want 0 to %lld", label[i], static_cast<long long>(i),
-             static_cast<long long>(o.attr.classes - 1));
+        fail(LB_INVALID, "label %d of sample %lld: the classes are 0 to %lld", label[i],
+             static_cast<long long>(i), static_cast<long long>(o.attr.classes - 1));
     normalise(o);
     targets t = target(static_cast<double>(o.attr.classes));
     float inverse = centred ? 1 : static_cast<float>(1 / o.attr.temperature);

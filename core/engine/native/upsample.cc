@@ -2,14 +2,14 @@
 
 // Bilinear up-sampling of [N H W C] with aligned corners, and its transpose.
 //
-//   forward   result row i lies at i*(H-1)/(P-1) between two rows of x: they are
-//             mixed into a row of W, which is then stretched to Q
-//   backward  the rows of dy that a row of dx went into are summed, weighted, into a
+//   forward   result row i is at i*(H-1)/(P-1), between two rows of x: they are
+//             interpolated to a row of W, which is then stretched to Q
+//   backward  the rows of dy that a row of x contributed to are summed, weighted, to a
 //             row of Q, which is then gathered to W
 //
-// The row in between is scratch memory, one a thread, and stays in the first cache.
-// Threads take rows of the result; sums are in order of rows and columns, so the bits
-// do not depend on the number of threads.
+// The intermediate row is in the workspace, one for each thread, and stays in the L1 cache.
+// Threads divide the rows of the result; sums are in order of rows and columns, so the result
+// does not depend on the number of threads.
 #include <algorithm>
 #include <cstring>
 
@@ -23,8 +23,8 @@ struct share {
   float weight;
 };
 
-// axis is one direction: the shares of the input in each output, and the other
-// way round. An output lies on or between two inputs.
+// axis is one direction: the weights of the inputs in each output, and of the outputs in the
+// gradient of each input. An output is at one input or between two.
 struct axis {
   std::vector<std::vector<share>> from, to;  // by output, by input
   axis(int64_t in, int64_t out) : from(static_cast<size_t>(out)), to(static_cast<size_t>(in)) {

@@ -1,24 +1,24 @@
 //go:build !nocpu
 
 // 3x3 convolutions of stride 1 by Winograd's minimal filtering F(2x2, 3x3)
-// (Lavin and Gray, 2016): 16 products a 2x2 tile where the direct way has 36.
+// (Lavin and Gray, 2016): 16 products for each 2x2 tile, where direct convolution has 36.
 //
 //   forward         Y = At [ U . (Bt d B) ] A      U = G g Gt
-//   backward data   the same, with the filters turned round and channels exchanged
+//   backward data   the same, with filters rotated by 180 degrees and channels transposed
 //   backward weights  dg = Gt [ sum over tiles of (A dY At) . (Bt d B) ] G, its adjoint
 //
 // d is a 4x4 tile of the input around the 2x2 tile of the output; "." is, at each
-// of the 16 places, a product of matrices over channels (or, for dg, over tiles).
+// of the 16 positions, a product of matrices over channels (or, for dg, over tiles).
 // The constants of G are halves and the others ones, so rounding is about twice
 // that of the direct sum.
 //
-// A block of tiles is transformed, multiplied and transformed back before the
-// next one: it stays in the second-level cache, so memory sees x once and y once.
-// Scratch memory: the transformed filters, and a block of both sides by thread;
-// backward weights also its sums by thread.
+// A block of tiles is transformed, multiplied and transformed back before the next one,
+// so that it stays in the L2 cache: x is read once and y written once. Workspace: the
+// transformed filters, and for each thread a block of both sides; for backward weights also
+// the sums of each thread.
 //
 // Order of summation: channels in order; for dg each thread's tiles in order,
-// then the threads. The same number of threads gives the same bits.
+// then the threads. Results are reproducible with the same number of threads.
 #include <cstring>
 
 #include "cpu.h"
@@ -36,7 +36,7 @@ namespace {
 constexpr int64_t tiles = 48;  // of a block
 constexpr int64_t step = 24;   // a multiple of every micro-kernel's rows
 
-// The loops over rows of accumulators must be unrolled, or the accumulators lie in
+// The loops over rows of accumulators must be unrolled, or the accumulators are in
 // memory.
 #define LB_UNROLL _Pragma("GCC unroll 24")
 
@@ -96,7 +96,7 @@ LB_AVX512 void accumulate(const float *a, const float *b, float *c, int64_t rows
   for (; k < n; k += 16) accumulate_columns<16, 1>(a, b + k, c + k, rows, m, n);
 }
 
-// image is a tensor [n, h, w, c] cut into 2x2 tiles.
+// image is a tensor [n, h, w, c] divided into 2x2 tiles.
 struct image {
   int64_t n, h, w, c;
   int64_t rows() const { return (h + 1) / 2; }
@@ -207,7 +207,7 @@ LB_AVX512 void gradient_tiles(const image &s, const float *dy, int64_t from, int
 }
 
 // filters of one output channel o, sixteen input channels i from i on: G g Gt.
-// Turned is the filter turned round, for backward data.
+// Turned: rotated by 180 degrees, for backward data.
 LB_AVX512 void filter_tile(const float *w, int64_t o, int64_t i, int64_t in, bool turned, __m512 u[16]) {
   const __m512 half = _mm512_set1_ps(0.5f);
   __m512 e[4][3];
@@ -234,7 +234,7 @@ LB_AVX512 void filter_tile(const float *w, int64_t o, int64_t i, int64_t in, boo
 
 // forward_filters writes u[16][in][out] for the output channels from..to of
 // w[out][3][3][in]; both are multiples of 16. Sixteen filters at a time go through
-// a buffer, which is read across: stores are whole vectors.
+// a buffer, which is read transposed: stores are whole vectors.
 LB_AVX512 void forward_filters(const float *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
   alignas(64) float buffer[16][16][16];  // place, output channel, input channel
   const __m512i across = _mm512_mullo_epi32(
@@ -254,7 +254,7 @@ LB_AVX512 void forward_filters(const float *w, int64_t from, int64_t to, int64_t
     }
 }
 
-// backward_filters writes u[16][out][in], turned round.
+// backward_filters writes u[16][out][in], rotated by 180 degrees.
 LB_AVX512 void backward_filters(const float *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
   for (int64_t o = from; o < to; o++)
     for (int64_t i = 0; i < in; i += 16) {
@@ -297,7 +297,7 @@ LB_AVX512 void filter_gradients(const float *du, int threads, int64_t from, int6
 }
 
 // winograd is the kernel of all three kinds: in and out are the channels of the
-// convolution it computes, which backward data exchanges.
+// convolution it computes; backward data swaps them.
 struct winograd : kernel {
   int32_t kind;
   int threads;
@@ -369,7 +369,7 @@ struct winograd : kernel {
 
 // make_winograd returns a kernel where the op is a 3x3 convolution of stride 1 and
 // padding 1 without groups or bias, its channels are such that the products
-// outweigh the transforms, the scratch memory is within the limit and the processor
+// outweigh the transforms, the workspace is within the limit and the processor
 // has AVX-512; else nullptr.
 std::unique_ptr<kernel> make_winograd(const op &o, cpu &d, const value &x, const value &w, const value &y,
                                       bool bias) {

@@ -104,7 +104,7 @@ void check_rows() {
     }
 }
 
-// check_rounding: cvt.rna.tf32 goes to the nearest number of 10 bits behind the point, ties away from zero.
+// check_rounding: cvt.rna.tf32 goes to the nearest number of 10 fraction bits, ties away from zero.
 void check_rounding() {
   const float step = 1.0f / (1 << 10);
   const float cases[][2] = {{1, 1},
