@@ -130,10 +130,10 @@ func TestVerifyStreams(t *testing.T) {
 		{"a reader that does not wait", func(g *graph.Graph) { waiting(g).Waits = nil }, "it does not wait for"},
 		{"a wait for itself", func(g *graph.Graph) { g.Ops[7].Waits = []int{7} }, "op 7 .*"},
 		{"a wait for what is to come", func(g *graph.Graph) { g.Ops[7].Waits = []int{9} },
-			"waits for op 9, want an earlier op of another stream"},
+			"waits for op 9: must be an earlier op of another stream"},
 		{"a wait for the own stream", func(g *graph.Graph) { g.Ops[1].Waits = []int{0} },
-			"waits for op 0, want an earlier op of another stream"},
-		{"a stream too many", func(g *graph.Graph) { g.Ops[0].Stream = graph.MaxStreams }, "stream 64, want 0 to 63"},
+			"waits for op 0: must be an earlier op of another stream"},
+		{"a stream too many", func(g *graph.Graph) { g.Ops[0].Stream = graph.MaxStreams }, "stream 64: must be 0 to 63"},
 		{"an update beside a reader", func(g *graph.Graph) {
 			b := graph.NewBuilder(true)
 			w, s := b.Parameter("w", graph.Shape{4}, graph.Weight{}), b.Parameter("s", graph.Shape{4}, graph.Weight{})

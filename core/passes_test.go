@@ -39,7 +39,7 @@ func TestInvalidProgramIsNamedByPass(t *testing.T) {
 		b.Rewrite(0, func(ops []*graph.Op) []*graph.Op { return ops[1:] }) // the images are not normalised
 		return forward(b, x)
 	}
-	if _, err := core.TrainingStep(stages, o); err == nil || !strings.HasPrefix(err.Error(), "after pass none: graph: op 0 conv ") {
+	if _, err := core.TrainingStep(stages, o); err == nil || !strings.HasPrefix(err.Error(), "after pass none: op 0 conv ") {
 		t.Errorf("a unit that writes an invalid op: %v", err)
 	}
 	o.Unverified = true
@@ -55,7 +55,7 @@ func TestInvalidProgramIsNamedByPass(t *testing.T) {
 	}
 	var step *core.Step
 	step, err := core.TrainingStep(tiny(t, "bp"), o)
-	if err == nil || !strings.HasPrefix(err.Error(), "after pass recompute: graph: op 2 ") || step != nil {
+	if err == nil || !strings.HasPrefix(err.Error(), "after pass recompute: op 2 ") || step != nil {
 		t.Errorf("a program that is invalid after a pass: %v", err)
 	}
 }

@@ -33,8 +33,8 @@ func NewBuilder(training bool) *Builder {
 // Training reports whether the program being written is a training step.
 func (b *Builder) Training() bool { return b.training }
 
-// KeepIdentities has units and heads write ops that change nothing, such as an interpolation to the size that a map has
-// already: eager frameworks run them, and keep their results.
+// KeepIdentities makes units and heads write ops that change nothing, such as an interpolation to the size that a map
+// already has: eager frameworks run them and keep their results.
 func (b *Builder) KeepIdentities() { b.keeps = true }
 
 // KeepsIdentities reports whether KeepIdentities was called.
@@ -87,7 +87,7 @@ func (b *Builder) InModule(m int, p Phase, f func()) {
 }
 
 // At writes what f writes with the scope, the module and the given phase of op:
-// how backward ops come to stand where their forward op stands.
+// how backward ops get the scope of their forward op.
 func (b *Builder) At(op *Op, p Phase, f func()) {
 	path, forward := b.path, b.forward
 	b.path, b.forward = nil, op
@@ -107,11 +107,11 @@ func (b *Builder) Scope() string {
 	return strings.Join(append([]string{head}, b.path...), "/")
 }
 
-// Fail records err with the current scope, unless an error stands already. For
-// units and methods that meet something they cannot build.
+// Fail records err with the current scope, unless there is an error already. For
+// units and methods that cannot build something.
 func (b *Builder) Fail(err error) {
 	if b.err == nil {
-		b.err = fmt.Errorf("graph: %s: %w", b.Scope(), err)
+		b.err = fmt.Errorf("%s: %w", b.Scope(), err)
 	}
 }
 
@@ -201,7 +201,7 @@ func checkExtent(s Shape, t ElementType) error {
 	n := t.Bytes()
 	for _, d := range s {
 		if d < 1 {
-			return fmt.Errorf("shape %s has an extent of %d, want at least 1", s, d)
+			return fmt.Errorf("shape %s has an extent of %d: must be at least 1", s, d)
 		}
 		if n > math.MaxInt64/d {
 			return fmt.Errorf("shape %s holds more than 2^63 bytes", s)
@@ -266,7 +266,7 @@ func (op *Op) infer() ([]resultType, error) {
 			_, err := r.results(op)
 			return nil, err
 		}
-		return nil, fmt.Errorf("%s: %d operands, want %d: %s", op.Kind, len(op.Operands), len(r.operands), strings.Join(r.operands, ", "))
+		return nil, fmt.Errorf("%s: %d operands: must be %d (%s)", op.Kind, len(op.Operands), len(r.operands), strings.Join(r.operands, ", "))
 	}
 	for i, role := range r.operands {
 		if op.Operands[i] == nil && !strings.HasSuffix(role, "?") {

@@ -73,10 +73,10 @@ func convShape(op *Op) ([]resultType, error) {
 	}
 	g := op.Attr.Groups
 	if g < 1 || x.Shape[3] != w.Shape[3]*g || w.Shape[0]%g != 0 {
-		return nil, fmt.Errorf("input %s and weight %s do not fit with %d groups: want [N H W C] and [O R S C/groups] with O a multiple of the groups", x.Shape, w.Shape, g)
+		return nil, fmt.Errorf("input %s and weight %s do not fit with %d groups: must be [N H W C] and [O R S C/groups] with O a multiple of the groups", x.Shape, w.Shape, g)
 	}
 	if bias != nil && !bias.Shape.Equal(Shape{w.Shape[0]}) {
-		return nil, fmt.Errorf("bias %s, want %d elements", bias.Shape, w.Shape[0])
+		return nil, fmt.Errorf("bias %s: must have %d elements", bias.Shape, w.Shape[0])
 	}
 	y := Shape{x.Shape[0], 0, 0, w.Shape[0]}
 	for i := range 2 {
@@ -100,7 +100,7 @@ func convBackwardDataShape(op *Op) ([]resultType, error) {
 		return nil, err
 	}
 	if !forward[0].shape.Equal(dy.Shape) {
-		return nil, fmt.Errorf("gradient %s, want %s", dy.Shape, forward[0].shape)
+		return nil, fmt.Errorf("gradient %s: must be %s", dy.Shape, forward[0].shape)
 	}
 	return []resultType{{"dx", x, dy.Type, CategoryGradient}}, nil
 }
@@ -117,7 +117,7 @@ func convBackwardWeightsShape(op *Op) ([]resultType, error) {
 		return nil, err
 	}
 	if !forward[0].shape.Equal(dy.Shape) {
-		return nil, fmt.Errorf("gradient %s, want %s", dy.Shape, forward[0].shape)
+		return nil, fmt.Errorf("gradient %s: must be %s", dy.Shape, forward[0].shape)
 	}
 	out := []resultType{{"dweight", w, x.Type, CategoryGradient}}
 	if a.Bias {
@@ -130,7 +130,7 @@ func convBackwardWeightsShape(op *Op) ([]resultType, error) {
 // padded on both sides.
 func windows(size, kernel, stride, padding int64) (int64, error) {
 	if kernel < 1 || stride < 1 || padding < 0 {
-		return 0, fmt.Errorf("kernel %d, stride %d, padding %d: want at least 1, 1, 0", kernel, stride, padding)
+		return 0, fmt.Errorf("kernel %d, stride %d, padding %d: must be at least 1, 1, 0", kernel, stride, padding)
 	}
 	if size+2*padding < kernel {
 		return 0, fmt.Errorf("window of %d is larger than the padded input of %d", kernel, size+2*padding)
@@ -141,7 +141,7 @@ func windows(size, kernel, stride, padding int64) (int64, error) {
 func wantRank(rank int, values ...*Value) error {
 	for _, v := range values {
 		if len(v.Shape) != rank {
-			return fmt.Errorf("shape %s has %d dimensions, want %d", v.Shape, len(v.Shape), rank)
+			return fmt.Errorf("shape %s has %d dimensions: must have %d", v.Shape, len(v.Shape), rank)
 		}
 	}
 	return nil

@@ -17,8 +17,8 @@ import (
 // 32 bits, "features.2.1.stochastic_depth", so it does not depend on the method.
 //
 // No mask is stored: the gradient is the same op applied to the gradient, which draws the
-// numbers again, as do copies of the op that recompute its result. x and y have one shape, f32 or bf16,
-// at most 2^34 elements, and y may lie in x.
+// numbers again, as do copies of the op that recompute its result. x and y have the same shape, f32 or bf16,
+// at most 2^34 elements. In place: y may alias x.
 
 // DropoutOptions say what is dropped.
 type DropoutOptions struct {
@@ -33,7 +33,7 @@ func (b *Builder) Dropout(x, stream *Value, o DropoutOptions) *Value {
 	hash.Write([]byte(scope))
 	salt := hash.Sum32()
 	if other, ok := b.salts[salt]; ok {
-		b.Fail(fmt.Errorf("dropout: scopes %q and %q draw the same numbers, want names of which the hashes differ", other, scope))
+		b.Fail(fmt.Errorf("dropout: scopes %q and %q draw the same numbers: rename one, so that the hashes of the names differ", other, scope))
 	}
 	b.salts[salt] = scope
 	return b.first(KindDropout, Attributes{Rate: o.Rate, Rows: o.Rows, Salt: int64(salt)}, x, stream)
@@ -44,11 +44,11 @@ func (b *Builder) DropoutBackward(dropout *Op, dy *Value) *Value {
 	return b.first(KindDropout, dropout.Attr, dy, dropout.Operands[1])
 }
 
-// EnableDropout has DropoutStream give a stream in a training step.
+// EnableDropout makes DropoutStream return a stream in a training step.
 func (b *Builder) EnableDropout() { b.drops = b.training }
 
-// DropoutStream is the input that says what a step drops, declared when it is first asked for; nil
-// in an evaluation and where dropout is not enabled: there is none then.
+// DropoutStream returns the input that determines what a step drops, and declares it at the first call. It returns
+// nil in an evaluation and where dropout is not enabled.
 func (b *Builder) DropoutStream() *Value {
 	if !b.drops {
 		return nil
@@ -59,7 +59,7 @@ func (b *Builder) DropoutStream() *Value {
 	return b.Input(DropoutStream, Shape{3}, TypeS32)
 }
 
-// DroppedBy is what DropoutStream has declared, nil if nobody asked.
+// DroppedBy returns the input that DropoutStream has declared, nil if it was not called.
 func (b *Builder) DroppedBy() *Value { return b.graph.Input(DropoutStream) }
 
 // DropoutStream is the name of the input that dropout ops read.
@@ -72,10 +72,10 @@ func dropoutRule() rule {
 	return rule{operands: []string{"x", "stream"}, inPlace: []Pair{{0, 0}}, results: func(op *Op) ([]resultType, error) {
 		x, rate := op.Operands[0], op.Attr.Rate
 		if !(rate > 0 && rate < 1) {
-			return nil, fmt.Errorf("rate %g, want more than 0 and less than 1", rate)
+			return nil, fmt.Errorf("rate %g: must be more than 0 and less than 1", rate)
 		}
 		if len(x.Shape) == 0 || x.Shape.Elements() > mostDropout {
-			return nil, fmt.Errorf("dropout of %s, want a batch of at most 2^34 elements", x)
+			return nil, fmt.Errorf("dropout of %s: must be a batch of at most 2^34 elements", x)
 		}
 		category := CategoryActivation
 		if op.Phase == PhaseBackward {

@@ -36,13 +36,13 @@ func TestDropoutErrors(t *testing.T) {
 		want  string
 		write func(b *graph.Builder, x, stream *graph.Value)
 	}{
-		{"nothing is dropped", "rate 0, want more than 0", func(b *graph.Builder, x, stream *graph.Value) {
+		{"nothing is dropped", "rate 0: must be more than 0", func(b *graph.Builder, x, stream *graph.Value) {
 			b.Dropout(x, stream, graph.DropoutOptions{})
 		}},
-		{"all is dropped", "rate 1, want more than 0 and less than 1", func(b *graph.Builder, x, stream *graph.Value) {
+		{"all is dropped", "rate 1: must be more than 0 and less than 1", func(b *graph.Builder, x, stream *graph.Value) {
 			b.Dropout(x, stream, graph.DropoutOptions{Rate: 1})
 		}},
-		{"a stream that is none", "want s32", func(b *graph.Builder, x, stream *graph.Value) {
+		{"a stream of another type", "must be s32", func(b *graph.Builder, x, stream *graph.Value) {
 			b.Dropout(x, x, graph.DropoutOptions{Rate: 0.5})
 		}},
 		{"two in one scope", `scopes "a" and "a" draw the same numbers`, func(b *graph.Builder, x, stream *graph.Value) {

@@ -41,7 +41,7 @@ func (op *Op) checkElements() error {
 			continue
 		}
 		if types := op.OperandTypes(i); !slices.Contains(types, v.Type) {
-			return fmt.Errorf("operand %s is %s, want %s", op.Kind.Roles()[i], v, strings.ReplaceAll(strings.Trim(fmt.Sprint(types), "[]"), " ", " or "))
+			return fmt.Errorf("operand %s is %s: must be %s", op.Kind.Roles()[i], v, strings.ReplaceAll(strings.Trim(fmt.Sprint(types), "[]"), " ", " or "))
 		}
 		if !op.Tensor(i) {
 			continue
@@ -50,11 +50,11 @@ func (op *Op) checkElements() error {
 			first = v
 		}
 		if v.Type != first.Type {
-			return fmt.Errorf("operand %s is %s, want %s as %s", op.Kind.Roles()[i], v, first.Type, first.Name)
+			return fmt.Errorf("operand %s is %s: must be %s, as %s is", op.Kind.Roles()[i], v, first.Type, first.Name)
 		}
 	}
 	if e := op.Attr.Element; e != TypeF32 && e != TypeBF16 {
-		return fmt.Errorf("result of type %s, want f32 or bf16", e)
+		return fmt.Errorf("result of type %s: must be f32 or bf16", e)
 	}
 	return nil
 }
@@ -76,10 +76,10 @@ func (op *Op) Retype() error {
 func BF16(x float32) uint16 {
 	u := math.Float32bits(x)
 	if x != x {
-		return uint16(u>>16) | 0x40 // what is not a number stays so
+		return uint16(u>>16) | 0x40 // NaN stays NaN
 	}
 	return uint16((u + 0x7fff + u>>16&1) >> 16)
 }
 
-// FromBF16 is the number that bits of bf16 stand for.
+// FromBF16 returns the number with the given bits in bf16.
 func FromBF16(bits uint16) float32 { return math.Float32frombits(uint32(bits) << 16) }

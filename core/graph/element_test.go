@@ -43,15 +43,15 @@ func TestElements(t *testing.T) {
 		name, want string
 		build      func(b *Builder, f32, bf16 *Value)
 	}{
-		{"tensors of two types", "operand y is bf16 bf16[2x3], want f32 as f32", func(b *Builder, f32, bf16 *Value) { b.Add(f32, bf16) }},
-		{"a weight of another type than its input", "operand weight is w f32[4x3], want bf16", func(b *Builder, _, bf16 *Value) {
+		{"tensors of two types", "operand y is bf16 bf16[2x3]: must be f32, as f32 is", func(b *Builder, f32, bf16 *Value) { b.Add(f32, bf16) }},
+		{"a weight of another type than its input", "operand weight is w f32[4x3]: must be bf16", func(b *Builder, _, bf16 *Value) {
 			b.Linear(bf16, b.Parameter("w", Shape{4, 3}, Weight{}), nil)
 		}},
-		{"logits in bf16", "operand logits is bf16 bf16[2x3], want f32", func(b *Builder, _, bf16 *Value) {
+		{"logits in bf16", "operand logits is bf16 bf16[2x3]: must be f32", func(b *Builder, _, bf16 *Value) {
 			b.CrossEntropy(bf16, b.Input("labels", Shape{2}, TypeS32))
 		}},
-		{"an image as a tensor", "want f32 or bf16", func(b *Builder, _, _ *Value) { b.ReLU(b.Input("image", Shape{2, 3}, TypeU8)) }},
-		{"a cast to the same type", "want the other", func(b *Builder, f32, _ *Value) { b.Cast(f32, TypeF32) }},
+		{"an image as a tensor", "must be f32 or bf16", func(b *Builder, _, _ *Value) { b.ReLU(b.Input("image", Shape{2, 3}, TypeU8)) }},
+		{"a cast to the same type", "must be between f32 and bf16", func(b *Builder, f32, _ *Value) { b.Cast(f32, TypeF32) }},
 		{"a cast to whole numbers", "result of type s32", func(b *Builder, f32, _ *Value) { b.Cast(f32, TypeS32) }},
 	} {
 		b := NewBuilder(true)

@@ -22,7 +22,7 @@ func (b *Builder) ReLUBackward(relu *Op, dy *Value) *Value {
 func (b *Builder) SiLU(x *Value) *Value { return b.first(KindSiLU, Attributes{}, x) }
 
 // SiLUBackward adds dx = dy * s * (1 + x*(1-s)) with s = 1 / (1 + exp(-x)), from the operand
-// of silu: its result need not be kept.
+// of silu: its result need not be saved.
 func (b *Builder) SiLUBackward(silu *Op, dy *Value) *Value {
 	return b.first(KindSiLUBackward, Attributes{}, dy, silu.Operands[0])
 }
@@ -30,7 +30,7 @@ func (b *Builder) SiLUBackward(silu *Op, dy *Value) *Value {
 // Add adds the elementwise sum of two values of one shape.
 func (b *Builder) Add(x, y *Value) *Value { return b.first(KindAdd, Attributes{}, x, y) }
 
-// Detach marks a module border: the result is x, and no gradient passes. Once
+// Detach marks the boundary of a module: the result is x, and no gradient passes. Once
 // gradients exist it is dropped (passes.DropDetach); it costs nothing.
 func (b *Builder) Detach(x *Value) *Value { return b.first(KindDetach, Attributes{}, x) }
 
@@ -62,10 +62,10 @@ func augmentShape(op *Op) ([]resultType, error) {
 		return nil, err
 	}
 	if len(words.Shape) != 2 || words.Shape[0] != x.Shape[0] || words.Shape[1] != 4 {
-		return nil, fmt.Errorf("words %s, want [%d 4]", words, x.Shape[0])
+		return nil, fmt.Errorf("words %s: must be [%d 4]", words, x.Shape[0])
 	}
 	if pad < 0 || op.Attr.Reflect && pad >= min(x.Shape[1], x.Shape[2]) {
-		return nil, fmt.Errorf("padding %d of images %s, want less than their height and width", pad, x)
+		return nil, fmt.Errorf("padding %d of images %s: must be less than their height and width", pad, x)
 	}
 	return []resultType{{"y", x.Shape, TypeU8, CategoryActivation}}, nil
 }
@@ -81,7 +81,7 @@ func elementwiseRule(k Kind) rule {
 	}
 	rectified := func(op *Op) ([]resultType, error) {
 		if !op.Attr.Activation.Rectifies() {
-			return nil, fmt.Errorf("activation %d, want %d or %d, which rectify", op.Attr.Activation, ActivationReLU, ActivationReLU6)
+			return nil, fmt.Errorf("activation %d: must be %d or %d, which rectify", op.Attr.Activation, ActivationReLU, ActivationReLU6)
 		}
 		return same(op)
 	}
@@ -121,7 +121,7 @@ func CastCategory(v *Value) Category {
 func castShape(op *Op) ([]resultType, error) {
 	x := op.Operands[0]
 	if x.Type == op.Attr.Element {
-		return nil, fmt.Errorf("%s to %s, want the other of f32 and bf16", x, op.Attr.Element)
+		return nil, fmt.Errorf("cast of %s to %s: must be between f32 and bf16", x, op.Attr.Element)
 	}
 	return []resultType{{"y", x.Shape, op.Attr.Element, CastCategory(x)}}, nil
 }
@@ -133,11 +133,11 @@ func normalizeImageShape(op *Op) ([]resultType, error) {
 	}
 	c := x.Shape[3]
 	if x.Type != TypeU8 || c > 4 {
-		return nil, fmt.Errorf("image %s, want u8 with at most 4 channels", x)
+		return nil, fmt.Errorf("image %s: must be u8 with at most 4 channels", x)
 	}
 	for i := range c {
 		if !(op.Attr.Deviation[i] > 0) {
-			return nil, fmt.Errorf("deviation of channel %d is %g, want more than 0", i, op.Attr.Deviation[i])
+			return nil, fmt.Errorf("deviation of channel %d is %g: must be more than 0", i, op.Attr.Deviation[i])
 		}
 	}
 	return []resultType{{"y", x.Shape, op.Attr.Element, CategoryActivation}}, nil

@@ -40,7 +40,7 @@ func wantGate(x, z *Value) error {
 		return err
 	}
 	if want := (Shape{x.Shape[0], 1, 1, x.Shape[3]}); !z.Shape.Equal(want) {
-		return fmt.Errorf("gate %s of %s, want %s", z.Shape, x.Shape, want)
+		return fmt.Errorf("gate %s of %s: must be %s", z.Shape, x.Shape, want)
 	}
 	return nil
 }

@@ -54,7 +54,7 @@ const (
 	CategoryGradient                           // of parameters and of activations
 	CategorySaved                              // activations read again by the backward pass
 	CategoryActivation                         // activations that die in the forward pass
-	CategoryWorkspace                          // scratch memory of one kernel, copies of weights in another type
+	CategoryWorkspace                          // of one kernel, copies of weights in another type
 	CategoryInput                              // the batch and the run-time scalars
 	categoryCount
 )
@@ -138,9 +138,9 @@ type Value struct {
 	Shape    Shape       // NHWC, OHWI, [out in] or [C]
 	Type     ElementType // of one element
 	Category Category    // what it is for
-	// Shares is the value whose storage this one takes over, nil if it has its
-	// own. Set by the in-place pass; the sharer is an operand of the op that
-	// makes this value and is read by no later op.
+	// Shares is the value whose storage this one aliases, nil if it has its
+	// own. Set by the in-place pass: it is an operand of the op that makes
+	// this value, and no later op reads it.
 	Shares *Value
 	// Recomputes is the value of the forward pass that this one holds again, recomputed for the backward pass; nil for
 	// others. Set by passes.Recompute.
@@ -209,12 +209,12 @@ type Attributes struct {
 	Reflect      bool       // augment: the border mirrors the image, else it is zero
 	Flip         bool       // augment: half of the images are mirrored
 	Rows         bool       // dropout: of whole samples
-	Salt         int64      // dropout: its own part of the stream, 32 bits
+	Salt         int64      // dropout: selects the op's part of the stream, 32 bits
 	Epsilon      float64    // added to the variance
 	Momentum     float64    // of running statistics; of sgd
 	WeightDecay  float64    // sgd
 	Scale        float64    // weight of a loss in the sum of its module
-	Classes      int64      // similarity: how many there are
+	Classes      int64      // similarity: number of classes
 	Temperature  float64    // contrast: divides the products of features
 	Rate         float64    // dropout: the share that is dropped
 	Mean         [4]float64 // normalize_image, by channel, in 0..255
@@ -235,7 +235,7 @@ const (
 	ActivationSiLU                    // x / (1 + exp(-x))
 )
 
-// Rectifies reports whether the gradient passes or does not: then the result says where.
+// Rectifies reports whether the derivative is 0 or 1, so that it follows from the result.
 func (a Activation) Rectifies() bool { return a == ActivationReLU || a == ActivationReLU6 }
 
 // Graph is a step program. The zero value is not useful; see Builder.
@@ -243,7 +243,7 @@ type Graph struct {
 	Values  []*Value
 	Ops     []*Op
 	Inputs  []*Value // written before every run, in the order they were declared
-	Outputs []*Value // readable after a run: nothing may take over their storage
+	Outputs []*Value // readable after a run: no other value may alias them
 }
 
 // Parameter returns the persistent value of that name, nil if there is none.

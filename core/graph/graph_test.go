@@ -41,13 +41,13 @@ func TestVerifyFindsPlantedFaults(t *testing.T) {
 		{"id is not the position", "has id", func(g *Graph) { g.Values[1].ID = 0 }},
 		{"operand read before it is made", "read before", func(g *Graph) { g.Ops[0], g.Ops[1] = g.Ops[1], g.Ops[0] }},
 		{"value made twice", "made twice", func(g *Graph) { g.Ops = append(g.Ops, g.Ops[3]) }},
-		{"wrong result shape", "want f32[2x6x5x4]", func(g *Graph) { g.Ops[0].Results[0].Shape = Shape{2, 6, 5, 8} }},
+		{"wrong result shape", "must be f32[2x6x5x4]", func(g *Graph) { g.Ops[0].Results[0].Shape = Shape{2, 6, 5, 8} }},
 		{"foreign operand", "not a value of this graph", func(g *Graph) { g.Ops[0].Operands[0] = &Value{Shape: Shape{2, 6, 5, 3}} }},
 		{"missing operand", "is missing", func(g *Graph) { g.Ops[0].Operands[1] = nil }},
-		{"operand too many", "operands, want", func(g *Graph) { g.Ops[1].Operands = append(g.Ops[1].Operands, g.Values[0]) }},
-		{"wrong element type", "want f32", func(g *Graph) { g.Values[0].Type = TypeU8 }},
-		{"in place where the kind forbids", "may not lie in", func(g *Graph) { g.Ops[2].Results[0].Shares = g.Ops[1].Results[0] }},
-		{"in place over what is needed later", "needed after", func(g *Graph) { g.Outputs = append(g.Outputs, g.Ops[0].Results[0]) }},
+		{"operand too many", "operands: must be", func(g *Graph) { g.Ops[1].Operands = append(g.Ops[1].Operands, g.Values[0]) }},
+		{"wrong element type", "must be f32", func(g *Graph) { g.Values[0].Type = TypeU8 }},
+		{"in place where the kind forbids", "may not alias", func(g *Graph) { g.Ops[2].Results[0].Shares = g.Ops[1].Results[0] }},
+		{"in place over what is needed later", "read later", func(g *Graph) { g.Outputs = append(g.Outputs, g.Ops[0].Results[0]) }},
 		{"output that nothing makes", "made by no op", func(g *Graph) { g.Outputs = append(g.Outputs, &Value{Name: "ghost"}) }},
 		{"unknown kind", "unknown kind", func(g *Graph) { g.Ops[0].Kind = kindCount }},
 	} {
@@ -130,7 +130,7 @@ func TestBadShapes(t *testing.T) {
 }
 
 // TestCanonicalOrder checks the permutation of weights by hand: OHWI to OIHW
-// and back, and a linear layer behind a flattened map.
+// and back, and a linear layer after a flattened map.
 func TestCanonicalOrder(t *testing.T) {
 	conv := &Value{Shape: Shape{1, 1, 2, 3}, Weight: &Weight{Layout: LayoutConv}}
 	program, back := make([]int, 6), make([]int, 6)

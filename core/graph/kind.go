@@ -168,13 +168,13 @@ func (k Kind) row() kindRow {
 type rule struct {
 	operands []string // roles; a trailing '?' marks an optional one
 	results  func(op *Op) ([]resultType, error)
-	inPlace  []Pair          // which result may lie in which operand
+	inPlace  []Pair          // which result may alias which operand
 	mutates  []int           // operands that the op overwrites
 	flops    func(*Op) int64 // nil: not counted
 }
 
-// Pair is an in-place permission: result Result may take over the storage of
-// operand Operand, if no later op reads that operand.
+// Pair is an in-place permission: result Result may alias operand Operand, if no
+// later op reads that operand.
 type Pair struct{ Result, Operand int }
 
 // resultType is an inferred result: the role appended to the op's scope, and
@@ -228,8 +228,8 @@ func (k Kind) String() string {
 func (k Kind) Roles() []string { return k.rule().operands }
 
 // InPlace lists the in-place permissions of the op's kind that apply to it: the
-// sizes agree and the operand is there. A listed pair does not mean that the
-// operand dies here: that is the pass's business.
+// operand is present and of the same size and type. Whether the operand is read
+// later is for the in-place pass to check.
 func (op *Op) InPlace() []Pair {
 	var pairs []Pair
 	for _, p := range op.Kind.rule().inPlace {
@@ -264,8 +264,8 @@ func (op *Op) FLOPs() int64 {
 	return 0
 }
 
-// Bytes counts the bytes of the op's operands and results: what it must move
-// through memory at the least, if each is read or written once, and both where it is overwritten.
+// Bytes counts the bytes of the op's operands and results: the least memory traffic, with
+// each read or written once, and both where it is overwritten.
 func (op *Op) Bytes() int64 {
 	var sum int64
 	for _, list := range [][]*Value{op.Operands, op.Results, op.Mutates()} {

@@ -44,10 +44,10 @@ func linearShape(op *Op) ([]resultType, error) {
 		return nil, err
 	}
 	if len(x.Shape) < 2 || x.Shape.Elements() != x.Shape[0]*w.Shape[1] {
-		return nil, fmt.Errorf("input %s and weight %s do not fit: want [N in] and [out in]", x.Shape, w.Shape)
+		return nil, fmt.Errorf("input %s and weight %s do not fit: must be [N in] and [out in]", x.Shape, w.Shape)
 	}
 	if bias != nil && !bias.Shape.Equal(Shape{w.Shape[0]}) {
-		return nil, fmt.Errorf("bias %s, want %d elements", bias.Shape, w.Shape[0])
+		return nil, fmt.Errorf("bias %s: must have %d elements", bias.Shape, w.Shape[0])
 	}
 	return []resultType{{"y", Shape{x.Shape[0], w.Shape[0]}, x.Type, CategoryActivation}}, nil
 }

@@ -48,7 +48,7 @@ func checkLabels(scores, labels *Value) error {
 		return err
 	}
 	if labels.Type != TypeS32 || !labels.Shape.Equal(Shape{scores.Shape[0]}) {
-		return fmt.Errorf("labels %s, want s32[%d]", labels, scores.Shape[0])
+		return fmt.Errorf("labels %s: must be s32[%d]", labels, scores.Shape[0])
 	}
 	return nil
 }

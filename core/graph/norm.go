@@ -6,21 +6,21 @@ import (
 )
 
 // Batch normalisation over N, H and W, by channel. It is three ops, so that the
-// normalised tensor can be made again in the backward pass without a second
+// normalised tensor can be recomputed in the backward pass without a second
 // update of the running statistics, and so that inference uses the same kernel:
 //
-//	norm_stats     mean[c], variance[c] (biased) of x; running statistics move
-//	norm_apply     y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], behind an activation
+//	norm_stats     mean[c], variance[c] (biased) of x; updates the running statistics
+//	norm_apply     y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], followed by an activation
 //	norm_backward  dx, dgamma, dbeta [, dresidual] from dy [+ dy2]
 //
-// x is [N H W C] or [N C]; every other operand is [C] and f32, but residual, z and
-// the gradients dx and dresidual, which have the shape and the element type of x.
-// Where g, the gradient in front of the activation, is a result (dresidual), the others are
-// computed from what is stored there.
+// x is [N H W C] or [N C]. residual, z and the gradients dx and dresidual have the shape and
+// the element type of x; every other operand is [C] and f32. Where g, the gradient with respect
+// to the input of the activation, is a result (dresidual), the other gradients are computed from
+// its stored, rounded elements.
 
-// NormStats adds the batch statistics of x and moves the running ones:
+// NormStats adds the batch statistics of x and updates the running ones:
 // running = (1-momentum)*running + momentum*batch, with the unbiased variance.
-// Both running operands may be nil: then nothing moves.
+// Both running operands may be nil: then nothing is updated.
 func (b *Builder) NormStats(x, runningMean, runningVariance *Value, momentum float64) (mean, variance *Value) {
 	r := b.add(KindNormStats, Attributes{Momentum: momentum}, x, runningMean, runningVariance)
 	return r[0], r[1]
@@ -38,8 +38,8 @@ type NormGradients struct {
 }
 
 // NormBackward adds the gradient of apply and of the batch statistics it used.
-// The slope of the activation is found again from x where there is no residual,
-// and from the result, which must rectify, where there is one: so a plain
+// The derivative of the activation is computed from x where there is no residual,
+// and from the result, if the activation rectifies, where there is one: so a plain
 // normalisation does not keep its result alive.
 func (b *Builder) NormBackward(apply *Op, dy *Value) NormGradients {
 	x, mean, variance, gamma, beta, residual := apply.Operands[0], apply.Operands[1], apply.Operands[2], apply.Operands[3], apply.Operands[4], apply.Operands[5]
@@ -71,8 +71,8 @@ func normRule(k Kind) rule {
 		return rule{operands: []string{"x", "mean", "variance", "gamma", "beta", "residual?"},
 			results: normApplyShape, inPlace: []Pair{{0, 0}, {0, 5}}}
 	default:
-		// Both gradients may lie in what they are made from: the second pass
-		// reads element i of all of them before it writes element i of any.
+		// Both gradients may alias their operands: the second pass reads
+		// element i of all operands before it writes element i of a result.
 		return rule{operands: []string{"dy", "x", "mean", "variance", "gamma", "beta", "z?", "dy2?"},
 			results: normBackwardShape, inPlace: []Pair{{3, 0}, {0, 1}, {3, 7}, {0, 0}, {0, 7}}}
 	}
@@ -80,7 +80,7 @@ func normRule(k Kind) rule {
 
 func channels(x *Value) (int64, error) {
 	if len(x.Shape) != 4 && len(x.Shape) != 2 {
-		return 0, fmt.Errorf("shape %s, want [N H W C] or [N C]", x.Shape)
+		return 0, fmt.Errorf("shape %s: must be [N H W C] or [N C]", x.Shape)
 	}
 	return x.Shape[len(x.Shape)-1], nil
 }
@@ -88,7 +88,7 @@ func channels(x *Value) (int64, error) {
 func wantVectors(c int64, values ...*Value) error {
 	for _, v := range values {
 		if v != nil && !v.Shape.Equal(Shape{c}) {
-			return fmt.Errorf("%s has shape %s, want one element for each of %d channels", v.Name, v.Shape, c)
+			return fmt.Errorf("%s has shape %s: must have one element for each of %d channels", v.Name, v.Shape, c)
 		}
 	}
 	return nil
@@ -97,23 +97,23 @@ func wantVectors(c int64, values ...*Value) error {
 func wantShape(s Shape, values ...*Value) error {
 	for _, v := range values {
 		if v != nil && !v.Shape.Equal(s) {
-			return fmt.Errorf("%s has shape %s, want %s", v.Name, v.Shape, s)
+			return fmt.Errorf("%s has shape %s: must be %s", v.Name, v.Shape, s)
 		}
 	}
 	return nil
 }
 
-// OneValueError says that statistics of a batch would be of a single value for each channel,
-// whose variance says nothing.
+// OneValueError says that batch statistics would be over a single value for each channel: the
+// variance would be zero.
 type OneValueError struct{ Input Shape }
 
 func (e *OneValueError) Error() string {
-	return fmt.Sprintf("input %s has 1 value a channel, want at least 2 for batch statistics", e.Input)
+	return fmt.Sprintf("input %s has 1 value for each channel: batch statistics need at least 2", e.Input)
 }
 
-// Hint says how there come to be more.
+// Hint says how to get more values.
 func (e *OneValueError) Hint() string {
-	return "a --batch of 2 or more, that does not leave a last batch of one sample either"
+	return "use a --batch of 2 or more whose last batch has more than one sample"
 }
 
 func normStatsShape(op *Op) ([]resultType, error) {
@@ -125,7 +125,7 @@ func normStatsShape(op *Op) ([]resultType, error) {
 		return nil, &OneValueError{op.Operands[0].Shape}
 	}
 	if (op.Operands[1] == nil) != (op.Operands[2] == nil) {
-		return nil, fmt.Errorf("one running statistic is missing: want both or none")
+		return nil, fmt.Errorf("one running statistic is missing: pass both or neither")
 	}
 	return []resultType{
 		{"mean", Shape{c}, TypeF32, CategoryActivation},
@@ -145,11 +145,11 @@ func normApplyShape(op *Op) ([]resultType, error) {
 	return []resultType{{"y", x.Shape, x.Type, CategoryActivation}}, cmp.Or(wantShape(x.Shape, op.Operands[5]), op.wantActivation(op.Operands[5]))
 }
 
-// wantActivation tests the activation: behind a residual its slope must follow from the result.
+// wantActivation checks the activation: after a residual its derivative must follow from the result.
 func (op *Op) wantActivation(residual *Value) error {
 	a := op.Attr.Activation
 	if a > ActivationSiLU || residual != nil && a != ActivationNone && !a.Rectifies() {
-		return fmt.Errorf("activation %d, want one of 0 to %d, and behind a residual none or one that rectifies", a, ActivationSiLU)
+		return fmt.Errorf("activation %d: must be 0 to %d, and after a residual 0 or one that rectifies", a, ActivationSiLU)
 	}
 	return nil
 }

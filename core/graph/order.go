@@ -14,10 +14,9 @@ func (g *Graph) Streams() int {
 	return streams
 }
 
-// Order is the partial order in which the ops of a graph run: those of a stream in
-// the order of the program, and each behind what it waits for, in as many steps as
-// it takes. The order of the program is one of those that it allows. It takes a number
-// for each op and stream.
+// Order is the partial order in which the ops of a graph run: the transitive closure of the
+// program order within each stream and of the waits. Program order is one of the total
+// orders that it allows. Its size is one number for each op and stream.
 type Order struct {
 	streams int
 	stream  []int // by op
@@ -49,7 +48,7 @@ func (g *Graph) Order() *Order {
 
 func (o *Order) at(op int) []int { return o.ended[op*o.streams : (op+1)*o.streams] }
 
-// follow enters into at that op before has ended, and all that ended before it.
+// follow records in at that op before has ended, and all ops that ended before it.
 func (o *Order) follow(at []int, before int) {
 	if before < 0 {
 		return
@@ -61,23 +60,23 @@ func (o *Order) follow(at []int, before int) {
 }
 
 // Ended returns the last op of a stream that is sure to have ended when op begins; -1
-// if none is.
+// if there is no such op.
 func (o *Order) Ended(op, stream int) int { return o.ended[op*o.streams+stream] }
 
 // Before reports whether op a is sure to have ended when op b begins.
 func (o *Order) Before(a, b int) bool { return a <= o.Ended(b, o.stream[a]) }
 
-// verifyStreams checks that streams and waits are in range, and that an op follows, in
-// the partial order, the maker of what it reads, and everybody who touches what it
-// updates or takes over.
+// verifyStreams checks that streams and waits are in range, and that in the partial order an op
+// comes after the ops that make its operands, and after all ops that use a value which it
+// updates or overwrites in place.
 func (g *Graph) verifyStreams() error {
 	for i, op := range g.Ops {
 		if op.Stream < 0 || op.Stream >= MaxStreams {
-			return fmt.Errorf("graph: op %d %s at %s: stream %d, want 0 to %d", i, op.Kind, op.Scope, op.Stream, MaxStreams-1)
+			return fmt.Errorf("op %d %s at %s: stream %d: must be 0 to %d", i, op.Kind, op.Scope, op.Stream, MaxStreams-1)
 		}
 		for _, w := range op.Waits {
 			if w < 0 || w >= i || g.Ops[w].Stream == op.Stream {
-				return fmt.Errorf("graph: op %d %s at %s: waits for op %d, want an earlier op of another stream", i, op.Kind, op.Scope, w)
+				return fmt.Errorf("op %d %s at %s: waits for op %d: must be an earlier op of another stream", i, op.Kind, op.Scope, w)
 			}
 		}
 	}
@@ -90,13 +89,13 @@ func (g *Graph) verifyStreams() error {
 	for i, op := range g.Ops {
 		for _, v := range op.Operands {
 			if m, ok := maker[v]; ok && !order.Before(m, i) {
-				return fmt.Errorf("graph: op %d %s at %s: reads %q, whose maker, op %d, it does not wait for", i, op.Kind, op.Scope, v.Name, m)
+				return fmt.Errorf("op %d %s at %s: reads %q and does not wait for op %d, which makes it", i, op.Kind, op.Scope, v.Name, m)
 			}
 		}
 		for _, v := range op.overwrites() {
 			for _, t := range touched[v] {
 				if !order.Before(t, i) {
-					return fmt.Errorf("graph: op %d %s at %s: writes over %q and does not wait for op %d, which uses it", i, op.Kind, op.Scope, v.Name, t)
+					return fmt.Errorf("op %d %s at %s: overwrites %q and does not wait for op %d, which uses it", i, op.Kind, op.Scope, v.Name, t)
 				}
 			}
 		}
@@ -110,7 +109,7 @@ func (g *Graph) verifyStreams() error {
 	return nil
 }
 
-// overwrites lists the values whose content is gone when the op has run.
+// overwrites lists the values whose content the op destroys.
 func (op *Op) overwrites() []*Value {
 	all := op.Mutates()
 	for _, v := range op.Results {

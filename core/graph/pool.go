@@ -5,11 +5,11 @@ import "fmt"
 // PoolOptions are the constants of a sliding window.
 type PoolOptions struct {
 	Kernel, Stride, Padding [2]int64 // vertical, horizontal; Stride 0 means the kernel
-	CeilSize                bool     // a last window may hang over the lower and right edge
+	CeilSize                bool     // a last window may extend past the lower and right edge
 	CountPadding            bool     // average: divide by the full window, padding included
 }
 
-// MaxPool adds the maximum over windows of x [N H W C], and for each the place
+// MaxPool adds the maximum over windows of x [N H W C], and for each the position
 // of the (first) maximum in its window, row by row, as a byte: windows hold at
 // most 255 elements.
 func (b *Builder) MaxPool(x *Value, o PoolOptions) (y, index *Value) {
@@ -113,13 +113,13 @@ func poolBackwardShape(op *Op) ([]resultType, error) {
 func checkPool(k Kind, a Attributes, x Shape) error {
 	for i := range 2 {
 		if a.Output[i] < 1 {
-			return fmt.Errorf("input %s gives an output of %dx%d, want at least 1x1", x, a.Output[0], a.Output[1])
+			return fmt.Errorf("input %s gives an output of %dx%d: must be at least 1x1", x, a.Output[0], a.Output[1])
 		}
 		if k == KindAdaptiveAveragePool || k == KindAdaptiveAveragePoolBackward {
 			continue
 		}
 		if a.Kernel[i] < 1 || a.Stride[i] < 1 || a.Padding[i] < 0 || 2*a.Padding[i] > a.Kernel[i] {
-			return fmt.Errorf("kernel %d, stride %d, padding %d: want at least 1, 1 and 0, and padding at most half the kernel", a.Kernel[i], a.Stride[i], a.Padding[i])
+			return fmt.Errorf("kernel %d, stride %d, padding %d: must be at least 1, 1 and 0, and padding at most half the kernel", a.Kernel[i], a.Stride[i], a.Padding[i])
 		}
 		// Every window must hold at least one element of the input.
 		if (a.Output[i]-1)*a.Stride[i]-a.Padding[i] >= x[1+i] {
@@ -127,7 +127,7 @@ func checkPool(k Kind, a Attributes, x Shape) error {
 		}
 	}
 	if k == KindMaxPool && a.Kernel[0]*a.Kernel[1] > 255 {
-		return fmt.Errorf("window %dx%d, want at most 255 elements", a.Kernel[0], a.Kernel[1])
+		return fmt.Errorf("window %dx%d: must have at most 255 elements", a.Kernel[0], a.Kernel[1])
 	}
 	return nil
 }

@@ -3,7 +3,7 @@ package graph
 import "fmt"
 
 // The losses that compare the samples of a batch with one another. Matrices
-// over pairs of samples are never stored: each backward op makes them again, row
+// over pairs of samples are never stored: each backward op recomputes them, row
 // by row, so these losses keep [N C] values only.
 
 // Deviation adds the standard deviation over positions, unbiased, of each
@@ -74,7 +74,7 @@ func deviationShape(op *Op) ([]resultType, error) {
 		return nil, err
 	}
 	if x.Shape[1]*x.Shape[2] < 2 {
-		return nil, fmt.Errorf("input %s has one position, want at least 2 for a deviation", x.Shape)
+		return nil, fmt.Errorf("input %s has one position: a deviation needs at least 2", x.Shape)
 	}
 	return []resultType{{"y", Shape{x.Shape[0], x.Shape[3]}, TypeF32, CategoryActivation}}, nil
 }
@@ -89,14 +89,14 @@ func deviationBackwardShape(op *Op) ([]resultType, error) {
 
 func similarityShape(op *Op) ([]resultType, error) {
 	if op.Attr.Classes < 2 {
-		return nil, fmt.Errorf("%d classes, want at least 2", op.Attr.Classes)
+		return nil, fmt.Errorf("%d classes: must be at least 2", op.Attr.Classes)
 	}
 	return lossOrGradient(op, op.Kind == KindSimilarity)
 }
 
 func contrastShape(op *Op) ([]resultType, error) {
 	if !(op.Attr.Temperature > 0) {
-		return nil, fmt.Errorf("temperature %g, want more than 0", op.Attr.Temperature)
+		return nil, fmt.Errorf("temperature %g: must be more than 0", op.Attr.Temperature)
 	}
 	if op.Kind == KindContrastBackward {
 		if err := wantShape(Shape{op.Operands[0].Shape[0]}, op.Operands[2]); err != nil {

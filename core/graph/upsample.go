@@ -3,7 +3,7 @@ package graph
 import "fmt"
 
 // Upsample adds bilinear interpolation of x [N H W C] to height x width with
-// aligned corners: result row i lies at i*(H-1)/(height-1) of the input, or at 0
+// aligned corners: result row i is at i*(H-1)/(height-1) of the input, or at 0
 // where height is 1.
 func (b *Builder) Upsample(x *Value, height, width int64) *Value {
 	return b.first(KindUpsample, Attributes{Output: [2]int64{height, width}}, x)
@@ -29,7 +29,7 @@ func upsampleShape(op *Op) ([]resultType, error) {
 		return nil, err
 	}
 	if op.Attr.Output[0] < 1 || op.Attr.Output[1] < 1 {
-		return nil, fmt.Errorf("output %dx%d, want at least 1x1", op.Attr.Output[0], op.Attr.Output[1])
+		return nil, fmt.Errorf("output %dx%d: must be at least 1x1", op.Attr.Output[0], op.Attr.Output[1])
 	}
 	y := Shape{x.Shape[0], op.Attr.Output[0], op.Attr.Output[1], x.Shape[3]}
 	return []resultType{{"y", y, x.Type, CategoryActivation}}, nil

@@ -5,12 +5,12 @@ import "fmt"
 // Verify checks every invariant that later stages rely on and returns the first
 // violation: ids are positions, operands are defined before use, shapes are
 // what the kind infers, values are written once, updated state is not read
-// again, storage is taken over only where the kind allows it and nobody reads
-// the old content afterwards.
+// again, a result aliases an operand only where the kind allows it and no later op
+// reads the operand.
 func (g *Graph) Verify() error {
 	for i, v := range g.Values {
 		if v.ID != i {
-			return fmt.Errorf("graph: value %q has id %d at position %d", v.Name, v.ID, i)
+			return fmt.Errorf("value %q has id %d at position %d", v.Name, v.ID, i)
 		}
 	}
 	defined := map[*Value]bool{}
@@ -22,7 +22,7 @@ func (g *Graph) Verify() error {
 	updated := map[*Value]int{}
 	for i, op := range g.Ops {
 		if err := g.verifyOp(op, defined, updated); err != nil {
-			return fmt.Errorf("graph: op %d %s at %s: %w", i, op.Kind, op.Scope, err)
+			return fmt.Errorf("op %d %s at %s: %w", i, op.Kind, op.Scope, err)
 		}
 		for _, v := range op.Mutates() {
 			updated[v] = i
@@ -30,7 +30,7 @@ func (g *Graph) Verify() error {
 	}
 	for _, v := range g.Outputs {
 		if !defined[v] {
-			return fmt.Errorf("graph: output %q is made by no op", v.Name)
+			return fmt.Errorf("output %q is made by no op", v.Name)
 		}
 	}
 	if err := g.verifySharing(); err != nil {
@@ -59,14 +59,14 @@ func (g *Graph) verifyOp(op *Op, defined map[*Value]bool, updated map[*Value]int
 		return err
 	}
 	if len(types) != len(op.Results) {
-		return fmt.Errorf("%d results, want %d", len(op.Results), len(types))
+		return fmt.Errorf("%d results: must be %d", len(op.Results), len(types))
 	}
 	for i, v := range op.Results {
 		if defined[v] {
 			return fmt.Errorf("result %q is made twice", v.Name)
 		}
 		if !v.Shape.Equal(types[i].shape) || v.Type != types[i].element {
-			return fmt.Errorf("result %s, want %s[%s]", v, types[i].element, types[i].shape)
+			return fmt.Errorf("result %s: must be %s[%s]", v, types[i].element, types[i].shape)
 		}
 		defined[v] = true
 	}
@@ -88,13 +88,13 @@ func (g *Graph) verifySharing() error {
 				continue
 			}
 			if !op.allows(r, v.Shares) {
-				return fmt.Errorf("graph: op %d %s at %s: result %q may not lie in %q", i, op.Kind, op.Scope, v.Name, v.Shares.Name)
+				return fmt.Errorf("op %d %s at %s: result %q may not alias %q", i, op.Kind, op.Scope, v.Name, v.Shares.Name)
 			}
 			if v.Shares.Category.Persistent() || last[v.Shares.ID] != i {
-				return fmt.Errorf("graph: op %d %s at %s: result %q lies in %q, which is needed after it", i, op.Kind, op.Scope, v.Name, v.Shares.Name)
+				return fmt.Errorf("op %d %s at %s: result %q aliases %q, which is read later", i, op.Kind, op.Scope, v.Name, v.Shares.Name)
 			}
 			if taken[v.Shares] {
-				return fmt.Errorf("graph: op %d %s at %s: two results lie in %q", i, op.Kind, op.Scope, v.Shares.Name)
+				return fmt.Errorf("op %d %s at %s: two results alias %q", i, op.Kind, op.Scope, v.Shares.Name)
 			}
 			taken[v.Shares] = true
 		}

@@ -42,9 +42,9 @@ func (v *Value) CanonicalShape() Shape {
 	return v.Shape
 }
 
-// Pieces yields the elements of v in turn, as the first one of a piece and their number: at most that many a piece,
-// but at least a row, which is all that belongs to one output and the least that both orders have at the same
-// place. ToProgram and ToCanonical reorder a piece alone.
+// Pieces divides the elements of v and yields the first element and the length of each piece: at most that many elements,
+// but at least one row, the elements of one output, which occupy the same range in both orders. ToProgram and
+// ToCanonical reorder each piece on its own.
 func (v *Value) Pieces(most int64) iter.Seq2[int64, int64] {
 	channels, positions := v.rows()
 	piece := max(most/(channels*positions), 1) * channels * positions
@@ -71,7 +71,7 @@ func ToCanonical[T any](v *Value, dst, src []T) {
 	transpose(dst, src, positions, channels)
 }
 
-// rows tells what a row of v is: [channels positions] in canonical order, [positions channels] in the program's.
+// rows returns the shape of a row of v: [channels positions] in canonical order, [positions channels] in the program's.
 func (v *Value) rows() (channels, positions int64) {
 	if w := v.Weight; w != nil && w.Layout == LayoutConv {
 		return v.Shape[3], v.Shape[1] * v.Shape[2]
@@ -81,7 +81,7 @@ func (v *Value) rows() (channels, positions int64) {
 	return 1, 1
 }
 
-// transpose copies matrices of src, [height width] each and one behind the other, to dst as [width height].
+// transpose copies matrices of src, each [height width] and one after the other, to dst as [width height].
 func transpose[T any](dst, src []T, height, width int64) {
 	if height == 1 || width == 1 {
 		copy(dst, src)
