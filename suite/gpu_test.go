@@ -20,8 +20,8 @@ import (
 type placedDevice struct{ engine.Device }
 
 func (placedDevice) UUID() string { return "GPU-b" }
-func (placedDevice) Ladder() []engine.Rung {
-	return []engine.Rung{{Stage: engine.StageContext, DeviceUsedBytes: 400}, {Stage: engine.StageArena, DeviceUsedBytes: 1000}, {Stage: engine.StageSteady, DeviceUsedBytes: 900}}
+func (placedDevice) SetupMemory() []engine.StageMemory {
+	return []engine.StageMemory{{Stage: engine.StageContext, DeviceUsedBytes: 400}, {Stage: engine.StageArena, DeviceUsedBytes: 1000}, {Stage: engine.StageSteady, DeviceUsedBytes: 900}}
 }
 
 var wantLadder = []results.Rung{{Stage: "context", DeviceUsedBytes: 400, DeltaBytes: 400}, {Stage: "arena", DeviceUsedBytes: 1000, DeltaBytes: 600},

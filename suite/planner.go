@@ -199,7 +199,7 @@ func unknownWorkspaces(p engine.Program) int {
 	}
 	n := 0
 	for _, k := range p.Kernels() {
-		if strings.HasSuffix(k, "workspace estimated") {
+		if engine.WorkspaceIsEstimate(k) {
 			n++
 		}
 	}

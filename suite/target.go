@@ -86,7 +86,7 @@ func freeOnGPU(h Host, number string) (int64, error) {
 		return 0, err
 	}
 	defer d.Close()
-	has, ok := d.(interface{ FreeBytes() int64 })
+	has, ok := d.(engine.FreeMemory)
 	if !ok {
 		return 0, errors.New("the backend does not tell its free memory, give it with --fit")
 	}

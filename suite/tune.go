@@ -102,7 +102,7 @@ func (r *Run) Tune(h Host, book *planbook.Book) (gpu string, err error) {
 	if err != nil {
 		return gpu, err
 	}
-	if told, ok := d.(interface{ Properties() string }); ok && told.Properties() != "" {
+	if told, ok := d.(engine.Described); ok && told.Properties() != "" {
 		if err := book.Know(gpu, told.Properties()); err != nil {
 			return gpu, err
 		}

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"unsafe"
@@ -16,19 +14,6 @@ import (
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/hostmem"
 )
-
-// What a device tells of its used memory begins with ladderPrefix, uuidKey is its name among all
-// cards, freeKey its free bytes, and propertiesKey what libraries look at: no facts that runs of one
-// kind share, or that anybody would read.
-const (
-	ladderPrefix  = "setup_memory."
-	uuidKey       = "uuid"
-	freeKey       = "free"
-	propertiesKey = "properties"
-)
-
-// quietKeys are none of the facts.
-var quietKeys = []string{uuidKey, freeKey, propertiesKey}
 
 // nativeDevice is a native backend whose calls all come from one goroutine that is
 // locked to its thread: OpenMP keeps a pool of workers for every thread that
@@ -50,7 +35,7 @@ func openCPU(o Options) (Device, error) {
 	return openNative("cpu", b, o)
 }
 
-// openLibrary opens a backend that is a shared library of its own.
+// openLibrary opens a backend in a shared library.
 func openLibrary(name string, o Options) (Device, error) {
 	b, err := findLibrary(name, o.LibraryDir)
 	if err != nil {
@@ -64,7 +49,7 @@ func openLibrary(name string, o Options) (Device, error) {
 	return openNative(name, b, o)
 }
 
-// Probe asks a backend in a library what it is made of and which devices there are, as facts
+// Probe asks a backend in a shared library for its devices and the versions of its libraries, as facts
 // such as device0 and cuDNN. The folder is as in Options.LibraryDir. The error says why it cannot run here.
 func Probe(name, libraryDir string) (map[string]string, error) {
 	b, err := findLibrary(name, libraryDir)
@@ -75,11 +60,7 @@ func Probe(name, libraryDir string) (map[string]string, error) {
 	if err != nil {
 		return nil, &Unavailable{Backend: name, Why: err.Error(), Remedy: probeRemedy}
 	}
-	facts := map[string]string{}
-	for _, f := range parseFacts(text) {
-		facts[f.key] = f.value
-	}
-	return facts, nil
+	return parseDescription(text).facts, nil
 }
 
 const probeRemedy = "`benchctl devices` lists what is there; --backend cpu needs no GPU"
@@ -119,7 +100,7 @@ func findLibrary(name, dir string) (native.Backend, error) {
 
 func openNative(name string, b native.Backend, o Options) (Device, error) {
 	if o.WorkspaceLimit < 0 {
-		return nil, fmt.Errorf("backend %s: workspace limit: got %d, want 0 or more bytes", name, o.WorkspaceLimit)
+		return nil, fmt.Errorf("backend %s: workspace limit of %d bytes: must be at least 0", name, o.WorkspaceLimit)
 	}
 	if o.Device != int(int32(o.Device)) || o.Threads != int(int32(o.Threads)) {
 		return nil, fmt.Errorf("backend %s: device %d with %d threads is out of range", name, o.Device, o.Threads)
@@ -131,7 +112,7 @@ func openNative(name string, b native.Backend, o Options) (Device, error) {
 			Scatter: o.Scatter, Tune: o.Tune, Own: o.Own, WorkspaceLimit: uint64(o.WorkspaceLimit), PlanBook: o.PlanBook, Properties: o.Properties})
 		return err
 	})
-	if err == nil && o.Device != PlanOnly && !o.Tune { // to tune is no measurement of steps
+	if err == nil && o.Device != PlanOnly && !o.Tune { // tuning does not measure steps
 		err = d.warm()
 	}
 	if err != nil {
@@ -141,8 +122,8 @@ func openNative(name string, b native.Backend, o Options) (Device, error) {
 	return d, nil
 }
 
-// warm runs each kind of op that the library computes once, on little: what it
-// loads and allocates for itself is then there before anybody measures a step.
+// warm runs each kind of op that the library computes once, on small tensors, so that what the
+// library loads and allocates for itself does not count in the first measured step.
 func (d *nativeDevice) warm() error {
 	b := graph.NewBuilder(true)
 	x, w := b.Input("x", graph.Shape{2, 8, 8, 16}, graph.TypeF32), b.Input("w", graph.Shape{16, 3, 3, 16}, graph.TypeF32)
@@ -160,7 +141,11 @@ func (d *nativeDevice) warm() error {
 	}
 	defer p.Close()
 	end := int64(0)
-	place := func(bytes int64) int64 { defer func() { end += (bytes + 63) / 64 * 64 }(); return end }
+	place := func(bytes int64) int64 {
+		offset := end
+		end += (bytes + 63) / 64 * 64
+		return offset
+	}
 	var offsets, scratch []int64
 	for _, v := range g.Values {
 		offsets = append(offsets, place(v.Bytes()))
@@ -200,7 +185,7 @@ func (d *nativeDevice) do(f func() error) error {
 	case d.calls <- func() { done <- f() }:
 		return <-done
 	case <-d.closed:
-		return fmt.Errorf("engine: the device is closed")
+		return errors.New("the device is closed")
 	}
 }
 
@@ -208,77 +193,33 @@ func (d *nativeDevice) do(f func() error) error {
 func (d *nativeDevice) Name() string { return d.name }
 
 // Facts are the versions of libraries, the number of threads, the name of the device.
-func (d *nativeDevice) Facts() map[string]string {
-	facts := map[string]string{}
-	for _, f := range d.describe() {
-		if !strings.HasPrefix(f.key, ladderPrefix) && !slices.Contains(quietKeys, f.key) {
-			facts[f.key] = f.value
-		}
-	}
-	return facts
-}
+func (d *nativeDevice) Facts() map[string]string { return d.describe().facts }
 
-type fact struct{ key, value string }
+// SetupMemory is the used memory of the device after each stage that was reached.
+func (d *nativeDevice) SetupMemory() []StageMemory { return d.describe().stages }
 
-// describe asks the backend; it says nothing of a device that is closed.
-func (d *nativeDevice) describe() (facts []fact) {
-	_ = d.do(func() error {
-		text, err := d.backend.Describe(d.handle)
-		facts = parseFacts(text)
+// UUID is the driver's name for the card; empty for a device that is no card.
+func (d *nativeDevice) UUID() string { return d.describe().uuid }
+
+// FreeBytes is the free memory of a device with memory of its own at the moment, else 0.
+func (d *nativeDevice) FreeBytes() int64 { return d.describe().freeBytes }
+
+// Properties is what the backend's library looks at when it chooses kernels for this device, for
+// Options of another one that plans for it; empty if there is no such library.
+func (d *nativeDevice) Properties() string { return d.describe().properties }
+
+// describe asks the backend. The description of a closed device is empty.
+func (d *nativeDevice) describe() description {
+	var text string
+	_ = d.do(func() (err error) {
+		text, err = d.backend.Describe(d.handle)
 		return err
 	})
-	return facts
+	return parseDescription(text)
 }
 
-// parseFacts reads "key=value" lines.
-func parseFacts(text string) (facts []fact) {
-	for line := range strings.Lines(text) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		facts = append(facts, fact{key, value})
-	}
-	return facts
-}
-
-// Ladder is the used memory of the device behind each stage that was reached.
-func (d *nativeDevice) Ladder() (rungs []Rung) {
-	for _, f := range d.describe() {
-		stage, ok := strings.CutPrefix(f.key, ladderPrefix)
-		if bytes, err := strconv.ParseInt(f.value, 10, 64); ok && err == nil {
-			rungs = append(rungs, Rung{Stage: Stage(stage), DeviceUsedBytes: bytes})
-		}
-	}
-	return rungs
-}
-
-// UUID is the driver's name for the card; empty for what is none.
-func (d *nativeDevice) UUID() string { return d.fact(uuidKey) }
-
-// FreeBytes is the free memory of a device with a memory of its own, at this time; 0
-// for one that has none.
-func (d *nativeDevice) FreeBytes() int64 {
-	bytes, err := strconv.ParseInt(d.fact(freeKey), 10, 64)
-	if err != nil {
-		return 0
-	}
-	return bytes
-}
-
-// Properties are what the backend's library looks at when it chooses kernels for this device, for
-// Options of another one that plans for it; empty for what has no such library.
-func (d *nativeDevice) Properties() string { return d.fact(propertiesKey) }
-
-// fact is one of the facts; empty where the device does not have it.
-func (d *nativeDevice) fact(key string) string {
-	for _, f := range d.describe() {
-		if f.key == key {
-			return f.value
-		}
-	}
-	return ""
-}
-
-// Close ends the owner. Programs and arenas should be closed before: later their
-// memory cannot be given back. A second call does nothing.
+// Close ends the owner. Programs and arenas must be closed before: afterwards their
+// memory cannot be freed. A second call does nothing.
 func (d *nativeDevice) Close() (err error) {
 	d.close.Do(func() {
 		err = d.do(func() error { d.backend.Close(d.handle); return nil })
@@ -307,10 +248,10 @@ func (d *nativeDevice) Prepare(g *graph.Graph) (Program, error) {
 	return p, nil
 }
 
-// NewArena reserves memory; pages that no program writes cost nothing.
+// NewArena reserves memory; pages that no program writes are not allocated.
 func (d *nativeDevice) NewArena(bytes int64) (Arena, error) {
 	if bytes < 0 {
-		return nil, fmt.Errorf("engine: an arena of %d bytes, want at least 0", bytes)
+		return nil, fmt.Errorf("an arena of %d bytes: must be at least 0", bytes)
 	}
 	if err := d.withinLimits(bytes); err != nil {
 		return nil, err
@@ -326,8 +267,8 @@ func (d *nativeDevice) NewArena(bytes int64) (Arena, error) {
 	return a, nil
 }
 
-// memoryOr turns a native error into an *OutOfMemory, if it says so; what is
-// what the memory was for.
+// memoryOr turns a native error of that code into an *OutOfMemory; what names what
+// the memory was for.
 func (d *nativeDevice) memoryOr(err error, what string) error {
 	var e *native.Error
 	if !errors.As(err, &e) || e.Code != native.OutOfMemory {
@@ -377,12 +318,12 @@ func (a *nativeArena) Fill(pattern byte) error {
 // ReadAt copies len(to) bytes from offset on.
 func (a *nativeArena) ReadAt(to []byte, offset int64) error {
 	if offset < 0 {
-		return fmt.Errorf("engine: arena: offset %d, want at least 0", offset)
+		return fmt.Errorf("arena: offset %d: must be at least 0", offset)
 	}
 	return a.device.do(func() error { return a.device.backend.ReadArena(a.handle, uint64(offset), to) })
 }
 
-// Close gives the memory back; programs that are bound to it cannot run any more.
+// Close frees the memory; programs that are bound to it cannot run any more.
 func (a *nativeArena) Close() error {
 	return a.device.do(func() error {
 		a.device.backend.FreeArena(a.handle)
@@ -398,7 +339,7 @@ type nativeProgram struct {
 	scratch []int64
 }
 
-// explain names the op that a native error speaks of.
+// explain adds the op to a native error.
 func (p *nativeProgram) explain(doing string, err error) error {
 	var e *native.Error
 	if !errors.As(err, &e) {
@@ -411,17 +352,17 @@ func (p *nativeProgram) explain(doing string, err error) error {
 	if e.Code == native.OutOfMemory {
 		return p.device.memoryOr(err, strings.TrimSuffix(doing+":"+where, ":"))
 	}
-	return fmt.Errorf("engine: %s:%s %s", doing, where, e.Text)
+	return fmt.Errorf("%s:%s %s", doing, where, e.Text)
 }
 
-// Scratch is the scratch memory of each op in bytes.
+// Scratch is the workspace of each op in bytes.
 func (p *nativeProgram) Scratch() []int64 { return p.scratch }
 
 // Bind places the program in the arena.
 func (p *nativeProgram) Bind(a Arena, offsets, scratchOffsets []int64) error {
 	arena, ok := a.(*nativeArena)
 	if !ok || arena.device != p.device {
-		return fmt.Errorf("engine: bind: the arena is not of this device")
+		return errors.New("bind: the arena belongs to another device")
 	}
 	convert := func(in []int64) []uint64 {
 		out := make([]uint64, len(in))
@@ -488,7 +429,7 @@ func (p *nativeProgram) read(v *graph.Value, first int64, data []byte) error {
 // Run runs the ops first, ..., last-1 in one call.
 func (p *nativeProgram) Run(first, last int) error {
 	if first < 0 || last < first {
-		return fmt.Errorf("engine: run: ops %d to %d, want a range", first, last)
+		return fmt.Errorf("run: ops %d to %d are no range", first, last)
 	}
 	return p.device.do(func() error {
 		return p.explain("run", p.device.backend.Run(p.handle, uint64(first), uint64(last)))
@@ -509,8 +450,8 @@ func (p *nativeProgram) Kernels() []string {
 	return names
 }
 
-// Choices are the kernels that were chosen as lines of a plan book: signature, engine,
-// knobs, workspace in bytes and microseconds between tabs; empty where there is no choice.
+// Choices are the chosen kernels as lines of a tuning cache: signature, engine, knobs,
+// workspace in bytes and microseconds, separated by tabs; empty where there is no choice.
 func (p *nativeProgram) Choices() (lines string, err error) {
 	err = p.device.do(func() error {
 		lines, err = p.device.backend.Choices(p.handle)
@@ -539,7 +480,7 @@ func (p *nativeProgram) Close() error {
 func raw(v *graph.Value, data any) ([]byte, error) {
 	b, err := typed(v, data)
 	if err == nil && int64(len(b)) != v.Bytes() {
-		return nil, fmt.Errorf("engine: %s: got %d bytes of %s, want %d", v.Name, len(b), v.Type, v.Bytes())
+		return nil, fmt.Errorf("%s: %d bytes of %s: must be %d", v.Name, len(b), v.Type, v.Bytes())
 	}
 	return b, err
 }
@@ -551,7 +492,7 @@ func rawPart(v *graph.Value, first int64, data any) ([]byte, error) {
 		return nil, err
 	}
 	if n, all := int64(len(b))/v.Type.Bytes(), v.Shape.Elements(); first < 0 || first > all || n > all-first {
-		return nil, fmt.Errorf("engine: %s: got %d elements from %d on, want them within its %d", v.Name, n, first, all)
+		return nil, fmt.Errorf("%s: %d elements from %d on: must be within its %d", v.Name, n, first, all)
 	}
 	return b, nil
 }
@@ -570,10 +511,10 @@ func typed(v *graph.Value, data any) ([]byte, error) {
 	case []uint16:
 		b, t = view(d), graph.TypeBF16
 	default:
-		return nil, fmt.Errorf("engine: %s: got %T, want []float32, []int32, []byte or []uint16", v.Name, data)
+		return nil, fmt.Errorf("%s: %T: must be []float32, []int32, []byte or []uint16", v.Name, data)
 	}
 	if t != v.Type {
-		return nil, fmt.Errorf("engine: %s: got elements of %s, want %s", v.Name, t, v.Type)
+		return nil, fmt.Errorf("%s: elements of %s: must be %s", v.Name, t, v.Type)
 	}
 	return b, nil
 }

@@ -1,10 +1,9 @@
-// Package engine gives compute backends their meaning: a device prepares a graph
-// into a program, tells the scratch memory of each op, binds it to an arena that
-// the planner has laid out, and runs it, one call a step.
+// Package engine opens compute backends and runs programs on them: a device prepares a graph
+// into a program, reports the workspace of each op, binds the program to an arena that
+// the planner has laid out, and runs it, one call for each step.
 //
-// A backend knows no method and no network; what runs is a blob of ops and
-// offsets. Where a backend that was asked for is not there, that is an error;
-// nothing falls back.
+// A backend knows no method and no network: it gets a blob of ops and offsets. If the
+// requested backend is unavailable, that is an error; there is no fall-back.
 package engine
 
 import (
@@ -34,12 +33,12 @@ type Arena interface {
 
 // Program is a graph with kernels chosen.
 type Program interface {
-	// Scratch is the scratch memory of each op in bytes.
+	// Scratch is the workspace of each op in bytes.
 	Scratch() []int64
 	// Kernels names the kernel chosen for each op: "winograd F(2x2, 3x3)"; "plain" where
 	// there is no choice.
 	Kernels() []string
-	// Bind places values and scratch memory in the arena, in bytes from its
+	// Bind assigns offsets in the arena to values and workspaces, in bytes from its
 	// start; a value with offset -1 is used by no op.
 	Bind(a Arena, offsets, scratchOffsets []int64) error
 	// Write and Read copy a value of a bound program, in the program's order of
@@ -57,11 +56,11 @@ type Program interface {
 	Close() error
 }
 
-// PlanOnly is the index of no device: graphs can be prepared, and scratch memory be told,
-// on a machine that has none; nothing can run.
+// PlanOnly, as the index of a device, opens no device: graphs can be prepared and their workspaces
+// queried on any machine, but nothing can run.
 const PlanOnly = -1
 
-// Chooser is a program that tells the kernels that were chosen as lines of a plan book. It is
+// Chooser is a program that returns the chosen kernels as lines of a tuning cache. It is
 // optional.
 type Chooser interface {
 	Choices() (string, error)
@@ -69,43 +68,43 @@ type Chooser interface {
 
 // Options open a device.
 type Options struct {
-	// LibraryDir is the folder in which the shared library of a backend is looked for first; empty: only beside the program and
-	// where the system keeps libraries.
+	// LibraryDir is searched first for the shared library of a backend, before the folder of the program and the system's
+	// library folders; empty: only those.
 	LibraryDir string
 	Device     int // index among equal devices, or PlanOnly
-	Threads    int // of the cpu; 0: one a core
+	Threads    int // of the cpu; 0: one for each core
 	// TF32 lets convolutions and linear layers of f32 operands round them to tf32, as
 	// tensor cores do.
 	TF32 bool
-	// Deterministic lets only kernels be chosen that give the same bits every time.
+	// Deterministic allows only kernels whose results are reproducible to the bit.
 	Deterministic bool
-	// Scatter makes every place in an arena an allocation of its own, for tools that watch
-	// allocations.
+	// Scatter makes a separate allocation for every offset of an arena, for memory checkers such as
+	// compute-sanitizer.
 	Scatter bool
-	// PlanBook has the convolution engines to use, as lines of Chooser; empty: the backend
-	// chooses. An engine that is not there, or needs another workspace than the book says, is
-	// an error.
+	// PlanBook is a tuning cache: the convolution engines to use, as lines of Chooser; empty: the
+	// backend chooses. An engine that does not exist, or needs another workspace than the line says,
+	// is an error.
 	PlanBook string
-	// Properties are those of the device to plan for with PlanOnly, as a device of that kind
-	// tells them (Properties): the backend chooses the engines that it would choose there. Empty: it
+	// Properties describes the device to plan for with PlanOnly, as Described.Properties of such a
+	// device returns it: the backend chooses the engines that it would choose there. Empty: it
 	// chooses none, and the workspaces of convolutions are estimated.
 	Properties string
-	// Tune has the backend time the engines that the book does not name before it chooses.
+	// Tune makes the backend time the engines that the tuning cache does not name before it chooses.
 	Tune bool
-	// Own has the backend take its own kernels for what the book does not name, where it has
-	// one beside a library's.
+	// Own makes the backend prefer its own kernels to a library's for what the tuning cache does
+	// not name.
 	Own bool
-	// WorkspaceLimit bounds the scratch memory of a kernel in bytes: one that needs
-	// more is not chosen. 0: no limit.
+	// WorkspaceLimit bounds the workspace of a kernel in bytes: one that needs more is not
+	// chosen. 0: no limit.
 	WorkspaceLimit int64
 }
 
-// Unavailable says that a backend that was asked for is not there.
+// Unavailable says that the requested backend cannot be used here.
 type Unavailable struct {
 	Backend, Why, Remedy string
 }
 
-// Error says what is not there and why.
+// Error names the backend and the reason.
 func (e *Unavailable) Error() string { return fmt.Sprintf("backend %s: %s", e.Backend, e.Why) }
 
 // Hint says what to do.
@@ -113,16 +112,16 @@ func (e *Unavailable) Hint() string { return e.Remedy }
 
 // OutOfMemory says that a device has too little memory.
 type OutOfMemory struct {
-	NeedBytes int64  // 0 if a library does not tell
-	HaveBytes int64  // 0 if the device does not tell
+	NeedBytes int64  // 0 if unknown
+	HaveBytes int64  // 0 if unknown
 	What      string // what needed it: "an arena", or a call with its op
-	// Limit names the limit on this process that HaveBytes is left of, such as a memory cgroup or RLIMIT_AS, and
-	// LimitBytes is its size; empty where it is the device's memory that is short.
+	// Limit names the limit on this process that was reached, such as a memory cgroup or RLIMIT_AS, and LimitBytes is
+	// its size, of which HaveBytes are left. It is empty where the memory of the device is exhausted.
 	Limit      string
 	LimitBytes int64
 }
 
-// Error names need and supply, as far as they are known.
+// Error names the needed and the free bytes, as far as they are known.
 func (e *OutOfMemory) Error() string {
 	text := "out of memory: " + e.What
 	if e.NeedBytes > 0 {
@@ -159,7 +158,7 @@ func Open(name string, o Options) (Device, error) {
 	if name == "auto" {
 		name = "cpu"
 	}
-	if name == "emu" { // the CUDA backend's code on the host, for tests: no user's choice
+	if name == "emu" { // the CUDA backend's code on the host: for tests only
 		return openLibrary(name, o)
 	}
 	var known []string
@@ -169,5 +168,5 @@ func Open(name string, o Options) (Device, error) {
 		}
 		known = append(known, b.name)
 	}
-	return nil, fmt.Errorf("backend: got %q, want auto or one of %s", name, strings.Join(known, ", "))
+	return nil, fmt.Errorf("backend %q: must be auto or one of %s", name, strings.Join(known, ", "))
 }

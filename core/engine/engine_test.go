@@ -47,7 +47,7 @@ func TestOpen(t *testing.T) {
 		{"fewer threads than none", "cpu", engine.Options{Threads: -1}, "-1 threads"},
 		{"more threads than a process can have", "cpu", engine.Options{Threads: 1 << 20}, "1048576 threads"},
 		{"threads that wrap", "cpu", engine.Options{Threads: 1<<32 + 1}, "out of range"},
-		{"an unknown backend", "tpu", engine.Options{}, `got "tpu"`},
+		{"an unknown backend", "tpu", engine.Options{}, `"tpu"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d, err := engine.Open(c.backend, c.options)
@@ -123,7 +123,7 @@ func TestMisuse(t *testing.T) {
 	if err := p.Bind(arena, place, none); err != nil {
 		t.Fatal(err)
 	}
-	refused("too few elements", "got 12 bytes of f32, want 16", p.Write(x, four[:3]))
+	refused("too few elements", "12 bytes of f32: must be 16", p.Write(x, four[:3]))
 	refused("another type", "of s32", p.Write(x, []int32{1, 2, 3, 4}))
 	refused("a type that no value has", "float64", p.Write(x, []float64{1, 2, 3, 4}))
 	refused("ops beyond the end", "range", p.Run(0, 2))

@@ -6,8 +6,8 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// nullDevice plans and holds nothing: its ops need no scratch memory and cannot
-// run. For looking at programs of any size on any machine.
+// nullDevice can plan, but has no memory: its ops need no workspace and cannot
+// run. It serves to look at programs of any size on any machine.
 type nullDevice struct{}
 
 func openNull(Options) (Device, error) { return nullDevice{}, nil }
@@ -15,7 +15,7 @@ func openNull(Options) (Device, error) { return nullDevice{}, nil }
 // Name is "null".
 func (nullDevice) Name() string { return "null" }
 
-// Facts are none.
+// Facts is empty.
 func (nullDevice) Facts() map[string]string { return map[string]string{} }
 
 // Close does nothing.
@@ -30,13 +30,13 @@ func (nullDevice) NewArena(bytes int64) (Arena, error) { return nil, errNull("ho
 type nullProgram struct{ ops int }
 
 func errNull(what string) error {
-	return fmt.Errorf("engine: the null backend plans and cannot %s", what)
+	return fmt.Errorf("the null backend can only plan: it cannot %s", what)
 }
 
 // Scratch is zero for every op.
 func (p nullProgram) Scratch() []int64 { return make([]int64, p.ops) }
 
-// Kernels are none.
+// Kernels are empty names.
 func (p nullProgram) Kernels() []string { return make([]string, p.ops) }
 
 // Bind fails.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // referenceDevice runs programs in float64 with plain loops (core/reference):
-// slow, and the yardstick of every other backend.
+// slow, and what tests compare every other backend with.
 type referenceDevice struct{}
 
 func openReference(Options) (Device, error) { return referenceDevice{}, nil }
@@ -46,12 +47,12 @@ func (a *referenceArena) Bytes() int64 { return a.bytes }
 
 // Fill fails: values are not bytes here.
 func (a *referenceArena) Fill(byte) error {
-	return fmt.Errorf("engine: the reference backend holds no bytes to fill")
+	return errors.New("the reference backend has no bytes to fill")
 }
 
 // ReadAt fails: values are not bytes here.
 func (a *referenceArena) ReadAt([]byte, int64) error {
-	return fmt.Errorf("engine: the reference backend holds no bytes to read")
+	return errors.New("the reference backend has no bytes to read")
 }
 
 // Close does nothing.
@@ -72,14 +73,14 @@ func (p *referenceProgram) Kernels() []string {
 	return slices.Repeat([]string{"plain"}, len(p.graph.Ops))
 }
 
-// Bind makes room for the values.
+// Bind allocates the values.
 func (p *referenceProgram) Bind(a Arena, offsets, _ []int64) error {
 	arena, ok := a.(*referenceArena)
 	if !ok {
-		return fmt.Errorf("engine: bind: the arena is not of this device")
+		return errors.New("bind: the arena belongs to another device")
 	}
 	if len(offsets) != len(p.graph.Values) {
-		return fmt.Errorf("engine: bind: got %d offsets, want one for each of %d values", len(offsets), len(p.graph.Values))
+		return fmt.Errorf("bind: %d offsets for %d values", len(offsets), len(p.graph.Values))
 	}
 	p.arena, p.offsets, p.machine = arena, offsets, reference.New(p.graph)
 	return nil
@@ -87,7 +88,7 @@ func (p *referenceProgram) Bind(a Arena, offsets, _ []int64) error {
 
 func (p *referenceProgram) bound() error {
 	if p.machine == nil {
-		return fmt.Errorf("engine: the program is not bound to an arena")
+		return errors.New("the program is not bound to an arena")
 	}
 	return nil
 }
@@ -204,7 +205,7 @@ func (p *referenceProgram) Run(first, last int) error {
 	return nil
 }
 
-// Trace is zero: nobody times the reference.
+// Trace is zero: the reference is not timed.
 func (p *referenceProgram) Trace(bool) []float64 { return make([]float64, len(p.graph.Ops)) }
 
 // Close forgets the values.

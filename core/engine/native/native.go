@@ -1,4 +1,4 @@
-// Package native binds compute backends behind the C ABI of backend.h: the cpu
+// Package native binds compute backends through the C ABI of backend.h: the cpu
 // backend, which is compiled here, and those in shared libraries. It knows blobs and numbers and no other
 // package of ours; core/engine gives them meaning. It is the only package that
 // imports "C", and its C++ lies in this very folder because cgo compiles, and the
@@ -38,16 +38,16 @@ const Nowhere uint64 = C.LB_NOWHERE
 // BlobVersion is the version of the program format that Prepare reads.
 const BlobVersion = C.LB_BLOB_VERSION
 
-// Error is what a backend says of a failure.
+// Error is a failure that a backend reported.
 type Error struct {
 	Code      int32
 	Op        int32 // index of the op it happened at, -1 if none
-	NeedBytes int64 // OutOfMemory: what was asked for, and what there is; 0 if not known
+	NeedBytes int64 // OutOfMemory: requested and available bytes; 0 if unknown
 	HaveBytes int64
 	Text      string
 }
 
-// Error returns the sentence.
+// Error returns the backend's message.
 func (e *Error) Error() string {
 	if e.Op >= 0 {
 		return fmt.Sprintf("op %d: %s", e.Op, e.Text)
@@ -58,8 +58,8 @@ func (e *Error) Error() string {
 // Backend is a table of functions.
 type Backend struct{ table *C.lb_backend }
 
-// Load returns the backend in a shared library. The error is the loader's sentence, such
-// as which library below it is not there.
+// Load returns the backend in a shared library. The error is the message of the dynamic loader,
+// such as which dependency is missing.
 func Load(path string) (Backend, error) {
 	runtime.LockOSThread() // the loader keeps its error by thread
 	defer runtime.UnlockOSThread()
@@ -164,7 +164,7 @@ func (b Backend) Kernel(p Program, op uint64) (string, error) {
 	return C.GoString((*C.char)(unsafe.Pointer(&text[0]))), err
 }
 
-// Choices returns the kernels that Prepare chose as lines of a plan book.
+// Choices returns the kernels that Prepare chose as lines of a tuning cache.
 func (b Backend) Choices(p Program) (string, error) {
 	var e C.lb_error
 	text := make([]byte, 1<<20) // some thousand lines; a network has some tens
@@ -216,7 +216,7 @@ func (b Backend) Read(p Program, value, offset uint64, data []byte) error {
 	return check(C.call_read(b.table, p.p, C.uint64_t(value), C.uint64_t(offset), unsafe.Pointer(unsafe.SliceData(data)), C.uint64_t(len(data)), &e), &e)
 }
 
-// Run runs the ops first, ..., last-1: one call a step.
+// Run runs the ops first, ..., last-1: one call for each step.
 func (b Backend) Run(p Program, first, last uint64) error {
 	var e C.lb_error
 	return check(C.call_run(b.table, p.p, C.uint64_t(first), C.uint64_t(last), &e), &e)
