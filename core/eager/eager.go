@@ -14,7 +14,7 @@
 //   - A checkpointed segment is recomputed as a whole before the first node of its backward pass.
 //   - Images are f32, labels 64 bits wide; both stay for the whole step.
 //
-// Scratch memory of kernels is not in it: which kernel a framework takes is settled by trial. SearchedBytes has an estimate
+// Workspaces of kernels are not included: a framework chooses kernels by trial. SearchedBytes has an estimate
 // of the trial itself, see searchBytes. BLASWorkspace is what a library gets.
 package eager
 

@@ -1,6 +1,6 @@
 package eager
 
-// life plays training through an allocator, from the parameters on.
+// life simulates training on an allocator, starting with the parameters.
 type life struct {
 	*step
 	allocator *allocator
@@ -12,7 +12,7 @@ type life struct {
 	first     bool       // the step that makes the momentum
 }
 
-// play is two steps: the first makes the momentum, the second is like all that follow. They differ in temporary memory
+// play runs two steps: the first allocates the momentum, the second is like all later ones. They differ in temporary memory
 // where the first tries cuDNN's algorithms. It returns the peaks of each.
 func play(first, second *step) (cold, steady Prediction) {
 	l := &life{step: first, allocator: newAllocator(), blocks: map[int]*block{}, first: true}
@@ -29,7 +29,7 @@ func play(first, second *step) (cold, steady Prediction) {
 	return cold, l.peaks()
 }
 
-// peaks are those since l.peak was reset; what is reserved is never given back.
+// peaks are those since l.peak was reset; reserved memory is never released.
 func (l *life) peaks() Prediction {
 	p := l.peak
 	p.ReservedBytes = l.allocator.reserved
@@ -83,7 +83,7 @@ func (l *life) run() {
 	clear(l.blocks)
 }
 
-// dropGradients is zero_grad, where it sets gradients to none.
+// dropGradients is zero_grad(set_to_none=True).
 func (l *life) dropGradients() {
 	for i, b := range l.old {
 		l.give(b, l.oldBytes[i])

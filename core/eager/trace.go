@@ -4,14 +4,14 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// storage is a piece of memory that a step allocates.
+// storage is one allocation of a step.
 type storage struct {
 	bytes    int64
 	from, to int  // the nodes that allocate it and that need it last
 	gradient bool // of a parameter: lives until the program drops it
 }
 
-// node is what an eager framework runs as one operation: an op, or the backward ops of one forward op, or a
+// node is one operation of an eager framework: an op, or the backward ops of one forward op, or a
 // normalisation with its statistics.
 type node struct {
 	ops       []*graph.Op
@@ -38,8 +38,8 @@ type step struct {
 	masks     map[int64]int                 // storages of the masks of dropout, by salt
 }
 
-// trace finds what a step allocates, when, and how long each piece lives. Temporary is what an op holds for itself, in
-// bytes.
+// trace finds what a step allocates, when, and for how long. Temporary is the memory in bytes that an op allocates and
+// frees itself.
 func trace(g *graph.Graph, o Options, temporary func(*graph.Op) int64) *step {
 	s := &step{options: o, roots: storages(g), storageOf: map[*graph.Value]int{}, masks: map[int64]int{}}
 	gradientOf := map[*graph.Value]*graph.Value{} // by parameter
@@ -96,7 +96,7 @@ func parameters(g *graph.Graph) (all []*graph.Value) {
 	return all
 }
 
-// outlive lists what lives longer than a step, but for momentum.
+// outlive lists what lives longer than a step, except momentum.
 func (s *step) outlive(g *graph.Graph) {
 	for _, v := range parameters(g) {
 		s.state = append(s.state, v.Bytes())
@@ -264,7 +264,7 @@ func (s *step) holdSegments() {
 	}
 }
 
-// maskBytes is what a dropout op keeps for its gradient.
+// maskBytes is the size of the mask that a dropout op saves for its gradient.
 func maskBytes(op *graph.Op) int64 {
 	x := op.Operands[0].Shape
 	if op.Attr.Rows {
@@ -273,16 +273,16 @@ func maskBytes(op *graph.Op) int64 {
 	return x.Elements()
 }
 
-// size is what a framework holds for v.
+// size is the memory that a framework allocates for v.
 func size(v *graph.Value) int64 {
 	switch v.Type {
 	case graph.TypeU8, graph.TypeS32:
-		return 8 * v.Shape.Elements() // places in windows
+		return 8 * v.Shape.Elements() // positions in windows
 	}
 	return v.Bytes()
 }
 
-// storages maps every value to the one whose storage it lies in.
+// storages maps every value to the one whose storage it aliases.
 func storages(g *graph.Graph) map[*graph.Value]*graph.Value {
 	roots, last := map[*graph.Value]*graph.Value{}, map[*graph.Value]int{}
 	for _, v := range g.Values {
@@ -301,8 +301,8 @@ func storages(g *graph.Graph) map[*graph.Value]*graph.Value {
 		}
 		inPlace := op.Kind == graph.KindReLU && op.Attr.Activation == graph.ActivationReLU
 		if op.Kind == graph.KindAdd {
-			// A sum overwrites what nobody has saved: a normalisation's or stochastic depth's
-			// result, or a gradient that nobody else is still to read.
+			// A sum is computed in place if autograd has not saved its operand: the result of a
+			// normalisation or of stochastic depth, or a gradient that no other op reads.
 			root := roots[op.Operands[0]]
 			maker := made[op.Operands[0]]
 			inPlace = maker == graph.KindNormApply || maker == graph.KindDropout

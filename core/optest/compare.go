@@ -10,7 +10,7 @@ import (
 
 // Mismatch is the worst element of a comparison that failed.
 type Mismatch struct {
-	Index     int     // place in the value
+	Index     int     // of the element
 	Got, Want float64 // of that element
 	Limit     float64 // the largest difference allowed there
 	Count     int     // elements beyond their limit
@@ -23,17 +23,16 @@ func (m *Mismatch) Error() string {
 		m.Index, m.Got, m.Want, math.Abs(m.Got-m.Want), m.Limit, m.Count, m.Elements)
 }
 
-// Compare holds a float32 result against the reference. Element i may differ by
+// Compare compares a float32 result with the reference. Element i may differ by
 //
 //	tolerance * max(|want[i]|, root mean square of want)
 //
-// The root mean square is there because a sum that happens to be small has the
-// rounding errors of its terms, not of its value. Tolerance 0 asks for the same
-// numbers. What is not a number never agrees. The error is a *Mismatch, unless
-// the lengths differ.
+// The root mean square is needed because a sum that happens to be small has the
+// rounding errors of its terms, not of its value. Tolerance 0 requires equal
+// numbers. NaN never agrees. The error is a *Mismatch, unless the lengths differ.
 func Compare(got []float32, want []float64, tolerance float64) error {
 	if len(got) != len(want) {
-		return fmt.Errorf("got %d elements, want %d", len(got), len(want))
+		return fmt.Errorf("%d elements: must be %d", len(got), len(want))
 	}
 	scale := rootMeanSquare(want)
 	worst, excess := Mismatch{Elements: len(want)}, 0.0
@@ -83,11 +82,11 @@ const unitRoundoff = 1.0 / (1 << 24)
 // rounding of products, and functions of the math library. Cases keep means and
 // deviations of one size, so nothing cancels by more than that.
 //
-// A result in bf16 may besides be the neighbour of the right one, where the number
-// before rounding lies next to a tie. Where a kernel rounds twice it may be two off.
+// A result in bf16 may also be a neighbour of the correct one, if the number before
+// rounding is close to a tie. If a kernel rounds twice it may be two off.
 //
 // It does not hold for kernels that round operands to fewer bits (TF32) or change
-// the algorithm (Winograd): their tests say by how much more.
+// the algorithm (Winograd): their tests have wider tolerances.
 func Tolerance(op *graph.Op, v *graph.Value) float64 {
 	count := terms(op, slices.Index(op.Results, v))
 	tolerance := 8 * unitRoundoff * math.Sqrt(float64(count))

@@ -25,7 +25,7 @@ var dropouts = []struct {
 	{graph.Shape{130, 4, 4, 16}, graph.DropoutOptions{Rate: 0.2, Rows: true}},
 }
 
-// dropoutOperands are clear of zero, so that what is dropped and what is not differ, and a
+// dropoutOperands are away from zero, so that dropped and kept elements differ, and a
 // stream of all bits.
 func dropoutOperands(p *program, s graph.Shape) (x, stream *graph.Value) {
 	return p.input("x", away(0.1, 2), s...), p.typed("stream", graph.TypeS32, scattered(), 3)

@@ -5,7 +5,7 @@ import "github.com/localbench/localbench/core/graph"
 // gateShapes are of x: one element, odd channels, more than a block of channels, many positions.
 var gateShapes = [][4]int64{{1, 1, 1, 1}, {2, 5, 7, 3}, {3, 1, 1, 10}, {5, 4, 4, 16}, {2, 3, 5, 33}, {3, 6, 5, 64}, {2, 3, 2, 130}, {4, 16, 16, 12}}
 
-// gateOperands have gates of both signs, some of which are all but open or shut.
+// gateOperands have gates of both signs, some of them nearly 0 or 1.
 func gateOperands(p *program, s [4]int64) (x, z *graph.Value) {
 	return p.input("x", normal(0.5, 1), s[:]...), p.input("z", apart(0, 3, 10, 20), s[0], 1, 1, s[3])
 }

@@ -26,7 +26,7 @@ type GradientCase struct {
 //
 //	f = sum of result * (sum of the incoming gradients)
 //
-// or, where nothing comes in, scale * result with a result of one element.
+// or, without an incoming gradient, scale * result with a result of one element.
 type derivative struct {
 	forward   int // the number of ops that make result
 	result    *graph.Value
@@ -57,7 +57,7 @@ func Gradients() []GradientCase {
 	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients(), gateGradients(), dropoutGradients())
 }
 
-// smallConvolutions are shapes whose every element can be moved.
+// smallConvolutions are shapes small enough to perturb every element.
 var smallConvolutions = []convolution{
 	{"3 channels, 3x3, bias", 2, 5, 4, 3, 5, 3, 3, 1, 1, 1, true},
 	{"7x7 with stride 2, padding 3", 1, 6, 9, 2, 3, 7, 7, 2, 3, 1, false},
@@ -221,7 +221,7 @@ func (d *derivative) comesIn(p *program, name string) *graph.Value {
 	return dy
 }
 
-// add notes a gradient; a variable that is absent has none.
+// add records a gradient; an absent variable has no gradient.
 func (d *derivative) add(variable, gradient *graph.Value) {
 	if variable != nil {
 		d.gradients = append(d.gradients, gradientOf{variable, gradient})
@@ -268,7 +268,7 @@ const (
 	differenceTolerance = 1e-6
 )
 
-// CheckGradient runs c on a machine and holds every gradient against central
+// CheckGradient runs c on a machine and compares every gradient with central
 // differences of the function, element by element, relative to the largest
 // element of that gradient. The first gradient that is wrong is the error.
 func CheckGradient(c GradientCase, open func(*graph.Graph) Machine, seed uint64) error {
@@ -336,16 +336,16 @@ func (d derivative) weight(contents map[*graph.Value][]float64, k int) float64 {
 	return sum
 }
 
-// agree holds a gradient against its differences.
+// agree compares a gradient with its differences.
 func agree(got, want []float64) error {
 	if len(got) != len(want) {
-		return fmt.Errorf("got %d elements, want %d", len(got), len(want))
+		return fmt.Errorf("%d elements: must be %d", len(got), len(want))
 	}
 	largest := 0.0
 	for _, w := range want {
 		largest = max(largest, math.Abs(w))
 	}
-	if !(largest > differenceStep) { // a check that cannot fail is none
+	if !(largest > differenceStep) { // else the comparison could not fail
 		return fmt.Errorf("the function hardly depends on it: largest difference %g", largest)
 	}
 	for i := range want {

@@ -9,13 +9,13 @@ import (
 	"github.com/localbench/localbench/core/rng"
 )
 
-// mostNarrowed is the most elements that the first operand of a case in bf16 has: enough
+// mostNarrowed bounds the elements of the first operand of a case in bf16: enough
 // for several blocks of any kernel.
 const mostNarrowed = 1 << 14
 
-// narrowed returns the cases that can be had in bf16, smaller ones: in them the tensors
-// of the op are bf16, and so is the type of a result that is left open. Channels that
-// do not fill 16 bytes (3, 10, 12, 17) are among them as they are among the others.
+// narrowed returns the smaller cases in bf16, where the kind allows it: the tensors of the op are
+// bf16, and so are results whose type does not follow from the operands. As in f32, there are
+// channels that do not fill 16 bytes (3, 10, 12, 17).
 func narrowed(cases []Case) []Case {
 	var out []Case
 	for _, c := range cases {
@@ -25,7 +25,7 @@ func narrowed(cases []Case) []Case {
 			continue // a result in place of an operand of another size
 		}
 		if err != nil {
-			out = append(out, c) // Graph tells the user of the case
+			out = append(out, c) // Graph returns the error
 			continue
 		}
 		op := g.Ops[0]

@@ -11,12 +11,12 @@ type normalisation struct {
 	shape      graph.Shape
 	activation graph.Activation
 	residual   bool
-	second     bool // backward: dy2 is there
+	second     bool // backward: with dy2
 	epsilon    float64
 	estimated  bool // apply: running statistics instead of the batch's
 }
 
-// normShapes are rank 4 and rank 2, from two values a channel to many.
+// normShapes are rank 4 and rank 2, from two values for each channel to many.
 var normShapes = []graph.Shape{
 	{2, 1, 1, 3}, {2, 10}, {2, 9, 7, 3}, {1, 5, 3, 10}, {5, 4, 4, 16}, {3, 6, 5, 17}, {3, 8, 7, 64}, {7, 33}, {129, 64}, {8, 32, 32, 16}, {3, 5, 4, 12},
 }
@@ -51,11 +51,11 @@ func normCases() []Case {
 			if !s.second {
 				both = append(both, Case{Name: s.String(), Kind: graph.KindNormApply, build: s.apply})
 			}
-			if !s.estimated && (s.activation != graph.ActivationNone || !s.residual) { // a residual without an activation is not seen by backward
+			if !s.estimated && (s.activation != graph.ActivationNone || !s.residual) { // backward does not depend on a residual without an activation
 				both = append(both, Case{Name: s.String(), Kind: graph.KindNormBackward, build: s.backward})
 			}
 			for _, c := range both {
-				if i%3 == 2 { // some shapes are enough for the many ways to lie in place
+				if i%3 == 2 { // some shapes are enough for the many in-place variants
 					out = append(out, c.inPlace()...)
 				} else {
 					out = append(out, c)
@@ -66,7 +66,7 @@ func normCases() []Case {
 	return out
 }
 
-// normVariants crosses activations, a residual and a second gradient, as far as they go together.
+// normVariants are the valid combinations of activations, a residual and a second gradient.
 func normVariants(shape graph.Shape, epsilon float64) (out []normalisation) {
 	for a := graph.ActivationNone; a <= graph.ActivationSiLU; a++ {
 		for v := range 4 {
@@ -117,7 +117,7 @@ func (s normalisation) backward(p *program) {
 		Attr:     graph.Attributes{Activation: s.activation, Epsilon: s.epsilon},
 	}
 	if s.residual {
-		apply.Operands[5] = x // any value: only its presence is asked
+		apply.Operands[5] = x // any value: only its presence matters
 		z := rectified(0.1, 2)
 		if s.activation == graph.ActivationReLU6 {
 			z = clipped()

@@ -2,14 +2,14 @@
 // over odd shapes, with contents to run them on, and two checkers.
 //
 // A test of a backend walks Cases, runs each program on the backend and on
-// core/reference, and holds the results against each other with Compare and
-// Tolerance. The gradient rules are held against finite differences by
-// Gradients and CheckGradient. Opinions:
-//   - One op a case. All that it reads is an input or a weight, so a failure
+// core/reference, and compares the results with Compare and Tolerance. The
+// gradient rules are checked against finite differences by Gradients and
+// CheckGradient. Opinions:
+//   - One op in each case. Its operands are inputs or weights, so that a failure
 //     names one kernel. Programs of several ops are in Gradients.
-//   - Shapes are the uncomfortable ones: 3 and 10 channels, 17 beside 16, sides
-//     that differ, windows that hang over, batch 1, tails of every vector
-//     length.
+//   - Shapes are the awkward ones: 3 and 10 channels, 17 besides 16, sides
+//     that differ, windows that extend past the edge, batch 1, tails of every
+//     vector length.
 //   - Contents stay away from kinks (a rectifier's zero, equal candidates of a
 //     maximum), so that rounding cannot flip a branch. Rows whose name says
 //     "ties" are the exception: there the rule of core/graph decides.
@@ -30,20 +30,20 @@ import (
 type Case struct {
 	Name   string       // a sentence; unique within the kind
 	Kind   graph.Kind   // the op under test, the only one of the program
-	Shares []graph.Pair // results that take over the storage of operands
+	Shares []graph.Pair // results that alias operands
 	// Element is the type of the op's tensors: f32, or bf16, which not every device has.
 	Element graph.ElementType
 	build   func(p *program)
 }
 
-// Cases returns the table, by family, and behind it the cases in bf16.
+// Cases returns the table, by family, followed by the cases in bf16.
 func Cases() []Case {
 	all := slices.Concat(convCases(), normCases(), elementwiseCases(), poolCases(), linearCases(), lossCases(), updateCases(),
 		upsampleCases(), reconstructionCases(), deviationCases(), pairCases(), gateCases(), dropoutCases())
 	return slices.Concat(all, castCases(), narrowed(all))
 }
 
-// Uncovered returns the kinds that cases say nothing about.
+// Uncovered returns the kinds that no case tests.
 func Uncovered(cases []Case) []graph.Kind {
 	return slices.DeleteFunc(graph.Kinds(), func(k graph.Kind) bool {
 		return slices.ContainsFunc(cases, func(c Case) bool { return c.Kind == k })
@@ -103,11 +103,11 @@ func Written(op *graph.Op) []*graph.Value {
 }
 
 // inPlace returns c and a variant of it for every way in which its results may
-// lie in its operands.
+// alias its operands.
 func (c Case) inPlace() []Case {
 	g, err := c.Graph()
 	if err != nil {
-		return []Case{c} // Graph tells the user of the case
+		return []Case{c} // Graph returns the error
 	}
 	op := g.Ops[0]
 	out := []Case{c}

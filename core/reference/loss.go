@@ -86,7 +86,7 @@ func binaryCrossEntropyBackward(m *Machine, op *graph.Op) error {
 func labelOf(labels []float64, n, classes int) (int, error) {
 	label := int(labels[n])
 	if float64(label) != labels[n] || label < 0 || label >= classes {
-		return 0, fmt.Errorf("label of sample %d: got %g, want a whole number in 0..%d", n, labels[n], classes-1)
+		return 0, fmt.Errorf("label %g of sample %d: must be an integer in 0..%d", labels[n], n, classes-1)
 	}
 	return label, nil
 }

@@ -37,7 +37,7 @@ func normStats(m *Machine, op *graph.Op) error {
 
 // normApply computes
 //
-//	y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], behind an activation
+//	y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], followed by an activation
 func normApply(m *Machine, op *graph.Op) error {
 	x, residual, y := m.operand(op, 0), m.operand(op, 5), m.result(op, 0)
 	n := normOf(m, op)

@@ -37,7 +37,7 @@ func maxPoolBackward(m *Machine, op *graph.Op) error {
 			}
 		})
 		if !found && err == nil {
-			err = fmt.Errorf("index of element %d: got %g, which is no place of its window", at, index[at])
+			err = fmt.Errorf("index %g of element %d: outside of its window", index[at], at)
 		}
 	})
 	return err

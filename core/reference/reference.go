@@ -1,15 +1,15 @@
-// Package reference runs a step program in float64 with plain loops: the answer
-// that every other backend is held against.
+// Package reference runs a step program in float64 with plain loops: the results
+// that tests compare every other backend with.
 //
-// In goes a graph and the contents of its inputs and persistent values, out
-// comes the content of any value. Opinions:
-//   - Obviously right beats fast. One function a kind, in the file of its
+// A Machine takes a graph and the contents of its inputs and persistent values, and
+// returns the content of any value. Opinions:
+//   - Obviously correct beats fast. One function for each kind, in the file of its
 //     family, written from the formula in core/graph; no fusion, no threads.
-//   - Every value has storage of its own, Value.Shares is not looked at. So a
-//     backend that takes storage over too early differs from the reference.
+//   - Every value has its own storage, Value.Shares is ignored. So a backend that
+//     overwrites an operand too early differs from the reference.
 //   - Everything is float64, labels and bytes too. Nothing is rounded to
 //     float32, so finite differences work on it. Values of type bf16 are rounded:
-//     8 bits are few enough to be part of what is computed.
+//     with 8 bits, rounding is part of the result.
 package reference
 
 import (
@@ -41,7 +41,7 @@ func (m *Machine) Set(v *graph.Value, content []float64) {
 	dst := m.values[v.ID]
 	if len(content) != len(dst) {
 		if m.err == nil {
-			m.err = fmt.Errorf("reference: content of %s: got %d elements, want %d", v, len(content), len(dst))
+			m.err = fmt.Errorf("content of %s: %d elements, must be %d", v, len(content), len(dst))
 		}
 		return
 	}
@@ -58,15 +58,15 @@ func (m *Machine) Run(first, last int) error {
 		return m.err
 	}
 	if first < 0 || last > len(m.graph.Ops) || first > last {
-		return fmt.Errorf("reference: ops %d to %d: want a range within 0 to %d", first, last, len(m.graph.Ops))
+		return fmt.Errorf("ops %d to %d: must be a range within 0 to %d", first, last, len(m.graph.Ops))
 	}
 	for i, op := range m.graph.Ops[first:last] {
 		run, ok := kernel(op.Kind)
 		if !ok {
-			return fmt.Errorf("reference: op %d %s at %s: no such kind here", first+i, op.Kind, op.Scope)
+			return fmt.Errorf("op %d %s at %s: the reference backend has no kernel of this kind", first+i, op.Kind, op.Scope)
 		}
 		if err := run(m, op); err != nil {
-			return fmt.Errorf("reference: op %d %s at %s: %w", first+i, op.Kind, op.Scope, err)
+			return fmt.Errorf("op %d %s at %s: %w", first+i, op.Kind, op.Scope, err)
 		}
 		for _, v := range op.Results {
 			m.round(v)

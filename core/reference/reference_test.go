@@ -26,18 +26,18 @@ func TestRunRefuses(t *testing.T) {
 		want  string
 	}{
 		{"a content of the wrong length", func(b *graph.Builder) { b.ReLU(b.Input("x", graph.Shape{2, 3}, graph.TypeF32)) },
-			map[string][]float64{"x": {1, 2}}, 1, "got 2 elements, want 6"},
+			map[string][]float64{"x": {1, 2}}, 1, "2 elements, must be 6"},
 		{"ops beyond the end", func(b *graph.Builder) { b.ReLU(b.Input("x", graph.Shape{2, 3}, graph.TypeF32)) },
-			nil, 2, "want a range within 0 to 1"},
+			nil, 2, "must be a range within 0 to 1"},
 		{"a label that is no class", func(b *graph.Builder) {
 			b.CrossEntropy(b.Input("x", graph.Shape{2, 3}, graph.TypeF32), b.Input("labels", graph.Shape{2}, graph.TypeS32))
-		}, map[string][]float64{"labels": {0, 3}}, 1, "label of sample 1: got 3"},
-		{"an index that is no place of the window", func(b *graph.Builder) {
+		}, map[string][]float64{"labels": {0, 3}}, 1, "label 3 of sample 1"},
+		{"an index outside of the window", func(b *graph.Builder) {
 			_, _ = b.MaxPool(b.Input("x", graph.Shape{1, 2, 2, 1}, graph.TypeF32), graph.PoolOptions{Kernel: [2]int64{2, 2}})
 			pool := *b.Ops()[0]
 			pool.Results = []*graph.Value{nil, b.Input("index", graph.Shape{1, 1, 1, 1}, graph.TypeU8)}
 			b.MaxPoolBackward(&pool, b.Input("dy", graph.Shape{1, 1, 1, 1}, graph.TypeF32))
-		}, map[string][]float64{"index": {4}}, 2, "no place of its window"},
+		}, map[string][]float64{"index": {4}}, 2, "outside of its window"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			b := graph.NewBuilder(true)

@@ -289,7 +289,7 @@ func contrasts(m *Machine, op *graph.Op) (s [][]float64, logSum []float64, posit
 				sum += math.Exp(s[i][j] - largest)
 			}
 		}
-		if len(s) > 1 { // alone, a sample has nobody to be told from
+		if len(s) > 1 { // the loss of a single sample is zero
 			logSum[i] = largest + math.Log(sum)
 		}
 	}

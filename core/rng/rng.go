@@ -1,7 +1,7 @@
-// Package rng gives random numbers that depend on nothing but their address.
+// Package rng generates random numbers that depend only on their address (counter-based).
 //
-// In goes an address (seed, purpose, epoch, index), out comes a number: there is
-// no state to carry, save or lock. So a resumed run, a parallel loader and a
+// An address (seed, purpose, epoch, index) determines a number: there is no state to
+// carry, save or lock. So a resumed run, a parallel loader and a
 // kernel on another machine draw the same numbers as a plain loop does.
 //
 // The generator is Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random
@@ -14,7 +14,7 @@
 // The 32-bit words, the uniform numbers and the permutations are the same bits
 // everywhere; testdata/vectors.json, made by an independent script, holds all
 // of them. Normal numbers go through log, sqrt, sin and cos in float64, whose
-// last bit belongs to the math library.
+// last bit depends on the math library.
 package rng
 
 import (

@@ -12,8 +12,8 @@ plays two steps: the first makes the momentum. The peaks are those of the second
 
 Two things differ between `meta` under a dispatch mode and CUDA without one, and are corrected:
 
-- Autograd sums gradients that meet in place if nobody else holds the first, and never in place under a dispatch mode.
-  Here a sum takes over the storage of its first operand if that is dead when the next operator begins.
+- Autograd sums gradients that meet in place if the first has no other reference, and never in place under a dispatch mode.
+  Here a sum is computed in place of its first operand if that is dead when the next operator begins.
 - Dropout is `native_dropout` on CUDA only: a mask of one byte an element.
 
 Not seen: workspaces of cuDNN and cuBLAS, and what a kernel allocates for itself.
