@@ -127,7 +127,7 @@ func TestVerifyStreams(t *testing.T) {
 		fault func(g *graph.Graph)
 		want  string
 	}{
-		{"a reader that does not wait", func(g *graph.Graph) { waiting(g).Waits = nil }, "it does not wait for"},
+		{"a reader that does not wait", func(g *graph.Graph) { waiting(g).Waits = nil }, "does not wait for op"},
 		{"a wait for itself", func(g *graph.Graph) { g.Ops[7].Waits = []int{7} }, "op 7 .*"},
 		{"a wait for what is to come", func(g *graph.Graph) { g.Ops[7].Waits = []int{9} },
 			"waits for op 9: must be an earlier op of another stream"},
@@ -145,7 +145,7 @@ func TestVerifyStreams(t *testing.T) {
 			}
 			h.Ops[1].Stream = 1
 			*g = *h
-		}, `op 1 average at .*: writes over "w" and does not wait for op 0`},
+		}, `op 1 average at .*: overwrites "w" and does not wait for op 0`},
 	} {
 		g := overlappedStep(t, "auglocal", 2)
 		if err := g.Verify(); err != nil {
