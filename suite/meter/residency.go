@@ -101,7 +101,7 @@ func readMappings(r io.Reader) ([]mapping, error) {
 		case name == "Rss" && len(all) > 0:
 			n, err := parseKB(value)
 			if err != nil {
-				return nil, fmt.Errorf("Rss: %w", err)
+				return nil, fmt.Errorf("field Rss: %w", err)
 			}
 			all[len(all)-1].resident = n
 		case strings.Contains(strings.SplitN(name, " ", 2)[0], "-"):
