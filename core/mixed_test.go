@@ -19,9 +19,8 @@ func mixedStep(t *testing.T, method string) *core.Step {
 	return s
 }
 
-// TestMixedTypes says of every value of every method's step which type it has: bf16 what
-// has an element for each position of an image, with the gradients of the weights that
-// meet it, f32 what lives from step to step, sums, or decides.
+// TestMixedTypes checks the type of every value of every method's step: bf16 for values with an element for each position
+// of an image, and for the gradients of the weights of such ops; f32 for what is kept from step to step, sums and decisions.
 func TestMixedTypes(t *testing.T) {
 	for _, m := range methods.List() {
 		s := mixedStep(t, m.Name)

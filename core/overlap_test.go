@@ -20,7 +20,7 @@ func overlappedStep(t *testing.T, method string, inFlight int) *graph.Graph {
 	return s.Graph
 }
 
-// reach returns, by op, the ops from which a way of streams and waits leads to it.
+// reach returns, by op, the ops from which a path of streams and waits leads to it.
 func reach(g *graph.Graph) []map[int]bool {
 	all := make([]map[int]bool, len(g.Ops))
 	for i, op := range g.Ops {
@@ -41,8 +41,8 @@ func reach(g *graph.Graph) []map[int]bool {
 	return all
 }
 
-// conflict says whether op b must wait for op a, which stands before it: one writes
-// what the other touches. What shares storage is one value.
+// conflict says whether op b must wait for op a, an earlier op: one writes
+// what the other reads or writes. Values that alias count as one.
 func conflict(a, b *graph.Op) bool {
 	touches := func(op *graph.Op) (read, written []*graph.Value) {
 		for _, v := range op.Operands {

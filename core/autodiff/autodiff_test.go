@@ -252,7 +252,7 @@ func TestGradientFaultsAreFound(t *testing.T) {
 	}
 }
 
-// TestBackwardByHand writes the backward pass of linear, SiLU, linear, cross-entropy. The gradient of a weight stands before
+// TestBackwardByHand writes the backward pass of linear, SiLU, linear, cross-entropy. The gradient of a weight comes before
 // that of the layer's input, a parameter is handed out right after its gradient, and the input x gets no gradient.
 func TestBackwardByHand(t *testing.T) {
 	b := graph.NewBuilder(true)
@@ -285,7 +285,7 @@ func TestBackwardByHand(t *testing.T) {
 	}
 }
 
-// TestNoGradient: what lies before a detach, before the ops that are differentiated, or off the way to a loss gets no
+// TestNoGradient: what lies before a detach, before the ops that are differentiated, or on no path to a loss gets no
 // gradient, and none of its backward ops are written.
 func TestNoGradient(t *testing.T) {
 	b := graph.NewBuilder(true)

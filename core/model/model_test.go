@@ -87,7 +87,7 @@ func TestStarts(t *testing.T) {
 	}
 }
 
-// TestDefaultStart: all layers start as PyTorch's do, whatever their network said; normalisations and what is not trained stay.
+// TestDefaultStart: all layers get PyTorch's default initialisation, whatever their network said; normalisations keep theirs.
 func TestDefaultStart(t *testing.T) {
 	g, got := parameters(t, true, func(b *graph.Builder, x *graph.Value) {
 		model.ConvWithZeroBias(b, "conv", x, 2, 3, 1)
@@ -148,7 +148,8 @@ func TestDropout(t *testing.T) {
 	}
 }
 
-// TestErrorsStayInTheBuilder: after an error, of shapes that do not fit, a layer on what the builder then returns panics nowhere,
+// TestErrorsStayInTheBuilder: after an error, of shapes that do not fit, a layer on the value that the builder then returns
+// does not panic,
 // and the first error is returned.
 func TestErrorsStayInTheBuilder(t *testing.T) {
 	b := graph.NewBuilder(true)

@@ -6,7 +6,7 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// FuseNorm fuses, in a list of forward ops, normalization + add + ReLU and normalization + activation into the normalization:
+// FuseNorm fuses, in a list of forward ops, normalisation + add + ReLU and normalisation + activation into the normalisation:
 // one tensor is written instead of three. It runs before reverse mode, so what it removes is never saved.
 func FuseNorm(ops []*graph.Op) []*graph.Op {
 	f := fuser{users: countUsers(ops), maker: map[*graph.Value]*graph.Op{}}
@@ -30,7 +30,7 @@ type fuser struct {
 	maker map[*graph.Value]*graph.Op // of the values so far
 }
 
-// fuse makes the normalization before op do what op does, and returns it; nil if op can't be fused.
+// fuse makes the normalisation before op do what op does, and returns it; nil if op can't be fused.
 func (f *fuser) fuse(op *graph.Op) *graph.Op {
 	switch op.Kind {
 	case graph.KindAdd:
@@ -54,7 +54,7 @@ func (f *fuser) fuse(op *graph.Op) *graph.Op {
 	return nil
 }
 
-// fusable returns the normalization that makes v, if it has no activation yet and v has no other reader; else nil.
+// fusable returns the normalisation that makes v, if it has no activation yet and v has no other reader; else nil.
 func (f *fuser) fusable(v *graph.Value) *graph.Op {
 	norm := f.maker[v]
 	if norm == nil || norm.Kind != graph.KindNormApply || norm.Attr.Activation != graph.ActivationNone || f.users[v] != 1 {
@@ -66,7 +66,7 @@ func (f *fuser) fusable(v *graph.Value) *graph.Op {
 // normResidual is the operand of norm_apply that is added.
 const normResidual = 5
 
-// sorted restores program order: a normalization whose residual is made after it moves to just after the op that makes
+// sorted restores program order: a normalisation whose residual is made after it moves to just after the op that makes
 // the residual.
 func sorted(ops []*graph.Op) []*graph.Op {
 	made := map[*graph.Value]bool{}

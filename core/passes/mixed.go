@@ -10,7 +10,7 @@ import (
 // Mixed rewrites an f32 step into one of mixed precision: the tensors of every op
 // (graph.Op.Tensor) are bf16, so activations, their gradients and the gradients of
 // their weights take half the bytes. By their role these stay f32: master
-// weights and all other state, statistics, the vectors of normalizations and their
+// weights and all other state, statistics, the vectors of normalisations and their
 // gradients, biases, logits, probabilities, losses. bf16 has the exponent range of f32, so
 // no loss scaling is needed.
 //

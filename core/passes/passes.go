@@ -2,7 +2,7 @@
 // bytes alive. A pass is a function from a graph, or from a list of ops, to another; it knows no method and no device, and
 // leaves a program that graph.Verify accepts. In the order in which core runs them:
 //
-//  1. FuseNorm, before reverse mode: normalization, residual sum and activation become one op (operator fusion), so the
+//  1. FuseNorm, before reverse mode: normalisation, residual sum and activation become one op (operator fusion), so the
 //     backward pass saves one tensor of three.
 //  2. DropDead, in an evaluation: dead code elimination.
 //  3. DropDetach: stop-gradient ops have done their work once the backward pass is written.

@@ -185,7 +185,7 @@ func TestPasses(t *testing.T) {
 						}
 					}
 				}
-				// Once more: five convolutions, five normalizations, the pool, which the linear layer reads, and the detached input.
+				// Once more: five convolutions, five normalisations, the pool, which the linear layer reads, and the detached input.
 				recomputed := len(g.Values) - len(before.Values)
 				if recomputed != 12 {
 					return fmt.Errorf("%d values are recomputed, want 12", recomputed)

@@ -121,7 +121,7 @@ func replaced(operands []*graph.Value, copies map[*graph.Value]*graph.Value) []*
 	return out
 }
 
-// NormResults lists the results of normalizations that Recompute may drop: all except every chain-th along a line of
+// NormResults lists the results of normalisations that Recompute may drop: all except every chain-th along a line of
 // residual blocks, each of which is computed from the one before. So recomputing one recomputes at most chain - 1. A result
 // that another local module reads is saved: to recompute it, its own module would have to stay alive. So is any in keep.
 func NormResults(g *graph.Graph, chain int, keep map[*graph.Value]bool) []*graph.Value {

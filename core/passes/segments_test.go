@@ -9,7 +9,7 @@ import (
 )
 
 // TestRecomputeSegments recomputes the first of two segments of a program: linear, normalisation, ReLU; linear, loss. What
-// the order must be is written out by hand: copies of all three layers stand before the gradient of the ReLU, which is
+// the order must be is written by hand: copies of all three layers come before the gradient of the ReLU, which is
 // the first op of the segment's backward pass.
 func TestRecomputeSegments(t *testing.T) {
 	b := graph.NewBuilder(true)

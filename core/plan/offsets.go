@@ -128,7 +128,7 @@ func orders(storages []storage, loads []int64) []func(i, j int) int {
 	byStart := func(i, j int) int { return cmp.Compare(storages[i].start, storages[j].start) }
 	return []func(i, j int) int{
 		inTurn(byLoad, byLength, bySize), // packs what is alive at the peak without gaps
-		inTurn(byLength, bySize),         // what lifetimes long lies at the bottom: back-propagation
+		inTurn(byLength, bySize),         // puts long lifetimes at low offsets: suits back-propagation
 		inTurn(bySize, byLength),
 		inTurn(byArea),
 		inTurn(byLoad, bySize, byLength),

@@ -93,7 +93,7 @@ func optimum(storages []storage) int64 {
 	return best
 }
 
-// lowest returns the lowest free place of storage i beside those done: zero or
+// lowest returns the lowest free offset of storage i among those done: zero or
 // the end of one of them.
 func lowest(storages []storage, offsets []int64, done []int, i int) int64 {
 	candidates := []int64{0}

@@ -45,13 +45,13 @@ func TestLayoutByHand(t *testing.T) {
 			p.value("v", 65, graph.CategoryOptimizer)      // 128
 			p.value("unused", 70, graph.CategoryParameter) // 128: persistent all the same
 		}, 320, 576, 896, 10 + 65 + 70 + 500},
-		{"an input lifetimes until its last reader", func(p *program) {
+		{"an input is alive until its last reader", func(p *program) {
 			x := p.value("x", 64, graph.CategoryInput)
 			a := p.activation("a", 64, x)
 			b := p.activation("b", 64, a)
 			p.activation("c", 64, b, x)
 		}, 0, 192, 192, 192},
-		{"an output lifetimes to the end", func(p *program) {
+		{"an output is alive to the end", func(p *program) {
 			x := p.value("x", 64, graph.CategoryInput)
 			a := p.activation("a", 640, x)
 			b := p.activation("b", 64, x)

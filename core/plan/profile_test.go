@@ -39,7 +39,7 @@ func holdProfile(t *testing.T, p *program, got *Profile) {
 	}
 }
 
-// recount makes the timeline the slow way, from the words of its definition.
+// recount computes the timeline slowly, directly from its definition.
 func recount(p *program) []Sample {
 	samples := make([]Sample, max(1, len(p.Ops)))
 	for at := range samples {
