@@ -3,11 +3,15 @@ package suite
 import "github.com/localbench/localbench/results/planbook"
 
 // Host says where files of this program lie that are not in its binary. The zero value is an installation as `make build` leaves
-// it: libraries of backends beside the program, and the plan book (the tuning cache) that it was built with.
+// it: libraries of backends beside the program, and the tuning cache that it was built with.
 type Host struct {
 	LibraryDir string // folder in which libraries of backends are looked for first; empty: none
-	PlanBook   string // file of the plan book; empty: the one that the program was built with
+	PlanBook   string // file of the tuning cache; empty: the one that the program was built with
 }
 
-// Book reads the plan book.
+// Book reads the tuning cache.
 func (h Host) Book() (planbook.Book, error) { return planbook.Open(h.PlanBook) }
+
+// MessagePrefix begins an error or a warning on the standard error of a process. Of a process that ended without an event, the
+// sweep shows the last message, without the prefix.
+const MessagePrefix = "benchctl: "

@@ -124,7 +124,7 @@ func StartProbe(ctx context.Context, argv []string, job Job) (m ProcessMemory, e
 	var stdout, stderr bytes.Buffer
 	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(text), &stdout, &stderr
 	if err := command.Run(); err != nil {
-		said, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(stderr.String()), "benchctl: "), "\n")
+		said, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(stderr.String()), MessagePrefix), "\n")
 		return m, fmt.Errorf("the probe of a run failed: %s (%w)", said, err)
 	}
 	err = json.Unmarshal(stdout.Bytes(), &m)

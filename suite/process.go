@@ -176,7 +176,7 @@ func (l *lastWords) diagnose(err error, starved bool) (results.Status, string) {
 	}
 	text := fmt.Sprintf("the run's process ended with exit code %d and without a record", code)
 	if len(l.recent) > 0 {
-		text += ": " + strings.TrimPrefix(l.recent[len(l.recent)-1], "benchctl: ")
+		text += ": " + strings.TrimPrefix(l.recent[len(l.recent)-1], MessagePrefix)
 	}
 	return results.StatusFailed, text
 }

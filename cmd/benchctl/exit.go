@@ -10,6 +10,7 @@ import (
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/baseline"
+	"github.com/localbench/localbench/suite"
 )
 
 // exitCode is the exit code of the process.
@@ -179,7 +180,7 @@ func (e *runError) code() exitCode {
 
 // printError writes an error on one line, and its hint, if any, on another.
 func printError(w io.Writer, err error) {
-	fmt.Fprintf(w, "benchctl: %s\n", printable.Line(err.Error()))
+	fmt.Fprintln(w, suite.MessagePrefix+printable.Line(err.Error()))
 	var remedy interface{ Hint() string }
 	if errors.As(err, &remedy) && remedy.Hint() != "" {
 		fmt.Fprintf(w, "hint: %s\n", printable.Line(remedy.Hint()))

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/localbench/localbench/core"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/datasets"
 	"github.com/localbench/localbench/suite/weights"
@@ -111,7 +112,7 @@ type runner struct {
 func (r *runner) open() (err error) {
 	o := r.options
 	decoders := runtime.GOMAXPROCS(0) // of sets that are pictures; the batches are the same for any number
-	r.train, err = datasets.NewLoader(o.Data.Train, datasets.LoaderOptions{Batch: o.Batch, Seed: o.Seed, Augment: o.Augment, Draw: r.session.augments, Shuffle: true,
+	r.train, err = datasets.NewLoader(o.Data.Train, datasets.LoaderOptions{Batch: o.Batch, Seed: o.Seed, Augment: o.Augment, Draw: r.session.augment != (core.Augmentation{}), Shuffle: true,
 		Decoders: decoders, Now: o.Now})
 	if err != nil {
 		return err

@@ -25,10 +25,10 @@ type Session struct {
 	arena      engine.Arena
 	losses     []float32
 	correct    []float32
-	scores     []float32     // probabilities of the last evaluation
-	ahead      bool          // batches may be fed while a step runs
-	augments   bool          // on the device
-	fed        *core.Program // whose batch is written
+	scores     []float32         // probabilities of the last evaluation
+	ahead      bool              // batches may be fed while a step runs
+	augment    core.Augmentation // on the device; the zero value: none there
+	fed        *core.Program     // whose batch is written
 	launched   *core.Program
 }
 
@@ -64,7 +64,7 @@ func NewSession(d engine.Device, o SessionOptions) (*Session, error) {
 // Compile compiles the programs of a session and allocates no memory for them: ArenaBytes is the size that Allocate will allocate. Nothing
 // can run before Allocate.
 func Compile(d engine.Device, o SessionOptions) (*Session, error) {
-	s := &Session{device: d, tails: map[tailKey]*core.Program{}, ahead: o.Step.KeepInputs, augments: o.Step.Augment != (core.Augmentation{})}
+	s := &Session{device: d, tails: map[tailKey]*core.Program{}, ahead: o.Step.KeepInputs, augment: o.Step.Augment}
 	if err := s.compile(o); err != nil {
 		s.Close()
 		return nil, err
@@ -228,7 +228,7 @@ func (s *Session) Feed(b Batch, learningRate float64) error {
 	}
 	if p.Words != nil {
 		if b.Words == nil { // a batch that is not to be changed: the crop in the middle
-			b.Words = middle(len(b.Labels), p)
+			b.Words = middle(len(b.Labels), s.augment.Pad)
 		}
 		if err := p.Write(p.Words, b.Words); err != nil {
 			return err
@@ -247,8 +247,8 @@ func (s *Session) Feed(b Batch, learningRate float64) error {
 }
 
 // middle returns the random words of the augmentation that leaves images unchanged: the crop starts at the border's width.
-func middle(samples int, p *core.Program) []int32 {
-	pad := uint64(p.Graph.Ops[0].Attr.Padding[0])
+func middle(samples int, border int64) []int32 {
+	pad := uint64(border)
 	word := int32(uint32((pad<<32 + 2*pad) / (2*pad + 1))) // the least with word * (2 pad + 1) >> 32 = pad
 	words := make([]int32, 4*samples)
 	for i := range samples {
