@@ -248,7 +248,7 @@ func TestCUDAChoosesTheSameAway(t *testing.T) {
 	cases := convolutions(t)
 	for _, o := range []engine.Options{{}, {TF32: true}, {TF32: true, Deterministic: true}} {
 		here := enginetest.Open(t, "cuda", o)
-		o.Device, o.Properties = engine.PlanOnly, here.(interface{ Properties() string }).Properties()
+		o.Device, o.Properties = engine.PlanOnly, here.(engine.Described).Properties()
 		if o.Properties == "" {
 			t.Skip("the device tells no properties")
 		}
