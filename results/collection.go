@@ -3,9 +3,12 @@ package results
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/files"
@@ -121,4 +124,33 @@ func WriteCollection(path string, plan []string, records []Record) error {
 		return fmt.Errorf("records: %w", err)
 	}
 	return nil
+}
+
+// ReadAll reads the records of all paths with ReadAny. A record of a newer schema is skipped with a warning, unless nothing
+// else is left: then it is the error, a *NewerSchemaError. No record at all is an error, too.
+func ReadAll(paths []string, each ...func(*Record)) (all []Record, skipped []Warning, err error) {
+	var newest *NewerSchemaError
+	for _, path := range paths {
+		records, warnings, err := ReadAny(path, each...)
+		var newer *NewerSchemaError
+		if errors.As(err, &newer) {
+			warnings, err = append(warnings, Warning{Path: path, Err: err}), nil
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, w := range warnings {
+			if errors.As(w.Err, &newer) {
+				newest = newer
+			}
+		}
+		all, skipped = append(all, records...), append(skipped, warnings...)
+	}
+	if len(all) > 0 {
+		return all, skipped, nil
+	}
+	if newest != nil { // which is not said twice
+		return nil, slices.DeleteFunc(skipped, func(w Warning) bool { return w.Err == error(newest) }), newest
+	}
+	return nil, skipped, fmt.Errorf("no records in %s", strings.Join(paths, ", "))
 }

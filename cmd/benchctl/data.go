@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -117,11 +115,11 @@ func dataVerifyCommand(env Env) *cobra.Command {
 		ctx, stop := interrupts(env, "reading ends")
 		defer stop()
 		if names = append(names, flag...); len(names) == 0 {
-			names = setsIn(dir)
+			names = datasets.Present(dir)
 		}
 		var faults []error
 		for _, name := range names {
-			line, err := verify(ctx, name, dir)
+			line, err := datasets.Verify(ctx, name, dir)
 			if ctx.Err() != nil {
 				return &interruptedError{left: name + " was not read to the end"}
 			}
@@ -136,44 +134,4 @@ func dataVerifyCommand(env Env) *cobra.Command {
 		return usage(errors.Join(faults...))
 	}
 	return c
-}
-
-// setsIn names the sets whose folder lies in a data folder; the first of all where none does, so that
-// its absence is the error.
-func setsIn(dir string) (names []string) {
-	for _, e := range datasets.List() {
-		if e.Archive == nil {
-			continue
-		}
-		if _, err := os.Stat(filepath.Join(dir, e.Archive.Folder)); err == nil {
-			names = append(names, e.Name)
-		}
-	}
-	if len(names) == 0 {
-		names = []string{datasets.List()[0].Name}
-	}
-	return names
-}
-
-// verify reads one set and says what it found.
-func verify(ctx context.Context, name, dir string) (string, error) {
-	entry, err := datasets.Find(name)
-	if err != nil {
-		return "", err
-	}
-	set, err := entry.Open(dir, datasets.Options{})
-	if err != nil {
-		return "", err
-	}
-	if err := set.Verify(ctx); err != nil {
-		return "", err
-	}
-	where := "generated"
-	switch {
-	case entry.Folder:
-		where = strings.TrimPrefix(name, datasets.FolderPrefix)
-	case entry.Archive != nil:
-		where = filepath.Join(dir, entry.Archive.Folder)
-	}
-	return fmt.Sprintf("%s: %d training and %d test samples are sound (%s)", name, set.Train.N, set.Test.N, where), nil
 }

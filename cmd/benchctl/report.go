@@ -97,40 +97,15 @@ func (f *reportFlags) draw(env Env, records []results.Record) ([]string, error) 
 	return draw(env, records, f.plots, f.quiet)
 }
 
-// readAll reads the records of all paths. A record of a newer schema is skipped with a
-// warning unless nothing else is left.
+// readAll reads the records of all paths and warns of those that are skipped.
 func readAll(env Env, paths []string) ([]results.Record, error) {
-	var all []results.Record
-	var skipped []results.Warning
-	var newest *results.NewerSchemaError
-	for _, path := range paths {
-		records, warnings, err := results.ReadAny(path, results.Slim)
-		var newer *results.NewerSchemaError
-		if errors.As(err, &newer) {
-			warnings, err = append(warnings, results.Warning{Path: path, Err: err}), nil
-		}
-		if err != nil {
-			return nil, usage(err)
-		}
-		for _, w := range warnings {
-			skipped = append(skipped, w)
-			if errors.As(w.Err, &newer) {
-				newest = newer
-			}
-		}
-		all = append(all, records...)
-	}
+	records, skipped, err := results.ReadAll(paths, results.Slim)
 	for _, w := range skipped {
-		// The error that the command ends with is not said twice.
-		if len(all) > 0 || newest == nil || w.Err != error(newest) {
-			warn(env.Stderr, w.String())
-		}
+		warn(env.Stderr, w.String())
 	}
-	if len(all) == 0 && newest != nil {
-		return nil, newest
+	var newer *results.NewerSchemaError
+	if errors.As(err, &newer) {
+		return nil, newer
 	}
-	if len(all) == 0 {
-		return nil, usage(fmt.Errorf("no records in %s", strings.Join(paths, ", ")))
-	}
-	return all, nil
+	return records, usage(err)
 }
