@@ -15,23 +15,37 @@ import (
 // The other tags define the valid text. `least`: a whole number of at least this, which is the default. `stored`: a switch,
 // with the text of a switch that is on. Text without a tag is not checked here but where it is used.
 type Settings struct {
-	Cuts         string `option:"cuts"`         // where modules end; empty: as published, else even
-	Mode         string `option:"mode"`         // InfoPro's classification loss: softmax or contrast
-	Coefficients string `option:"coefficients"` // InfoPro's weights: a preset or four numbers
+	// Cuts says where modules end; empty: as published, else even.
+	Cuts string `option:"cuts"`
+	// Mode is InfoPro's classification loss: softmax or contrast.
+	Mode string `option:"mode"`
+	// Coefficients are InfoPro's weights: a preset or four numbers.
+	Coefficients string `option:"coefficients"`
 	// Head is the form of InfoPro's classification loss; empty: 1c2f for cross-entropy, and for contrast 1c1f, which is what
 	// records from before this option mean.
-	Head             string `option:"head"`
-	PublishedProgram bool   `option:"program" stored:"published-program"` // as the paper's program has it; off: as the paper describes
-	Segment          int    `option:"segment" least:"0"`                  // units that checkpoint recomputes together; 0: about the root of their number
-	InitDigest       string `option:"init"`                               // of the file of starting weights; empty: weights come from the seed
-	RecomputeNorm    bool   `option:"recompute" stored:"norm"`            // results of normalisations are recomputed in the backward pass
-	DeferUpdates     bool   `option:"update" stored:"deferred"`           // one update at the end of the step, as eager frameworks do
-	Budget           int64  `option:"budget" least:"0"`                   // bytes that the arena may have; 0: no limit
-	Overlap          int    `option:"overlap" least:"1"`                  // local modules in flight; 0 and 1: one after the other
-	WorkspaceLimit   int64  `option:"workspace_limit" least:"0"`          // bytes of workspace a kernel may need; 0: no limit
-	Eager            string `option:"eager"`                              // the program of the eager model, where it differs from PyTorch's defaults
-	Deterministic    bool   `option:"deterministic" stored:"yes"`         // only kernels that give the same bits each time
-	NetworkDigest    string `option:"network_digest"`                     // of the file that the network was read from; empty: a built-in network
+	Head string `option:"head"`
+	// PublishedProgram is the method as the paper's program has it; off: as the paper describes it.
+	PublishedProgram bool `option:"program" stored:"published-program"`
+	// Segment is the number of units that checkpoint recomputes together; 0: about the root of their number.
+	Segment int `option:"segment" least:"0"`
+	// InitDigest is the digest of the file of starting weights; empty: weights come from the seed.
+	InitDigest string `option:"init"`
+	// NetworkDigest is the digest of the file that the network was read from; empty: a built-in network.
+	NetworkDigest string `option:"network_digest"`
+	// RecomputeNorm recomputes results of normalisations in the backward pass.
+	RecomputeNorm bool `option:"recompute" stored:"norm"`
+	// DeferUpdates makes one update at the end of the step, as eager frameworks do.
+	DeferUpdates bool `option:"update" stored:"deferred"`
+	// Budget is the size in bytes that the arena may have; 0: no limit.
+	Budget int64 `option:"budget" least:"0"`
+	// Overlap is the number of local modules in flight; 0 and 1: one after the other.
+	Overlap int `option:"overlap" least:"1"`
+	// WorkspaceLimit is the workspace in bytes that a kernel may need; 0: no limit.
+	WorkspaceLimit int64 `option:"workspace_limit" least:"0"`
+	// Eager describes the program of the eager model, where it differs from PyTorch's defaults.
+	Eager string `option:"eager"`
+	// Deterministic chooses only kernels that give the same bits each time.
+	Deterministic bool `option:"deterministic" stored:"yes"`
 }
 
 // Settings reads the options of the spec. An unknown key or an invalid value is an error, since a run must not ignore
@@ -42,7 +56,8 @@ func (s Spec) Settings() (Settings, error) {
 	for _, key := range slices.Sorted(maps.Keys(s.Options)) {
 		f, known := fields[key]
 		if !known {
-			return Settings{}, fmt.Errorf("option %s: unknown; this program knows %s", key, strings.Join(slices.Sorted(maps.Keys(fields)), ", "))
+			known := strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+			return Settings{}, fmt.Errorf("option %s: unknown; this program knows %s", key, known)
 		}
 		if err := f.read(s.Options[key]); err != nil {
 			return Settings{}, fmt.Errorf("option %s: %q: %w", key, s.Options[key], err)
@@ -70,7 +85,7 @@ func (s Settings) Check() error {
 	fields := settingFields(&s)
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		if f := fields[key]; f.value.CanInt() && f.value.Int() < 0 {
-			return fmt.Errorf("%s: %d: must not be negative", strings.ReplaceAll(key, "_", "-"), f.value.Int())
+			return fmt.Errorf("--%s %d: must be at least 0", strings.ReplaceAll(key, "_", "-"), f.value.Int())
 		}
 	}
 	return nil

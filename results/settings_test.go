@@ -85,7 +85,7 @@ func TestStoredOptionsAreChecked(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 	}
-	if err := (Settings{WorkspaceLimit: -1}).Check(); err == nil || err.Error() != "workspace-limit: -1: must not be negative" {
+	if err := (Settings{WorkspaceLimit: -1}).Check(); err == nil || err.Error() != "--workspace-limit -1: must be at least 0" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -137,7 +137,8 @@ type samples struct{ train, test, validation int }
 
 // samples are those of the data set's card, within the limits of the spec.
 func (r *Run) samples() samples {
-	n := samples{train: cmp.Or(int(r.Spec.TrainLimit), r.Dataset.TrainSamples), test: cmp.Or(int(r.Spec.TestLimit), r.Dataset.TestSamples)}
+	n := samples{train: cmp.Or(int(r.Spec.TrainLimit), r.Dataset.TrainSamples),
+		test: cmp.Or(int(r.Spec.TestLimit), r.Dataset.TestSamples)}
 	n.validation = datasets.HeldOut(n.train, r.Spec.ValFraction)
 	n.train -= n.validation
 	return n

@@ -59,7 +59,8 @@ func TestWithBatch(t *testing.T) {
 	}
 	small, large := build(8), build(16)
 	before := arenaOf(t, null, small)
-	if got, want := arenaOf(t, null, small.WithBatch(16)), arenaOf(t, null, large); got != want || small.WithBatch(16).ID() != large.ID() {
+	other := small.WithBatch(16)
+	if got, want := arenaOf(t, null, other), arenaOf(t, null, large); got != want || other.ID() != large.ID() {
 		t.Errorf("got an arena of %d bytes, want %d", got, want)
 	}
 	if after := arenaOf(t, null, small); small.Spec.Batch != 8 || after != before {

@@ -44,7 +44,8 @@ func (c *Compiled) Audit() []audit.Finding {
 
 // Timeline is the step for exports; seconds are those of each op, or nil.
 func (c *Compiled) Timeline(label string, seconds []float64) timeline.Step {
-	return timeline.Step{Label: label, Graph: c.Step.Graph, Samples: c.Profile.Timeline, Allocations: c.Allocations, ArenaBytes: c.Profile.ArenaBytes, Seconds: seconds}
+	return timeline.Step{Label: label, Graph: c.Step.Graph, Samples: c.Profile.Timeline,
+		Allocations: c.Allocations, ArenaBytes: c.Profile.ArenaBytes, Seconds: seconds}
 }
 
 // CompileHere plans the run on a device that is opened for it.
@@ -155,7 +156,8 @@ func (r *Run) predictEager(m *results.Memory) error {
 	if err != nil || !ok {
 		return err
 	}
-	m.EagerRequestedBytes, m.EagerAllocatedBytes, m.EagerReservedBytes, m.EagerSearchedBytes = &p.RequestedBytes, &p.AllocatedBytes, &p.ReservedBytes, &p.SearchedBytes
+	m.EagerRequestedBytes, m.EagerAllocatedBytes = &p.RequestedBytes, &p.AllocatedBytes
+	m.EagerReservedBytes, m.EagerSearchedBytes = &p.ReservedBytes, &p.SearchedBytes
 	return nil
 }
 
@@ -216,7 +218,8 @@ func (r *Run) describe(s *train.Session) results.Model {
 // memory is the planned part of a record: the profile of the training step, and the arena of the whole session.
 func memory(s *train.Session) results.Memory {
 	p, arena := s.Training.Profile, s.ArenaBytes()
-	m := results.Memory{PlannedPeakBytes: &p.PlannedPeakBytes, StepArenaBytes: &p.ArenaBytes, ArenaBytes: &arena, LowerBoundBytes: &p.LowerBoundBytes,
+	m := results.Memory{PlannedPeakBytes: &p.PlannedPeakBytes,
+		StepArenaBytes: &p.ArenaBytes, ArenaBytes: &arena, LowerBoundBytes: &p.LowerBoundBytes,
 		ByCategory: map[string]int64{}, ByPhase: map[string]int64{}, PeakOp: p.PeakOp.String()}
 	for phase, bytes := range p.ByPhase {
 		m.ByPhase[phase.String()] = bytes

@@ -23,7 +23,8 @@ func idRequests(t *testing.T) []Request {
 	}
 	every := []string{"bp", "checkpoint", "dgl", "predsim", "infopro", "man", "auglocal"}
 	request := func(set ...func(*Request)) Request {
-		r := Request{Methods: every, Networks: []string{"resnet20"}, Datasets: []string{"synthetic", "cifar10"}, Batches: []int64{8, 64}}
+		r := Request{Methods: every, Networks: []string{"resnet20"}, Datasets: []string{"synthetic", "cifar10"},
+			Batches: []int64{8, 64}}
 		for _, f := range set {
 			f(&r)
 		}
@@ -73,7 +74,8 @@ func idRequests(t *testing.T) []Request {
 	}
 }
 
-// Ids outlive releases: the specs of a grid of requests have the ids and the stored options that they had when the golden was written.
+// Ids outlive releases: the specs of a grid of requests have the ids and the stored options that they had when the golden was
+// written.
 func TestSpecIDsStay(t *testing.T) {
 	var got strings.Builder
 	for i, r := range idRequests(t) {

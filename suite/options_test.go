@@ -24,7 +24,7 @@ func TestStoredOptionsAreChecked(t *testing.T) {
 func TestFirstOfTwoErrors(t *testing.T) {
 	for range 20 {
 		_, err := Request{Settings: results.Settings{Overlap: -1}, Epochs: -2, TrainLimit: -3, TestLimit: -4, Threads: -5, Device: -6}.Expand()
-		if err == nil || !strings.HasPrefix(err.Error(), "epochs") {
+		if err == nil || !strings.HasPrefix(err.Error(), "--epochs") {
 			t.Fatalf("got %v, want the first in the order of the flags: epochs", err)
 		}
 	}

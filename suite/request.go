@@ -141,7 +141,8 @@ func (r Request) check() error {
 	for _, c := range []struct {
 		name  string
 		value int
-	}{{"epochs", r.Epochs}, {"train-limit", r.TrainLimit}, {"test-limit", r.TestLimit}, {"threads", r.Threads}, {"device", r.Device}} {
+	}{{"epochs", r.Epochs}, {"train-limit", r.TrainLimit}, {"test-limit", r.TestLimit}, {"threads", r.Threads},
+		{"device", r.Device}} {
 		if c.value < 0 {
 			return fmt.Errorf("--%s %d: must be at least 0", c.name, c.value)
 		}
@@ -163,7 +164,8 @@ func (r Request) check() error {
 	for _, c := range []struct {
 		name, value string
 		want        [2]string
-	}{{"recompute", r.Recompute, [2]string{RecomputeNone, RecomputeNorm}}, {"update", r.Update, [2]string{UpdateEarly, UpdateDeferred}}} {
+	}{{"recompute", r.Recompute, [2]string{RecomputeNone, RecomputeNorm}},
+		{"update", r.Update, [2]string{UpdateEarly, UpdateDeferred}}} {
 		if c.value != "" && c.value != c.want[0] && c.value != c.want[1] {
 			return fmt.Errorf("--%s %q: must be %s or %s", c.name, c.value, c.want[0], c.want[1])
 		}
@@ -250,7 +252,8 @@ func (r Request) complete(base results.Spec, depth, modules int) (*Run, error) {
 	if r.Epochs == 0 {
 		spec.Epochs = rec.Epochs
 	}
-	spec.LR, spec.Momentum, spec.WeightDecay, spec.Nesterov = or(r.LearningRate, rec.LR), or(r.Momentum, recipeMomentum), or(r.WeightDecay, recipeWeightDecay), true
+	spec.LR, spec.Momentum = or(r.LearningRate, rec.LR), or(r.Momentum, recipeMomentum)
+	spec.WeightDecay, spec.Nesterov = or(r.WeightDecay, recipeWeightDecay), true
 	if r.ownSettings(spec.Dataset) {
 		spec.LR = paperLR
 	}
@@ -270,7 +273,8 @@ func (r Request) complete(base results.Spec, depth, modules int) (*Run, error) {
 		name        string
 		limit       *int64
 		there, most int // most: that can be made
-	}{{"train-limit", &spec.TrainLimit, entry.TrainSamples, entry.MaxTrainSamples}, {"test-limit", &spec.TestLimit, entry.TestSamples, entry.MaxTestSamples}} {
+	}{{"train-limit", &spec.TrainLimit, entry.TrainSamples, entry.MaxTrainSamples},
+		{"test-limit", &spec.TestLimit, entry.TestSamples, entry.MaxTestSamples}} {
 		if c.most == 0 && *c.limit > int64(c.there) {
 			*c.limit = 0 // all there are, and the record says so
 		} else if c.most > 0 && *c.limit > int64(c.most) {
@@ -281,7 +285,8 @@ func (r Request) complete(base results.Spec, depth, modules int) (*Run, error) {
 		all := run.samples().train
 		spec.ValFraction = r.ValFraction
 		if n := run.samples(); n.train < 1 || n.validation < 1 {
-			return nil, fmt.Errorf("--val-fraction %g: must hold out at least 1 and not all of the %d training samples", r.ValFraction, all)
+			return nil, fmt.Errorf("--val-fraction %g: must hold out at least 1 and not all of the %d training samples",
+				r.ValFraction, all)
 		}
 	}
 	if samples := run.TrainSamples(); spec.Batch > samples {
