@@ -96,7 +96,8 @@ func TestExportedNetworkOfASpecIsPinned(t *testing.T) {
 	}
 	expand := func() results.Spec {
 		t.Helper()
-		specs, err := Request{Methods: []string{"bp"}, Networks: []string{path}, Datasets: []string{"imagenet"}, Batches: []int64{2}}.Expand()
+		r := Request{Methods: []string{"bp"}, Networks: []string{path}, Datasets: []string{"imagenet"}, Batches: []int64{2}}
+		specs, err := r.Expand()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,8 @@ import (
 // Blocks of auxiliary networks that are made of an exported network's units have the ops and the parameters of those that are
 // written in Go, for inputs of fewer, the same, and more channels, with stride 1 and 2.
 func TestExportedBlocks(t *testing.T) {
-	for _, c := range []struct{ file, name string }{{"resnet18", "resnet18"}, {"resnet50", "resnet50"}, {"mobilenet_v2", "mobilenetv2"},
+	for _, c := range []struct{ file, name string }{{"resnet18", "resnet18"}, {"resnet50", "resnet50"},
+		{"mobilenet_v2", "mobilenetv2"},
 		{"regnet_x_400mf", "regnetx400mf"}, {"efficientnet_b0", "efficientnetb0"}} {
 		want, err := networks.New(c.name, graph.Shape{224, 224, 3}, 1000)
 		if err != nil {

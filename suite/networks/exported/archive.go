@@ -82,7 +82,8 @@ func readGraph(r io.ReaderAt, size int64) (*document, string, error) {
 		}
 	}
 	if model == nil {
-		return nil, "", bad("the archive holds no models/<name>.json: it was not written by torch.export.save, or by a version of PyTorch before 2.8")
+		return nil, "", bad("the archive holds no models/<name>.json: it was not written by torch.export.save, " +
+			"or by a version of PyTorch before 2.8")
 	}
 	text, err := readEntry(model)
 	if err != nil {

@@ -45,7 +45,8 @@ func (u *unit) shortcut(sum *op) (projection []*op, ok bool) {
 		if u.reads(v) != 1 {
 			return nil, false // something else reads the projection
 		}
-		if o.kind != kindNorm && !(o.kind == kindConv && o.kernel == [2]int64{1, 1}) && o.kind != kindAveragePool && o.kind != kindMaxPool {
+		pointwise := o.kind == kindConv && o.kernel == [2]int64{1, 1}
+		if !pointwise && o.kind != kindNorm && o.kind != kindAveragePool && o.kind != kindMaxPool {
 			return nil, false
 		}
 		projection = append(projection, o)
@@ -101,7 +102,7 @@ func (p *program) blocks(units []unit) func(string, model.Unit, int64) model.Uni
 func (p *program) rebuilt(u unit, inputs, stride int64, project bool) unit {
 	strided := u.strided()
 	widths := map[int]int64{u.in: inputs}
-	replaced := map[int]int{} // a value and the one that stands in for it
+	replaced := map[int]int{} // a value and the one that replaces it
 	left := map[*op]bool{}
 	for _, o := range u.ops {
 		if o.kind == kindAdd {
@@ -161,8 +162,8 @@ func (p *program) rebuilt(u unit, inputs, stride int64, project bool) unit {
 	return r
 }
 
-// withoutDepth removes stochastic depth if it makes the value v, for there is no sum any more that it would drop the branch of; it
-// returns what stands in for v.
+// withoutDepth removes stochastic depth if it makes the value v: the sum whose branch it would drop is left out. It returns the value
+// that replaces v.
 func (r *unit) withoutDepth(v int) int {
 	at := slices.IndexFunc(r.ops, func(o *op) bool { return o.out == v })
 	if at < 0 || r.ops[at].kind != kindDropout || !r.ops[at].rows {
@@ -185,7 +186,8 @@ func (p *program) resize(u unit, original, o *op, widths map[int]int64) {
 		return out
 	}
 	depthwise := func(q *op) bool { return q.kind == kindConv && q.groups == q.inputs && q.groups > 1 }
-	expands, squeezes := false, len(p.sizes[original.in[0]]) == 3 && p.sizes[original.in[0]][1] == 1 && p.sizes[original.in[0]][2] == 1
+	sizes := p.sizes[original.in[0]]
+	expands, squeezes := false, len(sizes) == 3 && sizes[1] == 1 && sizes[2] == 1
 	v := original.out
 	for range u.ops { // along the activations and normalizations after the convolution
 		next := readers(v)
@@ -255,8 +257,8 @@ func (u *unit) strided() *op {
 	return first
 }
 
-// project adds a 1x1 convolution of the unit's input in front of the unit's other ops, and its normalization, for a sum that stood
-// in original; it returns the value of the result.
+// project adds a 1x1 convolution of the unit's input and its normalization before the unit's other ops, for a sum; it returns the
+// value of the result.
 func (r *unit) project(p *program, sum *op, inputs, width, stride int64) int {
 	path := fmt.Sprintf("shortcut%d", len(r.ops))
 	conv := &op{kind: kindConv, in: []int{r.in}, out: -2 * (sum.out + 1), layer: path + ".0", inputs: inputs, width: width,

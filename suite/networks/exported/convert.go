@@ -214,7 +214,8 @@ func (c *converter) newValue(name string, o *op) (int, error) {
 	for i, s := range meta.Sizes {
 		switch {
 		case i == 0 && (s.Int == nil) != (c.batch == 0), i == 0 && s.Int != nil && *s.Int != c.batch:
-			return 0, formatError("the first dimension of the tensor %s is not the batch: ops that change the batch are not supported", name)
+			return 0, formatError("the first dimension of the tensor %s is not the batch: ops that change the batch are not supported",
+				name)
 		case i == 0:
 			continue
 		case s.Int == nil:
@@ -492,7 +493,8 @@ func init() {
 	none := func(*converter, *nodeText, *op) string { return "" } // read in random
 	readers = map[string]func(c *converter, n *nodeText, o *op) string{
 		"conv2d": readConv, "batch_norm": readNorm, "linear": readLinear,
-		"relu": plain(kindReLU), "relu6": plain(kindReLU6), "hardtanh": readHardtanh, "silu": plain(kindSiLU), "sigmoid": plain(kindSigmoid),
+		"relu": plain(kindReLU), "relu6": plain(kindReLU6), "hardtanh": readHardtanh,
+		"silu": plain(kindSiLU), "sigmoid": plain(kindSigmoid),
 		"max_pool2d": readPool, "avg_pool2d": readPool, "adaptive_avg_pool2d": readAdaptivePool, "mean": readMean,
 		"add": readAdd, "mul": readGate, "dropout": readDropout, "flatten": readFlatten, "view": readFlatten, "reshape": readFlatten,
 		"empty": none, "bernoulli": none, "div": none,
@@ -715,7 +717,7 @@ func (c *converter) finish(s *signature) (*program, error) {
 	}
 	for _, name := range slices.Sorted(maps.Values(c.parameters)) {
 		if !c.used[name] {
-			return nil, formatError("the parameter %s is not used in the graph: remove it from the network, or it would be trained without a gradient", name)
+			return nil, formatError("the parameter %s is not used in the graph, so it has no gradient: remove it from the network", name)
 		}
 	}
 	c.result, c.classes = v, c.sizes[v][0]
@@ -726,7 +728,7 @@ func (c *converter) finish(s *signature) (*program, error) {
 				needed[x] = true
 			}
 		} else if o.layer != "" {
-			return nil, formatError("the layer %s leads to no result: remove it from the network, or it would be trained without a gradient", o.layer)
+			return nil, formatError("the logits do not depend on the layer %s, so it has no gradient: remove it from the network", o.layer)
 		}
 	}
 	c.ops = slices.DeleteFunc(c.ops, func(o *op) bool { return !needed[o.out] })

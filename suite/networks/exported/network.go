@@ -33,7 +33,8 @@ func New(path string, image graph.Shape, classes int64) (*model.Network, error) 
 	return n, at(path, err)
 }
 
-// Digest returns "sha256:" and the first 64 bits of the SHA-256 of the graph in the file at path. It tells networks apart: everything that a
+// Digest returns "sha256:" and the first 64 bits of the SHA-256 of the graph in the file at path. It tells networks apart:
+// everything that a
 // network is follows from the graph, and the weights are not read.
 func Digest(path string) (string, error) {
 	_, digest, err := read(path)
@@ -143,7 +144,8 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 		return o.writeNorm(b, x)
 	case kindLinear:
 		if got := x.Shape.Elements() / x.Shape[0]; got != o.inputs {
-			b.Fail(fmt.Errorf("the layer %s reads %d features, but gets %d from images of this size; the network was exported for images of %dx%d",
+			b.Fail(fmt.Errorf("the layer %s reads %d features, but gets %d from images of this size; "+
+				"the network was exported for images of %dx%d",
 				o.layer, o.inputs, got, p.image[1], p.image[2]))
 			return x
 		}
@@ -171,8 +173,8 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 		return b.AdaptiveAveragePool(x, o.output[0], o.output[1])
 	case kindAdd:
 		if !x.Shape.Equal(in[1].Shape) {
-			b.Fail(fmt.Errorf("the sum in module %q has operands of the shapes %s and %s: its block can't be rebuilt for an auxiliary network of "+
-				"AugLocal, or images of this size don't suit the network", o.path(), x.Shape, in[1].Shape))
+			b.Fail(fmt.Errorf("the sum in module %q has operands of the shapes %s and %s: "+
+				"its block can't be rebuilt for an auxiliary network of AugLocal, or images of this size don't suit the network", o.path(), x.Shape, in[1].Shape))
 			return x
 		}
 		return b.Add(x, in[1])

@@ -20,7 +20,7 @@ type unit struct {
 // A cut is possible after an op whose result is a map [N, C, H, W] and the only value that a later op reads: a sweep over
 // the values that are pending finds all of them. Of these, units end at
 //   - the end of a block: the outermost module with layers inside that is no container (blockOf);
-//   - outside of blocks, before each convolution and the pools in front of it.
+//   - outside of blocks, before each convolution and the pools directly before it.
 //
 // The head begins after the block of the last convolution, or, if that is outside of blocks, at the first pool after it. Where
 // that leaves fewer than two units, as for a network in a wrapper, the largest block is taken for a container.
@@ -49,7 +49,8 @@ type tree struct {
 }
 
 func (p *program) tree() *tree {
-	t := &tree{children: map[string]map[string]string{}, direct: map[string]bool{}, opened: map[string]bool{}, blocks: make([]module, len(p.ops))}
+	t := &tree{children: map[string]map[string]string{}, direct: map[string]bool{}, opened: map[string]bool{},
+		blocks: make([]module, len(p.ops))}
 	for _, o := range p.ops {
 		for i, m := range o.modules[:max(len(o.modules)-1, 0)] {
 			if t.children[m.path] == nil {
@@ -127,7 +128,10 @@ func (p *program) ends(t *tree) (ends []int, ok bool) {
 	}
 	can := p.cuts()
 	head := last + 1
-	for head < len(p.ops) && (!can[head] || t.blocks[head] == t.blocks[last] && (t.blocks[last].path != "" || !p.ops[head].isPool())) {
+	inside := func(i int) bool { // the block of the last convolution, or outside of blocks what follows it directly
+		return t.blocks[i] == t.blocks[last] && (t.blocks[last].path != "" || !p.ops[i].isPool())
+	}
+	for head < len(p.ops) && (!can[head] || inside(head)) {
 		head++
 	}
 	if head >= len(p.ops) {
