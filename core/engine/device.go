@@ -91,7 +91,8 @@ func findLibrary(name, dir string) (native.Backend, error) {
 			why = err
 		}
 	}
-	e := &Unavailable{Backend: name, Why: why.Error(), Remedy: "`make " + name + "` builds " + file + "; $BENCHCTL_LIB_DIR names another folder to look in"}
+	e := &Unavailable{Backend: name, Why: why.Error(),
+		Remedy: "`make " + name + "` builds " + file + "; $BENCHCTL_LIB_DIR names another folder to look in"}
 	if len(found) == 0 {
 		e.Why = fmt.Sprintf("no %s in %s, nor where the system keeps libraries", file, strings.Join(places, ", "))
 	}
@@ -108,8 +109,9 @@ func openNative(name string, b native.Backend, o Options) (Device, error) {
 	d := &nativeDevice{name: name, backend: b, calls: make(chan func()), closed: make(chan struct{})}
 	go d.own()
 	err := d.do(func() (err error) {
-		d.handle, err = b.Open(native.Options{Device: int32(o.Device), Threads: int32(o.Threads), TF32: o.TF32, Deterministic: o.Deterministic,
-			Scatter: o.Scatter, Tune: o.Tune, Own: o.Own, WorkspaceLimit: uint64(o.WorkspaceLimit), PlanBook: o.PlanBook, Properties: o.Properties})
+		d.handle, err = b.Open(native.Options{Device: int32(o.Device), Threads: int32(o.Threads), TF32: o.TF32,
+			Deterministic: o.Deterministic, Scatter: o.Scatter, Tune: o.Tune, Own: o.Own, WorkspaceLimit: uint64(o.WorkspaceLimit),
+			PlanBook: o.PlanBook, Properties: o.Properties})
 		return err
 	})
 	if err == nil && o.Device != PlanOnly && !o.Tune { // tuning does not measure steps

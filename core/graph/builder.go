@@ -266,7 +266,8 @@ func (op *Op) infer() ([]resultType, error) {
 			_, err := r.results(op)
 			return nil, err
 		}
-		return nil, fmt.Errorf("%s: %d operands: must be %d (%s)", op.Kind, len(op.Operands), len(r.operands), strings.Join(r.operands, ", "))
+		return nil, fmt.Errorf("%s: %d operands: must be %d (%s)",
+			op.Kind, len(op.Operands), len(r.operands), strings.Join(r.operands, ", "))
 	}
 	for i, role := range r.operands {
 		if op.Operands[i] == nil && !strings.HasSuffix(role, "?") {

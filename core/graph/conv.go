@@ -73,7 +73,8 @@ func convShape(op *Op) ([]resultType, error) {
 	}
 	g := op.Attr.Groups
 	if g < 1 || x.Shape[3] != w.Shape[3]*g || w.Shape[0]%g != 0 {
-		return nil, fmt.Errorf("input %s and weight %s do not fit with %d groups: must be [N H W C] and [O R S C/groups] with O a multiple of the groups", x.Shape, w.Shape, g)
+		return nil, fmt.Errorf("input %s and weight %s do not fit with %d groups: must be [N H W C] and "+
+			"[O R S C/groups] with O a multiple of the groups", x.Shape, w.Shape, g)
 	}
 	if bias != nil && !bias.Shape.Equal(Shape{w.Shape[0]}) {
 		return nil, fmt.Errorf("bias %s: must have %d elements", bias.Shape, w.Shape[0])

@@ -33,7 +33,8 @@ func (b *Builder) Dropout(x, stream *Value, o DropoutOptions) *Value {
 	hash.Write([]byte(scope))
 	salt := hash.Sum32()
 	if other, ok := b.salts[salt]; ok {
-		b.Fail(fmt.Errorf("dropout: scopes %q and %q draw the same numbers: rename one, so that the hashes of the names differ", other, scope))
+		b.Fail(fmt.Errorf("dropout: scopes %q and %q draw the same numbers: rename one, so that the hashes of the names differ",
+			other, scope))
 	}
 	b.salts[salt] = scope
 	return b.first(KindDropout, Attributes{Rate: o.Rate, Rows: o.Rows, Salt: int64(salt)}, x, stream)

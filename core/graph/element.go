@@ -41,7 +41,8 @@ func (op *Op) checkElements() error {
 			continue
 		}
 		if types := op.OperandTypes(i); !slices.Contains(types, v.Type) {
-			return fmt.Errorf("operand %s is %s: must be %s", op.Kind.Roles()[i], v, strings.ReplaceAll(strings.Trim(fmt.Sprint(types), "[]"), " ", " or "))
+			return fmt.Errorf("operand %s is %s: must be %s",
+				op.Kind.Roles()[i], v, strings.ReplaceAll(strings.Trim(fmt.Sprint(types), "[]"), " ", " or "))
 		}
 		if !op.Tensor(i) {
 			continue

@@ -81,7 +81,8 @@ func elementwiseRule(k Kind) rule {
 	}
 	rectified := func(op *Op) ([]resultType, error) {
 		if !op.Attr.Activation.Rectifies() {
-			return nil, fmt.Errorf("activation %d: must be %d or %d, which rectify", op.Attr.Activation, ActivationReLU, ActivationReLU6)
+			return nil, fmt.Errorf("activation %d: must be %d or %d, which rectify",
+				op.Attr.Activation, ActivationReLU, ActivationReLU6)
 		}
 		return same(op)
 	}

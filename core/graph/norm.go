@@ -42,12 +42,14 @@ type NormGradients struct {
 // and from the result, if the activation rectifies, where there is one: so a plain
 // normalisation does not keep its result alive.
 func (b *Builder) NormBackward(apply *Op, dy *Value) NormGradients {
-	x, mean, variance, gamma, beta, residual := apply.Operands[0], apply.Operands[1], apply.Operands[2], apply.Operands[3], apply.Operands[4], apply.Operands[5]
+	in := apply.Operands
+	x, mean, variance, gamma, beta, residual := in[0], in[1], in[2], in[3], in[4], in[5]
 	var z *Value
 	if residual != nil && apply.Attr.Activation != ActivationNone {
 		z = apply.Results[0]
 	}
-	r := b.add(KindNormBackward, Attributes{Epsilon: apply.Attr.Epsilon, Activation: apply.Attr.Activation}, dy, x, mean, variance, gamma, beta, z, nil)
+	a := Attributes{Epsilon: apply.Attr.Epsilon, Activation: apply.Attr.Activation}
+	r := b.add(KindNormBackward, a, dy, x, mean, variance, gamma, beta, z, nil)
 	out := NormGradients{X: r[0], Gamma: r[1], Beta: r[2]}
 	if z != nil {
 		out.Residual = r[3]

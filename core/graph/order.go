@@ -76,7 +76,8 @@ func (g *Graph) verifyStreams() error {
 		}
 		for _, w := range op.Waits {
 			if w < 0 || w >= i || g.Ops[w].Stream == op.Stream {
-				return fmt.Errorf("op %d %s at %s: waits for op %d: must be an earlier op of another stream", i, op.Kind, op.Scope, w)
+				return fmt.Errorf("op %d %s at %s: waits for op %d: must be an earlier op of another stream",
+					i, op.Kind, op.Scope, w)
 			}
 		}
 	}
@@ -89,13 +90,15 @@ func (g *Graph) verifyStreams() error {
 	for i, op := range g.Ops {
 		for _, v := range op.Operands {
 			if m, ok := maker[v]; ok && !order.Before(m, i) {
-				return fmt.Errorf("op %d %s at %s: reads %q and does not wait for op %d, which makes it", i, op.Kind, op.Scope, v.Name, m)
+				return fmt.Errorf("op %d %s at %s: reads %q and does not wait for op %d, which makes it",
+					i, op.Kind, op.Scope, v.Name, m)
 			}
 		}
 		for _, v := range op.overwrites() {
 			for _, t := range touched[v] {
 				if !order.Before(t, i) {
-					return fmt.Errorf("op %d %s at %s: overwrites %q and does not wait for op %d, which uses it", i, op.Kind, op.Scope, v.Name, t)
+					return fmt.Errorf("op %d %s at %s: overwrites %q and does not wait for op %d, which uses it",
+						i, op.Kind, op.Scope, v.Name, t)
 				}
 			}
 		}

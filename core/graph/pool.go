@@ -119,7 +119,8 @@ func checkPool(k Kind, a Attributes, x Shape) error {
 			continue
 		}
 		if a.Kernel[i] < 1 || a.Stride[i] < 1 || a.Padding[i] < 0 || 2*a.Padding[i] > a.Kernel[i] {
-			return fmt.Errorf("kernel %d, stride %d, padding %d: must be at least 1, 1 and 0, and padding at most half the kernel", a.Kernel[i], a.Stride[i], a.Padding[i])
+			return fmt.Errorf("kernel %d, stride %d, padding %d: must be at least 1, 1 and 0, and padding at most half the kernel",
+				a.Kernel[i], a.Stride[i], a.Padding[i])
 		}
 		// Every window must hold at least one element of the input.
 		if (a.Output[i]-1)*a.Stride[i]-a.Padding[i] >= x[1+i] {

@@ -30,7 +30,8 @@ func (b *Builder) Similarity(features, labels *Value, classes int64) *Value {
 // SimilarityBackward adds the gradient of scale * loss with respect to the
 // features.
 func (b *Builder) SimilarityBackward(loss *Op, scale float64) *Value {
-	return b.first(KindSimilarityBackward, Attributes{Classes: loss.Attr.Classes, Scale: scale}, loss.Operands[0], loss.Operands[1])
+	a := Attributes{Classes: loss.Attr.Classes, Scale: scale}
+	return b.first(KindSimilarityBackward, a, loss.Operands[0], loss.Operands[1])
 }
 
 // Contrast adds the supervised contrastive loss (Khosla et al., 2020) of
@@ -84,7 +85,8 @@ func deviationBackwardShape(op *Op) ([]resultType, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []resultType{{"dx", op.Operands[1].Shape, op.Operands[1].Type, CategoryGradient}}, wantShape(forward[0].shape, op.Operands[0], op.Operands[2])
+	x := op.Operands[1]
+	return []resultType{{"dx", x.Shape, x.Type, CategoryGradient}}, wantShape(forward[0].shape, op.Operands[0], op.Operands[2])
 }
 
 func similarityShape(op *Op) ([]resultType, error) {

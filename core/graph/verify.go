@@ -91,7 +91,8 @@ func (g *Graph) verifySharing() error {
 				return fmt.Errorf("op %d %s at %s: result %q may not alias %q", i, op.Kind, op.Scope, v.Name, v.Shares.Name)
 			}
 			if v.Shares.Category.Persistent() || last[v.Shares.ID] != i {
-				return fmt.Errorf("op %d %s at %s: result %q aliases %q, which is read later", i, op.Kind, op.Scope, v.Name, v.Shares.Name)
+				return fmt.Errorf("op %d %s at %s: result %q aliases %q, which is read later",
+					i, op.Kind, op.Scope, v.Name, v.Shares.Name)
 			}
 			if taken[v.Shares] {
 				return fmt.Errorf("op %d %s at %s: two results alias %q", i, op.Kind, op.Scope, v.Shares.Name)
