@@ -136,7 +136,7 @@ func (e experiment) compare(program string, order int, out string) (map[string]s
 		} `json:"tables"`
 	}
 	if json.Unmarshal(text, &answer) != nil || len(answer.Tables) != 1 || len(answer.Tables[0].Rows) != 1 {
-		return nil, fmt.Errorf("benchctl compare: %v: %s", err, faults.String())
+		return nil, fmt.Errorf("benchctl compare: %v: %s", err, faults.String()) //nolint:errorlint // err may be nil
 	}
 	cell := map[string]string{}
 	for key, c := range answer.Tables[0].Rows[0] {

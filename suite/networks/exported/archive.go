@@ -169,7 +169,7 @@ func decode(text []byte, into any) error {
 	var syntax *json.SyntaxError
 	err := json.Unmarshal(text, into)
 	if errors.As(err, &syntax) {
-		return fmt.Errorf("damaged JSON at byte %d: %v", syntax.Offset, err)
+		return fmt.Errorf("damaged JSON at byte %d: %w", syntax.Offset, err)
 	}
 	return err
 }
