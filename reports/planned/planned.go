@@ -228,7 +228,7 @@ func overStep(p results.Plan) table.Table {
 			table.NumberColumn("peak_bytes", "highest"),
 		},
 		Rows: [][]table.Cell{{table.Text(sparkline(totals, 72)), table.BytesCell(&highest)}}}
-	if p.Settings.Overlap > 1 {
+	if p.Alone != nil {
 		t.Notes = []string{"In the order of the program. Side by side modules keep more alive: the planned peak."}
 	}
 	return t
