@@ -52,7 +52,7 @@ func sums(ops []string) bool {
 	return slices.ContainsFunc(ops, func(op string) bool { return strings.HasPrefix(op, "add ") })
 }
 
-// blockOps are the ops of a block on a map of so many channels, and its parameters.
+// blockOps are the ops of a block on a map of the given number of channels, and its parameters.
 func blockOps(t *testing.T, block model.Unit, channels int64) (out []string) {
 	t.Helper()
 	b := graph.NewBuilder(true)

@@ -105,7 +105,7 @@ func (n *nodeText) arg(name string) *argument {
 	return nil
 }
 
-// tensor returns the name of the tensor that an argument is, "" if it is none.
+// tensor returns the name of the tensor that an argument is, "" if the argument is something else.
 func (n *nodeText) tensor(name string) string {
 	if a := n.arg(name); a != nil && a.Tensor != nil {
 		return a.Tensor.Name
