@@ -60,7 +60,7 @@ nvrtc_lib=$(first 'libnvrtc.so*' "$home/lib64" "$home/lib" "$blas_lib" /usr/lib/
 # Wheels have names with versions only.
 exact() { basename "$(compgen -G "$1/$2.so.*" | sort | head -1 || echo "$1/$2.so")"; }
 echo "NVCC := $home/bin/nvcc"
-# The system's own folder must keep its place behind those of the compiler, as it does with -I.
+# The system's own folder must stay after those of the compiler, as it does with -I.
 include() {
   local flags=
   for dir in "$@"; do

@@ -10,10 +10,10 @@
 # Stages run in the order of their worth; one that fails, or runs out of its time, is noted and the
 # next one goes on. A call ends within nine minutes; later ones go on from what the first one built,
 # and build it if it is not there. $OUT (default build/gpu-check/out) gets results.json,
-# written again after every stage, log.txt, and the plan book book.json; a short table comes
+# rewritten after every stage, log.txt, and the tuning cache book.json; a short table comes
 # last. The exit status is 1 if a stage failed.
 #
-# LOCALBENCH_GPU_CHECK_DEVICE=emu rehearses where there is no GPU: the host's stand-in plays it, on
+# LOCALBENCH_GPU_CHECK_DEVICE=emu rehearses where there is no GPU: the CUDA emulator on the host replaces it, on
 # small batches, the peer runs on the cpu, and what needs nvcc or a driver is left out.
 # shellcheck disable=SC2016,SC2317 # functions and quoted commands run in the stages' own shells
 set -uo pipefail
@@ -145,7 +145,7 @@ sanitize() {
 }
 
 # bench NETWORK DEPTH PRECISION METHODS [FLAGS...] times ours and the peer in turns, ours with the
-# plan book that tune has made.
+# tuning cache that tune has written.
 bench() {
   local network=$1 depth=$2 precision=$3 methods=$4 batch=1024 turns=4 steps=10 peer=cuda
   shift 4
@@ -182,15 +182,15 @@ peer() {
     --steps "$steps" --warmup "$warmup" --json "$@" | tee -a "$parts/peer.jsonl"
 }
 
-# profile has the ladder: what each stage of setting up takes of the device's memory, which has to
-# be ours alone.
+# profile has the setup memory breakdown: the device memory of each setup stage, with no other process
+# on the device.
 profile() {
   local network=resnet110 batch=1024
   if [ "$device" = emu ]; then network=resnet20 batch=2; fi
   "$pack/benchctl" profile --backend cuda --precision tf32 --networks "$network" --methods "$1" --aux-depths 3 --batch "$batch" --tolerance 2 --format json
 }
 
-# tune: the convolutions of ResNet-32 are those of ResNet-110. The book is written after each method.
+# tune: the convolutions of ResNet-32 are those of ResNet-110. The cache is written after each method.
 tune() {
   local precision
   for precision in tf32 bf16; do

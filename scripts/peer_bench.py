@@ -65,7 +65,7 @@ DATASETS = {"cifar10": (localnets.IMAGE_SIDE, localnets.CLASSES), "imagenet": (2
 def status_bytes(field: str, device: str) -> int:
     """A size of /proc/self/status, such as VmRSS, in bytes.
 
-    On a GPU, where nobody looks at it, 0 if the system does not tell.
+    0 on a GPU, where it is not used, or if the system does not report it.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         name, _, value = line.partition(":")

@@ -60,7 +60,7 @@ func TestRunRecordsWhatWasPlanned(t *testing.T) {
 	}
 }
 
-// greedyEvaluation is the null device with kernels that need more scratch memory where nothing is learned.
+// greedyEvaluation is the null device with kernels that need a larger workspace in programs without training.
 type greedyEvaluation struct{ engine.Device }
 
 func (d greedyEvaluation) Prepare(g *graph.Graph) (engine.Program, error) {

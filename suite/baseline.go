@@ -11,7 +11,7 @@ import (
 	"github.com/localbench/localbench/suite/networks"
 )
 
-// BackendNull is a backend that plans and cannot run: its ops need no scratch memory, so a plan on it is the same on
+// BackendNull is a backend that plans and can't run: its ops need no workspace, so a plan on it is the same on
 // every machine.
 const BackendNull = "null"
 
@@ -69,7 +69,7 @@ func PlannedMemory(h Host, gpu string) ([]results.Record, error) {
 
 // Plan plans every run of the request, as records without a run. With backend auto that is on BackendNull. gpu is as
 // in OpenPlanner. Records planned on a real backend name its libraries, and those of the cpu backend the processor,
-// since the scratch memory of its kernels depends on both.
+// since the workspace of its kernels depends on both.
 func (r Request) Plan(h Host, gpu string) ([]results.Record, error) {
 	if gpu != "" && (r.Backend == "" || r.Backend == "auto") {
 		r.Backend = backendCUDA

@@ -88,7 +88,7 @@ func (r *Run) with(change func(*results.Spec)) *Run {
 	return &other
 }
 
-// WithBatch is the same run with so many samples a step.
+// WithBatch is the same run with the given batch size.
 func (r *Run) WithBatch(samples int64) *Run {
 	return r.with(func(s *results.Spec) { s.Batch = samples })
 }

@@ -26,13 +26,13 @@ type Compiled struct {
 	Step    *core.Step
 	Profile *plan.Profile
 	// Allocations is everything in the arena, and Kernels and Scratch are the kernel
-	// chosen for each op and its scratch memory in bytes.
+	// chosen for each op and its workspace in bytes.
 	Allocations []plan.Allocation
 	Kernels     []string
 	Scratch     []int64
 	Again       int // results that the backward pass recomputes for the spec's budget
 	// UnknownWorkspaces is the number of ops of the training step whose workspace is not known and left out of all figures:
-	// on a GPU of which nothing but the name is known, and without the backend's library where the plan book does not have
+	// on a GPU of which only the name is known, and without the backend's library if the tuning cache does not have
 	// them.
 	UnknownWorkspaces int
 }
@@ -59,7 +59,7 @@ func (r *Run) CompileHere(h Host) (*Compiled, error) {
 }
 
 // OpenDevice opens the device that the run names, with its limits, and with the engines that the
-// plan book has for it.
+// tuning cache has for it.
 func (r *Run) OpenDevice(h Host) (engine.Device, error) {
 	o, err := r.deviceOptions(h)
 	if err != nil {

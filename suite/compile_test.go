@@ -152,7 +152,7 @@ func TestEveryByteHasACategory(t *testing.T) {
 	}
 }
 
-// planned plans a CIFAR-10 run at batch 128 in the given precision, without scratch memory.
+// planned plans a CIFAR-10 run at batch 128 in the given precision, without workspaces.
 func planned(t *testing.T, network, method, precision string) *suite.Compiled {
 	t.Helper()
 	d, err := engine.Open("null", engine.Options{})
@@ -171,7 +171,7 @@ func planned(t *testing.T, network, method, precision string) *suite.Compiled {
 	return c
 }
 
-// TestMixedMemory: in bf16 what the forward pass of bp leaves behind takes half the bytes,
+// TestMixedMemory: in bf16 the saved activations of bp take half the bytes,
 // but for what stays f32, counted by hand: mean and variance of the 33 normalisations of
 // ResNet-32 (11 of 16 channels, 11 of 32 and 11 of 64, projections included) and the
 // probabilities of 128 samples. What lives from step to step keeps its bytes.

@@ -51,7 +51,7 @@ func TestDropoutInTheSpec(t *testing.T) {
 		}
 	}
 	_, err = suite.Request{Dropout: "0.5"}.Expand()
-	if err == nil || !strings.Contains(err.Error(), `dropout: got "0.5", want on or off`) {
+	if err == nil || !strings.Contains(err.Error(), `--dropout "0.5": must be on or off`) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -34,7 +34,7 @@ type JobOptions struct {
 	Init        string `json:"init,omitempty"`         // file of starting weights; the spec has its digest
 	SaveWeights bool   `json:"save_weights,omitempty"` // write WeightsPath at the end
 	EvalHeads   bool   `json:"eval_heads,omitempty"`   // record the accuracy of auxiliary networks by epoch
-	Profile     int    `json:"profile,omitempty"`      // do not train: profile so many steps, and tell in an event
+	Profile     int    `json:"profile,omitempty"`      // do not train: profile this many steps and report them in an event
 	Probe       bool   `json:"probe,omitempty"`        // train a few steps, and tell the memory of the process in an event
 }
 
@@ -272,7 +272,7 @@ func (x *execution) options(data *datasets.Dataset, r *Run) train.Options {
 		Schedule:  train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup, FromZero: recipe(spec.Dataset).FromZero},
 		StatePath: x.statePath(), Resume: x.job.Resume, InitPath: x.job.Init, Now: x.now, CPU: meter.CPUSeconds, On: x.tick,
 		Warn: func(sentence string) { x.on(Event{Kind: EventWarning, Text: sentence}) },
-		// The peak of training, not of preparing it: what planning left behind is
+		// The peak of training, without its preparation: memory left from planning is
 		// given back. Where the peak cannot be reset it is that of the whole process.
 		Ready: func() {
 			debug.FreeOSMemory()

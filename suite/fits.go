@@ -29,7 +29,7 @@ func fits(runs []*Run, least func(*Run) int64, find func(r *Run, f *results.Fit)
 
 func sameButBatch(a, b *Run) bool { return a.WithBatch(1).ID() == b.WithBatch(1).ID() }
 
-// FitArenas finds the largest batch of every configuration whose arena has at most so many bytes.
+// FitArenas finds the largest batch of every configuration whose arena has at most the given number of bytes.
 func FitArenas(d engine.Device, runs []*Run, job JobOptions, bytes int64) ([]results.Fit, error) {
 	return fits(runs, func(r *Run) int64 { return r.LeastBatch(d) }, func(r *Run, f *results.Fit) error {
 		plans := map[int64]*Compiled{}
@@ -53,7 +53,7 @@ func FitArenas(d engine.Device, runs []*Run, job JobOptions, bytes int64) ([]res
 	})
 }
 
-// FitEager finds the largest batch of every configuration for which an eager framework's allocator reserves at most so many
+// FitEager finds the largest batch of every configuration for which an eager framework's allocator reserves at most the given number of
 // bytes, less those of its libraries. There is no prediction in bf16.
 func FitEager(runs []*Run, bytes, libraries int64) ([]results.Fit, error) {
 	if runs[0].Spec.Precision == PrecisionBF16 {
@@ -81,7 +81,7 @@ func FitEager(runs []*Run, bytes, libraries int64) ([]results.Fit, error) {
 	})
 }
 
-// FitProcesses finds the largest batch of every configuration whose processes stay within a limit of so many bytes, with
+// FitProcesses finds the largest batch of every configuration whose processes stay within a limit in bytes, with
 // FitProcess.
 func FitProcesses(d engine.Device, runs []*Run, job JobOptions, bytes int64, limit ProcessLimit,
 	probe func(s results.Spec) (ProcessMemory, error)) ([]results.Fit, error) {

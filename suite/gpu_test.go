@@ -16,7 +16,7 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// placedDevice is the cpu backend in the clothes of a card: it has a UUID and a ladder.
+// placedDevice is the cpu backend disguised as a GPU: it has a UUID and a setup memory breakdown.
 type placedDevice struct{ engine.Device }
 
 func (placedDevice) UUID() string { return "GPU-b" }
@@ -104,7 +104,7 @@ func TestRunOnCUDAIsWatched(t *testing.T) {
 		t.Errorf("environment: got %q, %q, want card and driver", x.record.Environment.GPU, x.record.Environment.Driver)
 	}
 	// However many samples fell between: each epoch has joules, and those of the samples
-	// behind the last epoch, one at least, are none's.
+	// after the last epoch, at least one, belong to no epoch.
 	if len(g.Epochs) != 2 || g.Epochs[0].Epoch != 1 || g.Epochs[1].Epoch != 2 {
 		t.Fatalf("got the epochs %v, want 1 and 2", g.Epochs)
 	}

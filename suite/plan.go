@@ -74,7 +74,7 @@ func (r *Run) planWith(d engine.Device, change func(*results.Settings)) (*result
 	return new(c.Plan()), nil
 }
 
-// KnownGPU is what the plan book has of the GPU of that whole name; nil if it does not know it.
+// KnownGPU returns the tuning cache's entry of the GPU with that exact name; nil if it is unknown.
 func KnownGPU(h Host, name string) (*planbook.GPU, error) {
 	book, err := h.Book()
 	if err != nil || name == "" {

@@ -21,9 +21,9 @@ func (r *Run) OpenPlannerOrBook(h Host, gpu string) (d engine.Device, name, note
 	if errors.As(err, &missing) && gpu != "" {
 		var cudnn string
 		if d, absent, cudnn, err = r.OpenWithoutLibrary(h, gpu); err == nil {
-			book := "the plan book has no entries for it, so no workspace is known"
+			book := "the tuning cache has no entries for it, so workspaces are unknown"
 			if cudnn != "" {
-				book = "workspaces are those that the plan book has for cuDNN " + cudnn + ", and the others are not known"
+				book = "workspaces are those of the tuning cache for cuDNN " + cudnn + ", others are unknown"
 			}
 			note = fmt.Sprintf("Planned for %s without the CUDA library: %s. `make cuda-deps cuda` builds the library.", absent, book)
 		}
@@ -32,14 +32,14 @@ func (r *Run) OpenPlannerOrBook(h Host, gpu string) (d engine.Device, name, note
 		return nil, "", "", err
 	}
 	if version := d.Facts()["cuDNN"]; absent != "" && version != "" {
-		note = fmt.Sprintf("Planned for %s, which is not here: its engines, and their workspaces, are those of the plan book, "+
+		note = fmt.Sprintf("Planned for %s, which this machine does not have: its engines and their workspaces are those of the tuning cache, "+
 			"and else those that cuDNN %s chooses for it.", absent, version)
 	}
 	return d, cmp.Or(absent, d.Facts()["device"]), note, nil
 }
 
 // OpenWithoutLibrary opens a device that plans a spec of backend cuda on a machine without the backend's library, for a GPU
-// of a name that the plan book can find. It returns the GPU's whole name and the version of cuDNN of its entries in the
+// of a name that the tuning cache can find. It returns the GPU's whole name and the version of cuDNN of its entries in the
 // book, which is empty if it has none. The workspace of a convolution is the one of its entry. That of all other ops whose
 // kernels need some is not known: Compiled.UnknownWorkspaces counts them, and the figures of such a plan are without it.
 func (r *Run) OpenWithoutLibrary(h Host, gpu string) (d engine.Device, name, cudnn string, err error) {
@@ -86,7 +86,7 @@ func compareVersions(a, b string) int {
 	return slices.Compare(numbers(a), numbers(b))
 }
 
-// bookDevice is a device that plans for a GPU with nothing but the plan book.
+// bookDevice is a device that plans for a GPU with nothing but the tuning cache.
 type bookDevice struct {
 	engine.Device
 	options engine.Options
@@ -157,7 +157,7 @@ func needsWorkspace(k graph.Kind) bool {
 	return false
 }
 
-// signature is the key of a convolution in the plan book, as core/engine/cuda/library.cc writes it; empty for other ops.
+// signature is the key of a convolution in the tuning cache, as core/engine/cuda/library.cc writes it; empty for other ops.
 func signature(op *graph.Op, o engine.Options) string {
 	var x, w *graph.Value
 	switch op.Kind {
@@ -188,7 +188,7 @@ func signature(op *graph.Op, o engine.Options) string {
 		a.Stride[0], a.Stride[1], a.Padding[0], a.Padding[1])
 }
 
-// bookNames are the names of convolutions in the plan book.
+// bookNames are the names of convolutions in the tuning cache.
 var bookNames = map[graph.Kind]string{graph.KindConv: "conv", graph.KindConvBackwardData: "conv_backward_data",
 	graph.KindConvBackwardWeights: "conv_backward_weights"}
 

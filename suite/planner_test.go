@@ -39,7 +39,7 @@ func TestNoWorkspaceIsTakenForNothing(t *testing.T) {
 	}
 }
 
-// The workspace of a convolution is that of its entry in the plan book, with the backend's alignment; the signature is the
+// The workspace of a convolution is that of its entry in the tuning cache, with the backend's alignment; the signature is the
 // one that core/engine/cuda/library.cc writes, as in the book of core/engine's tests.
 func TestWorkspaceOfThePlanBook(t *testing.T) {
 	null, err := engine.Open("null", engine.Options{})

@@ -144,7 +144,7 @@ type ProcessFit struct {
 // arena and a fixed part, which the first one showed.
 const mostProbes = 6
 
-// FitProcess searches for the largest batch from least to most whose processes stay within a limit of so many bytes. What
+// FitProcess searches for the largest batch from least to most whose processes stay within a limit in bytes. What
 // the processes take besides the arena is measured: probe starts the run of a spec for a few steps. A probe of a small batch
 // gives a first figure, the plan the batch whose arena fits beside it, and a probe of that batch says whether it does; then
 // the search goes on with its figure. The batch that is returned was probed, and stayed within the limit by Headroom. A

@@ -393,7 +393,7 @@ const (
 // The ways of trading memory that every method has, beside the defaults.
 const (
 	RecomputeNone  = "none"
-	RecomputeNorm  = "norm" // results of normalisations are made again in the backward pass
+	RecomputeNorm  = "norm" // outputs of normalisations are recomputed in the backward pass
 	UpdateEarly    = "early"
 	UpdateDeferred = "deferred" // one update at the end of the step, as eager frameworks do
 )

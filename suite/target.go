@@ -19,7 +19,7 @@ func (e *TargetError) Error() string {
 	return fmt.Sprintf("--target %s: must be cpu, cuda:0 or gpu", e.target)
 }
 
-// Hint says what was probably meant, if the plan book has such a GPU.
+// Hint suggests a name if the tuning cache has such a GPU.
 func (e *TargetError) Hint() string { return e.hint }
 
 // TargetBytes is the memory that a run may have on a target: what is free of cpu or of cuda:0 now, or the whole memory of the
@@ -54,7 +54,7 @@ func TargetBytes(h Host, target, gpu string) (int64, error) {
 	return 0, e
 }
 
-// wholeGPU is the memory of a GPU that the plan book knows.
+// wholeGPU is the memory of a GPU in the tuning cache.
 func wholeGPU(h Host, name string) (int64, error) {
 	if name == "" {
 		return 0, errors.New("--target gpu: needs --gpu with the GPU's name, such as --gpu h100")
@@ -69,7 +69,7 @@ func wholeGPU(h Host, name string) (int64, error) {
 	}
 	bytes := g.MemoryBytes()
 	if bytes == 0 {
-		return 0, fmt.Errorf("--target gpu: the plan book does not have the memory of %s, give it with --fit", g.Name)
+		return 0, fmt.Errorf("--target gpu: the tuning cache does not have the memory of %s: give it with --fit", g.Name)
 	}
 	return bytes, nil
 }

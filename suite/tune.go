@@ -10,7 +10,7 @@ import (
 	"github.com/localbench/localbench/results/planbook"
 )
 
-// book is what the plan book has for the device of the run; empty for other backends.
+// book is the part of the tuning cache for the device of the run; empty for other backends.
 func (r *Run) book(h Host) (string, error) {
 	if r.Spec.Backend != backendCUDA {
 		return "", nil
@@ -27,7 +27,7 @@ func (r *Run) book(h Host) (string, error) {
 }
 
 // OpenPlanner opens a device that plans the run. Where the run's GPU is not there, its
-// backend plans without, for a GPU of a name that the plan book can find, and the second result is
+// backend plans without, for a GPU of a name in the tuning cache, and the second result is
 // that GPU's whole name: with the engines that the book has for it and this version of cuDNN, and
 // for others with those that cuDNN chooses for such a GPU. An empty name is the GPU that is here, or else the book's first.
 func (r *Run) OpenPlanner(h Host, gpu string) (engine.Device, string, error) {

@@ -39,7 +39,7 @@ func (e *SideError) Error() string {
 // Unwrap leads to the cause.
 func (e *SideError) Unwrap() error { return e.Err }
 
-// Runs is the number of runs that Measure starts for so many specs.
+// Runs is the number of runs that Measure starts for the given number of specs.
 func (t Turns) Runs(specs int) int { return specs * t.Pairs * t.Turns * 2 }
 
 // Measure runs every spec in turns and returns the pairs. Both programs run the same seeds, from first on, t.Turns of them a

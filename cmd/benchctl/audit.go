@@ -15,9 +15,9 @@ func auditCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "audit",
 		Short: "prove that local modules are isolated, or name the tensor that breaks it",
-		Long: "audit reads the step program and its plan: no gradient may cross the border of a\n" +
-			"local module, and nothing of a module but its result may be alive when the next\n" +
-			"one has its peak. A breach ends with exit code 1.",
+		Long: "audit checks the step program and its plan: no gradient may cross the border of a\n" +
+			"local module, and only the output of a module may be live at the peak of the\n" +
+			"next one. A violation ends with exit code 1.",
 		Example: "  benchctl audit --methods dgl,infopro,auglocal --networks resnet110",
 		Args:    noArguments,
 	}

@@ -27,10 +27,10 @@ func baselineCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "baseline",
 		Short: "records to compare with, kept in git: update, check, list or show them",
-		Long: "A baseline is a file of records that is kept in git and reviewed like code, one record a\n" +
-			"line: measured records, or planned memory, which needs no run. NAME stands for\n" +
-			"results/baselines/NAME.json; what contains a slash or ends in .json is a path.\n" +
-			"memory is planned memory of every network under every method; memory-h100 is the same\n" +
+		Long: "A baseline is a file of records that is kept in git and reviewed like code, one record per\n" +
+			"line: measured records, or planned memory, which needs no run. NAME means\n" +
+			"results/baselines/NAME.json; an argument with a slash or ending in .json is a path.\n" +
+			"memory is the planned memory of every network with every method; memory-h100 is the same\n" +
 			"for that GPU, and needs the CUDA backend but no GPU.",
 		Args: noArguments,
 	}
@@ -111,7 +111,7 @@ func baselineUpdate(env Env) *cobra.Command {
 		Long: "update writes a baseline of the records in --from; or, with --plan, of the planned memory\n" +
 			"of the runs that the flags of `plan` describe. The flags are stored in the file, and\n" +
 			"`baseline check` plans the same runs again. Unless --backend or --gpu is given, the plan\n" +
-			"is without the scratch memory of kernels, and so the same on every machine.\n" +
+			"excludes the workspaces of kernels, and so is the same on every machine.\n" +
 			"memory, and memory-GPU such as memory-h100, are planned without flags.",
 		Example: "  benchctl baseline update memory\n" +
 			"  benchctl baseline update ci/memory.json --plan --methods bp,auglocal --networks resnet110 --batch 512\n" +
@@ -123,7 +123,7 @@ func baselineUpdate(env Env) *cobra.Command {
 	c.Flags().SortFlags = false
 	define(c.Flags(), "from", "path", "", "folder, record or collection to take the records from", word(&from))
 	c.Flags().BoolVar(&plan, "plan", false, "plan the runs that the following flags describe")
-	c.Flags().BoolVar(&details, "details", false, "keep the bytes by module and the largest tensors, which explain a difference")
+	c.Flags().BoolVar(&details, "details", false, "keep the bytes by module and the largest tensors, which explain differences")
 	g := addGrid(c)
 	for _, name := range []string{"format", "table", "columns"} {
 		_ = c.Flags().MarkHidden(name) // update prints one line
@@ -270,7 +270,7 @@ func baselineCheck(env Env) *cobra.Command {
 		Example: "  benchctl baseline check\n  benchctl baseline check ci/memory.json",
 	}
 	var explain string
-	define(c.Flags(), "explain", "program", "", "where memory grew, say of which modules and tensors: "+
+	define(c.Flags(), "explain", "program", "", "where memory grew, list the modules and tensors: "+
 		"plan the old side again with the old benchctl program, or git revision", word(&explain))
 	out := addOutput(c.Flags())
 	c.RunE = func(_ *cobra.Command, args []string) error {

@@ -50,7 +50,7 @@ func compareCommand(env Env) *cobra.Command {
 			"The verdict of each metric of each measurement:\n" +
 			"  regression    significantly worse, and the measured change exceeds the threshold\n" +
 			"  missing       the old side has it and the new side does not: the runs failed, ran\n" +
-			"                out of memory, diverged, or there are none\n" +
+			"                out of memory, diverged, or are missing\n" +
 			"  inconclusive  no regression, but a change as large as the threshold could have been\n" +
 			"                missed: too few repetitions or too much noise\n" +
 			"  better        significantly better\n" +
@@ -69,17 +69,17 @@ func compareCommand(env Env) *cobra.Command {
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "baseline", "path", "", "the old side: a file or folder, or a name below results/baselines", word(&f.baseline))
-	define(flags, "metrics", "names", "", "compare these only: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
+	define(flags, "metrics", "names", "", "compare only these: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
 	define(flags, "thresholds", "file", "", "YAML file: a metric that is significantly worse is a regression "+
 		"if the measured change exceeds its threshold; memory: 0%, step_time: 5%, process_peak: 5% and top1: 0.5pp are the defaults", word(&f.thresholds))
 	define(flags, "inconclusive", "policy", f.inconclusive,
 		"what an inconclusive cell does: fail (exit code 1) or warn", word(&f.inconclusive))
-	define(flags, "accept-missing", "pattern", "", "take missing measurements for removed on purpose: a glob such as "+
+	define(flags, "accept-missing", "pattern", "", "missing measurements that were removed on purpose: a glob such as "+
 		"resnet20-auglocal-* or */top1, of RUN or RUN/METRIC; may be repeated", func(s string) error {
 		f.acceptMissing = append(f.acceptMissing, s)
 		return nil
 	})
-	flags.BoolVar(&f.all, "all", false, "list the cells that are the same, too; json and csv always do")
+	flags.BoolVar(&f.all, "all", false, "list unchanged cells too; json and csv always do")
 	flags.BoolVar(&f.annotations, "annotations", false, "write GitHub annotations to standard error")
 	define(flags, "junit", "file", "", "write the cells as a JUnit test suite", word(&f.junit))
 	define(flags, "benchmarks", "file", "", "write the new records as Go benchmark lines, for benchstat", word(&f.benchmarks))
@@ -94,14 +94,14 @@ func compareCommand(env Env) *cobra.Command {
 		"with --confirm: the old side's program, or its git revision (default: the commit that its records name)", word(&f.old))
 	f.turns.define(flags)
 	f.repeats = 10
-	define(flags, "repeats", "count", "10", "with --confirm, where only the new side is measured: runs of each flagged measurement, at most", one(&f.repeats, number(1, maxSeeds)))
+	define(flags, "repeats", "count", "10", "with --confirm, if only the new side is measured: maximum number of runs of each flagged measurement", one(&f.repeats, number(1, maxSeeds)))
 	f.out = filepath.Join("results", "confirm")
-	define(flags, "out", "folder", f.out, "of the new records: with --confirm; with --interleave the default is results/interleave/TIME", word(&f.out))
+	define(flags, "out", "folder", f.out, "folder for the new records of --confirm; with --interleave the default is results/interleave/TIME", word(&f.out))
 	f.dataDir = env.Getenv("BENCHCTL_DATA")
 	if f.dataDir == "" {
 		f.dataDir = "data"
 	}
-	define(flags, "data-dir", "folder", f.dataDir, "with --confirm: where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
+	define(flags, "data-dir", "folder", f.dataDir, "with --confirm: folder of the data sets; $BENCHCTL_DATA sets the default", word(&f.dataDir))
 	f.output = addOutput(flags)
 	c.RunE = func(c *cobra.Command, args []string) error { return f.run(env, c, args) }
 	return c
@@ -278,7 +278,7 @@ func readSide(path string) ([]results.Record, error) {
 		}
 	}
 	if err != nil {
-		return nil, &brokenSideError{&baseline.UnreadableError{Err: fmt.Errorf("cannot be read: %w", err)}}
+		return nil, &brokenSideError{&baseline.UnreadableError{Err: fmt.Errorf("can't be read: %w", err)}}
 	}
 	return records, nil
 }
@@ -289,7 +289,7 @@ func withoutEpochs(r *results.Record) { r.Accuracy.Epochs = nil }
 func readRecords(path string) ([]results.Record, error) {
 	records, warnings, err := results.ReadAny(path)
 	if err == nil && len(warnings) > 0 { // a baseline without it could not notice that the run is lost later
-		err = &baseline.UnreadableError{Err: fmt.Errorf("--from %s: cannot be read: %w", path, warnings[0].Err)}
+		err = &baseline.UnreadableError{Err: fmt.Errorf("--from %s: can't be read: %w", path, warnings[0].Err)}
 	}
 	if err == nil && len(records) == 0 {
 		err = fmt.Errorf("%s: has no record", path)

@@ -14,7 +14,7 @@ import (
 )
 
 func dataCommand(env Env) *cobra.Command {
-	c := &cobra.Command{Use: "data", Short: "the data sets: list them, fetch them, or verify what lies on this machine", Args: noArguments}
+	c := &cobra.Command{Use: "data", Short: "list, download and verify data sets", Args: noArguments}
 	c.RunE = func(*cobra.Command, []string) error {
 		return &usageError{errors.New("data: needs a command: list, pull or verify"), "benchctl data --help describes them"}
 	}
@@ -59,7 +59,7 @@ func dataPullCommand(env Env) *cobra.Command {
 	if dir == "" {
 		dir = "data"
 	}
-	define(c.Flags(), "data-dir", "folder", dir, "where to put them; $BENCHCTL_DATA sets the default", word(&dir))
+	define(c.Flags(), "data-dir", "folder", dir, "folder for the data sets; $BENCHCTL_DATA sets the default", word(&dir))
 	c.RunE = func(_ *cobra.Command, names []string) error {
 		if len(names) == 0 {
 			return usage(errors.New("data pull: needs one or more data sets; benchctl data list lists them"))
@@ -76,7 +76,7 @@ func dataPullCommand(env Env) *cobra.Command {
 			if err != nil || entry.Archive == nil {
 				there = "in "
 				if err := pull(ctx, env, entry, dir); ctx.Err() != nil {
-					return &interruptedError{left: name + " is as it was", hint: "run the command again: it continues where the download stopped"}
+					return &interruptedError{left: name + " is unchanged", hint: "run the command again: it continues where the download stopped"}
 				} else if err != nil {
 					return usage(err)
 				}
@@ -109,8 +109,8 @@ func dataVerifyCommand(env Env) *cobra.Command {
 		dir = "data"
 	}
 	var flag []string
-	define(c.Flags(), "datasets", "names", "", "data sets, comma separated (default: those whose folder is there)", words(&flag))
-	define(c.Flags(), "data-dir", "folder", dir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&dir))
+	define(c.Flags(), "datasets", "names", "", "data sets, comma separated (default: those whose folder exists)", words(&flag))
+	define(c.Flags(), "data-dir", "folder", dir, "folder of the data sets; $BENCHCTL_DATA sets the default", word(&dir))
 	c.RunE = func(_ *cobra.Command, names []string) error {
 		ctx, stop := interrupts(env, "reading ends")
 		defer stop()

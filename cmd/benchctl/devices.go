@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +32,7 @@ func deviceTable(h suite.Host, found gpu.Inventory) (table.Table, error) {
 	t := table.Table{ID: "devices", Title: "Devices", Columns: []table.Column{table.TextColumn("device", "device"),
 		table.TextColumn("fact", "fact"), table.TextColumn("value", "value")}}
 	if found.Why != "" {
-		t.Notes = append(t.Notes, "GPUs: "+strings.TrimPrefix(printable.Line(found.Why), "gpu: ")+".")
+		t.Notes = append(t.Notes, "GPUs: "+printable.Line(found.Why)+".")
 	}
 	if len(found.Cards) > 0 {
 		t.Notes = append(t.Notes, "GPUs have the driver's numbers, those of nvidia-smi.")

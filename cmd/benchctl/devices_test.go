@@ -30,12 +30,12 @@ func TestDevicesListsGPUs(t *testing.T) {
 		rows, absent []string
 		note         string
 	}{
-		{"none, and why", gpu.Inventory{Why: "gpu: no NVIDIA driver was found: not there"}, []string{"gpu | found | none"}, []string{"gpu0"}, "GPUs: no NVIDIA driver was found: not there."},
+		{"none, and why", gpu.Inventory{Why: "no NVIDIA driver was found: not there"}, []string{"gpu | found | none"}, []string{"gpu0"}, "GPUs: no NVIDIA driver was found: not there."},
 		{"one, and one whose facts are not told", gpu.Inventory{Driver: "580.65", CUDA: "13.0", Cards: []gpu.Facts{whole, {Index: 3, Name: "Card 7"}}},
 			[]string{"gpu0 | model | Card 100", "gpu0 | uuid | GPU-1", "gpu0 | memory | 80.00 GiB", "gpu0 | compute capability | 9.0", "gpu0 | ecc | on", "gpu0 | mig | off",
 				"gpu3 | model | Card 7", "cuda | driver | 580.65", "cuda | newest CUDA of the driver | 13.0"},
 			[]string{"gpu3 | memory", "gpu3 | ecc", "none"}, "nvidia-smi"},
-		{"one is lost", gpu.Inventory{Cards: []gpu.Facts{whole}, Why: "gpu: card 1: lost"}, []string{"gpu0 | model | Card 100"}, nil, "GPUs: card 1: lost."},
+		{"one is lost", gpu.Inventory{Cards: []gpu.Facts{whole}, Why: "GPU 1: lost"}, []string{"gpu0 | model | Card 100"}, nil, "GPUs: GPU 1: lost."},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := deviceTable(suite.Host{}, row.found)

@@ -19,7 +19,7 @@ type Env struct {
 	Getenv func(string) string
 	Now    func() time.Time
 	IsTTY  bool // standard error is a terminal
-	// Columns is the width of the terminal that standard output is; 0 where it is none.
+	// Columns is the width of the terminal if standard output is one, else 0.
 	Columns int
 }
 

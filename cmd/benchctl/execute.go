@@ -18,7 +18,7 @@ import (
 func executeCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:    "execute",
-		Short:  "do one run in this process: a job as JSON in, events as JSON lines out",
+		Short:  "execute one run in this process: reads a job as JSON, writes events as JSON lines",
 		Hidden: true,
 		Args:   noArguments,
 	}
@@ -64,7 +64,7 @@ func execute(env Env, job suite.Job, events *json.Encoder) error {
 	ctx, stop := interrupts(quiet, "")
 	defer stop()
 	record, err := suite.Execute(ctx, env.host(), job, env.Now, func(e suite.Event) {
-		_ = events.Encode(e) // nobody listens any more: the record still tells all
+		_ = events.Encode(e) // the reader may be gone: the record has all results
 	})
 	if err == nil {
 		return nil

@@ -204,7 +204,7 @@ func TestKillTorture(t *testing.T) {
 	}
 	for _, e := range entries {
 		if !strings.HasSuffix(e.Name(), ".json") && e.Name() != "plots" || strings.HasPrefix(e.Name(), ".") {
-			t.Errorf("got %s left behind", e.Name())
+			t.Errorf("got leftover %s", e.Name())
 		}
 	}
 }

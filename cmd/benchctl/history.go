@@ -30,7 +30,7 @@ func historyCommand(env Env) *cobra.Command {
 		Long: "history follows a baseline through the commits that changed it, or records through the\n" +
 			"commits of the programs that made them, in the order of git's history. Exact metrics,\n" +
 			"such as planned memory, changed where they differ; step time, process peak and accuracy\n" +
-			"where a rank test says so, corrected for the number of series. Without paths it is the\n" +
+			"where a rank test is significant, corrected for the number of series. Without paths it is the\n" +
 			"history of the baseline memory.",
 		Example: "  benchctl history\n  benchctl history results/runs results/older --metrics step_time --plots plots",
 	}
@@ -38,8 +38,8 @@ func historyCommand(env Env) *cobra.Command {
 	flags := c.Flags()
 	flags.SortFlags = false
 	define(flags, "baseline", "name", "", "a file under version control, or a name below results/baselines", word(&f.baseline))
-	define(flags, "since", "revision", "", "what changed in commits that this one does not contain", word(&f.since))
-	define(flags, "metrics", "names", "", "follow these only: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
+	define(flags, "since", "revision", "", "show only changes in commits that this one does not contain", word(&f.since))
+	define(flags, "metrics", "names", "", "follow only these: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
 	define(flags, "plots", "folder", "", "draw each metric that changed over the commits, as PNG, SVG and PDF", word(&f.plots))
 	f.output = addOutput(flags)
 	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(env, args) }

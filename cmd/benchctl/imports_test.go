@@ -208,7 +208,7 @@ func sourceFaults(name, file string, text []byte) (faults []string) {
 	return faults
 }
 
-// The checker is held against planted faults.
+// The checker is checked with planted faults.
 func TestImportCheckerFindsPlantedFaults(t *testing.T) {
 	rules, err := parseRules("text\n| package | may import | never reaches |\n|---|---|---|\n" +
 		"| `low`, `other` | nothing | `C` |\n| `high/*` | `low` | `other` |\n| `native` | nothing | |\n\nmore text | `x` |\n")

@@ -326,7 +326,7 @@ func TestInterruptAndResumeReachTheSameBits(t *testing.T) {
 		t.Errorf("resumed run differs from the run in one go (-one go +resumed):\n%s", d)
 	}
 	if left, _ := filepath.Glob(filepath.Join(cut, "runs", "*.state.*")); len(left) > 0 {
-		t.Errorf("got %v left behind, want no state of a run that is done", left)
+		t.Errorf("got leftovers %v, want no state of a run that is done", left)
 	}
 }
 

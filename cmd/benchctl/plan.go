@@ -18,30 +18,30 @@ import (
 func planCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan",
-		Short: "the memory of a run, without running or allocating it",
-		Long: "plan compiles the programs of every run and prints their memory: exact, and\n" +
-			"nothing is allocated. The planned peak and the step arena are those of the training\n" +
-			"step; the arena is all that the run allocates, for training, evaluation and the\n" +
+		Short: "plan the memory of runs, without running or allocating anything",
+		Long: "plan compiles the programs of every run and prints their exact memory without\n" +
+			"allocating it. The planned peak and the step arena are those of the training\n" +
+			"step; the arena is the memory that the run allocates for training, evaluation and the\n" +
 			"last batches of both. With --fit it finds the largest batch whose arena fits.",
 		Example: "  benchctl plan --methods bp,auglocal --networks resnet110 --batch 1024\n  benchctl plan --networks resnet110 --fit 8GiB\n  benchctl plan --networks resnet110 --batch 1024 --gpu a100 --precision bf16",
 		Args:    noArguments,
 	}
 	s := addShared(c, "memory", "categories", "overlap", "budget", "roofline", "modules", "scopes", "largest", "timeline", "fit", "eager")
 	f := planFlags{policy: policyPlanned, processLimit: string(suite.LimitContainer)}
-	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena, all that a run allocates, has at most this size: 512MiB, 8GiB; with --policy eager: for which PyTorch reserves at most this", one(&f.budget, size))
+	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena, the memory that a run allocates, has at most this size, such as 512MiB or 8GiB; with --policy eager: for which PyTorch reserves at most this size", one(&f.budget, size))
 	define(c.Flags(), "fit-process", "size", "", "find the largest batch whose process stays within this memory, libraries and data set included: measured, by short runs", one(&f.process, size))
 	define(c.Flags(), "process-limit", "name", f.processLimit, "with --fit-process, what limits the process: container, the memory limit of a control group (resident memory of the run and of the command that starts it), or data, RLIMIT_DATA of each process (ulimit -d)", word(&f.processLimit))
 	f.dataDir = defaultDataDir(env)
-	define(c.Flags(), "data-dir", "folder", f.dataDir, "with --fit-process: where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
-	define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave for other things", one(&f.reserve, size))
+	define(c.Flags(), "data-dir", "folder", f.dataDir, "with --fit-process: folder of the data sets; $BENCHCTL_DATA sets the default", word(&f.dataDir))
+	define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave free", one(&f.reserve, size))
 	define(c.Flags(), "target", "device", "", "find the largest batch that fits the free memory of cpu, or of cuda:0, or the whole memory of the gpu that --gpu names", word(&f.target))
-	define(c.Flags(), "gpu", "name", "", "plan with backend cuda for a GPU that is not here, by its name or a part of it, such as h100, or with --policy eager predict the workspaces that cuBLAS has there; --backend cuda without it plans for the GPU that is here, or else for the plan book's first", word(&f.gpu))
+	define(c.Flags(), "gpu", "name", "", "plan with backend cuda for a GPU that this machine need not have, by its name or a part of it, such as h100; with --policy eager predict the workspaces of cuBLAS on it. --backend cuda without --gpu plans for this machine's GPU, or else for the first one of the tuning cache", word(&f.gpu))
 	define(c.Flags(), "policy", "name", policyPlanned, "planned: our arena; eager: what an eager framework with a caching allocator would report", word(&f.policy))
 	addSamples(c, &s.request)
-	c.Flags().BoolVar(&f.job.EvalHeads, "eval-heads", false, "plan for a run that tests every module's own classifier")
-	c.Flags().BoolVar(&f.details, "details", false, "modules, scopes, largest values and the timeline of every run; always there for a single one")
+	c.Flags().BoolVar(&f.job.EvalHeads, "eval-heads", false, "plan for a run that evaluates every module's classifier")
+	c.Flags().BoolVar(&f.details, "details", false, "print modules, scopes, largest values and the timeline of every run; always printed for a single run")
 	define(c.Flags(), "export", "folder", "", "write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
-	define(c.Flags(), "dump", "pass", "", "print the program of the training step as it is after this pass, one op a line, and nothing else; for one run: "+strings.Join(suite.PassNames(), ", ")+" (none: before any pass)", word(&f.dump))
+	define(c.Flags(), "dump", "pass", "", "print only the program of the training step after this pass, one op per line; for one run: "+strings.Join(suite.PassNames(), ", ")+" (none: before any pass)", word(&f.dump))
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c, s) }
 	return c
 }

@@ -19,7 +19,7 @@ import (
 func probeCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:    "probe",
-		Short:  "measure the memory of one run and of the process that starts it: a job as JSON in, sizes as JSON out",
+		Short:  "measure the memory of one run and of the process that starts it: reads a job as JSON, writes sizes as JSON",
 		Hidden: true,
 		Args:   noArguments,
 	}
@@ -59,7 +59,7 @@ func probeCommand(env Env) *cobra.Command {
 			return err
 		}
 		if own.PeakBytes == nil || own.PageTableBytes == nil {
-			return errors.New("the system does not tell the memory of a process")
+			return errors.New("the system does not report the memory of a process")
 		}
 		found.SweepBytes = *own.PeakBytes + *own.PageTableBytes
 		return json.NewEncoder(env.Stdout).Encode(found)

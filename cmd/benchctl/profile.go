@@ -29,18 +29,18 @@ type profileFlags struct {
 func profileCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "profile",
-		Short: "run a few real steps and hold the plan against what was touched and what the process took",
-		Long: "profile plans the step of every run, runs a few of them in a process of their own,\n" +
-			"and compares: what changed of an arena full of canaries, and the resident set of\n" +
-			"the process, with the plan. A plan that does not hold ends with exit code 1.\n" +
-			"The data are made up: what a step costs does not depend on them.",
+		Short: "run a few steps and compare the plan with the memory that was used",
+		Long: "profile plans the step of every run, runs a few of them in a separate process,\n" +
+			"and compares the plan with the bytes of the arena that were overwritten (it is filled\n" +
+			"with a canary pattern) and with the resident set of the process. A violated plan ends\n" +
+			"with exit code 1. The data are synthetic: the cost of a step does not depend on them.",
 		Example: "  benchctl profile --methods bp,auglocal --networks resnet32 --batch 256\n" +
 			"  benchctl profile --methods bp,auglocal --networks resnet110 --export timeline",
 		Args: noArguments,
 	}
 	f := &profileFlags{shared: addShared(c, "checks", "process", "residency", "definitions", "device", "kernels", "largest"), steps: 5, tolerance: 1}
 	define(c.Flags(), "steps", "count", "5", "steps to time after the first", one(&f.steps, number(1, 1000)))
-	define(c.Flags(), "tolerance", "percent", "1", "by how much the arena's resident memory may differ from the plan", one(&f.tolerance, real))
+	define(c.Flags(), "tolerance", "percent", "1", "maximum difference between the arena's resident memory and the plan", one(&f.tolerance, real))
 	define(c.Flags(), "export", "folder", "", "write the timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c) }
 	return c

@@ -26,23 +26,23 @@ type reportFlags struct {
 func reportCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "report [PATH...]",
-		Short: "tables, plots and a page from records",
+		Short: "make tables, plots and an HTML page from records",
 		Long: "report reads records (folders, files or collections; results/runs if none is named)\n" +
 			"and prints their table: mean and standard deviation over seeds, relative to bp, the\n" +
-			"best marked. It draws the plots and writes a page of one file on request. Broken\n" +
-			"records are named and skipped.",
+			"best marked. It draws the plots and writes a page of one file on request. Damaged\n" +
+			"records are listed and skipped.",
 		Example: "  benchctl report results/runs --html report.html\n  benchctl report a/runs b/runs --format latex --plots plots",
 	}
 	f := &reportFlags{title: "Training methods side by side", policy: policyPlanned}
 	flags := c.Flags()
 	flags.SortFlags = false
 	f.output = addOutput(flags, "summary", "eager")
-	define(flags, "plots", "folder", "", "draw the plots there, as PNG, SVG and PDF", word(&f.plots))
-	define(flags, "html", "file", "", "write tables and plots as one page that needs nothing else", word(&f.html))
-	define(flags, "title", "text", "Training methods side by side", "of the page", word(&f.title))
-	define(flags, "policy", "name", f.policy, "planned: our arena; eager: also what an eager framework would report", word(&f.policy))
+	define(flags, "plots", "folder", "", "folder for the plots, as PNG, SVG and PDF", word(&f.plots))
+	define(flags, "html", "file", "", "write tables and plots as one self-contained page", word(&f.html))
+	define(flags, "title", "text", "Training methods side by side", "title of the page", word(&f.title))
+	define(flags, "policy", "name", f.policy, "planned: our arena; eager: also the predicted memory of an eager framework", word(&f.policy))
 	define(flags, "metrics", "names", "", "measured columns of the table, comma separated: "+strings.Join(table.Metrics(), ", "), metricNames(&f.metrics))
-	flags.BoolVar(&f.quiet, "quiet", false, "no word on standard error but errors")
+	flags.BoolVar(&f.quiet, "quiet", false, "print only errors on standard error")
 	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(env, args) }
 	return c
 }

@@ -29,12 +29,12 @@ type reproduceFlags struct {
 func reproduceCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "reproduce",
-		Short: "a paper's table: run what is missing, print published and own figures side by side",
-		Long: "reproduce knows figures of papers, with their sources, and the settings that they were\n" +
-			"made with. It runs what has no record yet and gives each cell a verdict. Accuracies are\n" +
-			"judged at full scale only. Memory is the eager model's, and needs no run. A cell that\n" +
-			"does not hold ends with exit code 1. Some figures could not be read by us: --published\n" +
-			"takes a file of the form of results/published/published.json, filled in from the paper.",
+		Short: "reproduce a paper's table: run missing cells, print published and measured values",
+		Long: "reproduce contains published results with their sources and settings. It runs the cells\n" +
+			"without a record and gives each cell a verdict. Accuracies are judged at full scale\n" +
+			"only. Memory is that of the eager model, and needs no run. A cell that is not\n" +
+			"reproduced ends with exit code 1. Some values could not be verified: --published\n" +
+			"takes a file in the format of results/published/published.json with values from the paper.",
 		Example: "  benchctl reproduce --table memory --quirks paper\n  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
 		Args:    noArguments,
 	}
@@ -46,19 +46,19 @@ func reproduceCommand(env Env) *cobra.Command {
 	define(flags, "networks", "names", "", "only cells of these networks, comma separated", words(&f.networks))
 	define(flags, "scale", "name", f.scale, "full: the paper's epochs; reduced: a tenth; smoke: one epoch of 2048 samples", word(&f.scale))
 	define(flags, "seeds", "count or list", "1", "3: the seeds 1 to 3; 1,2,5: these seeds", seeds(&f.request.Seeds))
-	define(flags, "quirks", "name", f.quirks, "paper: as the published programs do: the best epoch on the test set, stl10 with 100 classes, memory with the search for algorithms, and what run --quirks says; none: what is right, the last epoch or that of --val-fraction", word(&f.quirks))
-	define(flags, "val-fraction", "fraction", "0", "of the training set, held out to choose the epoch by", one(&f.request.ValFraction, real))
-	define(flags, "published", "file", "", "figures that you have read in a paper, for cells that we could not see; as results/published/published.json", word(&f.published))
+	define(flags, "quirks", "name", f.quirks, "paper (paper compatibility mode): as the published programs: the best epoch on the test set, stl10 with 100 classes, memory with the search for algorithms, and the effects of run --quirks; none: sound evaluation, the last epoch or that of --val-fraction", word(&f.quirks))
+	define(flags, "val-fraction", "fraction", "0", "fraction of the training set held out to choose the epoch", one(&f.request.ValFraction, real))
+	define(flags, "published", "file", "", "values from papers for the cells without one, in the format of results/published/published.json", word(&f.published))
 	f.dataDir = env.Getenv("BENCHCTL_DATA")
 	if f.dataDir == "" {
 		f.dataDir = "data"
 	}
-	define(flags, "data-dir", "folder", f.dataDir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
+	define(flags, "data-dir", "folder", f.dataDir, "folder of the data sets; $BENCHCTL_DATA sets the default", word(&f.dataDir))
 	f.out = filepath.Join("results", "reproductions")
-	define(flags, "out", "folder", f.out, "of the records", word(&f.out))
+	define(flags, "out", "folder", f.out, "folder for the records", word(&f.out))
 	addDevice(flags, &f.request)
 	f.output = addOutput(flags)
-	flags.BoolVar(&f.noRun, "no-run", false, "judge the records that there are, run nothing")
+	flags.BoolVar(&f.noRun, "no-run", false, "run nothing, judge the existing records")
 	flags.BoolVar(&f.quiet, "quiet", false, "no progress on standard error")
 	c.RunE = func(*cobra.Command, []string) error { return f.run(env) }
 	return c
@@ -136,7 +136,7 @@ func (f *reproduceFlags) cells() ([]published.Cell, error) {
 		return len(f.methods) > 0 && !slices.Contains(f.methods, c.Method) || len(f.networks) > 0 && !slices.Contains(f.networks, c.Network)
 	})
 	if len(cells) == 0 {
-		return nil, fmt.Errorf("table: none of the %d cells of %s is of methods %s and networks %s", all, f.table, cmp.Or(strings.Join(f.methods, ","), "any"), cmp.Or(strings.Join(f.networks, ","), "any"))
+		return nil, fmt.Errorf("--table: none of the %d cells of %s has the methods %s and networks %s", all, f.table, cmp.Or(strings.Join(f.methods, ","), "any"), cmp.Or(strings.Join(f.networks, ","), "any"))
 	}
 	return cells, nil
 }

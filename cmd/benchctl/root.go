@@ -37,12 +37,12 @@ func run(env Env) exitCode {
 func newRoot(env Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:     "benchctl",
-		Short:   "what training a deep network costs in memory and time",
+		Short:   "measure what training a deep network costs in memory and time",
 		Long:    longHelp,
 		Version: version(),
-		Example: "  benchctl plan --networks resnet110 --batch 1024        what a training step takes, without running it\n" +
-			"  benchctl run                                           train and measure, on images that need no file\n" +
-			"  benchctl report --html report.html                     tables and plots of what was run",
+		Example: "  benchctl plan --networks resnet110 --batch 1024        plan the memory of a training step, without running it\n" +
+			"  benchctl run                                           train and measure, on generated images\n" +
+			"  benchctl report --html report.html                     tables and plots of the runs",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,
@@ -104,16 +104,16 @@ func breakHelp(c *cobra.Command, columns int) {
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		given := ""
 		if f.DefValue != "" {
-			given = " (default " + f.DefValue + ")" // which help puts behind the last line
+			given = " (default " + f.DefValue + ")" // which help appends to the last line
 		}
 		f.Usage = broken(f.Usage, given, max(columns-indent, 24))
 	})
 }
 
-// broken is a text in lines of at most so many characters, the last with room for what follows it.
-func broken(text, behind string, width int) string {
+// broken breaks a text into lines of at most width characters, the last one including suffix.
+func broken(text, suffix string, width int) string {
 	text = table.Wrap(text, width)
-	if last := text[strings.LastIndexByte(text, '\n')+1:]; len(last)+len(behind) > width {
+	if last := text[strings.LastIndexByte(text, '\n')+1:]; len(last)+len(suffix) > width {
 		text += "\n"
 	}
 	return text
@@ -147,7 +147,7 @@ func noArguments(c *cobra.Command, args []string) error {
 			known = append(known, sub.Name())
 		}
 	}
-	return &usageError{&names.UnknownError{Kind: "command", Name: args[0], Known: known}, c.CommandPath() + " --help says what they do"}
+	return &usageError{&names.UnknownError{Kind: "command", Name: args[0], Known: known}, c.CommandPath() + " --help lists them"}
 }
 
 // flagNames lists the flags of a command that its help shows.

@@ -37,10 +37,10 @@ type runFlags struct {
 func runCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
-		Short: "train every run that the lists make, write a record a run, print the tables",
-		Long: "run crosses methods, networks, data sets, batches, depths, modules and seeds into\n" +
-			"runs, trains each in a process of its own, writes a record a run, and prints the\n" +
-			"summary table. Plots of the records are drawn into the folder plots of that of the records.",
+		Short: "train every combination of the lists, write one record per run, print the tables",
+		Long: "run combines methods, networks, data sets, batches, depths, modules and seeds into\n" +
+			"runs, trains each in a separate process, writes one record per run, and prints the\n" +
+			"summary table. Plots are written to the folder plots inside that of the records.",
 		Example: "  benchctl run\n  benchctl run --methods bp,auglocal --datasets cifar10 --data-dir data --epochs 10",
 		Args:    noArguments,
 	}
@@ -50,11 +50,11 @@ func runCommand(env Env) *cobra.Command {
 	flags := c.Flags()
 	f.addJob(env, flags)
 	f.out = filepath.Join("results", "runs")
-	define(flags, "out", "folder", f.out, "of the records", word(&f.out))
-	define(flags, "jobs", "count", "1", "runs at a time; more than one makes their times meaningless", one(&f.jobs, number(1, 1024)))
-	flags.BoolVar(&f.resume, "resume", false, "skip runs that are done and go on with those that were interrupted")
-	flags.BoolVar(&f.SaveWeights, "save-weights", false, "write parameters and running statistics beside the record, as safetensors")
-	flags.BoolVar(&f.EvalHeads, "eval-heads", false, "test every module's own classifier after each epoch")
+	define(flags, "out", "folder", f.out, "folder for the records", word(&f.out))
+	define(flags, "jobs", "count", "1", "number of parallel runs; with more than one, times are meaningless", one(&f.jobs, number(1, 1024)))
+	flags.BoolVar(&f.resume, "resume", false, "skip finished runs and continue interrupted ones")
+	flags.BoolVar(&f.SaveWeights, "save-weights", false, "write parameters and running statistics next to the record, as safetensors")
+	flags.BoolVar(&f.EvalHeads, "eval-heads", false, "evaluate every module's classifier after each epoch")
 	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first run that fails")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the runs and stop")
 	define(flags, "metrics", "names", "", "measured columns of the table, comma separated: "+strings.Join(table.Metrics(), ", "), metricNames(&f.metrics))
@@ -63,14 +63,14 @@ func runCommand(env Env) *cobra.Command {
 	return c
 }
 
-// defaultDataDir is where the data sets lie if nobody says.
+// defaultDataDir is the default folder of the data sets.
 func defaultDataDir(env Env) string { return cmp.Or(env.Getenv("BENCHCTL_DATA"), "data") }
 
 // addJob defines flags of a single run's process.
 func (f *runFlags) addJob(env Env, flags *pflag.FlagSet) {
 	f.dataDir = defaultDataDir(env)
-	define(flags, "data-dir", "folder", f.dataDir, "where the data sets lie; $BENCHCTL_DATA sets the default", word(&f.dataDir))
-	define(flags, "init", "file", "", "safetensors file that parameters and running statistics start from", word(&f.Init))
+	define(flags, "data-dir", "folder", f.dataDir, "folder of the data sets; $BENCHCTL_DATA sets the default", word(&f.dataDir))
+	define(flags, "init", "file", "", "safetensors file with initial parameters and running statistics", word(&f.Init))
 }
 
 func (f *runFlags) run(env Env, c *cobra.Command) error {
@@ -212,7 +212,7 @@ func interrupts(env Env, then string) (context.Context, func()) {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	ctx, cancel := watch(signals, func() {
-		fmt.Fprintln(env.Stderr, "benchctl: interrupted: "+then+"; once more ends all at once")
+		fmt.Fprintln(env.Stderr, "benchctl: interrupted: "+then+"; press again to stop at once")
 	}, func() { os.Exit(int(exitInterrupted)) })
 	return ctx, func() {
 		signal.Stop(signals)

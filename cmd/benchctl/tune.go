@@ -15,19 +15,19 @@ import (
 func tuneCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tune",
-		Short: "time the convolution engines of this GPU, and keep the fastest in the plan book",
+		Short: "time the convolution engines of this GPU and store the fastest in the tuning cache",
 		Long: "tune prepares the training step of every run and times the engines that cuDNN proposes\n" +
 			"for each of its convolutions, the best guesses first and for about three seconds, and\n" +
-			"our own kernel where there is one. The plan book keeps the fastest with its workspace,\n" +
+			"our own kernel if there is one. The tuning cache stores the fastest with its workspace,\n" +
 			"so that the memory of a step is known before it runs, on a machine without that GPU\n" +
-			"too. An entry that is there stays. All commands use the book in $BENCHCTL_PLAN_BOOK,\n" +
-			"or else the one that benchctl was built with.",
+			"too. Existing entries are kept. All commands use the tuning cache in $BENCHCTL_PLAN_BOOK,\n" +
+			"or else the built-in one.",
 		Example: "  benchctl tune --backend cuda --methods bp,auglocal --networks resnet32,resnet110 --batch 1024",
 		Args:    noArguments,
 	}
 	s := addShared(c)
 	path := filepath.Join("results", "planbook", "book.json")
-	define(c.Flags(), "book", "file", path, "the plan book", word(&path))
+	define(c.Flags(), "book", "file", path, "the tuning cache", word(&path))
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		request, format, err := s.expand(c)
 		if err != nil {
@@ -41,7 +41,7 @@ func tuneCommand(env Env) *cobra.Command {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return usage(err)
 		}
-		t := table.Table{ID: "engines", Title: "Plan book " + path, Columns: []table.Column{table.TextColumn("run", "run"), table.TextColumn("gpu", "GPU"), table.NumberColumn("new", "new engines")}}
+		t := table.Table{ID: "engines", Title: "Tuning cache " + path, Columns: []table.Column{table.TextColumn("run", "run"), table.TextColumn("gpu", "GPU"), table.NumberColumn("new", "new engines")}}
 		for _, run := range runs {
 			if run.Spec.Backend != "cuda" {
 				return usage(fmt.Errorf("--backend %s: must be cuda: only its kernels are selected on the device", run.Spec.Backend))

@@ -10,7 +10,7 @@ import (
 )
 
 // TestWorkflow: the workflow for others is YAML of the form that GitHub reads, its commands and their
-// flags exist, and its gates can end a job: nothing behind them swallows the exit code.
+// flags exist, and its gates can end a job: nothing after them swallows the exit code.
 func TestWorkflow(t *testing.T) {
 	text, err := os.ReadFile("../../docs/ci/benchctl.yml")
 	if err != nil {

@@ -50,7 +50,7 @@ func (c Comparison) Repeats(most int) (runs map[string]int, tooFew []Cell, need 
 	return runs, tooFew, need
 }
 
-// Again is so many specs of an experiment with the seeds after last.
+// Again returns n specs of an experiment with the seeds after last.
 func Again(s results.Spec, count int, last uint64) (specs []results.Spec) {
 	for i := range count {
 		s.Seed = last + 1 + uint64(i)

@@ -45,7 +45,7 @@ func NothingFits(all []results.Fit) string {
 	return strings.Join(nothing, ", ")
 }
 
-// FitArenas is the table of the largest batches whose arena fits into so many bytes.
+// FitArenas is the table of the largest batches whose arena fits into the budget in bytes.
 func FitArenas(all []results.Fit, bytes int64) table.Table {
 	t := fitTable("Largest batch whose arena fits into "+table.Bytes(bytes), all, []table.Column{
 		table.NumberColumn("planned_peak_bytes", "planned peak"), table.NumberColumn("step_arena_bytes", "step arena"),
@@ -69,7 +69,7 @@ func FitArenas(all []results.Fit, bytes int64) table.Table {
 	return t
 }
 
-// FitProcesses is the table of the largest batches whose processes were measured to fit into so many bytes: of the memory
+// FitProcesses is the table of the largest batches whose processes were measured to fit into the limit in bytes: of the memory
 // limit of a container, or of RLIMIT_DATA of each process.
 func FitProcesses(all []results.Fit, bytes int64, dataLimit bool) table.Table {
 	what := "a container with " + table.Bytes(bytes)
@@ -98,7 +98,7 @@ func FitProcesses(all []results.Fit, bytes int64, dataLimit bool) table.Table {
 		})
 }
 
-// FitEager is the table of the largest batches for which an eager framework takes no more than so many bytes. library is
+// FitEager is the table of the largest batches for which an eager framework reserves at most the budget in bytes. library is
 // the workspace of cuBLAS on the GPU of that name; nil where it is not known.
 func FitEager(all []results.Fit, bytes int64, gpu string, library *int64) table.Table {
 	t := fitTable("Largest batch for which PyTorch reserves at most "+table.Bytes(bytes)+", predicted", all, []table.Column{

@@ -12,8 +12,8 @@ import (
 	"github.com/localbench/localbench/suite"
 )
 
-// floor is the least that a training step has to do: operations of its convolutions and linear
-// layers, and bytes if every op reads each operand once and writes each result once.
+// floor is a lower bound of a training step: the operations of its convolutions and linear
+// layers, and the bytes if every op reads each operand once and writes each result once.
 type floor struct {
 	Ops   int   `json:"ops"`
 	FLOPs int64 `json:"flops"`
@@ -21,8 +21,8 @@ type floor struct {
 	// HalfBytes is Bytes with activations and their gradients in bf16. Parameters, statistics, the
 	// gradients of parameters and momentum stay f32.
 	HalfBytes int64 `json:"half_bytes"`
-	// AgainBytes is what the backward pass of a normalisation reads a second time: its sums have
-	// to be there before it writes anything.
+	// AgainBytes are the bytes that the backward pass of a normalisation reads a second time: its sums must
+	// be complete before it writes.
 	AgainBytes int64 `json:"again_bytes"`
 }
 

@@ -36,7 +36,7 @@ func TestFloors(t *testing.T) {
 	}
 }
 
-// TestPerformanceDocument holds the tables of docs/performance.md against the program.
+// TestPerformanceDocument compares the tables of docs/performance.md with the program.
 func TestPerformanceDocument(t *testing.T) {
 	document, err := os.ReadFile("../../docs/performance.md")
 	if err != nil {

@@ -1,5 +1,5 @@
 // Command benchpeer times our training step against the same step in PyTorch
-// (scripts/peer_bench.py), both in processes of their own that take turns, and
+// (scripts/peer_bench.py), each in a separate process, in turns, and
 // prints the ratios of step time and of peak memory: of the process on the cpu, and on a GPU
 // of our arena to the peer's max_memory_allocated.
 //
@@ -33,7 +33,7 @@ import (
 	"github.com/localbench/localbench/suite/train"
 )
 
-// options are what both sides are told.
+// options are the settings of both sides.
 type options struct {
 	methods, network, dataset   string
 	python, script              string
@@ -44,7 +44,7 @@ type options struct {
 	json                        string // file that a line a method is appended to
 	peerDevice, book            string
 	overlap                     int
-	budget, workspace           size // of our arena, and at most of a kernel's scratch memory; 0: no limit
+	budget, workspace           size // of our arena, and limit of a kernel's workspace; 0: no limit
 	compile, floors             bool
 }
 
@@ -76,7 +76,7 @@ func main() {
 	flag.StringVar(&o.precision, "precision", "f32", "f32, tf32 or bf16")
 	flag.StringVar(&o.library, "library", "build", "folder of the CUDA backend's library")
 	flag.StringVar(&o.json, "json", "", "append a line for each method to this file")
-	flag.StringVar(&o.book, "book", "", "plan book of our convolutions; empty: that of this program")
+	flag.StringVar(&o.book, "book", "", "tuning cache of our convolutions; empty: the built-in one")
 	flag.StringVar(&o.peerDevice, "peer-device", "", "cpu or cuda; empty: as ours; none: time our step alone")
 	flag.IntVar(&o.overlap, "overlap", 1, "our local modules in flight")
 	flag.Var(&o.budget, "budget", "our arena has at most this size, as with benchctl's flag: 512MiB")
@@ -98,7 +98,7 @@ func (o options) run() error {
 	methods := strings.Split(o.methods, ",")
 	if o.floors {
 		if o.budget > 0 {
-			return errors.New("floors: got them with -budget, want one of them: what a budget costs depends on the device")
+			return errors.New("-floors and -budget can't be combined: the cost of a budget depends on the device")
 		}
 		return o.printFloors(os.Stdout, methods)
 	}
@@ -118,7 +118,7 @@ type summary struct {
 	Torch    string `json:"torch,omitempty"`
 	Planned  int64  `json:"planned_peak_bytes,omitempty"`
 	Arena    int64  `json:"arena_bytes,omitempty"`
-	// Allocated is what the peer's allocator had handed out at most, on a GPU.
+	// Allocated is the peak of the peer's allocator (max_memory_allocated), on a GPU.
 	Allocated int64             `json:"max_memory_allocated_bytes,omitempty"`
 	Device    string            `json:"device,omitempty"`
 	Floor     *floor            `json:"floor,omitempty"`
@@ -265,7 +265,7 @@ func start(name string, args []string) (*side, error) {
 	return &side{command: c, in: in, out: bufio.NewReader(out)}, nil
 }
 
-// warm runs a step that does not count.
+// warm runs a warm-up step.
 func (s *side) warm() error {
 	_, err := s.turn(1)
 	s.seconds, s.device = nil, nil
@@ -301,7 +301,7 @@ func (s *side) quit() (sum summary, err error) {
 	return sum, s.command.Wait()
 }
 
-// stop ends a side that has not been told to quit: it is not to hold the GPU's memory.
+// stop ends a side that is still running, so that it releases the GPU's memory.
 func (s *side) stop() {
 	_ = s.command.Process.Kill() // has ended already, if all went well
 	_ = s.command.Wait()
@@ -352,7 +352,7 @@ func (o options) work(in io.Reader, out io.Writer) error {
 		return err
 	}
 	if err := meter.Self().ResetPeak(); err != nil && o.backend == "cpu" {
-		return err // on a GPU nobody looks at the memory of the process
+		return err // on a GPU the memory of the process is not used
 	}
 	session, err := train.NewSession(device, options)
 	if err != nil {
@@ -399,7 +399,7 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	return json.NewEncoder(out).Encode(sum)
 }
 
-// known is a number of bytes; 0 where the system does not tell.
+// known is a number of bytes; 0 if unknown.
 func known(bytes *int64) int64 {
 	if bytes == nil {
 		return 0
@@ -407,7 +407,7 @@ func known(bytes *int64) int64 {
 	return *bytes
 }
 
-// obey answers "run K" until "quit" or the end of the input; trace gives the seconds of the ops
+// obey executes "run K" until "quit" or the end of the input; trace gives the seconds of the ops
 // since its last call.
 func obey(in io.Reader, out io.Writer, step func() (float64, error), trace func() []float64) error {
 	lines := bufio.NewScanner(in)
@@ -417,7 +417,7 @@ func obey(in io.Reader, out io.Writer, step func() (float64, error), trace func(
 			return nil
 		}
 		if _, err := fmt.Sscanf(lines.Text(), "run %d", &count); err != nil {
-			return fmt.Errorf("standard input: got %q, want 'run K' or 'quit'", lines.Text())
+			return fmt.Errorf("standard input: %q: must be 'run K' or 'quit'", lines.Text())
 		}
 		var seconds []float64
 		trace()

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestGPUReport has scripts/gpu_report.py gather what stages left, some of them cut short, and holds the
-// verdicts against figures computed by hand.
+// TestGPUReport has scripts/gpu_report.py gather the results of stages, some of them truncated, and compares the
+// verdicts with values computed by hand.
 func TestGPUReport(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
@@ -58,7 +58,7 @@ func TestGPUReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(results.Bench) != 5 || len(results.Ops) != 1 {
-		t.Errorf("got %d steps and %d ops, want 5 and 1: what was cut short is passed over", len(results.Bench), len(results.Ops))
+		t.Errorf("got %d steps and %d ops, want 5 and 1: truncated results are ignored", len(results.Bench), len(results.Ops))
 	}
 	want := map[string]string{
 		"bp tf32, times as fast as PyTorch eager":                "reached 3.000",

@@ -53,7 +53,7 @@ func TestWordList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"norm, " + "behind an activation", "is made" + " again", "held " + "against bp", "the plan" + " book", "a device that is" + " none",
+	for _, text := range []string{"norm, be" + "hind an activation", "is made" + " again", "held " + "against bp", "the plan" + " book", "a device that is" + " none",
 		"scratch" + " memory", "takes over" + " the storage"} {
 		found, err := checkFile(strings.NewReader("fine\n"+text+"\n"), "x.go", rules)
 		if err != nil || len(found) != 1 || found[0].line != 2 {
