@@ -60,6 +60,13 @@ func TestDocumentedCommandsAreAccepted(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "sweep.yaml"), []byte(strings.ReplaceAll(config, "    ", "")), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	network, err := os.ReadFile(filepath.Join(repository, "suite", "networks", "exported", "testdata", "odd.pt2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "net.pt2"), network, 0o666); err != nil {
+		t.Fatal(err)
+	}
 	commands := documentedCommands(t)
 	t.Chdir(dir)
 	seen, expanded := map[string]int{}, 0
