@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -82,6 +83,10 @@ func needChildren(t *testing.T) {
 
 // A terminal that closes sends SIGHUP: the run saves its state and goes on later. A command under nohup does not end.
 func TestHangupSaves(t *testing.T) {
+	// A signal that this process handles is at its default in the processes it starts, even if it was ignored before, as under nohup.
+	handled := make(chan os.Signal, 1)
+	signal.Notify(handled, syscall.SIGHUP)
+	defer signal.Stop(handled)
 	dir := t.TempDir()
 	c := smallRun(dir)
 	code, said := actOn(t, c, "epoch 1/", func() { _ = c.Process.Signal(syscall.SIGHUP) })

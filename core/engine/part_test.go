@@ -62,7 +62,7 @@ func TestParts(t *testing.T) {
 				first      int64
 				part       any
 			}{
-				{"an end beyond the value's", "2 elements from 5 on, want them within its 6", 5, make([]float32, 2)},
+				{"an end beyond the value's", "2 elements from 5 on: must be within its 6", 5, make([]float32, 2)},
 				{"a place beyond the value's end", "0 elements from 7 on", 7, []float32{}},
 				{"a place before it", "from -1 on", -1, make([]float32, 1)},
 				{"another type", "of s32", 0, make([]int32, 1)},

@@ -176,7 +176,7 @@ func TestCompare(t *testing.T) {
 		{"not a number, beside a finite error", []float32{9, float32(nan)}, []float64{1, 2}, 0.1, "element 1: got NaN"},
 		{"not a number in the reference", []float32{1, 2}, []float64{1, nan}, 1, "want"},
 		{"infinite", []float32{1, float32(math.Inf(1))}, []float64{1, 2}, 1, "element 1: got +Inf"},
-		{"too short", []float32{1}, []float64{1, 2}, 1, "got 1 elements, want 2"},
+		{"too short", []float32{1}, []float64{1, 2}, 1, "1 elements: must be 2"},
 		{"tolerance zero asks for the same", []float32{1, 2.0000002}, []float64{1, 2}, 0, "element 1:"},
 		{"an expected zero is exact if all are", []float32{0, 1e-20}, []float64{0, 0}, 1e-3, "element 1:"},
 	} {
