@@ -5,6 +5,7 @@ NATIVE      := $(wildcard core/engine/native/*.h core/engine/native/*.cc)
 CUDA        := $(wildcard core/engine/cuda/*.h core/engine/cuda/*.cc core/engine/cuda/*.cu)
 SHARED      := $(addprefix core/engine/native/,abi.cc blob.cc check.cc)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
 CLANGFORMAT ?= clang-format
 
 # Flags of `make test`, of `make run` and of `make bench`.
@@ -135,12 +136,13 @@ sanitize: deps
 	ASAN_OPTIONS=detect_leaks=0 CGO_CXXFLAGS='-O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined' CGO_LDFLAGS=-fsanitize=undefined \
 	  $(GO_TEST) -asan -short $(TESTFLAGS) -run '$(SANITIZED)' ./core/engine
 
-## lint: check format, common faults of Go and C++, and words
+## lint: check format, common faults of Go and C++, complexity, and words
 lint:
 	@unformatted=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); \
 	  if [ -n "$$unformatted" ]; then echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(GOLANGCI) run ./...
 	@$(GO) run ./scripts/words
 	@[ -z "$(NATIVE)" ] || $(CLANGFORMAT) --dry-run -Werror $(NATIVE) $(CUDA)
 

@@ -66,14 +66,14 @@ func TestWhatCannotBeRepeated(t *testing.T) {
 		t.Errorf("the same machine and program: got %v", err)
 	}
 	if err := Repeatable(here, []results.Record{of("a", 2, 0, "old", "v", "other")}, new); err == nil ||
-		!strings.Contains(err.Error(), "machine is another") {
+		!strings.Contains(err.Error(), "machine differs") {
 		t.Errorf("another processor: got %v", err)
 	}
 	if err := Repeatable(here, []results.Record{of("b", 2, 0, "old", "v", "other")}, new); err != nil {
 		t.Errorf("another processor of another experiment: got %v", err)
 	}
 	here.Commit = "d"
-	if err := Repeatable(here, nil, new); err == nil || !strings.Contains(err.Error(), "another program") {
+	if err := Repeatable(here, nil, new); err == nil || !strings.Contains(err.Error(), "this program (commit") {
 		t.Errorf("another program: got %v", err)
 	}
 }
