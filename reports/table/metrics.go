@@ -1,10 +1,6 @@
 package table
 
-import (
-	"slices"
-
-	"github.com/localbench/localbench/names"
-)
+import "github.com/localbench/localbench/names"
 
 // metricKeys maps names of metrics, as in `benchctl compare` where it has them, to columns of Summary.
 var metricKeys = []struct{ metric, key string }{
@@ -24,35 +20,35 @@ func Metrics() (all []string) {
 }
 
 // WithMetrics is a summary with the columns of these metrics only, in the given order, after those that identify the run of a
-// row. Without metrics it is the table itself. An unknown metric is a *names.UnknownError.
+// row. Without metrics it is the table itself. A requested column is never
+// quiet. An unknown metric is a *names.UnknownError.
 func (t Table) WithMetrics(metrics []string) (Table, error) {
 	if len(metrics) == 0 {
 		return t, nil
 	}
-	measured := map[string]bool{}
+	measured := map[string]int{} // place of the column, or -1
 	for _, m := range metricKeys {
-		measured[m.key] = true
+		measured[m.key] = t.columnIndex(m.key)
 	}
-	out := Table{ID: t.ID, Run: t.Run, Title: t.Title, Notes: t.Notes, Rows: make([][]Cell, len(t.Rows))}
-	add := func(i int) {
-		out.Columns = append(out.Columns, t.Columns[i])
-		for j, row := range t.Rows {
-			out.Rows[j] = append(out.Rows[j], row[i])
-		}
-	}
+	var columns []int
 	for i, c := range t.Columns {
-		if !measured[c.Key] {
-			add(i)
+		if _, ok := measured[c.Key]; !ok {
+			columns = append(columns, i)
 		}
 	}
+	settings := len(columns)
 	for _, name := range metrics {
 		m, err := names.Find("metric", name, metricKeys, func(m struct{ metric, key string }) string { return m.metric })
 		if err != nil {
 			return Table{}, err
 		}
-		if i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == m.key }); i >= 0 {
-			add(i)
+		if i := measured[m.key]; i >= 0 {
+			columns = append(columns, i)
 		}
+	}
+	out := t.project(columns)
+	for i := range out.Columns[settings:] {
+		out.Columns[settings+i].Quiet = false
 	}
 	return out, nil
 }

@@ -50,15 +50,30 @@ func Select(tables []Table, id string, keys []string) ([]Table, error) {
 
 // withColumns is the table with those of the given columns that it has. A requested column is never quiet.
 func (t Table) withColumns(keys []string) Table {
-	out := Table{ID: t.ID, Run: t.Run, Title: t.Title, Notes: t.Notes, Rows: make([][]Cell, len(t.Rows))}
+	var columns []int
 	for _, key := range keys {
-		i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == key })
-		if i < 0 {
-			continue
+		if i := t.columnIndex(key); i >= 0 {
+			columns = append(columns, i)
 		}
-		column := t.Columns[i]
-		column.Quiet = false
-		out.Columns = append(out.Columns, column)
+	}
+	out := t.project(columns)
+	for i := range out.Columns {
+		out.Columns[i].Quiet = false
+	}
+	return out
+}
+
+// columnIndex is the place of the column of a key, or -1.
+func (t Table) columnIndex(key string) int {
+	return slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == key })
+}
+
+// project is the table with these columns in this order. Columns and rows are copies; cells are shared.
+func (t Table) project(columns []int) Table {
+	out := t
+	out.Columns, out.Rows = nil, make([][]Cell, len(t.Rows))
+	for _, i := range columns {
+		out.Columns = append(out.Columns, t.Columns[i])
 		for j, row := range t.Rows {
 			out.Rows[j] = append(out.Rows[j], row[i])
 		}

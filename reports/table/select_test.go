@@ -75,7 +75,7 @@ func TestMetricsAreTheQuantities(t *testing.T) {
 		quantity[q.column.Key] = true
 	}
 	for _, m := range metricKeys {
-		if !quantity[m.key] && m.key != "step_arena_bytes" {
+		if !quantity[m.key] {
 			t.Errorf("metric %s: Summary has no column %s", m.metric, m.key)
 		}
 		delete(quantity, m.key)
@@ -92,6 +92,11 @@ func TestWithMetrics(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(keysOf(got), []string{"method", "step_seconds", "planned_peak_bytes"}) || got.Rows[0][1].Text != "5" {
 		t.Errorf("got %v, %v", got, err)
 	}
+	full.Columns[2].Quiet = true
+	if got, err := full.WithMetrics([]string{"planned_peak"}); err != nil || got.Columns[1].Quiet || !full.Columns[2].Quiet {
+		t.Errorf("a requested column is shown, and the table it is taken from stays: got %v, %v", got.Columns, err)
+	}
+	full.Columns[2].Quiet = false
 	if _, err := full.WithMetrics([]string{"steptime"}); err == nil || !strings.Contains(err.Error(), `did you mean "step_time"?`) {
 		t.Errorf("got %v", err)
 	}

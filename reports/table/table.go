@@ -108,17 +108,13 @@ func check(tables []Table) error {
 
 // ForPeople is the table without its quiet columns.
 func (t Table) ForPeople() Table {
-	out := Table{ID: t.ID, Run: t.Run, Title: t.Title, Notes: t.Notes, Rows: make([][]Cell, len(t.Rows))}
+	var columns []int
 	for i, c := range t.Columns {
-		if c.Quiet {
-			continue
-		}
-		out.Columns = append(out.Columns, c)
-		for j, row := range t.Rows {
-			out.Rows[j] = append(out.Rows[j], row[i])
+		if !c.Quiet {
+			columns = append(columns, i)
 		}
 	}
-	return out
+	return t.project(columns)
 }
 
 // texts makes the headings and the cells of a table for people.
