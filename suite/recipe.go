@@ -37,5 +37,5 @@ func recipe(dataset string) Recipe {
 			return r
 		}
 	}
-	return Recipe{Dataset: dataset, Batch: 128, LR: 0.1, Epochs: 200}
+	return Recipe{Dataset: dataset, Batch: 128, LR: 0.1, Epochs: 200, FromZero: true}
 }
