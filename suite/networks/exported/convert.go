@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -72,33 +71,6 @@ type program struct {
 	lastUses []int     // of each value: the position of the last op that reads it
 }
 
-// UnsupportedError lists everything in a graph that the step program has no op for.
-type UnsupportedError struct {
-	Path string
-	Ops  []UnsupportedOp // the most frequent first
-}
-
-// UnsupportedOp is one kind of op, or one use of an op, that is not supported.
-type UnsupportedOp struct {
-	Op     string // "gelu", "conv2d with dilation"
-	Count  int
-	Module string // the first module that runs it
-}
-
-// Error lists the ops, with their number and the first module of each.
-func (e *UnsupportedError) Error() string {
-	parts := make([]string, len(e.Ops))
-	for i, o := range e.Ops {
-		parts[i] = fmt.Sprintf("%s (%d, first in %s)", o.Op, o.Count, cmp.Or(o.Module, "the network itself"))
-	}
-	return fmt.Sprintf("%s: the network uses ops that are not supported: %s", e.Path, strings.Join(parts, "; "))
-}
-
-// Hint says where the supported ops are listed.
-func (e *UnsupportedError) Hint() string {
-	return "docs/your-own-network.md lists the ops that are supported"
-}
-
 // converter turns the nodes of a graph into ops.
 type converter struct {
 	program
@@ -114,12 +86,6 @@ type converter struct {
 	noise       map[string]*noise // random tensors of stochastic depth
 	batch       int64             // 0: symbolic
 	unsupported map[string]*UnsupportedOp
-}
-
-// noise is a tensor [N 1 1 1] that is 1/keep with the probability keep, else 0.
-type noise struct {
-	keep   float64 // 0: not drawn yet
-	scaled bool
 }
 
 // evaluation is what a reader returns for a layer that was exported after .eval().
@@ -372,328 +338,26 @@ func (c *converter) counter(n *nodeText) bool {
 	return ok && strings.HasSuffix(name, "num_batches_tracked")
 }
 
-// random reads the nodes of stochastic depth: empty [N 1 1 1], bernoulli_, div_, and the product.
-func (c *converter) random(name string, n *nodeText, o *op) (done bool, err error) {
-	draw := c.noise[n.tensor("self")]
-	switch name {
-	case "empty":
-		sizes := []int64(nil)
-		if a := n.arg("size"); a != nil {
-			sizes = a.list()
-		}
-		if len(sizes) != 4 || sizes[0] != c.batch || sizes[1] != 1 || sizes[2] != 1 || sizes[3] != 1 {
-			c.refuse("empty of another shape than the [N, 1, 1, 1] of stochastic depth", o.path())
-			return true, nil
-		}
-		c.noise[n.result()] = &noise{}
-		return true, nil
-	case "bernoulli", "div":
-		key := map[string]string{"bernoulli": "p", "div": "other"}[name]
-		p, ok := n.number(key, map[string]float64{"bernoulli": 0.5, "div": math.NaN()}[name]) // the default of p is 0.5
-		switch {
-		case draw == nil || !ok:
-			c.refuse(name+" other than in stochastic depth", o.path())
-			return true, nil
-		case name == "bernoulli" && p > 0 && p <= 1:
-			draw.keep = p
-		case name == "div" && p == draw.keep:
-			draw.scaled = true
-		default:
-			c.refuse(name+" by another number than in stochastic depth", o.path())
-			return true, nil
-		}
-		c.noise[n.result()] = draw
-		return true, nil
-	case "mul":
-		x := n.tensor("self")
-		if draw == nil {
-			draw = c.noise[n.tensor("other")]
-		} else {
-			x = n.tensor("other")
-		}
-		if draw == nil {
-			return false, nil
-		}
-		v, ok := c.bound[x]
-		switch {
-		case ok && v == unknown:
-			return true, nil
-		case !ok || !draw.scaled:
-			c.refuse("mul by random numbers other than in stochastic depth", o.path())
-			return true, nil
-		case draw.keep == 1:
-			c.bind(n.result(), v)
-			return true, nil
-		}
-		o.kind, o.in, o.rows = kindDropout, []int{v}, true
-		o.rate = math.Round((1-draw.keep)*1e12) / 1e12
-		if o.out, err = c.newValue(n.result(), o); err == nil {
-			c.ops = append(c.ops, o)
-		}
-		return true, err
-	}
-	return false, nil
-}
+// reader reads the arguments of a node into an op. It returns why the node is not supported, as words after the op's name; empty:
+// it is.
+type reader func(c *converter, n *nodeText, o *op) string
 
-// parameter returns the name in the model of a parameter or a buffer of a layer, and its shape.
-func (c *converter) parameter(n *nodeText, argument, role string) (layer string, shape []int64, ok bool) {
-	t := n.tensor(argument)
-	full, ok := c.parameters[t]
-	if !ok {
-		if full, ok = c.buffers[t]; !ok {
-			return "", nil, false
-		}
+// readers are the ops that are supported, by their names without overload and underscore. The tables of the families are in
+// convert_*.go.
+var readers = func() map[string]reader {
+	all := map[string]reader{}
+	for _, family := range []map[string]reader{layerReaders, normReaders, poolReaders, pointwiseReaders, randomReaders, shapeReaders} {
+		maps.Copy(all, family)
 	}
-	layer, ok = strings.CutSuffix(full, "."+role)
-	if !ok || c.used[full] {
-		return "", nil, false
-	}
-	c.used[full] = true
-	meta := c.tensors[t]
-	for _, s := range meta.Sizes {
-		if s.Int == nil || *s.Int < 1 || *s.Int > maxExtent {
-			return "", nil, false
-		}
-		shape = append(shape, *s.Int)
-	}
-	return layer, shape, meta.Type == typeFloat32
-}
+	return all
+}()
 
-// layerOf reads weight and bias of a layer: both must have the same layer's name, and be read by no other layer.
-func (c *converter) layerOf(n *nodeText, o *op, rank int, bias bool) (shape []int64, why string) {
-	layer, shape, ok := c.parameter(n, "weight", "weight")
-	if !ok || len(shape) != rank {
-		return nil, "with a weight that is no float32 parameter .weight of its own"
-	}
-	o.layer, o.width = layer, shape[0]
-	if n.tensor("bias") == "" {
-		if bias {
-			return nil, "without a bias"
-		}
-		return shape, ""
-	}
-	o.bias = true
-	if layer, b, ok := c.parameter(n, "bias", "bias"); !ok || layer != o.layer || len(b) != 1 || b[0] != o.width {
-		return nil, "with a bias that is no float32 parameter .bias of its own"
-	}
-	return shape, ""
-}
-
-// readers read the arguments of the ops that are supported, by their names without overload and underscore. They return
-// why a node is not supported, as words after the op's name; empty: it is.
-var readers map[string]func(c *converter, n *nodeText, o *op) string
-
-func init() {
-	plain := func(k kind) func(*converter, *nodeText, *op) string {
-		return func(_ *converter, _ *nodeText, o *op) string {
-			o.kind = k
-			return ""
-		}
-	}
-	none := func(*converter, *nodeText, *op) string { return "" } // read in random
-	readers = map[string]func(c *converter, n *nodeText, o *op) string{
-		"conv2d": readConv, "batch_norm": readNorm, "linear": readLinear,
-		"relu": plain(kindReLU), "relu6": plain(kindReLU6), "hardtanh": readHardtanh,
-		"silu": plain(kindSiLU), "sigmoid": plain(kindSigmoid),
-		"max_pool2d": readPool, "avg_pool2d": readPool, "adaptive_avg_pool2d": readAdaptivePool, "mean": readMean,
-		"add": readAdd, "mul": readGate, "dropout": readDropout, "flatten": readFlatten, "view": readFlatten, "reshape": readFlatten,
-		"empty": none, "bernoulli": none, "div": none,
-	}
-}
-
-func readConv(c *converter, n *nodeText, o *op) string {
-	o.kind = kindConv
-	shape, why := c.layerOf(n, o, 4, false)
-	if why != "" {
-		return why
-	}
-	o.kernel = [2]int64{shape[2], shape[3]}
-	stride, ok1 := n.pair("stride", [2]int64{1, 1})
-	padding, ok2 := n.pair("padding", [2]int64{})
-	dilation, ok3 := n.pair("dilation", [2]int64{1, 1})
-	groups, ok4 := n.number("groups", 1)
-	switch {
-	case !ok1 || !ok2 || !ok3 || !ok4 || groups < 1 || groups > float64(o.width) || stride[0] < 1:
-		return "with arguments that are not numbers"
-	case dilation != [2]int64{1, 1}:
-		return "with dilation"
-	case stride[0] != stride[1] || padding[0] != padding[1]:
-		return "with different strides or paddings in height and width"
-	}
-	o.stride, o.padding, o.groups = stride[0], padding[0], int64(groups)
-	o.inputs = shape[1] * o.groups
-	if in := c.sizes[o.in[0]]; len(in) != 3 || in[0] != o.inputs {
-		return "of something else than a map [N, C, H, W]"
-	}
-	return ""
-}
-
-func readNorm(c *converter, n *nodeText, o *op) string {
-	o.kind = kindNorm
-	training, ok := n.flag("training", false)
-	if !ok || !training {
-		return evaluation
-	}
-	shape, why := c.layerOf(n, o, 1, true)
-	if why != "" {
-		return why
-	}
-	for _, role := range []string{"running_mean", "running_var"} {
-		if layer, b, ok := c.parameter(n, role, role); !ok || layer != o.layer || len(b) != 1 || b[0] != o.width {
-			return "without running statistics"
-		}
-	}
-	var ok1, ok2 bool
-	o.momentum, ok1 = n.number("momentum", 0.1)
-	o.eps, ok2 = n.number("eps", 1e-5)
-	if !ok1 || !ok2 || !(o.momentum >= 0 && o.momentum <= 1) || !(o.eps > 0 && o.eps < 1) {
-		return "with a momentum outside of 0 to 1, or an eps that is not positive"
-	}
-	o.inputs = shape[0]
-	if in := c.sizes[o.in[0]]; len(in) != 3 && len(in) != 1 || in[0] != o.inputs {
-		return "of something else than [N, C, H, W] or [N, C]"
-	}
-	return ""
-}
-
-func readLinear(c *converter, n *nodeText, o *op) string {
-	o.kind = kindLinear
-	shape, why := c.layerOf(n, o, 2, false)
-	if why != "" {
-		return why
-	}
-	o.inputs = shape[1]
-	if in := c.sizes[o.in[0]]; len(in) != 1 || in[0] != o.inputs {
-		return "of a tensor with more than two dimensions"
-	}
-	return ""
-}
-
-func readHardtanh(_ *converter, n *nodeText, o *op) string {
-	o.kind = kindReLU6
-	low, ok1 := n.number("min_val", -1)
-	high, ok2 := n.number("max_val", 1)
-	if !ok1 || !ok2 || low != 0 || high != 6 {
-		return "with other bounds than 0 and 6"
-	}
-	return ""
-}
-
-func readPool(c *converter, n *nodeText, o *op) string {
-	o.kind = kindMaxPool
-	average := strings.Contains(n.Target, "avg_pool2d")
-	if len(c.sizes[o.in[0]]) != 3 {
-		return "of something else than a map [N, C, H, W]"
-	}
-	var ok1, ok2, ok3 bool
-	o.pool.Kernel, ok1 = n.pair("kernel_size", [2]int64{})
-	o.pool.Stride, ok2 = n.pair("stride", o.pool.Kernel)
-	o.pool.Padding, ok3 = n.pair("padding", [2]int64{})
-	dilation, ok4 := n.pair("dilation", [2]int64{1, 1})
-	ceil, ok5 := n.flag("ceil_mode", false)
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 {
-		return "with arguments that are not numbers"
-	}
-	o.pool.CeilSize = ceil
-	switch {
-	case dilation != [2]int64{1, 1}:
-		return "with dilation"
-	case !average:
+// plain reads an op without arguments.
+func plain(k kind) reader {
+	return func(_ *converter, _ *nodeText, o *op) string {
+		o.kind = k
 		return ""
-	case n.arg("divisor_override") != nil:
-		return "with a divisor of its own"
-	case ceil:
-		return "with ceil_mode"
 	}
-	o.kind = kindAveragePool
-	var ok bool
-	if o.pool.CountPadding, ok = n.flag("count_include_pad", true); !ok {
-		return "with arguments that are not numbers"
-	}
-	return ""
-}
-
-func readAdaptivePool(c *converter, n *nodeText, o *op) string {
-	o.kind = kindAdaptivePool
-	var ok bool
-	if o.output, ok = n.pair("output_size", [2]int64{}); !ok || o.output[0] < 1 || o.output[1] < 1 || len(c.sizes[o.in[0]]) != 3 {
-		return "to another shape than [N, C, H, W]"
-	}
-	return ""
-}
-
-// readMean reads the mean over height and width.
-func readMean(c *converter, n *nodeText, o *op) string {
-	o.kind, o.output = kindAdaptivePool, [2]int64{1, 1}
-	a := n.arg("dim")
-	keep, ok := n.flag("keepdim", false)
-	if a == nil || !ok || len(c.sizes[o.in[0]]) != 3 {
-		return "over other dimensions than height and width"
-	}
-	dims := slices.Clone(a.list())
-	for i, d := range dims {
-		if d < 0 {
-			dims[i] = d + 4
-		}
-	}
-	slices.Sort(dims)
-	if !slices.Equal(dims, []int64{2, 3}) {
-		return "over other dimensions than height and width"
-	}
-	o.flattenedOutputs = !keep
-	return ""
-}
-
-func readAdd(c *converter, n *nodeText, o *op) string {
-	o.kind = kindAdd
-	if alpha, ok := n.number("alpha", 1); !ok || alpha != 1 {
-		return "with a factor (alpha)"
-	}
-	if !slices.Equal(c.sizes[o.in[0]], c.sizes[o.in[1]]) {
-		return "of tensors of different shapes"
-	}
-	return ""
-}
-
-// readGate reads the product of squeeze-and-excitation.
-func readGate(c *converter, _ *nodeText, o *op) string {
-	o.kind = kindGate
-	for side, v := range o.in {
-		gate, x := c.maker[v], o.in[1-side]
-		if gate != nil && gate.kind == kindSigmoid && len(c.sizes[x]) == 3 && slices.Equal(c.sizes[v], []int64{c.sizes[x][0], 1, 1}) {
-			o.in = []int{x, gate.in[0]}
-			return ""
-		}
-	}
-	return "other than by the sigmoid of squeeze-and-excitation, or in stochastic depth"
-}
-
-func readDropout(_ *converter, n *nodeText, o *op) string {
-	o.kind = kindDropout
-	p, ok1 := n.number("p", 0.5)
-	training, ok2 := n.flag("train", false)
-	switch {
-	case !ok2 || !training:
-		return evaluation
-	case !ok1 || !(p >= 0 && p < 1):
-		return "with a rate outside of 0 to 1"
-	}
-	o.rate = p
-	return ""
-}
-
-// readFlatten reads what makes [N, C*H*W] of [N, C, H, W], however it is written: the shape of the result tells.
-func readFlatten(c *converter, n *nodeText, o *op) string {
-	o.kind = kindFlatten
-	in, elements := c.sizes[o.in[0]], int64(1)
-	for _, d := range in {
-		elements *= d
-	}
-	to := c.tensors[n.result()].Sizes
-	if len(to) != 2 || to[1].Int == nil || *to[1].Int != elements || len(in) != 1 && len(in) != 3 {
-		return "other than of [N, C, H, W] to [N, C*H*W]"
-	}
-	return ""
 }
 
 // finish checks what comes out of the graph, and drops what leads to nothing.

@@ -1,0 +1,32 @@
+package exported
+
+// normReaders read normalizations.
+var normReaders = map[string]reader{"batch_norm": readNorm}
+
+func readNorm(c *converter, n *nodeText, o *op) string {
+	o.kind = kindNorm
+	training, ok := n.flag("training", false)
+	if !ok || !training {
+		return evaluation
+	}
+	shape, why := c.layerOf(n, o, 1, true)
+	if why != "" {
+		return why
+	}
+	for _, role := range []string{"running_mean", "running_var"} {
+		if layer, b, ok := c.parameter(n, role, role); !ok || layer != o.layer || len(b) != 1 || b[0] != o.width {
+			return "without running statistics"
+		}
+	}
+	var ok1, ok2 bool
+	o.momentum, ok1 = n.number("momentum", 0.1)
+	o.eps, ok2 = n.number("eps", 1e-5)
+	if !ok1 || !ok2 || !(o.momentum >= 0 && o.momentum <= 1) || !(o.eps > 0 && o.eps < 1) {
+		return "with a momentum outside of 0 to 1, or an eps that is not positive"
+	}
+	o.inputs = shape[0]
+	if in := c.sizes[o.in[0]]; len(in) != 3 && len(in) != 1 || in[0] != o.inputs {
+		return "of something else than [N, C, H, W] or [N, C]"
+	}
+	return ""
+}
