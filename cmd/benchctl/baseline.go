@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/git"
 	"github.com/localbench/localbench/printable"
@@ -59,7 +60,7 @@ type grid struct {
 
 func addGrid(c *cobra.Command) *grid {
 	g := &grid{shared: addShared(c)}
-	define(c.Flags(), "gpu", "name", "", "plan with the CUDA backend for this GPU, such as h100", word(&g.gpu))
+	cli.Define(c.Flags(), "gpu", "name", "", "plan with the CUDA backend for this GPU, such as h100", cli.Word(&g.gpu))
 	return g
 }
 
@@ -121,7 +122,7 @@ func baselineUpdate(env Env) *cobra.Command {
 	var from string
 	var plan, details bool
 	c.Flags().SortFlags = false
-	define(c.Flags(), "from", "path", "", "folder, record or collection to take the records from", word(&from))
+	cli.Define(c.Flags(), "from", "path", "", "folder, record or collection to take the records from", cli.Word(&from))
 	c.Flags().BoolVar(&plan, "plan", false, "plan the runs that the following flags describe")
 	c.Flags().BoolVar(&details, "details", false, "keep the bytes by module and the largest tensors, which explain differences")
 	g := addGrid(c)
@@ -270,8 +271,8 @@ func baselineCheck(env Env) *cobra.Command {
 		Example: "  benchctl baseline check\n  benchctl baseline check ci/memory.json",
 	}
 	var explain string
-	define(c.Flags(), "explain", "program", "", "where memory grew, list the modules and tensors: "+
-		"plan the old side again with the old benchctl program, or git revision", word(&explain))
+	cli.Define(c.Flags(), "explain", "program", "", "where memory grew, list the modules and tensors: "+
+		"plan the old side again with the old benchctl program, or git revision", cli.Word(&explain))
 	out := addOutput(c.Flags())
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		if err := out.open(); err != nil {

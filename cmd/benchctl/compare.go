@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
@@ -68,21 +69,24 @@ func compareCommand(env Env) *cobra.Command {
 	f := &compareFlags{inconclusive: inconclusiveFails}
 	flags := c.Flags()
 	flags.SortFlags = false
-	define(flags, "baseline", "path", "", "the old side: a file or folder, or a name below results/baselines", word(&f.baseline))
-	define(flags, "metrics", "names", "", "compare only these: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
-	define(flags, "thresholds", "file", "", "YAML file: a metric that is significantly worse is a regression "+
-		"if the measured change exceeds its threshold; memory: 0%, step_time: 5%, process_peak: 5% and top1: 0.5pp are the defaults", word(&f.thresholds))
-	define(flags, "inconclusive", "policy", f.inconclusive,
-		"what an inconclusive cell does: fail (exit code 1) or warn", word(&f.inconclusive))
-	define(flags, "accept-missing", "pattern", "", "missing measurements that were removed on purpose: a glob such as "+
+	cli.Define(flags, "baseline", "path", "",
+		"the old side: a file or folder, or a name below results/baselines", cli.Word(&f.baseline))
+	cli.Define(flags, "metrics", "names", "", "compare only these: "+strings.Join(compare.Metrics(), ", "), cli.Words(&f.metrics))
+	cli.Define(flags, "thresholds", "file", "",
+		"YAML file: a metric that is significantly worse is a regression if the measured change exceeds its threshold; "+
+			"memory: 0%, step_time: 5%, process_peak: 5% and top1: 0.5pp are the defaults", cli.Word(&f.thresholds))
+	cli.Define(flags, "inconclusive", "policy", f.inconclusive,
+		"what an inconclusive cell does: fail (exit code 1) or warn", cli.Word(&f.inconclusive))
+	cli.Define(flags, "accept-missing", "pattern", "", "missing measurements that were removed on purpose: a glob such as "+
 		"resnet20-auglocal-* or */top1, of RUN or RUN/METRIC; may be repeated", func(s string) error {
 		f.acceptMissing = append(f.acceptMissing, s)
 		return nil
 	})
 	flags.BoolVar(&f.all, "all", false, "list unchanged cells too; json and csv always do")
 	flags.BoolVar(&f.annotations, "annotations", false, "write GitHub annotations to standard error")
-	define(flags, "junit", "file", "", "write the cells as a JUnit test suite", word(&f.junit))
-	define(flags, "benchmarks", "file", "", "write the new records as Go benchmark lines, for benchstat", word(&f.benchmarks))
+	cli.Define(flags, "junit", "file", "", "write the cells as a JUnit test suite", cli.Word(&f.junit))
+	cli.Define(flags, "benchmarks", "file", "",
+		"write the new records as Go benchmark lines, for benchstat", cli.Word(&f.benchmarks))
 	flags.BoolVar(&f.selfTest, "self-test", false,
 		"plant changes in the records that are given and report which of them a comparison would find")
 	flags.BoolVar(&f.inTurns, "interleave", false,
@@ -90,18 +94,22 @@ func compareCommand(env Env) *cobra.Command {
 	flags.BoolVar(&f.confirm, "confirm", false,
 		"measure noisy cells that are worse or inconclusive again, here and now, and judge by the new runs alone; "+
 			"old and new in turns, if the old program is given or can be built")
-	define(flags, "old", "program", "",
-		"with --confirm: the old side's program, or its git revision (default: the commit that its records name)", word(&f.old))
+	cli.Define(flags, "old", "program", "",
+		"with --confirm: the old side's program, or its git revision (default: the commit that its records name)", cli.Word(&f.old))
 	f.turns.define(flags)
 	f.repeats = 10
-	define(flags, "repeats", "count", "10", "with --confirm, if only the new side is measured: maximum number of runs of each flagged measurement", one(&f.repeats, number(1, maxSeeds)))
+	cli.Define(flags, "repeats", "count", "10",
+		"with --confirm, if only the new side is measured: maximum number of runs of each flagged measurement",
+		cli.One(&f.repeats, cli.Number(1, maxSeeds)))
 	f.out = filepath.Join("results", "confirm")
-	define(flags, "out", "folder", f.out, "folder for the new records of --confirm; with --interleave the default is results/interleave/TIME", word(&f.out))
+	cli.Define(flags, "out", "folder", f.out,
+		"folder for the new records of --confirm; with --interleave the default is results/interleave/TIME", cli.Word(&f.out))
 	f.dataDir = env.Getenv("BENCHCTL_DATA")
 	if f.dataDir == "" {
 		f.dataDir = "data"
 	}
-	define(flags, "data-dir", "folder", f.dataDir, "with --confirm: folder of the data sets; $BENCHCTL_DATA sets the default", word(&f.dataDir))
+	cli.Define(flags, "data-dir", "folder", f.dataDir,
+		"with --confirm: folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.dataDir))
 	f.output = addOutput(flags)
 	c.RunE = func(c *cobra.Command, args []string) error { return f.run(env, c, args) }
 	return c

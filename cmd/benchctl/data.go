@@ -9,6 +9,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/suite/datasets"
 )
@@ -59,7 +60,7 @@ func dataPullCommand(env Env) *cobra.Command {
 	if dir == "" {
 		dir = "data"
 	}
-	define(c.Flags(), "data-dir", "folder", dir, "folder for the data sets; $BENCHCTL_DATA sets the default", word(&dir))
+	cli.Define(c.Flags(), "data-dir", "folder", dir, "folder for the data sets; $BENCHCTL_DATA sets the default", cli.Word(&dir))
 	c.RunE = func(_ *cobra.Command, names []string) error {
 		if len(names) == 0 {
 			return usage(errors.New("data pull: needs one or more data sets; benchctl data list lists them"))
@@ -109,8 +110,9 @@ func dataVerifyCommand(env Env) *cobra.Command {
 		dir = "data"
 	}
 	var flag []string
-	define(c.Flags(), "datasets", "names", "", "data sets, comma separated (default: those whose folder exists)", words(&flag))
-	define(c.Flags(), "data-dir", "folder", dir, "folder of the data sets; $BENCHCTL_DATA sets the default", word(&dir))
+	cli.Define(c.Flags(), "datasets", "names", "",
+		"data sets, comma separated (default: those whose folder exists)", cli.Words(&flag))
+	cli.Define(c.Flags(), "data-dir", "folder", dir, "folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&dir))
 	c.RunE = func(_ *cobra.Command, names []string) error {
 		ctx, stop := interrupts(env, "reading ends")
 		defer stop()

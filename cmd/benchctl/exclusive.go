@@ -1,22 +1,16 @@
 package main
 
 import (
-	"fmt"
-	"slices"
-	"strings"
-
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
+
+	"github.com/localbench/localbench/cli"
 )
 
-// exclusive is a pair of flags that can't be combined, and why. A flag may be a name followed by a value.
-type exclusive struct{ first, second, why string }
-
 // exclusives are the pairs of flags of one command that can't be combined. Where several are given, the first one counts.
-func exclusives() (all []exclusive) {
+func exclusives() (all []cli.Exclusive) {
 	add := func(first, why string, seconds ...string) {
 		for _, second := range seconds {
-			all = append(all, exclusive{first, second, why})
+			all = append(all, cli.Exclusive{First: first, Second: second, Why: why})
 		}
 	}
 	add("fit-process", "--fit-process has a size of its own", "fit", "target")
@@ -38,25 +32,7 @@ func exclusives() (all []exclusive) {
 // serves as well.
 var fromConfiguration = []string{"batch", "format"}
 
-// given reports whether a flag was set, on the command line or by a configuration file.
-func given(f *pflag.FlagSet, name string) bool {
-	name, value, ofValue := strings.Cut(name, " ")
-	flag := f.Lookup(name)
-	switch {
-	case flag == nil:
-		return false
-	case ofValue:
-		return flag.Value.String() == value
-	}
-	return flag.Changed || flag.Value.String() != flag.DefValue && !slices.Contains(fromConfiguration, name)
-}
-
 // checkExclusive refuses flags that can't be combined.
 func checkExclusive(c *cobra.Command) error {
-	for _, e := range exclusives() {
-		if given(c.Flags(), e.first) && given(c.Flags(), e.second) {
-			return usage(fmt.Errorf("--%s and --%s can't be combined: %s", e.first, e.second, e.why))
-		}
-	}
-	return nil
+	return usage(cli.CheckExclusive(c, exclusives(), fromConfiguration...))
 }

@@ -28,12 +28,12 @@ func commandWith(c *cobra.Command, names ...string) *cobra.Command {
 func TestExclusiveFlags(t *testing.T) {
 	values := map[string]string{"batch": "8", "fit": "1GiB", "fit-process": "1GiB", "budget": "1MiB", "target": "cpu", "format": "json"}
 	for _, e := range exclusives() {
-		second, value, ofValue := strings.Cut(e.second, " ")
+		second, value, ofValue := strings.Cut(e.Second, " ")
 		set := func(names ...string) error {
 			env := Env{Getenv: func(string) string { return "" }}
-			c := commandWith(newRoot(env), e.first, second)
+			c := commandWith(newRoot(env), e.First, second)
 			if c == nil {
-				t.Fatalf("no command has the flags --%s and --%s", e.first, second)
+				t.Fatalf("no command has the flags --%s and --%s", e.First, second)
 			}
 			for _, name := range names {
 				text := values[name]
@@ -54,12 +54,12 @@ func TestExclusiveFlags(t *testing.T) {
 			}
 			return checkExclusive(c)
 		}
-		err := set(e.first, second)
-		if err == nil || err.Error() != "--"+e.first+" and --"+e.second+" can't be combined: "+e.why {
-			t.Errorf("--%s and --%s: got %v, want that they can't be combined: %s", e.first, e.second, err, e.why)
+		err := set(e.First, second)
+		if err == nil || err.Error() != "--"+e.First+" and --"+e.Second+" can't be combined: "+e.Why {
+			t.Errorf("--%s and --%s: got %v, want that they can't be combined: %s", e.First, e.Second, err, e.Why)
 		}
-		if err := set(e.first); err != nil {
-			t.Errorf("--%s alone: %v", e.first, err)
+		if err := set(e.First); err != nil {
+			t.Errorf("--%s alone: %v", e.First, err)
 		}
 		if err := set(second); err != nil {
 			t.Errorf("--%s alone: %v", second, err)

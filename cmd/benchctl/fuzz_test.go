@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/page"
@@ -56,7 +57,7 @@ func FuzzConfig(f *testing.F) {
 			return
 		}
 		for _, e := range entries {
-			if err := setFromConfig(plan, e.Key, e.Value); err != nil {
+			if err := cli.SetFromConfig(plan, e.Key, e.Value); err != nil {
 				checkError(t, err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/history"
 	"github.com/localbench/localbench/reports/table"
@@ -37,10 +38,12 @@ func historyCommand(env Env) *cobra.Command {
 	f := &historyFlags{}
 	flags := c.Flags()
 	flags.SortFlags = false
-	define(flags, "baseline", "name", "", "a file under version control, or a name below results/baselines", word(&f.baseline))
-	define(flags, "since", "revision", "", "show only changes in commits that this one does not contain", word(&f.since))
-	define(flags, "metrics", "names", "", "follow only these: "+strings.Join(compare.Metrics(), ", "), words(&f.metrics))
-	define(flags, "plots", "folder", "", "draw each metric that changed over the commits, as PNG, SVG and PDF", word(&f.plots))
+	cli.Define(flags, "baseline", "name", "",
+		"a file under version control, or a name below results/baselines", cli.Word(&f.baseline))
+	cli.Define(flags, "since", "revision", "", "show only changes in commits that this one does not contain", cli.Word(&f.since))
+	cli.Define(flags, "metrics", "names", "", "follow only these: "+strings.Join(compare.Metrics(), ", "), cli.Words(&f.metrics))
+	cli.Define(flags, "plots", "folder", "",
+		"draw each metric that changed over the commits, as PNG, SVG and PDF", cli.Word(&f.plots))
 	f.output = addOutput(flags)
 	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(env, args) }
 	return c

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/git"
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
@@ -24,12 +25,13 @@ type turns struct{ suite.Turns }
 
 func (t *turns) define(flags *pflag.FlagSet) {
 	t.Pairs, t.Turns.Turns, t.Order = 9, 5, 1
-	define(flags, "pairs", "count", "9", "with --interleave or --confirm: pairs of old and new", one(&t.Pairs, number(1, maxSeeds)))
-	define(flags, "turns", "count", "5", "with --interleave or --confirm: runs of each program in a pair, of which the mean counts",
-		one(&t.Turns.Turns, number(1, maxSeeds)))
-	define(flags, "order-seed", "seed", "1", "with --interleave or --confirm: of the random order in which old and new run",
+	cli.Define(flags, "pairs", "count", "9",
+		"with --interleave or --confirm: pairs of old and new", cli.One(&t.Pairs, cli.Number(1, maxSeeds)))
+	cli.Define(flags, "turns", "count", "5", "with --interleave or --confirm: runs of each program in a pair, of which the mean counts",
+		cli.One(&t.Turns.Turns, cli.Number(1, maxSeeds)))
+	cli.Define(flags, "order-seed", "seed", "1", "with --interleave or --confirm: of the random order in which old and new run",
 		func(s string) error {
-			n, err := number(0, 1<<31-1)(s)
+			n, err := cli.Number(0, 1<<31-1)(s)
 			t.Order = uint64(n)
 			return err
 		})

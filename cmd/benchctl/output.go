@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/table"
@@ -38,21 +39,22 @@ type output struct {
 // addOutput defines the flags of an output. Those of commands that print one table have no --table.
 func addOutput(f *pflag.FlagSet, tables ...string) *output {
 	o := &output{name: "table"}
-	define(f, "format", "name", o.name, "of the results: table, markdown, csv, latex or json", word(&o.name))
+	cli.Define(f, "format", "name", o.name, "of the results: table, markdown, csv, latex or json", cli.Word(&o.name))
 	if len(tables) > 1 {
-		define(f, "table", "name", "", "print this table only: "+strings.Join(tables, ", "), func(s string) error {
+		cli.Define(f, "table", "name", "", "print this table only: "+strings.Join(tables, ", "), func(s string) error {
 			_, err := names.Find("table", s, tables, func(s string) string { return s })
 			o.table = s
 			return err
 		})
 	}
-	define(f, "columns", "keys", "", "print these columns only, comma separated, by the keys that --format csv has in its first line", words(&o.columns))
+	cli.Define(f, "columns", "keys", "",
+		"print these columns only, comma separated, by the keys that --format csv has in its first line", cli.Words(&o.columns))
 	return o
 }
 
 // metricNames parses the names of columns of the summary.
 func metricNames(p *[]string) func(string) error {
-	return list(p, func(s string) (string, error) {
+	return cli.List(p, func(s string) (string, error) {
 		return names.Find("metric", s, table.Metrics(), func(s string) string { return s })
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/reports/planned"
@@ -28,20 +29,38 @@ func planCommand(env Env) *cobra.Command {
 	}
 	s := addShared(c, "memory", "categories", "overlap", "budget", "roofline", "modules", "scopes", "largest", "timeline", "fit", "eager")
 	f := planFlags{policy: policyPlanned, processLimit: string(suite.LimitContainer)}
-	define(c.Flags(), "fit", "size", "", "find the largest batch whose arena, the memory that a run allocates, has at most this size, such as 512MiB or 8GiB; with --policy eager: for which PyTorch reserves at most this size", one(&f.budget, size))
-	define(c.Flags(), "fit-process", "size", "", "find the largest batch whose process stays within this memory, libraries and data set included: measured, by short runs", one(&f.process, size))
-	define(c.Flags(), "process-limit", "name", f.processLimit, "with --fit-process, what limits the process: container, the memory limit of a control group (resident memory of the run and of the command that starts it), or data, RLIMIT_DATA of each process (ulimit -d)", word(&f.processLimit))
+	cli.Define(c.Flags(), "fit", "size", "",
+		"find the largest batch whose arena, the memory that a run allocates, has at most this size, such as 512MiB or 8GiB; with "+
+			"--policy eager: for which PyTorch reserves at most this size", cli.One(&f.budget, cli.Size))
+	cli.Define(c.Flags(), "fit-process", "size", "",
+		"find the largest batch whose process stays within this memory, libraries and data set included: measured, by short runs",
+		cli.One(&f.process, cli.Size))
+	cli.Define(c.Flags(), "process-limit", "name", f.processLimit,
+		"with --fit-process, what limits the process: container, the memory limit of a control group (resident memory of the run "+
+			"and of the command that starts it), or data, RLIMIT_DATA of each process (ulimit -d)",
+		cli.Word(&f.processLimit))
 	f.dataDir = defaultDataDir(env)
-	define(c.Flags(), "data-dir", "folder", f.dataDir, "with --fit-process: folder of the data sets; $BENCHCTL_DATA sets the default", word(&f.dataDir))
-	define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave free", one(&f.reserve, size))
-	define(c.Flags(), "target", "device", "", "find the largest batch that fits the free memory of cpu, or of cuda:0, or the whole memory of the gpu that --gpu names", word(&f.target))
-	define(c.Flags(), "gpu", "name", "", "plan with backend cuda for a GPU that this machine need not have, by its name or a part of it, such as h100; with --policy eager predict the workspaces of cuBLAS on it. --backend cuda without --gpu plans for this machine's GPU, or else for the first one of the tuning cache", word(&f.gpu))
-	define(c.Flags(), "policy", "name", policyPlanned, "planned: our arena; eager: what an eager framework with a caching allocator would report", word(&f.policy))
+	cli.Define(c.Flags(), "data-dir", "folder", f.dataDir,
+		"with --fit-process: folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.dataDir))
+	cli.Define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave free", cli.One(&f.reserve, cli.Size))
+	cli.Define(c.Flags(), "target", "device", "",
+		"find the largest batch that fits the free memory of cpu, or of cuda:0, or the whole memory of the gpu that --gpu names",
+		cli.Word(&f.target))
+	cli.Define(c.Flags(), "gpu", "name", "",
+		"plan with backend cuda for a GPU that this machine need not have, by its name or a part of it, such as h100; with --policy "+
+			"eager predict the workspaces of cuBLAS on it. --backend cuda without --gpu plans for this machine's GPU, or else for the "+
+			"first one of the tuning cache", cli.Word(&f.gpu))
+	cli.Define(c.Flags(), "policy", "name", policyPlanned,
+		"planned: our arena; eager: what an eager framework with a caching allocator would report", cli.Word(&f.policy))
 	addSamples(c, &s.request)
 	c.Flags().BoolVar(&f.job.EvalHeads, "eval-heads", false, "plan for a run that evaluates every module's classifier")
-	c.Flags().BoolVar(&f.details, "details", false, "print modules, scopes, largest values and the timeline of every run; always printed for a single run")
-	define(c.Flags(), "export", "folder", "", "write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
-	define(c.Flags(), "dump", "pass", "", "print only the program of the training step after this pass, one op per line; for one run: "+strings.Join(suite.PassNames(), ", ")+" (none: before any pass)", word(&f.dump))
+	c.Flags().BoolVar(&f.details, "details", false,
+		"print modules, scopes, largest values and the timeline of every run; always printed for a single run")
+	cli.Define(c.Flags(), "export", "folder", "",
+		"write the planned timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", cli.Word(&f.export))
+	cli.Define(c.Flags(), "dump", "pass", "",
+		"print only the program of the training step after this pass, one op per line; for one run: "+
+			strings.Join(suite.PassNames(), ", ")+" (none: before any pass)", cli.Word(&f.dump))
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c, s) }
 	return c
 }

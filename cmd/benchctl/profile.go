@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/planned"
 	"github.com/localbench/localbench/results"
@@ -39,9 +40,11 @@ func profileCommand(env Env) *cobra.Command {
 		Args: noArguments,
 	}
 	f := &profileFlags{shared: addShared(c, "checks", "process", "residency", "definitions", "device", "kernels", "largest"), steps: 5, tolerance: 1}
-	define(c.Flags(), "steps", "count", "5", "steps to time after the first", one(&f.steps, number(1, 1000)))
-	define(c.Flags(), "tolerance", "percent", "1", "maximum difference between the arena's resident memory and the plan", one(&f.tolerance, real))
-	define(c.Flags(), "export", "folder", "", "write the timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", word(&f.export))
+	cli.Define(c.Flags(), "steps", "count", "5", "steps to time after the first", cli.One(&f.steps, cli.Number(1, 1000)))
+	cli.Define(c.Flags(), "tolerance", "percent", "1",
+		"maximum difference between the arena's resident memory and the plan", cli.One(&f.tolerance, cli.Real))
+	cli.Define(c.Flags(), "export", "folder", "",
+		"write the timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", cli.Word(&f.export))
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c) }
 	return c
 }

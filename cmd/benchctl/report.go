@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/reports/page"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -37,11 +38,13 @@ func reportCommand(env Env) *cobra.Command {
 	flags := c.Flags()
 	flags.SortFlags = false
 	f.output = addOutput(flags, "summary", "eager")
-	define(flags, "plots", "folder", "", "folder for the plots, as PNG, SVG and PDF", word(&f.plots))
-	define(flags, "html", "file", "", "write tables and plots as one self-contained page", word(&f.html))
-	define(flags, "title", "text", "Training methods side by side", "title of the page", word(&f.title))
-	define(flags, "policy", "name", f.policy, "planned: our arena; eager: also the predicted memory of an eager framework", word(&f.policy))
-	define(flags, "metrics", "names", "", "measured columns of the table, comma separated: "+strings.Join(table.Metrics(), ", "), metricNames(&f.metrics))
+	cli.Define(flags, "plots", "folder", "", "folder for the plots, as PNG, SVG and PDF", cli.Word(&f.plots))
+	cli.Define(flags, "html", "file", "", "write tables and plots as one self-contained page", cli.Word(&f.html))
+	cli.Define(flags, "title", "text", "Training methods side by side", "title of the page", cli.Word(&f.title))
+	cli.Define(flags, "policy", "name", f.policy,
+		"planned: our arena; eager: also the predicted memory of an eager framework", cli.Word(&f.policy))
+	cli.Define(flags, "metrics", "names", "",
+		"measured columns of the table, comma separated: "+strings.Join(table.Metrics(), ", "), metricNames(&f.metrics))
 	flags.BoolVar(&f.quiet, "quiet", false, "print only errors on standard error")
 	c.RunE = func(_ *cobra.Command, args []string) error { return f.run(env, args) }
 	return c

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/reproduce"
 	"github.com/localbench/localbench/reports/table"
@@ -41,21 +42,31 @@ func reproduceCommand(env Env) *cobra.Command {
 	f := &reproduceFlags{scale: string(published.ScaleSmoke), quirks: suite.QuirksNone, request: suite.Defaults()}
 	flags := c.Flags()
 	flags.SortFlags = false
-	define(flags, "table", "name", "", "cifar10, infopro-cifar10, svhn, stl10, imagenet, memory, or ablation: its parts are ablation-selection, -pyramid and -depth", word(&f.table))
-	define(flags, "methods", "names", "", "only cells of these methods, comma separated", words(&f.methods))
-	define(flags, "networks", "names", "", "only cells of these networks, comma separated", words(&f.networks))
-	define(flags, "scale", "name", f.scale, "full: the paper's epochs; reduced: a tenth; smoke: one epoch of 2048 samples", word(&f.scale))
-	define(flags, "seeds", "count or list", "1", "3: the seeds 1 to 3; 1,2,5: these seeds", seeds(&f.request.Seeds))
-	define(flags, "quirks", "name", f.quirks, "paper (paper compatibility mode): as the published programs: the best epoch on the test set, stl10 with 100 classes, memory with the search for algorithms, and the effects of run --quirks; none: sound evaluation, the last epoch or that of --val-fraction", word(&f.quirks))
-	define(flags, "val-fraction", "fraction", "0", "fraction of the training set held out to choose the epoch", one(&f.request.ValFraction, real))
-	define(flags, "published", "file", "", "values from papers for the cells without one, in the format of results/published/published.json", word(&f.published))
+	cli.Define(flags, "table", "name", "",
+		"cifar10, infopro-cifar10, svhn, stl10, imagenet, memory, or ablation: its parts are ablation-selection, -pyramid and "+
+			"-depth", cli.Word(&f.table))
+	cli.Define(flags, "methods", "names", "", "only cells of these methods, comma separated", cli.Words(&f.methods))
+	cli.Define(flags, "networks", "names", "", "only cells of these networks, comma separated", cli.Words(&f.networks))
+	cli.Define(flags, "scale", "name", f.scale,
+		"full: the paper's epochs; reduced: a tenth; smoke: one epoch of 2048 samples", cli.Word(&f.scale))
+	cli.Define(flags, "seeds", cli.CountOrList, "1",
+		"3: the seeds 1 to 3; 1,2,5: these seeds", cli.Seeds(&f.request.Seeds, maxSeeds))
+	cli.Define(flags, "quirks", "name", f.quirks,
+		"paper (paper compatibility mode): as the published programs: the best epoch on the test set, stl10 with 100 classes, "+
+			"memory with the search for algorithms, and the effects of run --quirks; none: sound evaluation, the last epoch or that of "+
+			"--val-fraction", cli.Word(&f.quirks))
+	cli.Define(flags, "val-fraction", "fraction", "0",
+		"fraction of the training set held out to choose the epoch", cli.One(&f.request.ValFraction, cli.Real))
+	cli.Define(flags, "published", "file", "",
+		"values from papers for the cells without one, in the format of results/published/published.json", cli.Word(&f.published))
 	f.dataDir = env.Getenv("BENCHCTL_DATA")
 	if f.dataDir == "" {
 		f.dataDir = "data"
 	}
-	define(flags, "data-dir", "folder", f.dataDir, "folder of the data sets; $BENCHCTL_DATA sets the default", word(&f.dataDir))
+	cli.Define(flags, "data-dir", "folder", f.dataDir,
+		"folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.dataDir))
 	f.out = filepath.Join("results", "reproductions")
-	define(flags, "out", "folder", f.out, "folder for the records", word(&f.out))
+	cli.Define(flags, "out", "folder", f.out, "folder for the records", cli.Word(&f.out))
 	addDevice(flags, &f.request)
 	f.output = addOutput(flags)
 	flags.BoolVar(&f.noRun, "no-run", false, "run nothing, judge the existing records")

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/reports/table"
 )
@@ -51,17 +52,7 @@ func newRoot(env Env) *cobra.Command {
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		var invalid *pflag.InvalidValueError
-		if errors.As(err, &invalid) {
-			err = fmt.Errorf("--%s %w", invalid.GetFlag().Name, setError(invalid.GetFlag(), invalid.GetValue(), invalid.Unwrap()))
-		}
-		var unknown *pflag.NotExistError
-		if errors.As(err, &unknown) {
-			if near := names.Nearest(unknown.GetSpecifiedName(), flagNames(c)); near != "" {
-				err = fmt.Errorf("%w: did you mean --%s?", err, near)
-			}
-		}
-		return &usageError{err, c.CommandPath() + " --help lists the flags"}
+		return &usageError{cli.FlagError(c, err), c.CommandPath() + " --help lists the flags"}
 	})
 	for _, g := range []struct {
 		id, title string
@@ -148,16 +139,6 @@ func noArguments(c *cobra.Command, args []string) error {
 		}
 	}
 	return &usageError{&names.UnknownError{Kind: "command", Name: args[0], Known: known}, c.CommandPath() + " --help lists them"}
-}
-
-// flagNames lists the flags of a command that its help shows.
-func flagNames(c *cobra.Command) (all []string) {
-	c.Flags().VisitAll(func(f *pflag.Flag) {
-		if !f.Hidden {
-			all = append(all, f.Name)
-		}
-	})
-	return all
 }
 
 // versionCommand prints what `benchctl --version` prints, for those who look for a command.

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/atomicfile"
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -50,14 +51,17 @@ func runCommand(env Env) *cobra.Command {
 	flags := c.Flags()
 	f.addJob(env, flags)
 	f.out = filepath.Join("results", "runs")
-	define(flags, "out", "folder", f.out, "folder for the records", word(&f.out))
-	define(flags, "jobs", "count", "1", "number of parallel runs; with more than one, times are meaningless", one(&f.jobs, number(1, 1024)))
+	cli.Define(flags, "out", "folder", f.out, "folder for the records", cli.Word(&f.out))
+	cli.Define(flags, "jobs", "count", "1",
+		"number of parallel runs; with more than one, times are meaningless", cli.One(&f.jobs, cli.Number(1, 1024)))
 	flags.BoolVar(&f.resume, "resume", false, "skip finished runs and continue interrupted ones")
-	flags.BoolVar(&f.SaveWeights, "save-weights", false, "write parameters and running statistics next to the record, as safetensors")
+	flags.BoolVar(&f.SaveWeights, "save-weights", false,
+		"write parameters and running statistics next to the record, as safetensors")
 	flags.BoolVar(&f.EvalHeads, "eval-heads", false, "evaluate every module's classifier after each epoch")
 	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first run that fails")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the runs and stop")
-	define(flags, "metrics", "names", "", "measured columns of the table, comma separated: "+strings.Join(table.Metrics(), ", "), metricNames(&f.metrics))
+	cli.Define(flags, "metrics", "names", "",
+		"measured columns of the table, comma separated: "+strings.Join(table.Metrics(), ", "), metricNames(&f.metrics))
 	flags.BoolVar(&f.quiet, "quiet", false, "no progress on standard error")
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c) }
 	return c
@@ -69,8 +73,9 @@ func defaultDataDir(env Env) string { return cmp.Or(env.Getenv("BENCHCTL_DATA"),
 // addJob defines flags of a single run's process.
 func (f *runFlags) addJob(env Env, flags *pflag.FlagSet) {
 	f.dataDir = defaultDataDir(env)
-	define(flags, "data-dir", "folder", f.dataDir, "folder of the data sets; $BENCHCTL_DATA sets the default", word(&f.dataDir))
-	define(flags, "init", "file", "", "safetensors file with initial parameters and running statistics", word(&f.Init))
+	cli.Define(flags, "data-dir", "folder", f.dataDir,
+		"folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.dataDir))
+	cli.Define(flags, "init", "file", "", "safetensors file with initial parameters and running statistics", cli.Word(&f.Init))
 }
 
 func (f *runFlags) run(env Env, c *cobra.Command) error {

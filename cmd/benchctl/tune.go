@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results/planbook"
 )
@@ -27,7 +28,7 @@ func tuneCommand(env Env) *cobra.Command {
 	}
 	s := addShared(c)
 	path := filepath.Join("results", "planbook", "book.json")
-	define(c.Flags(), "book", "file", path, "the tuning cache", word(&path))
+	cli.Define(c.Flags(), "book", "file", path, "the tuning cache", cli.Word(&path))
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		request, format, err := s.expand(c)
 		if err != nil {

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/localbench/localbench/names"
@@ -15,28 +14,31 @@ import (
 	"github.com/localbench/localbench/yamlfile"
 )
 
-// readConfig sets the flags that a YAML file names and the command line does
-// not. A key of another command is ignored, so that one file serves run,
-// plan and describe; a key of no command is an error with its line.
-func readConfig(c *cobra.Command, path string) error {
+// ConfigFlag is the flag that names a configuration file.
+const ConfigFlag = "config"
+
+// ReadConfig sets the flags that a YAML file names and the command line does not. A key of another command that has the flag
+// --config is ignored, so that one file serves several commands; a key of no command is an error with its line.
+func ReadConfig(c *cobra.Command, path string) error {
 	entries, err := yamlfile.Read(path)
 	if err != nil {
-		return usage(fmt.Errorf("config: %w", err))
+		return fmt.Errorf("config: %w", err)
 	}
 	for _, e := range entries {
-		err := setFromConfig(c, e.Key, e.Value)
+		err := SetFromConfig(c, e.Key, e.Value)
 		var unknown *names.UnknownError
 		if errors.As(err, &unknown) {
-			return usage(fmt.Errorf("config: %s:%d: %w", path, e.Line, err))
+			return fmt.Errorf("config: %s:%d: %w", path, e.Line, err)
 		}
 		if err != nil {
-			return usage(fmt.Errorf("config: %s:%d: %s: %w", path, e.Line, printable.Name(e.Key), err))
+			return fmt.Errorf("config: %s:%d: %s: %w", path, e.Line, printable.Name(e.Key), err)
 		}
 	}
 	return nil
 }
 
-func setFromConfig(c *cobra.Command, key string, value *yaml.Node) error {
+// SetFromConfig is ReadConfig for one key of a file.
+func SetFromConfig(c *cobra.Command, key string, value *yaml.Node) error {
 	text, err := textOf(value)
 	if err != nil {
 		return err
@@ -49,35 +51,24 @@ func setFromConfig(c *cobra.Command, key string, value *yaml.Node) error {
 	case flag == nil || flag.Changed:
 		return nil
 	}
-	if value.Kind == yaml.SequenceNode && key == "seeds" {
-		text += "," // [5] is the seed 5, not five seeds
+	if value.Kind == yaml.SequenceNode && flag.Value.Type() == CountOrList {
+		text += "," // [5] is the number 5, not a count of five
 	}
 	return setError(flag, text, flag.Value.Set(text))
-}
-
-// setError is the error of setting a flag, with the text; nil if err is nil.
-func setError(flag *pflag.Flag, text string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case flag.Value.Type() == "bool":
-		return fmt.Errorf("%s: must be true or false", shown(text))
-	}
-	return fmt.Errorf("%s: %w", shown(text), err)
 }
 
 // knownKeys lists the flags of all commands that take a configuration.
 func knownKeys(c *cobra.Command) []string {
 	var known []string
 	for _, command := range c.Root().Commands() {
-		if command.Flags().Lookup("config") == nil {
+		if command.Flags().Lookup(ConfigFlag) == nil {
 			continue
 		}
-		command.Flags().VisitAll(func(f *pflag.Flag) {
-			if f.Name != "config" && f.Name != "help" && !slices.Contains(known, f.Name) {
-				known = append(known, f.Name)
+		for _, name := range flagNames(command) {
+			if name != ConfigFlag && name != "help" && !slices.Contains(known, name) {
+				known = append(known, name)
 			}
-		})
+		}
 	}
 	return known
 }
