@@ -16,9 +16,9 @@ type Plan struct {
 	Recomputed         int64              // results that the backward pass recomputes so that the run fits its budget
 	// UnknownWorkspaces is the number of ops whose workspace is not known and left out of all sizes.
 	UnknownWorkspaces int64
-	Alone             *Plan     // the same run with one module after the other; nil if no modules overlap
-	Unbounded         *Plan     // the same run without a budget; nil if it has none
-	Roofline          *Roofline // nil if the rates of the GPU are not known
+	// Without has the plans of the same run without one of its options, by the option's key (Settings.Compared).
+	Without  map[string]*Plan
+	Roofline *Roofline // nil if the rates of the GPU are not known
 }
 
 // ScopeBytes is the share of one scope, such as module0/conv1, in the peak.

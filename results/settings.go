@@ -13,7 +13,8 @@ import (
 // under the key in the tag `option`; a setting at its default is not stored, so that a new setting changes no id.
 //
 // The other tags define the valid text. `least`: a whole number of at least this, which is the default. `stored`: a switch,
-// with the text of a switch that is on. Text without a tag is not checked here but where it is used.
+// with the text of a switch that is on. Text without a tag is not checked here but where it is used. `compared`: a plan is
+// shown beside the plan with this setting at its default.
 type Settings struct {
 	// Cuts says where modules end; empty: as published, else even.
 	Cuts string `option:"cuts"`
@@ -37,9 +38,9 @@ type Settings struct {
 	// DeferUpdates makes one update at the end of the step, as eager frameworks do.
 	DeferUpdates bool `option:"update" stored:"deferred"`
 	// Budget is the size in bytes that the arena may have; 0: no limit.
-	Budget int64 `option:"budget" least:"0"`
+	Budget int64 `option:"budget" least:"0" compared:"yes"`
 	// Overlap is the number of local modules in flight; 0 and 1: one after the other.
-	Overlap int `option:"overlap" least:"1"`
+	Overlap int `option:"overlap" least:"1" compared:"yes"`
 	// WorkspaceLimit is the workspace in bytes that a kernel may need; 0: no limit.
 	WorkspaceLimit int64 `option:"workspace_limit" least:"0"`
 	// Eager describes the program of the eager model, where it differs from PyTorch's defaults.
@@ -78,6 +79,21 @@ func (s Spec) WithSettings(settings Settings) Spec {
 		}
 	}
 	return s
+}
+
+// Compared returns the settings that a plan is compared with: for each option that is tagged `compared` and not at its
+// default, under its key, these settings with that one at its default.
+func (s Settings) Compared() map[string]Settings {
+	out := map[string]Settings{}
+	for key, f := range settingFields(&s) {
+		if f.tag.Get("compared") == "" || f.text() == "" {
+			continue
+		}
+		without := s
+		settingFields(&without)[key].value.SetZero()
+		out[key] = without
+	}
+	return out
 }
 
 // Check returns an error for a number below its least value.

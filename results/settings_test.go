@@ -45,6 +45,21 @@ func TestSettingsRoundTrip(t *testing.T) {
 	}
 }
 
+// Plans are compared with the same run without a budget, and without overlapping modules: each alone is at its default.
+func TestComparedSettings(t *testing.T) {
+	s := Settings{Budget: 1 << 20, Overlap: 3, Segment: 2, RecomputeNorm: true}
+	want := map[string]Settings{
+		"budget":  {Overlap: 3, Segment: 2, RecomputeNorm: true},
+		"overlap": {Budget: 1 << 20, Segment: 2, RecomputeNorm: true},
+	}
+	if got := s.Compared(); !maps.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := (Settings{Overlap: 1, Segment: 2}).Compared(); len(got) > 0 {
+		t.Errorf("one module in flight and no budget: got %+v, want nothing to compare with", got)
+	}
+}
+
 // Defaults are not stored: the ids of runs without options stay.
 func TestDefaultSettingsAreNotStored(t *testing.T) {
 	spec := Spec{Method: "bp"}

@@ -36,7 +36,10 @@ func Build(spec results.Spec) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return r, r.divide()
+	if err := r.divide(); err != nil {
+		return nil, err
+	}
+	return r, r.check(false)
 }
 
 // BuildAll builds the runs of specs, in their order.

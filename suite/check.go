@@ -9,8 +9,9 @@ import (
 	"github.com/localbench/localbench/suite/weights"
 )
 
-// checkOverlap says why the modules of a run cannot be in flight side by side.
-func (r *Run) checkOverlap() error {
+// check says which settings of a run contradict each other, or its method; with execute also what its backend can't run,
+// though it can be planned.
+func (r *Run) check(execute bool) error {
 	switch n, modules := r.Settings.Overlap, len(r.Stages); {
 	case n < 2:
 		return nil
@@ -25,18 +26,15 @@ func (r *Run) checkOverlap() error {
 			r.Method.Name, modules)
 	case r.Settings.DeferUpdates:
 		return fmt.Errorf("--overlap %d can't be combined with --update deferred: a module is in flight until its update", n)
-	}
-	return nil
-}
-
-// CheckRunnable says why the backend of a run cannot run it, though it can be planned.
-func (r *Run) CheckRunnable() error {
-	if n := r.Settings.Overlap; n > 1 && r.Spec.Backend != backendCUDA {
+	case execute && r.Spec.Backend != backendCUDA:
 		return fmt.Errorf("--overlap %d with --backend %s: the backend runs one op after the other; "+
 			"--backend cuda overlaps modules, and `benchctl plan` shows the memory of both", n, r.Spec.Backend)
 	}
 	return nil
 }
+
+// CheckRunnable says why the backend of a run cannot run it, though it can be planned.
+func (r *Run) CheckRunnable() error { return r.check(true) }
 
 // CheckLastBatch says why the last batch of an epoch could not be trained on: one sample may be
 // too little for batch statistics.

@@ -1,6 +1,7 @@
 package suite_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/localbench/localbench/methods"
@@ -44,6 +45,22 @@ func TestOverlapIsAnotherRun(t *testing.T) {
 			if err := r.CheckRunnable(); (err == nil) != runs[i] {
 				t.Errorf("%d in flight on backend %s: got %v", i+1, backend, err)
 			}
+		}
+	}
+}
+
+// TestStoredOverlapIsChecked: settings that contradict each other are refused in a stored spec as in a request.
+func TestStoredOverlapIsChecked(t *testing.T) {
+	for options, want := range map[results.Settings]string{
+		{Overlap: 2, Budget: 1 << 30}:     "--budget can't be combined with --overlap 2",
+		{Overlap: 2, DeferUpdates: true}:  "--update deferred",
+		{Overlap: 1000}:                   "must be at most",
+		{Overlap: 2, RecomputeNorm: true}: "",
+		{Budget: 1 << 30}:                 "",
+	} {
+		_, err := suite.Build(inFlight(t, "dgl", 1).WithSettings(options))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%+v: got %v, want %q", options, err, want)
 		}
 	}
 }

@@ -35,8 +35,7 @@ func (c *Compiled) Plan() results.Plan {
 	return p
 }
 
-// Plans compiles runs on a device, and with them those that they are compared with: without overlapping modules and
-// without a budget.
+// Plans compiles runs on a device, and with them those that they are compared with (results.Settings.Compared).
 func Plans(d engine.Device, runs []*Run, job JobOptions) (plans []results.Plan, compiled []*Compiled, err error) {
 	for _, r := range runs {
 		c, err := r.Compile(d, job)
@@ -44,13 +43,9 @@ func Plans(d engine.Device, runs []*Run, job JobOptions) (plans []results.Plan, 
 			return nil, nil, fmt.Errorf("%s: %w", r.ID(), err)
 		}
 		p := c.Plan()
-		if r.Settings.Overlap > 1 {
-			if p.Alone, err = r.planWith(d, func(s *results.Settings) { s.Overlap = 1 }); err != nil {
-				return nil, nil, err
-			}
-		}
-		if r.Settings.Budget > 0 {
-			if p.Unbounded, err = r.planWith(d, func(s *results.Settings) { s.Budget = 0 }); err != nil {
+		p.Without = map[string]*results.Plan{}
+		for option, settings := range r.Settings.Compared() {
+			if p.Without[option], err = r.planWith(d, settings); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -60,9 +55,7 @@ func Plans(d engine.Device, runs []*Run, job JobOptions) (plans []results.Plan, 
 }
 
 // planWith plans the same run with other settings.
-func (r *Run) planWith(d engine.Device, change func(*results.Settings)) (*results.Plan, error) {
-	settings := r.Settings
-	change(&settings)
+func (r *Run) planWith(d engine.Device, settings results.Settings) (*results.Plan, error) {
 	other, err := r.WithSettings(settings)
 	if err != nil {
 		return nil, err

@@ -56,8 +56,49 @@ func TestPlanIsTheCompiledRun(t *testing.T) {
 	if scopes != peak || categories != peak {
 		t.Errorf("scopes sum to %d and categories to %d, want %d", scopes, categories, peak)
 	}
-	if len(p.Kernels) == 0 || p.Kernels[0].Kind != "conv" || p.LocalModules != 10 || p.Alone != nil || p.Unbounded != nil {
+	if len(p.Kernels) == 0 || p.Kernels[0].Kind != "conv" || p.LocalModules != 10 || len(p.Without) > 0 {
 		t.Errorf("%d kernels, K %d: want the convolutions, and K 10 of ResNet-20", len(p.Kernels), p.LocalModules)
+	}
+}
+
+// A plan has the plans of the same run without its budget or without overlapping modules, and these are the run's own.
+func TestPlansWithout(t *testing.T) {
+	plan := func(s results.Settings) results.Plan {
+		t.Helper()
+		r, err := Request{Methods: []string{"dgl"}, Networks: []string{"resnet20"}, Datasets: []string{"cifar10"},
+			Batches: []int64{8}, Settings: s}.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r[0] = r[0].with(func(s *results.Spec) { s.Backend = BackendNull })
+		d, err := r[0].OpenDevice(Host{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		plans, _, err := Plans(d, r, JobOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plans[0]
+	}
+	plain := plan(results.Settings{})
+	arena := *plain.Memory.StepArenaBytes
+	for option, settings := range map[string]results.Settings{
+		"overlap": {Overlap: 2}, "budget": {Budget: *plain.Memory.ArenaBytes * 19 / 20}} {
+		p := plan(settings)
+		without := p.Without[option]
+		if len(p.Without) != 1 || without == nil {
+			t.Errorf("%s: compared with %v, want the run without it", option, p.Without)
+			continue
+		}
+		if *without.Memory.StepArenaBytes != arena || results.SpecID(without.Spec) != results.SpecID(plain.Spec) {
+			t.Errorf("%s: without it a step arena of %d bytes, run %s; want %d, run %s", option, *without.Memory.StepArenaBytes,
+				results.SpecID(without.Spec), arena, results.SpecID(plain.Spec))
+		}
+		if *p.Memory.StepArenaBytes == arena {
+			t.Errorf("%s: the same step arena as without it", option)
+		}
 	}
 }
 

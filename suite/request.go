@@ -163,18 +163,16 @@ func (r Request) check() error {
 	}
 	for _, c := range []struct {
 		name, value string
-		want        [2]string
-	}{{"recompute", r.Recompute, [2]string{RecomputeNone, RecomputeNorm}},
-		{"update", r.Update, [2]string{UpdateEarly, UpdateDeferred}}} {
-		if c.value != "" && c.value != c.want[0] && c.value != c.want[1] {
-			return fmt.Errorf("--%s %q: must be %s or %s", c.name, c.value, c.want[0], c.want[1])
+		names       []string
+	}{
+		{"recompute", r.Recompute, []string{RecomputeNone, RecomputeNorm}},
+		{"update", r.Update, []string{UpdateEarly, UpdateDeferred}},
+		{"dropout", r.Dropout, []string{DropoutOn, DropoutOff}},
+		{"quirks", r.Quirks, []string{QuirksNone, QuirksPaper}},
+	} {
+		if c.value != "" && !slices.Contains(c.names, c.value) {
+			return fmt.Errorf("--%s %q: must be %s", c.name, c.value, strings.Join(c.names, " or "))
 		}
-	}
-	if r.Dropout != "" && r.Dropout != DropoutOn && r.Dropout != DropoutOff {
-		return fmt.Errorf("--dropout %q: must be %s or %s", r.Dropout, DropoutOn, DropoutOff)
-	}
-	if r.Quirks != "" && r.Quirks != QuirksNone && r.Quirks != QuirksPaper {
-		return fmt.Errorf("--quirks %q: must be %s or %s", r.Quirks, QuirksNone, QuirksPaper)
 	}
 	if !(r.ValFraction >= 0 && r.ValFraction < 1) {
 		return fmt.Errorf("--val-fraction %g: must be at least 0 and less than 1", r.ValFraction)
@@ -298,7 +296,7 @@ func (r Request) complete(base results.Spec, depth, modules int) (*Run, error) {
 	if run.Network.Drops && r.Dropout != DropoutOff {
 		spec.Dropout = DropoutOn
 	}
-	return run, run.checkOverlap()
+	return run, run.check(false)
 }
 
 // setMethod sets the fields of the spec that its method reads.

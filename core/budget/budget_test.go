@@ -109,11 +109,6 @@ func TestBudgetOutOfReach(t *testing.T) {
 		}
 		b.fit(over.LeastBytes * 101 / 100)
 	}
-	b := newBudgeted(t, "dgl")
-	b.o.Overlap = 2
-	if _, err := budget.Fit(b.device, b.stages, b.o, 1<<30); err == nil {
-		t.Error("a budget for overlapping modules was accepted")
-	}
 }
 
 // TestLoadIsTheTimeline compares the bytes that the search counts with those of the profile.

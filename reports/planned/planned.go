@@ -92,10 +92,11 @@ func Overlap(all []results.Plan) table.Table {
 		},
 	}
 	for _, p := range all {
-		if p.Alone == nil {
+		alone := p.Without["overlap"]
+		if alone == nil {
 			continue
 		}
-		one, m := p.Alone.Memory, p.Memory
+		one, m := alone.Memory, p.Memory
 		t.Rows = append(t.Rows, append(
 			table.SpecCells(p.Spec, p.LocalModules),
 			table.PlainCell(int64(p.Settings.Overlap)),
@@ -131,7 +132,7 @@ func Budget(all []results.Plan) table.Table {
 		},
 	}
 	for _, p := range all {
-		free := p.Unbounded
+		free := p.Without["budget"]
 		if free == nil {
 			continue
 		}
@@ -228,7 +229,7 @@ func overStep(p results.Plan) table.Table {
 			table.NumberColumn("peak_bytes", "highest"),
 		},
 		Rows: [][]table.Cell{{table.Text(sparkline(totals, 72)), table.BytesCell(&highest)}}}
-	if p.Alone != nil {
+	if p.Without["overlap"] != nil {
 		t.Notes = []string{"In the order of the program. Side by side modules keep more alive: the planned peak."}
 	}
 	return t
