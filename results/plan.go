@@ -11,6 +11,7 @@ type Plan struct {
 	// FragmentationBytes is what the layout of the step arena leaves unused at the peak.
 	FragmentationBytes int64
 	ByScope            []ScopeBytes       // bytes alive at the peak, the largest scope first
+	Alive              []Value            // all that is alive at the peak, the largest first
 	Timeline           map[string][]int64 // bytes alive at each op of the training step, by category
 	Kernels            []Kernel           // of convolutions and linear layers, in the order of the step
 	Recomputed         int64              // results that the backward pass recomputes so that the run fits its budget

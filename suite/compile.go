@@ -130,20 +130,54 @@ func (r *Run) checkBudget(s *train.Session) error {
 // describes it. It needs no device. It is the zero Prediction, and false, in bf16, for which there is no model of the
 // framework's own casts.
 func (r *Run) PredictEager() (p eager.Prediction, ok bool, err error) {
-	if r.Spec.Precision == PrecisionBF16 {
-		return p, false, nil
+	g, variant, err := r.eagerProgram()
+	if g == nil || err != nil {
+		return p, false, err
 	}
+	return eager.Predict(g, variant), true, nil
+}
+
+// eagerProgram is the training step as an eager framework runs it; nil in bf16.
+func (r *Run) eagerProgram() (*graph.Graph, eager.Options, error) {
 	variant, err := eager.ParseOptions(r.Settings.Eager)
 	if err != nil {
-		return p, false, fmt.Errorf("--eager: %w", err)
+		return nil, variant, fmt.Errorf("--eager: %w", err)
+	}
+	if r.Spec.Precision == PrecisionBF16 {
+		return nil, variant, nil
 	}
 	o := r.stepOptions()
 	o.Eager, o.Augment = true, core.Augmentation{} // the loader changes the images
 	step, err := core.TrainingStep(r.Stages, o)
 	if err != nil {
-		return p, false, fmt.Errorf("eager: %w", err)
+		return nil, variant, fmt.Errorf("eager: %w", err)
 	}
-	return eager.Predict(step.Graph, variant), true, nil
+	return step.Graph, variant, nil
+}
+
+// EagerPlan is the prediction for an eager framework as plain data: the figures of PredictEager, and what is alive when the most
+// is allocated. In bf16, for which there is no prediction, it is an error.
+func (r *Run) EagerPlan() (results.Plan, error) {
+	p := results.Plan{Spec: r.Spec, Settings: r.Settings, LocalModules: int64(r.ModuleCount())}
+	g, variant, err := r.eagerProgram()
+	if err != nil {
+		return p, err
+	}
+	if g == nil {
+		return p, fmt.Errorf("--policy eager with --precision %s: there is no prediction for it", r.Spec.Precision)
+	}
+	prediction, alive := eager.Explain(g, variant)
+	setEager(&p.Memory, prediction)
+	for _, t := range alive {
+		p.Alive = append(p.Alive, results.Value{Name: t.Name, Scope: t.Scope, Category: t.Category.String(), Bytes: t.Bytes})
+	}
+	return p, nil
+}
+
+// setEager fills in the predicted figures.
+func setEager(m *results.Memory, p eager.Prediction) {
+	m.EagerRequestedBytes, m.EagerAllocatedBytes = &p.RequestedBytes, &p.AllocatedBytes
+	m.EagerReservedBytes, m.EagerSearchedBytes = &p.ReservedBytes, &p.SearchedBytes
 }
 
 // LibraryBytes is what an eager framework gives cuBLAS on a GPU of that name, and counts in max_memory_allocated; the
@@ -156,8 +190,7 @@ func (r *Run) predictEager(m *results.Memory) error {
 	if err != nil || !ok {
 		return err
 	}
-	m.EagerRequestedBytes, m.EagerAllocatedBytes = &p.RequestedBytes, &p.AllocatedBytes
-	m.EagerReservedBytes, m.EagerSearchedBytes = &p.ReservedBytes, &p.SearchedBytes
+	setEager(m, p)
 	return nil
 }
 

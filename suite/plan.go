@@ -17,6 +17,9 @@ func (c *Compiled) Plan() results.Plan {
 	for _, s := range c.Profile.ByScope {
 		p.ByScope = append(p.ByScope, results.ScopeBytes(s))
 	}
+	for _, v := range c.Profile.Alive {
+		p.Alive = append(p.Alive, results.Value{Name: v.Name, Scope: v.Scope, Category: v.Category.String(), Bytes: v.Bytes})
+	}
 	for _, category := range graph.Categories() {
 		line := make([]int64, len(c.Profile.Timeline))
 		for op, sample := range c.Profile.Timeline {

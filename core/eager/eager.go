@@ -43,6 +43,15 @@ func Predict(g *graph.Graph, o Options) Prediction {
 	return p
 }
 
+// Explain is Predict, with what is alive when the most is allocated, in the sizes of blocks and the largest first. It sums to
+// AllocatedBytes.
+func Explain(g *graph.Graph, o Options) (Prediction, []Tensor) {
+	steady := trace(g, o, temporaryBytes)
+	_, l := playUntil(steady, steady, 0)
+	_, l = playUntil(steady, steady, l.peakAt)
+	return Predict(g, o), l.atPeak
+}
+
 // temporaryBytes is what an op that a framework composes of several holds beside its operands and results: the centred
 // map, in the gradient of a deviation; in that of a gate the products that are summed to the gradient of the factor.
 func temporaryBytes(op *graph.Op) int64 {

@@ -35,6 +35,13 @@ func (r row) String() string {
 // predict is what the model says of a row.
 func predict(t *testing.T, r row) eager.Prediction {
 	t.Helper()
+	g, o := program(t, r)
+	return eager.Predict(g, o)
+}
+
+// program is the program of a row's step.
+func program(t *testing.T, r row) (*graph.Graph, eager.Options) {
+	t.Helper()
 	o, err := eager.ParseOptions(r.Options)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +69,7 @@ func predict(t *testing.T, r row) eager.Prediction {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return eager.Predict(s.Graph, o)
+	return s.Graph, o
 }
 
 // measured reads the peaks that testdata/make_peaks.py measured.
@@ -236,6 +243,24 @@ func TestPublishedPeaks(t *testing.T) {
 			p.SearchedBytes, 100*off, p.AllocatedBytes, 100*(float64(p.AllocatedBytes)/published-1))
 		if math.Abs(off) > 0.05 {
 			t.Errorf("got %d bytes, published %.0f: %+.1f %%, want within 5 %%", p.SearchedBytes, published, 100*off)
+		}
+	}
+}
+
+// TestExplain: what is alive at the peak is all that is allocated there, and has owners.
+func TestExplain(t *testing.T) {
+	for _, r := range measured(t)[:8] {
+		g, o := program(t, r)
+		p, alive := eager.Explain(g, o)
+		sum := int64(0)
+		for _, a := range alive {
+			if a.Name == "" || a.Bytes <= 0 {
+				t.Errorf("%s: got %+v, want a name and bytes", r, a)
+			}
+			sum += a.Bytes
+		}
+		if sum != p.AllocatedBytes || p != eager.Predict(g, o) {
+			t.Errorf("%s: got %d bytes alive, want the %d allocated", r, sum, p.AllocatedBytes)
 		}
 	}
 }

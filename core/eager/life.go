@@ -1,32 +1,49 @@
 package eager
 
+import (
+	"cmp"
+	"slices"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
 // life simulates training on an allocator, starting with the parameters.
 type life struct {
 	*step
 	allocator *allocator
 	blocks    map[int]*block // of the step's storages that are allocated, by number
 	old       []*block       // gradients of the step before, until they are dropped
-	oldBytes  []int64
+	alive     map[*block]Tensor
 	requested int64
 	peak      Prediction // since it was reset
 	first     bool       // the step that makes the momentum
+	// taken counts allocations since the start, and peakAt is the count at which the most was allocated.
+	taken, peakAt int
+	stopAt        int // count of allocations at which what is alive is copied to atPeak; 0: never
+	atPeak        []Tensor
 }
 
 // play runs two steps: the first allocates the momentum, the second is like all later ones. They differ in temporary memory
 // where the first tries cuDNN's algorithms. It returns the peaks of each.
 func play(first, second *step) (cold, steady Prediction) {
-	l := &life{step: first, allocator: newAllocator(), blocks: map[int]*block{}, first: true}
-	for _, bytes := range first.state {
-		l.take(bytes)
+	cold, l := playUntil(first, second, 0)
+	return cold, l.peaks()
+}
+
+// playUntil is play that also copies what is alive after the given count of allocations.
+func playUntil(first, second *step, stopAt int) (cold Prediction, l *life) {
+	l = &life{step: first, allocator: newAllocator(), blocks: map[int]*block{}, alive: map[*block]Tensor{}, first: true, stopAt: stopAt}
+	for _, t := range first.state {
+		l.take(t)
 	}
-	for _, bytes := range first.inputs {
-		l.take(bytes)
+	for _, t := range first.inputs {
+		l.take(t)
 	}
 	l.run()
 	cold = l.peaks()
 	l.step, l.peak, l.first = second, Prediction{}, false
 	l.run()
-	return cold, l.peaks()
+	return cold, l
 }
 
 // peaks are those since l.peak was reset; reserved memory is never released.
@@ -37,18 +54,37 @@ func (l *life) peaks() Prediction {
 }
 
 // take allocates.
-func (l *life) take(bytes int64) *block {
-	b := l.allocator.allocate(bytes)
-	l.requested += bytes
+func (l *life) take(t Tensor) *block {
+	b := l.allocator.allocate(t.Bytes)
+	l.alive[b] = t
+	l.taken++
+	l.requested += t.Bytes
 	l.peak.RequestedBytes = max(l.peak.RequestedBytes, l.requested)
-	l.peak.AllocatedBytes = max(l.peak.AllocatedBytes, l.allocator.allocated)
+	if l.allocator.allocated > l.peak.AllocatedBytes {
+		l.peak.AllocatedBytes, l.peakAt = l.allocator.allocated, l.taken
+	}
+	if l.taken == l.stopAt {
+		l.copyAlive()
+	}
 	return b
 }
 
+// copyAlive copies what is alive, in the sizes of blocks, and what the allocator holds beside it; largest first.
+func (l *life) copyAlive() {
+	for b, t := range l.alive {
+		t.Bytes = b.bytes
+		l.atPeak = append(l.atPeak, t)
+	}
+	slices.SortFunc(l.atPeak, func(a, b Tensor) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Category, b.Category))
+	})
+}
+
 // give frees.
-func (l *life) give(b *block, bytes int64) {
+func (l *life) give(b *block) {
 	l.allocator.free(b)
-	l.requested -= bytes
+	l.requested -= l.alive[b].Bytes
+	delete(l.alive, b)
 }
 
 // run is one step.
@@ -61,15 +97,16 @@ func (l *life) run() {
 			l.dropGradients()
 		}
 		for _, s := range n.made {
-			l.blocks[s] = l.take(l.storages[s].bytes)
+			l.blocks[s] = l.take(l.storages[s].Tensor)
 		}
 		if n.temporary > 0 {
-			l.give(l.take(n.temporary), n.temporary)
+			scope := n.ops[0].Scope
+			l.give(l.take(Tensor{scope + ":temporary", scope, graph.CategoryWorkspace, n.temporary}))
 		}
 		for _, s := range n.dead {
 			// A gradient stays; one that is added to that of the step before does not.
 			if !l.storages[s].gradient || l.options.KeepGradients && !l.first {
-				l.give(l.blocks[s], l.storages[s].bytes)
+				l.give(l.blocks[s])
 				delete(l.blocks, s)
 			}
 		}
@@ -77,7 +114,7 @@ func (l *life) run() {
 	l.update()
 	for _, s := range l.gradients {
 		if b := l.blocks[s]; b != nil && !l.options.KeepGradients {
-			l.old, l.oldBytes = append(l.old, b), append(l.oldBytes, l.storages[s].bytes)
+			l.old = append(l.old, b)
 		}
 	}
 	clear(l.blocks)
@@ -85,10 +122,17 @@ func (l *life) run() {
 
 // dropGradients is zero_grad(set_to_none=True).
 func (l *life) dropGradients() {
-	for i, b := range l.old {
-		l.give(b, l.oldBytes[i])
+	for _, b := range l.old {
+		l.give(b)
 	}
-	l.old, l.oldBytes = nil, nil
+	l.old = nil
+}
+
+// copyOf is a copy of a gradient during the optimizer's step.
+func (l *life) copyOf(storage int) Tensor {
+	t := l.storages[storage].Tensor
+	t.Name, t.Category = t.Name+", copy", graph.CategoryWorkspace
+	return t
 }
 
 // update is the optimizer's step. With weight decay the decayed gradients are copies: of all parameters at once, or of
@@ -98,46 +142,44 @@ func (l *life) update() {
 		var copies []*block
 		if l.decay {
 			for _, s := range l.gradients {
-				copies = append(copies, l.take(l.storages[s].bytes))
+				copies = append(copies, l.take(l.copyOf(s)))
 			}
 		}
 		l.makeMomentum(l.momentum...)
-		for i, b := range copies {
-			l.give(b, l.storages[l.gradients[i]].bytes)
+		for _, b := range copies {
+			l.give(b)
 		}
 		return
 	}
 	var held *block // the copy of the parameter before, until the next one replaces it
-	var heldBytes int64
-	hold := func(b *block, bytes int64) {
+	hold := func(b *block) {
 		if held != nil {
-			l.give(held, heldBytes)
+			l.give(held)
 		}
-		held, heldBytes = b, bytes
+		held = b
 	}
 	for i, s := range l.gradients {
-		bytes := l.storages[s].bytes
-		hold(nil, 0)
+		hold(nil)
 		if l.decay {
-			hold(l.take(bytes), bytes)
+			hold(l.take(l.copyOf(s)))
 		}
 		if i < len(l.momentum) {
 			l.makeMomentum(l.momentum[i])
 			if l.nesterov {
-				hold(l.take(bytes), bytes)
+				hold(l.take(l.copyOf(s)))
 			} else {
-				hold(nil, 0)
+				hold(nil)
 			}
 		}
 	}
-	hold(nil, 0)
+	hold(nil)
 }
 
 // makeMomentum allocates momentum in the first step.
-func (l *life) makeMomentum(sizes ...int64) {
-	for _, bytes := range sizes {
+func (l *life) makeMomentum(all ...Tensor) {
+	for _, t := range all {
 		if l.first {
-			l.take(bytes)
+			l.take(t)
 		}
 	}
 }

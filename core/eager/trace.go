@@ -4,9 +4,20 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
+// Tensor is memory with an owner.
+type Tensor struct {
+	Name     string // as the value or, for what a kernel uses itself, the op and its scope
+	Scope    string // of the program
+	Category graph.Category
+	Bytes    int64
+}
+
+// tensor is memory that belongs to v.
+func tensor(v *graph.Value, bytes int64) Tensor { return Tensor{v.Name, v.Scope, v.Category, bytes} }
+
 // storage is one allocation of a step.
 type storage struct {
-	bytes    int64
+	Tensor
 	from, to int  // the nodes that allocate it and that need it last
 	gradient bool // of a parameter: lives until the program drops it
 }
@@ -23,9 +34,9 @@ type node struct {
 // step is the memory of a training step.
 type step struct {
 	options   Options
-	state     []int64 // bytes of parameters and buffers
-	momentum  []int64 // in the order of the parameters
-	inputs    []int64
+	state     []Tensor // parameters and buffers
+	momentum  []Tensor // in the order of the parameters
+	inputs    []Tensor
 	storages  []storage
 	nodes     []node
 	backward  int   // the first node of the backward pass
@@ -71,7 +82,7 @@ func trace(g *graph.Graph, o Options, temporary func(*graph.Op) int64) *step {
 			s.storages[l].gradient = true
 			s.gradients = append(s.gradients, l)
 			if m := momentumOf[v]; m != nil {
-				s.momentum = append(s.momentum, m.Bytes())
+				s.momentum = append(s.momentum, tensor(m, m.Bytes()))
 			}
 		}
 	}
@@ -99,11 +110,11 @@ func parameters(g *graph.Graph) (all []*graph.Value) {
 // outlive lists what lives longer than a step, except momentum.
 func (s *step) outlive(g *graph.Graph) {
 	for _, v := range parameters(g) {
-		s.state = append(s.state, v.Bytes())
+		s.state = append(s.state, tensor(v, v.Bytes()))
 	}
 	for _, v := range g.Values {
 		if v.Category == graph.CategoryBuffer {
-			s.state = append(s.state, v.Bytes())
+			s.state = append(s.state, tensor(v, v.Bytes()))
 		}
 	}
 	raw, images, labels := false, int64(0), int64(0)
@@ -113,7 +124,7 @@ func (s *step) outlive(g *graph.Graph) {
 		case graph.KindNormStats:
 			if mean := op.Operands[1]; mean != nil && !counted[mean] {
 				counted[mean] = true
-				s.state = append(s.state, 8) // num_batches_tracked, an int64
+				s.state = append(s.state, Tensor{op.Scope + ":num_batches_tracked", op.Scope, graph.CategoryBuffer, 8}) // an int64
 			}
 		case graph.KindNormalizeImage:
 			images = 4 * op.Results[0].Shape.Elements()
@@ -129,11 +140,14 @@ func (s *step) outlive(g *graph.Graph) {
 			labels = 8 * v.Shape.Elements()
 		}
 	}
-	s.inputs = []int64{images}
-	if s.options.Images == 2 || s.options.Images == 0 && raw {
-		s.inputs = append(s.inputs, images)
+	input := func(name string, bytes int64) {
+		s.inputs = append(s.inputs, Tensor{Name: name, Category: graph.CategoryInput, Bytes: bytes})
 	}
-	s.inputs = append(s.inputs, labels)
+	input("images", images)
+	if s.options.Images == 2 || s.options.Images == 0 && raw {
+		input("images, second copy", images)
+	}
+	input("labels", labels)
 }
 
 // group makes nodes of ops.
@@ -176,7 +190,7 @@ func (s *step) visit(i int, temporary func(*graph.Op) int64) {
 	for _, v := range n.results() {
 		root := s.roots[v]
 		if _, known := s.storageOf[root]; !known {
-			s.storageOf[root] = s.begin(i, size(root))
+			s.storageOf[root] = s.begin(i, tensor(root, size(root)))
 		}
 		s.touch(v, i)
 	}
@@ -189,7 +203,7 @@ func (s *step) visit(i int, temporary func(*graph.Op) int64) {
 				l := &s.storages[s.masks[op.Attr.Salt]]
 				l.to = max(l.to, i)
 			} else {
-				s.masks[op.Attr.Salt] = s.begin(i, maskBytes(op))
+				s.masks[op.Attr.Salt] = s.begin(i, Tensor{op.Scope + ":mask", op.Scope, graph.CategorySaved, maskBytes(op)})
 			}
 		}
 		for _, v := range reads(op) {
@@ -200,9 +214,9 @@ func (s *step) visit(i int, temporary func(*graph.Op) int64) {
 }
 
 // begin is a storage that node i allocates.
-func (s *step) begin(i int, bytes int64) int {
+func (s *step) begin(i int, t Tensor) int {
 	l := len(s.storages)
-	s.storages = append(s.storages, storage{bytes: bytes, from: i, to: i})
+	s.storages = append(s.storages, storage{Tensor: t, from: i, to: i})
 	s.nodes[i].made = append(s.nodes[i].made, l)
 	return l
 }

@@ -32,11 +32,12 @@ type Profile struct {
 	PlannedPeakBytes int64
 	PeakOp           OpPlace
 
-	// What is alive at the peak. Each of the three sums to PlannedPeakBytes.
+	// What is alive at the peak. All but Top sum to PlannedPeakBytes.
 	ByCategory Sample
 	ByModule   []ModuleBytes // by module, from graph.NoModule on
 	ByScope    []ScopeBytes  // the largest first
-	Top        []ValueBytes  // the ten largest, the largest first
+	Alive      []ValueBytes  // the largest first
+	Top        []ValueBytes  // the ten largest of Alive
 
 	// ByPhase is the largest sum alive at any op of a phase, by graph.Phase; the largest of
 	// them is PlannedPeakBytes.
@@ -229,5 +230,5 @@ func (p *Profile) attribute(alive []ValueBytes) {
 	slices.SortFunc(p.ByScope, func(a, b ScopeBytes) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Scope, b.Scope))
 	})
-	p.Top = alive[:min(topCount, len(alive))]
+	p.Alive, p.Top = alive, alive[:min(topCount, len(alive))]
 }
