@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/localbench/localbench/core/rng"
 )
@@ -26,21 +25,11 @@ type LoaderOptions struct {
 	Draw bool
 	// Shuffle takes the samples in the random order of the epoch.
 	Shuffle bool
-	// DropLast leaves out a last batch that is not full.
-	DropLast bool
 	// Start is the first batch to deliver, for a run that resumes within an epoch.
 	Start int
-	// Workers is the number of goroutines that prepare batches; 0 means 1. It
-	// does not affect the batches.
-	Workers int
 	// Decoders is the number of goroutines that decode the image files of a batch, for a split with Pictures; 0 means 1. It
-	// does not affect the batches either.
+	// does not affect the batches.
 	Decoders int
-	// Ring is the number of batch buffers, the one in use included; 0 means 3.
-	// It is at least 2 and is rounded up to a multiple of Workers.
-	Ring int
-	// Now is the clock that measures the waiting of Next; nil: not measured.
-	Now func() time.Time
 }
 
 // Batch is a batch in a buffer of the loader's ring. It is valid until released.
@@ -55,6 +44,9 @@ type Batch struct {
 	slot *slot // set once, so that a late Release reads nothing a worker writes
 }
 
+// ringSize is the number of batch buffers, those in use included.
+const ringSize = 3
+
 // slot is an element of the ring, exchanged between worker and consumer: a token
 // is in free when the worker may fill it, in ready when it is full.
 type slot struct {
@@ -67,8 +59,8 @@ type slot struct {
 	heldByCaller bool
 }
 
-// Loader prepares the batches of an epoch ahead of their use. Its goroutines
-// fill a ring of buffers that is allocated once, so that a step allocates nothing. One
+// Loader prepares the batches of an epoch ahead of their use. Its goroutine
+// fills a ring of buffers that is allocated once, so that a step allocates nothing. One
 // goroutine at a time may call its methods.
 //
 //	loader, err := NewLoader(set.Train, LoaderOptions{Batch: 1024, Shuffle: true})
@@ -85,33 +77,21 @@ type Loader struct {
 	options LoaderOptions
 	batches int
 	order   []int32 // the sample at each place of the epoch
-	ring    []slot
+	ring    [ringSize]slot
 
-	next    int // the batch that Next delivers
-	stop    chan struct{}
-	group   sync.WaitGroup
-	closed  bool
-	waiting time.Duration
+	next   int // the batch that Next delivers
+	stop   chan struct{}
+	group  sync.WaitGroup
+	closed bool
 }
 
 // NewLoader checks the options, allocates the buffers and starts to fill them. Close
 // must be called, also after an error of Next.
 func NewLoader(split Split, options LoaderOptions) (*Loader, error) {
-	options.Workers = max(options.Workers, 1)
-	if options.Ring == 0 {
-		options.Ring = 3
-	}
 	if err := checkLoader(split, options); err != nil {
 		return nil, err
 	}
-	// A slot always belongs to the same worker: batch b goes to worker b mod
-	// Workers and to slot b mod Ring, and Ring is a multiple of Workers. So no
-	// worker can take the slot that an earlier batch of another still needs.
-	options.Ring = (options.Ring + options.Workers - 1) / options.Workers * options.Workers
-	l := &Loader{
-		split: split, options: options, batches: countBatches(split.N, options),
-		order: make([]int32, split.N), ring: make([]slot, options.Ring),
-	}
+	l := &Loader{split: split, options: options, batches: countBatches(split.N, options), order: make([]int32, split.N)}
 	samples := min(options.Batch, split.N)
 	for i := range l.ring {
 		l.ring[i].images = make([]byte, samples*split.Shape.Bytes())
@@ -138,7 +118,7 @@ func (l *Loader) BufferBytes() int64 {
 }
 
 // Next returns the next batch, io.EOF after the last one, or the context's
-// error. Batches come in the order of their index. At most Ring of them may be
+// error. Batches come in the order of their index. At most ringSize of them may be
 // held at a time.
 func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	if l.closed {
@@ -150,9 +130,10 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 	if l.next >= l.batches {
 		return nil, io.EOF
 	}
-	s := &l.ring[l.next%len(l.ring)]
+	s := &l.ring[l.next%ringSize]
 	if s.heldByCaller {
-		return nil, fmt.Errorf("loader: batch %d: its buffer is in use by batch %d, which must be released first", l.next, s.batch.Index)
+		return nil, fmt.Errorf("loader: batch %d: its buffer is in use by batch %d, which must be released first",
+			l.next, s.batch.Index)
 	}
 	if err := l.wait(ctx, s); err != nil {
 		return nil, err
@@ -193,7 +174,7 @@ func (l *Loader) Reset(epoch uint32, start int) error {
 	return nil
 }
 
-// Close stops the goroutines and waits for them. A second Close does nothing.
+// Close stops the goroutine and waits for it. A second Close does nothing.
 func (l *Loader) Close() {
 	if l.closed {
 		return
@@ -202,13 +183,7 @@ func (l *Loader) Close() {
 	l.halt()
 }
 
-// WaitSeconds is how long Next has waited for batches so far, over all epochs;
-// false without a clock. It is near zero if loading is faster than the steps.
-func (l *Loader) WaitSeconds() (float64, bool) {
-	return l.waiting.Seconds(), l.options.Now != nil
-}
-
-// start orders the epoch and starts the workers.
+// start orders the epoch and starts the worker.
 func (l *Loader) start() {
 	if l.options.Shuffle {
 		rng.Stream{Seed: l.options.Seed, Purpose: rng.PurposeShuffle, Epoch: l.options.Epoch}.Permute(l.order)
@@ -225,23 +200,19 @@ func (l *Loader) start() {
 	}
 	l.next = l.options.Start
 	l.stop = make(chan struct{})
-	for worker := range l.options.Workers {
-		l.group.Go(func() { l.work(worker, l.stop) })
-	}
+	l.group.Go(func() { l.work(l.stop) })
 }
 
-// halt stops the workers and waits for them.
+// halt stops the worker and waits for it.
 func (l *Loader) halt() {
 	close(l.stop)
 	l.group.Wait()
 }
 
-// work fills the batches of one worker until there are no more.
-func (l *Loader) work(worker int, stop <-chan struct{}) {
-	workers := l.options.Workers
-	first := l.options.Start + ((worker-l.options.Start)%workers+workers)%workers
-	for index := first; index < l.batches; index += workers {
-		s := &l.ring[index%len(l.ring)]
+// work fills batches until there are no more.
+func (l *Loader) work(stop <-chan struct{}) {
+	for index := l.options.Start; index < l.batches; index++ {
+		s := &l.ring[index%ringSize]
 		select {
 		case <-stop:
 			return
@@ -252,8 +223,7 @@ func (l *Loader) work(worker int, stop <-chan struct{}) {
 	}
 }
 
-// fill prepares a batch. It reads the split, the order and the options only, so
-// that workers share only constant data.
+// fill prepares a batch. It reads the split, the order and the options only, which do not change while the worker runs.
 func (l *Loader) fill(s *slot, index int) {
 	first := index * l.options.Batch
 	n := min(l.options.Batch, l.split.N-first)
@@ -291,17 +261,8 @@ func (l *Loader) fill(s *slot, index int) {
 	}
 }
 
-// wait takes the token of a full slot; the clock is read only when it has to wait.
+// wait takes the token of a full slot.
 func (l *Loader) wait(ctx context.Context, s *slot) error {
-	select {
-	case <-s.ready:
-		return nil
-	default:
-	}
-	if l.options.Now != nil {
-		began := l.options.Now()
-		defer func() { l.waiting += l.options.Now().Sub(began) }()
-	}
 	select {
 	case <-s.ready:
 		return nil
@@ -312,9 +273,6 @@ func (l *Loader) wait(ctx context.Context, s *slot) error {
 
 // countBatches returns the number of batches of n samples.
 func countBatches(n int, options LoaderOptions) int {
-	if options.DropLast {
-		return n / options.Batch
-	}
 	return (n + options.Batch - 1) / options.Batch
 }
 
@@ -326,18 +284,13 @@ func checkLoader(split Split, options LoaderOptions) error {
 	if options.Batch < 1 {
 		return fmt.Errorf("loader: batch %d: must be at least 1", options.Batch)
 	}
-	if options.Ring < 2 {
-		return fmt.Errorf("loader: ring of %d buffers: must be at least 2 (0: 3)", options.Ring)
-	}
-	if options.DropLast && options.Batch > split.N {
-		return fmt.Errorf("loader: batch %d: must be at most the %d samples if only full batches are used", options.Batch, split.N)
-	}
 	if batches := countBatches(split.N, options); options.Start < 0 || options.Start > batches {
 		return fmt.Errorf("loader: start at batch %d: must be 0 to %d", options.Start, batches)
 	}
 	switch pictures, a := split.Pictures != nil, options.Augment; {
 	case pictures && (options.Draw || a.Pad > 0):
-		return errors.New("loader: image files can't be padded or augmented on a device: they support the random resized crop and the flip only")
+		return errors.New("loader: image files can't be padded or augmented on a device: " +
+			"they support the random resized crop and the flip only")
 	case !pictures && a.ResizedCrop:
 		return errors.New("loader: the random resized crop needs image files: images in memory are not supported")
 	}

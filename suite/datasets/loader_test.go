@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/localbench/localbench/core/rng"
 )
@@ -36,7 +35,8 @@ func drain(t testing.TB, l *Loader) []copied {
 			t.Fatal(err)
 		}
 		if batch.N != len(batch.Labels) || batch.N != len(batch.Samples) || batch.N*l.split.Shape.Bytes() != len(batch.Images) {
-			t.Fatalf("batch %d: got %d labels, %d samples, %d bytes for N = %d", batch.Index, len(batch.Labels), len(batch.Samples), len(batch.Images), batch.N)
+			t.Fatalf("batch %d: got %d labels, %d samples, %d bytes for N = %d",
+				batch.Index, len(batch.Labels), len(batch.Samples), len(batch.Images), batch.N)
 		}
 		all = append(all, copied{bytes.Clone(batch.Images), slices.Clone(batch.Labels), slices.Clone(batch.Samples), batch.Index})
 		l.Release(batch)
@@ -61,7 +61,8 @@ func sameBatches(t *testing.T, name string, got, want []copied) {
 	}
 	for i := range want {
 		g, w := got[i], want[i]
-		if g.index != w.index || !bytes.Equal(g.images, w.images) || !slices.Equal(g.labels, w.labels) || !slices.Equal(g.samples, w.samples) {
+		if g.index != w.index || !bytes.Equal(g.images, w.images) || !slices.Equal(g.labels, w.labels) ||
+			!slices.Equal(g.samples, w.samples) {
 			t.Fatalf("%s: batch %d (index %d) differs from batch index %d", name, i, g.index, w.index)
 		}
 	}
@@ -75,7 +76,7 @@ func TestLoaderAgainstPlainLoop(t *testing.T) {
 		{Batch: 10},
 		{Batch: 10, Seed: 4, Epoch: 9, Shuffle: true},
 		{Batch: 10, Seed: 4, Epoch: 9, Shuffle: true, Augment: Augmentation{Pad: 3, Border: BorderReflect, Flip: true}},
-		{Batch: 10, Seed: 5, Epoch: 9, DropLast: true, Augment: Augmentation{Pad: 2}},
+		{Batch: 10, Seed: 5, Epoch: 9, Augment: Augmentation{Pad: 2}},
 		{Batch: 103, Seed: 5, Shuffle: true},
 		{Batch: 500, Seed: 5, Shuffle: true},
 		{Batch: 1, Seed: 1},
@@ -98,21 +99,13 @@ func TestLoaderAgainstPlainLoop(t *testing.T) {
 			b.labels = append(b.labels, split.Labels[sample])
 			b.samples = append(b.samples, sample)
 		}
-		if options.DropLast && len(want[len(want)-1].labels) < options.Batch {
-			want = want[:len(want)-1]
-		}
-		for _, workers := range []int{0, 1, 2, 3, 8} {
-			for _, ring := range []int{0, 2, 5} {
-				options.Workers, options.Ring = workers, ring
-				sameBatches(t, fmt.Sprintf("%+v", options), epoch(t, split, options), want)
-			}
-		}
+		sameBatches(t, fmt.Sprintf("%+v", options), epoch(t, split, options), want)
 	}
 }
 
 func TestLoaderGivesEverySampleOnce(t *testing.T) {
 	split := numbered(57, Shape{2, 2, 1})
-	l, err := NewLoader(split, LoaderOptions{Batch: 8, Seed: 1, Shuffle: true, Workers: 2})
+	l, err := NewLoader(split, LoaderOptions{Batch: 8, Seed: 1, Shuffle: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,18 +136,15 @@ func TestLoaderStartsInTheMiddle(t *testing.T) {
 	split := numbered(57, Shape{4, 4, 3})
 	options := LoaderOptions{Batch: 8, Seed: 1, Epoch: 3, Shuffle: true, Augment: Augmentation{Pad: 1, Flip: true}}
 	want := epoch(t, split, options)
-	for workers := 1; workers <= 3; workers++ {
-		options.Workers = workers
-		for start := 0; start <= len(want); start++ {
-			options.Start = start
-			sameBatches(t, fmt.Sprintf("start %d, %d workers", start, workers), epoch(t, split, options), want[start:])
-		}
+	for start := 0; start <= len(want); start++ {
+		options.Start = start
+		sameBatches(t, fmt.Sprintf("start %d", start), epoch(t, split, options), want[start:])
 	}
 }
 
 func TestLoaderReset(t *testing.T) {
 	split := numbered(57, Shape{4, 4, 3})
-	options := LoaderOptions{Batch: 8, Seed: 1, Shuffle: true, Workers: 2}
+	options := LoaderOptions{Batch: 8, Seed: 1, Shuffle: true}
 	l, err := NewLoader(split, options)
 	if err != nil {
 		t.Fatal(err)
@@ -183,35 +173,37 @@ func TestLoaderReset(t *testing.T) {
 }
 
 func TestLoaderBufferBytes(t *testing.T) {
-	l, err := NewLoader(numbered(57, Shape{4, 4, 3}), LoaderOptions{Batch: 8, Workers: 2})
+	l, err := NewLoader(numbered(57, Shape{4, 4, 3}), LoaderOptions{Batch: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	// Four buffers (3 made even) of 8 images of 48 bytes and 8 labels of 4, and
-	// the order of 57 samples.
-	if want := int64(4*(8*48+8*4) + 57*4); l.BufferBytes() != want {
+	// Three buffers of 8 images of 48 bytes and 8 labels of 4, and the order of 57 samples.
+	if want := int64(3*(8*48+8*4) + 57*4); l.BufferBytes() != want {
 		t.Errorf("got %d bytes, want %d", l.BufferBytes(), want)
 	}
 }
 
 func TestLoaderRefusesToRunOutOfBuffers(t *testing.T) {
-	l, err := NewLoader(numbered(57, Shape{4, 4, 3}), LoaderOptions{Batch: 8, Ring: 2})
+	l, err := NewLoader(numbered(57, Shape{4, 4, 3}), LoaderOptions{Batch: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	first, _ := l.Next(context.Background())
-	if _, err := l.Next(context.Background()); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if _, err := l.Next(context.Background()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if _, err := l.Next(context.Background()); err == nil || !strings.Contains(err.Error(), "batch 2: its buffer is in use by batch 0") {
-		t.Errorf("third batch of two buffers: got %v, want an error that names the holder", err)
+	const want = "batch 3: its buffer is in use by batch 0"
+	if _, err := l.Next(context.Background()); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("fourth batch of three buffers: got %v, want an error that names the holder", err)
 	}
 	l.Release(first)
 	l.Release(first)
-	if batch, err := l.Next(context.Background()); err != nil || batch.Index != 2 {
-		t.Errorf("after the release: got %v, %v, want batch 2", batch, err)
+	if batch, err := l.Next(context.Background()); err != nil || batch.Index != 3 {
+		t.Errorf("after the release: got %v, %v, want batch 3", batch, err)
 	}
 }
 
@@ -248,7 +240,7 @@ func TestLoaderEnds(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l, err := NewLoader(numbered(57, Shape{4, 4, 3}), LoaderOptions{Batch: 8, Workers: 3})
+				l, err := NewLoader(numbered(57, Shape{4, 4, 3}), LoaderOptions{Batch: 8})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -288,34 +280,17 @@ func TestLoaderCloseWaits(t *testing.T) {
 	}
 }
 
-// TestLoaderWait stands in for a slow worker: a slot that is not filled until the
-// bubble's clock has moved on.
-func TestLoaderWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := &Loader{options: LoaderOptions{Now: time.Now}}
-		s := &slot{ready: make(chan struct{}, 1)}
-		go func() {
-			time.Sleep(1500 * time.Millisecond)
-			s.ready <- struct{}{}
-		}()
-		if err := l.wait(context.Background(), s); err != nil {
-			t.Fatal(err)
-		}
-		s.ready <- struct{}{}
-		if err := l.wait(context.Background(), s); err != nil { // full: no wait
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 250*time.Millisecond)
-		defer cancel()
-		if err := l.wait(ctx, s); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a slot that is never filled: got %v, want %v", err, context.DeadlineExceeded)
-		}
-		if seconds, ok := l.WaitSeconds(); !ok || seconds != 1.75 {
-			t.Errorf("waiting: got %v s, %t, want 1.75 s", seconds, ok)
-		}
-	})
-	if _, ok := (&Loader{}).WaitSeconds(); ok {
-		t.Error("waiting without a clock: got a value, want none")
+// A batch that is ready is delivered, and one that never gets ready ends with the context's error.
+func TestLoaderWaits(t *testing.T) {
+	l, s := &Loader{}, &slot{ready: make(chan struct{}, 1)}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := l.wait(ctx, s); !errors.Is(err, context.Canceled) {
+		t.Errorf("a slot that is never filled: got %v, want %v", err, context.Canceled)
+	}
+	s.ready <- struct{}{}
+	if err := l.wait(context.Background(), s); err != nil {
+		t.Errorf("a full slot: got %v", err)
 	}
 }
 
@@ -331,8 +306,6 @@ func TestLoaderChecksOptions(t *testing.T) {
 		want    string
 	}{
 		{"no batch", good, LoaderOptions{}, "batch 0: must be"},
-		{"one buffer", good, LoaderOptions{Batch: 1, Ring: 1}, "ring of 1 buffers: must be"},
-		{"no full batch", good, LoaderOptions{Batch: 11, DropLast: true}, "batch 11: must be"},
 		{"a start after the end", good, LoaderOptions{Batch: 5, Start: 3}, "start at batch 3: must be 0 to 2"},
 		{"a start before the start", good, LoaderOptions{Batch: 5, Start: -1}, "start at batch -1: must be"},
 		{"a pad that does not fit", good, LoaderOptions{Batch: 5, Augment: Augmentation{Pad: 4, Border: BorderReflect}}, "pad 4: must be"},
@@ -352,7 +325,7 @@ func TestLoaderChecksOptions(t *testing.T) {
 
 // TestLoaderStepAllocatesNothing counts what all goroutines allocate.
 func TestLoaderStepAllocatesNothing(t *testing.T) {
-	options := LoaderOptions{Batch: 4, Shuffle: true, Augment: Augmentation{Pad: 2, Flip: true}, Workers: 2, Now: time.Now}
+	options := LoaderOptions{Batch: 4, Shuffle: true, Augment: Augmentation{Pad: 2, Flip: true}}
 	l, err := NewLoader(numbered(2000, Shape{8, 8, 3}), options)
 	if err != nil {
 		t.Fatal(err)

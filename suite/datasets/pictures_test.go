@@ -223,7 +223,7 @@ func TestPicturesLoad(t *testing.T) {
 	}
 	crop := LoaderOptions{Batch: 2, Seed: 3, Epoch: 1, Augment: set.Augment, Shuffle: true}
 	one := get(crop)
-	crop.Workers, crop.Decoders, crop.Batch = 2, 3, 4
+	crop.Decoders, crop.Batch = 3, 4
 	if !bytes.Equal(one, get(crop)) {
 		t.Error("other goroutines and another batch: got other images")
 	}

@@ -112,8 +112,8 @@ type runner struct {
 func (r *runner) open() (err error) {
 	o := r.options
 	decoders := runtime.GOMAXPROCS(0) // of sets that are pictures; the batches are the same for any number
-	r.train, err = datasets.NewLoader(o.Data.Train, datasets.LoaderOptions{Batch: o.Batch, Seed: o.Seed, Augment: o.Augment, Draw: r.session.augment != (core.Augmentation{}), Shuffle: true,
-		Decoders: decoders, Now: o.Now})
+	r.train, err = datasets.NewLoader(o.Data.Train, datasets.LoaderOptions{Batch: o.Batch, Seed: o.Seed, Augment: o.Augment,
+		Draw: r.session.augment != (core.Augmentation{}), Shuffle: true, Decoders: decoders})
 	if err != nil {
 		return err
 	}
