@@ -56,12 +56,6 @@ type Coverage struct {
 	HighWaterBytes, ValueHighWaterBytes, PlannedHighWaterBytes int64
 }
 
-// Reaches reports whether the writes end where the plan does. Where the plan ends in a workspace,
-// a kernel may have left a part of it unwritten.
-func (c Coverage) Reaches() bool {
-	return c.ValueHighWaterBytes <= c.HighWaterBytes && c.HighWaterBytes <= c.PlannedHighWaterBytes
-}
-
 // Cover reads an arena that was filled with a pattern before a step ran in it. Workspaces
 // may be written and need not be.
 func Cover(

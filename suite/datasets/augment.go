@@ -16,14 +16,6 @@ const (
 	BorderReflect
 )
 
-// String is the border's name in a listing.
-func (b Border) String() string {
-	if b == BorderReflect {
-		return "reflect"
-	}
-	return "zero"
-}
-
 // Augmentation is the random change of a training image: pad on all four sides,
 // crop to the original size at a random position, and flip horizontally with
 // probability 1/2. The zero value changes nothing.
@@ -38,26 +30,6 @@ type Augmentation struct {
 	Border Border
 	// Flip mirrors half of the images.
 	Flip bool
-}
-
-// String describes the augmentation: "reflect-pad 4, random crop, flip".
-func (a Augmentation) String() string {
-	text := ""
-	if a.ResizedCrop {
-		text = "random resized crop"
-	}
-	if a.Pad > 0 {
-		text = fmt.Sprintf("%s-pad %d, random crop", a.Border, a.Pad)
-	}
-	switch {
-	case text == "" && !a.Flip:
-		return "none"
-	case text == "":
-		return "flip"
-	case a.Flip:
-		return text + ", flip"
-	}
-	return text
 }
 
 // Draw returns the random words of a sample: the block of the address (seed,

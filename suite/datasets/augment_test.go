@@ -3,7 +3,6 @@ package datasets
 import (
 	"bytes"
 	"math/rand/v2"
-	"strings"
 	"testing"
 )
 
@@ -150,16 +149,6 @@ func TestAugmentCheck(t *testing.T) {
 		if err := c.recipe.check(Shape{32, 40, 3}); (err == nil) != c.ok {
 			t.Errorf("%+v: got %v, want ok %t", c.recipe, err, c.ok)
 		}
-	}
-}
-
-func TestAugmentString(t *testing.T) {
-	var got []string
-	for _, a := range []Augmentation{{}, {Flip: true}, {Pad: 2}, {Pad: 4, Border: BorderReflect, Flip: true}} {
-		got = append(got, a.String())
-	}
-	if want := "none; flip; zero-pad 2, random crop; reflect-pad 4, random crop, flip"; strings.Join(got, "; ") != want {
-		t.Errorf("got %q, want %q", strings.Join(got, "; "), want)
 	}
 }
 

@@ -48,7 +48,7 @@ type SessionOptions struct {
 }
 
 // NewSession compiles the programs and allocates the arena. The persistent
-// values are undefined until Initialise or weights.Load.
+// values are undefined until Initialise, weights.LoadModel or weights.LoadChecked.
 func NewSession(d engine.Device, o SessionOptions) (*Session, error) {
 	s, err := Compile(d, o)
 	if err != nil {

@@ -57,8 +57,8 @@ func BenchmarkState(b *testing.B) {
 		name string
 		do   func() error
 	}{
-		{"save", func() error { return weights.Save(path, s.Training, s.Persistent(), nil) }},
-		{"load", func() error { _, err := weights.Load(path, s.Training, s.Persistent()); return err }},
+		{"save", func() error { return weights.SaveChecked(path, "", s.Training, s.Persistent(), map[string]string{}) }},
+		{"load", func() error { _, err := weights.LoadChecked(path, s.Training, s.Persistent()); return err }},
 		{"initialise", func() error { return s.Initialise(1) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {

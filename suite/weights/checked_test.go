@@ -32,7 +32,7 @@ func TestSaveChecked(t *testing.T) {
 			}
 		}
 	}
-	if _, err := weights.Load(path, memory{}, values()); err != nil {
+	if err := weights.LoadModel(path, memory{}, values()); err != nil {
 		t.Error(err)
 	}
 }

@@ -153,7 +153,8 @@ func TestShrinkingFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	values, _ := golden()
-	if _, err := weights.Load(path, shrinking{memory{}, path}, values); err == nil || !strings.Contains(err.Error(), path+": "+values[1].Name) {
+	err := weights.LoadModel(path, shrinking{memory{}, path}, values)
+	if err == nil || !strings.Contains(err.Error(), path+": "+values[1].Name) {
 		t.Errorf("got %v, want an error with the file and the second value's name", err)
 	}
 }

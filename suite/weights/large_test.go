@@ -68,7 +68,6 @@ func TestLargeTensors(t *testing.T) {
 		do   func() error
 	}{
 		{"Save", func() error { return weights.Save(path, formula{}, large(), nil) }},
-		{"Load", func() error { _, err := weights.Load(path, formula{}, large()); return err }},
 		{"LoadModel", func() error { return weights.LoadModel(path, formula{}, large()) }},
 		{"CheckModel", func() error { return weights.CheckModel(path, large()) }},
 		{"Digest", func() error { _, err := weights.Digest(path); return err }},

@@ -48,26 +48,11 @@ func Write(w io.Writer, s Store, values []*graph.Value, metadata map[string]stri
 	return out.err
 }
 
-// Load reads a file of Save into values and returns the metadata. The file must
-// hold these tensors and no others: an error lists every one that is missing,
-// extra or of another shape, and nothing is written.
-func Load(path string, s Store, values []*graph.Value) (map[string]string, error) {
-	f, err := open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if err := f.compare(values); err != nil {
-		return nil, err
-	}
-	return f.metadata.Metadata(), f.load(s, values)
-}
-
 // LoadModel reads a file of starting weights into values, which are parameters and
 // running statistics: one that Save wrote, or that a common framework wrote in
-// the safetensors format. Unlike Load it ignores the counters num_batches_tracked, and leaves
-// all auxiliary networks unchanged if the file has
-// none of their tensors.
+// the safetensors format. The file must hold these tensors and no others: an error lists every one that is missing, extra or of
+// another shape, and nothing is written. Two things may differ: counters num_batches_tracked are ignored, and all auxiliary
+// networks stay unchanged if the file has none of their tensors.
 func LoadModel(path string, s Store, values []*graph.Value) error {
 	f, values, err := openModel(path, values)
 	if err != nil {

@@ -50,8 +50,7 @@ func TestSaveAndLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := memory{}
-	meta, err := weights.Load(path, got, values())
-	if err != nil {
+	if err := weights.LoadModel(path, got, values()); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range content() {
@@ -59,12 +58,12 @@ func TestSaveAndLoad(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got[name], want)
 		}
 	}
-	if meta["note"] != "x" {
-		t.Errorf("metadata %v, want the note", meta)
-	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(string(raw), `"__metadata__":{"note":"x"}`) {
+		t.Errorf("the header has no note: %.200q", raw)
 	}
 	if !strings.Contains(string(raw), `"shape":[2,3,1,2]`) {
 		t.Errorf("the header has no shape [2,3,1,2]: %.200q", raw)
@@ -86,7 +85,7 @@ func TestLoadListsWhatDoesNotFit(t *testing.T) {
 	want[0].Shape = graph.Shape{2, 1, 2, 4}
 	want[1].Name = "bn.weight"
 	got := memory{}
-	_, err := weights.Load(path, got, want)
+	err := weights.LoadModel(path, got, want)
 	if err == nil {
 		t.Fatal("a file that does not fit was loaded")
 	}
@@ -115,7 +114,7 @@ func TestDamagedFiles(t *testing.T) {
 		if err := os.WriteFile(path, damaged, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := weights.Load(path, memory{}, values()); err == nil || !strings.Contains(err.Error(), path) {
+		if err := weights.LoadModel(path, memory{}, values()); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: got %v, want an error that names %s", name, err, path)
 		}
 	}
