@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -11,8 +13,10 @@ import (
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/names"
+	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/planned"
 	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results/planbook"
 	"github.com/localbench/localbench/suite"
 )
 
@@ -61,6 +65,9 @@ func planCommand(env Env) *cobra.Command {
 	cli.Define(c.Flags(), "dump", "pass", "",
 		"print only the program of the training step after this pass, one op per line; for one run: "+
 			strings.Join(suite.PassNames(), ", ")+" (none: before any pass)", cli.Word(&f.dump))
+	cli.Define(c.Flags(), "curve", "points", "",
+		"plan every run for this many budgets, such as 8, from everything saved to the smallest arena that the search of "+
+			"--budget finds: memory against computation; with --export the plot is written there", cli.One(&f.curve, cli.Number(2, 100)))
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c, s) }
 	return c
 }
@@ -108,6 +115,8 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 		switch {
 		case f.process > 0 || budget > 0:
 			tables, verdict, err = f.fit(env, d, runs, budget)
+		case f.curve > 0:
+			tables, a.plots, err = f.curves(env, d, gpu, runs)
 		default:
 			var compiled []*suite.Compiled
 			tables, compiled, err = planTables(env.host(), d, gpu, runs, *f)
@@ -124,6 +133,36 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 		return err
 	}
 	return verdict
+}
+
+// curves are the runs' curves, and the files of their plot.
+func (f *planFlags) curves(env Env, d engine.Device, gpu string, runs []*suite.Run) ([]table.Table, []string, error) {
+	kind, err := suite.KnownGPU(env.host(), gpu)
+	if err != nil {
+		return nil, nil, err
+	}
+	var rates *planbook.Rates
+	if kind != nil {
+		rates = kind.Rates
+	}
+	curves, err := suite.Curves(d, runs, f.curve, rates)
+	if err != nil {
+		return nil, nil, err
+	}
+	var plots []string
+	if f.export != "" {
+		drawn, err := figure.MemoryAgainstFLOPs(curves)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := os.MkdirAll(f.export, 0o777); err != nil {
+			return nil, nil, unwritten(fmt.Errorf("export: %w", err))
+		}
+		if plots, err = figure.Save(drawn, filepath.Join(f.export, "curve")); err != nil {
+			return nil, nil, unwritten(fmt.Errorf("export: %w", err))
+		}
+	}
+	return []table.Table{planned.Curves(curves)}, plots, nil
 }
 
 // dumpPass prints the program of the training step of one run after a pass.
@@ -147,6 +186,7 @@ type planFlags struct {
 	process                int64 // bytes of --fit-process
 	processLimit           string
 	target, policy, export string
+	curve                  int    // points of each run's curve; 0: no curve
 	dump                   string // the pass after which the program is printed; empty: none
 	gpu                    string
 	dataDir                string

@@ -524,3 +524,24 @@ func TestColoursForEveryVision(t *testing.T) {
 		}
 	}
 }
+
+// The figure of curves has one line for each run, and its axes hold all points.
+func TestMemoryAgainstFLOPs(t *testing.T) {
+	point := func(arena, flops int64) results.CurvePoint {
+		return results.CurvePoint{StepArenaBytes: arena << 20, LowerBoundBytes: arena << 20, FLOPsPerSample: flops * 1e6}
+	}
+	curves := []results.Curve{
+		{Spec: run("bp", 1, 1, 0, 1).Spec, Points: []results.CurvePoint{point(200, 250), point(100, 300)}},
+		{Spec: run("auglocal", 1, 1, 0, 1).Spec, Points: []results.CurvePoint{point(80, 540)}},
+	}
+	f, err := MemoryAgainstFLOPs(curves)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Plot.X.Min > 0.25 || f.Plot.X.Max < 0.54 || f.Plot.Y.Min != 0 || f.Plot.Y.Max < 200 {
+		t.Errorf("axes: x %g to %g, y %g to %g, want 0.25 to 0.54 and 0 to 200 within them", f.Plot.X.Min, f.Plot.X.Max, f.Plot.Y.Min, f.Plot.Y.Max)
+	}
+	if _, err := MemoryAgainstFLOPs(nil); err == nil {
+		t.Error("no curves: want an error")
+	}
+}

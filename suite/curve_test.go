@@ -1,0 +1,85 @@
+package suite
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/results"
+)
+
+// plannedAlone builds one run and opens a device that plans it without kernels' workspaces.
+func plannedAlone(t *testing.T, request Request) (*Run, engine.Device) {
+	t.Helper()
+	runs, err := request.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := runs[0].with(func(s *results.Spec) { s.Backend = BackendNull })
+	d, err := run.OpenDevice(Host{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return run, d
+}
+
+// Every point of a curve is what a run with that budget plans, no point beats another one in everything, and the last
+// budget is the smallest one that the search reaches: one byte less is an error.
+func TestCurveIsThePlansOfItsBudgets(t *testing.T) {
+	for _, method := range []string{"bp", "dgl"} {
+		run, d := plannedAlone(t, Request{Methods: []string{method}, Networks: []string{"resnet20"}, Datasets: []string{"cifar10"}, Batches: []int64{16}})
+		c, err := run.Curve(d, 5, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.Points) < 2 || c.Points[0].BudgetBytes != 0 || c.Points[0].Recomputed != 0 {
+			t.Fatalf("%s: %d points, the first %+v: want one without a budget, and others", method, len(c.Points), c.Points[0])
+		}
+		for i, p := range c.Points {
+			settings := run.Settings
+			settings.Budget = p.BudgetBytes
+			other, err := run.WithSettings(settings)
+			if err != nil {
+				t.Fatal(err)
+			}
+			planned, err := other.Compile(d, JobOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if arena := *planned.Memory.ArenaBytes; arena != p.ArenaBytes || i > 0 && arena > p.BudgetBytes {
+				t.Errorf("%s: budget %d: arena %d on the curve, %d of the plan", method, p.BudgetBytes, p.ArenaBytes, arena)
+			}
+			if flops := *planned.Model.FLOPsPerSample.Step; flops != p.FLOPsPerSample {
+				t.Errorf("%s: budget %d: %d FLOPs on the curve, %d of the plan", method, p.BudgetBytes, p.FLOPsPerSample, flops)
+			}
+			if i > 1 && p.StepArenaBytes >= c.Points[i-1].StepArenaBytes && p.StepBytes >= c.Points[i-1].StepBytes &&
+				p.FLOPsPerSample >= c.Points[i-1].FLOPsPerSample {
+				t.Errorf("%s: point %d has nothing that point %d has not", method, i, i-1)
+			}
+		}
+		least, err := run.leastArena(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if smallest := slices.MinFunc(c.Points, func(a, b results.CurvePoint) int { return int(a.ArenaBytes - b.ArenaBytes) }); smallest.ArenaBytes > least {
+			t.Errorf("%s: the smallest arena of the curve has %d bytes, the search reaches %d", method, smallest.ArenaBytes, least)
+		}
+	}
+}
+
+// MODeL (Steiner et al., ICML 2023) finds the order and the places of tensors with an integer program. For MobileNetV2 at 224
+// pixels its plans, without optimizer state, have the sizes below. Ours, which fuse ops and reuse storage, are smaller.
+func TestPlansAreBelowMODeLs(t *testing.T) {
+	for batch, model := range map[int64]int64{32: 1_759_212_960, 64: 3_504_133_536, 128: 6_993_974_688} {
+		run, d := plannedAlone(t, Request{Methods: []string{"bp"}, Networks: []string{"mobilenetv2"}, Datasets: []string{"imagenet"}, Batches: []int64{batch}})
+		c, err := run.Compile(d, JobOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := *c.Memory.StepArenaBytes - c.Memory.ByCategory["optimizer state"]
+		if own > model || own < model*98/100 {
+			t.Errorf("batch %d: %d bytes without optimizer state, want at most 2 %% below MODeL's %d", batch, own, model)
+		}
+	}
+}
