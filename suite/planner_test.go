@@ -1,8 +1,9 @@
 package suite
 
 import (
-	"github.com/localbench/localbench/results"
 	"testing"
+
+	"github.com/localbench/localbench/results"
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/engine/enginetest"

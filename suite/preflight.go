@@ -3,8 +3,10 @@ package suite
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/results"
@@ -25,13 +27,17 @@ const recordBytes = 64 << 10
 // Preflight finds what would stop runs, before the first one starts: that the folder of the records can't be written
 // (*OutError) or has records of a newer program (*results.NewerSchemaError), a run that its backend can't do, a file of
 // weights that does not fit, a backend that is missing, or a data set that is not there or damaged.
-func Preflight(h Host, runs []*Run, out, dataDir, init string) error {
-	if err := writable(out); err != nil {
+func (o Runner) Preflight(h Host, runs []*Run) error {
+	err := writable(o.Out)
+	switch {
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist): // a file is in its place
+		return fmt.Errorf("out: %w", err)
+	case err != nil:
 		return &OutError{err}
 	}
 	backends, sets := map[string]bool{}, map[string]bool{}
 	for _, r := range runs {
-		if err := r.preflight(out, init); err != nil {
+		if err := r.preflight(o.Out, o.Init); err != nil {
 			return err
 		}
 		if !backends[r.Spec.Backend] {
@@ -42,7 +48,7 @@ func Preflight(h Host, runs []*Run, out, dataDir, init string) error {
 			d.Close()
 		}
 		if !sets[r.Spec.Dataset] {
-			if err := r.CheckData(dataDir); err != nil {
+			if err := r.CheckData(o.DataDir); err != nil {
 				return err
 			}
 		}
@@ -51,7 +57,7 @@ func Preflight(h Host, runs []*Run, out, dataDir, init string) error {
 	return nil
 }
 
-// preflight is Preflight for what differs from run to run.
+// preflight is Runner.Preflight for what differs from run to run.
 func (r *Run) preflight(out, init string) error {
 	if err := r.CheckRunnable(); err != nil {
 		return err

@@ -95,23 +95,6 @@ func (m *ProcessMemory) measure() {
 	}
 }
 
-// RunProbe probes a job in a process of its own: command is its argv, as in SweepOptions.
-func RunProbe(ctx context.Context, command []string, j Job) (*ProcessMemory, error) {
-	var found *ProcessMemory
-	j.Probe = true
-	o := SweepOptions{Command: command, Out: os.TempDir(), DataDir: j.DataDir, JobOptions: j.JobOptions,
-		On: func(_ int, _ results.Spec, e Event) {
-			if e.Kind == EventProbe {
-				found = e.Probe
-			}
-		}}
-	end := o.withDefaults().process(ctx, 0, j)
-	if found == nil || end.done != nil {
-		return nil, fmt.Errorf("%s: %s", results.SpecID(j.Spec), end.text)
-	}
-	return found, nil
-}
-
 // StartProbe measures a job with a process that does what `benchctl run` does, which starts the run itself: command is the
 // argv of a program that reads the job as JSON and prints a ProcessMemory as JSON.
 func StartProbe(ctx context.Context, argv []string, job Job) (m ProcessMemory, err error) {

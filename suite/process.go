@@ -13,8 +13,9 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/localbench/localbench/results"
 	"golang.org/x/sys/unix"
+
+	"github.com/localbench/localbench/results"
 )
 
 // ending is how the process of a run ended.
@@ -27,7 +28,7 @@ type ending struct {
 // process starts the process of one run, hands it the job, passes its events
 // on, and waits for it. On cancellation it is asked to stop, and saves its
 // state.
-func (o SweepOptions) process(ctx context.Context, i int, j Job) ending {
+func (o Runner) process(ctx context.Context, i int, j Job) ending {
 	j.DataDir, j.Out, j.Resume, j.JobOptions = o.DataDir, o.Out, o.Resume, o.JobOptions
 	failed := func(err error) ending { return ending{status: results.StatusFailed, text: err.Error()} }
 	job, err := json.Marshal(j)
@@ -70,7 +71,7 @@ func (o SweepOptions) process(ctx context.Context, i int, j Job) ending {
 
 // listen reads events, one a line of any length, to the end of the output. Lines that are no events are passed on to Stderr:
 // libraries print there when they are told to.
-func (o SweepOptions) listen(i int, spec results.Spec, output io.Reader, end *ending) {
+func (o Runner) listen(i int, spec results.Spec, output io.Reader, end *ending) {
 	lines := bufio.NewReader(output)
 	for {
 		line, err := lines.ReadBytes('\n')

@@ -14,13 +14,13 @@ import (
 )
 
 // sweepOf is one run by a shell script, which finds the job in $job and the record's place in $record.
-func sweepOf(t *testing.T, script string) (SweepOptions, []results.Spec) {
+func sweepOf(t *testing.T, script string) (Runner, []results.Spec) {
 	t.Helper()
 	specs, err := Request{Methods: []string{"bp"}, Networks: []string{"resnet20"}}.Expand()
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := SweepOptions{Out: t.TempDir(), Now: time.Now, oomKills: func() (int64, error) { return 0, nil }}
+	o := Runner{Out: t.TempDir(), Now: time.Now, oomKills: func() (int64, error) { return 0, nil }}
 	path := results.Path(o.Out, results.SpecID(specs[0]))
 	o.Command = []string{"sh", "-c", "job=$(cat); record=" + path + "\n" + script}
 	return o, specs
@@ -92,7 +92,7 @@ exit 2`
 			o, specs := sweepOf(t, row.script)
 			count := int64(3)
 			o.oomKills = func() (int64, error) { defer func() { count += row.kills }(); return count, nil }
-			records, err := Sweep(context.Background(), specs, o)
+			records, err := o.Sweep(context.Background(), specs)
 			if err != nil || len(records) != 1 || records[0].Status != row.status || records[0].Error != row.text {
 				t.Errorf("got %+v, %v, want %s: %s", records, err, row.status, row.text)
 			}
@@ -107,7 +107,7 @@ exit 2`
 func TestReasonOfARunThatCannotStart(t *testing.T) {
 	o, specs := sweepOf(t, "")
 	o.Command = []string{filepath.Join(t.TempDir(), "missing")}
-	records, err := Sweep(context.Background(), specs, o)
+	records, err := o.Sweep(context.Background(), specs)
 	if err != nil || len(records) != 1 || !strings.Contains(records[0].Error, "no such file") {
 		t.Errorf("got %+v, %v", records, err)
 	}
@@ -129,7 +129,7 @@ func TestEventsOfAnyLength(t *testing.T) {
 	o.Stderr = &said
 	var got []Event
 	o.On = func(_ int, _ results.Spec, e Event) { got = append(got, e) }
-	if _, err := Sweep(context.Background(), specs, o); err != nil {
+	if _, err := o.Sweep(context.Background(), specs); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != 2 || got[0].Text != text || got[1].Error != "x" || said.String() != "no event\n" {
@@ -148,7 +148,7 @@ printf '{"schema":1,"id":"%s","attempt":"%s","status":"done","started":"2001-01-
 func TestClockThatWasSetBack(t *testing.T) {
 	for _, end := range []string{"", "kill -KILL $$", "exit 1"} {
 		o, specs := sweepOf(t, writeRecord+end)
-		records, err := Sweep(context.Background(), specs, o)
+		records, err := o.Sweep(context.Background(), specs)
 		if err != nil || len(records) != 1 || records[0].Status != results.StatusDone || records[0].Started.Year() != 2001 {
 			t.Errorf("%q: got %+v, %v, want the record that the process wrote", end, records, err)
 		}
@@ -225,7 +225,7 @@ func TestResumeSaysOtherCommits(t *testing.T) {
 		}
 		var got []Event
 		o.On = func(_ int, _ results.Spec, e Event) { got = append(got, e) }
-		if records, err := Sweep(context.Background(), specs, o); err != nil || records[0].Status != results.StatusDone {
+		if records, err := o.Sweep(context.Background(), specs); err != nil || records[0].Status != results.StatusDone {
 			t.Fatalf("got %+v, %v", records, err)
 		}
 		if len(got) != want || want == 1 && (got[0].Kind != EventKept || got[0].Text != commit) {
@@ -248,7 +248,7 @@ func TestNextSweepRemovesTemporaryFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Resume = true
-	if _, err := Sweep(context.Background(), specs, o); err != nil {
+	if _, err := o.Sweep(context.Background(), specs); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("ls", "-A", o.Out).Output(); err != nil || string(out) != id+".json\n" {

@@ -2,7 +2,6 @@ package suite
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"runtime/debug"
 	"time"
@@ -32,23 +31,6 @@ const (
 // canary fills the arena before the step whose traces are looked for. As f32 it is
 // -2.9e-16, which no step makes sixteen times in a row.
 const canary = 0xa5
-
-// RunProfile profiles a spec in a process of its own: command is its argv, as in
-// SweepOptions.
-func RunProfile(ctx context.Context, command []string, spec results.Spec, steps int) (*results.Profile, error) {
-	var found *results.Profile
-	o := SweepOptions{Command: command, Out: os.TempDir(), JobOptions: JobOptions{Profile: steps},
-		On: func(_ int, _ results.Spec, e Event) {
-			if e.Kind == EventProfile {
-				found = e.Profile
-			}
-		}}
-	end := o.withDefaults().process(ctx, 0, Job{Spec: spec})
-	if found == nil || end.done != nil {
-		return nil, fmt.Errorf("%s: %s", results.SpecID(spec), end.text)
-	}
-	return found, nil
-}
 
 // ExecuteProfile profiles the job's spec in this process.
 func ExecuteProfile(ctx context.Context, h Host, j Job) (*results.Profile, error) {

@@ -9,18 +9,18 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite/meter"
 	"github.com/localbench/localbench/suite/train"
-	"golang.org/x/sync/errgroup"
 )
 
-// SweepOptions say how runs are started and where their records go.
-type SweepOptions struct {
-	// Command is the argv of the process of one run: it reads a Job as JSON on
-	// standard input, prints events as JSON lines on standard output, writes the record, and
-	// ends with 0 or one of the codes of a run.
+// Runner runs specs, each in a process of its own, and keeps their records in a folder.
+type Runner struct {
+	// Command is the argv of the process of one run: it reads a Job as JSON on standard input, prints events as JSON lines on
+	// standard output, writes the record, and ends with 0 or one of the codes of a run.
 	Command  []string
 	Out      string // folder of the records
 	DataDir  string
@@ -40,7 +40,7 @@ type SweepOptions struct {
 // order. Runs that fail are recorded and the sweep goes on; the record of a run that is done is never replaced by
 // one of a run that is not. The error is the context's if it was interrupted, and else tells what could not even be
 // recorded.
-func Sweep(ctx context.Context, specs []results.Spec, o SweepOptions) ([]results.Record, error) {
+func (o Runner) Sweep(ctx context.Context, specs []results.Spec) ([]results.Record, error) {
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return nil, fmt.Errorf("out: %w", &atomicfile.Error{Path: o.Out, Err: err})
 	}
@@ -71,7 +71,7 @@ func Sweep(ctx context.Context, specs []results.Spec, o SweepOptions) ([]results
 }
 
 // withDefaults fills in what may be nil.
-func (o SweepOptions) withDefaults() SweepOptions {
+func (o Runner) withDefaults() Runner {
 	if o.On == nil {
 		o.On = func(int, results.Spec, Event) {}
 	}
@@ -87,7 +87,7 @@ func (o SweepOptions) withDefaults() SweepOptions {
 // errFailed stops a sweep that is to fail fast.
 var errFailed = errors.New("a run failed and the sweep is to stop at the first failure")
 
-func (o SweepOptions) one(ctx context.Context, i int, spec results.Spec) (*results.Record, error) {
+func (o Runner) one(ctx context.Context, i int, spec results.Spec) (*results.Record, error) {
 	id := results.SpecID(spec)
 	if o.Resume {
 		if r, ok := doneRecord(o.Out, id); ok {

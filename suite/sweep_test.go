@@ -17,7 +17,7 @@ func TestRecordOfAProcessWithoutOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := SweepOptions{Out: t.TempDir(), Now: time.Now,
+	o := Runner{Out: t.TempDir(), Now: time.Now,
 		Command: []string{"sh", "-c", "cat >/dev/null; echo 'benchctl: no room' >&2; echo 'hint: make room' >&2; exit 1"}}
 	const want = "the run's process ended with exit code 1 and without a record: no room"
 	check := func(records []results.Record) {
@@ -26,7 +26,7 @@ func TestRecordOfAProcessWithoutOne(t *testing.T) {
 			t.Errorf("got %+v, want one record of %s that failed: %s", records, results.SpecID(specs[0]), want)
 		}
 	}
-	records, err := Sweep(context.Background(), specs, o)
+	records, err := o.Sweep(context.Background(), specs)
 	if err != nil {
 		t.Error(err)
 	}
@@ -36,7 +36,7 @@ func TestRecordOfAProcessWithoutOne(t *testing.T) {
 	if err := os.MkdirAll(results.Path(o.Out, results.SpecID(specs[0]))+"/in the way", 0o777); err != nil {
 		t.Fatal(err)
 	}
-	records, err = Sweep(context.Background(), specs, o)
+	records, err = o.Sweep(context.Background(), specs)
 	if err == nil {
 		t.Error("got no error where the record cannot be written")
 	}
@@ -50,13 +50,13 @@ func TestResumeLooksAtTheSpec(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := SweepOptions{Out: t.TempDir(), Now: time.Now, Resume: true, Command: []string{"sh", "-c", "cat >/dev/null; echo ran >&2; exit 1"}}
+	o := Runner{Out: t.TempDir(), Now: time.Now, Resume: true, Command: []string{"sh", "-c", "cat >/dev/null; echo ran >&2; exit 1"}}
 	done := results.Record{Spec: specs[0], Status: results.StatusDone, Started: time.Now(), Finished: time.Now()}
 	if err := results.Write(o.Out, done); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"", "the run's process ended with exit code 1 and without a record: ran"} {
-		records, err := Sweep(context.Background(), specs, o)
+		records, err := o.Sweep(context.Background(), specs)
 		if err != nil || len(records) != 1 || records[0].Error != want {
 			t.Errorf("got %+v, %v, want one record with error %q", records, err, want)
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"time"
 
 	"github.com/localbench/localbench/results"
 )
@@ -13,12 +12,10 @@ import (
 // Turns is how two programs are measured in turns: in each pair both run as often, in random order, each run a process of its
 // own.
 type Turns struct {
+	Runner       // of both sides, apart from the program; the records lie in folders below Out
 	Pairs, Turns int
-	Order        uint64 // seed of the random order
-	Out, DataDir string
-	JobOptions
-	Now  func() time.Time
-	Done func(pair int) // is told of each pair that is done, from 1; may be nil
+	Order        uint64         // seed of the random order
+	Done         func(pair int) // is told of each pair that is done, from 1; may be nil
 }
 
 // SideError says that a run of one of two programs failed.
@@ -71,8 +68,9 @@ func (t Turns) pair(ctx context.Context, spec results.Spec, first uint64, random
 			program, side, records = new, "new", &p.New
 		}
 		spec.Seed = first + uint64(len(*records))
-		one, err := Sweep(ctx, []results.Spec{spec}, SweepOptions{Command: []string{program, "execute"},
-			Out: filepath.Join(t.Out, side), DataDir: t.DataDir, JobOptions: t.JobOptions, Now: t.Now})
+		runner := t.Runner
+		runner.Command, runner.Out = []string{program, "execute"}, filepath.Join(t.Out, side)
+		one, err := runner.Sweep(ctx, []results.Spec{spec})
 		side += " program " + program
 		switch {
 		case ctx.Err() != nil:

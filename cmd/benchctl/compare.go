@@ -18,6 +18,7 @@ import (
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/baseline"
+	"github.com/localbench/localbench/suite"
 )
 
 // compareFlags are those of `compare`.
@@ -31,7 +32,7 @@ type compareFlags struct {
 	old                                     string
 	turns                                   turns
 	repeats                                 int
-	out, dataDir                            string
+	runner                                  suite.Runner
 }
 
 // The policies for inconclusive cells.
@@ -66,7 +67,7 @@ func compareCommand(env Env) *cobra.Command {
 			"  benchctl compare --baseline results/baselines/main.json results/runs --junit report.xml\n" +
 			"  benchctl compare --interleave main HEAD -- --methods bp --networks resnet20 --batch 8 --train-limit 64",
 	}
-	f := &compareFlags{inconclusive: inconclusiveFails}
+	f := &compareFlags{inconclusive: inconclusiveFails, runner: env.runner(filepath.Join("results", "confirm"))}
 	flags := c.Flags()
 	flags.SortFlags = false
 	cli.Define(flags, "baseline", "path", "",
@@ -101,15 +102,10 @@ func compareCommand(env Env) *cobra.Command {
 	cli.Define(flags, "repeats", "count", "10",
 		"with --confirm, if only the new side is measured: maximum number of runs of each flagged measurement",
 		cli.One(&f.repeats, cli.Number(1, maxSeeds)))
-	f.out = filepath.Join("results", "confirm")
-	cli.Define(flags, "out", "folder", f.out,
-		"folder for the new records of --confirm; with --interleave the default is results/interleave/TIME", cli.Word(&f.out))
-	f.dataDir = env.Getenv("BENCHCTL_DATA")
-	if f.dataDir == "" {
-		f.dataDir = "data"
-	}
-	cli.Define(flags, "data-dir", "folder", f.dataDir,
-		"with --confirm: folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.dataDir))
+	cli.Define(flags, "out", "folder", f.runner.Out,
+		"folder for the new records of --confirm; with --interleave the default is results/interleave/TIME", cli.Word(&f.runner.Out))
+	cli.Define(flags, "data-dir", "folder", f.runner.DataDir,
+		"with --confirm: folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.runner.DataDir))
 	f.output = addOutput(flags)
 	c.RunE = func(c *cobra.Command, args []string) error { return f.run(env, c, args) }
 	return c

@@ -38,7 +38,7 @@ func (f *compareFlags) measureAgain(env Env, c *compare.Comparison, old, new []r
 	stop()
 	switch {
 	case interrupted:
-		return &interruptedError{"nothing was measured", ""}
+		return &suite.InterruptedError{Left: "nothing was measured"}
 	case f.old != "":
 		return usage(fmt.Errorf("--old: %w", err))
 	}
@@ -58,7 +58,7 @@ func (f *compareFlags) oldProgram(ctx context.Context, env Env, old, new []resul
 	case err != nil:
 		return "", err
 	case same:
-		return os.Executable()
+		return env.Program, nil
 	}
 	commit, err := git.Resolve(named)
 	if err != nil {
@@ -70,15 +70,11 @@ func (f *compareFlags) oldProgram(ctx context.Context, env Env, old, new []resul
 // measureInTurns is measureAgain with the old program.
 func (f *compareFlags) measureInTurns(ctx context.Context, env Env, c *compare.Comparison, program string,
 	old, new []results.Record, t compare.Thresholds) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	flagged := map[string]bool{}
 	for _, cell := range c.Flagged() {
 		flagged[cell.Run] = true
 	}
-	f.turns.Out, f.turns.DataDir = f.out, f.dataDir
+	f.turns.Runner = f.runner
 	var specs []results.Spec
 	for _, r := range compare.Newest(new) {
 		if !flagged[results.ExperimentID(r.Spec)] {
@@ -95,7 +91,7 @@ func (f *compareFlags) measureInTurns(ctx context.Context, env Env, c *compare.C
 		return nil
 	}
 	fmt.Fprintf(env.Stderr, "confirm: %s, old and new in turns\n", english.Plural(len(c.Flagged()), "flagged cell", ""))
-	pairs, err := f.turns.measure(ctx, env, specs, compare.LastSeed(slices.Concat(old, new)...)+1, program, self)
+	pairs, err := f.turns.measure(ctx, env, specs, compare.LastSeed(slices.Concat(old, new)...)+1, program, env.Program)
 	if err != nil {
 		return err
 	}
@@ -113,7 +109,6 @@ func (f *compareFlags) measureNew(env Env, c *compare.Comparison, old, new []res
 		fmt.Fprintf(env.Stderr, "confirm: %s of %s: new runs would not help: the old side has %s, but %d are needed\n", cell.Metric, cell.Run,
 			english.Plural(cell.OldN, "repetition", ""), need)
 	}
-	sweep := &runFlags{shared: &shared{}, dataDir: f.dataDir, out: f.out, jobs: 1}
 	var specs []results.Spec
 	for _, r := range compare.Newest(new) {
 		id := results.ExperimentID(r.Spec)
@@ -132,9 +127,9 @@ func (f *compareFlags) measureNew(env Env, c *compare.Comparison, old, new []res
 	compare.Rounds(specs)
 	fmt.Fprintf(env.Stderr, "confirm: %s, %s\n", english.Plural(len(c.Flagged()), "flagged cell", ""),
 		english.Plural(len(specs), "new run", ""))
-	fresh, err := sweep.sweep(env, specs)
-	var failed *sweepError
-	if errors.As(err, &failed) && failed.cause == nil {
+	fresh, err := sweep(env, f.runner, specs, false)
+	var failed *suite.SweepError
+	if errors.As(err, &failed) && failed.Cause == nil {
 		fmt.Fprintln(env.Stderr, "benchctl: confirm: "+err.Error())
 		err = nil
 	}
@@ -151,8 +146,8 @@ func (f *compareFlags) repeatable(env Env, old []results.Record, r results.Recor
 	if err != nil {
 		return usage(err)
 	}
-	if err := preflight(env.host(), []*suite.Run{run}, f.out, f.dataDir, ""); err != nil {
-		return err
+	if err := f.runner.Preflight(env.host(), []*suite.Run{run}); err != nil {
+		return usage(err)
 	}
 	here, err := run.Environment(env.host())
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/datasets"
 )
 
@@ -56,10 +57,7 @@ func dataTable() table.Table {
 // dataPullCommand fetches sets from where their authors publish them.
 func dataPullCommand(env Env) *cobra.Command {
 	c := &cobra.Command{Use: "pull NAME...", Short: "download data sets, check them and unpack them", Example: "  benchctl data pull cifar10 --data-dir data"}
-	dir := env.Getenv("BENCHCTL_DATA")
-	if dir == "" {
-		dir = "data"
-	}
+	dir := env.dataDir()
 	cli.Define(c.Flags(), "data-dir", "folder", dir, "folder for the data sets; $BENCHCTL_DATA sets the default", cli.Word(&dir))
 	c.RunE = func(_ *cobra.Command, names []string) error {
 		if len(names) == 0 {
@@ -77,7 +75,7 @@ func dataPullCommand(env Env) *cobra.Command {
 			if err != nil || entry.Archive == nil {
 				there = "in "
 				if err := pull(ctx, env, entry, dir); ctx.Err() != nil {
-					return &interruptedError{left: name + " is unchanged", hint: "run the command again: it continues where the download stopped"}
+					return &suite.InterruptedError{Left: name + " is unchanged", Next: "run the command again: it continues where the download stopped"}
 				} else if err != nil {
 					return usage(err)
 				}
@@ -105,10 +103,7 @@ func pull(ctx context.Context, env Env, entry datasets.Entry, dir string) error 
 // dataVerifyCommand reads whole sets, which checks every size and every label.
 func dataVerifyCommand(env Env) *cobra.Command {
 	c := &cobra.Command{Use: "verify [NAME...]", Short: "read data sets to the end and check sizes and labels", Example: "  benchctl data verify cifar10 --data-dir data"}
-	dir := env.Getenv("BENCHCTL_DATA")
-	if dir == "" {
-		dir = "data"
-	}
+	dir := env.dataDir()
 	var flag []string
 	cli.Define(c.Flags(), "datasets", "names", "",
 		"data sets, comma separated (default: those whose folder exists)", cli.Words(&flag))
@@ -123,7 +118,7 @@ func dataVerifyCommand(env Env) *cobra.Command {
 		for _, name := range names {
 			line, err := datasets.Verify(ctx, name, dir)
 			if ctx.Err() != nil {
-				return &interruptedError{left: name + " was not read to the end"}
+				return &suite.InterruptedError{Left: name + " was not read to the end"}
 			}
 			if err != nil {
 				faults = append(faults, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"os"
 	"time"
@@ -19,22 +20,36 @@ type Env struct {
 	Getenv func(string) string
 	Now    func() time.Time
 	IsTTY  bool // standard error is a terminal
+	// Program is the file of this program, which also executes runs in processes of their own.
+	Program string
 	// Columns is the width of the terminal if standard output is one, else 0.
 	Columns int
 }
 
-func processEnv() Env {
+func processEnv() (Env, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return Env{}, err
+	}
 	columns, _, err := term.GetSize(int(os.Stdout.Fd()))
 	if err != nil {
 		columns = 0
 	}
-	return Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv: os.Getenv, Now: time.Now, IsTTY: term.IsTerminal(int(os.Stderr.Fd())), Columns: columns}
+	return Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now,
+		IsTTY: term.IsTerminal(int(os.Stderr.Fd())), Program: program, Columns: columns}, nil
 }
 
 // host is where files of the program lie.
 func (e Env) host() suite.Host {
 	return suite.Host{LibraryDir: e.Getenv("BENCHCTL_LIB_DIR"), PlanBook: e.Getenv("BENCHCTL_PLAN_BOOK")}
+}
+
+// dataDir is the default folder of the data sets.
+func (e Env) dataDir() string { return cmp.Or(e.Getenv("BENCHCTL_DATA"), "data") }
+
+// runner runs specs as processes of this program, with records in the folder out.
+func (e Env) runner(out string) suite.Runner {
+	return suite.Runner{Command: []string{e.Program, "execute"}, Now: e.Now, Out: out, DataDir: e.dataDir(), Jobs: 1}
 }
 
 // color reports whether colours are wanted on standard error.

@@ -75,36 +75,6 @@ func usage(err error) error {
 	return marked
 }
 
-// sweepError reports failed runs.
-type sweepError struct {
-	failed, total int
-	cause         error // a failure to write records, or the error of the first failed run; or nil
-}
-
-// Unwrap returns the cause.
-func (e *sweepError) Unwrap() error { return e.cause }
-
-func (e *sweepError) Error() string {
-	if e.cause != nil && e.failed > 0 {
-		return fmt.Sprintf("%d of %d runs failed: %v", e.failed, e.total, e.cause)
-	}
-	if e.cause != nil {
-		return fmt.Sprintf("the sweep stopped: %v", e.cause)
-	}
-	return fmt.Sprintf("%d of %d runs failed: their records say why", e.failed, e.total)
-}
-
-// interruptedError reports that the user stopped the command.
-type interruptedError struct {
-	left string // which work is kept
-	hint string // how to continue; may be empty
-}
-
-func (e *interruptedError) Error() string { return "interrupted: " + e.left }
-
-// Hint tells how to continue.
-func (e *interruptedError) Hint() string { return e.hint }
-
 // runError is the outcome of a run in its own process.
 type runError struct {
 	status results.Status
@@ -121,8 +91,8 @@ func codeOf(err error) exitCode {
 	var (
 		wrong       *usageError
 		newer       *results.NewerSchemaError
-		sweep       *sweepError
-		interrupted *interruptedError
+		sweep       *suite.SweepError
+		interrupted *suite.InterruptedError
 		ended       *runError
 		verdict     *verdictError
 		nothing     *noBaselineError
@@ -132,8 +102,9 @@ func codeOf(err error) exitCode {
 		library     *otherLibraryError
 		unwritten   *writeError
 		file        *atomicfile.Error
+		folder      *suite.OutError
 	)
-	notWritten := errors.As(err, &unwritten) || errors.As(err, &file)
+	notWritten := errors.As(err, &unwritten) || errors.As(err, &file) || errors.As(err, &folder)
 	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EFBIG} {
 		notWritten = notWritten || errors.Is(err, full)
 	}
@@ -150,7 +121,7 @@ func codeOf(err error) exitCode {
 	case errors.As(err, &newer), errors.As(err, &apart), errors.As(err, &unreadable), errors.As(err, &library):
 		return exitIncomparable
 	case errors.As(err, &sweep):
-		if errors.As(sweep.cause, &file) { // the records themselves
+		if errors.As(sweep.Cause, &file) { // the records themselves
 			return exitUnwritten
 		}
 		return exitSweep

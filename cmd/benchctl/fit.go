@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/reports/planned"
@@ -46,19 +45,15 @@ func (f *planFlags) fit(env Env, d engine.Device, runs []*suite.Run, bytes int64
 // fitProcesses probes runs in processes of their own.
 func (f *planFlags) fitProcesses(env Env, d engine.Device, runs []*suite.Run,
 	limit suite.ProcessLimit) ([]results.Fit, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	ctx, stop := interrupts(env, "the probe ends")
 	defer stop()
 	return suite.FitProcesses(d, runs, f.job, f.process, limit, func(s results.Spec) (suite.ProcessMemory, error) {
 		if env.IsTTY {
 			fmt.Fprintf(env.Stderr, "probe: %s\n", planned.Label(s))
 		}
-		m, err := suite.StartProbe(ctx, []string{self, "probe"}, suite.Job{Spec: s, DataDir: f.dataDir, JobOptions: f.job})
+		m, err := suite.StartProbe(ctx, []string{env.Program, "probe"}, suite.Job{Spec: s, DataDir: f.dataDir, JobOptions: f.job})
 		if ctx.Err() != nil {
-			err = &interruptedError{left: "no batch was found"}
+			err = &suite.InterruptedError{Left: "no batch was found"}
 		}
 		return m, err
 	})

@@ -41,7 +41,6 @@ func (t *turns) define(flags *pflag.FlagSet) {
 func (t turns) measure(ctx context.Context, env Env, specs []results.Spec, first uint64, old, new string) ([]compare.Pair, error) {
 	fmt.Fprintf(env.Stderr, "interleave: %s, %s of %s each: %s in %s\n", english.Plural(len(specs), "measurement", ""),
 		english.Plural(t.Pairs, "pair", ""), english.Plural(t.Turns.Turns, "turn", ""), english.Plural(t.Runs(len(specs)), "run", ""), t.Out)
-	t.Now = env.Now
 	if env.IsTTY {
 		t.Done = func(pair int) { fmt.Fprintf(env.Stderr, "interleave: pair %d of %d\n", pair, t.Pairs) }
 	}
@@ -49,11 +48,11 @@ func (t turns) measure(ctx context.Context, env Env, specs []results.Spec, first
 	var side *suite.SideError
 	switch {
 	case ctx.Err() != nil:
-		return nil, &interruptedError{"the runs that are done are in " + t.Out, ""}
+		return nil, &suite.InterruptedError{Left: "the runs that are done are in " + t.Out}
 	case errors.As(err, &side):
-		failed := &sweepError{total: 1, cause: side}
+		failed := &suite.SweepError{Total: 1, Cause: side}
 		if side.Status != "" {
-			failed.failed = 1
+			failed.Failed = 1
 		}
 		return nil, failed
 	}
@@ -73,22 +72,22 @@ func (f *compareFlags) interleave(env Env, c *cobra.Command, args []string,
 			"then `--` and flags of run",
 			english.Plural(dash, "argument", ""))))
 	}
-	runs, options, dataDir, err := runsOf(env, args[dash:])
+	runs, runner, err := runsOf(env, args[dash:])
 	if err != nil {
 		return fail(err)
 	}
-	f.turns.JobOptions, f.turns.DataDir = options, dataDir
+	f.turns.Runner = runner
 	f.turns.Out = filepath.Join("results", "interleave", env.Now().UTC().Format("20060102-150405"))
 	if c.Flags().Changed("out") {
-		f.turns.Out = f.out
+		f.turns.Out = f.runner.Out
 	}
 	for _, side := range []string{"old", "new"} {
 		if files, err := os.ReadDir(filepath.Join(f.turns.Out, side)); err == nil && len(files) > 0 {
 			return fail(usage(fmt.Errorf("--out %s: has runs of an earlier comparison; give another folder or remove it", f.turns.Out)))
 		}
 	}
-	if err := preflight(env.host(), runs, f.turns.Out, dataDir, options.Init); err != nil {
-		return fail(err)
+	if err := f.turns.Preflight(env.host(), runs); err != nil {
+		return fail(usage(err))
 	}
 	programs, err := os.MkdirTemp("", "benchctl-programs-")
 	if err != nil {
@@ -120,33 +119,33 @@ func (f *compareFlags) interleave(env Env, c *cobra.Command, args []string,
 var notInTurns = []string{"seeds", "format", "table", "columns"}
 
 // runsOf reads flags of run that describe measurements.
-func runsOf(env Env, args []string) ([]*suite.Run, suite.JobOptions, string, error) {
+func runsOf(env Env, args []string) ([]*suite.Run, suite.Runner, error) {
 	root, c := &cobra.Command{}, &cobra.Command{Use: "run"}
 	root.AddCommand(c) // where --config looks its keys up
-	f := &runFlags{shared: addShared(c)}
+	f := &runFlags{shared: addShared(c), Runner: env.runner("")}
 	addTraining(c, &f.request)
 	addSamples(c, &f.request)
-	f.addJob(env, c.Flags())
+	f.addJob(c.Flags())
 	if err := c.ParseFlags(args); err != nil {
-		return nil, f.JobOptions, "", &usageError{fmt.Errorf("flags of run: %w", err),
+		return nil, f.Runner, &usageError{fmt.Errorf("flags of run: %w", err),
 			"flags after -- are those of benchctl run that describe runs; the output is set before it"}
 	}
 	if rest := c.Flags().Args(); len(rest) > 0 {
-		return nil, f.JobOptions, "", usage(fmt.Errorf("flags of run: %s is not a flag", printable.Quote(rest[0])))
+		return nil, f.Runner, usage(fmt.Errorf("flags of run: %s is not a flag", printable.Quote(rest[0])))
 	}
 	request, _, err := f.expand(c)
 	if err != nil {
-		return nil, f.JobOptions, "", err
+		return nil, f.Runner, err
 	}
 	for _, name := range notInTurns {
 		if flag := c.Flags().Lookup(name); flag != nil && (flag.Changed || flag.Value.String() != flag.DefValue) {
-			return nil, f.JobOptions, "", usage(fmt.Errorf("flags of run: --%s can't be combined with --interleave, "+
+			return nil, f.Runner, usage(fmt.Errorf("flags of run: --%s can't be combined with --interleave, "+
 				"which sets the seeds and prints one table", name))
 		}
 	}
 	request.Init = f.Init
 	runs, err := request.Build()
-	return runs, f.JobOptions, f.dataDir, usage(err)
+	return runs, f.Runner, usage(err)
 }
 
 // builds builds old programs and says so.

@@ -8,6 +8,10 @@ package main
 import "os"
 
 func main() {
-	env := processEnv()
+	env, err := processEnv()
+	if err != nil {
+		printError(os.Stderr, err)
+		os.Exit(int(exitFailed))
+	}
 	os.Exit(int(run(env)))
 }

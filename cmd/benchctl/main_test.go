@@ -208,7 +208,7 @@ func TestProfileExplainsTheProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := suite.RunProfile(context.Background(), []string{"benchctl", "execute"}, specs[0], 1)
+	p, err := suite.Runner{Command: []string{"benchctl", "execute"}}.Profile(t.Context(), specs[0], 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func TestPartsOfARunHoldThePlan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := suite.RunProfile(context.Background(), []string{"benchctl", "execute"}, specs[0], 1)
+	p, err := suite.Runner{Command: []string{"benchctl", "execute"}}.Profile(t.Context(), specs[0], 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestSteadyPeakIsSteady(t *testing.T) {
 		if run == 2 {
 			steps = 30
 		}
-		p, err := suite.RunProfile(context.Background(), []string{"benchctl", "execute"}, specs[0], steps)
+		p, err := suite.Runner{Command: []string{"benchctl", "execute"}}.Profile(t.Context(), specs[0], steps)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -391,7 +391,8 @@ func TestHintAfterAnInterrupt(t *testing.T) {
 	cancel()
 	for resume, want := range map[bool]string{false: "the same command with --resume goes on", true: "the same command goes on"} {
 		var b bytes.Buffer
-		printError(&b, (&runFlags{resume: resume}).verdict(ctx, nil, 2, nil))
+		_, err := suite.Runner{Out: t.TempDir(), Resume: resume}.Run(ctx, make([]results.Spec, 2))
+		printError(&b, err)
 		if !strings.Contains(b.String(), "hint: "+want+"\n") || !strings.Contains(b.String(), "0 of 2 runs are done") {
 			t.Errorf("resume %t: got %q, want %q", resume, b.String(), want)
 		}
@@ -407,14 +408,14 @@ func TestExitCodesOfErrors(t *testing.T) {
 		{errors.New("anything"), 1},
 		{usage(errors.New("--batch 0: must be at least 1")), 2},
 		{fmt.Errorf("wrapped: %w", usage(errors.New("x"))), 2},
-		{&sweepError{failed: 1, total: 2}, 3},
-		{&sweepError{cause: errors.New("no space left on device")}, 3},
+		{&suite.SweepError{Failed: 1, Total: 2}, 3},
+		{&suite.SweepError{Cause: errors.New("no space left on device")}, 3},
 		{&results.NewerSchemaError{Got: 9, Want: 1}, 5},
 		{&runError{status: results.StatusOutOfMemory, cause: errors.New("x")}, 20},
 		{&runError{status: results.StatusDiverged, cause: errors.New("x")}, 21},
 		{&runError{status: results.StatusFailed, cause: errors.New("x")}, 1},
 		{&runError{status: results.StatusInterrupted, cause: errors.New("x")}, 130},
-		{&interruptedError{left: "1 of 2"}, 130},
+		{&suite.InterruptedError{Left: "1 of 2"}, 130},
 	} {
 		if got := codeOf(row.err); got != row.want {
 			t.Errorf("%v: got %d, want %d", row.err, got, row.want)

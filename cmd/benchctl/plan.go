@@ -43,7 +43,7 @@ func planCommand(env Env) *cobra.Command {
 		"with --fit-process, what limits the process: container, the memory limit of a control group (resident memory of the run "+
 			"and of the command that starts it), or data, RLIMIT_DATA of each process (ulimit -d)",
 		cli.Word(&f.processLimit))
-	f.dataDir = defaultDataDir(env)
+	f.dataDir = env.dataDir()
 	cli.Define(c.Flags(), "data-dir", "folder", f.dataDir,
 		"with --fit-process: folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.dataDir))
 	cli.Define(c.Flags(), "reserve", "size", "", "with --fit or --target: memory to leave free", cli.One(&f.reserve, cli.Size))

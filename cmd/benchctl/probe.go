@@ -28,10 +28,6 @@ func probeCommand(env Env) *cobra.Command {
 		if err := json.NewDecoder(env.Stdin).Decode(&job); err != nil {
 			return usage(fmt.Errorf("job: %w", err))
 		}
-		self, err := os.Executable()
-		if err != nil {
-			return err
-		}
 		out, err := os.MkdirTemp("", "benchctl-probe-*")
 		if err != nil {
 			return err
@@ -41,8 +37,10 @@ func probeCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
-		if err := preflight(env.host(), []*suite.Run{run}, out, job.DataDir, ""); err != nil {
-			return err
+		runner := env.runner(out)
+		runner.DataDir, runner.JobOptions = job.DataDir, job.JobOptions
+		if err := runner.Preflight(env.host(), []*suite.Run{run}); err != nil {
+			return usage(err)
 		}
 		debug.FreeOSMemory()
 		if err := meter.Self().ResetPeak(); err != nil {
@@ -50,7 +48,7 @@ func probeCommand(env Env) *cobra.Command {
 		}
 		ctx, stop := interrupts(env, "the probe ends")
 		defer stop()
-		found, err := suite.RunProbe(ctx, []string{self, "execute"}, job)
+		found, err := runner.Probe(ctx, job.Spec)
 		if err != nil {
 			return err
 		}

@@ -66,10 +66,6 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 			return usage(errors.New("--backend reference: must be cpu or cuda: the reference has no arena to measure"))
 		}
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	compiled := make([]*suite.Compiled, len(runs))
 	for i, r := range runs {
 		if compiled[i], err = r.CompileHere(env.host()); err != nil {
@@ -88,20 +84,20 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 			fmt.Fprintf(env.Stderr, "profile %d of %d: %s\n", i+1, len(runs), planned.Label(s))
 		}
 		one := planned.Profiled{Plan: compiled[i].Plan(), Tolerance: f.tolerance, PageBytes: int64(os.Getpagesize())}
-		found, err := suite.RunProfile(ctx, []string{self, "execute"}, s, f.steps)
+		found, err := env.runner("").Profile(ctx, s, f.steps)
 		if err == nil {
 			one.Found = *found
 		}
 		if err == nil && request.WorkspaceLimit > 0 {
-			one.Unlimited, err = f.unlimited(ctx, self, request, s)
+			one.Unlimited, err = f.unlimited(ctx, env.runner(""), request, s)
 		}
 		if ctx.Err() != nil {
-			ended = &interruptedError{left: fmt.Sprintf("%d of %d runs were profiled", len(all), len(runs))}
+			ended = &suite.InterruptedError{Left: fmt.Sprintf("%d of %d runs were profiled", len(all), len(runs))}
 			break
 		}
 		if err != nil {
 			failed, cause = failed+1, cmp.Or(cause, err)
-			ended = &sweepError{failed, len(runs), cause}
+			ended = &suite.SweepError{Failed: failed, Total: len(runs), Cause: cause}
 			continue
 		}
 		all, kept = append(all, one), append(kept, compiled[i])
@@ -138,7 +134,7 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 }
 
 // unlimited profiles the run of s once more without the limit of workspaces.
-func (f *profileFlags) unlimited(ctx context.Context, self string, request suite.Request, s results.Spec) (*results.Profile, error) {
+func (f *profileFlags) unlimited(ctx context.Context, r suite.Runner, request suite.Request, s results.Spec) (*results.Profile, error) {
 	request.WorkspaceLimit, request.Methods = 0, []string{s.Method}
 	request.Networks, request.Datasets, request.Batches = []string{s.Network}, []string{s.Dataset}, []int64{s.Batch}
 	request.AuxDepths, request.Modules = []int{max(int(s.AuxDepth), 1)}, []int{int(s.Modules)}
@@ -146,7 +142,7 @@ func (f *profileFlags) unlimited(ctx context.Context, self string, request suite
 	if err != nil {
 		return nil, err
 	}
-	return suite.RunProfile(ctx, []string{self, "execute"}, specs[0], f.steps)
+	return r.Profile(ctx, specs[0], f.steps)
 }
 
 // export writes the timelines of all runs, with the seconds of their ops where they have run, says so, and returns the files.

@@ -20,11 +20,12 @@ import (
 
 // reproduceFlags are those of `reproduce`.
 type reproduceFlags struct {
-	table, scale, quirks, published, out, dataDir string
-	output                                        *output
-	request                                       suite.Request // seeds, what is held out, and what computes
-	methods, networks                             []string      // of the cells; empty: all
-	noRun, quiet                                  bool
+	table, scale, quirks, published string
+	output                          *output
+	runner                          suite.Runner
+	request                         suite.Request // seeds, what is held out, and what computes
+	methods, networks               []string      // of the cells; empty: all
+	noRun, quiet                    bool
 }
 
 func reproduceCommand(env Env) *cobra.Command {
@@ -39,7 +40,9 @@ func reproduceCommand(env Env) *cobra.Command {
 		Example: "  benchctl reproduce --table memory --quirks paper\n  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
 		Args:    noArguments,
 	}
-	f := &reproduceFlags{scale: string(published.ScaleSmoke), quirks: suite.QuirksNone, request: suite.Defaults()}
+	f := &reproduceFlags{scale: string(published.ScaleSmoke), quirks: suite.QuirksNone, request: suite.Defaults(),
+		runner: env.runner(filepath.Join("results", "reproductions"))}
+	f.runner.Resume = true
 	flags := c.Flags()
 	flags.SortFlags = false
 	cli.Define(flags, "table", "name", "",
@@ -59,14 +62,9 @@ func reproduceCommand(env Env) *cobra.Command {
 		"fraction of the training set held out to choose the epoch", cli.One(&f.request.ValFraction, cli.Real))
 	cli.Define(flags, "published", "file", "",
 		"values from papers for the cells without one, in the format of results/published/published.json", cli.Word(&f.published))
-	f.dataDir = env.Getenv("BENCHCTL_DATA")
-	if f.dataDir == "" {
-		f.dataDir = "data"
-	}
-	cli.Define(flags, "data-dir", "folder", f.dataDir,
-		"folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.dataDir))
-	f.out = filepath.Join("results", "reproductions")
-	cli.Define(flags, "out", "folder", f.out, "folder for the records", cli.Word(&f.out))
+	cli.Define(flags, "data-dir", "folder", f.runner.DataDir,
+		"folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.runner.DataDir))
+	cli.Define(flags, "out", "folder", f.runner.Out, "folder for the records", cli.Word(&f.runner.Out))
 	addDevice(flags, &f.request)
 	f.output = addOutput(flags)
 	flags.BoolVar(&f.noRun, "no-run", false, "run nothing, judge the existing records")
@@ -97,7 +95,7 @@ func (f *reproduceFlags) run(env Env) error {
 		}
 		for _, s := range all[i].Specs {
 			id := results.SpecID(s)
-			if _, ok := f.record(s); !ok && c.Accuracy() && !asked[id] {
+			if _, ok := f.runner.Record(s); !ok && c.Accuracy() && !asked[id] {
 				missing, asked[id] = append(missing, s), true
 			}
 		}
@@ -110,7 +108,7 @@ func (f *reproduceFlags) run(env Env) error {
 	for i, c := range cells {
 		switch {
 		case c.Accuracy():
-			settings.Measure(&all[i], f.record)
+			settings.Measure(&all[i], f.runner.Record)
 		case all[i].Why == "":
 			own, err := runs.Memory(c, known)
 			if err != nil {
@@ -165,23 +163,17 @@ func (f *reproduceFlags) check() error {
 	return err
 }
 
-func (f *reproduceFlags) record(s results.Spec) (results.Record, bool) {
-	r, err := results.Read(results.Path(f.out, results.SpecID(s)))
-	return r, err == nil && r.Status == results.StatusDone
-}
-
 func (f *reproduceFlags) runMissing(env Env, missing []results.Spec) error {
 	if f.noRun || len(missing) == 0 {
 		return nil
 	}
-	runs := &runFlags{shared: &shared{}, dataDir: f.dataDir, out: f.out, quiet: f.quiet, jobs: 1, resume: true}
 	built, err := suite.BuildAll(missing)
+	if err == nil {
+		err = f.runner.Preflight(env.host(), built)
+	}
 	if err != nil {
 		return usage(err)
 	}
-	if err := preflight(env.host(), built, f.out, f.dataDir, ""); err != nil {
-		return err
-	}
-	_, err = runs.sweep(env, missing)
+	_, err = sweep(env, f.runner, missing, f.quiet)
 	return err
 }

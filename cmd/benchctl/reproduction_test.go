@@ -26,7 +26,7 @@ func TestReproduceReadsRecords(t *testing.T) {
 		{published.ScaleFull, "none", 0, 160, "90.00 ± 1.00 %", "92.00 ± 1.00 %"}, {published.ScaleFull, "paper", 0, 160, "95.00 ± 1.00 %", "97.00 ± 1.00 %"},
 		{published.ScaleReduced, "none", 0, 16, "90.00 ± 1.00 %", "92.00 ± 1.00 %"}, {published.ScaleSmoke, "none", 0.1, 1, "93.00 ± 1.00 %", "95.00 ± 1.00 %"},
 	} {
-		f := &reproduceFlags{out: t.TempDir()}
+		runner := suite.Runner{Out: t.TempDir()}
 		runs := suite.Reproduction{Scale: c.scale, Request: suite.Request{Seeds: []uint64{1, 2, 3}, ValFraction: c.held, Quirks: c.quirks}}
 		specs, err := runs.Specs(cell)
 		if err != nil {
@@ -49,14 +49,14 @@ func TestReproduceReadsRecords(t *testing.T) {
 				rec.Accuracy.SelectedTop1, rec.Accuracy.SelectedEpoch = &selected, new(int64(2))
 				rec.Accuracy.Epochs = []results.Epoch{{Epoch: 1, TestTop5: &last}, {Epoch: 2, TestTop5: &selectedFive}}
 			}
-			if err := results.Write(f.out, rec); err != nil {
+			if err := results.Write(runner.Out, rec); err != nil {
 				t.Fatal(err)
 			}
 		}
 		five := r
 		five.Metric = published.Top5
-		settings.Measure(&r, f.record)
-		settings.Measure(&five, f.record)
+		settings.Measure(&r, runner.Record)
+		settings.Measure(&five, runner.Record)
 		table, _ := settings.Judge([]reproduce.Cell{r, five})
 		if row := fmt.Sprint(table.Rows[1]); !strings.Contains(row, c.top5) {
 			t.Errorf("%+v: top-5: got %s, want %q in it", c, row, c.top5)

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -28,11 +26,9 @@ import (
 // runFlags are those of `run` alone.
 type runFlags struct {
 	*shared
-	dataDir, out                    string
-	resume, dryRun, failFast, quiet bool
-	jobs                            int
-	metrics                         []string
-	suite.JobOptions
+	suite.Runner
+	dryRun, quiet bool
+	metrics       []string
 }
 
 func runCommand(env Env) *cobra.Command {
@@ -45,20 +41,19 @@ func runCommand(env Env) *cobra.Command {
 		Example: "  benchctl run\n  benchctl run --methods bp,auglocal --datasets cifar10 --data-dir data --epochs 10",
 		Args:    noArguments,
 	}
-	f := &runFlags{shared: addShared(c)}
+	f := &runFlags{shared: addShared(c), Runner: env.runner(filepath.Join("results", "runs"))}
 	addTraining(c, &f.request)
 	addSamples(c, &f.request)
 	flags := c.Flags()
-	f.addJob(env, flags)
-	f.out = filepath.Join("results", "runs")
-	cli.Define(flags, "out", "folder", f.out, "folder for the records", cli.Word(&f.out))
+	f.addJob(flags)
+	cli.Define(flags, "out", "folder", f.Out, "folder for the records", cli.Word(&f.Out))
 	cli.Define(flags, "jobs", "count", "1",
-		"number of parallel runs; with more than one, times are meaningless", cli.One(&f.jobs, cli.Number(1, 1024)))
-	flags.BoolVar(&f.resume, "resume", false, "skip finished runs and continue interrupted ones")
+		"number of parallel runs; with more than one, times are meaningless", cli.One(&f.Jobs, cli.Number(1, 1024)))
+	flags.BoolVar(&f.Resume, "resume", false, "skip finished runs and continue interrupted ones")
 	flags.BoolVar(&f.SaveWeights, "save-weights", false,
 		"write parameters and running statistics next to the record, as safetensors")
 	flags.BoolVar(&f.EvalHeads, "eval-heads", false, "evaluate every module's classifier after each epoch")
-	flags.BoolVar(&f.failFast, "fail-fast", false, "stop at the first run that fails")
+	flags.BoolVar(&f.FailFast, "fail-fast", false, "stop at the first run that fails")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "print the runs and stop")
 	cli.Define(flags, "metrics", "names", "",
 		"measured columns of the table, comma separated: "+strings.Join(table.Metrics(), ", "), metricNames(&f.metrics))
@@ -67,14 +62,10 @@ func runCommand(env Env) *cobra.Command {
 	return c
 }
 
-// defaultDataDir is the default folder of the data sets.
-func defaultDataDir(env Env) string { return cmp.Or(env.Getenv("BENCHCTL_DATA"), "data") }
-
 // addJob defines flags of a single run's process.
-func (f *runFlags) addJob(env Env, flags *pflag.FlagSet) {
-	f.dataDir = defaultDataDir(env)
-	cli.Define(flags, "data-dir", "folder", f.dataDir,
-		"folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.dataDir))
+func (f *runFlags) addJob(flags *pflag.FlagSet) {
+	cli.Define(flags, "data-dir", "folder", f.DataDir,
+		"folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.DataDir))
 	cli.Define(flags, "init", "file", "", "safetensors file with initial parameters and running statistics", cli.Word(&f.Init))
 }
 
@@ -91,22 +82,22 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if f.dryRun {
 		return env.emit(format, answer{tables: []table.Table{dryRun(suite.Specs(runs))}}, nil)
 	}
-	if err := preflight(env.host(), runs, f.out, f.dataDir, f.Init); err != nil {
-		return err
+	if err := f.Preflight(env.host(), runs); err != nil {
+		return usage(err)
 	}
 	debug.FreeOSMemory() // a data set that was opened to check it is not kept beside the runs
-	records, verdict := f.sweep(env, suite.Specs(runs))
+	records, verdict := sweep(env, f.Runner, suite.Specs(runs), f.quiet)
 	summary, err := table.Summary(records).WithMetrics(f.metrics)
 	if err != nil {
 		return usage(err)
 	}
 	a := answer{tables: []table.Table{summary}}
 	if len(records) > 0 {
-		if n := written(f.out, records); n > 0 && !f.quiet {
-			fmt.Fprintf(env.Stderr, "records: %d in %s\n", n, f.out)
+		if n := f.Written(records); n > 0 && !f.quiet {
+			fmt.Fprintf(env.Stderr, "records: %d in %s\n", n, f.Out)
 		}
-		if a.plots, err = draw(env, records, filepath.Join(f.out, "plots"), f.quiet); err != nil {
-			verdict = withoutPlots(verdict, err, len(records), f.out)
+		if a.plots, err = draw(env, records, filepath.Join(f.Out, "plots"), f.quiet); err != nil {
+			verdict = withoutPlots(verdict, err, len(records), f.Out)
 		}
 	}
 	if err := env.emit(format, a, verdict); err != nil {
@@ -123,89 +114,15 @@ func withoutPlots(verdict, plots error, runs int, out string) error {
 	return unwritten(fmt.Errorf("%s done and recorded in %s, but %w", english.Plural(runs, "run is", "runs are"), out, plots))
 }
 
-// written counts the records that lie in a folder: a disk may have been full.
-func written(dir string, records []results.Record) (count int) {
-	for _, r := range records {
-		if _, err := os.Stat(results.Path(dir, r.ID)); err == nil {
-			count++
-		}
-	}
-	return count
-}
-
-// preflight finds what would stop runs before the first one starts, and sorts the errors by exit code.
-func preflight(h suite.Host, runs []*suite.Run, out, dataDir, init string) error {
-	err := suite.Preflight(h, runs, out, dataDir, init)
-	var folder *suite.OutError
-	var newer *results.NewerSchemaError
-	switch {
-	case errors.As(err, &folder) && !errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, fs.ErrExist):
-		return unwritten(err)
-	case errors.As(err, &newer):
-		return newer
-	}
-	return usage(err)
-}
-
-// sweep runs the specs; a first signal lets them save their state, a second ends
-// everything at once.
-func (f *runFlags) sweep(env Env, specs []results.Spec) ([]results.Record, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
+// sweep runs the specs; a first signal lets them save their state, a second ends everything at once.
+func sweep(env Env, r suite.Runner, specs []results.Spec, quiet bool) ([]results.Record, error) {
 	ctx, stop := interrupts(env, "the runs save their state")
 	defer stop()
-	p := newProgress(env, len(specs), f.quiet, f.jobs > 1)
-	records, err := suite.Sweep(ctx, specs, suite.SweepOptions{
-		Command: []string{self, "execute"}, Out: f.out, DataDir: f.dataDir, Resume: f.resume,
-		FailFast: f.failFast, Jobs: f.jobs, JobOptions: f.JobOptions, Now: env.Now, On: p.on, Stderr: p,
-	})
+	p := newProgress(env, len(specs), quiet, r.Jobs > 1)
+	r.On, r.Stderr = p.on, p
+	records, err := r.Run(ctx, specs)
 	p.finish()
-	return records, f.verdict(ctx, records, len(specs), err)
-}
-
-// verdict turns the end of a sweep into an error for the exit code.
-func (f *runFlags) verdict(ctx context.Context, records []results.Record, total int, err error) error {
-	done := 0
-	for _, r := range records {
-		if r.Status == results.StatusDone {
-			done++
-		}
-	}
-	switch {
-	case ctx.Err() != nil:
-		again := "the same command with --resume goes on"
-		if f.resume {
-			again = "the same command goes on"
-		}
-		return &interruptedError{fmt.Sprintf("%d of %d runs are done, what the others had is saved", done, total), again}
-	case len(records) > done:
-		failed := &sweepError{failed: len(records) - done, total: total}
-		var file *atomicfile.Error
-		if errors.As(err, &file) { // or else, with --fail-fast, it says no more
-			failed.cause = err
-		} else {
-			failed.cause = unrecorded(f.out, records)
-		}
-		return failed
-	case err != nil:
-		return &sweepError{total: total, cause: err}
-	}
-	return nil
-}
-
-// unrecorded is why the first run failed whose record does not say it, because that of an earlier run is kept; nil if all do.
-func unrecorded(dir string, records []results.Record) error {
-	for _, r := range records {
-		if r.Status == results.StatusDone {
-			continue
-		}
-		if on, err := results.Read(results.Path(dir, r.ID)); err != nil || on.Attempt != r.Attempt {
-			return fmt.Errorf("%s: %s", r.ID, r.Error)
-		}
-	}
-	return nil
+	return records, err
 }
 
 // interrupts returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, saying what comes then. The
