@@ -23,6 +23,7 @@ const (
 func Recipes() []Recipe {
 	return []Recipe{
 		{Dataset: "cifar10", Batch: 1024, LR: 0.8, Epochs: 400, Warmup: 10},
+		{Dataset: "cifar100", Batch: 1024, LR: 0.8, Epochs: 400, Warmup: 10},
 		{Dataset: "svhn", Batch: 1024, LR: 0.8, Epochs: 400, Warmup: 10},
 		{Dataset: "stl10", Batch: 128, LR: 0.1, Epochs: 400, Warmup: 10},
 		{Dataset: "imagenet", Batch: 1024, LR: 0.4, Epochs: 200, FromZero: true},

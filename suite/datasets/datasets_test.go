@@ -43,7 +43,7 @@ func TestListCardsAreComplete(t *testing.T) {
 			t.Errorf("Find(%q): got %q, %v", entry.Name, found.Name, err)
 		}
 	}
-	if _, err := Find("cifar11"); err == nil || !strings.Contains(err.Error(), "cifar10, svhn, stl10, imagenet, synthetic") {
+	if _, err := Find("cifar11"); err == nil || !strings.Contains(err.Error(), "cifar10, cifar100, svhn, stl10, fashionmnist, mnist, imagenet, synthetic") {
 		t.Errorf("Find of an unknown name: got %v, want an error that lists the names", err)
 	}
 }

@@ -62,8 +62,11 @@ type File struct {
 func List() []Entry {
 	return []Entry{
 		cifar10(),
+		cifar100(),
 		svhn(),
 		stl10(),
+		fashionMNIST(),
+		mnist(),
 		imagenet(),
 		synthetic(),
 	}

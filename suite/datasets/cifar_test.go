@@ -11,13 +11,20 @@ import (
 	"testing"
 )
 
+// The sizes of CIFAR-10, as its page states them.
+const (
+	cifar10Records = 10000
+	cifar10Record  = 3073
+	cifar10Size    = cifar10Records * cifar10Record
+)
+
 // cifarFile makes a good file; its records differ by file and by place.
 func cifarFile(file int) []byte {
 	content := make([]byte, cifar10Size)
 	for r := range cifar10Records {
 		record := content[r*cifar10Record : (r+1)*cifar10Record]
 		record[0] = byte((r + file) % 10)
-		record[1], record[1+cifar10Plane], record[1+2*cifar10Plane] = byte(r), byte(r>>8), byte(file)
+		record[1], record[1+cifarPlane], record[1+2*cifarPlane] = byte(r), byte(r>>8), byte(file)
 		record[cifar10Record-1] = byte(r % 251)
 	}
 	return content
@@ -27,10 +34,10 @@ func cifarFile(file int) []byte {
 func cifarFolder(t *testing.T, change func(name string, content []byte) []byte) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, cifar10Folder), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, cifar10Files.folder), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for k, name := range append(cifar10TrainFiles(), cifar10TestFile) {
+	for k, name := range append(cifar10Files.train, cifar10Files.test) {
 		content := cifarFile(k)
 		if change != nil {
 			content = change(name, content)
@@ -38,7 +45,7 @@ func cifarFolder(t *testing.T, change func(name string, content []byte) []byte) 
 		if content == nil {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(dir, cifar10Folder, name), content, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, cifar10Files.folder, name), content, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -59,7 +66,7 @@ func TestCIFAR10Reads(t *testing.T) {
 		{"limits beyond the set", Options{TrainLimit: 60000, TestLimit: 60000}, 50000, 10000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			set, err := openCIFAR10(dir, c.opts)
+			set, err := cifar10Files.open(dir, cifar10Card(), c.opts)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -134,7 +141,7 @@ func TestCIFAR10Damage(t *testing.T) {
 				}
 				return content
 			})
-			_, err := openCIFAR10(dir, c.opts)
+			_, err := cifar10Files.open(dir, cifar10Card(), c.opts)
 			if len(c.want) == 0 {
 				if err != nil {
 					t.Errorf("got %v, want no error", err)
@@ -150,7 +157,7 @@ func TestCIFAR10Damage(t *testing.T) {
 					t.Errorf("got %q, want %q in it", err, part)
 				}
 			}
-			if damaged.Offset != c.offset || !strings.Contains(damaged.Hint(), cifar10URL) {
+			if damaged.Offset != c.offset || !strings.Contains(damaged.Hint(), cifar10Files.url) {
 				t.Errorf("got offset %d, hint %q, want offset %d and the address", damaged.Offset, damaged.Hint(), c.offset)
 			}
 		})
@@ -164,7 +171,7 @@ func TestCIFAR10MissingFile(t *testing.T) {
 		}
 		return content
 	})
-	_, err := openCIFAR10(dir, Options{TrainLimit: 1, TestLimit: 1})
+	_, err := cifar10Files.open(dir, cifar10Card(), Options{TrainLimit: 1, TestLimit: 1})
 	var missing *MissingError
 	if !errors.As(err, &missing) || filepath.Base(missing.Want) != "data_batch_4.bin" {
 		t.Errorf("got %v, want a *MissingError for data_batch_4.bin", err)
@@ -178,10 +185,10 @@ func TestCIFAR10FolderInPlaceOfFile(t *testing.T) {
 		}
 		return content
 	})
-	if err := os.Mkdir(filepath.Join(dir, cifar10Folder, "test_batch.bin"), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, cifar10Files.folder, "test_batch.bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openCIFAR10(dir, Options{}); err == nil || !strings.Contains(err.Error(), "must be a regular file") {
+	if _, err := cifar10Files.open(dir, cifar10Card(), Options{}); err == nil || !strings.Contains(err.Error(), "must be a regular file") {
 		t.Errorf("got %v, want an error about a regular file", err)
 	}
 }
@@ -191,7 +198,7 @@ type brokenReader struct{}
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the disk is gone") }
 
 func TestCIFAR10ReadError(t *testing.T) {
-	err := readCIFAR10(brokenReader{}, newSplit(cifar10Card().Shape, 1))
+	err := cifar10Files.read(brokenReader{}, newSplit(cifar10Card().Shape, 1))
 	var damaged *DamagedError
 	if err == nil || errors.As(err, &damaged) || !strings.Contains(err.Error(), "the disk is gone") {
 		t.Errorf("got %v, want the reader's error and no *DamagedError", err)
@@ -201,7 +208,7 @@ func TestCIFAR10ReadError(t *testing.T) {
 // TestCIFAR10Real holds the files of this machine against what is published:
 // 5000 and 1000 images a class, and the mean and deviation of the recipe.
 func TestCIFAR10Real(t *testing.T) {
-	set, err := openCIFAR10(dataDir(t), Options{})
+	set, err := cifar10Files.open(dataDir(t), cifar10Card(), Options{})
 	var missing *MissingError
 	if errors.As(err, &missing) {
 		t.Skipf("%v: the real files were not tested", err)
@@ -265,7 +272,7 @@ func FuzzReadCIFAR10(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte, records uint8) {
 		n := int(records % 4)
 		split := newSplit(cifar10Card().Shape, n)
-		err := readCIFAR10(bytes.NewReader(content), split)
+		err := cifar10Files.read(bytes.NewReader(content), split)
 		var damaged *DamagedError
 		if err != nil && !errors.As(err, &damaged) {
 			t.Fatalf("got %v, want nil or a *DamagedError", err)
@@ -280,7 +287,7 @@ func FuzzReadCIFAR10(f *testing.F) {
 				t.Fatalf("record %d: label: got %d of byte %d", sample, split.Labels[sample], record[0])
 			}
 			for i, got := range split.Image(sample) {
-				if want := record[1+i%3*cifar10Plane+i/3]; got != want {
+				if want := record[1+i%3*cifarPlane+i/3]; got != want {
 					t.Fatalf("record %d: byte %d of the pixels: got %d, want %d", sample, i, got, want)
 				}
 			}
@@ -300,4 +307,89 @@ func checkDamage(t *testing.T, content []byte, n int, damaged *DamagedError) {
 	if len(content) >= n*cifar10Record || damaged.Offset != int64(len(content)) {
 		t.Fatalf("got %v for %d bytes and %d records", damaged, len(content), n)
 	}
+}
+
+// cifar100Record is a record by hand: coarse class 4, fine class 99, then planes that tell channel and place.
+func cifar100Record() []byte {
+	record := make([]byte, 2+3*1024)
+	record[0], record[1] = 4, 99
+	for i := range 1024 {
+		record[2+i], record[2+1024+i], record[2+2048+i] = byte(i%200), 201, byte(202+i%3)
+	}
+	return record
+}
+
+func TestCIFAR100ReadsFineLabels(t *testing.T) {
+	second := cifar100Record()
+	second[1] = 0
+	split := newSplit(cifar100Card().Shape, 2)
+	if err := cifar100Files.read(bytes.NewReader(append(cifar100Record(), second...)), split); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(split.Labels); got != "[99 0]" {
+		t.Errorf("labels: got %s, want the fine ones [99 0]", got)
+	}
+	if got := fmt.Sprint(split.Image(1)[3*5 : 3*7]); got != "[5 201 204 6 201 202]" {
+		t.Errorf("pixels 5 and 6: got %s, want [5 201 204 6 201 202]", got)
+	}
+	for _, c := range []struct {
+		at   int
+		bad  byte
+		want string
+	}{{0, 20, "byte 3074: label of record 1: 20, expected 0 to 19"}, {1, 100, "byte 3075: label of record 1: 100, expected 0 to 99"}} {
+		bad := cifar100Record()
+		bad[c.at] = c.bad
+		err := cifar100Files.read(bytes.NewReader(append(cifar100Record(), bad...)), newSplit(cifar100Card().Shape, 2))
+		var damaged *DamagedError
+		if !errors.As(err, &damaged) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+}
+
+// TestCIFAR100Files opens a set of the published sizes (153,700,000 and 30,740,000 bytes), sparse but for its first record.
+func TestCIFAR100Files(t *testing.T) {
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "cifar-100-binary")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, size := range map[string]int64{"train.bin": 153_700_000, "test.bin": 30_740_000} {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, cifar100Record(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set, err := cifar100().Open(dir, Options{TrainLimit: 3, TestLimit: 2})
+	if err != nil || fmt.Sprint(set.Train.Labels, set.Test.Labels) != "[99 0 0] [99 0]" || set.Classes != 100 {
+		t.Fatalf("got %+v, %v, want the labels [99 0 0] [99 0]", set, err)
+	}
+	if err := os.Truncate(filepath.Join(folder, "test.bin"), 30_740_000-1); err != nil {
+		t.Fatal(err)
+	}
+	_, err = cifar100().Open(dir, Options{TrainLimit: 3, TestLimit: 2})
+	if err == nil || !strings.Contains(err.Error(), "test.bin: byte 30739999: size: 30739999 bytes, expected 30740000 bytes (10000 records of 3074)") {
+		t.Errorf("got %v, want an error about the size", err)
+	}
+}
+
+func FuzzReadCIFAR100(f *testing.F) {
+	f.Add(append(cifar100Record(), cifar100Record()...))
+	f.Add(cifar100Record()[:99])
+	f.Fuzz(func(t *testing.T, content []byte) {
+		split := newSplit(cifar100Card().Shape, 2)
+		err := cifar100Files.read(bytes.NewReader(content), split)
+		var damaged *DamagedError
+		switch {
+		case err != nil && !errors.As(err, &damaged):
+			t.Fatalf("got %v, want nil or a *DamagedError", err)
+		case err == nil && (split.Labels[1] != int32(content[3075]) || split.Image(1)[2] != content[3074+2+2048]):
+			t.Fatalf("got label %d, which is not that of the second record", split.Labels[1])
+		case err != nil && damaged.Offset > int64(len(content)):
+			t.Fatalf("got %v for %d bytes", damaged, len(content))
+		}
+	})
 }
