@@ -180,6 +180,14 @@ func gradientRule(k graph.Kind) func(*walk, *graph.Op) {
 		return gate
 	case graph.KindDropout:
 		return unary((*graph.Builder).DropoutBackward)
+	case graph.KindConcat:
+		return concat
+	case graph.KindSlice:
+		return slice
+	case graph.KindPermute:
+		return unary((*graph.Builder).PermuteBackward)
+	case graph.KindReshape:
+		return unary((*graph.Builder).ReshapeBackward)
 	case graph.KindUpsample:
 		return unary((*graph.Builder).UpsampleBackward)
 	case graph.KindDeviation:

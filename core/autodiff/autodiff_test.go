@@ -173,6 +173,24 @@ var layers = map[string]func(b *graph.Builder, x, labels *graph.Value) []autodif
 	"dropout": func(b *graph.Builder, x, labels *graph.Value) []autodiff.Loss {
 		return classified(b, b.Dropout(x, b.DropoutStream(), graph.DropoutOptions{Rate: 0.4}), labels)
 	},
+	"concat of three, one of them twice": func(b *graph.Builder, x, labels *graph.Value) []autodiff.Loss {
+		y := b.SiLU(x)
+		return classified(b, b.SiLU(b.Concat(3, x, y, x)), labels)
+	},
+	"concat along the height, with a sum": func(b *graph.Builder, x, labels *graph.Value) []autodiff.Loss {
+		y := b.SiLU(x)
+		return classified(b, b.SiLU(b.Concat(1, b.Add(x, y), x, y)), labels)
+	},
+	"slices that overlap": func(b *graph.Builder, x, labels *graph.Value) []autodiff.Loss {
+		y := b.Add(b.Slice(x, 3, 0, 3, nil), b.SiLU(b.Slice(x, 3, 1, 3, nil)))
+		return classified(b, b.Concat(3, y, b.SiLU(x)), labels)
+	},
+	"permute": func(b *graph.Builder, x, labels *graph.Value) []autodiff.Loss {
+		return classified(b, b.SiLU(b.Permute(x, [4]int64{2, 36, 2, 2}, [4]int64{0, 3, 1, 2}, graph.Shape{2, 2, 36, 2})), labels)
+	},
+	"reshape": func(b *graph.Builder, x, labels *graph.Value) []autodiff.Loss {
+		return classified(b, b.Slice(b.Reshape(b.SiLU(x), graph.Shape{2, 144}), 1, 5, 100, nil), labels)
+	},
 	"upsample": func(b *graph.Builder, x, labels *graph.Value) []autodiff.Loss {
 		return classified(b, b.Upsample(x, 8, 9), labels)
 	},

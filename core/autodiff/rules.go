@@ -61,6 +61,25 @@ func gate(w *walk, op *graph.Op) {
 	w.give(op.Operands[1], dz)
 }
 
+// concat gives each operand its slice of the gradient. The slice is added to the gradient that the operand has already, in place
+// where that is possible: a value that many ops join, as in a dense block, has one gradient and no temporary ones.
+func concat(w *walk, op *graph.Op) {
+	dy, axis, offset := w.gradients[op.Results[0]], op.Attr.Axis, int64(0)
+	for _, x := range op.Operands {
+		length := x.Shape[axis]
+		if w.wants(x) {
+			w.gradients[x] = w.b.Slice(dy, int(axis), offset, length, w.gradients[x])
+		}
+		offset += length
+	}
+}
+
+// slice adds the gradient to that of the whole value, in place where that is possible: all slices of a value give one gradient.
+func slice(w *walk, op *graph.Op) {
+	x := op.Operands[0]
+	w.gradients[x] = w.b.SliceBackward(op, w.gradients[op.Results[0]], w.gradients[x])
+}
+
 // loss is the rule of a loss op, where a gradient starts. The weight of the loss
 // is a constant of the backward op, so no op multiplies by it.
 func loss(backward func(b *graph.Builder, loss *graph.Op, scale float64) *graph.Value) func(*walk, *graph.Op) {

@@ -85,6 +85,13 @@ func (b *blob) attributes(a graph.Attributes) {
 	b.i64(a.Classes)
 	b.flag(a.Rows)
 	b.i64(a.Salt)
+	b.i64(a.Axis)
+	b.i64(a.Offset)
+	for _, list := range [][4]int64{a.View, a.Order} {
+		for _, x := range list {
+			b.i64(x)
+		}
+	}
 	for _, x := range []float64{a.Epsilon, a.Momentum, a.WeightDecay, a.Scale, a.Temperature, a.Rate} {
 		b.f64(x)
 	}

@@ -168,7 +168,7 @@ func TestBlobRefused(t *testing.T) {
 		{"an unknown kind", op, 99, []string{"kind 99"}},
 		{"a rank of five", 28, 5, []string{"rank 5"}},
 		{"an operand that is no value", op + 8, 77, []string{"value 77:"}},
-		{"an operand too many", op + 4, 17, []string{"17 operands"}},
+		{"an operand too many", op + 4, 1025, []string{"1025 operands"}},
 		{"a stream beyond the last", len(whole) - 8, 64, []string{"stream 64", "0 to 63"}},
 		{"more waits than streams", len(whole) - 4, 64, []string{"64 waits"}},
 	} {

@@ -261,7 +261,8 @@ func (b *Builder) freshName(op *Op, role string) string {
 // types of the results.
 func (op *Op) infer() ([]resultType, error) {
 	r := op.Kind.rule()
-	if len(op.Operands) != len(r.operands) {
+	repeats := len(r.operands) > 0 && strings.HasSuffix(r.operands[len(r.operands)-1], "+") && len(op.Operands) > len(r.operands)
+	if len(op.Operands) != len(r.operands) && !repeats {
 		if r.operands == nil {
 			_, err := r.results(op)
 			return nil, err
@@ -269,8 +270,8 @@ func (op *Op) infer() ([]resultType, error) {
 		return nil, fmt.Errorf("%s: %d operands: must be %d (%s)",
 			op.Kind, len(op.Operands), len(r.operands), strings.Join(r.operands, ", "))
 	}
-	for i, role := range r.operands {
-		if op.Operands[i] == nil && !strings.HasSuffix(role, "?") {
+	for i, v := range op.Operands {
+		if role := r.operands[min(i, len(r.operands)-1)]; v == nil && !strings.HasSuffix(role, "?") {
 			return nil, fmt.Errorf("%s: operand %s is missing", op.Kind, role)
 		}
 	}

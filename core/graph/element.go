@@ -31,7 +31,16 @@ func (op *Op) OperandTypes(i int) []ElementType {
 func (op *Op) Tensor(i int) bool { return op.letter(i) == 't' }
 
 // letter is the element type of operand i in the table of kinds, in lower case.
-func (op *Op) letter(i int) byte { return op.Kind.row().operands[i] | 0x20 }
+func (op *Op) letter(i int) byte {
+	letters := strings.TrimSuffix(op.Kind.row().operands, "+")
+	return letters[min(i, len(letters)-1)] | 0x20
+}
+
+// role names operand i.
+func (op *Op) role(i int) string {
+	roles := op.Kind.Roles()
+	return roles[min(i, len(roles)-1)]
+}
 
 // checkElements tests the element types of the operands.
 func (op *Op) checkElements() error {
@@ -42,7 +51,7 @@ func (op *Op) checkElements() error {
 		}
 		if types := op.OperandTypes(i); !slices.Contains(types, v.Type) {
 			return fmt.Errorf("operand %s is %s: must be %s",
-				op.Kind.Roles()[i], v, strings.ReplaceAll(strings.Trim(fmt.Sprint(types), "[]"), " ", " or "))
+				op.role(i), v, strings.ReplaceAll(strings.Trim(fmt.Sprint(types), "[]"), " ", " or "))
 		}
 		if !op.Tensor(i) {
 			continue
@@ -51,7 +60,7 @@ func (op *Op) checkElements() error {
 			first = v
 		}
 		if v.Type != first.Type {
-			return fmt.Errorf("operand %s is %s: must be %s, as %s is", op.Kind.Roles()[i], v, first.Type, first.Name)
+			return fmt.Errorf("operand %s is %s: must be %s, as %s is", op.role(i), v, first.Type, first.Name)
 		}
 	}
 	if e := op.Attr.Element; e != TypeF32 && e != TypeBF16 {

@@ -215,6 +215,12 @@ type Attributes struct {
 	WeightDecay  float64    // sgd
 	Scale        float64    // weight of a loss in the sum of its module
 	Classes      int64      // similarity: number of classes
+	Axis         int64      // concat, slice: the dimension
+	Offset       int64      // slice: where it begins along the axis
+	Length       int64      // slice: its extent along the axis
+	View         [4]int64   // permute: the extents that x is read with
+	Order        [4]int64   // permute: the dimension of the view that dimension i of the result is
+	Shape        [4]int64   // slice_backward, permute, reshape: of the result, followed by zeros
 	Temperature  float64    // contrast: divides the products of features
 	Rate         float64    // dropout: the share that is dropped
 	Mean         [4]float64 // normalize_image, by channel, in 0..255

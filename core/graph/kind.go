@@ -54,6 +54,11 @@ const (
 	KindGate
 	KindGateBackward
 	KindDropout
+	KindConcat
+	KindSlice
+	KindSliceBackward
+	KindPermute
+	KindReshape
 	kindCount
 )
 
@@ -76,7 +81,8 @@ type kindRow struct {
 }
 
 // formLetters are the letters of a row's operands and results: f f32, s s32, u u8, e f32 or bf16, t f32 or bf16 and the same
-// type as every other t of the op. A capital letter marks an optional one.
+// type as every other t of the op. A capital letter marks an optional one; a last letter followed by + is that of one or more
+// operands.
 const formLetters = "fsuet"
 
 // kinds is the table of ops.
@@ -122,6 +128,11 @@ var kinds = [kindCount]kindRow{
 	KindGate:                        {"gate", FamilyGate, "tt", "t", true},
 	KindGateBackward:                {"gate_backward", FamilyGate, "ttt", "tt", false},
 	KindDropout:                     {"dropout", FamilyDropout, "ts", "t", true},
+	KindConcat:                      {"concat", FamilyShape, "t+", "t", true},
+	KindSlice:                       {"slice", FamilyShape, "tT", "t", true},
+	KindSliceBackward:               {"slice_backward", FamilyShape, "tT", "t", false},
+	KindPermute:                     {"permute", FamilyShape, "t", "t", true},
+	KindReshape:                     {"reshape", FamilyShape, "t", "t", true},
 }
 
 // Family groups kinds whose shapes, kernels and tests stand together: core/graph/<family>.go holds the
@@ -142,13 +153,14 @@ const (
 	FamilySimilarity
 	FamilyGate
 	FamilyDropout
+	FamilyShape
 	familyCount
 )
 
 // String returns the name of the family's files.
 func (f Family) String() string {
 	return [...]string{"none", "conv", "norm", "elementwise", "pool", "linear", "loss", "update", "upsample",
-		"similarity", "gate", "dropout"}[f]
+		"similarity", "gate", "dropout", "shape"}[f]
 }
 
 // Family returns the family of a kind, FamilyNone for an unknown one.
@@ -166,7 +178,7 @@ func (k Kind) row() kindRow {
 
 // rule is the part of a kind that its family's file defines.
 type rule struct {
-	operands []string // roles; a trailing '?' marks an optional one
+	operands []string // roles; a trailing '?' marks an optional one, '+' one that may repeat
 	results  func(op *Op) ([]resultType, error)
 	inPlace  []Pair          // which result may alias which operand
 	mutates  []int           // operands that the op overwrites
@@ -210,6 +222,8 @@ func (k Kind) rule() rule {
 		return gateRule(k)
 	case FamilyDropout:
 		return dropoutRule()
+	case FamilyShape:
+		return shapeRule(k)
 	}
 	return rule{results: func(*Op) ([]resultType, error) {
 		return nil, fmt.Errorf("unknown kind %d: the kinds are 1 to %d", k, kindCount-1)
@@ -224,7 +238,8 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", k)
 }
 
-// Roles names the operands in order; a trailing '?' marks an optional one.
+// Roles names the operands in order; a trailing '?' marks an optional one. The last one may end in '+': there may be more operands
+// with its role.
 func (k Kind) Roles() []string { return k.rule().operands }
 
 // InPlace lists the in-place permissions of the op's kind that apply to it: the

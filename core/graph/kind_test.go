@@ -87,16 +87,20 @@ func checkRow(r kindRow, roles []string) error {
 	if r.name == "" || r.family == FamilyNone || r.family >= familyCount {
 		return fmt.Errorf("no name or no family")
 	}
-	if bad := strings.Trim(strings.ToLower(r.operands+r.results), formLetters); bad != "" {
+	if bad := strings.Trim(strings.ToLower(strings.TrimSuffix(r.operands, "+")+r.results), formLetters); bad != "" {
 		return fmt.Errorf("unknown letters %q, want letters of %q", bad, formLetters)
 	}
-	if len(roles) != len(r.operands) {
+	operands, repeats := strings.CutSuffix(r.operands, "+")
+	if len(roles) != len(operands) {
 		return fmt.Errorf("operands %q and roles %q differ in number", r.operands, roles)
 	}
 	for i, role := range roles {
-		optional := r.operands[i:i+1] == strings.ToUpper(r.operands[i:i+1])
+		if last := repeats && i == len(roles)-1; last != strings.HasSuffix(role, "+") {
+			return fmt.Errorf("operand %d: %q and role %q disagree on whether it may repeat", i, r.operands, role)
+		}
+		optional := operands[i:i+1] == strings.ToUpper(operands[i:i+1])
 		if optional != strings.HasSuffix(role, "?") {
-			return fmt.Errorf("operand %d: %q and role %q disagree on whether it is optional", i, r.operands[i:i+1], role)
+			return fmt.Errorf("operand %d: %q and role %q disagree on whether it is optional", i, operands[i:i+1], role)
 		}
 	}
 	return nil
@@ -129,6 +133,7 @@ func TestKindRowsPlantedMismatch(t *testing.T) {
 		{"conv", FamilyConv, "ttf", "t", true},
 		{"conv", FamilyConv, "tt", "t", true},
 		{"conv", FamilyConv, "tqF", "t", true},
+		{"conv", FamilyConv, "ttF+", "t", true},
 	} {
 		if checkRow(r, roles) == nil {
 			t.Errorf("row %+v: no error", r)

@@ -113,8 +113,14 @@ func roundings(op *graph.Op) float64 {
 func terms(op *graph.Op, result int) int64 {
 	operand := func(i int) graph.Shape { return op.Operands[i].Shape }
 	switch op.Kind {
-	case graph.KindReLU, graph.KindReLUBackward, graph.KindDetach, graph.KindMaxPool, graph.KindAugment, graph.KindCast:
+	case graph.KindReLU, graph.KindReLUBackward, graph.KindDetach, graph.KindMaxPool, graph.KindAugment, graph.KindCast,
+		graph.KindConcat, graph.KindPermute, graph.KindReshape:
 		return 0
+	case graph.KindSlice, graph.KindSliceBackward:
+		if op.Operands[1] == nil {
+			return 0
+		}
+		return 1
 	case graph.KindAdd, graph.KindDropout:
 		return 1
 	case graph.KindNormalizeImage, graph.KindCrossEntropyBackward, graph.KindSGD, graph.KindAverage:

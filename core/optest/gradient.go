@@ -54,7 +54,7 @@ func Gradients() []GradientCase {
 			out = append(out, GradientCase{"norm: " + s.String(), s.derivative})
 		}
 	}
-	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients(), gateGradients(), dropoutGradients())
+	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients(), gateGradients(), dropoutGradients(), shapeGradients())
 }
 
 // smallConvolutions are shapes small enough to perturb every element.

@@ -39,7 +39,7 @@ type Case struct {
 // Cases returns the table, by family, followed by the cases in bf16.
 func Cases() []Case {
 	all := slices.Concat(convCases(), normCases(), elementwiseCases(), poolCases(), linearCases(), lossCases(), updateCases(),
-		upsampleCases(), reconstructionCases(), deviationCases(), pairCases(), gateCases(), dropoutCases())
+		upsampleCases(), reconstructionCases(), deviationCases(), pairCases(), gateCases(), dropoutCases(), shapeCases())
 	return slices.Concat(all, castCases(), narrowed(all))
 }
 

@@ -114,6 +114,16 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return gateBackward, true
 	case graph.KindDropout:
 		return dropout, true
+	case graph.KindConcat:
+		return concat, true
+	case graph.KindSlice:
+		return slice, true
+	case graph.KindSliceBackward:
+		return sliceBackward, true
+	case graph.KindPermute:
+		return permute, true
+	case graph.KindReshape:
+		return same, true
 	case graph.KindAdd:
 		return add, true
 	case graph.KindDetach, graph.KindCast:

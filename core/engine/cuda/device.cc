@@ -362,6 +362,8 @@ std::unique_ptr<kernel> gpu::choose(const op &o) {
       return make_gate(o, *this);
     case family::dropout:
       return make_dropout(o, *this);
+    case family::shape:
+      return make_shape(o, *this);
   }
   fail(LB_UNSUPPORTED, "the %s backend has no kernel of kind %d", backend_name, o.kind);
 }

@@ -84,6 +84,7 @@ std::unique_ptr<kernel> make_pool(const op &, gpu &);
 std::unique_ptr<kernel> make_upsample(const op &, gpu &);
 std::unique_ptr<kernel> make_gate(const op &, gpu &);
 std::unique_ptr<kernel> make_dropout(const op &, gpu &);
+std::unique_ptr<kernel> make_shape(const op &, gpu &);
 std::unique_ptr<kernel> make_loss(const op &, gpu &);
 std::unique_ptr<kernel> make_similarity(const op &, gpu &);
 std::unique_ptr<kernel> make_update(const op &, gpu &);

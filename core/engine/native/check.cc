@@ -9,7 +9,7 @@ namespace {
 
 // row is a row of the table of kinds. Operands and results have a letter each: f f32, s s32, u u8, e f32 or
 // bf16, t f32 or bf16 and the same type as every other t of the op. A capital letter marks an optional one;
-// optional results are last.
+// optional results are last. A last letter followed by + is that of one or more.
 struct row {
   family of;
   const char *operands, *results;
@@ -41,9 +41,10 @@ bool fits(int32_t type, char letter, int32_t &tensor) {
 
 void check_form(const std::vector<value *> &list, const char *letters, const char *what, int32_t &tensor) {
   size_t i = 0;
-  for (; letters[i]; i++) {
-    bool optional = letters[i] < 'a';
-    char want = static_cast<char>(optional ? letters[i] + 'a' - 'A' : letters[i]);
+  for (size_t at = 0; letters[at] && (letters[at] != '+' || i < list.size()); i++) {
+    char letter = letters[at] == '+' ? letters[at - 1] : letters[at++];
+    bool optional = letter < 'a';
+    char want = static_cast<char>(optional ? letter + 'a' - 'A' : letter);
     const value *v = i < list.size() ? list[i] : nullptr;
     if (!v && !optional) fail(LB_INVALID, "%s %zu is missing", what, i);
     if (v && !fits(v->type, want, tensor)) fail(LB_INVALID, "%s %zu has type %d", what, i, v->type);
@@ -189,6 +190,42 @@ void check_pairs(const op &o) {
   if (o.kind == kind_contrast_backward) want(vector_of(o.operands[2], x.dims[0]), "a logarithm a sample");
 }
 
+// check_joined: x is of the shape of y, but for the axis. It returns the extent of x along the axis.
+int64_t check_joined(const op &o, const value &x, const value &y) {
+  want(in_range(0, o.attr.axis) && o.attr.axis < y.rank && x.rank == y.rank,
+       "an axis of the values, which have the same rank");
+  for (int64_t i = 0; i < 4; i++)
+    want(i == o.attr.axis || x.dims[i] == y.dims[i], "values that differ along the axis only");
+  return x.dims[o.attr.axis];
+}
+
+void check_concat(const op &o) {
+  int64_t sum = 0;
+  for (const value *x : o.operands) sum += check_joined(o, *x, *o.results[0]);
+  want(sum == o.results[0]->dims[o.attr.axis], "a result as long as all operands");
+}
+
+// check_slice: y is the part of x from the offset on, sum as large as the result.
+void check_slice(const op &o, const value &x, const value &y) {
+  int64_t length = check_joined(o, y, x);
+  want(in_range(0, o.attr.offset) && o.attr.offset + length <= x.dims[o.attr.axis],
+       "a slice within the value");
+  want(same(o.operands[1], o.results[0]), "a sum of the shape of the result");
+}
+
+void check_permute(const op &o) {
+  int64_t elements = o.operands[0]->elements, left = elements;
+  bool seen[4] = {};
+  for (int i = 0; i < 4; i++) {
+    int64_t extent = o.attr.view[i], from = o.attr.order[i];
+    want(extent >= 1 && left % extent == 0, "a view of as many elements");
+    left /= extent;
+    want(from >= 0 && from < 4 && !seen[from], "an order of four dimensions");
+    seen[from] = true;
+  }
+  want(left == 1 && o.results[0]->elements == elements, "a view and a result of as many elements");
+}
+
 const value *second_result(const op &o) { return o.results.size() > 1 ? o.results[1] : nullptr; }
 
 }  // namespace
@@ -202,7 +239,7 @@ void check(op &o) {
   int32_t tensor = -1;
   check_form(o.operands, f.operands, "operand", tensor);
   check_form(o.results, f.results, "result", tensor);
-  for (size_t i = 0; f.operands[i]; i++)
+  for (size_t i = 0; f.operands[i] && f.operands[i] != '+'; i++)
     if (i >= o.operands.size()) o.operands.push_back(nullptr);
   for (const value *v : o.operands) check_range(v);
   for (const value *v : o.results) check_range(v);
@@ -281,6 +318,16 @@ void check(op &o) {
       return want(o.attr.rate > 0 && o.attr.rate < 1 && o.attr.salt >= 0 && o.attr.salt <= UINT32_MAX &&
                       in[0]->elements <= int64_t{1} << 34,
                   "a rate between 0 and 1, a salt of 32 bits and at most 2^34 elements");
+    case kind_concat:
+      return check_concat(o);
+    case kind_slice:
+      return check_slice(o, *in[0], *out[0]);
+    case kind_slice_backward:
+      return check_slice(o, *out[0], *in[0]);
+    case kind_permute:
+      return check_permute(o);
+    case kind_reshape:
+      return want(in[0]->elements == out[0]->elements, "a result of as many elements");
     case kind_normalize_image:
       want(in[0]->rank == 4 && in[0]->dims[3] <= 4, "an image of rank 4 with at most 4 channels");
       break;

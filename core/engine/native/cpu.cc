@@ -106,6 +106,8 @@ std::unique_ptr<kernel> cpu::choose(const op &o) {
       return make_gate(o, *this);
     case family::dropout:
       return make_dropout(o, *this);
+    case family::shape:
+      return make_shape(o, *this);
   }
   fail(LB_UNSUPPORTED, "the cpu backend has no kernel of kind %d", o.kind);
 }

@@ -57,6 +57,7 @@ std::unique_ptr<kernel> make_update(const op &, cpu &);
 std::unique_ptr<kernel> make_upsample(const op &, cpu &);
 std::unique_ptr<kernel> make_gate(const op &, cpu &);
 std::unique_ptr<kernel> make_dropout(const op &, cpu &);
+std::unique_ptr<kernel> make_shape(const op &, cpu &);
 std::unique_ptr<kernel> make_similarity(const op &, cpu &);
 void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int threads);
 std::string onednn_version();

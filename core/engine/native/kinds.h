@@ -44,7 +44,12 @@
   row(silu_backward, 38, elementwise, "tt", "t") \
   row(gate, 39, gate, "tt", "t") \
   row(gate_backward, 40, gate, "ttt", "tt") \
-  row(dropout, 41, dropout, "ts", "t")
+  row(dropout, 41, dropout, "ts", "t") \
+  row(concat, 42, shape, "t+", "t") \
+  row(slice, 43, shape, "tT", "t") \
+  row(slice_backward, 44, shape, "tT", "t") \
+  row(permute, 45, shape, "t", "t") \
+  row(reshape, 46, shape, "t", "t")
 
 // row(name): make_<name> chooses the kernels of a family.
 #define LB_FAMILIES(row) \
@@ -58,6 +63,7 @@
   row(upsample) \
   row(similarity) \
   row(gate) \
-  row(dropout)
+  row(dropout) \
+  row(shape)
 
 // clang-format on

@@ -57,10 +57,11 @@ struct value {
   int64_t channels() const { return rank > 0 ? dims[rank - 1] : 1; }
 };
 
-// attributes are graph.Attributes, field by field.
+// attributes are graph.Attributes, field by field, without those that only give the shape of a result.
 struct attributes {
   int64_t kernel[2], stride[2], padding[2], output[2], input[4], groups;
   int64_t activation, bias, count_padding, nesterov, reflect, flip, classes, rows, salt;
+  int64_t axis, offset, view[4], order[4];
   double epsilon, momentum, weight_decay, scale, temperature, rate, mean[4], deviation[4];
   bool rectifies() const { return activation == activation_relu || activation == activation_relu6; }
   // top is the upper bound of a rectified result.
