@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/cli"
+	"github.com/localbench/localbench/progress"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/datasets"
@@ -95,7 +96,8 @@ func pull(ctx context.Context, env Env, entry datasets.Entry, dir string) error 
 	if entry.Archive == nil || !env.IsTTY {
 		return entry.Pull(ctx, dir, nil)
 	}
-	bar := newBar(env, entry.Archive.Bytes(), progressbar.OptionShowBytes(true), progressbar.OptionSetDescription(entry.Name))
+	bar := progress.NewBar(env.screen(), entry.Archive.Bytes(),
+		progressbar.OptionShowBytes(true), progressbar.OptionSetDescription(entry.Name))
 	defer func() { _ = bar.Clear() }()
 	return entry.Pull(ctx, dir, func(received int64) { _ = bar.Set64(received) })
 }

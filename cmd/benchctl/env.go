@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/localbench/localbench/progress"
 	"github.com/localbench/localbench/suite"
 )
 
@@ -52,7 +53,8 @@ func (e Env) runner(out string) suite.Runner {
 	return suite.Runner{Command: []string{e.Program, "execute"}, Now: e.Now, Out: out, DataDir: e.dataDir(), Jobs: 1}
 }
 
-// color reports whether colours are wanted on standard error.
-func (e Env) color() bool {
-	return e.IsTTY && e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb"
+// screen is standard error, for progress.
+func (e Env) screen() progress.Screen {
+	return progress.Screen{Writer: e.Stderr, Terminal: e.IsTTY,
+		Color: e.IsTTY && e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb"}
 }

@@ -444,44 +444,6 @@ func TestErrorIsOneLine(t *testing.T) {
 	}
 }
 
-func TestProgress(t *testing.T) {
-	spec := results.Spec{Network: "resnet20", Method: "bp"}
-	events := []suite.Event{
-		{Kind: suite.EventStep, Epoch: 1, Epochs: 2, Step: 3, Steps: 4, SamplesPerSecond: 512, SecondsLeft: 61},
-		{Kind: suite.EventEpoch, Epoch: 1, Epochs: 2, Loss: 1.25, TestTop1: 0.5},
-		{Kind: suite.EventDone, Text: "diverged"},
-	}
-	for _, row := range []struct {
-		name               string
-		tty, quiet         bool
-		noColor            string
-		want, absent, from string
-	}{
-		{name: "a line an epoch", want: "[1/1] resnet20 bp: epoch 1/2: loss 1.2500, test top-1 50.00 %, 512 samples/s\n[1/1] resnet20 bp: diverged\n", absent: "\r"},
-		{name: "nothing when quiet", quiet: true, tty: true, absent: "epoch"},
-		{name: "a bar on a terminal", tty: true, want: "512 samples/s, 61.0 s left", absent: "nothing of the kind"},
-		{name: "a bar without colours", tty: true, noColor: "1", want: "61.0 s left", absent: "\x1b[32m"},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			var b bytes.Buffer
-			env := Env{Stderr: &b, IsTTY: row.tty, Getenv: func(name string) string {
-				if name == "NO_COLOR" {
-					return row.noColor
-				}
-				return ""
-			}}
-			p := newProgress(env, 1, row.quiet, false)
-			for _, e := range events {
-				p.on(0, spec, e)
-			}
-			p.finish()
-			if got := b.String(); !strings.Contains(got, row.want) || strings.Contains(got, row.absent) {
-				t.Errorf("got %q, want %q in it and %q not", got, row.want, row.absent)
-			}
-		})
-	}
-}
-
 // A report over 1,000 records of 200 epochs, with its page, takes less than 300 MB of resident
 // memory, as the system counts it. Three times it took 144 to 156 MB on two cores (go test
 // ./cmd/benchctl -run ReportMemory -count=3 -v, November 2026).

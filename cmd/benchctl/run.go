@@ -17,6 +17,7 @@ import (
 
 	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/cli"
+	"github.com/localbench/localbench/progress"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -118,10 +119,10 @@ func withoutPlots(verdict, plots error, runs int, out string) error {
 func sweep(env Env, r suite.Runner, specs []results.Spec, quiet bool) ([]results.Record, error) {
 	ctx, stop := interrupts(env, "the runs save their state")
 	defer stop()
-	p := newProgress(env, len(specs), quiet, r.Jobs > 1)
-	r.On, r.Stderr = p.on, p
+	p := progress.New(env.screen(), len(specs), quiet, r.Jobs > 1)
+	r.On, r.Stderr = p.On, p
 	records, err := r.Run(ctx, specs)
-	p.finish()
+	p.Finish()
 	return records, err
 }
 
