@@ -8,8 +8,7 @@ import (
 // Isolation is the result of audits: a row for each run, and what breaks the isolation where something does. broken is the
 // number of runs that are not isolated.
 func Isolation(audits []results.Audit) (tables []table.Table, broken int) {
-	all := table.Table{ID: "isolation", Title: "Isolation of local modules", Columns: append(
-		table.SpecColumns(),
+	all := table.Table{ID: "isolation", Title: "Isolation of local modules", Columns: runColumns(
 		table.NumberColumn("local_modules", "local modules"),
 		table.NumberColumn("findings", "findings"),
 		table.TextColumn("verdict", "verdict"),
@@ -30,14 +29,10 @@ func Isolation(audits []results.Audit) (tables []table.Table, broken int) {
 			broken++
 		}
 		count := int64(len(a.Findings))
-		all.Rows = append(
-			all.Rows,
-			append(table.SpecCells(a.Spec, a.LocalModules), table.CountCell(&a.Stages), table.CountCell(&count),
-				table.Text(verdict)),
-		)
+		all.AddRow(append(table.SpecCells(a.Spec, a.LocalModules), table.CountCell(&a.Stages), table.CountCell(&count),
+			table.Text(verdict))...)
 		for _, f := range a.Findings {
-			details.Rows = append(details.Rows, []table.Cell{table.Text(results.SpecID(a.Spec)), table.CountCell(&f.Module),
-				table.Text(f.Tensor), table.Text(f.What)})
+			details.AddRow(table.Text(results.SpecID(a.Spec)), table.CountCell(&f.Module), table.Text(f.Tensor), table.Text(f.What))
 		}
 	}
 	tables = []table.Table{all}

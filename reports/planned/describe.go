@@ -9,8 +9,7 @@ import (
 
 // Describe are the sizes of networks under methods, and the local modules of each that has more than one.
 func Describe(plans []results.Plan) []table.Table {
-	all := table.Table{ID: "networks", Title: "Networks under methods", Columns: append(
-		table.SpecColumns(),
+	all := table.Table{ID: "networks", Title: "Networks under methods", Columns: runColumns(
 		table.NumberColumn("units", "units"),
 		table.NumberColumn("local_modules", "local modules"),
 		table.NumberColumn("parameters", "parameters"),
@@ -26,12 +25,8 @@ func Describe(plans []results.Plan) []table.Table {
 			units += module.Units
 		}
 		count := int64(len(m.Modules))
-		tables[0].Rows = append(
-			tables[0].Rows,
-			append(table.SpecCells(p.Spec, p.LocalModules), table.CountCell(&units), table.CountCell(&count),
-				table.CountCell(m.Parameters), table.CountCell(m.AuxiliaryParameters), table.FLOPsCell(m.FLOPsPerSample.Forward),
-				table.FLOPsCell(m.FLOPsPerSample.Step)),
-		)
+		addRun(&tables[0], p, table.CountCell(&units), table.CountCell(&count), table.CountCell(m.Parameters),
+			table.CountCell(m.AuxiliaryParameters), table.FLOPsCell(m.FLOPsPerSample.Forward), table.FLOPsCell(m.FLOPsPerSample.Step))
 		if count > 1 {
 			tables = append(tables, modules(p.Spec, m))
 		}
@@ -51,15 +46,8 @@ func modules(s results.Spec, m results.Model) table.Table {
 	}
 	for i, module := range m.Modules {
 		number := int64(i)
-		t.Rows = append(
-			t.Rows,
-			[]table.Cell{
-				table.CountCell(&number),
-				table.CountCell(&module.Units),
-				table.CountCell(&module.AuxDepth),
-				table.CountCell(&module.Parameters),
-			},
-		)
+		t.AddRow(table.CountCell(&number), table.CountCell(&module.Units), table.CountCell(&module.AuxDepth),
+			table.CountCell(&module.Parameters))
 	}
 	return t
 }

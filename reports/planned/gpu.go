@@ -16,8 +16,7 @@ func Roofline(gpu, source string, all []results.Plan) table.Table {
 	t := table.Table{
 		ID:    "roofline",
 		Title: "A step by the data sheet of " + gpu,
-		Columns: append(
-			table.SpecColumns(),
+		Columns: runColumns(
 			table.NumberColumn("step_flops", "operations [GFLOP]"),
 			table.NumberColumn("step_bytes", "bytes moved [GB]"),
 			table.NumberColumn("arithmetic_ms", "arithmetic [ms]"),
@@ -35,19 +34,8 @@ func Roofline(gpu, source string, all []results.Plan) table.Table {
 		if r == nil {
 			continue
 		}
-		t.Rows = append(
-			t.Rows,
-			append(
-				table.SpecCells(p.Spec, p.LocalModules),
-				number(float64(r.FLOPs)/1e9),
-				number(float64(r.Bytes)/1e9),
-				number(1e3*r.Arithmetic),
-				number(1e3*r.Memory),
-				number(1e3*r.Seconds),
-				number(float64(p.Spec.Batch)/r.Seconds),
-				number(float64(r.Steps)*r.Seconds),
-			),
-		)
+		addRun(&t, p, number(float64(r.FLOPs)/1e9), number(float64(r.Bytes)/1e9), number(1e3*r.Arithmetic), number(1e3*r.Memory),
+			number(1e3*r.Seconds), number(float64(p.Spec.Batch)/r.Seconds), number(float64(r.Steps)*r.Seconds))
 	}
 	t.Notes = []string{"Op by op: each takes as long as its operations or its bytes at the rates of the data sheet (" + source +
 		"), each operand read once. A lower bound, not a prediction: kernels need more time, unless caches save reads."}
@@ -59,10 +47,8 @@ func FitNote(has int64, all []results.Plan) string {
 	var large []string
 	for _, p := range all {
 		if arena := *p.Memory.ArenaBytes; arena > has {
-			large = append(
-				large,
-				fmt.Sprintf("%s of %s with batch %d needs %s", p.Spec.Method, p.Spec.Network, p.Spec.Batch, table.Bytes(arena)),
-			)
+			large = append(large, fmt.Sprintf("%s of %s with batch %d needs %s",
+				p.Spec.Method, p.Spec.Network, p.Spec.Batch, table.Bytes(arena)))
 		}
 	}
 	memory := "the GPU's memory of " + table.Bytes(has) + ", of which driver and libraries take their part"
@@ -83,18 +69,13 @@ func Eager(all []results.Plan, gpu string, library *int64) table.Table {
 		records = append(records, p.Record())
 	}
 	t := table.EagerRows("The same step in an eager framework, predicted", records)
-	t.Notes = []string{
-		"Without memory of libraries. Workspaces of convolutions are in \"allocated, with search\" only: an estimate " +
-			"of the first step of a program that tries all algorithms.",
-	}
+	t.Notes = []string{"Without memory of libraries. Workspaces of convolutions are in \"allocated, with search\" only: " +
+		"an estimate of the first step of a program that tries all algorithms."}
 	switch {
 	case library != nil:
 		t.Columns = append(t.Columns, table.NumberColumn("eager_library_bytes", "cuBLAS workspaces"))
-		t.Notes = append(
-			t.Notes,
-			"cuBLAS workspaces, on "+gpu+", are in none of the other figures: a program there reports them "+
-				"on top of max_memory_allocated.",
-		)
+		t.Notes = append(t.Notes, "cuBLAS workspaces, on "+gpu+", are in none of the other figures: a program there reports them "+
+			"on top of max_memory_allocated.")
 	case gpu != "":
 		t.Notes = append(t.Notes, "How much workspace cuBLAS gets on "+gpu+" is not known.")
 	default:
@@ -116,9 +97,7 @@ func Eager(all []results.Plan, gpu string, library *int64) table.Table {
 			t.Notes = append(t.Notes, relatedNote)
 		}
 		if p.Memory.EagerAllocatedBytes == nil {
-			t.Notes = []string{
-				"Of a step in bf16 nothing is predicted: the casts that frameworks add of themselves are not in the model.",
-			}
+			t.Notes = []string{"For a step in bf16 nothing is predicted: the model lacks the casts that frameworks insert."}
 		}
 		for j, baseline := range table.EagerSizes(bp) {
 			t.Rows[i][first+j] = table.Over(t.Rows[i][first+j], baseline)

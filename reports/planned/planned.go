@@ -20,14 +20,24 @@ import (
 // relatedNote explains the brackets of a table.
 const relatedNote = "In brackets: relative to bp with the same network, data set and batch."
 
+// runColumns are the columns that tell runs apart, followed by more.
+func runColumns(more ...table.Column) []table.Column { return append(table.SpecColumns(), more...) }
+
+// addRun adds the row of a plan: its cells for runColumns, followed by more.
+func addRun(t *table.Table, p results.Plan, more ...table.Cell) {
+	t.AddRow(append(table.SpecCells(p.Spec, p.LocalModules), more...)...)
+}
+
+// relative shows bytes, and in brackets what they are relative to those of another run.
+func relative(bytes, baseline *int64) table.Cell { return table.Over(table.BytesCell(bytes), baseline) }
+
 // Sizes are the sizes of every plan.
 func Sizes(all []results.Plan) table.Table {
 	title := "Memory of a training step"
 	if p := all[0].Spec.Precision; p != "f32" { // one for all runs of a request
 		title += ", " + p
 	}
-	t := table.Table{ID: "memory", Title: title, Columns: append(
-		table.SpecColumns(),
+	t := table.Table{ID: "memory", Title: title, Columns: runColumns(
 		table.NumberColumn("planned_peak_bytes", "planned peak"),
 		table.NumberColumn("step_arena_bytes", "step arena"),
 		table.NumberColumn("arena_bytes", "arena"),
@@ -38,36 +48,21 @@ func Sizes(all []results.Plan) table.Table {
 	unknown := slices.ContainsFunc(all, func(p results.Plan) bool { return p.UnknownWorkspaces > 0 })
 	if unknown {
 		t.Columns = append(t.Columns, table.NumberColumn("unknown_workspaces", "ops without workspace"))
-		t.Notes = append(
-			t.Notes,
-			"The workspace of some ops is not known and in none of the figures, which are lower bounds for that reason: "+
-				"see the last column.",
-		)
+		t.Notes = append(t.Notes, "The workspace of some ops is not known and in none of the figures, which are lower bounds "+
+			"for that reason: see the last column.")
 	}
 	for _, c := range all {
 		m, bp := c.Memory, baselineOf(all, c.Spec)
 		if bp.PlannedPeakBytes != nil && !slices.Contains(t.Notes, relatedNote) {
 			t.Notes = append(t.Notes, relatedNote)
 		}
-		row := append(
-			table.SpecCells(c.Spec, c.LocalModules),
-			table.Over(
-				table.BytesCell(m.PlannedPeakBytes),
-				bp.PlannedPeakBytes,
-			),
-			table.Over(table.BytesCell(m.StepArenaBytes), bp.StepArenaBytes),
-			table.Over(
-				table.BytesCell(m.ArenaBytes),
-				bp.ArenaBytes,
-			),
-			table.BytesCell(m.LowerBoundBytes),
-			table.BytesCell(&c.FragmentationBytes),
-			table.Text(m.PeakOp),
-		)
+		cells := []table.Cell{relative(m.PlannedPeakBytes, bp.PlannedPeakBytes), relative(m.StepArenaBytes, bp.StepArenaBytes),
+			relative(m.ArenaBytes, bp.ArenaBytes), table.BytesCell(m.LowerBoundBytes), table.BytesCell(&c.FragmentationBytes),
+			table.Text(m.PeakOp)}
 		if unknown {
-			row = append(row, table.CountCell(&c.UnknownWorkspaces))
+			cells = append(cells, table.CountCell(&c.UnknownWorkspaces))
 		}
-		t.Rows = append(t.Rows, row)
+		addRun(&t, c, cells...)
 	}
 	return t
 }
@@ -78,18 +73,15 @@ func Overlap(all []results.Plan) table.Table {
 	t := table.Table{
 		ID:    "overlap",
 		Title: "What modules in flight cost",
-		Columns: append(
-			table.SpecColumns(),
+		Columns: runColumns(
 			table.NumberColumn("overlap", "in flight"),
 			table.NumberColumn("planned_peak_bytes", "planned peak"),
 			table.NumberColumn("step_arena_bytes", "step arena"),
 			table.NumberColumn("alone_planned_peak_bytes", "planned peak of one"),
 			table.NumberColumn("alone_step_arena_bytes", "step arena of one"),
 		),
-		Notes: []string{
-			"In brackets: relative to one module after the other. The planned peak is the largest sum of what may be alive " +
-				"at the same time.",
-		},
+		Notes: []string{"In brackets: relative to one module after the other. The planned peak is the largest sum of what may be " +
+			"alive at the same time."},
 	}
 	for _, p := range all {
 		alone := p.Without["overlap"]
@@ -97,17 +89,9 @@ func Overlap(all []results.Plan) table.Table {
 			continue
 		}
 		one, m := alone.Memory, p.Memory
-		t.Rows = append(t.Rows, append(
-			table.SpecCells(p.Spec, p.LocalModules),
-			table.PlainCell(int64(p.Settings.Overlap)),
-			table.Over(
-				table.BytesCell(m.PlannedPeakBytes),
-				one.PlannedPeakBytes,
-			),
-			table.Over(table.BytesCell(m.StepArenaBytes), one.StepArenaBytes),
-			table.BytesCell(one.PlannedPeakBytes),
-			table.BytesCell(one.StepArenaBytes),
-		))
+		addRun(&t, p, table.PlainCell(int64(p.Settings.Overlap)),
+			relative(m.PlannedPeakBytes, one.PlannedPeakBytes), relative(m.StepArenaBytes, one.StepArenaBytes),
+			table.BytesCell(one.PlannedPeakBytes), table.BytesCell(one.StepArenaBytes))
 	}
 	return t
 }
@@ -117,8 +101,7 @@ func Budget(all []results.Plan) table.Table {
 	t := table.Table{
 		ID:    "budget",
 		Title: "What fitting into the budget costs",
-		Columns: append(
-			table.SpecColumns(),
+		Columns: runColumns(
 			table.NumberColumn("budget_bytes", "budget"),
 			table.NumberColumn("arena_bytes", "arena"),
 			table.NumberColumn("free_arena_bytes", "arena without"),
@@ -127,8 +110,8 @@ func Budget(all []results.Plan) table.Table {
 		),
 		Notes: []string{
 			"The budget bounds the arena: all that the run allocates. In brackets: relative to the same run without a budget.",
-			"Recomputed: results of forward ops that the backward pass computes again. The results of the step are the " +
-				"same to the bit.",
+			"Recomputed: results of forward ops that the backward pass computes again. The results of the step are the same to " +
+				"the bit.",
 		},
 	}
 	for _, p := range all {
@@ -136,19 +119,9 @@ func Budget(all []results.Plan) table.Table {
 		if free == nil {
 			continue
 		}
-		t.Rows = append(
-			t.Rows,
-			append(
-				table.SpecCells(p.Spec, p.LocalModules),
-				table.BytesCell(&p.Settings.Budget),
-				table.Over(table.BytesCell(p.Memory.ArenaBytes), free.Memory.ArenaBytes),
-				table.BytesCell(
-					free.Memory.ArenaBytes,
-				),
-				table.CountCell(&p.Recomputed),
-				table.Over(table.CountCell(p.Model.FLOPsPerSample.Step), free.Model.FLOPsPerSample.Step),
-			),
-		)
+		addRun(&t, p, table.BytesCell(&p.Settings.Budget), relative(p.Memory.ArenaBytes, free.Memory.ArenaBytes),
+			table.BytesCell(free.Memory.ArenaBytes), table.CountCell(&p.Recomputed),
+			table.Over(table.CountCell(p.Model.FLOPsPerSample.Step), free.Model.FLOPsPerSample.Step))
 	}
 	return t
 }
@@ -172,7 +145,7 @@ func byModule(p results.Plan) table.Table {
 		Columns: []table.Column{table.TextColumn("module", "module"), table.NumberColumn("bytes", "bytes")},
 	}
 	for _, m := range p.Memory.ByModule {
-		t.Rows = append(t.Rows, []table.Cell{table.Text(m.Name), table.BytesCell(&m.Bytes)})
+		t.AddRow(table.Text(m.Name), table.BytesCell(&m.Bytes))
 	}
 	return t
 }
@@ -190,13 +163,10 @@ func byScope(p results.Plan) table.Table {
 			rest += s.Bytes
 			continue
 		}
-		t.Rows = append(t.Rows, []table.Cell{table.Text(s.Scope), table.BytesCell(&s.Bytes)})
+		t.AddRow(table.Text(s.Scope), table.BytesCell(&s.Bytes))
 	}
 	if rest > 0 {
-		t.Rows = append(
-			t.Rows,
-			[]table.Cell{table.Text(fmt.Sprintf("%d others", len(p.ByScope)-scopeCount)), table.BytesCell(&rest)},
-		)
+		t.AddRow(table.Text(fmt.Sprintf("%d others", len(p.ByScope)-scopeCount)), table.BytesCell(&rest))
 	}
 	return t
 }
@@ -211,10 +181,7 @@ func largest(p results.Plan) table.Table {
 			table.TextColumn("category", "category"), table.TextColumn("scope", "scope"), table.NumberColumn("bytes", "bytes")},
 	}
 	for _, v := range p.Memory.Top {
-		t.Rows = append(
-			t.Rows,
-			[]table.Cell{table.Text(v.Name), table.Text(v.Category), table.Text(v.Scope), table.BytesCell(&v.Bytes)},
-		)
+		t.AddRow(table.Text(v.Name), table.Text(v.Category), table.Text(v.Scope), table.BytesCell(&v.Bytes))
 	}
 	return t
 }
@@ -280,34 +247,23 @@ func Categories(all []results.Plan, forPeople bool) table.Table {
 	if slices.ContainsFunc(all, func(p results.Plan) bool { return p.UnknownWorkspaces > 0 }) {
 		most[results.CategoryWorkspace] += 0 // the category is listed
 	}
-	if !forPeople { // every category, in a fixed order: a script may count on a column
-		t.Columns = table.SpecColumns()
-		for _, name := range results.Categories() {
-			t.Columns = append(t.Columns, table.NumberColumn(key(name), name))
-		}
-		for _, c := range all {
-			row := table.SpecCells(c.Spec, c.LocalModules)
-			for _, name := range results.Categories() {
-				row = append(row, cell(c, name))
-			}
-			t.Rows = append(t.Rows, row)
-		}
-		return t
+	names := results.Categories() // every category, in a fixed order: a script may count on a column
+	if forPeople {
+		names = slices.SortedFunc(maps.Keys(most), func(a, b string) int {
+			return cmp.Or(cmp.Compare(most[b], most[a]), strings.Compare(a, b))
+		})
 	}
-	names := slices.SortedFunc(maps.Keys(most), func(a, b string) int {
-		return cmp.Or(cmp.Compare(most[b], most[a]), strings.Compare(a, b))
-	})
-	if len(all) > 3 {
+	if !forPeople || len(all) > 3 {
 		t.Columns = table.SpecColumns()
 		for _, name := range names {
 			t.Columns = append(t.Columns, table.NumberColumn(key(name), name))
 		}
 		for _, c := range all {
-			row := table.SpecCells(c.Spec, c.LocalModules)
+			var cells []table.Cell
 			for _, name := range names {
-				row = append(row, cell(c, name))
+				cells = append(cells, cell(c, name))
 			}
-			t.Rows = append(t.Rows, row)
+			addRun(&t, c, cells...)
 		}
 		return t
 	}

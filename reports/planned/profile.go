@@ -1,6 +1,7 @@
 package planned
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -47,12 +48,8 @@ func (p Profiled) checks() (table.Table, []string) {
 			table.NumberColumn("planned_bytes", "planned"),
 			table.NumberColumn("measured_bytes", "measured"), table.TextColumn("verdict", "verdict")},
 		Notes: []string{
-			fmt.Sprintf(
-				"The arena's resident memory may differ from the plan by %g %%. Beside it the process may take %s, whatever "+
-					"the batch.",
-				p.Tolerance,
-				table.Bytes(OwnBytes),
-			),
+			fmt.Sprintf("The arena's resident memory may differ from the plan by %g %%. In addition to the arena the process may take "+
+				"%s, whatever the batch.", p.Tolerance, table.Bytes(OwnBytes)),
 			p.stepNote(),
 		},
 	}
@@ -63,27 +60,13 @@ func (p Profiled) checks() (table.Table, []string) {
 			verdict = why
 			faults = append(faults, fmt.Sprintf("%s: %s: planned %d bytes, measured %d: %s", label, name, planned, measured, why))
 		}
-		t.Rows = append(
-			t.Rows,
-			[]table.Cell{table.Text(name), table.BytesCell(&planned), table.BytesCell(&measured), table.Text(verdict)},
-		)
+		t.AddRow(table.Text(name), table.BytesCell(&planned), table.BytesCell(&measured), table.Text(verdict))
 	}
-	row(
-		"high-water mark of the arena",
-		c.PlannedHighWaterBytes,
-		c.HighWaterBytes,
-		c.Reaches(),
-		"it ends below the last value, or beyond all that is planned",
-	)
-	row(
-		"touched of the arena",
-		*p.Memory.StepArenaBytes,
-		c.TouchedBytes,
-		c.TouchedBytes <= *p.Memory.StepArenaBytes,
-		"more than there is",
-	)
-	row("touched where nothing is planned", 0, c.StrayBytes, c.StrayBytes == 0, "a kernel writes out of its place")
-	row("values that no kernel touched", 0, c.UntouchedBytes, c.UntouchedBytes == 0, "planned and not used")
+	arena := *p.Memory.StepArenaBytes
+	row("high-water mark of the arena", c.PlannedHighWaterBytes, c.HighWaterBytes, c.Reaches(), "outside the planned range")
+	row("touched of the arena", arena, c.TouchedBytes, c.TouchedBytes <= arena, "more than the arena has")
+	row("touched where nothing is planned", 0, c.StrayBytes, c.StrayBytes == 0, "a kernel wrote out of bounds")
+	row("values that no kernel touched", 0, c.UntouchedBytes, c.UntouchedBytes == 0, "planned but never written")
 	if c.Reaches() && c.HighWaterBytes < c.PlannedHighWaterBytes {
 		t.Notes = append(t.Notes, "The last value of the arena is a workspace, of which a kernel did not write the end.")
 	}
@@ -104,14 +87,8 @@ func (p Profiled) processRows(row func(string, int64, int64, bool, string)) {
 	}
 	grown, tolerance := *m.ProcessPeakBytes-*m.ProcessBaselineBytes, float64(arena)*p.Tolerance/100
 	if len(p.Found.Growth) == 0 {
-		row(
-			"process over its baseline, steady step",
-			arena,
-			grown,
-			float64(grown) >= float64(arena)-tolerance &&
-				float64(grown) <= float64(arena)+tolerance+OwnBytes,
-			"they differ by more than allowed",
-		)
+		holds := float64(grown) >= float64(arena)-tolerance && float64(grown) <= float64(arena)+tolerance+OwnBytes
+		row("process over its baseline, steady step", arena, grown, holds, "they differ by more than allowed")
 		return
 	}
 	var resident int64
@@ -122,25 +99,18 @@ func (p Profiled) processRows(row func(string, int64, int64, bool, string)) {
 	}
 	row("arena, resident after the steps", arena, resident, math.Abs(float64(resident-arena)) <= tolerance+float64(p.PageBytes),
 		fmt.Sprintf("they differ by more than %g %%", p.Tolerance))
-	row(
-		"process beside the arena, at most",
-		OwnBytes,
-		grown-resident,
-		grown-resident <= OwnBytes,
-		"more than any process should take",
-	)
+	row("process beside the arena, at most", OwnBytes, grown-resident, grown-resident <= OwnBytes,
+		"more than any process should take")
 }
 
 // residency is what the process has grown by, part by part.
 func (p Profiled) residency() table.Table {
 	t := table.Table{ID: "residency", Title: "Resident memory over the baseline: " + Label(p.Spec),
 		Columns: []table.Column{table.TextColumn("part", "part"), table.NumberColumn("growth_bytes", "growth")},
-		Notes: []string{
-			"From the baseline to the end of the steady steps; the parts sum to the peak over the baseline. Only the arena " +
-				"grows with the batch.",
-		}}
+		Notes: []string{"From the baseline to the end of the steady steps; the parts sum to the peak over the baseline. " +
+			"Only the arena grows with the batch."}}
 	for _, g := range p.Found.Growth {
-		t.Rows = append(t.Rows, []table.Cell{table.Text(g.Part), table.BytesCell(&g.Bytes)})
+		t.AddRow(table.Text(g.Part), table.BytesCell(&g.Bytes))
 	}
 	return t
 }
@@ -161,19 +131,18 @@ func (p Profiled) stepNote() string {
 		1e3*median, 100*(steps.Median/median-1), table.Bytes(*p.Unlimited.Memory.StepArenaBytes))
 }
 
-// peaks sets the peaks of the parts of a run apart.
+// peaks lists the peak of each part of a run.
 func (p Profiled) peaks() table.Table {
 	t := table.Table{
 		ID:      "process",
 		Run:     results.SpecID(p.Spec),
 		Title:   "Peaks of the process, by part of a run: " + Label(p.Spec),
 		Columns: []table.Column{table.TextColumn("part", "part"), table.NumberColumn("over_baseline_bytes", "over the baseline")},
-		Notes: []string{
-			"The figure of the tables is that of a steady step. Pages once touched stay, so later parts are not smaller.",
-		},
+		Notes: []string{"The figure of the tables is that of a steady step. Pages stay resident once touched, so the peaks do " +
+			"not decrease."},
 	}
 	for _, x := range p.Found.Peaks {
-		t.Rows = append(t.Rows, []table.Cell{table.Text(x.Phase), table.BytesCell(&x.Bytes)})
+		t.AddRow(table.Text(x.Phase), table.BytesCell(&x.Bytes))
 	}
 	return t
 }
@@ -194,8 +163,8 @@ func (p Profiled) definitions() table.Table {
 		if bytes == nil {
 			return
 		}
-		t.Rows = append(t.Rows, []table.Cell{table.Text(name), table.BytesCell(bytes), table.Text(formula),
-			table.Number(float64(*bytes)/1e6, fmt.Sprintf("%.1f \"MiB\"", float64(*bytes)/1e6))})
+		t.AddRow(table.Text(name), table.BytesCell(bytes), table.Text(formula),
+			table.Number(float64(*bytes)/1e6, fmt.Sprintf("%.1f \"MiB\"", float64(*bytes)/1e6)))
 	}
 	add("planned peak", m.PlannedPeakBytes, "largest sum of exact sizes alive at an op")
 	add("lower bound", m.LowerBoundBytes, "the same, sizes rounded to 64 bytes: no layout is smaller")
@@ -203,17 +172,10 @@ func (p Profiled) definitions() table.Table {
 	add("arena", m.ArenaBytes, "allocated by a run: for training, evaluation and the last batches of both")
 	add("touched", &p.Found.Coverage.TouchedBytes, "lines of 64 bytes of the arena that a step changed")
 	add("eager, live tensors", m.EagerRequestedBytes, "model of an eager framework: sum of tensor sizes")
-	add(
-		"eager, max_memory_allocated",
-		m.EagerAllocatedBytes,
-		"the same in blocks of 512 bytes, split as the caching allocator does",
-	)
+	add("eager, max_memory_allocated", m.EagerAllocatedBytes, "the same in blocks of 512 bytes, split as the caching allocator does")
 	add("eager, max_memory_reserved", m.EagerReservedBytes, "the same in segments asked of the device")
-	add(
-		"eager, with algorithm search",
-		m.EagerSearchedBytes,
-		"max_memory_allocated of a first step that tries all of cuDNN's algorithms; an estimate",
-	)
+	add("eager, with algorithm search", m.EagerSearchedBytes,
+		"max_memory_allocated of a first step that tries all of cuDNN's algorithms; an estimate")
 	add("resident set", p.Found.Memory.ProcessPeakBytes, "VmHWM during a steady step, libraries included")
 	add("resident set over baseline", grown(p.Found.Memory), "the same less VmRSS before the arena")
 	return t
@@ -256,20 +218,11 @@ func (p Profiled) kernels() table.Table {
 		sums[k].workspace = max(sums[k].workspace, one.WorkspaceBytes)
 		sums[k].seconds += p.Found.OpSeconds[one.Op]
 	}
-	slices.SortStableFunc(order, func(a, b key) int { return int(math.Copysign(1, sums[b].seconds-sums[a].seconds)) })
+	slices.SortStableFunc(order, func(a, b key) int { return cmp.Compare(sums[b].seconds, sums[a].seconds) })
 	for _, k := range order {
 		s := sums[k]
-		t.Rows = append(
-			t.Rows,
-			[]table.Cell{
-				table.Text(k.kind),
-				table.Text(k.shape),
-				table.Text(k.kernel),
-				table.CountCell(&s.count),
-				table.BytesCell(&s.workspace),
-				table.Number(1e3*s.seconds, fmt.Sprintf("%.2f", 1e3*s.seconds)),
-			},
-		)
+		t.AddRow(table.Text(k.kind), table.Text(k.shape), table.Text(k.kernel), table.CountCell(&s.count),
+			table.BytesCell(&s.workspace), table.Number(1e3*s.seconds, fmt.Sprintf("%.2f", 1e3*s.seconds)))
 	}
 	return t
 }
@@ -285,16 +238,11 @@ func (p Profiled) device() table.Table {
 		Title: "Memory of the device, by stage: " + Label(p.Spec),
 		Columns: []table.Column{table.TextColumn("stage", "stage"),
 			table.NumberColumn("device_used_bytes", "used of the device"), table.NumberColumn("delta_bytes", "more than before")},
-		Notes: []string{
-			"As the driver counts it, for all processes on the device. Only the arena is planned; the rest is the driver's " +
-				"and the libraries'.",
-		},
+		Notes: []string{"As the driver counts it, for all processes on the device. Only the arena is planned; the rest is the " +
+			"driver's and the libraries'."},
 	}
 	for _, r := range p.Found.Memory.Ladder {
-		t.Rows = append(
-			t.Rows,
-			[]table.Cell{table.Text(r.Stage), table.BytesCell(&r.DeviceUsedBytes), table.BytesCell(&r.DeltaBytes)},
-		)
+		t.AddRow(table.Text(r.Stage), table.BytesCell(&r.DeviceUsedBytes), table.BytesCell(&r.DeltaBytes))
 	}
 	return t
 }
@@ -315,22 +263,12 @@ func (p Profiled) deviceRows(row func(name string, planned, measured int64, hold
 	ladder := p.Found.Memory.Ladder
 	if r := rung(ladder, results.StageArena); r != nil {
 		planned := *p.Found.Memory.ArenaBytes
-		apart := max(r.DeltaBytes-planned, planned-r.DeltaBytes)
-		row(
-			"arena, as the driver counts it",
-			planned,
-			r.DeltaBytes,
-			float64(apart) <= float64(planned)*p.Tolerance/100+driverPage,
-			fmt.Sprintf("they differ by more than %g %% and %s", p.Tolerance, table.Bytes(driverPage)),
-		)
+		difference := float64(max(r.DeltaBytes-planned, planned-r.DeltaBytes))
+		row("arena, as the driver counts it", planned, r.DeltaBytes, difference <= float64(planned)*p.Tolerance/100+driverPage,
+			fmt.Sprintf("they differ by more than %g %% and %s", p.Tolerance, table.Bytes(driverPage)))
 	}
 	if r := rung(ladder, results.StageSteady); r != nil {
-		row(
-			"growth of the device's memory over the steps",
-			0,
-			r.DeltaBytes,
-			r.DeltaBytes <= 0,
-			"memory is lost from step to step, or another process runs",
-		)
+		row("growth of the device's memory over the steps", 0, r.DeltaBytes, r.DeltaBytes <= 0,
+			"memory leaks from step to step, or another process uses the device")
 	}
 }

@@ -1,7 +1,5 @@
-// Package reproduce judges our own figures beside published ones: which cells of a paper's table hold, which do not, and
-// which can't be compared, with the reason.
-//
-// In go cells of results/published and our own figures; out comes a table with a verdict for each cell.
+// Package reproduce compares our own results with published ones. Its input are cells of results/published and our own
+// results; its output is a table with a verdict for each cell: reproduced, different, or not comparable, with the reason.
 package reproduce
 
 import (
@@ -30,11 +28,11 @@ type Cell struct {
 	Places     []string       // what the runs were made on
 }
 
-// Settings say how the own figures were made.
+// Settings say how our own results were made.
 type Settings struct {
 	Table       string
 	Scale       published.Scale
-	Paper       bool    // as the published programs do: the best epoch on the test set, memory with the search for algorithms
+	Paper       bool    // as in the published programs: the best epoch on the test set, memory including the algorithm search
 	ValFraction float64 // of the training set, held out to choose the epoch by
 }
 
@@ -48,15 +46,8 @@ func (s Settings) Measure(r *Cell, record func(results.Spec) (results.Record, bo
 		rec, ok := record(spec)
 		if x := s.accuracy(r.Metric, rec.Accuracy); ok && x != nil {
 			values = append(values, *x)
-			r.Places = append(
-				r.Places,
-				fmt.Sprintf(
-					"%s (%s, %s)",
-					cmp.Or(rec.Environment.GPU, rec.Environment.CPU, "a machine without a name"),
-					spec.Backend,
-					spec.Precision,
-				),
-			)
+			machine := cmp.Or(rec.Environment.GPU, rec.Environment.CPU, "a machine without a name")
+			r.Places = append(r.Places, fmt.Sprintf("%s (%s, %s)", machine, spec.Backend, spec.Precision))
 		}
 	}
 	switch len(values) {
@@ -69,7 +60,7 @@ func (s Settings) Measure(r *Cell, record func(results.Spec) (results.Record, bo
 	r.N = len(values)
 }
 
-// accuracy is the figure of a run after the epoch that counts.
+// accuracy is the accuracy of a run after the epoch that is compared: the best one with Paper, else the selected or last one.
 func (s Settings) accuracy(metric string, a results.Accuracy) *float64 {
 	paper := s.Paper
 	switch {
@@ -88,15 +79,15 @@ func (s Settings) accuracy(metric string, a results.Accuracy) *float64 {
 	return a.LastTop5
 }
 
-// What counts as the same: half a point of accuracy, a twentieth of the memory, or, of a
-// saving that the paper gives as "around", five points.
+// Differences up to these count as reproduced: 0.5 points of accuracy, 5 % of the memory, and 5 points of a memory reduction,
+// since papers give it as "around".
 const (
 	samePoints = 0.005
 	sameMemory = 0.05
 	sameSaving = 0.05
 )
 
-// verdict judges a cell; not to hold is to be judged and found different.
+// verdict judges a cell. It is false only for a cell that was compared and differs.
 func (s Settings) verdict(r Cell) (string, bool) {
 	switch {
 	case r.Why != "":
@@ -104,9 +95,9 @@ func (s Settings) verdict(r Cell) (string, bool) {
 	case r.N == 0:
 		return "not run", true
 	case r.Value == nil:
-		return "not comparable: the published figure was not seen", true
+		return "not comparable: the published figure could not be verified", true
 	case !r.Accuracy() && !s.Paper:
-		return "not comparable: the published figure holds the search for algorithms, as with --quirks paper", true
+		return "not comparable: the published figure includes the algorithm search, as with --quirks paper", true
 	case r.Accuracy() && s.Scale != published.ScaleFull:
 		return "not comparable: scale " + string(s.Scale), true
 	case r.Recipe != "":
@@ -123,7 +114,7 @@ func (s Settings) verdict(r Cell) (string, bool) {
 		spread = math.Hypot(*r.SD, r.OwnSD)
 	}
 	switch {
-	case distance <= same+1e-12: // half a point is half a point, whatever the last bits say
+	case distance <= same+1e-12: // a difference of exactly 0.5 points, which binary fractions round
 		return "reproduced", true
 	case r.Accuracy() && distance <= 2*spread+1e-12:
 		return "within seed noise", true
@@ -162,15 +153,15 @@ func (s Settings) heading() table.Table {
 	t := table.Table{
 		ID:    "reproduction",
 		Title: "Published and own figures: " + s.Table,
-		Columns: []table.Column{table.TextColumn("network", "network"), table.TextColumn("dataset", "data set"),
-			table.TextColumn("method", "method"),
+		Columns: []table.Column{
+			table.TextColumn("network", "network"), table.TextColumn("dataset", "data set"), table.TextColumn("method", "method"),
 			table.NumberColumn("modules", "K"), table.NumberColumn("aux_depth", "d"), table.TextColumn("options", "options"),
-			table.TextColumn("metric", "metric"),
-			table.NumberColumn("published", "published"),
-			table.NumberColumn("own", "own"), table.NumberColumn("difference", "difference"), table.NumberColumn("runs", "seeds"),
-			table.TextColumn("verdict", "verdict"), table.TextColumn("mark", "mark"), table.TextColumn("source", "source")},
+			table.TextColumn("metric", "metric"), table.NumberColumn("published", "published"), table.NumberColumn("own", "own"),
+			table.NumberColumn("difference", "difference"), table.NumberColumn("runs", "seeds"),
+			table.TextColumn("verdict", "verdict"), table.TextColumn("mark", "mark"), table.TextColumn("source", "source"),
+		},
 	}
-	t.Notes = []string{"Marks: A seen in the authors' own material, B restated by others, D derived from such a figure."}
+	t.Notes = []string{"Marks: A in the authors' own material, B restated by others, D derived from such a figure."}
 	return t
 }
 
@@ -192,7 +183,7 @@ func (s Settings) notes(places []string) []string {
 	case s.Paper:
 		epoch = "of the best epoch on the test set, as the programs report it"
 	case s.ValFraction > 0:
-		epoch = fmt.Sprintf("of the epoch that is best on held out samples (%g of the training set)", s.ValFraction)
+		epoch = fmt.Sprintf("of the epoch that is best on held-out samples (%g of the training set)", s.ValFraction)
 	}
 	return []string{
 		fmt.Sprintf("Our accuracies are at scale %s, %s, on %s.", s.Scale, epoch, strings.Join(slices.Compact(places), " and ")),
@@ -233,7 +224,7 @@ func row(r Cell, verdict string) []table.Cell {
 			runs.Text = fmt.Sprintf("%d of %d", r.N, len(r.Specs))
 		}
 	}
-	value := table.Text("not seen")
+	value := table.Text("not verified")
 	if r.Value != nil {
 		value = table.Number(*r.Value, text(*r.Value, *cmp.Or(r.SD, new(float64))))
 		value.Spread = r.SD
@@ -247,19 +238,8 @@ func row(r Cell, verdict string) []table.Cell {
 		source += " (" + r.Note + ")"
 	}
 	return []table.Cell{
-		table.Text(r.Network),
-		table.Text(r.Dataset),
-		table.Text(r.Method),
-		whole(r.Modules),
-		whole(r.AuxDepth),
-		table.Text(strings.Join(chosen, ", ")),
-		table.Text(r.Metric),
-		value,
-		own,
-		difference,
-		runs,
-		table.Text(verdict),
-		table.Text(r.Mark),
-		table.Text(source),
+		table.Text(r.Network), table.Text(r.Dataset), table.Text(r.Method), whole(r.Modules), whole(r.AuxDepth),
+		table.Text(strings.Join(chosen, ", ")), table.Text(r.Metric), value, own, difference, runs,
+		table.Text(verdict), table.Text(r.Mark), table.Text(source),
 	}
 }

@@ -37,6 +37,9 @@ type Table struct {
 	Notes   []string
 }
 
+// AddRow adds a row: a cell for each column.
+func (t *Table) AddRow(cells ...Cell) { t.Rows = append(t.Rows, cells) }
+
 // Column describes the cells of a column.
 type Column struct {
 	Key   string // for programs: unique, snake case, ends in the base unit (peak_bytes)

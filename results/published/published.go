@@ -48,7 +48,7 @@ type Cell struct {
 	Network  string            `json:"network"`
 	Method   string            `json:"method"`
 	Metric   string            `json:"metric"`
-	Value    *float64          `json:"value,omitempty"` // nil: the cell is known, its figure was not seen
+	Value    *float64          `json:"value,omitempty"` // nil: the cell is known, but its figure could not be verified
 	SD       *float64          `json:"sd,omitempty"`    // over the paper's trials
 	Modules  int               `json:"modules,omitempty"`
 	AuxDepth int               `json:"aux_depth,omitempty"`
