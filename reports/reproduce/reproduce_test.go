@@ -32,7 +32,7 @@ func TestVerdicts(t *testing.T) {
 	}{
 		{"no such network", full, Cell{Why: "network: got x"}, "not run: network: got x", true},
 		{"no record", full, Cell{Cell: published.Cell{Metric: published.Top1, Value: value(0.9)}}, "not run", true},
-		{"unseen", full, unseen, "not comparable: the published figure was not seen", true},
+		{"unseen", full, unseen, "not comparable: the published figure could not be verified", true},
 		{"reduced", reduced, top1(0.9, 0, 0.9, 0), "not comparable: scale reduced", true},
 		{"other recipe", full, other, "not comparable: another recipe (DGL's own)", true},
 		{"half a point", full, top1(0.93, 0, 0.935, 0), "reproduced", true},
@@ -45,7 +45,7 @@ func TestVerdicts(t *testing.T) {
 		{"memory, less", paper, bytes(published.Memory, 100, 94.9), "lower", false},
 		{"memory, more", paper, bytes(published.Memory, 100, 105.1), "higher", false},
 		{"memory without the search", full, bytes(published.Memory, 100, 100),
-			"not comparable: the published figure holds the search for algorithms, as with --quirks paper", true},
+			"not comparable: the published figure includes the algorithm search, as with --quirks paper", true},
 		{"saving", paper, bytes(published.MemoryReduction, 0.4, 0.45), "reproduced", true},
 		{"saving, more", paper, bytes(published.MemoryReduction, 0.4, 0.451), "higher", false},
 	} {
