@@ -59,8 +59,12 @@ var convolutions = []convolution{
 
 // convCases returns the three kinds on every shape, random shapes included.
 func convCases() []Case {
+	return convolutionCases(append(randomConvolutions(10), convolutions...))
+}
+
+func convolutionCases(shapes []convolution) []Case {
 	var out []Case
-	for _, s := range append(randomConvolutions(10), convolutions...) {
+	for _, s := range shapes {
 		out = append(out,
 			Case{Name: s.name, Kind: graph.KindConv, build: func(p *program) { s.forward(p) }},
 			Case{Name: s.name, Kind: graph.KindConvBackwardWeights, build: func(p *program) {

@@ -83,9 +83,11 @@ func (s pairing) operands(p *program) (features, labels *graph.Value) {
 	return p.input("features", normal(0.3, 1), s.n, s.c), p.typed("labels", graph.TypeS32, whole(s.classes), s.n)
 }
 
-func pairCases() []Case {
+func pairCases() []Case { return pairCasesOf(pairings()) }
+
+func pairCasesOf(shapes []pairing) []Case {
 	var out []Case
-	for _, s := range pairings() {
+	for _, s := range shapes {
 		out = append(out, Case{Name: s.String(), Kind: graph.KindSimilarity, build: func(p *program) {
 			x, labels := s.operands(p)
 			p.Similarity(x, labels, s.classes)

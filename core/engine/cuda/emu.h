@@ -2,9 +2,10 @@
 // executor run, and are tested, where there is no GPU. Included instead of cuda_runtime.h.
 //
 // Kernels. A launch runs its blocks one after the other. In a kernel with barriers or shuffles
-// (launch_blocks) the threads of a block are fibers, in one without (launch) iterations of a loop. The
-// process ends with a message if only part of a block reaches a barrier or part of a warp a shuffle, or
-// if a kernel that was launched without fibers reaches either.
+// (launch_blocks) the threads of a block are fibers, in one without (launch) iterations of a loop. A warp
+// runs until all its threads have reached a barrier or the end, then another one does. The process ends
+// with a message if only part of a block reaches a barrier or part of a warp a shuffle, or if a kernel that
+// was launched without fibers reaches either.
 //
 // Streams. Work is executed when it is submitted, unless a graph is captured or the device defers it.
 // A captured graph keeps launches and copies with their dependencies: the previous one on the stream
@@ -12,15 +13,25 @@
 //
 // Devices. They differ in the order in which a graph is replayed and in which streams are deferred:
 // work on a deferred stream is executed only when the host waits for it, and with it what it depends
-// on. If the program lacks a wait, at least one of the devices computes another result.
+// on. If the program lacks a wait, at least one of the devices computes another result. They also differ in
+// the order in which the blocks of a grid, the warps of a block and the threads of a warp run. If a kernel
+// lacks a barrier, a warp runs ahead of others that it should have waited for, and at least one of the
+// devices 8 to 11 computes another result; these also fill shared memory with NaN before each block.
 //
-//   device                 replay of a graph                              deferred streams
-//   0 in_turn              in the order of the calls                      none
-//   1 first_stream_first   oldest stream first, as far as edges allow     none
-//   2 last_stream_first    newest stream first, as far as edges allow     none
-//   3, 4, 5 by_chance      in a random order, one seed for each device    none
-//   6 sides_ahead          random                                         the first stream only
-//   7 all_late             random                                         all
+//   device                 replay of a graph                              deferred streams    threads
+//   0 in_turn              in the order of the calls                      none                in order
+//   1 first_stream_first   oldest stream first, as far as edges allow     none                in order
+//   2 last_stream_first    newest stream first, as far as edges allow     none                in order
+//   3, 4, 5 by_chance      in a random order, one seed for each device    none                in order
+//   6 sides_ahead          random                                         the first stream    in order
+//   7 all_late             random                                         all                 in order
+//   8 backwards            in the order of the calls                      none                the last first
+//   9, 10, 11 shuffled     in the order of the calls                      none                random, one
+//                                                                                             seed for each
+//
+// Two environment variables serve the test of the tests (barriers_test.go). A barrier is named by file and
+// line, such as norm.cu:40. LB_EMU_LIST_BARRIERS=1 adds the barriers that were reached to the description of
+// a device, and LB_EMU_WITHOUT_BARRIER=norm.cu:40 lets every thread pass this one.
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
@@ -33,6 +44,9 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <numeric>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -49,6 +63,36 @@ struct dim3 {
 };
 
 namespace emu {
+
+// The devices; the numbers that are left out belong to the one before.
+enum order {
+  in_turn,
+  first_stream_first,
+  last_stream_first,
+  by_chance,
+  sides_ahead = 6,
+  all_late,
+  backwards,
+  shuffled,
+  order_count = shuffled + 3
+};
+inline thread_local int device;
+inline thread_local uint64_t dice;
+
+// roll returns a random number below n.
+inline size_t roll(size_t n) {
+  dice = dice * 6364136223846793005u + 1442695040888963407u;
+  return static_cast<size_t>(dice >> 33) % n;
+}
+
+// turns returns the numbers 0, ..., n-1 in the order of the device for blocks, warps or threads.
+inline const std::vector<unsigned> &turns(unsigned n, std::vector<unsigned> &list) {
+  list.resize(n);
+  std::iota(list.begin(), list.end(), 0u);
+  if (device == backwards) std::reverse(list.begin(), list.end());
+  for (unsigned i = n; device >= shuffled && i > 1; i--) std::swap(list[i - 1], list[roll(i)]);
+  return list;
+}
 
 enum class state { ready, barrier, shuffle, done };
 
@@ -113,59 +157,81 @@ inline void run_fiber(unsigned i) {
   setcontext(&threads[i].context);
 }
 
-// resume runs every ready thread of the block until it waits or ends, and returns how many
-// have ended.
-inline unsigned resume(unsigned n) {
-  unsigned done = 0;
-  for (unsigned i = 0; i < n; i++) {
-    if (threads[i].at == state::ready) run_fiber(i);
-    done += threads[i].at == state::done;
+// run_warp runs a warp until its threads wait at a barrier or have ended.
+inline void run_warp(unsigned first, unsigned size) {
+  static std::vector<unsigned> lanes;
+  for (;;) {
+    turns(size, lanes);
+    unsigned waiting = 0;
+    for (unsigned lane : lanes) {
+      if (threads[first + lane].at == state::ready) run_fiber(first + lane);
+      waiting += threads[first + lane].at == state::shuffle;
+    }
+    if (waiting == 0) return;
+    if (waiting != size) stop("only part of a warp reaches a shuffle");
+    for (unsigned i = first; i < first + size; i++) threads[i].at = state::ready;
   }
-  return done;
 }
 
-// release makes the warps ready whose threads all wait at a shuffle, or if there are none the whole
-// block, whose threads must all wait at a barrier.
-inline void release(unsigned n) {
-  bool moved = false;
-  for (unsigned w = 0; w < n; w += 32) {
-    unsigned size = std::min(32u, n - w), waiting = 0;
-    for (unsigned i = w; i < w + size; i++) waiting += threads[i].at == state::shuffle;
-    if (waiting == 0) continue;
-    if (waiting != size) stop("only part of a warp reaches a shuffle");
-    for (unsigned i = w; i < w + size; i++) threads[i].at = state::ready;
-    moved = true;
-  }
-  if (moved) return;
-  for (unsigned i = 0; i < n; i++) {
-    if (threads[i].at != state::barrier) stop("only part of a block reaches a barrier");
-    threads[i].at = state::ready;
-  }
+// block_count counts the blocks that have begun; new_block fills static shared memory with NaN for the first
+// thread of a block that reaches its declaration.
+inline uint64_t block_count;
+inline void new_block(void *shared, size_t bytes, uint64_t &block) {
+  if (block == block_count) return;
+  block = block_count;
+  if (device >= backwards) std::memset(shared, 0xff, bytes);
 }
 
 inline void run_block(unsigned n) {
+  static std::vector<unsigned> warps;
+  block_count++;
+  if (device >= backwards) std::memset(dynamic, 0xff, sizeof dynamic);
   for (unsigned i = 0; i < n; i++) threads[i].at = state::ready;
-  while (resume(n) != n) release(n);
+  for (;;) {
+    for (unsigned w : turns((n + 31) / 32, warps)) run_warp(w * 32, std::min(32u, n - w * 32));
+    unsigned done = 0;
+    for (unsigned i = 0; i < n; i++) done += threads[i].at == state::done;
+    if (done == n) return;
+    if (done > 0) stop("only part of a block reaches a barrier");
+    for (unsigned i = 0; i < n; i++) threads[i].at = state::ready;
+  }
+}
+
+// The barriers that are listed, and the one that is left out.
+inline bool list_barriers;
+inline std::set<std::string> barriers;
+inline std::string left_out;
+
+inline void sync(const char *file, int line) {
+  if (list_barriers || !left_out.empty()) {
+    const char *slash = std::strrchr(file, '/');
+    std::string name = (slash ? slash + 1 : file) + (":" + std::to_string(line));
+    if (list_barriers && current == 0) barriers.insert(name);
+    if (name == left_out) return;
+  }
+  wait(state::barrier);
 }
 
 inline void run_grid(dim3 grid, dim3 block, bool fibers, const std::function<void()> &f) {
+  static std::vector<unsigned> blocks, order;
   grid_size = grid, block_size = block, body = f, waits = fibers;
+  const char *list = std::getenv("LB_EMU_LIST_BARRIERS"), *without = std::getenv("LB_EMU_WITHOUT_BARRIER");
+  list_barriers = list != nullptr, left_out = without ? without : "";
   unsigned n = block.x * block.y;
   if (n > most_threads) stop("a block of more than 1024 threads");
   if (n == 0 || grid.x == 0 || grid.y == 0 || grid.x > 0x7fffffffu || grid.y > 0xffffu)
     stop("the grid is empty or exceeds the limits of a GPU");
-  for (unsigned y = 0; y < grid.y; y++)
-    for (unsigned x = 0; x < grid.x; x++) {
-      block_index = dim3(x, y);
-      if (waits) {
-        run_block(n);
-        continue;
-      }
-      for (unsigned i = 0; i < n; i++) {
-        thread_index = dim3(i % block.x, i / block.x);
-        f();
-      }
+  for (unsigned b : turns(grid.x * grid.y, blocks)) {
+    block_index = dim3(b % grid.x, b / grid.x);
+    if (waits) {
+      run_block(n);
+      continue;
     }
+    for (unsigned i : turns(n, order)) {
+      thread_index = dim3(i % block.x, i / block.x);
+      f();
+    }
+  }
 }
 
 struct stream;
@@ -191,19 +257,7 @@ struct event {
   double seconds = 0;
 };
 
-// The devices; those from by_chance on replay graphs in a random order.
-enum order {
-  in_turn,
-  first_stream_first,
-  last_stream_first,
-  by_chance,
-  sides_ahead = 6,
-  all_late,
-  order_count
-};
-inline thread_local int device;
 inline thread_local int first_stream = -1;  // number of the stream that was created first
-inline thread_local uint64_t dice;
 
 // queue is the deferred work; run is empty in entries that have been executed.
 inline thread_local std::vector<node> queue;
@@ -228,7 +282,7 @@ void submit(stream *s, F f) {
     s->after = {s->capture->nodes.size() - 1};
     return;
   }
-  if (device < sides_ahead) return f();
+  if (device != sides_ahead && device != all_late) return f();
   queue.push_back({f, s->late, s->number});
   s->late = {queue.size() - 1};
   if (device == sides_ahead && s->number != first_stream) finish(s->late);
@@ -236,10 +290,7 @@ void submit(stream *s, F f) {
 
 // choose picks one of the ready nodes.
 inline size_t choose(const graph &g, const std::vector<size_t> &ready) {
-  if (device >= by_chance) {
-    dice = dice * 6364136223846793005u + 1442695040888963407u;
-    return static_cast<size_t>(dice >> 33) % ready.size();
-  }
+  if (device >= by_chance) return roll(ready.size());
   auto before = [&](size_t a, size_t b) {
     int by = g.nodes[ready[a]].stream - g.nodes[ready[b]].stream;
     return device == last_stream_first ? by > 0 : by < 0;
@@ -251,7 +302,7 @@ inline size_t choose(const graph &g, const std::vector<size_t> &ready) {
 }
 
 inline void replay(const graph &g) {
-  if (device == in_turn) {
+  if (device == in_turn || device >= backwards) {
     for (const node &n : g.nodes) n.run();
     return;
   }
@@ -288,7 +339,7 @@ inline bool joined(const graph &g, const std::vector<size_t> &last) {
 #define blockDim (emu::block_size)
 #define gridDim (emu::grid_size)
 
-inline void __syncthreads() { emu::wait(emu::state::barrier); }
+#define __syncthreads() emu::sync(__FILE__, __LINE__)
 
 template <typename V>
 V __shfl_xor_sync(unsigned, V v, int mask) {

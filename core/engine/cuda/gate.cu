@@ -31,7 +31,7 @@ struct gate_args {
 
 template <typename T>
 __global__ void __launch_bounds__(threads_per_block) gate_backward(gate_args<T> g) {
-  __shared__ float sums[threads_per_block];
+  LB_SHARED(float, sums, threads_per_block);
   int64_t sample = blockIdx.x / g.tiles;
   int64_t c = blockIdx.x % g.tiles * columns + threadIdx.x % columns;
   float s = 0, sum = 0;

@@ -1,5 +1,11 @@
 // What the kernels of the CUDA backend share: the device, launching, and access to memory in
 // pieces of 16 bytes. Compiled with LB_EMU it runs on the host (emu.h).
+//
+// A new kernel: launch_blocks if it has barriers or shuffles, else launch or each; LB_SHARED for arrays in
+// shared memory; 64-bit offsets into tensors. Its tests are cases of its kind in core/optest: TestParity and
+// TestBarriers (core/engine) find them, the latter by the barriers that a case reaches: nothing is
+// registered. For every __syncthreads() there must be a case that fails without it, and where a block takes
+// several pieces in turn a case in optest.LargeCases that makes it do so.
 #pragma once
 #ifdef LB_EMU
 #include "emu.h"
@@ -151,6 +157,16 @@ void launch_shared(gpu &d, dim3 grid, dim3 block, size_t bytes, void (*f)(P...),
   f<<<grid, block, bytes, d.stream>>>(a...);
   checked(cudaGetLastError(), "kernel launch");
 }
+#endif
+
+// LB_SHARED declares an array in shared memory. The emulator fills it with NaN before each block.
+#ifdef LB_EMU
+#define LB_SHARED(type, name, count) \
+  static type name[count];           \
+  static uint64_t name##_block;      \
+  emu::new_block(name, sizeof name, name##_block)
+#else
+#define LB_SHARED(type, name, count) __shared__ type name[count]
 #endif
 
 // An array stays in registers only if its indices are compile-time constants, so loops over it are unrolled.

@@ -299,7 +299,7 @@ __global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a)
 // each of its warps adds every eighth block.
 template <typename T>
 __global__ void __launch_bounds__(threads) weights_total(const float *partial, T *dw, int blocks, int n) {
-  __shared__ double shared[threads];
+  LB_SHARED(double, shared, threads);
   int lane = static_cast<int>(threadIdx.x) % 32, i = static_cast<int>(blockIdx.x) * 32 + lane;
   double sum = 0;
   for (int b = static_cast<int>(threadIdx.x) / 32; b < blocks; b += warps) sum += partial[b * n + i];

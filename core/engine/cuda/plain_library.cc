@@ -6,7 +6,13 @@ namespace lb {
 struct libraries {};
 
 std::shared_ptr<libraries> open_libraries(gpu &) { return nullptr; }
-std::string describe_libraries() { return "library=none\n"; }
+// describe_libraries also lists the barriers that kernels have reached, where a test asks for them.
+std::string describe_libraries() {
+  std::string text = "library=none\n", names;
+  for (const std::string &b : emu::barriers) names += (names.empty() ? "" : " ") + b;
+  emu::barriers.clear();
+  return names.empty() ? text : text + "barriers=" + names + "\n";
+}
 std::string choices_of(const program &, gpu &) { return ""; }
 std::unique_ptr<kernel> make_conv(const op &o, gpu &d) {
   std::unique_ptr<kernel> k = d.own ? make_mma_conv(o, d) : nullptr;

@@ -6,7 +6,7 @@ namespace lb {
 
 // sum_block returns the sum over the threads of a block, in every thread.
 __device__ inline double sum_block(double x) {
-  __shared__ double shared[threads_per_block];
+  LB_SHARED(double, shared, threads_per_block);
   __syncthreads();
   shared[threadIdx.x] = x;
   for (unsigned half = threads_per_block / 2; half > 0; half /= 2) {

@@ -171,7 +171,6 @@ __global__ void __launch_bounds__(threads_per_block) gradient_rows(pairs_args g)
     }
     for (int64_t k = threadIdx.x; k < g.c; k += threads_per_block)
       g.dx[i * g.c + k] = static_cast<float>((unit[k] - g.units[i * g.c + k] * inner) / below - mean);
-    __syncthreads();
   }
 }
 

@@ -111,7 +111,7 @@ __device__ inline void store(T *to, const vec<T, W> &x) {
 // reduce_block adds a and b over the thread rows of a block and writes the sums to partial[block][2][c].
 template <int W>
 __device__ inline void reduce_block(const tile &t, const slice &p, float *a, float *b, float *partial) {
-  __shared__ float shared[2 * 8 * threads_per_block];
+  LB_SHARED(float, shared, 2 * 8 * threads_per_block);
   float *own = shared + threadIdx.x * 2 * W;
   for (int k = 0; k < W; k++) own[k] = a[k], own[W + k] = b[k];
   int half = 1;
@@ -131,7 +131,7 @@ constexpr unsigned reduce_threads = 128;
 // reduce_grid returns, in thread 0 of a block of reduce_threads, the sums of a channel over all blocks.
 __device__ inline void reduce_grid(const tile &t, const float *partial, int64_t channel, double &a,
                                    double &b) {
-  __shared__ double shared[2 * reduce_threads];
+  LB_SHARED(double, shared, 2 * reduce_threads);
   a = b = 0;
   for (int64_t i = threadIdx.x; i < t.grid_rows; i += reduce_threads) {
     a += partial[i * 2 * t.c + channel];

@@ -1,0 +1,25 @@
+package optest
+
+import (
+	"slices"
+
+	"github.com/localbench/localbench/core/graph"
+)
+
+// LargeCases returns cases on tensors so large that a block of a kernel for a GPU takes more than one of the pieces that
+// the kernel divides them into, as it does in every step of a benchmark. No other case does. They take seconds, so
+// Cases does not have them.
+func LargeCases() []Case {
+	// 100 images of 32x32 elements are 400 tiles of 256, and 396 blocks run at once (mma_conv.cu).
+	convolution := convolutionCases([]convolution{{"16 channels, 3x3, more tiles than blocks", 100, 32, 32, 16, 16, 3, 3, 1, 1, 1, false}})
+	narrow := slices.Clone(convolution)
+	for i := range narrow {
+		narrow[i].Element, narrow[i].Name = graph.TypeBF16, narrow[i].Name+", bf16"
+	}
+	shape := []int64{132*32*256 + 300} // 132*32 blocks of 256 threads (gpu.h)
+	elementwise := Case{Name: "more elements than threads", Kind: graph.KindAdd, build: func(p *program) {
+		p.Add(p.input("x", normal(0, 1), shape...), p.input("y", normal(0, 1), shape...))
+	}}
+	// One row of pairs for each of 512 blocks (similarity.cu).
+	return slices.Concat(convolution, narrow, []Case{elementwise}, pairCasesOf([]pairing{{530, 6, 4}}))
+}
