@@ -49,3 +49,9 @@ func Resolve(revision string) (string, error) {
 	hash, err := Run("", "rev-parse", "--verify", "--quiet", "--end-of-options", revision+"^{commit}")
 	return strings.TrimSpace(hash), err
 }
+
+// Show is a file of a revision, which is written revision:path.
+func Show(name string) ([]byte, error) {
+	text, err := Run("", "show", "--end-of-options", name)
+	return []byte(text), err
+}

@@ -15,7 +15,7 @@ func TestCommandsInDocsParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range append(paths, filepath.Join(repository, "docs", "gate.md")) {
+	for _, path := range append(paths, filepath.Join(repository, "docs", "gate.md"), filepath.Join(repository, "docs", "plan-diff.md")) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/names"
+	"github.com/localbench/localbench/reports/diff"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/planned"
 	"github.com/localbench/localbench/reports/table"
@@ -22,16 +23,25 @@ import (
 
 func planCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "plan",
+		Use:   "plan [NETWORK]",
 		Short: "plan the memory of runs, without running or allocating anything",
 		Long: "plan compiles the programs of every run and prints their exact memory without\n" +
 			"allocating it. The planned peak and the step arena are those of the training\n" +
 			"step; the arena is the memory that the run allocates for training, evaluation and the\n" +
-			"last batches of both. With --fit it finds the largest batch whose arena fits.",
-		Example: "  benchctl plan --methods bp,auglocal --networks resnet110 --batch 1024\n  benchctl plan --networks resnet110 --fit 8GiB\n  benchctl plan --networks resnet110 --batch 1024 --gpu a100 --precision bf16",
-		Args:    noArguments,
+			"last batches of both. With --fit it finds the largest batch whose arena fits.\n" +
+			"NETWORK is short for --networks. With --against it compares the plan with another one, and\n" +
+			"names the modules and tensors that changed.",
+		Example: "  benchctl plan --methods bp,auglocal --networks resnet110 --batch 1024\n  benchctl plan --networks resnet110 --fit 8GiB\n  benchctl plan --networks resnet110 --batch 1024 --gpu a100 --precision bf16\n" +
+			"  benchctl plan new.pt2 --against old.pt2 --policy eager --limit 2%",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return noArguments(c, args[1:])
+			}
+			return nil
+		},
 	}
-	s := addShared(c, "memory", "categories", "overlap", "budget", "roofline", "modules", "scopes", "largest", "timeline", "fit", "eager")
+	s := addShared(c, "memory", "categories", "overlap", "budget", "roofline", "modules", "scopes", "largest", "timeline", "fit", "eager",
+		"against", "against_categories", "against_modules", "against_tensors")
 	f := planFlags{policy: policyPlanned, processLimit: string(suite.LimitContainer)}
 	cli.Define(c.Flags(), "fit", "size", "",
 		"find the largest batch whose arena, the memory that a run allocates, has at most this size, such as 512MiB or 8GiB; with "+
@@ -68,7 +78,27 @@ func planCommand(env Env) *cobra.Command {
 	cli.Define(c.Flags(), "curve", "points", "",
 		"plan every run for this many budgets, such as 8, from everything saved to the smallest arena that the search of "+
 			"--budget finds: memory against computation; with --export the plot is written there", cli.One(&f.curve, cli.Number(2, 100)))
-	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c, s) }
+	cli.Define(c.Flags(), "against", "plan", "",
+		"compare with the same run of another network (a name, or PATH.pt2), under another method, or in a baseline or record (PATH.json); "+
+			"a file may be one of a git revision, REVISION:PATH", cli.Word(&f.against))
+	cli.Define(c.Flags(), "limit", "size or percentage", "",
+		"with --against: exit code 1 if a figure grew by more than this, such as 16MiB, 2% or 0",
+		func(s string) error {
+			l, err := diff.ParseLimit(s)
+			f.limit = &l
+			return err
+		})
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			if c.Flags().Changed("networks") {
+				return usage(fmt.Errorf("--networks and the argument %q: give one of them", args[0]))
+			}
+			if err := c.Flags().Set("networks", args[0]); err != nil {
+				return usage(err)
+			}
+		}
+		return f.run(env, c, s)
+	}
 	return c
 }
 
@@ -82,6 +112,12 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 	budget, err := f.fitBudget(env.host())
 	if err != nil {
 		return usage(err)
+	}
+	if f.limit != nil && f.against == "" {
+		return usage(errors.New("--limit: needs --against"))
+	}
+	if f.against != "" {
+		return f.runAgainst(env, request, format)
 	}
 	if budget > 0 || f.process > 0 { // a batch of a configuration file is one of the runs that it also describes
 		request.Batches = []int64{1}
@@ -189,6 +225,8 @@ type planFlags struct {
 	curve                  int    // points of each run's curve; 0: no curve
 	dump                   string // the pass after which the program is printed; empty: none
 	gpu                    string
+	against                string      // what the plan is compared with; empty: nothing
+	limit                  *diff.Limit // growth that is accepted; nil: any
 	dataDir                string
 	details                bool
 	job                    suite.JobOptions // of the run that is planned

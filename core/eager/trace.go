@@ -89,7 +89,11 @@ func trace(g *graph.Graph, o Options, temporary func(*graph.Op) int64) *step {
 	if o.Reentrant {
 		s.holdSegments()
 	}
-	for i, l := range s.storages {
+	for i := range s.storages {
+		l := &s.storages[i]
+		if l.Category == graph.CategoryActivation && l.from < s.backward && l.to >= s.backward {
+			l.Category = graph.CategorySaved
+		}
 		s.nodes[l.to].dead = append(s.nodes[l.to].dead, i)
 	}
 	return s
