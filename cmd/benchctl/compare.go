@@ -28,11 +28,10 @@ type compareFlags struct {
 	metrics, acceptMissing                  []string
 	inconclusive                            string
 	all, annotations, selfTest              bool
-	confirm, inTurns                        bool
+	again, inTurns                          bool
 	old                                     string
-	turns                                   turns
+	turns                                   suite.Turns
 	repeats                                 int
-	runner                                  suite.Runner
 }
 
 // The policies for inconclusive cells.
@@ -67,7 +66,7 @@ func compareCommand(env Env) *cobra.Command {
 			"  benchctl compare --baseline results/baselines/main.json results/runs --junit report.xml\n" +
 			"  benchctl compare --interleave main HEAD -- --methods bp --networks resnet20 --batch 8 --train-limit 64",
 	}
-	f := &compareFlags{inconclusive: inconclusiveFails, runner: env.runner(filepath.Join("results", "confirm"))}
+	f := &compareFlags{inconclusive: inconclusiveFails, turns: suite.Turns{Runner: env.runner(filepath.Join("results", "confirm"))}}
 	flags := c.Flags()
 	flags.SortFlags = false
 	cli.Define(flags, "baseline", "path", "",
@@ -92,20 +91,20 @@ func compareCommand(env Env) *cobra.Command {
 		"plant changes in the records that are given and report which of them a comparison would find")
 	flags.BoolVar(&f.inTurns, "interleave", false,
 		"measure two programs in turns and compare them; the flags of run after -- choose the measurements")
-	flags.BoolVar(&f.confirm, "confirm", false,
+	flags.BoolVar(&f.again, "confirm", false,
 		"measure noisy cells that are worse or inconclusive again, here and now, and judge by the new runs alone; "+
 			"old and new in turns, if the old program is given or can be built")
 	cli.Define(flags, "old", "program", "",
 		"with --confirm: the old side's program, or its git revision (default: the commit that its records name)", cli.Word(&f.old))
-	f.turns.define(flags)
+	addTurns(flags, &f.turns)
 	f.repeats = 10
 	cli.Define(flags, "repeats", "count", "10",
 		"with --confirm, if only the new side is measured: maximum number of runs of each flagged measurement",
 		cli.One(&f.repeats, cli.Number(1, maxSeeds)))
-	cli.Define(flags, "out", "folder", f.runner.Out,
-		"folder for the new records of --confirm; with --interleave the default is results/interleave/TIME", cli.Word(&f.runner.Out))
-	cli.Define(flags, "data-dir", "folder", f.runner.DataDir,
-		"with --confirm: folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.runner.DataDir))
+	cli.Define(flags, "out", "folder", f.turns.Out,
+		"folder for the new records of --confirm; with --interleave the default is results/interleave/TIME", cli.Word(&f.turns.Out))
+	cli.Define(flags, "data-dir", "folder", f.turns.DataDir,
+		"with --confirm: folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.turns.DataDir))
 	f.output = addOutput(flags)
 	c.RunE = func(c *cobra.Command, args []string) error { return f.run(env, c, args) }
 	return c
@@ -160,14 +159,14 @@ func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return usage(err)
 	}
-	if f.old != "" && !f.confirm {
+	if f.old != "" && !f.again {
 		return usage(errors.New("--old: needs --confirm; --interleave takes OLD and NEW as arguments"))
 	}
 	var c compare.Comparison
 	var new []results.Record
 	if f.inTurns {
 		if c, new, err = f.interleave(env, cmd, args, thresholds); err != nil {
-			return err
+			return usage(err)
 		}
 	} else {
 		var old []results.Record
@@ -178,9 +177,9 @@ func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 			return f.plant(env, new, thresholds)
 		}
 		c = compare.Run(old, new, thresholds, f.metrics...)
-		if f.confirm && len(c.Apart) == 0 {
-			if err := f.measureAgain(env, &c, old, new, thresholds); err != nil {
-				return err
+		if f.again && len(c.Apart) == 0 {
+			if err := f.confirm(env, &c, old, new, thresholds); err != nil {
+				return usage(err)
 			}
 		}
 	}

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/dustin/go-humanize/english"
@@ -14,21 +12,19 @@ import (
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/git"
 	"github.com/localbench/localbench/printable"
+	"github.com/localbench/localbench/remeasure"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
 )
 
-// turns is how old and new are measured in turns: in each pair both run as often, in random order, each run a process of
-// its own.
-type turns struct{ suite.Turns }
-
-func (t *turns) define(flags *pflag.FlagSet) {
-	t.Pairs, t.Turns.Turns, t.Order = 9, 5, 1
-	cli.Define(flags, "pairs", "count", "9",
-		"with --interleave or --confirm: pairs of old and new", cli.One(&t.Pairs, cli.Number(1, maxSeeds)))
+// addTurns defines the flags of measurements in turns: in each pair both programs run as often, in random order.
+func addTurns(flags *pflag.FlagSet, t *suite.Turns) {
+	t.Pairs, t.Turns, t.Order = 9, 5, 1
+	cli.Define(flags, "pairs", "count", "9", "with --interleave or --confirm: pairs of old and new",
+		cli.One(&t.Pairs, cli.Number(1, maxSeeds)))
 	cli.Define(flags, "turns", "count", "5", "with --interleave or --confirm: runs of each program in a pair, of which the mean counts",
-		cli.One(&t.Turns.Turns, cli.Number(1, maxSeeds)))
+		cli.One(&t.Turns, cli.Number(1, maxSeeds)))
 	cli.Define(flags, "order-seed", "seed", "1", "with --interleave or --confirm: of the random order in which old and new run",
 		func(s string) error {
 			n, err := cli.Number(0, 1<<31-1)(s)
@@ -37,82 +33,56 @@ func (t *turns) define(flags *pflag.FlagSet) {
 		})
 }
 
-// measure runs every spec in turns and returns the pairs.
-func (t turns) measure(ctx context.Context, env Env, specs []results.Spec, first uint64, old, new string) ([]compare.Pair, error) {
-	fmt.Fprintf(env.Stderr, "interleave: %s, %s of %s each: %s in %s\n", english.Plural(len(specs), "measurement", ""),
-		english.Plural(t.Pairs, "pair", ""), english.Plural(t.Turns.Turns, "turn", ""), english.Plural(t.Runs(len(specs)), "run", ""), t.Out)
+// measurer measures programs as the flags say.
+func (f *compareFlags) measurer(env Env) remeasure.Measurer {
+	m := remeasure.Measurer{Turns: f.turns, Host: env.host(), Build: builds(env), Log: env.Stderr}
 	if env.IsTTY {
-		t.Done = func(pair int) { fmt.Fprintf(env.Stderr, "interleave: pair %d of %d\n", pair, t.Pairs) }
+		m.Turns.Done = func(pair int) { fmt.Fprintf(env.Stderr, "interleave: pair %d of %d\n", pair, f.turns.Pairs) }
 	}
-	pairs, err := t.Measure(ctx, specs, first, old, new)
-	var side *suite.SideError
-	switch {
-	case ctx.Err() != nil:
-		return nil, &suite.InterruptedError{Left: "the runs that are done are in " + t.Out}
-	case errors.As(err, &side):
-		failed := &suite.SweepError{Total: 1, Cause: side}
-		if side.Status != "" {
-			failed.Failed = 1
-		}
-		return nil, failed
-	}
-	return pairs, err
+	return m
 }
 
 // interleave is `compare --interleave OLD NEW -- FLAGS`: it returns the comparison and the records of the new side.
 func (f *compareFlags) interleave(env Env, c *cobra.Command, args []string,
 	t compare.Thresholds) (compare.Comparison, []results.Record, error) {
-	fail := func(err error) (compare.Comparison, []results.Record, error) { return compare.Comparison{}, nil, err }
 	dash := c.ArgsLenAtDash()
 	if dash < 0 {
 		dash = len(args)
 	}
 	if dash != 2 {
-		return fail(usage(fmt.Errorf("--interleave: %s: give OLD and NEW, each a benchctl program or a git revision, "+
-			"then `--` and flags of run",
-			english.Plural(dash, "argument", ""))))
+		return compare.Comparison{}, nil, fmt.Errorf("--interleave: %s: give OLD and NEW, each a benchctl program or a git revision, "+
+			"then `--` and flags of run", english.Plural(dash, "argument", ""))
 	}
 	runs, runner, err := runsOf(env, args[dash:])
 	if err != nil {
-		return fail(err)
+		return compare.Comparison{}, nil, err
+	}
+	runner.Out = filepath.Join("results", "interleave", env.Now().UTC().Format("20060102-150405"))
+	if c.Flags().Changed("out") {
+		runner.Out = f.turns.Out
 	}
 	f.turns.Runner = runner
-	f.turns.Out = filepath.Join("results", "interleave", env.Now().UTC().Format("20060102-150405"))
-	if c.Flags().Changed("out") {
-		f.turns.Out = f.runner.Out
-	}
-	for _, side := range []string{"old", "new"} {
-		if files, err := os.ReadDir(filepath.Join(f.turns.Out, side)); err == nil && len(files) > 0 {
-			return fail(usage(fmt.Errorf("--out %s: has runs of an earlier comparison; give another folder or remove it", f.turns.Out)))
-		}
-	}
-	if err := f.turns.Preflight(env.host(), runs); err != nil {
-		return fail(usage(err))
-	}
-	programs, err := os.MkdirTemp("", "benchctl-programs-")
-	if err != nil {
-		return fail(err)
-	}
-	defer os.RemoveAll(programs)
 	ctx, stop := interrupts(env, "the run under way is given up")
 	defer stop()
-	old, err := builds(env).FindProgram(ctx, args[0], programs)
+	pairs, err := f.measurer(env).Interleave(ctx, runs, args[0], args[1])
 	if err != nil {
-		return fail(usage(fmt.Errorf("OLD: %w", err)))
-	}
-	new, err := builds(env).FindProgram(ctx, args[1], programs)
-	if err != nil {
-		return fail(usage(fmt.Errorf("NEW: %w", err)))
-	}
-	pairs, err := f.turns.measure(ctx, env, suite.Specs(runs), 1, old, new)
-	if err != nil {
-		return fail(err)
+		return compare.Comparison{}, nil, err
 	}
 	var fresh []results.Record
 	for _, p := range pairs {
 		fresh = append(fresh, p.New...)
 	}
 	return compare.RunPaired(pairs, t, f.metrics...), fresh, nil
+}
+
+// confirm measures the flagged cells of a comparison again.
+func (f *compareFlags) confirm(env Env, c *compare.Comparison, old, new []results.Record, t compare.Thresholds) error {
+	ctx, stop := interrupts(env, "the run under way is given up")
+	defer stop()
+	return remeasure.Confirmation{Measurer: f.measurer(env), Old: f.old, Repeats: f.repeats,
+		Sweep: func(ctx context.Context, r suite.Runner, specs []results.Spec) ([]results.Record, error) {
+			return sweep(ctx, env, r, specs, false)
+		}}.Confirm(ctx, c, old, new, t)
 }
 
 // notInTurns are flags of run that say nothing about what one measurement is.

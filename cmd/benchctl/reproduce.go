@@ -174,6 +174,6 @@ func (f *reproduceFlags) runMissing(env Env, missing []results.Spec) error {
 	if err != nil {
 		return usage(err)
 	}
-	_, err = sweep(env, f.runner, missing, f.quiet)
+	_, err = sweepUntilInterrupted(env, f.runner, missing, f.quiet)
 	return err
 }

@@ -87,7 +87,7 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 		return usage(err)
 	}
 	debug.FreeOSMemory() // a data set that was opened to check it is not kept beside the runs
-	records, verdict := sweep(env, f.Runner, suite.Specs(runs), f.quiet)
+	records, verdict := sweepUntilInterrupted(env, f.Runner, suite.Specs(runs), f.quiet)
 	summary, err := table.Summary(records).WithMetrics(f.metrics)
 	if err != nil {
 		return usage(err)
@@ -115,15 +115,19 @@ func withoutPlots(verdict, plots error, runs int, out string) error {
 	return unwritten(fmt.Errorf("%s done and recorded in %s, but %w", english.Plural(runs, "run is", "runs are"), out, plots))
 }
 
-// sweep runs the specs; a first signal lets them save their state, a second ends everything at once.
-func sweep(env Env, r suite.Runner, specs []results.Spec, quiet bool) ([]results.Record, error) {
+// sweep runs the specs and shows their progress.
+func sweep(ctx context.Context, env Env, r suite.Runner, specs []results.Spec, quiet bool) ([]results.Record, error) {
+	p := progress.New(env.screen(), len(specs), quiet, r.Jobs > 1)
+	defer p.Finish()
+	r.On, r.Stderr = p.On, p
+	return r.Run(ctx, specs)
+}
+
+// sweepUntilInterrupted is sweep; a first signal lets the runs save their state, a second ends everything at once.
+func sweepUntilInterrupted(env Env, r suite.Runner, specs []results.Spec, quiet bool) ([]results.Record, error) {
 	ctx, stop := interrupts(env, "the runs save their state")
 	defer stop()
-	p := progress.New(env.screen(), len(specs), quiet, r.Jobs > 1)
-	r.On, r.Stderr = p.On, p
-	records, err := r.Run(ctx, specs)
-	p.Finish()
-	return records, err
+	return sweep(ctx, env, r, specs, quiet)
 }
 
 // interrupts returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, saying what comes then. The
