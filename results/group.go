@@ -30,7 +30,7 @@ type Estimate struct {
 func Groups(records []Record) (groups []Group, notes []string) {
 	place := map[string]int{}
 	for _, r := range records {
-		key := groupKey(r)
+		key := string(r.Status) + Key(r)
 		i, seen := place[key]
 		if !seen || r.Status != StatusDone {
 			place[key] = len(groups)
@@ -44,10 +44,9 @@ func Groups(records []Record) (groups []Group, notes []string) {
 	return groups, append(notes, apart(groups)...)
 }
 
-// groupKey is equal for records that may be averaged.
-func groupKey(r Record) string {
+// Key is equal for records that differ in the seed only: all their Fields but the seed.
+func Key(r Record) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\x00", r.Status)
 	for _, f := range Fields(r) {
 		if f.Name != "seed" {
 			fmt.Fprintf(&b, "%s=%s\x00", f.Name, f.Text)
@@ -88,7 +87,7 @@ func apart(groups []Group) (notes []string) {
 		}
 		bare := r
 		bare.Environment = Environment{}
-		key := groupKey(bare)
+		key := Key(bare)
 		first, seen := sameSpec[key]
 		if !seen {
 			sameSpec[key] = r

@@ -7,6 +7,7 @@ import (
 
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 )
 
@@ -22,6 +23,14 @@ func TestNamesInResultsAreThoseOfCore(t *testing.T) {
 	if string(engine.StageArena) != results.StageArena || string(engine.StageSteady) != results.StageSteady {
 		t.Errorf("results has the stages %q and %q, core/engine %q and %q", results.StageArena, results.StageSteady,
 			engine.StageArena, engine.StageSteady)
+	}
+}
+
+// Package table must not import methods, so it lists their names.
+func TestMethodsInReportsAreThoseOfMethods(t *testing.T) {
+	names, _, _ := Names()
+	if !slices.Equal(names, table.Methods()) {
+		t.Errorf("reports/table has the methods %q, methods.List %q", table.Methods(), names)
 	}
 }
 
