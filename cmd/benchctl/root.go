@@ -59,7 +59,7 @@ func newRoot(env Env) *cobra.Command {
 		commands  []*cobra.Command
 	}{
 		{"measure", "Plan and measure:", []*cobra.Command{planCommand(env), runCommand(env), profileCommand(env), auditCommand(env), tuneCommand(env)}},
-		{"judge", "Report and compare:", []*cobra.Command{reportCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env), reproduceCommand(env)}},
+		{"judge", "Report and compare:", []*cobra.Command{reportCommand(env), frontierCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env), reproduceCommand(env)}},
 		{"lookup", "Look up:", []*cobra.Command{methodsCommand(env), networksCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), versionCommand(env)}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})

@@ -28,7 +28,8 @@ func MemoryAgainstFLOPs(curves []results.Curve) (Figure, error) {
 	varying := results.Varying(records)
 	unit, bytes := table.ByteUnit(largest)
 	f := newFigure(title("Memory against computation", records), 20*vg.Centimeter, 12*vg.Centimeter)
-	f.Plot.X.Label.Text, f.Plot.Y.Label.Text = "operations of a training step [GFLOP per sample]", "arena of the training step ["+unit+"]"
+	f.Plot.X.Label.Text = "operations of a training step [GFLOP per sample]"
+	f.Plot.Y.Label.Text = "arena of the training step [" + unit + "]"
 	f.Plot.X.Tick.Marker, f.Plot.Y.Tick.Marker = roundTicks{}, roundTicks{}
 	f.Plot.Add(grid(true))
 	kept, more := fewer(curves, mostLines)
@@ -54,7 +55,7 @@ func MemoryAgainstFLOPs(curves []results.Curve) (Figure, error) {
 		below.LineStyle = draw.LineStyle{Color: color, Width: vg.Points(0.5)}
 		drawn[c.Spec.Method]++
 		f.Plot.Add(below, line, marks)
-		f.Legend.Add(label(records[i], varying), line, marks)
+		f.Legend.Add(table.RunLabel(records[i], varying), line, marks)
 	}
 	f.addMore(more)
 	bound, err := plotter.NewLine(plotter.XYs{{}, {}})

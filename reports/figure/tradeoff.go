@@ -158,7 +158,7 @@ func ByDepth(records []results.Record) (accuracy, memory Figure, err error) {
 	for i, key := range order {
 		slices.SortFunc(lines[key], func(a, b place) int { return int(a.First().Spec.AuxDepth - b.First().Spec.AuxDepth) })
 		first := lines[key][0].First().Spec
-		name := label(results.Record{Status: results.StatusDone, Spec: depthless(first), Environment: lines[key][0].First().Environment}, varying)
+		name := table.RunLabel(results.Record{Status: results.StatusDone, Spec: depthless(first), Environment: lines[key][0].First().Environment}, varying)
 		top1 := curve{label: name, color: MethodColor(first.Method), nth: i}
 		peak := top1
 		for _, p := range lines[key] {

@@ -14,6 +14,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 
 	"github.com/localbench/localbench/reports/figure"
+	"github.com/localbench/localbench/reports/frontier"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 )
@@ -28,6 +29,17 @@ type Options struct {
 // Of is the report of records: their tables, figures, runs, and files to save.
 func Of(records []results.Record, o Options) (r Report, err error) {
 	r = Report{Title: o.Title, Tables: tables(records, o.Eager), Figures: figure.All(records), About: about(records, o.Paths)}
+	for _, task := range frontier.Of(records, nil) {
+		if len(task.Points) < 2 {
+			continue
+		}
+		r.Tables = append(r.Tables, task.Table())
+		f, err := figure.Frontier(task)
+		if err != nil {
+			return r, err
+		}
+		r.Figures = append(r.Figures, figure.Named{Name: "frontier-" + task.Name(), Figure: f})
+	}
 	r.Runs, r.MoreRuns = Runs(records)
 	r.Files, err = downloads(records)
 	return r, err

@@ -1,0 +1,296 @@
+// Package frontier places ways of training beside each other: the memory of a step, its time, and the accuracy that it
+// reaches, and which of them no other one beats.
+//
+// In go records; out come, for each network, data set and training recipe, the points and their verdicts.
+//
+// Rules:
+//   - Memory is exact, the planned arena of the training step. Accuracy is measured, over seeds; time is the median step.
+//   - Ways of training whose results have the same bits (bp and checkpoint; a run with and without --budget, --recompute
+//     or --update) share one accuracy, from whichever of them was trained to the end.
+//   - A point is dominated only if another one needs no more memory, is not slower, and is more accurate beyond the
+//     spread of the seeds (Welch's t-test, one-sided, 5 %) or has the same bits. A lead in the means alone leaves it open.
+package frontier
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/gonum/stat"
+
+	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
+)
+
+// alpha is the level of the test of accuracies, and sameTime the ratio of step times that counts as no difference.
+const (
+	alpha    = 0.05
+	sameTime = 1.05
+)
+
+// Verdict says whether a point belongs to the Pareto set.
+type Verdict string
+
+// The verdicts on a point.
+const (
+	Front     Verdict = "front"     // no other point beats it, in the means either
+	Open      Verdict = "open"      // another point beats it in the means, which is not shown
+	Dominated Verdict = "dominated" // another point beats it
+)
+
+// Point is one way of training.
+type Point struct {
+	Spec           results.Spec // of the record with the smallest seed
+	Label          string       // method, and the settings that vary
+	StepArenaBytes int64
+	StepSeconds    *float64  // mean over runs of the median step; nil if none was timed
+	Top1           []float64 // test accuracies after the last epoch, by seed; empty: not known
+	SameBitsAs     string    // label of the point that Top1 is from; empty if it is this one's own
+	Verdict        Verdict
+	By             string // label of the point that beats it; for Open: in the means
+	class          string // equal for points with the same bits
+	place          string // where StepSeconds was measured
+}
+
+// Task is what the points of one table have in common.
+type Task struct {
+	Network, Dataset string
+	Epochs           int64
+	Points           []Point // the smallest memory first
+	Notes            []string
+}
+
+// Name is the task as a part of a file's name.
+func (t Task) Name() string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '_'
+	}, fmt.Sprintf("%s-%s-%d", t.Network, t.Dataset, t.Epochs))
+}
+
+// Of are the tasks of finished records. Times come from the records of timed, if there are any, which may be of fewer epochs;
+// otherwise from the records themselves.
+func Of(records, timed []results.Record) []Task {
+	type key struct {
+		network, dataset string
+		epochs, train    int64
+	}
+	trained := map[key][]results.Record{}
+	for _, r := range records {
+		if r.Status == results.StatusDone && r.Memory.StepArenaBytes != nil && r.Accuracy.LastTop1 != nil {
+			k := key{r.Spec.Network, r.Spec.Dataset, r.Spec.Epochs, r.Spec.TrainLimit}
+			trained[k] = append(trained[k], r)
+		}
+	}
+	keys := slices.SortedFunc(maps.Keys(trained), func(a, b key) int {
+		return cmp.Or(table.CompareNatural(a.network, b.network), table.CompareNatural(a.dataset, b.dataset),
+			cmp.Compare(a.epochs, b.epochs), cmp.Compare(a.train, b.train))
+	})
+	var tasks []Task
+	for _, k := range keys {
+		times := trained[k]
+		if len(timed) > 0 {
+			times = nil
+			for _, r := range timed {
+				if r.Status == results.StatusDone && r.Spec.Network == k.network && r.Spec.Dataset == k.dataset &&
+					r.Memory.StepArenaBytes != nil {
+					times = append(times, r)
+				}
+			}
+		}
+		t := Task{Network: k.network, Dataset: k.dataset, Epochs: k.epochs}
+		t.fill(trained[k], times)
+		t.judge()
+		tasks = append(tasks, t)
+	}
+	return tasks
+}
+
+// step identifies the program of a training step: the spec without what changes only which data it sees, and when.
+func step(s results.Spec) results.Spec {
+	s.Seed, s.Epochs, s.LR, s.WeightDecay = 0, 0, 0, 0
+	s.TrainLimit, s.TestLimit, s.ValFraction, s.Device = 0, 0, 0, ""
+	return s
+}
+
+// class identifies runs with the same bits: what is recomputed, and when parameters are updated, changes none.
+func class(s results.Spec) results.Spec {
+	s = step(s)
+	settings, err := s.Settings()
+	if err != nil { // of another version of this program: its own class
+		return s
+	}
+	settings.RecomputeNorm, settings.Budget, settings.DeferUpdates, settings.Eager = false, 0, false, ""
+	if s.Method == "checkpoint" {
+		s.Method, settings.Segment = "bp", 0
+	}
+	return s.WithSettings(settings)
+}
+
+// fill makes the points of a task.
+func (t *Task) fill(trained, timed []results.Record) {
+	all := slices.Concat(trained, timed)
+	varying := results.Varying(programs(all))
+	at := map[string]int{}
+	seconds := map[int][]float64{}
+	for _, r := range all {
+		id := results.SpecID(step(r.Spec))
+		i, seen := at[id]
+		if !seen {
+			i = len(t.Points)
+			at[id] = i
+			t.Points = append(t.Points, Point{Spec: r.Spec, StepArenaBytes: *r.Memory.StepArenaBytes,
+				Label: table.RunLabel(results.Record{Status: r.Status, Spec: step(r.Spec)}, varying), class: results.SpecID(class(r.Spec))})
+		} else if other := *r.Memory.StepArenaBytes; other != t.Points[i].StepArenaBytes {
+			t.Notes = append(t.Notes, fmt.Sprintf("%s: records have step arenas of %d and %d bytes, the larger one counts",
+				t.Points[i].Label, t.Points[i].StepArenaBytes, other))
+			t.Points[i].StepArenaBytes = max(t.Points[i].StepArenaBytes, other)
+		}
+	}
+	for _, r := range timed {
+		if d := r.Time.StepSeconds; d != nil {
+			i := at[results.SpecID(step(r.Spec))]
+			seconds[i] = append(seconds[i], d.Median)
+			t.Points[i].place = cmp.Or(r.Environment.GPU, r.Environment.CPU)
+		}
+	}
+	for i, s := range seconds {
+		t.Points[i].StepSeconds = new(stat.Mean(s, nil))
+	}
+	t.accuracies(trained, at)
+	t.Points = slices.DeleteFunc(t.Points, func(p Point) bool { return len(p.Top1) == 0 })
+	slices.SortStableFunc(t.Points, func(a, b Point) int {
+		return cmp.Or(cmp.Compare(a.StepArenaBytes, b.StepArenaBytes), table.CompareNatural(a.Label, b.Label))
+	})
+}
+
+// programs are records with the specs of their steps, so that what differs is what labels must tell.
+func programs(records []results.Record) (out []results.Record) {
+	for _, r := range records {
+		out = append(out, results.Record{Status: r.Status, Spec: step(r.Spec)})
+	}
+	return out
+}
+
+// accuracies gives each point the accuracies of its class, one value for each seed.
+func (t *Task) accuracies(trained []results.Record, at map[string]int) {
+	type source struct {
+		top1  map[uint64]float64
+		point int // most seeds of the class are from it
+		seeds map[int]int
+	}
+	classes := map[string]*source{}
+	for _, r := range trained {
+		i := at[results.SpecID(step(r.Spec))]
+		c := classes[t.Points[i].class]
+		if c == nil {
+			c = &source{top1: map[uint64]float64{}, point: i, seeds: map[int]int{}}
+			classes[t.Points[i].class] = c
+		}
+		if known, ok := c.top1[r.Spec.Seed]; ok && known != *r.Accuracy.LastTop1 {
+			t.Notes = append(t.Notes, fmt.Sprintf("%s, seed %d: accuracies %s %% and %s %% of runs with the same bits, "+
+				"from different machines or versions; the first one counts",
+				t.Points[i].Label, r.Spec.Seed, table.Percent(known), table.Percent(*r.Accuracy.LastTop1)))
+		} else if !ok {
+			c.top1[r.Spec.Seed] = *r.Accuracy.LastTop1
+		}
+		if c.seeds[i]++; c.seeds[i] > c.seeds[c.point] {
+			c.point = i
+		}
+	}
+	for i := range t.Points {
+		p := &t.Points[i]
+		c := classes[p.class]
+		if c == nil {
+			continue
+		}
+		for _, seed := range slices.Sorted(maps.Keys(c.top1)) {
+			p.Top1 = append(p.Top1, c.top1[seed])
+		}
+		if i != c.point {
+			p.SameBitsAs = t.Points[c.point].Label
+		}
+	}
+}
+
+// judge sets the verdicts.
+func (t *Task) judge() {
+	for i := range t.Points {
+		p := &t.Points[i]
+		p.Verdict = Front
+		for j, q := range t.Points {
+			switch {
+			case i == j:
+			case q.beats(*p, false):
+				p.Verdict, p.By = Dominated, q.Label
+			case p.Verdict == Front && q.beats(*p, true):
+				p.Verdict, p.By = Open, q.Label
+			}
+			if p.Verdict == Dominated {
+				break
+			}
+		}
+	}
+}
+
+// beats reports whether q is as good as p in everything and better in something; inMeans: by the means of accuracies alone.
+func (q Point) beats(p Point, inMeans bool) bool {
+	if q.StepArenaBytes > p.StepArenaBytes {
+		return false
+	}
+	faster := false
+	if q.StepSeconds != nil && p.StepSeconds != nil && q.place == p.place {
+		if *q.StepSeconds > *p.StepSeconds*sameTime {
+			return false
+		}
+		faster = *q.StepSeconds*sameTime < *p.StepSeconds
+	}
+	switch {
+	case q.class == p.class:
+		return faster || q.StepArenaBytes < p.StepArenaBytes
+	case inMeans:
+		more := stat.Mean(q.Top1, nil) - stat.Mean(p.Top1, nil)
+		return more > 0 || more == 0 && (faster || q.StepArenaBytes < p.StepArenaBytes)
+	}
+	return better(q.Top1, p.Top1) < alpha
+}
+
+// Table shows the points of the task.
+func (t Task) Table() table.Table {
+	out := table.Table{ID: "frontier",
+		Title: fmt.Sprintf("Memory, time and accuracy: %s on %s, %d epochs", t.Network, t.Dataset, t.Epochs),
+		Columns: []table.Column{table.TextColumn("run", "run"), table.NumberColumn("step_arena_bytes", "step arena"),
+			{Key: "step_seconds", Name: "step", Unit: "ms", Align: table.AlignRight},
+			{Key: "last_top1", Name: "top-1", Unit: "%", Align: table.AlignRight}, table.NumberColumn("seeds", "seeds"),
+			table.TextColumn("same_bits_as", "same bits as"), table.TextColumn("verdict", "verdict"), table.TextColumn("by", "beaten by")}}
+	single := false
+	for _, p := range t.Points {
+		time := table.Cell{}
+		if p.StepSeconds != nil {
+			time = table.Number(*p.StepSeconds, fmt.Sprintf("%.4g", 1e3**p.StepSeconds))
+		}
+		mean, sd := p.Top1[0], 0.0
+		accuracy := table.Number(mean, table.Percent(mean))
+		if len(p.Top1) > 1 {
+			mean, sd = stat.MeanStdDev(p.Top1, nil)
+			accuracy = table.Number(mean, table.Percent(mean)+" ± "+table.Percent(sd))
+			accuracy.Spread = &sd
+		}
+		single = single || len(p.Top1) == 1
+		out.Rows = append(out.Rows, []table.Cell{table.Text(p.Label), table.BytesCell(&p.StepArenaBytes), time, accuracy,
+			table.PlainCell(int64(len(p.Top1))), table.Text(p.SameBitsAs), table.Text(string(p.Verdict)), table.Text(p.By)})
+	}
+	out.Notes = append(slices.Clone(t.Notes),
+		"front: no other run has less or equal memory, is not slower, and is more accurate",
+		"dominated: another run is, beyond the spread of the seeds (Welch's t-test, one-sided, 5 %), or has the same bits",
+		"open: another run is ahead in the means, and the seeds do not show it",
+		"times within 5 % count as equal; times from different machines are not compared")
+	if single {
+		out.Notes = append(out.Notes, "of one seed nothing about accuracy can be shown")
+	}
+	return out
+}
