@@ -16,7 +16,7 @@ import (
 const BackendNull = "null"
 
 // PlannedMemory plans the step of every network under every method for CIFAR-10, as records without a run. Without
-// a GPU that is at batch 128, with normalizations stored and with normalizations recomputed, on BackendNull. For a
+// a GPU that is at batch 128, with normalisations stored and with normalisations recomputed, on BackendNull. For a
 // GPU it is the networks for images of that size at batch 1024, in tf32 and in bf16, with the convolution engines
 // that cuDNN chooses for it: the same on every machine with the same version of cuDNN, which the records name.
 func PlannedMemory(h Host, gpu string) ([]results.Record, error) {

@@ -23,7 +23,7 @@ func TestParseDescription(t *testing.T) {
 	}
 }
 
-// TestNamesSharedWithC checks that the strings which Go recognizes are those that the CUDA backend writes.
+// TestNamesSharedWithC checks that the strings which Go recognises are those that the CUDA backend writes.
 func TestNamesSharedWithC(t *testing.T) {
 	for file, names := range map[string][]string{
 		"cuda/library.cc": {`name = "` + estimatedKernel + `"`},

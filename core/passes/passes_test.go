@@ -25,12 +25,12 @@ func blocks(t *testing.T, fused bool) *graph.Graph {
 	var loss *graph.Value
 	b.InModule(0, graph.PhaseForward, func() {
 		x = b.Detach(x)
-		b.In("stem", func() { x = b.ReLU(normalized(b, convolved(b, x, 3))) })
+		b.In("stem", func() { x = b.ReLU(normalised(b, convolved(b, x, 3))) })
 		for _, name := range []string{"block1", "block2"} {
 			b.In(name, func() {
 				y := x
-				b.In("a", func() { y = b.ReLU(normalized(b, convolved(b, y, 4))) })
-				b.In("b", func() { y = normalized(b, convolved(b, y, 4)) })
+				b.In("a", func() { y = b.ReLU(normalised(b, convolved(b, y, 4))) })
+				b.In("b", func() { y = normalised(b, convolved(b, y, 4)) })
 				x = b.ReLU(b.Add(y, x))
 			})
 		}
@@ -57,7 +57,7 @@ func convolved(b *graph.Builder, x *graph.Value, in int64) *graph.Value {
 	return b.Conv(x, w, nil, graph.ConvOptions{Padding: 1})
 }
 
-func normalized(b *graph.Builder, x *graph.Value) *graph.Value {
+func normalised(b *graph.Builder, x *graph.Value) *graph.Value {
 	c := graph.Shape{4}
 	mean, variance := b.NormStats(x, b.Buffer("mean", c, graph.Weight{}), b.Buffer("variance", c, graph.Weight{}), 0.1)
 	return b.NormApply(x, mean, variance, b.Parameter("gamma", c, graph.Weight{}), b.Parameter("beta", c, graph.Weight{}), 1e-5)
@@ -383,10 +383,10 @@ func TestNormResults(t *testing.T) {
 	x := b.Input("x", graph.Shape{2, 5, 5, 3}, graph.TypeF32)
 	var results []*graph.Value
 	b.InModule(0, graph.PhaseForward, func() {
-		b.In("stem", func() { x = b.ReLU(normalized(b, convolved(b, x, 3))) })
+		b.In("stem", func() { x = b.ReLU(normalised(b, convolved(b, x, 3))) })
 		results = append(results, x)
 		for i := range 5 {
-			b.In(fmt.Sprint("block", i), func() { x = b.ReLU(b.Add(normalized(b, convolved(b, x, 4)), x)) })
+			b.In(fmt.Sprint("block", i), func() { x = b.ReLU(b.Add(normalised(b, convolved(b, x, 4)), x)) })
 			results = append(results, x)
 		}
 	})

@@ -116,7 +116,7 @@ type unit struct {
 func chain(units, perModule int) *program {
 	p := &program{}
 	x := p.value("images", 128*32*32*3, graph.CategoryInput)
-	x = p.activation("normalized", 4*x.Bytes(), x)
+	x = p.activation("normalised", 4*x.Bytes(), x)
 	for first := 0; first < units; first += perModule {
 		x.Category = graph.CategorySaved
 		x = p.module(x, first, min(first+perModule, units), units)

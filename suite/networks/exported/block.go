@@ -17,8 +17,8 @@ import (
 //   - Groups are as many as before, or the largest divisor of that number that divides the input's channels.
 //   - Pools and all strides of more than 1 are left out. A stride of 2 is that of the convolution that had it, else
 //     of the first one over more than 1x1, else of the first.
-//   - A sum with the input of the unit, or with a projection of it (1x1 convolutions, normalizations, pools), is one with the
-//     input where that has the shape of the other operand. Where not, it is one with a 1x1 convolution of the input, normalized,
+//   - A sum with the input of the unit, or with a projection of it (1x1 convolutions, normalisations, pools), is one with the
+//     input where that has the shape of the other operand. Where not, it is one with a 1x1 convolution of the input, normalised,
 //     if the network has such projections; if it has none, as MobileNetV2, the sum is left out, with its stochastic depth.
 
 // canRebuild says whether every unit has only ops that block rewrites.
@@ -189,7 +189,7 @@ func (p *program) resize(u unit, original, o *op, widths map[int]int64) {
 	sizes := p.sizes[original.in[0]]
 	expands, squeezes := false, len(sizes) == 3 && sizes[1] == 1 && sizes[2] == 1
 	v := original.out
-	for range u.ops { // along the activations and normalizations after the convolution
+	for range u.ops { // along the activations and normalisations after the convolution
 		next := readers(v)
 		if len(next) == 0 {
 			break
@@ -257,7 +257,7 @@ func (u *unit) strided() *op {
 	return first
 }
 
-// project adds a 1x1 convolution of the unit's input and its normalization before the unit's other ops, for a sum; it returns the
+// project adds a 1x1 convolution of the unit's input and its normalisation before the unit's other ops, for a sum; it returns the
 // value of the result.
 func (r *unit) project(p *program, sum *op, inputs, width, stride int64) int {
 	path := fmt.Sprintf("shortcut%d", len(r.ops))

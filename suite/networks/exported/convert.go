@@ -332,7 +332,7 @@ func (c *converter) rebind(old, v int) {
 	}
 }
 
-// counter says whether the node adds 1 to the number of batches that a normalization has seen.
+// counter says whether the node adds 1 to the number of batches that a normalisation has seen.
 func (c *converter) counter(n *nodeText) bool {
 	name, ok := c.buffers[n.tensor("self")]
 	return ok && strings.HasSuffix(name, "num_batches_tracked")

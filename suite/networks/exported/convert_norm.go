@@ -1,6 +1,6 @@
 package exported
 
-// normReaders read normalizations.
+// normReaders read normalisations.
 var normReaders = map[string]reader{"batch_norm": readNorm}
 
 func readNorm(c *converter, n *nodeText, o *op) string {

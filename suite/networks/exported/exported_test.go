@@ -18,7 +18,7 @@ import (
 	"github.com/localbench/localbench/core/model"
 )
 
-// smallGraph is a convolution, a normalization, a ReLU in place, a global average pool, and a linear layer.
+// smallGraph is a convolution, a normalisation, a ReLU in place, a global average pool, and a linear layer.
 const smallGraph = `{"schema_version":{"major":8,"minor":20},"graph_module":{"graph":{"nodes":[
 {"target":"torch.ops.aten.conv2d.default","inputs":[{"name":"input","arg":{"as_tensor":{"name":"x"}}},
  {"name":"weight","arg":{"as_tensor":{"name":"p_c_weight"}}},{"name":"bias","arg":{"as_none":true}},

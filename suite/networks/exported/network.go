@@ -138,7 +138,7 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 		return b.Conv(x, w, o.writeBias(b, start), graph.ConvOptions{Stride: o.stride, Padding: o.padding, Groups: o.groups})
 	case kindNorm:
 		if o.in[0] >= 0 && len(p.sizes[o.in[0]]) == 1 && x.Shape.Elements() != x.Shape[0]*o.inputs {
-			b.Fail(errors.New("a normalization of flattened maps [N, C*H*W] is not supported"))
+			b.Fail(errors.New("a normalisation of flattened maps [N, C*H*W] is not supported"))
 			return x
 		}
 		return o.writeNorm(b, x)
