@@ -34,8 +34,9 @@ func reproduceCommand(env Env) *cobra.Command {
 		Short: "reproduce a paper's table: run missing cells, print published and measured values",
 		Long: "reproduce contains published results with their sources and settings. It runs the cells\n" +
 			"without a record and gives each cell a verdict. Accuracies are judged at full scale\n" +
-			"only. Memory is that of the eager model, and needs no run. A cell that is not\n" +
-			"reproduced ends with exit code 1. Some values could not be verified: --published\n" +
+			"only; at reduced scale the order of methods is. Memory is that of the eager model, and\n" +
+			"needs no run. A cell that is not reproduced, or an order of methods that is another one\n" +
+			"than in the paper, ends with exit code 1. Some values could not be verified: --published\n" +
 			"takes a file in the format of results/published/published.json with values from the paper.",
 		Example: "  benchctl reproduce --table memory --quirks paper\n  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
 		Args:    noArguments,
@@ -122,7 +123,16 @@ func (f *reproduceFlags) run(env Env) error {
 	if failed > 0 {
 		verdict = &verdictError{fmt.Sprintf("reproduce: %d of %d cells of %s do not hold", failed, len(all), f.table)}
 	}
-	if err := env.emit(f.output, answer{tables: []table.Table{t}}, verdict); err != nil {
+	tables := []table.Table{t}
+	if runs.Scale == published.ScaleReduced {
+		order, reversed := reproduce.Order(all)
+		tables = append(tables, order)
+		if reversed > 0 && verdict == nil {
+			verdict = &verdictError{fmt.Sprintf("reproduce: %d of %d pairs of methods are in another order than in the paper",
+				reversed, len(order.Rows))}
+		}
+	}
+	if err := env.emit(f.output, answer{tables: tables}, verdict); err != nil {
 		return err
 	}
 	return verdict

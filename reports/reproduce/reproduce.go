@@ -99,7 +99,7 @@ func (s Settings) verdict(r Cell) (string, bool) {
 	case !r.Accuracy() && !s.Paper:
 		return "not comparable: the published figure includes the algorithm search, as with --quirks paper", true
 	case r.Accuracy() && s.Scale != published.ScaleFull:
-		return "not comparable: scale " + string(s.Scale), true
+		return "not comparable: " + string(s.Scale) + " schedule", true
 	case r.Recipe != "":
 		return "not comparable: another recipe (" + r.Recipe + ")", true
 	}

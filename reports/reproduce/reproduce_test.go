@@ -33,7 +33,7 @@ func TestVerdicts(t *testing.T) {
 		{"no such network", full, Cell{Why: "network: got x"}, "not run: network: got x", true},
 		{"no record", full, Cell{Cell: published.Cell{Metric: published.Top1, Value: value(0.9)}}, "not run", true},
 		{"unseen", full, unseen, "not comparable: the published figure could not be verified", true},
-		{"reduced", reduced, top1(0.9, 0, 0.9, 0), "not comparable: scale reduced", true},
+		{"reduced", reduced, top1(0.9, 0, 0.9, 0), "not comparable: reduced schedule", true},
 		{"other recipe", full, other, "not comparable: another recipe (DGL's own)", true},
 		{"half a point", full, top1(0.93, 0, 0.935, 0), "reproduced", true},
 		{"more than half a point", full, top1(0.93, 0, 0.9351, 0), "higher", false},
