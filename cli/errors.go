@@ -50,6 +50,18 @@ func shownFlags(c *cobra.Command) []string {
 	return slices.DeleteFunc(flagNames(c), func(name string) bool { return c.Flags().Lookup(name).Hidden })
 }
 
+// Given lists the flags that were set, on the command line or by a configuration file, and those named in always, in the form
+// --name=value. Those named in without are left out.
+func Given(c *cobra.Command, always, without []string) (all []string) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		set := f.Changed || f.Value.String() != f.DefValue || slices.Contains(always, f.Name)
+		if set && !slices.Contains(without, f.Name) {
+			all = append(all, "--"+f.Name+"="+f.Value.String())
+		}
+	})
+	return all
+}
+
 // Exclusive is a pair of flags that can't be combined, and why. A flag may be a name followed by a value.
 type Exclusive struct{ First, Second, Why string }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/localbench/localbench/git"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/diff"
+	"github.com/localbench/localbench/reports/gate"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/baseline"
@@ -148,7 +149,7 @@ func (f *planFlags) againstRecords(env Env, request suite.Request, path string, 
 			continue
 		}
 		if differ := compare.OtherPlanner(before.Environment, r.Environment); len(differ) > 0 {
-			return nil, &otherLibraryError{f.against, "planned with " + strings.Join(differ, ", ")}
+			return nil, &gate.OtherLibraryError{Path: "--against " + f.against, What: "planned with " + strings.Join(differ, ", ")}
 		}
 		diffs = append(diffs, diff.Planned(sides[0], sides[1]))
 	}

@@ -1,23 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/core/engine"
-	"github.com/localbench/localbench/git"
-	"github.com/localbench/localbench/printable"
-	"github.com/localbench/localbench/reports/compare"
+	"github.com/localbench/localbench/reports/catalog"
+	"github.com/localbench/localbench/reports/gate"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/baseline"
@@ -67,18 +62,6 @@ func addGrid(c *cobra.Command) *grid {
 // notStored are flags of addGrid that do not say what is planned, or whose content is stored instead.
 var notStored = []string{"config", "format", "table", "columns", "help"}
 
-// flags are the flags that were set, on the command line or by --config, in the form that storedGrid takes, and those
-// in always. own are flags of the command that do not describe runs.
-func (g *grid) flags(c *cobra.Command, own, always []string) (all []string) {
-	c.Flags().VisitAll(func(f *pflag.Flag) {
-		if set := f.Changed || f.Value.String() != f.DefValue; (set || slices.Contains(always, f.Name)) &&
-			!slices.Contains(notStored, f.Name) && !slices.Contains(own, f.Name) {
-			all = append(all, "--"+f.Name+"="+f.Value.String())
-		}
-	})
-	return all
-}
-
 // storedGrid reads flags that a baseline stores.
 func storedGrid(flags []string) (*grid, error) {
 	c := &cobra.Command{}
@@ -94,15 +77,15 @@ func storedGrid(flags []string) (*grid, error) {
 
 // planBaseline returns the records that a baseline should have: of its stored flags, or of the built-in grid.
 func planBaseline(h suite.Host, path string, flags []string) ([]results.Record, error) {
-	if flags != nil {
-		g, err := storedGrid(flags)
-		if err != nil {
-			return nil, &baseline.UnreadableError{Err: fmt.Errorf("%s: stored flags of plan: %w", path, err)}
-		}
-		return g.request.Plan(h, g.gpu)
+	if flags == nil {
+		gpu, _ := baseline.GPU(path)
+		return suite.PlannedMemory(h, gpu)
 	}
-	gpu, _ := baseline.GPU(path)
-	return suite.PlannedMemory(h, gpu)
+	g, err := storedGrid(flags)
+	if err != nil {
+		return nil, &baseline.UnreadableError{Err: fmt.Errorf("%s: stored flags of plan: %w", path, err)}
+	}
+	return g.request.Plan(h, g.gpu)
 }
 
 func baselineUpdate(env Env) *cobra.Command {
@@ -133,8 +116,8 @@ func baselineUpdate(env Env) *cobra.Command {
 		if _, _, err := g.expand(c); err != nil {
 			return err
 		}
-		own := []string{"from", "plan", "details"}
-		flags := g.flags(c, own, nil)
+		without := append([]string{"from", "plan", "details"}, notStored...)
+		flags := cli.Given(c, nil, without)
 		if c.Flags().Changed("format") {
 			return usage(errors.New("--format: `baseline update` prints no table"))
 		}
@@ -146,7 +129,7 @@ func baselineUpdate(env Env) *cobra.Command {
 			return usage(errors.New("--plan: give the flags of plan that describe the runs, such as --networks resnet110 --batch 512"))
 		}
 		if plan { // the lists are stored even where they are the defaults, which a later release may change
-			flags = g.flags(c, own, []string{"methods", "networks", "datasets"})
+			flags = cli.Given(c, []string{"methods", "networks", "datasets"}, without)
 		}
 		return updateBaseline(env, baseline.File(args[0]), from, plan, details, flags)
 	}
@@ -159,12 +142,8 @@ func updateBaseline(env Env, path, from string, plan, details bool, flags []stri
 	var err error
 	switch {
 	case from != "":
-		if records, err = readRecords(from); err != nil {
-			var unreadable *baseline.UnreadableError
-			if errors.As(err, &unreadable) {
-				return err
-			}
-			return usage(err)
+		if records, err = baseline.ReadRecords(from); err != nil {
+			return usage(fmt.Errorf("--from: %w", err))
 		}
 	case !plan && !builtIn:
 		return usage(fmt.Errorf("baseline update %s: --from or --plan is missing; only %s and %s-GPU have a built-in grid", path,
@@ -197,50 +176,17 @@ func baselineList(env Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		t := table.Table{ID: "baselines", Columns: []table.Column{table.TextColumn("name", "baseline"), table.NumberColumn("records", "records"),
-			table.TextColumn("kind", "kind"), table.TextColumn("networks", "networks"), table.TextColumn("methods", "methods")}}
-		whole := out.Name() == "json" || out.Name() == "csv"
-		var broken error
-		for _, path := range files {
-			records, flags, err := baseline.Read(path)
-			if err != nil {
-				warn(env.Stderr, err.Error())
-				broken = err
-				continue
-			}
-			kind := "measured"
-			if _, builtIn := baseline.GPU(path); builtIn || flags != nil {
-				kind = "planned"
-			}
-			name, _ := baseline.Name(path)
-			t.Rows = append(t.Rows, []table.Cell{table.Text(name), table.Number(float64(len(records)), table.Count(int64(len(records)))),
-				table.Text(kind),
-				distinct(records, whole, func(s results.Spec) string { return s.Network }),
-				distinct(records, whole, func(s results.Spec) string { return s.Method })})
+		t, broken := catalog.Baselines(files, out.Name() == "json" || out.Name() == "csv")
+		for _, err := range broken {
+			warn(env.Stderr, err.Error())
 		}
-		if err := env.emit(out, answer{tables: []table.Table{t}}, broken); err != nil {
+		verdict := errors.Join(broken...)
+		if err := env.emit(out, answer{tables: []table.Table{t}}, verdict); err != nil {
 			return err
 		}
-		return broken
+		return verdict
 	}
 	return c
-}
-
-// namedInList is how many names a cell of `baseline list` has for people.
-const namedInList = 2
-
-// distinct is a cell of the distinct values of the records, for people only the first ones.
-func distinct(records []results.Record, whole bool, of func(results.Spec) string) table.Cell {
-	var all []string
-	for _, r := range records {
-		all = append(all, of(r.Spec))
-	}
-	slices.SortFunc(all, table.CompareNatural)
-	all = slices.Compact(all)
-	if rest := len(all) - namedInList; rest > 0 && !whole {
-		return table.Text(fmt.Sprintf("%s and %d more", strings.Join(all[:namedInList], ", "), rest))
-	}
-	return table.Text(strings.Join(all, ", "))
 }
 
 func baselineShow(env Env) *cobra.Command {
@@ -285,140 +231,44 @@ func baselineCheck(env Env) *cobra.Command {
 
 // checkBaselines checks the named baselines, or all that are planned.
 func checkBaselines(env Env, out *output, explain string, names []string) error {
-	var paths []string
-	for _, name := range names {
-		paths = append(paths, baseline.File(name))
+	ctx, stop := interrupts(env, "nothing is explained")
+	defer stop()
+	g := gate.Gate{
+		Plan: func(path string, flags []string) ([]results.Record, error) {
+			return planBaseline(env.host(), path, flags)
+		},
+		Absent: func(err error) bool {
+			var missing *engine.Unavailable
+			return errors.As(err, &missing)
+		},
+		Warn: func(text string) { warn(env.Stderr, text) },
 	}
-	if len(names) == 0 {
-		var err error
-		if paths, err = baseline.Files(); err != nil {
-			return err
+	if explain != "" {
+		g.Explain = func(path string, flags []string) ([]results.Record, error) {
+			return gate.OldPlan(ctx, builds(env), explain, path, flags)
 		}
 	}
+	all, err := g.Check(names)
 	var tables []table.Table
-	var failed error
-	checked := 0
-	for _, path := range paths {
-		old, flags, err := baseline.Read(path)
-		if _, builtIn := baseline.GPU(path); err == nil && !builtIn && flags == nil {
-			if len(names) == 0 {
-				continue // measured records
-			}
-			err = &baseline.UnreadableError{Err: fmt.Errorf("baseline check: %s has measured records, not planned memory: "+
-				"`benchctl compare --baseline %s NEW` compares with it", path, path)}
+	for _, c := range all {
+		same := c.Changes != nil && c.Changes.Unchanged()
+		switch {
+		case c.Skipped:
+			fmt.Fprintf(env.Stderr, "%s: not checked: %v\n", c.Path, c.Err)
+		case c.Err == nil && same && out.Name() != "json":
+			fmt.Fprintf(env.Stdout, "%s: planned memory of %s is the same to the byte\n", c.Path, english.Plural(c.Runs, "run", ""))
+		case c.Changes != nil:
+			tables = append(tables, c.Changes.Tables(false)...)
 		}
-		var one []table.Table
-		if err == nil {
-			one, err = checkPlanned(env, out, explain, path, old, flags)
+		if c.Err != nil && !c.Skipped && len(all) > 1 {
+			warn(env.Stderr, c.Err.Error())
 		}
-		var missing *engine.Unavailable
-		if gpu, builtIn := baseline.GPU(path); len(names) == 0 && builtIn && gpu != "" &&
-			(errors.As(err, &missing) || errors.As(err, new(*otherLibraryError))) {
-			fmt.Fprintf(env.Stderr, "%s: not checked: %v\n", path, err)
-			continue
-		}
-		checked++
-		tables = append(tables, one...)
-		if err != nil && len(paths) > 1 {
-			warn(env.Stderr, err.Error())
-		}
-		failed = worse(failed, err)
 	}
-	if checked == 0 && failed == nil {
-		return &baseline.MissingError{Path: filepath.Join(baseline.Dir, baseline.Planned+".json")}
-	}
-	if out.Name() == "json" || len(tables) > 0 {
+	failed := usage(cmp.Or(err, gate.Worst(all)))
+	if err == nil && (out.Name() == "json" || len(tables) > 0) {
 		if err := env.emit(out, answer{tables: tables}, failed); err != nil {
 			return err
 		}
 	}
 	return failed
-}
-
-// worse keeps the error that a gate should end with: a baseline that could not be checked before one that changed.
-func worse(a, b error) error {
-	var verdict *verdictError
-	if a == nil || b != nil && errors.As(a, &verdict) {
-		return b
-	}
-	return a
-}
-
-// otherLibraryError says that a plan depends on a library, or a processor, that differs here.
-type otherLibraryError struct{ path, what string }
-
-// Error names the file and what differs.
-func (e *otherLibraryError) Error() string {
-	return fmt.Sprintf("baseline check: %s: cannot be compared here: %s", e.path, e.what)
-}
-
-// checkPlanned plans a baseline again. It returns the table of what changed, and the verdict.
-func checkPlanned(env Env, out *output, explain, path string, old []results.Record, flags []string) ([]table.Table, error) {
-	now, err := planBaseline(env.host(), path, flags)
-	if err != nil {
-		return nil, usage(err)
-	}
-	if differ := compare.OtherPlanner(old[0].Environment, now[0].Environment); len(differ) > 0 {
-		return nil, &otherLibraryError{path, "planned with " + strings.Join(differ, ", ")}
-	}
-	c := compare.Run(old, now, compare.Defaults())
-	if c.Unchanged() {
-		if out.Name() == "json" {
-			return c.Tables(false), nil
-		}
-		fmt.Fprintf(env.Stdout, "%s: planned memory of %s is the same to the byte\n", path, english.Plural(len(now), "run", ""))
-		return nil, nil
-	}
-	shown := c
-	if explain != "" {
-		if shown, err = explained(env, explain, path, flags, old, now); err != nil {
-			return nil, usage(fmt.Errorf("--explain: %w", err))
-		}
-		if shown.Unchanged() { // it is the file that differs from both programs
-			shown = c
-		}
-	}
-	return shown.Tables(false), &verdictError{fmt.Sprintf(
-		"baseline: planned memory has changed: %s; if that is intended, `%s` accepts it",
-		c.PlannedSentence(), baseline.UpdateLine(path, flags))}
-}
-
-// explained is the comparison with the old side planned again by the old program, which tells modules and tensors. A
-// program from before baselines left them out keeps them without being asked.
-func explained(env Env, program, path string, flags []string, old, now []results.Record) (compare.Comparison, error) {
-	var c compare.Comparison
-	folder, err := os.MkdirTemp("", "benchctl-explain-")
-	if err != nil {
-		return c, err
-	}
-	defer os.RemoveAll(folder)
-	ctx, stop := interrupts(env, "nothing is explained")
-	defer stop()
-	if program, err = builds(env).FindProgram(ctx, program, folder); err != nil {
-		return c, err
-	}
-	file, args := "old.json", append([]string{"baseline", "update", "old.json", "--plan"}, flags...)
-	if flags == nil {
-		name, _ := baseline.Name(path)
-		file, args = path, []string{"baseline", "update", name}
-	}
-	var text []byte
-	for _, more := range [][]string{{"--details"}, nil} {
-		command := exec.CommandContext(ctx, program, append(slices.Clone(args), more...)...)
-		command.Dir = folder
-		if text, err = command.CombinedOutput(); err == nil {
-			break
-		}
-	}
-	if err != nil {
-		return c, fmt.Errorf("%s can't plan %s: %s", program, path, printable.Line(git.LastLines(string(text), 2)))
-	}
-	planned, _, err := baseline.Read(filepath.Join(folder, file))
-	if err != nil {
-		return c, err
-	}
-	if !compare.Run(old, planned, compare.Defaults()).Unchanged() {
-		warn(env.Stderr, fmt.Sprintf("%s plans other figures than %s holds; the explanation is of its figures", program, path))
-	}
-	return compare.Run(planned, now, compare.Defaults()), nil
 }

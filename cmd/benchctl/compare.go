@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path"
 	"path/filepath"
 	"strings"
@@ -110,26 +109,6 @@ func compareCommand(env Env) *cobra.Command {
 	return c
 }
 
-// noBaselineError says that there is nothing to compare with.
-type noBaselineError struct{ cause error }
-
-func (e *noBaselineError) Error() string { return "no baseline: " + e.cause.Error() }
-func (e *noBaselineError) Hint() string {
-	return "benchctl baseline update NAME --from FOLDER makes one"
-}
-
-// brokenSideError is the error of a side of a comparison of which a record is there and cannot be read.
-type brokenSideError struct{ *baseline.UnreadableError }
-
-// Unwrap leads to what exit codes are told by.
-func (e *brokenSideError) Unwrap() error { return e.UnreadableError }
-
-// Hint says why it is not skipped, and what to do.
-func (e *brokenSideError) Hint() string {
-	return "a comparison skips no record: restore the file, run the measurement again, " +
-		"or remove the file so that it counts as missing"
-}
-
 // apartError says that times of different machines were to be compared.
 type apartError struct{ runs []string }
 
@@ -224,7 +203,7 @@ func (f *compareFlags) verdict(c compare.Comparison) error {
 	case len(c.Apart) > 0:
 		return &apartError{c.Apart}
 	case len(c.Cells) == 0:
-		return &noBaselineError{errors.New("the old side has no finished run with these metrics")}
+		return &baseline.NoneError{Text: "the old side has no finished run with these metrics"}
 	case count(compare.Regression)+count(compare.Missing) > 0,
 		count(compare.Inconclusive) > 0 && f.inconclusive == inconclusiveFails:
 		return &verdictError{"compare: " + c.Sentence()}
@@ -246,58 +225,21 @@ func (f *compareFlags) sides(env Env, args []string) (old, new []results.Record,
 		if f.baseline != "" {
 			base = baseline.Path(f.baseline)
 		}
-		old, err = readSide(base)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil, nil, &baseline.MissingError{Path: base}
-		case err != nil:
+		if old, err = baseline.ReadSide(base); err != nil {
 			return nil, nil, err
-		case len(old) == 0:
-			return nil, nil, &noBaselineError{fmt.Errorf("%s has no records", base)}
 		}
 	}
 	path := args[len(args)-1]
-	new, err = readSide(path)
+	new, err = baseline.ReadSide(path)
+	var missing *baseline.MissingError
+	var none *baseline.NoneError
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		err = usage(err)
-	case err == nil && len(new) == 0:
-		err = usage(fmt.Errorf("%s has no records", path))
+	case errors.As(err, &missing):
+		err = usage(missing.Err)
+	case errors.As(err, &none):
+		err = usage(errors.New(none.Text))
 	}
 	return old, new, err
-}
-
-// readSide reads the records of one side. A record that cannot be read is an error, not skipped: whether it became worse
-// could not be told. That the path is not there is fs.ErrNotExist.
-func readSide(path string) ([]results.Record, error) {
-	records, warnings, err := results.ReadAny(path, withoutEpochs)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if err == nil && len(warnings) > 0 {
-		err = warnings[0].Err
-		if more := len(warnings) - 1; more > 0 {
-			err = fmt.Errorf("%w (and %s)", err, english.Plural(more, "more record", ""))
-		}
-	}
-	if err != nil {
-		return nil, &brokenSideError{&baseline.UnreadableError{Err: fmt.Errorf("can't be read: %w", err)}}
-	}
-	return records, nil
-}
-
-// withoutEpochs drops most of a long record, which nothing is compared by.
-func withoutEpochs(r *results.Record) { r.Accuracy.Epochs = nil }
-
-func readRecords(path string) ([]results.Record, error) {
-	records, warnings, err := results.ReadAny(path)
-	if err == nil && len(warnings) > 0 { // a baseline without it could not notice that the run is lost later
-		err = &baseline.UnreadableError{Err: fmt.Errorf("--from %s: can't be read: %w", path, warnings[0].Err)}
-	}
-	if err == nil && len(records) == 0 {
-		err = fmt.Errorf("%s: has no record", path)
-	}
-	return records, err
 }
 
 // files writes the other formats.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/progress"
+	"github.com/localbench/localbench/reports/catalog"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/suite/datasets"
@@ -32,27 +33,9 @@ func dataListCommand(env Env) *cobra.Command {
 		if err := out.open(); err != nil {
 			return err
 		}
-		return env.emit(out, answer{tables: []table.Table{dataTable()}}, nil)
+		return env.emit(out, answer{tables: []table.Table{catalog.Datasets()}}, nil)
 	}
 	return c
-}
-
-func dataTable() table.Table {
-	t := table.Table{ID: "datasets", Title: "Data sets", Columns: []table.Column{table.TextColumn("dataset", "data set"), table.NumberColumn("classes", "classes"),
-		table.TextColumn("image", "image"), table.NumberColumn("train_samples", "train"), table.NumberColumn("test_samples", "test"),
-		table.NumberColumn("archive_bytes", "download"), table.TextColumn("licence", "licence"), table.TextColumn("origin", "origin")}}
-	for _, e := range datasets.List() {
-		classes, train, test := int64(e.Classes), int64(e.TrainSamples), int64(e.TestSamples)
-		archive := table.Cell{}
-		if e.Archive != nil && len(e.Archive.Downloads) > 0 {
-			bytes := e.Archive.Bytes()
-			archive = table.BytesCell(&bytes)
-		}
-		t.Rows = append(t.Rows, []table.Cell{table.Text(e.Name), table.CountCell(&classes),
-			table.Text(fmt.Sprintf("%dx%dx%d", e.Height, e.Width, e.Channels)), table.CountCell(&train), table.CountCell(&test),
-			archive, table.Text(e.Licence), table.Text(e.Origin)})
-	}
-	return t
 }
 
 // dataPullCommand fetches sets from where their authors publish them.

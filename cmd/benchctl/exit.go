@@ -8,6 +8,7 @@ import (
 
 	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/printable"
+	"github.com/localbench/localbench/reports/gate"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/baseline"
 	"github.com/localbench/localbench/suite"
@@ -95,11 +96,12 @@ func codeOf(err error) exitCode {
 		interrupted *suite.InterruptedError
 		ended       *runError
 		verdict     *verdictError
-		nothing     *noBaselineError
+		nothing     *baseline.NoneError
 		apart       *apartError
 		missing     *baseline.MissingError
 		unreadable  *baseline.UnreadableError
-		library     *otherLibraryError
+		library     *gate.OtherLibraryError
+		changed     *gate.ChangedError
 		unwritten   *writeError
 		file        *atomicfile.Error
 		folder      *suite.OutError
@@ -127,7 +129,7 @@ func codeOf(err error) exitCode {
 		return exitSweep
 	case errors.As(err, &nothing), errors.As(err, &missing):
 		return exitNoBaseline
-	case errors.As(err, &verdict):
+	case errors.As(err, &verdict), errors.As(err, &changed):
 		return exitFailed
 	case notWritten:
 		return exitUnwritten

@@ -80,12 +80,12 @@ func (f *historyFlags) run(env Env, paths []string) error {
 			return usage(err)
 		}
 		if revisions, err = history.OfBaseline(path, since, say); err != nil {
-			return &noBaselineError{err}
+			return &baseline.NoneError{Text: err.Error()}
 		}
 	}
 	h := history.New(revisions, order, f.metrics...)
 	if h.Empty() {
-		return &noBaselineError{fmt.Errorf("history: no two of the %d commits have a measurement in common", len(revisions))}
+		return &baseline.NoneError{Text: fmt.Sprintf("history: no two of the %d commits have a measurement in common", len(revisions))}
 	}
 	a := answer{tables: []table.Table{h.Table()}}
 	if f.plots != "" {

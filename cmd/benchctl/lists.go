@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/reports/catalog"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/suite"
 )
@@ -17,23 +18,7 @@ func listCommand(env Env, use, short, title string, entries func() []suite.Liste
 		if err := out.open(); err != nil {
 			return err
 		}
-		t := table.Table{ID: use, Title: title, Columns: []table.Column{table.TextColumn("name", "name"), table.TextColumn("about", "what it is")}}
-		options := false
-		for _, e := range entries() {
-			row := []table.Cell{table.Text(e.Name), table.Text(e.About)}
-			if len(e.Flags) > 0 {
-				options = true
-			}
-			t.Rows = append(t.Rows, append(row, table.Text(strings.Join(e.Flags, ", "))))
-		}
-		if options {
-			t.Columns = append(t.Columns, table.TextColumn("flags", "its flags"))
-		} else {
-			for i := range t.Rows {
-				t.Rows[i] = t.Rows[i][:2]
-			}
-		}
-		return env.emit(out, answer{tables: []table.Table{t}}, nil)
+		return env.emit(out, answer{tables: []table.Table{catalog.Names(use, title, entries())}}, nil)
 	}
 	return c
 }

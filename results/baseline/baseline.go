@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/localbench/localbench/results"
 )
 
@@ -54,7 +56,10 @@ func Path(name string) string {
 }
 
 // UnreadableError says that a baseline or a record is there and cannot be used.
-type UnreadableError struct{ Err error }
+type UnreadableError struct {
+	Err  error
+	Next string // what to do; may be empty
+}
 
 // Unwrap leads to the cause.
 func (e *UnreadableError) Unwrap() error { return e.Err }
@@ -62,11 +67,29 @@ func (e *UnreadableError) Unwrap() error { return e.Err }
 // Error is that of the cause.
 func (e *UnreadableError) Error() string { return e.Err.Error() }
 
+// Hint says what to do.
+func (e *UnreadableError) Hint() string { return e.Next }
+
+// NoneError says that there is nothing to compare with.
+type NoneError struct{ Text string }
+
+// Error says why.
+func (e *NoneError) Error() string { return "no baseline: " + e.Text }
+
+// Hint names the command that makes a baseline.
+func (e *NoneError) Hint() string { return "benchctl baseline update NAME --from FOLDER makes one" }
+
 // MissingError is the error of a baseline whose file is not there; the hint names the command that writes it.
-type MissingError struct{ Path string }
+type MissingError struct {
+	Path string
+	Err  error // of the file system; may be nil
+}
 
 // Error names the file.
 func (e *MissingError) Error() string { return "no baseline: there is no file " + e.Path }
+
+// Unwrap returns the error of the file system.
+func (e *MissingError) Unwrap() error { return e.Err }
 
 // Hint names the command that writes the file.
 func (e *MissingError) Hint() string {
@@ -85,7 +108,7 @@ func (e *MissingError) Hint() string {
 func Read(path string) ([]results.Record, []string, error) {
 	records, warnings, err := results.ReadAny(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, &MissingError{Path: path}
+		return nil, nil, &MissingError{Path: path, Err: err}
 	}
 	if err == nil && len(warnings) > 0 {
 		err = warnings[0].Err
@@ -104,6 +127,43 @@ func Read(path string) ([]results.Record, []string, error) {
 		return nil, nil, &UnreadableError{Err: fmt.Errorf("baseline: %w", err)}
 	}
 	return records, flags, nil
+}
+
+// ReadSide reads the records of one side of a comparison, without their epochs, by which nothing is compared. A record that
+// can't be read is an *UnreadableError, not skipped: whether it became worse could not be told. A path that does not exist is
+// a *MissingError, one without records a *NoneError.
+func ReadSide(path string) ([]results.Record, error) {
+	records, warnings, err := results.ReadAny(path, func(r *results.Record) { r.Accuracy.Epochs = nil })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &MissingError{Path: path, Err: err}
+	}
+	if err == nil && len(warnings) > 0 {
+		err = warnings[0].Err
+		if more := len(warnings) - 1; more > 0 {
+			err = fmt.Errorf("%w (and %s)", err, english.Plural(more, "more record", ""))
+		}
+	}
+	if err != nil {
+		return nil, &UnreadableError{fmt.Errorf("can't be read: %w", err), "a comparison skips no record: restore the file, run the " +
+			"measurement again, or remove the file so that it counts as missing"}
+	}
+	if len(records) == 0 {
+		return nil, &NoneError{path + " has no records"}
+	}
+	return records, nil
+}
+
+// ReadRecords reads the records of which a baseline is made. One that can't be read is an *UnreadableError: a baseline without
+// it could not notice that the run is lost later.
+func ReadRecords(path string) ([]results.Record, error) {
+	records, warnings, err := results.ReadAny(path)
+	if err == nil && len(warnings) > 0 {
+		err = &UnreadableError{Err: fmt.Errorf("%s: can't be read: %w", path, warnings[0].Err)}
+	}
+	if err == nil && len(records) == 0 {
+		err = fmt.Errorf("%s: has no record", path)
+	}
+	return records, err
 }
 
 // Files lists the files below results/baselines.

@@ -1,0 +1,144 @@
+package gate_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/localbench/localbench/reports/gate"
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/results/baseline"
+)
+
+// plan is a planned record of a network.
+func plan(network string, bytes int64) results.Record {
+	r := results.Record{Spec: results.Spec{Method: "bp", Network: network, Dataset: "cifar10", Batch: 8}, Status: results.StatusDone}
+	r.Memory.PlannedPeakBytes = &bytes
+	return r
+}
+
+// store writes a baseline in the folder of baselines.
+func store(t *testing.T, name string, flags []string, records ...results.Record) {
+	t.Helper()
+	if err := results.WriteCollection(filepath.Join(baseline.Dir, name+".json"), flags, records); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var errNoGPU = errors.New("no such backend")
+
+// planning is a gate whose plans are these records, and that can't plan for GPUs.
+func planning(records ...results.Record) gate.Gate {
+	return gate.Gate{
+		Plan: func(path string, _ []string) ([]results.Record, error) {
+			if gpu, _ := baseline.GPU(path); gpu != "" {
+				return nil, errNoGPU
+			}
+			return records, nil
+		},
+		Absent: func(err error) bool { return errors.Is(err, errNoGPU) },
+		Warn:   func(string) {},
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.MkdirAll(baseline.Dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	store(t, "memory", nil, plan("a", 100), plan("b", 200))
+	for _, row := range []struct {
+		name string
+		now  []results.Record
+		want string // of the error; empty: unchanged
+	}{
+		{"the same", []results.Record{plan("a", 100), plan("b", 200)}, ""},
+		{"a byte more", []results.Record{plan("a", 100), plan("b", 201)}, "planned memory has changed: planned_peak of b-bp"},
+		{"a byte less", []results.Record{plan("a", 99), plan("b", 200)}, "1 value smaller, 0 runs added, 0 runs removed"},
+		{"removed", []results.Record{plan("a", 100)}, "0 values smaller, 0 runs added, 1 run removed"},
+		{"added", []results.Record{plan("a", 100), plan("b", 200), plan("c", 1)}, "0 values smaller, 1 run added, 0 runs removed"},
+	} {
+		all, err := planning(row.now...).Check(nil)
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%s: got %d baselines, %v", row.name, len(all), err)
+		}
+		got := gate.Worst(all)
+		var changed *gate.ChangedError
+		if row.want == "" && (got != nil || all[0].Runs != len(row.now)) ||
+			row.want != "" && (!errors.As(got, &changed) || !strings.Contains(got.Error(), row.want)) {
+			t.Errorf("%s: got %v, want %q", row.name, got, row.want)
+		}
+	}
+}
+
+// Without names measured records are left out and a GPU's baseline is skipped where it can't be planned; with their names both
+// are errors. What could not be checked counts more than what changed.
+func TestCheckNamed(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.MkdirAll(baseline.Dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	g := planning(plan("a", 101))
+	var missing *baseline.MissingError
+	if _, err := g.Check(nil); !errors.As(err, &missing) {
+		t.Errorf("got %v, want that there is no baseline", err)
+	}
+	store(t, "measured", nil, plan("a", 100))
+	store(t, "memory-h100", nil, plan("a", 100))
+	if _, err := g.Check(nil); !errors.As(err, &missing) {
+		t.Errorf("got %v, want that there is no baseline that can be checked", err)
+	}
+	store(t, "memory", nil, plan("a", 100))
+	all, err := g.Check(nil)
+	if err != nil || len(all) != 2 || !all[0].Skipped && !all[1].Skipped {
+		t.Errorf("got %+v, %v, want two of which one is skipped", all, err)
+	}
+	var changed *gate.ChangedError
+	if err := gate.Worst(all); !errors.As(err, &changed) {
+		t.Errorf("got %v, want that planned memory has changed", err)
+	}
+	if all, err = g.Check([]string{"memory", "memory-h100"}); err != nil || !errors.Is(gate.Worst(all), errNoGPU) {
+		t.Errorf("got %v, %v, want that the GPU can't be planned for", gate.Worst(all), err)
+	}
+	var unreadable *baseline.UnreadableError
+	if all, err = g.Check([]string{"memory", "measured"}); err != nil || !errors.As(gate.Worst(all), &unreadable) {
+		t.Errorf("got %v, %v, want that measured records are no planned memory", gate.Worst(all), err)
+	}
+}
+
+// With an old program the changes are those between its plan and the one of now.
+func TestExplain(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.MkdirAll(baseline.Dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	store(t, "memory", nil, plan("a", 100))
+	g := planning(plan("a", 103))
+	warned := 0
+	g.Warn = func(string) { warned++ }
+	for _, row := range []struct {
+		old    int64
+		was    int64
+		warned int
+	}{
+		{100, 100, 0},
+		{101, 101, 1}, // not what the file holds
+		{103, 100, 1}, // it is the file that differs
+	} {
+		warned = 0
+		g.Explain = func(string, []string) ([]results.Record, error) { return []results.Record{plan("a", row.old)}, nil }
+		all, err := g.Check(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cell := all[0].Changes.Cells[0]; warned != row.warned || int64(cell.Old) != row.was {
+			t.Errorf("the old program plans %d: compared with %v, %d warnings, want %d and %d", row.old, cell.Old, warned, row.was, row.warned)
+		}
+	}
+	g.Explain = func(string, []string) ([]results.Record, error) { return nil, errors.New("no program") }
+	if all, _ := g.Check(nil); gate.Worst(all) == nil || gate.Worst(all).Error() != "--explain: no program" {
+		t.Errorf("got %v, want an error about --explain", gate.Worst(all))
+	}
+}
