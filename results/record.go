@@ -71,6 +71,7 @@ type Spec struct {
 	TrainLimit  int64   `json:"train_limit,omitzero"`  // first samples of the train set; 0: all
 	TestLimit   int64   `json:"test_limit,omitzero"`   // first samples of the test set; 0: all
 	ValFraction float64 `json:"val_fraction,omitzero"` // of the train set, held out to choose the epoch by
+	ImageSize   int64   `json:"image_size,omitzero"`   // side of the images in pixels; 0: the data set's own
 	Augment     string  `json:"augment,omitzero"`      // name of the augmentation; empty: the recipe's own
 	Dropout     string  `json:"dropout,omitzero"`      // on: as the network has it, and stochastic depth; empty: none
 }

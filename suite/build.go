@@ -64,6 +64,15 @@ func begin(spec results.Spec) (*Run, error) {
 	if r.Dataset, err = datasets.Find(spec.Dataset); err != nil {
 		return nil, err
 	}
+	if spec.ImageSize != 0 {
+		own := r.Dataset.Shape
+		if r.Dataset, err = r.Dataset.WithImageSize(int(spec.ImageSize)); err != nil {
+			return nil, err
+		}
+		if r.Dataset.Shape == own { // so that the default has one id
+			r.Spec.ImageSize = 0
+		}
+	}
 	image := graph.Shape{int64(r.Dataset.Height), int64(r.Dataset.Width), int64(r.Dataset.Channels)}
 	r.Network, err = networks.New(spec.Network, image, classesOf(spec, r.Dataset.Card))
 	return r, err

@@ -30,6 +30,7 @@ type Request struct {
 	Seeds                       []uint64 // empty: 1
 	Epochs                      int      // 0: the recipe's
 	TrainLimit, TestLimit       int      // first samples; 0: all
+	ImageSize                   int      // side of the images in pixels; 0: the data set's own
 	Precision, Backend          string
 	Device, Threads             int // Threads 0: all cores
 	LearningRate                *float64
@@ -141,7 +142,7 @@ func (r Request) check() error {
 	for _, c := range []struct {
 		name  string
 		value int
-	}{{"epochs", r.Epochs}, {"train-limit", r.TrainLimit}, {"test-limit", r.TestLimit}, {"threads", r.Threads},
+	}{{"epochs", r.Epochs}, {"train-limit", r.TrainLimit}, {"test-limit", r.TestLimit}, {"image-size", r.ImageSize}, {"threads", r.Threads},
 		{"device", r.Device}} {
 		if c.value < 0 {
 			return fmt.Errorf("--%s %d: must be at least 0", c.name, c.value)
@@ -224,7 +225,8 @@ func (r Request) bases() []results.Spec {
 			}
 			for _, batch := range batches {
 				for _, method := range r.Methods {
-					out = append(out, results.Spec{Method: method, Network: network, Dataset: dataset, Batch: batch, Quirks: r.quirks()})
+					out = append(out, results.Spec{Method: method, Network: network, Dataset: dataset, ImageSize: int64(r.ImageSize),
+						Batch: batch, Quirks: r.quirks()})
 				}
 			}
 		}

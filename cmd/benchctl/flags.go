@@ -33,6 +33,9 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 	cli.Define(f, "datasets", "names", strings.Join(r.Datasets, ","),
 		"data sets, "+some(sets)+", or folder:PATH with train/ and val/, each with a folder of images for every class",
 		cli.Words(&r.Datasets))
+	cli.Define(f, "image-size", "pixels", "",
+		"side of the images, for imagenet, folder:PATH and synthetic (default: 224, and 32 for synthetic)",
+		cli.One(&r.ImageSize, cli.Number(1, math.MaxInt32)))
 	cli.Define(f, "batch", "samples", "",
 		"samples per step, comma separated (default: the data set's recipe)", cli.List(&r.Batches, batch))
 	cli.Define(f, "aux-depths", "units", "2",

@@ -70,13 +70,13 @@ func (r summaryRow) done() bool { return r.first.Status == results.StatusDone }
 // comparable is equal for rows whose memory and time can be compared with each
 // other: the same task on the same machine.
 func (r summaryRow) comparable() string {
-	return r.key("network", "dataset", "batch", "precision", "backend", "quirks", "threads",
+	return r.key("network", "dataset", "image_size", "batch", "precision", "backend", "quirks", "threads",
 		"environment.os", "environment.cpu", "environment.threads", "environment.gpu", "environment.driver")
 }
 
 // task is equal for rows whose accuracies can be compared with each other.
 func (r summaryRow) task() string {
-	return r.key("network", "dataset", "batch", "epochs", "train_limit", "test_limit", "quirks")
+	return r.key("network", "dataset", "image_size", "batch", "epochs", "train_limit", "test_limit", "quirks")
 }
 
 func (r summaryRow) key(names ...string) string {

@@ -12,7 +12,7 @@ import (
 
 // FolderPrefix begins the name of a data set of the user's own images: folder:PATH. The folder PATH holds train/ and val/,
 // each with a folder of JPEG or PNG files for every class; the names of these folders, sorted, are the labels. The set has as
-// many classes as train/ has folders. Images are preprocessed as ImageNet's.
+// many classes as train/ has folders. Images are preprocessed as ImageNet's, for 224 pixels or another side (Entry.WithImageSize).
 const FolderPrefix = "folder:"
 
 // folderEntry is the entry of folder:PATH. It lists the folders, since networks need the number of classes and plans the
@@ -45,9 +45,21 @@ func folderEntry(name string) (Entry, error) {
 			return Entry{}, &MissingError{Dataset: name, Dir: root, Want: filepath.Join(root, s.split, classes[0], "*.jpg"), Remedy: remedy}
 		}
 	}
-	return Entry{Card: card, Licence: "the user's own", Folder: true, Open: func(_ string, opts Options) (*Dataset, error) {
-		return openFolders(card, root, remedy, opts)
-	}}, nil
+	return folderOf(card, root, remedy), nil
+}
+
+// folderOf is the entry of the set of the card in the folder root.
+func folderOf(card Card, root, remedy string) Entry {
+	return Entry{
+		Card: card, Licence: "the user's own", Folder: true,
+		Open: func(_ string, opts Options) (*Dataset, error) { return openFolders(card, root, remedy, opts) },
+		Sized: func(side int) Entry {
+			other := card
+			other.Height, other.Width = side, side
+			return folderOf(other, root, remedy)
+		},
+		MinSide: minPictureSide, MaxSide: maxPictureSide,
+	}
 }
 
 // openFolders opens a set of folders of classes: root has imagenetTrain and imagenetTest, each with card.Classes folders of
@@ -87,7 +99,7 @@ func openFolders(card Card, root, remedy string, opts Options) (*Dataset, error)
 		if have := len(pictures.files); !enough(have, s.limit, s.whole) {
 			return nil, damaged(filepath.Join(root, s.name), "images", fmt.Sprint(have), fmt.Sprint(limited(s.limit, s.whole)))
 		}
-		pictures.dataset, pictures.remedy, pictures.shorter = set.Name, remedy, imagenetShorter
+		pictures.dataset, pictures.remedy, pictures.shorter = set.Name, remedy, shorterSide(set.Height)
 		pictures.files = pictures.files[:limited(s.limit, s.whole)]
 		*s.split = Split{Shape: set.Shape, N: len(pictures.files), Labels: pictures.labels(), Pictures: &pictures}
 	}

@@ -8,22 +8,37 @@ import (
 
 // ImageNet as it is commonly unpacked: two folders, each with one folder per class, whose sorted names are the labels.
 const (
-	imagenetFolder  = "imagenet"
-	imagenetTrain   = "train"
-	imagenetTest    = "val"
-	imagenetSide    = 224
-	imagenetShorter = 256
+	imagenetFolder = "imagenet"
+	imagenetTrain  = "train"
+	imagenetTest   = "val"
+	imagenetSide   = 224
 )
+
+// Bounds of --image-size for sets of image files.
+const (
+	minPictureSide = 8
+	maxPictureSide = 1024
+)
+
+// shorterSide is the length that the shorter side of a test image is scaled to before the middle is cut out: 256 for images of 224
+// pixels, as in torchvision's recipe, and in the same ratio for others.
+func shorterSide(side int) int { return side * 256 / 224 }
 
 // imagenet is the entry of ImageNet's classification set of 2012 (Russakovsky et al.: ImageNet Large Scale Visual
 // Recognition Challenge, 2015).
-func imagenet() Entry {
+func imagenet() Entry { return imagenetOf(imagenetSide) }
+
+// imagenetOf is imagenet with images of another side.
+func imagenetOf(side int) Entry {
+	card := imagenetCard()
+	card.Height, card.Width = side, side
 	return Entry{
-		Card:    imagenetCard(),
+		Card:    card,
 		Licence: "for non-commercial research and education, after registration",
 		Origin:  "https://www.image-net.org/challenges/LSVRC/2012/",
 		Archive: &Archive{Folder: imagenetFolder, Access: imagenetRemedy("the data folder")},
-		Open:    openImageNet,
+		Open:    func(dir string, opts Options) (*Dataset, error) { return openImageNet(dir, card, opts) },
+		Sized:   imagenetOf, MinSide: minPictureSide, MaxSide: maxPictureSide,
 	}
 }
 
@@ -42,8 +57,7 @@ func imagenetCard() Card {
 	}
 }
 
-func openImageNet(dir string, opts Options) (*Dataset, error) {
-	card := imagenetCard()
+func openImageNet(dir string, card Card, opts Options) (*Dataset, error) {
 	if err := checkDir(card.Name, dir, imagenetFolder); err != nil {
 		return nil, err
 	}

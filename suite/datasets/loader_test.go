@@ -349,7 +349,7 @@ func TestLoaderStepAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkLoader(b *testing.B) {
-	set, err := openSynthetic("", Options{TestLimit: 1})
+	set, err := synthetic().Open("", Options{TestLimit: 1})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -167,7 +167,7 @@ func TestFolderOpens(t *testing.T) {
 	if slices.Sort(paths); len(slices.Compact(paths)) != 5 {
 		t.Errorf("held out: got the files %v, want all five once", paths)
 	}
-	_, err = openImageNet(dir, Options{TrainLimit: 5, TestLimit: 2}) // it has 1000 classes, and so has the network
+	_, err = openImageNet(dir, imagenetCard(), Options{TrainLimit: 5, TestLimit: 2}) // it has 1000 classes, and so has the network
 	var damaged *DamagedError
 	if !errors.As(err, &damaged) || !strings.Contains(damaged.Hint(), "--datasets folder:"+filepath.Join(dir, "imagenet")) {
 		t.Errorf("ImageNet with two classes: got %v, want a *DamagedError whose hint names folder:", err)

@@ -16,6 +16,10 @@ const (
 	syntheticMaxTrain = 50000
 	syntheticMaxTest  = 10000
 	syntheticSide     = 32
+	syntheticMinSide  = 16
+	syntheticMaxSide  = 512
+	// syntheticMaxBytes bounds the pixels of a split.
+	syntheticMaxBytes = 8 << 30
 	syntheticClasses  = 10
 )
 
@@ -28,8 +32,22 @@ const (
 //
 // Pixels are computed in integer arithmetic: a seed gives the same bytes on
 // every machine.
-func synthetic() Entry {
-	return Entry{Card: syntheticCard(), Licence: "made by this program; no licence needed", Open: openSynthetic}
+//
+// Images of another side are the same at another resolution, with other noise.
+func synthetic() Entry { return syntheticOf(syntheticSide) }
+
+// syntheticOf is the set with images of another side.
+func syntheticOf(side int) Entry {
+	card := syntheticCard()
+	card.Height, card.Width = side, side
+	card.Augment.Pad = card.Augment.Pad * side / syntheticSide
+	most := syntheticMaxBytes / card.Shape.Bytes()
+	card.MaxTrainSamples, card.MaxTestSamples = min(card.MaxTrainSamples, most), min(card.MaxTestSamples, most)
+	return Entry{
+		Card: card, Licence: "made by this program; no licence needed",
+		Open:  func(_ string, opts Options) (*Dataset, error) { return openSynthetic(card, opts) },
+		Sized: syntheticOf, MinSide: syntheticMinSide, MaxSide: syntheticMaxSide,
+	}
 }
 
 // syntheticCard has the mean and standard deviation of the set of seed 0, which a
@@ -55,14 +73,14 @@ func syntheticCard() Card {
 
 // openSynthetic generates the set. Sample i of a split does not depend on how many
 // samples are made; labels cycle through 0, 1, .. 9, so every prefix is balanced.
-func openSynthetic(_ string, opts Options) (*Dataset, error) {
-	set := &Dataset{Card: syntheticCard()}
+func openSynthetic(card Card, opts Options) (*Dataset, error) {
+	set := &Dataset{Card: card}
 	if err := opts.check(set.Name); err != nil {
 		return nil, err
 	}
-	if opts.TrainLimit > syntheticMaxTrain || opts.TestLimit > syntheticMaxTest {
+	if opts.TrainLimit > card.MaxTrainSamples || opts.TestLimit > card.MaxTestSamples {
 		return nil, fmt.Errorf("synthetic: --train-limit %d and --test-limit %d: must be at most %d and %d",
-			opts.TrainLimit, opts.TestLimit, syntheticMaxTrain, syntheticMaxTest)
+			opts.TrainLimit, opts.TestLimit, card.MaxTrainSamples, card.MaxTestSamples)
 	}
 	if opts.TrainLimit > 0 {
 		set.TrainSamples = opts.TrainLimit
@@ -71,14 +89,14 @@ func openSynthetic(_ string, opts Options) (*Dataset, error) {
 		set.TestSamples = opts.TestLimit
 	}
 	// The splits are two epochs of the generator, hence disjoint.
-	painter := newPainter()
+	painter := newPainter(card.Height)
 	set.Train = painter.split(rng.Stream{Seed: opts.Seed, Purpose: rng.PurposeSynthetic, Epoch: 0}, set.TrainSamples)
 	set.Test = painter.split(rng.Stream{Seed: opts.Seed, Purpose: rng.PurposeSynthetic, Epoch: 1}, set.TestSamples)
 	return set, nil
 }
 
 // Angles and phases are fractions of a turn: an angle in 1/1024, a phase in
-// 2^-32, so that it wraps by itself. Lengths are in 1/16 pixel. A texture's
+// 2^-32, so that it wraps by itself. Lengths are in 1/16 pixel of an image of 32x32. A texture's
 // value runs from -one to one.
 const (
 	turn     = 1024
@@ -86,13 +104,14 @@ const (
 	perPixel = 16
 )
 
-// painter has the table of cosines, rounded to integers.
+// painter makes images of side x side pixels. It has a table of cosines, rounded to integers.
 type painter struct {
+	side    int
 	cosines [turn]int
 }
 
-func newPainter() *painter {
-	p := &painter{}
+func newPainter(side int) *painter {
+	p := &painter{side: side}
 	for i := range p.cosines {
 		p.cosines[i] = int(math.Round(one * math.Cos(2*math.Pi*float64(i)/turn)))
 	}
@@ -107,7 +126,7 @@ func clampTo(value, low, high int) int   { return min(max(value, low), high) }
 
 // split paints n samples on all processors; the images do not depend on how many.
 func (p *painter) split(stream rng.Stream, n int) Split {
-	split := newSplit(syntheticCard().Shape, n)
+	split := newSplit(Shape{Height: p.side, Width: p.side, Channels: 3}, n)
 	workers := runtime.GOMAXPROCS(0)
 	var group sync.WaitGroup
 	for worker := range workers {
@@ -123,11 +142,20 @@ func (p *painter) split(stream rng.Stream, n int) Split {
 }
 
 // samplePitch is the number of words between two samples' first words: 3072 for
-// the noise, the rest for the choices.
+// the noise of images of 32x32, the rest for the choices. The noise of images of another side begins at otherNoise.
 const (
 	samplePitch = 4096
 	noiseWords  = syntheticSide * syntheticSide * 3
+	otherNoise  = 1 << 40
 )
+
+// noiseAt is the first random word for the noise of a sample, which takes one for each byte; it begins a block of 4.
+func (p *painter) noiseAt(sample int) uint64 {
+	if p.side == syntheticSide {
+		return uint64(sample) * samplePitch
+	}
+	return otherNoise + uint64(sample)*(uint64(p.side*p.side*3+3)/4*4)
+}
 
 // dice draws the random choices of a sample in sequence.
 type dice struct {
@@ -166,8 +194,8 @@ type texture func(x, y int) int
 // paint makes one image: ground colour + a soft disk of the class's texture +
 // a faint wave of long wavelength, independent of the class + noise.
 func (p *painter) paint(pixels []byte, stream rng.Stream, sample int) {
-	base := uint64(sample) * samplePitch
-	d := &dice{stream: stream, at: base + noiseWords}
+	base := p.noiseAt(sample)
+	d := &dice{stream: stream, at: uint64(sample)*samplePitch + noiseWords}
 	var ground [3]int
 	for c := range ground {
 		ground[c] = d.within(98, 157)
@@ -182,12 +210,12 @@ func (p *painter) paint(pixels []byte, stream rng.Stream, sample int) {
 	noise := d.within(14, 30)
 
 	var words [4]uint32
-	for y := range syntheticSide {
-		for x := range syntheticSide {
-			dx, dy := x*perPixel-centreX, y*perPixel-centreY
+	for y := range p.side {
+		for x := range p.side {
+			dx, dy := x*syntheticSide*perPixel/p.side-centreX, y*syntheticSide*perPixel/p.side-centreY
 			value := times(figure(dx, dy), disk(dx, dy, radius))
 			slow := distractor(dx, dy)
-			at := 3 * (y*syntheticSide + x)
+			at := 3 * (y*p.side + x)
 			for c := range 3 {
 				if (at+c)%4 == 0 {
 					words = rng.Block(stream.Seed, stream.Purpose, stream.Epoch, (base+uint64(at+c))/4)

@@ -12,7 +12,7 @@ import (
 
 func openSmall(t testing.TB, opts Options) *Dataset {
 	t.Helper()
-	set, err := openSynthetic("", opts)
+	set, err := synthetic().Open("", opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestSyntheticSizes(t *testing.T) {
 		t.Errorf("limits: got %d (card %d) and %d samples, want 4100 and 10", more.Train.N, more.TrainSamples, more.Test.N)
 	}
 	for _, opts := range []Options{{TrainLimit: 50001}, {TestLimit: 10001}} {
-		if _, err := openSynthetic("", opts); err == nil || !strings.Contains(err.Error(), "must be at most 50000 and 10000") {
+		if _, err := synthetic().Open("", opts); err == nil || !strings.Contains(err.Error(), "must be at most 50000 and 10000") {
 			t.Errorf("%+v: got %v, want an error with the bounds", opts, err)
 		}
 	}
@@ -199,7 +199,7 @@ func variation(image []byte, step int) float64 {
 
 func BenchmarkSynthetic(b *testing.B) {
 	for b.Loop() {
-		if _, err := openSynthetic("", Options{}); err != nil {
+		if _, err := synthetic().Open("", Options{}); err != nil {
 			b.Fatal(err)
 		}
 	}

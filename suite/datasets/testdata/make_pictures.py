@@ -58,6 +58,7 @@ def main():
     grey = Image.open(HERE / "grey.jpg")
     middle(picture, 40, 32).save(HERE / "middle_40_32.png")
     middle(picture, 90, 32).save(HERE / "middle_90_32.png")
+    middle(picture, 48 * 256 // 224, 48).save(HERE / "middle_54_48.png")
     middle(grey, 36, 32).save(HERE / "grey_36_32.png")
     part(picture, 5, 7, 50, 60, 32).save(HERE / "part_5_7_50_60_32.png")
     part(picture, 40, 60, 10, 12, 32).save(HERE / "part_40_60_10_12_32.png")

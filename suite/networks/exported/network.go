@@ -144,9 +144,9 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 		return o.writeNorm(b, x)
 	case kindLinear:
 		if got := x.Shape.Elements() / x.Shape[0]; got != o.inputs {
-			b.Fail(fmt.Errorf("the layer %s reads %d features, but gets %d from images of this size; "+
-				"the network was exported for images of %dx%d",
-				o.layer, o.inputs, got, p.image[1], p.image[2]))
+			b.Fail(fmt.Errorf("the layer %s reads %d features, but gets %d from images of another size than the %dx%d that the network was "+
+				"exported for: use --image-size %d if the data set takes a size, or export the network for the images of the data set",
+				o.layer, o.inputs, got, p.image[1], p.image[2], p.image[1]))
 			return x
 		}
 		start := uniform(o.inputs)
