@@ -340,30 +340,11 @@ std::unique_ptr<kernel> gpu::choose(const op &o) {
   switch (family_of(o.kind)) {
     case family::none:
       break;
-    case family::conv:
-      return make_conv(o, *this);
-    case family::norm:
-      return make_norm(o, *this);
-    case family::elementwise:
-      return make_elementwise(o, *this);
-    case family::pool:
-      return make_pool(o, *this);
-    case family::linear:
-      return make_linear(o, *this);
-    case family::loss:
-      return make_loss(o, *this);
-    case family::update:
-      return make_update(o, *this);
-    case family::upsample:
-      return make_upsample(o, *this);
-    case family::similarity:
-      return make_similarity(o, *this);
-    case family::gate:
-      return make_gate(o, *this);
-    case family::dropout:
-      return make_dropout(o, *this);
-    case family::shape:
-      return make_shape(o, *this);
+#define LB_CHOOSE(name) \
+  case family::name:    \
+    return make_##name(o, *this);
+      LB_FAMILIES(LB_CHOOSE)
+#undef LB_CHOOSE
   }
   fail(LB_UNSUPPORTED, "the %s backend has no kernel of kind %d", backend_name, o.kind);
 }

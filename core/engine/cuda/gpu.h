@@ -84,18 +84,9 @@ struct gpu_kernel : kernel {
 };
 
 // One function for each family: it returns the kernel of an op of one of its kinds.
-std::unique_ptr<kernel> make_elementwise(const op &, gpu &);
-std::unique_ptr<kernel> make_norm(const op &, gpu &);
-std::unique_ptr<kernel> make_pool(const op &, gpu &);
-std::unique_ptr<kernel> make_upsample(const op &, gpu &);
-std::unique_ptr<kernel> make_gate(const op &, gpu &);
-std::unique_ptr<kernel> make_dropout(const op &, gpu &);
-std::unique_ptr<kernel> make_shape(const op &, gpu &);
-std::unique_ptr<kernel> make_loss(const op &, gpu &);
-std::unique_ptr<kernel> make_similarity(const op &, gpu &);
-std::unique_ptr<kernel> make_update(const op &, gpu &);
-std::unique_ptr<kernel> make_conv(const op &, gpu &);
-std::unique_ptr<kernel> make_linear(const op &, gpu &);
+#define LB_MAKE(name) std::unique_ptr<kernel> make_##name(const op &, gpu &);
+LB_FAMILIES(LB_MAKE)
+#undef LB_MAKE
 std::unique_ptr<kernel> make_plain(const op &, gpu &);     // plain.cu: conv and linear without libraries
 std::unique_ptr<kernel> make_mma_conv(const op &, gpu &);  // nullptr: unsupported shapes
 

@@ -44,21 +44,12 @@ struct cpu : device {
 };
 
 // One function for each family: it returns the kernel of an op of one of its kinds.
-std::unique_ptr<kernel> make_conv(const op &, cpu &);
+#define LB_MAKE(name) std::unique_ptr<kernel> make_##name(const op &, cpu &);
+LB_FAMILIES(LB_MAKE)
+#undef LB_MAKE
 // make_winograd returns nullptr where the algorithm does not apply or is slower.
 std::unique_ptr<kernel> make_winograd(const op &, cpu &, const value &x, const value &w, const value &y,
                                       bool bias);
-std::unique_ptr<kernel> make_linear(const op &, cpu &);
-std::unique_ptr<kernel> make_norm(const op &, cpu &);
-std::unique_ptr<kernel> make_pool(const op &, cpu &);
-std::unique_ptr<kernel> make_elementwise(const op &, cpu &);
-std::unique_ptr<kernel> make_loss(const op &, cpu &);
-std::unique_ptr<kernel> make_update(const op &, cpu &);
-std::unique_ptr<kernel> make_upsample(const op &, cpu &);
-std::unique_ptr<kernel> make_gate(const op &, cpu &);
-std::unique_ptr<kernel> make_dropout(const op &, cpu &);
-std::unique_ptr<kernel> make_shape(const op &, cpu &);
-std::unique_ptr<kernel> make_similarity(const op &, cpu &);
 void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int threads);
 std::string onednn_version();
 std::string onednn_isa();
