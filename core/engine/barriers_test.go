@@ -224,3 +224,32 @@ func TestBarriers(t *testing.T) {
 		})
 	}
 }
+
+// TestBankConflicts runs the kernels that keep their sums in arrays in shared memory: in each access to them the threads of a warp
+// use different banks. The emulator counts.
+func TestBankConflicts(t *testing.T) {
+	enginetest.NeedsCPU(t)
+	t.Setenv("LB_EMU_COUNT_CONFLICTS", "1")
+	d := enginetest.Open(t, "emu", engine.Options{})
+	counted := 0
+	for _, c := range optest.Cases() {
+		if !slices.Contains([]graph.Kind{graph.KindNormStats, graph.KindNormBackward, graph.KindGateBackward, graph.KindSimilarity}, c.Kind) {
+			continue
+		}
+		r, err := newTrial(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Facts() // sets the count to 0
+		if err := r.run(t, d, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Facts()["bank_conflicts"]; got != "0" {
+			t.Errorf("%s: %s bank conflicts, want 0", c, got)
+		}
+		counted++
+	}
+	if counted == 0 {
+		t.Error("no case was counted")
+	}
+}

@@ -157,6 +157,59 @@ inline void run_fiber(unsigned i) {
   setcontext(&threads[i].context);
 }
 
+// block_count counts the blocks that have begun.
+inline uint64_t block_count;
+
+// Bank conflicts. Where they are counted, each warp keeps the words that its threads have accessed since the
+// last barrier or shuffle, by number of the access: threads of a warp access shared memory together.
+inline bool count_conflicts;
+inline uint64_t conflicts;
+inline std::vector<std::vector<uintptr_t>> accesses[most_threads / 32];
+inline size_t accessed[most_threads];  // by thread: accesses since then
+
+// settle_accesses adds the conflicts of a warp: the most words that one of the 32 banks has to serve for an
+// access, without the first. Accesses of 8 bytes are served in two halves of a warp, each word pair once.
+inline void settle_accesses(unsigned warp) {
+  for (auto &words : accesses[warp]) {
+    std::vector<uintptr_t> banks[32];
+    size_t most = 1;
+    for (uintptr_t w : words) {
+      auto &bank = banks[w % 32];
+      if (std::find(bank.begin(), bank.end(), w) == bank.end()) bank.push_back(w);
+      most = std::max(most, bank.size());
+    }
+    conflicts += most - 1;
+  }
+  accesses[warp].clear();
+  std::fill_n(accessed + warp * 32, 32, 0);
+}
+
+inline void note_access(const void *p, size_t size) {
+  size_t halves = size / 4, n = accessed[current]++ * halves;
+  auto &list = accesses[current / 32];
+  if (list.size() < n + halves) list.resize(n + halves);
+  auto &words = list[n + (current % 32 * halves) / 32];
+  for (size_t i = 0; i < halves; i++) words.push_back(reinterpret_cast<uintptr_t>(p) / 4 + i);
+}
+
+// shared_array is an array in static shared memory. The first thread of a block that reaches it fills it with
+// NaN on the devices with another order.
+template <typename T, size_t n>
+struct shared_array {
+  T data[n];
+  uint64_t block = 0;
+  void enter() {
+    if (block == block_count) return;
+    block = block_count;
+    if (device >= backwards) std::memset(static_cast<void *>(data), 0xff, sizeof data);
+  }
+  T &operator[](size_t i) {
+    if (i >= n) stop("an index beyond an array in shared memory");
+    if (count_conflicts) note_access(&data[i], sizeof(T));
+    return data[i];
+  }
+};
+
 // run_warp runs a warp until its threads wait at a barrier or have ended.
 inline void run_warp(unsigned first, unsigned size) {
   static std::vector<unsigned> lanes;
@@ -167,19 +220,11 @@ inline void run_warp(unsigned first, unsigned size) {
       if (threads[first + lane].at == state::ready) run_fiber(first + lane);
       waiting += threads[first + lane].at == state::shuffle;
     }
+    if (count_conflicts) settle_accesses(first / 32);
     if (waiting == 0) return;
     if (waiting != size) stop("only part of a warp reaches a shuffle");
     for (unsigned i = first; i < first + size; i++) threads[i].at = state::ready;
   }
-}
-
-// block_count counts the blocks that have begun; new_block fills static shared memory with NaN for the first
-// thread of a block that reaches its declaration.
-inline uint64_t block_count;
-inline void new_block(void *shared, size_t bytes, uint64_t &block) {
-  if (block == block_count) return;
-  block = block_count;
-  if (device >= backwards) std::memset(shared, 0xff, bytes);
 }
 
 inline void run_block(unsigned n) {
@@ -217,6 +262,7 @@ inline void run_grid(dim3 grid, dim3 block, bool fibers, const std::function<voi
   grid_size = grid, block_size = block, body = f, waits = fibers;
   const char *list = std::getenv("LB_EMU_LIST_BARRIERS"), *without = std::getenv("LB_EMU_WITHOUT_BARRIER");
   list_barriers = list != nullptr, left_out = without ? without : "";
+  count_conflicts = std::getenv("LB_EMU_COUNT_CONFLICTS") != nullptr;
   unsigned n = block.x * block.y;
   if (n > most_threads) stop("a block of more than 1024 threads");
   if (n == 0 || grid.x == 0 || grid.y == 0 || grid.x > 0x7fffffffu || grid.y > 0xffffu)

@@ -150,12 +150,11 @@ void launch_shared(gpu &d, dim3 grid, dim3 block, size_t bytes, void (*f)(P...),
 }
 #endif
 
-// LB_SHARED declares an array in shared memory. The emulator fills it with NaN before each block.
+// LB_SHARED declares an array in shared memory. In the emulator its elements are accessed by [] only.
 #ifdef LB_EMU
-#define LB_SHARED(type, name, count) \
-  static type name[count];           \
-  static uint64_t name##_block;      \
-  emu::new_block(name, sizeof name, name##_block)
+#define LB_SHARED(type, name, count)            \
+  static emu::shared_array<type, (count)> name; \
+  name.enter()
 #else
 #define LB_SHARED(type, name, count) __shared__ type name[count]
 #endif

@@ -108,22 +108,35 @@ __device__ inline void store(T *to, const vec<T, W> &x) {
   *reinterpret_cast<vec<T, W> *>(to) = x;
 }
 
+// reduce_slot is the place in shared memory of sum k of a thread. Neighbouring threads have neighbouring
+// places, so that the threads of a warp access 32 banks (testdata/banks.cc counts).
+__device__ inline unsigned reduce_slot(int k, unsigned thread) {
+  return static_cast<unsigned>(k) * threads_per_block + thread;
+}
+
 // reduce_block adds a and b over the thread rows of a block and writes the sums to partial[block][2][c].
 template <int W>
 __device__ inline void reduce_block(const tile &t, const slice &p, float *a, float *b, float *partial) {
   LB_SHARED(float, shared, 2 * 8 * threads_per_block);
-  float *own = shared + threadIdx.x * 2 * W;
-  for (int k = 0; k < W; k++) own[k] = a[k], own[W + k] = b[k];
+  LB_UNROLL
+  for (int k = 0; k < W; k++)
+    shared[reduce_slot(k, threadIdx.x)] = a[k], shared[reduce_slot(W + k, threadIdx.x)] = b[k];
   int half = 1;
   while (half < t.thread_rows) half *= 2;
   for (half /= 2; half > 0; half /= 2) {
     __syncthreads();
-    if (p.thread_row < half && p.thread_row + half < t.thread_rows)
-      for (int k = 0; k < 2 * W; k++) own[k] += own[half * t.thread_columns * 2 * W + k];
+    if (p.thread_row < half && p.thread_row + half < t.thread_rows) {
+      LB_UNROLL
+      for (int k = 0; k < 2 * W; k++)
+        shared[reduce_slot(k, threadIdx.x)] +=
+            shared[reduce_slot(k, threadIdx.x + static_cast<unsigned>(half * t.thread_columns))];
+    }
   }
   if (p.thread_row != 0 || !p.active) return;
   float *to = partial + static_cast<int64_t>(blockIdx.x) * 2 * t.c + p.column;
-  for (int k = 0; k < W; k++) to[k] = own[k], to[t.c + k] = own[W + k];
+  LB_UNROLL
+  for (int k = 0; k < W; k++)
+    to[k] = shared[reduce_slot(k, threadIdx.x)], to[t.c + k] = shared[reduce_slot(W + k, threadIdx.x)];
 }
 
 constexpr unsigned reduce_threads = 128;
@@ -137,15 +150,15 @@ __device__ inline void reduce_grid(const tile &t, const float *partial, int64_t 
     a += partial[i * 2 * t.c + channel];
     b += partial[i * 2 * t.c + t.c + channel];
   }
-  shared[2 * threadIdx.x] = a, shared[2 * threadIdx.x + 1] = b;
+  shared[threadIdx.x] = a, shared[reduce_threads + threadIdx.x] = b;
   for (unsigned half = reduce_threads / 2; half > 0; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) {
-      shared[2 * threadIdx.x] += shared[2 * (threadIdx.x + half)];
-      shared[2 * threadIdx.x + 1] += shared[2 * (threadIdx.x + half) + 1];
+      shared[threadIdx.x] += shared[threadIdx.x + half];
+      shared[reduce_threads + threadIdx.x] += shared[reduce_threads + threadIdx.x + half];
     }
   }
-  if (threadIdx.x == 0) a = shared[0], b = shared[1];  // no barrier: thread 0 wrote them
+  if (threadIdx.x == 0) a = shared[0], b = shared[reduce_threads];  // no barrier: thread 0 wrote them
 }
 
 #endif
