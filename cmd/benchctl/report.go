@@ -12,6 +12,7 @@ import (
 
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/reports/page"
+	"github.com/localbench/localbench/reports/publish"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 )
@@ -20,7 +21,8 @@ import (
 type reportFlags struct {
 	output                     *output
 	plots, html, title, policy string
-	metrics                    []string
+	metrics, times             []string
+	results                    string
 	quiet                      bool
 }
 
@@ -40,6 +42,11 @@ func reportCommand(env Env) *cobra.Command {
 	f.output = addOutput(flags, "summary", "eager")
 	cli.Define(flags, "plots", "folder", "", "folder for the plots, as PNG, SVG and PDF", cli.Word(&f.plots))
 	cli.Define(flags, "html", "file", "", "write tables and plots as one self-contained page", cli.Word(&f.html))
+	cli.Define(flags, "results", "file", "",
+		"write a page of results in Markdown there, with links to the records, and its plots beside it in images/results",
+		cli.Word(&f.results))
+	cli.Define(flags, "times", "paths", "",
+		"with --results: records with the step times, comma separated, if other runs were timed", cli.Words(&f.times))
 	cli.Define(flags, "title", "text", "Training methods side by side", "title of the page", cli.Word(&f.title))
 	cli.Define(flags, "policy", "name", f.policy,
 		"planned: our arena; eager: also the predicted memory of an eager framework", cli.Word(&f.policy))
@@ -90,7 +97,50 @@ func (f *reportFlags) run(env Env, paths []string) error {
 			fmt.Fprintln(env.Stderr, "page: "+f.html)
 		}
 	}
+	if f.results != "" {
+		files, err := f.publish(env, paths)
+		if err != nil {
+			return err
+		}
+		a.plots = append(a.plots, files...)
+	}
 	return env.emit(f.output, a, nil)
+}
+
+// publish writes the page of results and its plots, and returns their files.
+func (f *reportFlags) publish(env Env, paths []string) (files []string, err error) {
+	p := publish.Page{Images: "images/results"}
+	for _, part := range []struct {
+		sources *[]publish.Source
+		paths   []string
+	}{{&p.Trained, paths}, {&p.Timed, f.times}} {
+		var skipped []results.Warning
+		if *part.sources, skipped, err = publish.Sources(f.results, part.paths); err != nil {
+			return nil, usage(err)
+		}
+		for _, w := range skipped {
+			warn(env.Stderr, w.String())
+		}
+	}
+	images := filepath.Join(filepath.Dir(f.results), filepath.FromSlash(p.Images))
+	if err := os.MkdirAll(images, 0o777); err != nil {
+		return nil, unwritten(fmt.Errorf("results: %w", err))
+	}
+	figures, err := p.Figures()
+	if err != nil {
+		return nil, err
+	}
+	for _, drawn := range figures {
+		file := filepath.Join(images, drawn.Name+".svg")
+		if err := writeFile(file, drawn.SVG); err != nil {
+			return nil, unwritten(fmt.Errorf("results: %w", err))
+		}
+		files = append(files, file)
+	}
+	if err := writeFile(f.results, p.Write); err != nil {
+		return nil, unwritten(fmt.Errorf("results: %w", err))
+	}
+	return append(files, f.results), nil
 }
 
 func (f *reportFlags) draw(env Env, records []results.Record) ([]string, error) {

@@ -2,7 +2,6 @@ package figure
 
 import (
 	"errors"
-	"fmt"
 	"math"
 
 	"gonum.org/v1/gonum/stat"
@@ -29,8 +28,7 @@ func Frontier(t frontier.Task) (Figure, error) {
 		}
 	}
 	unit, bytes := table.ByteUnit(largest)
-	f := newFigure(fmt.Sprintf("Memory, time and accuracy: %s, %s, %d epochs", t.Network, t.Dataset, t.Epochs),
-		20*vg.Centimeter, 12*vg.Centimeter)
+	f := newFigure("Memory, time and accuracy: "+t.Title(), 20*vg.Centimeter, 12*vg.Centimeter)
 	f.Plot.X.Label.Text, f.Plot.Y.Label.Text = "arena of a training step ["+unit+"]", "test top-1 accuracy after the last epoch [%]"
 	f.Plot.X.Tick.Marker, f.Plot.Y.Tick.Marker = roundTicks{}, roundTicks{}
 	f.Plot.Add(grid(true))

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"gonum.org/v1/gonum/stat"
 
 	"github.com/localbench/localbench/reports/table"
@@ -58,18 +59,43 @@ type Point struct {
 type Task struct {
 	Network, Dataset string
 	Epochs           int64
+	TrainLimit       int64   // training samples; 0: all
 	Points           []Point // the smallest memory first
 	Notes            []string
 }
 
+// usable reports whether a record can be a point.
+func usable(r results.Record) bool {
+	return r.Status == results.StatusDone && r.Memory.StepArenaBytes != nil && r.Accuracy.LastTop1 != nil
+}
+
+// Has reports whether a trained record is one of the task.
+func (t Task) Has(r results.Record) bool {
+	s := r.Spec
+	return usable(r) && s.Network == t.Network && s.Dataset == t.Dataset && s.Epochs == t.Epochs && s.TrainLimit == t.TrainLimit
+}
+
+// Title says what the task is.
+func (t Task) Title() string {
+	title := fmt.Sprintf("%s on %s, %s", t.Network, t.Dataset, english.Plural(int(t.Epochs), "epoch", ""))
+	if t.TrainLimit > 0 {
+		title += fmt.Sprintf(" of %s samples", table.Count(t.TrainLimit))
+	}
+	return title
+}
+
 // Name is the task as a part of a file's name.
 func (t Task) Name() string {
+	limit := ""
+	if t.TrainLimit > 0 {
+		limit = fmt.Sprintf("-%d", t.TrainLimit)
+	}
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
 			return r
 		}
 		return '_'
-	}, fmt.Sprintf("%s-%s-%d", t.Network, t.Dataset, t.Epochs))
+	}, fmt.Sprintf("%s-%s-%d", t.Network, t.Dataset, t.Epochs)+limit)
 }
 
 // Of are the tasks of finished records. Times come from the records of timed, if there are any, which may be of fewer epochs;
@@ -81,7 +107,7 @@ func Of(records, timed []results.Record) []Task {
 	}
 	trained := map[key][]results.Record{}
 	for _, r := range records {
-		if r.Status == results.StatusDone && r.Memory.StepArenaBytes != nil && r.Accuracy.LastTop1 != nil {
+		if usable(r) {
 			k := key{r.Spec.Network, r.Spec.Dataset, r.Spec.Epochs, r.Spec.TrainLimit}
 			trained[k] = append(trained[k], r)
 		}
@@ -102,7 +128,7 @@ func Of(records, timed []results.Record) []Task {
 				}
 			}
 		}
-		t := Task{Network: k.network, Dataset: k.dataset, Epochs: k.epochs}
+		t := Task{Network: k.network, Dataset: k.dataset, Epochs: k.epochs, TrainLimit: k.train}
 		t.fill(trained[k], times)
 		t.judge()
 		tasks = append(tasks, t)
@@ -262,7 +288,7 @@ func (q Point) beats(p Point, inMeans bool) bool {
 // Table shows the points of the task.
 func (t Task) Table() table.Table {
 	out := table.Table{ID: "frontier",
-		Title: fmt.Sprintf("Memory, time and accuracy: %s on %s, %d epochs", t.Network, t.Dataset, t.Epochs),
+		Title: "Memory, time and accuracy: " + t.Title(),
 		Columns: []table.Column{table.TextColumn("run", "run"), table.NumberColumn("step_arena_bytes", "step arena"),
 			{Key: "step_seconds", Name: "step", Unit: "ms", Align: table.AlignRight},
 			{Key: "last_top1", Name: "top-1", Unit: "%", Align: table.AlignRight}, table.NumberColumn("seeds", "seeds"),

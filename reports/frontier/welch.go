@@ -8,8 +8,8 @@ import (
 )
 
 // better is the p-value of the one-sided hypothesis that the mean of a is not above that of b: Welch's t-test (1947), for
-// samples of unequal variance. It is 1 where either has fewer than two values. Accuracies over seeds are few, so that a rank test, which assumes
-// no distribution, would show nothing: of two samples of three its p-value is never below 0.05.
+// samples of unequal variance. It is 1 where either has fewer than two values. Accuracies over seeds are few, so that a rank
+// test, which assumes no distribution, would show nothing: of two samples of three its p-value is never below 0.05.
 func better(a, b []float64) float64 {
 	if len(a) < 2 || len(b) < 2 {
 		return 1
