@@ -13,7 +13,7 @@ import (
 func overlappedStep(t *testing.T, method string, inFlight int) *graph.Graph {
 	t.Helper()
 	s, err := core.TrainingStep(tiny(t, method), core.StepOptions{Batch: 3, Image: graph.Shape{8, 8, 3},
-		Deviation: [4]float64{60, 60, 60}, SGD: graph.SGDOptions{Momentum: 0.9}, Overlap: inFlight})
+		Deviation: [4]float64{60, 60, 60}, Optimizer: graph.SGDOptions{Momentum: 0.9}, Overlap: inFlight})
 	if err != nil {
 		t.Fatal(err)
 	}

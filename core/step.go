@@ -17,7 +17,8 @@ type StepOptions struct {
 	Image     graph.Shape // height, width, channels of one sample
 	Mean      [4]float64  // by channel, in 0..255
 	Deviation [4]float64  // by channel, in 0..255
-	SGD       graph.SGDOptions
+	// Optimizer updates the parameters; nil: SGD without momentum and decay.
+	Optimizer graph.Optimizer
 	Heads     bool // an evaluation also classifies by the auxiliary networks
 	// RecomputeNorm does not save the results of normalisations; the backward
 	// pass recomputes them from the convolutions' results: the same bits, less memory.
@@ -69,7 +70,7 @@ type Step struct {
 	Labels       *graph.Value // input, s32 [N]
 	Words        *graph.Value // input, s32 [N 4], with StepOptions.Augment; else nil
 	LearningRate *graph.Value // input, f32 [1]; nil in an evaluation
-	Stream       *graph.Value // input, s32 [3], of dropout (graph.Builder.DropoutStream); nil without dropout
+	Stream       *graph.Value // input of seed and step, s32 [3] (graph.Builder.Stream); nil if neither dropout nor the optimizer reads it
 	Losses       []ModuleLoss // in program order
 	// Probabilities of the head, f32 [N C], an output of an evaluation for the top-5 accuracy; nil in a
 	// training step, and with too few classes for top-5 to mean anything.
@@ -151,6 +152,9 @@ type writer struct {
 
 // newWriter declares the inputs, augments and normalises the images.
 func newWriter(b *graph.Builder, o StepOptions) *writer {
+	if o.Optimizer == nil {
+		o.Optimizer = graph.SGDOptions{}
+	}
 	if o.Dropout && b.Training() {
 		b.EnableDropout()
 	}
@@ -262,7 +266,7 @@ func (w *writer) average(m int, stages []model.Stage) {
 // is complete, or notes it for the end of the step.
 func (w *writer) backward(first int, losses []autodiff.Loss) error {
 	return autodiff.Backward(w.b, w.b.Ops()[first:], losses, func(parameter, gradient *graph.Value) {
-		update := func() { w.b.SGD(parameter, gradient, w.b.Momentum(parameter), w.step.LearningRate, w.o.SGD) }
+		update := func() { w.o.Optimizer.Update(w.b, parameter, gradient, w.step.LearningRate) }
 		if !w.o.DeferUpdates && !w.o.Eager {
 			update()
 			return
@@ -325,7 +329,7 @@ const PassNone = "none"
 
 // finish runs the passes over the whole program, and verifies it after each one.
 func (w *writer) finish() (*Step, error) {
-	w.step.Stream = w.b.DroppedBy()
+	w.step.Stream = w.b.DeclaredStream()
 	g, err := w.b.Graph()
 	if err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func (c tiny) session(t *testing.T, d engine.Device, method string, o core.StepO
 	}
 	o.Batch, o.Image, o.Dropout = 12, graph.Shape{8, 8, 3}, true
 	o.Mean, o.Deviation = [4]float64{120, 120, 120}, [4]float64{60, 60, 60}
-	o.SGD = graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
+	o.Optimizer = graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
 	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: o})
 	if err != nil {
 		t.Fatal(err)

@@ -155,7 +155,7 @@ func goldenSession(t *testing.T, d engine.Device, g golden) *train.Session {
 	}
 	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: core.StepOptions{
 		Batch: int64(g.Case.Batch), Image: n.Input, Mean: [4]float64{125.3, 123.0, 113.9}, Deviation: [4]float64{63.0, 62.1, 66.7},
-		SGD: graph.SGDOptions{Momentum: g.Case.Momentum, WeightDecay: g.Case.WeightDecay, Nesterov: g.Case.Nesterov}}})
+		Optimizer: graph.SGDOptions{Momentum: g.Case.Momentum, WeightDecay: g.Case.WeightDecay, Nesterov: g.Case.Nesterov}}})
 	if err != nil {
 		t.Fatal(err)
 	}

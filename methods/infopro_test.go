@@ -56,7 +56,7 @@ func TestInfoProForLargeImages(t *testing.T) {
 		}
 		s, err := train.NewSession(enginetest.Open(t, enginetest.Backends()[0], engine.Options{Deterministic: enginetest.Backends()[0] == "cuda"}), train.SessionOptions{Stages: stages,
 			Step: core.StepOptions{Batch: batch, Image: n.Input, Mean: [4]float64{120, 120, 120}, Deviation: [4]float64{60, 60, 60},
-				SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}})
+				Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,7 @@ func step(t *testing.T, network, method string, o methods.Options) *core.Step {
 	}
 	s, err := core.TrainingStep(stages, core.StepOptions{
 		Batch: 4, Image: n.Input, Dropout: true, Mean: [4]float64{125.3, 123.0, 113.9}, Deviation: [4]float64{63.0, 62.1, 66.7},
-		SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}})
+		Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func fittedSession(t *testing.T, network, method string, o methods.Options, trad
 	d := enginetest.Open(t, "cpu", engine.Options{Threads: 1})
 	trade.Batch, trade.Image = 8, n.Input
 	trade.Mean, trade.Deviation = [4]float64{125.3, 123.0, 113.9}, [4]float64{63.0, 62.1, 66.7}
-	trade.SGD = graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
+	trade.Optimizer = graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
 	if limit > 0 {
 		if trade, err = budget.Fit(d, stages, trade, limit); err != nil {
 			return nil, err

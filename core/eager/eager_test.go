@@ -64,7 +64,7 @@ func program(t *testing.T, r row) (*graph.Graph, eager.Options) {
 	}
 	s, err := core.TrainingStep(stages, core.StepOptions{
 		Batch: r.Batch, Image: n.Input, Deviation: [4]float64{1, 1, 1}, Dropout: true, Eager: true,
-		SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
+		Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestDropoutMasks(t *testing.T) {
 				return []model.Term{model.CrossEntropy(b, model.LinearWithoutBias(b, "last", c.drops(b, "drop", x, c.rate), 10), batch)}
 			}}},
 			core.StepOptions{Batch: 8, Image: graph.Shape{1, 1, 1}, Deviation: [4]float64{1}, Eager: true, Dropout: true,
-				SGD: graph.SGDOptions{Momentum: 0.9}})
+				Optimizer: graph.SGDOptions{Momentum: 0.9}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -140,7 +140,7 @@ func (s *step) outlive(g *graph.Graph) {
 		}
 	}
 	for _, v := range g.Inputs {
-		if v.Type == graph.TypeS32 && len(v.Shape) == 1 && v.Name != graph.DropoutStream {
+		if v.Type == graph.TypeS32 && len(v.Shape) == 1 && v.Name != graph.StreamInput {
 			labels = 8 * v.Shape.Elements()
 		}
 	}

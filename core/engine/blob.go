@@ -92,7 +92,8 @@ func (b *blob) attributes(a graph.Attributes) {
 			b.i64(x)
 		}
 	}
-	for _, x := range []float64{a.Epsilon, a.Momentum, a.WeightDecay, a.Scale, a.Temperature, a.Rate} {
+	b.flag(a.Decoupled)
+	for _, x := range []float64{a.Epsilon, a.Momentum, a.WeightDecay, a.Scale, a.Temperature, a.Rate, a.Beta1, a.Beta2} {
 		b.f64(x)
 	}
 	for _, list := range [][4]float64{a.Mean, a.Deviation} {

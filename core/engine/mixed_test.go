@@ -36,7 +36,7 @@ func shortTraining(t *testing.T, d engine.Device, method string, o methods.Optio
 	const batch = 16
 	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Evaluation: true, Step: core.StepOptions{
 		Batch: batch, Image: n.Input, Mean: [4]float64{128, 128, 128}, Deviation: [4]float64{64, 64, 64}, Mixed: mixed,
-		SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
+		Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func residualStep(b testing.TB, d engine.Device, batch int64) (*core.Program, fu
 	}
 	step, err := core.TrainingStep(stages, core.StepOptions{
 		Batch: batch, Image: n.Input, Mean: [4]float64{125, 123, 114}, Deviation: [4]float64{63, 62, 67},
-		SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
+		Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
 	})
 	if err != nil {
 		b.Fatal(err)

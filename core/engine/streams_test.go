@@ -51,7 +51,7 @@ func small(t *testing.T, method string, inFlight int) train.SessionOptions {
 	}
 	return train.SessionOptions{Stages: stages, Step: core.StepOptions{Batch: 3, Image: n.Input, Overlap: inFlight,
 		Mean: [4]float64{120, 120, 120}, Deviation: [4]float64{60, 60, 60},
-		SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}}
+		Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}}
 }
 
 // trained is the bits of all losses of some steps, and of the state that they leave.

@@ -167,9 +167,13 @@ func (b *Builder) Buffer(role string, shape Shape, w Weight) *Value {
 	return b.persistent(role, shape, w, CategoryBuffer)
 }
 
-// Momentum declares the optimizer state of parameter p, zero at the start.
-func (b *Builder) Momentum(p *Value) *Value {
-	v := b.value(p.Name+".momentum", p.Shape, TypeF32, CategoryOptimizer)
+// Momentum declares the momentum of parameter p under SGD, zero at the start.
+func (b *Builder) Momentum(p *Value) *Value { return b.OptimizerState(p, "momentum") }
+
+// OptimizerState declares state of the optimizer for parameter p, zero at the start and f32: "conv1.weight" and the role
+// "exp_avg" give "conv1.weight.exp_avg". It belongs to the module and scope of the parameter.
+func (b *Builder) OptimizerState(p *Value, role string) *Value {
+	v := b.value(p.Name+"."+role, p.Shape, TypeF32, CategoryOptimizer)
 	v.Module, v.Scope = p.Module, p.Scope
 	v.Weight = &Weight{Init: InitConstant, Layout: p.Weight.Layout, Source: p.Weight.Source}
 	return v

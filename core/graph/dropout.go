@@ -48,23 +48,29 @@ func (b *Builder) DropoutBackward(dropout *Op, dy *Value) *Value {
 // EnableDropout makes DropoutStream return a stream in a training step.
 func (b *Builder) EnableDropout() { b.drops = b.training }
 
-// DropoutStream returns the input that determines what a step drops, and declares it at the first call. It returns
-// nil in an evaluation and where dropout is not enabled.
+// DropoutStream returns the input that determines what a step drops: Stream. It returns nil in an evaluation and where
+// dropout is not enabled.
 func (b *Builder) DropoutStream() *Value {
 	if !b.drops {
 		return nil
 	}
-	if v := b.DroppedBy(); v != nil {
-		return v
-	}
-	return b.Input(DropoutStream, Shape{3}, TypeS32)
+	return b.Stream()
 }
 
-// DroppedBy returns the input that DropoutStream has declared, nil if it was not called.
-func (b *Builder) DroppedBy() *Value { return b.graph.Input(DropoutStream) }
+// Stream returns the input of seed and step, s32 [3], and declares it at the first call: the low and the high 32 bits of
+// the seed, and the number of the step, from 0.
+func (b *Builder) Stream() *Value {
+	if v := b.DeclaredStream(); v != nil {
+		return v
+	}
+	return b.Input(StreamInput, Shape{3}, TypeS32)
+}
 
-// DropoutStream is the name of the input that dropout ops read.
-const DropoutStream = "dropout_stream"
+// DeclaredStream returns the input that Stream has declared, nil if it was not called.
+func (b *Builder) DeclaredStream() *Value { return b.graph.Input(StreamInput) }
+
+// StreamInput is the name of the input that Stream declares.
+const StreamInput = "step_stream"
 
 // mostDropout is how many elements have numbers: 2^32 blocks of four.
 const mostDropout = 1 << 34

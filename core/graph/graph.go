@@ -50,7 +50,7 @@ const (
 	CategoryParameter          Category = iota // weights of the network
 	CategoryAuxiliaryParameter                 // weights of auxiliary networks
 	CategoryBuffer                             // running statistics
-	CategoryOptimizer                          // momentum
+	CategoryOptimizer                          // state of the optimizer: momentum, averages of gradients
 	CategoryGradient                           // of parameters and of activations
 	CategorySaved                              // activations read again by the backward pass
 	CategoryActivation                         // activations that die in the forward pass
@@ -210,9 +210,12 @@ type Attributes struct {
 	Flip         bool       // augment: half of the images are mirrored
 	Rows         bool       // dropout: of whole samples
 	Salt         int64      // dropout: selects the op's part of the stream, 32 bits
-	Epsilon      float64    // added to the variance
-	Momentum     float64    // of running statistics; of sgd
-	WeightDecay  float64    // sgd
+	Decoupled    bool       // adam: weight decay apart from the gradient (AdamW)
+	Epsilon      float64    // added to the variance; adam, rmsprop, adagrad: to the root
+	Momentum     float64    // of running statistics; of sgd and rmsprop
+	WeightDecay  float64    // updates
+	Beta1        float64    // adam: decay of the average of gradients
+	Beta2        float64    // adam, rmsprop (alpha): decay of the average of their squares
 	Scale        float64    // weight of a loss in the sum of its module
 	Classes      int64      // similarity: number of classes
 	Axis         int64      // concat, slice: the dimension

@@ -59,6 +59,9 @@ const (
 	KindSliceBackward
 	KindPermute
 	KindReshape
+	KindAdam
+	KindRMSprop
+	KindAdagrad
 	kindCount
 )
 
@@ -109,7 +112,7 @@ var kinds = [kindCount]kindRow{
 	KindCrossEntropy:                {"cross_entropy", FamilyLoss, "fs", "fff", true},
 	KindCrossEntropyBackward:        {"cross_entropy_backward", FamilyLoss, "fs", "e", false},
 	KindNormalizeImage:              {"normalize_image", FamilyElementwise, "u", "e", false},
-	KindSGD:                         {"sgd", FamilyUpdate, "feff", "", false},
+	KindSGD:                         {"sgd", FamilyUpdate, "feFf", "", false},
 	KindUpsample:                    {"upsample", FamilyUpsample, "t", "t", true},
 	KindUpsampleBackward:            {"upsample_backward", FamilyUpsample, "t", "t", false},
 	KindBinaryCrossEntropy:          {"binary_cross_entropy", FamilyLoss, "fu", "f", true},
@@ -133,6 +136,9 @@ var kinds = [kindCount]kindRow{
 	KindSliceBackward:               {"slice_backward", FamilyShape, "tT", "t", false},
 	KindPermute:                     {"permute", FamilyShape, "t", "t", true},
 	KindReshape:                     {"reshape", FamilyShape, "t", "t", true},
+	KindAdam:                        {"adam", FamilyUpdate, "fefffs", "", false},
+	KindRMSprop:                     {"rmsprop", FamilyUpdate, "feffF", "", false},
+	KindAdagrad:                     {"adagrad", FamilyUpdate, "feff", "", false},
 }
 
 // Family groups kinds whose shapes, kernels and tests stand together: core/graph/<family>.go holds the

@@ -125,6 +125,8 @@ func terms(op *graph.Op, result int) int64 {
 		return 1
 	case graph.KindNormalizeImage, graph.KindCrossEntropyBackward, graph.KindSGD, graph.KindAverage:
 		return 4 // a few roundings, no sum
+	case graph.KindAdam, graph.KindRMSprop, graph.KindAdagrad:
+		return 8 // the same
 	case graph.KindNormApply, graph.KindSiLU, graph.KindSiLUBackward:
 		return 8 // the same
 	case graph.KindGate:

@@ -179,9 +179,12 @@ func (p *program) buffer(name string, f fill, shape ...int64) *graph.Value {
 	return p.Buffer(name, shape, graph.Weight{})
 }
 
-// momentum declares the optimizer state of w, not zero.
-func (p *program) momentum(w *graph.Value, f fill) *graph.Value {
-	v := p.Momentum(w)
+// momentum declares the momentum of w, not zero.
+func (p *program) momentum(w *graph.Value, f fill) *graph.Value { return p.state(w, "momentum", f) }
+
+// state declares optimizer state of w, not zero.
+func (p *program) state(w *graph.Value, role string, f fill) *graph.Value {
+	v := p.OptimizerState(w, role)
 	p.fills[v.Name] = f
 	return v
 }

@@ -152,6 +152,12 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return crossEntropyBackward, true
 	case graph.KindSGD:
 		return sgd, true
+	case graph.KindAdam:
+		return adam, true
+	case graph.KindRMSprop:
+		return rmsprop, true
+	case graph.KindAdagrad:
+		return adagrad, true
 	case graph.KindUpsample:
 		return upsample, true
 	case graph.KindUpsampleBackward:

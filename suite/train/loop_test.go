@@ -65,7 +65,7 @@ func benchOf(t *testing.T, network, method, state string, ahead bool) *bench {
 		t.Fatal(err)
 	}
 	o := train.SessionOptions{Stages: stages, Evaluation: true, TrainTail: train.Tail(72, 16), TestTail: train.Tail(40, 16), ValTail: 4,
-		Step: core.StepOptions{Batch: 16, Image: n.Input, Dropout: true, SGD: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}}
+		Step: core.StepOptions{Batch: 16, Image: n.Input, Dropout: true, Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}}
 	copy(o.Step.Mean[:], data.Mean)
 	copy(o.Step.Deviation[:], data.Std)
 	if ahead {

@@ -1,5 +1,6 @@
 // Elementwise ops and updates of parameters: each operand is read and each result written
 // once, in vectors of 16 bytes. In place: a result may alias an operand of its size.
+#include "../native/update.h"
 #include "gpu.h"
 
 namespace lb {
@@ -197,31 +198,34 @@ struct elementwise : gpu_kernel {
 // Updates: one launch for many parameters, to save a launch for each small one.
 constexpr int most_updates = 64;
 
-struct update {
-  float *w, *v;
+struct update_item {
+  float *w, *a, *b;
   const void *g;
   int64_t n;
 };
 
+template <typename Rule>
 struct update_list {
-  update item[most_updates];
+  update_item item[most_updates];
   const float *rate;
-  float momentum, decay;
-  bool nesterov;
+  const uint32_t *words;
+  Rule rule;
 };
 
-// sgd_list: g += wd*w;  v = m*v + g;  w -= lr * (nesterov ? g + m*v : v). Blocks across take
-// parameters, blocks down parts of one.
-template <typename T>
-__global__ void __launch_bounds__(threads_per_block) sgd_list(update_list list) {
-  const update &u = list.item[blockIdx.y];
+// update_all: blocks across take parameters, blocks down parts of one.
+template <typename T, typename Rule>
+__global__ void __launch_bounds__(threads_per_block) update_all(update_list<Rule> list) {
+  const update_item &u = list.item[blockIdx.y];
   const T *g = static_cast<const T *>(u.g);
-  float rate = *list.rate;
+  Rule rule = list.rule;
+  rule.begin(*list.rate, list.words ? list.words[2] : 0);
   int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < u.n; i += step) {
-    float w = u.w[i], d = widen(g[i]) + list.decay * w, v = list.momentum * u.v[i] + d;
-    u.v[i] = v;
-    u.w[i] = w - rate * (list.nesterov ? d + list.momentum * v : v);
+    float w = u.w[i], a = Rule::states > 0 ? u.a[i] : 0, b = Rule::states > 1 ? u.b[i] : 0;
+    rule(w, widen(g[i]), a, b);
+    if (Rule::states > 0) u.a[i] = a;
+    if (Rule::states > 1) u.b[i] = b;
+    u.w[i] = w;
   }
 }
 
@@ -233,7 +237,7 @@ __global__ void __launch_bounds__(threads_per_block) gather_each(gather_list lis
 struct updates : gpu_kernel {
   using gpu_kernel::gpu_kernel;
   void run(const op &o) override {
-    if (o.kind == kind_sgd) return update_many(&o, 1, d);
+    if (o.kind != kind_average) return update_many(&o, 1, d);
     each(d, packs<float>(o.operands[0]->elements),
          average_each{packed<float>(o.operands[0]), packed<float>(o.operands[1]),
                       static_cast<float>(o.attr.momentum), static_cast<float>(1 - o.attr.momentum)});
@@ -253,31 +257,41 @@ void add_bias(const value &y, const float *bias, gpu &d) {
   });
 }
 
+// updates_alike: of one kind, with the same attributes, learning rate and presence of state.
 bool updates_alike(const op &a, const op &b) {
-  return a.kind == kind_sgd && b.kind == kind_sgd && a.operands[3] == b.operands[3] &&
-         a.operands[1]->type == b.operands[1]->type && a.attr.momentum == b.attr.momentum &&
-         a.attr.weight_decay == b.attr.weight_decay && a.attr.nesterov == b.attr.nesterov;
+  if (a.kind != b.kind ||
+      !(a.kind == kind_sgd || a.kind == kind_adam || a.kind == kind_rmsprop || a.kind == kind_adagrad))
+    return false;
+  updated u = updated_of(a), v = updated_of(b);
+  const attributes &p = a.attr, &q = b.attr;
+  return u.rate == v.rate && u.words == v.words && !u.a == !v.a && !u.b == !v.b &&
+         a.operands[1]->type == b.operands[1]->type && p.momentum == q.momentum &&
+         p.weight_decay == q.weight_decay && p.nesterov == q.nesterov && p.epsilon == q.epsilon &&
+         p.beta1 == q.beta1 && p.beta2 == q.beta2 && p.decoupled == q.decoupled;
 }
 
 void update_many(const op *first, size_t n, gpu &d) {
-  for (size_t from = 0; from < n; from += most_updates) {
-    update_list list{};
-    size_t count = n - from < most_updates ? n - from : most_updates;
-    int64_t largest = 0;
-    for (size_t i = 0; i < count; i++) {
-      const op &o = first[from + i];
-      list.item[i] = {o.mutate(0), o.mutate(2), o.operands[1]->data, o.operands[0]->elements};
-      largest = o.operands[0]->elements > largest ? o.operands[0]->elements : largest;
+  with_rule(*first, [&](auto rule) {
+    using Rule = decltype(rule);
+    for (size_t from = 0; from < n; from += most_updates) {
+      update_list<Rule> list{};
+      size_t count = n - from < most_updates ? n - from : most_updates;
+      int64_t largest = 0;
+      for (size_t i = 0; i < count; i++) {
+        const op &o = first[from + i];
+        updated u = updated_of(o);
+        list.item[i] = {u.w, u.a, u.b, u.g, o.operands[0]->elements};
+        list.rate = u.rate, list.words = u.words;
+        largest = o.operands[0]->elements > largest ? o.operands[0]->elements : largest;
+      }
+      list.rule = rule;
+      int64_t blocks = (largest + 4 * threads_per_block - 1) / (4 * threads_per_block);
+      dim3 grid(static_cast<unsigned>(blocks < 1024 ? blocks : 1024), static_cast<unsigned>(count));
+      typed(*first->operands[1], [&](auto number) {
+        launch(d, grid, dim3(threads_per_block), update_all<decltype(number), Rule>, list);
+      });
     }
-    list.rate = first->in(3);
-    list.momentum = static_cast<float>(first->attr.momentum);
-    list.decay = static_cast<float>(first->attr.weight_decay);
-    list.nesterov = first->attr.nesterov != 0;
-    int64_t blocks = (largest + 4 * threads_per_block - 1) / (4 * threads_per_block);
-    dim3 grid(static_cast<unsigned>(blocks < 1024 ? blocks : 1024), static_cast<unsigned>(count));
-    typed(*first->operands[1],
-          [&](auto number) { launch(d, grid, dim3(threads_per_block), sgd_list<decltype(number)>, list); });
-  }
+  });
 }
 
 std::unique_ptr<kernel> make_elementwise(const op &, gpu &d) { return std::make_unique<elementwise>(d); }

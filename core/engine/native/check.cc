@@ -226,6 +226,22 @@ void check_permute(const op &o) {
   want(left == 1 && o.results[0]->elements == elements, "a view and a result of as many elements");
 }
 
+void check_update(const op &o) {
+  const auto &in = o.operands;
+  const attributes &a = o.attr;
+  bool adam = o.kind == kind_adam;
+  want(same(in[0], in[1]) && same(in[0], in[2]), "a gradient and state of the parameter's shape");
+  want(vector_of(in[adam ? 4 : 3], 1), "a learning rate [1]");
+  want(a.epsilon >= 0 && a.weight_decay >= 0 && a.momentum >= 0 && a.momentum < 1,
+       "a momentum of less than 1, and no constant below 0");
+  want(a.beta1 >= 0 && a.beta1 < 1 && a.beta2 >= 0 && a.beta2 < 1, "averages that decay by less than 1");
+  if (o.kind == kind_sgd) want(in[2] || a.momentum == 0, "state for the momentum");
+  if (adam) want(same(in[0], in[3]) && vector_of(in[5], 3), "a second state and a stream of three words");
+  if (o.kind == kind_rmsprop)
+    want(same(in[0], in[4]) && (in[4] != nullptr) == (a.momentum != 0),
+         "a momentum and its state, or neither");
+}
+
 const value *second_result(const op &o) { return o.results.size() > 1 ? o.results[1] : nullptr; }
 
 }  // namespace
@@ -301,8 +317,10 @@ void check(op &o) {
     case kind_average:
       return want(same(in[0], in[1]), "an average and a source of one shape");
     case kind_sgd:
-      return want(same(in[0], in[1]) && same(in[0], in[2]) && vector_of(in[3], 1),
-                  "w, g and v of one shape and a rate [1]");
+    case kind_adam:
+    case kind_rmsprop:
+    case kind_adagrad:
+      return check_update(o);
     case kind_augment:
       want(in[0]->rank == 4 && same(in[0], out[0]) && in[1]->rank == 2 && in[1]->dims[0] == in[0]->dims[0] &&
                in[1]->dims[1] == 4,

@@ -26,7 +26,7 @@
   row(cross_entropy, 20, loss, "fs", "fff") \
   row(cross_entropy_backward, 21, loss, "fs", "e") \
   row(normalize_image, 22, elementwise, "u", "e") \
-  row(sgd, 23, update, "feff", "") \
+  row(sgd, 23, update, "feFf", "") \
   row(upsample, 24, upsample, "t", "t") \
   row(upsample_backward, 25, upsample, "t", "t") \
   row(binary_cross_entropy, 26, loss, "fu", "f") \
@@ -49,7 +49,10 @@
   row(slice, 43, shape, "tT", "t") \
   row(slice_backward, 44, shape, "tT", "t") \
   row(permute, 45, shape, "t", "t") \
-  row(reshape, 46, shape, "t", "t")
+  row(reshape, 46, shape, "t", "t") \
+  row(adam, 47, update, "fefffs", "") \
+  row(rmsprop, 48, update, "feffF", "") \
+  row(adagrad, 49, update, "feff", "")
 
 // row(name): make_<name> chooses the kernels of a family.
 #define LB_FAMILIES(row) \

@@ -1,30 +1,60 @@
 //go:build !nocpu
 
-// Updates of parameters, in place, one pass: 3r 2w.
+// Updates of parameters, in place, one pass: each of parameter, gradient and state is read once, and
+// parameter and state are written. update.h has what they compute.
 //   average  a = m*a + (1-m)*s
-//   sgd      g += wd*w;  v = m*v + g;  w -= lr * (nesterov ? g + m*v : v)
+#include "update.h"
+
 #include "cpu.h"
+
+// No kernel reads errno: with it GCC does not vectorize square roots.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-math-errno")
+#endif
 
 namespace lb {
 namespace {
 
-LB_CLONES void sgd_part(float *__restrict w, const float *__restrict g, float *__restrict v, int64_t n,
-                        float lr, float m, float wd, bool nesterov) {
+// update_part is elements [from, to) of an update. Rules with fewer state values have the missing ones in
+// registers.
+template <typename Rule>
+inline __attribute__((always_inline)) void update_part(const Rule &rule, float *__restrict w,
+                                                       const float *__restrict g, float *__restrict a,
+                                                       float *__restrict b, int64_t from, int64_t to) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; i++) {
-    float d = g[i] + wd * w[i];
-    float u = m * v[i] + d;
-    v[i] = u;
-    w[i] -= lr * (nesterov ? d + m * u : u);
+  for (int64_t i = from; i < to; i++) {
+    float none = 0;
+    if constexpr (Rule::states == 0)
+      rule(w[i], g[i], none, none);
+    else if constexpr (Rule::states == 1)
+      rule(w[i], g[i], a[i], none);
+    else
+      rule(w[i], g[i], a[i], b[i]);
   }
 }
 
-void sgd(const op &o, int threads) {
+// LB_CLONES does not apply to templates.
+#define LB_UPDATE_PART(rule)                                                                     \
+  LB_CLONES void part(const rule &r, float *w, const float *g, float *a, float *b, int64_t from, \
+                      int64_t to) {                                                              \
+    update_part(r, w, g, a, b, from, to);                                                        \
+  }
+LB_UPDATE_PART(sgd_rule)
+LB_UPDATE_PART(descent_rule)
+LB_UPDATE_PART(adam_rule)
+LB_UPDATE_PART(rmsprop_rule)
+LB_UPDATE_PART(rmsprop_momentum_rule)
+LB_UPDATE_PART(adagrad_rule)
+#undef LB_UPDATE_PART
+
+void update(const op &o, int threads) {
   int64_t n = o.operands[0]->elements;
-  parallel(n, 16, threads, n, [&](int64_t a, int64_t b, int) {
-    sgd_part(o.mutate(0) + a, o.in(1) + a, o.mutate(2) + a, b - a, o.in(3)[0],
-             static_cast<float>(o.attr.momentum), static_cast<float>(o.attr.weight_decay),
-             o.attr.nesterov != 0);
+  updated u = updated_of(o);
+  with_rule(o, [&](auto rule) {
+    rule.begin(*u.rate, u.words ? u.words[2] : 0);
+    parallel(n, 16, threads, n, [&](int64_t from, int64_t to, int) {
+      part(rule, u.w, static_cast<const float *>(u.g), u.a, u.b, from, to);
+    });
   });
 }
 
@@ -44,7 +74,7 @@ void average(const op &o, int threads) {
 }  // namespace
 
 std::unique_ptr<kernel> make_update(const op &o, cpu &d) {
-  return std::make_unique<function>(o.kind == kind_average ? average : sgd, d.threads);
+  return std::make_unique<function>(o.kind == kind_average ? average : update, d.threads);
 }
 
 }  // namespace lb
