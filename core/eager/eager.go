@@ -7,8 +7,9 @@
 //     pass that reads it has. A node is all backward ops of one forward op: its operands and results live together.
 //   - ReLU and the sum of a residual block work in place. So does the sum of two gradients that meet, unless the first is
 //     still to be read elsewhere. ReLU6 saves its operand, and so does not.
-//   - The gradient of a parameter lives until the program drops it, momentum from the first update on. An update of all
-//     parameters at once copies all gradients, where there is weight decay.
+//   - The gradient of a parameter lives until the program drops it, the optimizer's state from the first update on. An update
+//     of all parameters at once has temporaries of all of them: copies of the gradients for weight decay, and the roots by
+//     which Adam, RMSprop and Adagrad divide.
 //   - Dropout saves its mask, a byte an element, and stochastic depth its factors, an f32 a sample, from the forward to the
 //     backward pass; neither saves its operand. The generator's state is not the device's.
 //   - A checkpointed segment is recomputed as a whole before the first node of its backward pass.

@@ -23,13 +23,28 @@ type row struct {
 	Method, Network string
 	Side, Batch     int64
 	Options         string // of eager.ParseOptions
+	Optimizer       string // of optimizers; empty: the papers' SGD
 	AtMost          bool   // the measured figure is known to be up to one activation too high
 	// The measured peaks in bytes: of tensors, of blocks and of segments.
 	Requested, Allocated, Reserved int64
 }
 
 func (r row) String() string {
-	return fmt.Sprintf("%s %s %d pixels batch %d %s", r.Method, r.Network, r.Side, r.Batch, r.Options)
+	return fmt.Sprintf("%s %s %d pixels batch %d %s %s", r.Method, r.Network, r.Side, r.Batch, r.Options, r.Optimizer)
+}
+
+// optimizers are those of testdata/make_peaks.py.
+var optimizers = map[string]graph.Optimizer{
+	"":                       graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
+	"sgd":                    graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
+	"sgd-plain":              graph.SGDOptions{},
+	"adam":                   graph.AdamOptions{Beta1: 0.9, Beta2: 0.999},
+	"adam-decay":             graph.AdamOptions{Beta1: 0.9, Beta2: 0.999, WeightDecay: 1e-4},
+	"adamw":                  graph.AdamOptions{Beta1: 0.9, Beta2: 0.999, WeightDecay: 0.01, Decoupled: true},
+	"rmsprop":                graph.RMSpropOptions{Alpha: 0.99},
+	"rmsprop-momentum-decay": graph.RMSpropOptions{Alpha: 0.99, Momentum: 0.9, WeightDecay: 1e-4},
+	"adagrad":                graph.AdagradOptions{},
+	"adagrad-decay":          graph.AdagradOptions{WeightDecay: 1e-4},
 }
 
 // predict is what the model says of a row.
@@ -45,6 +60,10 @@ func program(t *testing.T, r row) (*graph.Graph, eager.Options) {
 	o, err := eager.ParseOptions(r.Options)
 	if err != nil {
 		t.Fatal(err)
+	}
+	optimizer, known := optimizers[r.Optimizer]
+	if !known {
+		t.Fatalf("unknown optimizer %q", r.Optimizer)
 	}
 	classes := int64(10)
 	if r.Side >= 128 {
@@ -64,7 +83,7 @@ func program(t *testing.T, r row) (*graph.Graph, eager.Options) {
 	}
 	s, err := core.TrainingStep(stages, core.StepOptions{
 		Batch: r.Batch, Image: n.Input, Deviation: [4]float64{1, 1, 1}, Dropout: true, Eager: true,
-		Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
+		Optimizer: optimizer,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +137,7 @@ func independent(t *testing.T) (rows []row) {
 // optimizer allocate on device meta and a replay of the caching allocator counts it, without workspaces of libraries.
 func TestMeasuredPeaks(t *testing.T) {
 	rows := append(measured(t), independent(t)...)
-	if len(rows) < 170 {
+	if len(rows) < 200 {
 		t.Errorf("%d rows, want all of both files", len(rows))
 	}
 	percent := func(got, want int64) float64 { return 100 * (float64(got)/float64(want) - 1) }

@@ -16,15 +16,15 @@ type life struct {
 	alive     map[*block]Tensor
 	requested int64
 	peak      Prediction // since it was reset
-	first     bool       // the step that makes the momentum
+	first     bool       // the step that makes the optimizer's state
 	// taken counts allocations since the start, and peakAt is the count at which the most was allocated.
 	taken, peakAt int
 	stopAt        int // count of allocations at which what is alive is copied to atPeak; 0: never
 	atPeak        []Tensor
 }
 
-// play runs two steps: the first allocates the momentum, the second is like all later ones. They differ in temporary memory
-// where the first tries cuDNN's algorithms. It returns the peaks of each.
+// play runs two steps: the first allocates the optimizer's state, the second is like all later ones. They differ in temporary
+// memory where the first tries cuDNN's algorithms. It returns the peaks of each.
 func play(first, second *step) (cold, steady Prediction) {
 	cold, l := playUntil(first, second, 0)
 	return cold, l.peaks()
@@ -35,6 +35,9 @@ func playUntil(first, second *step, stopAt int) (cold Prediction, l *life) {
 	l = &life{step: first, allocator: newAllocator(), blocks: map[int]*block{}, alive: map[*block]Tensor{}, first: true, stopAt: stopAt}
 	for _, t := range first.state {
 		l.take(t)
+	}
+	if first.optimizer.kind == graph.KindAdagrad {
+		l.makeStates() // by the constructor
 	}
 	for _, t := range first.inputs {
 		l.take(t)
@@ -126,60 +129,4 @@ func (l *life) dropGradients() {
 		l.give(b)
 	}
 	l.old = nil
-}
-
-// copyOf is a copy of a gradient during the optimizer's step.
-func (l *life) copyOf(storage int) Tensor {
-	t := l.storages[storage].Tensor
-	t.Name, t.Category = t.Name+", copy", graph.CategoryWorkspace
-	return t
-}
-
-// update is the optimizer's step. With weight decay the decayed gradients are copies: of all parameters at once, or of
-// one parameter at a time, which Nesterov's look ahead copies once more.
-func (l *life) update() {
-	if !l.options.OneByOne {
-		var copies []*block
-		if l.decay {
-			for _, s := range l.gradients {
-				copies = append(copies, l.take(l.copyOf(s)))
-			}
-		}
-		l.makeMomentum(l.momentum...)
-		for _, b := range copies {
-			l.give(b)
-		}
-		return
-	}
-	var held *block // the copy of the parameter before, until the next one replaces it
-	hold := func(b *block) {
-		if held != nil {
-			l.give(held)
-		}
-		held = b
-	}
-	for i, s := range l.gradients {
-		hold(nil)
-		if l.decay {
-			hold(l.take(l.copyOf(s)))
-		}
-		if i < len(l.momentum) {
-			l.makeMomentum(l.momentum[i])
-			if l.nesterov {
-				hold(l.take(l.copyOf(s)))
-			} else {
-				hold(nil)
-			}
-		}
-	}
-	hold(nil)
-}
-
-// makeMomentum allocates momentum in the first step.
-func (l *life) makeMomentum(all ...Tensor) {
-	for _, t := range all {
-		if l.first {
-			l.take(t)
-		}
-	}
 }

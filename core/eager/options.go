@@ -1,6 +1,7 @@
 package eager
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,8 @@ type Options struct {
 	KeepGradients bool
 	// OneByOne updates one parameter after the other, as foreach=False does. It was the default before PyTorch 2.0.
 	OneByOne bool
+	// Fused updates all parameters in one kernel, as fused=True does: no temporaries. Not every optimizer has it: see Fused.
+	Fused bool
 	// Reentrant checkpoints with use_reentrant=True.
 	Reentrant bool
 	// ZeroMid drops gradients between the forward and the backward pass, not before the forward pass.
@@ -52,6 +55,7 @@ func options() []option {
 	return []option{
 		flag("set_to_none", func(o *Options) *bool { return &o.KeepGradients }, "false"),
 		flag("foreach", func(o *Options) *bool { return &o.OneByOne }, "false"),
+		flag("fused", func(o *Options) *bool { return &o.Fused }, "true"),
 		flag("reentrant", func(o *Options) *bool { return &o.Reentrant }, "true"),
 		{"zero_grad", []string{"start", "mid", "end"},
 			func(o *Options, v int) { o.ZeroMid = v == 1 }, // at the end of a step or at the start of the next: the same peaks
@@ -93,6 +97,9 @@ func ParseOptions(text string) (Options, error) {
 			return o, fmt.Errorf("%s=%s: must be one of %s", key, value, strings.Join(k.values, ", "))
 		}
 		k.set(&o, v)
+	}
+	if o.Fused && seen["foreach"] {
+		return o, errors.New("foreach and fused=true can't be combined: they are two implementations of the optimizer's step")
 	}
 	return o, nil
 }

@@ -14,6 +14,7 @@ func TestParseOptions(t *testing.T) {
 		"reentrant=false,zero_grad=end":         {},
 		"set_to_none=false":                     {KeepGradients: true},
 		"foreach=false, reentrant=true,":        {OneByOne: true, Reentrant: true},
+		"fused=true":                            {Fused: true},
 		"zero_grad=mid,images=2,reentrant=true": {ZeroMid: true, Images: 2, Reentrant: true},
 	} {
 		got, err := eager.ParseOptions(text)
@@ -33,6 +34,7 @@ func TestParseOptions(t *testing.T) {
 		"foreach":                    `"foreach" has no value`,
 		"foreach=0":                  "foreach=0: must be one of true, false",
 		"zero_grad=never":            "must be one of start, mid, end",
+		"foreach=true,fused=true":    "foreach and fused=true can't be combined",
 		"images=1,images=2":          "images is given twice",
 		"set_to_none=false,=":        `unknown option ""`,
 		"optimizer=adam,foreach=yes": `unknown option "optimizer"`,

@@ -35,14 +35,13 @@ type node struct {
 type step struct {
 	options   Options
 	state     []Tensor // parameters and buffers
-	momentum  []Tensor // in the order of the parameters
 	inputs    []Tensor
 	storages  []storage
 	nodes     []node
-	backward  int   // the first node of the backward pass
-	gradients []int // storages of the gradients of parameters, in the order of the parameters
-	decay     bool  // the optimizer adds the parameters to the gradients
-	nesterov  bool
+	backward  int        // the first node of the backward pass
+	gradients []int      // storages of the gradients of parameters, in the order of the parameters
+	states    [][]Tensor // the optimizer's state of each of these parameters
+	optimizer optimizer
 
 	roots     map[*graph.Value]*graph.Value // see storages
 	storageOf map[*graph.Value]int          // by root
@@ -54,18 +53,16 @@ type step struct {
 func trace(g *graph.Graph, o Options, temporary func(*graph.Op) int64) *step {
 	s := &step{options: o, roots: storages(g), storageOf: map[*graph.Value]int{}, masks: map[int64]int{}}
 	gradientOf := map[*graph.Value]*graph.Value{} // by parameter
-	momentumOf := map[*graph.Value]*graph.Value{}
+	statesOf := map[*graph.Value][]Tensor{}
 	var body []*graph.Op
 	for _, op := range g.Ops {
-		switch op.Kind {
-		case graph.KindSGD:
+		switch {
+		case updates(op.Kind):
 			parameter := op.Operands[0]
 			gradientOf[parameter] = op.Operands[1]
-			if op.Attr.Momentum > 0 {
-				momentumOf[parameter] = op.Operands[2]
-			}
-			s.decay, s.nesterov = s.decay || op.Attr.WeightDecay > 0, s.nesterov || op.Attr.Nesterov
-		case graph.KindNormalizeImage, graph.KindAugment, graph.KindAverage: // of the loader; in place
+			s.optimizer, statesOf[parameter] = optimizerOf(op)
+		case op.Kind == graph.KindNormalizeImage, op.Kind == graph.KindAugment, op.Kind == graph.KindAverage:
+			// of the loader; in place
 		default:
 			body = append(body, op)
 		}
@@ -81,9 +78,7 @@ func trace(g *graph.Graph, o Options, temporary func(*graph.Op) int64) *step {
 			l := s.storageOf[s.roots[gradient]]
 			s.storages[l].gradient = true
 			s.gradients = append(s.gradients, l)
-			if m := momentumOf[v]; m != nil {
-				s.momentum = append(s.momentum, tensor(m, m.Bytes()))
-			}
+			s.states = append(s.states, statesOf[v])
 		}
 	}
 	if o.Reentrant {
@@ -111,7 +106,7 @@ func parameters(g *graph.Graph) (all []*graph.Value) {
 	return all
 }
 
-// outlive lists what lives longer than a step, except momentum.
+// outlive lists what lives longer than a step, except the optimizer's state.
 func (s *step) outlive(g *graph.Graph) {
 	for _, v := range parameters(g) {
 		s.state = append(s.state, tensor(v, v.Bytes()))

@@ -8,13 +8,17 @@ The programs are localnets.py's (the CIFAR ResNets under every method) and torch
 the optimizer and checkpointing are PyTorch's own, no kernel runs. A dispatch mode sees the results of every operator,
 forward and backward, and follows their storages by weak reference. What is allocated and freed goes through a replay of
 CUDA's caching allocator (class Allocator, after c10/cuda/CUDACachingAllocator.cpp) that begins with the parameters and
-plays two steps: the first makes the momentum. The peaks are those of the second step; `first` is that of the first.
+plays two steps: the first makes the optimizer's state. The peaks are those of the second step; `first` is that of the first.
 
 Two things differ between `meta` under a dispatch mode and CUDA without one, and are corrected:
 
 - Autograd sums gradients that meet in place if the first has no other reference, and never in place under a dispatch mode.
   Here a sum is computed in place of its first operand if that is dead when the next operator begins.
 - Dropout is `native_dropout` on CUDA only: a mask of one byte an element.
+
+An optimizer's temporaries are those of its multi-tensor implementation (foreach), which is the default on CUDA, or of the
+others. No fused implementation runs on `meta`: such rows run on the cpu. The number of the step is a tensor on the cpu and is
+not counted; fused Adam has it on the device.
 
 Not seen: workspaces of cuDNN and cuBLAS, and what a kernel allocates for itself.
 """
@@ -24,6 +28,7 @@ from __future__ import annotations
 import argparse
 import bisect
 import collections
+import functools
 import json
 import sys
 from collections.abc import Iterator
@@ -115,6 +120,7 @@ class Live(TorchDispatchMode):
         self.pending: tuple[Any, Any] | None = None  # first operand and result of a sum of gradients
         self.pending_bytes = 0
         self.in_backward = False
+        self.device = torch.device("meta")
         self.keep_live = False  # list what is alive at the peak
         self.events: list[tuple[str, str, int]] = []
         self.reset()
@@ -129,9 +135,11 @@ class Live(TorchDispatchMode):
             self.requested -= size
             self.events.append(("-", maker, size))
 
-    def settle_state(self) -> None:
-        """Parameters and momentum are not looked at again: they stay."""
-        stay = {k: v for k, v in self.storages.items() if v[3] in ("state", "aten.clone.default")}
+    def settle_state(self, optimizer: torch.optim.Optimizer) -> None:
+        """Parameters and the optimizer's state are not looked at again: they stay."""
+        made = [t for s in optimizer.state.values() for t in s.values() if isinstance(t, torch.Tensor)]
+        keys = {StorageWeakRef(t.untyped_storage()).cdata for t in made}
+        stay = {k: v for k, v in self.storages.items() if v[3] == "state" or k in keys}
         self.state.update(stay)
         for key in stay:
             del self.storages[key]
@@ -166,7 +174,7 @@ class Live(TorchDispatchMode):
 
     def watch(self, tensors, maker: str) -> None:
         for t in tensors:
-            if isinstance(t, torch.Tensor):
+            if isinstance(t, torch.Tensor) and t.device == self.device:
                 storage = t.untyped_storage()
                 self.hold(StorageWeakRef(storage), storage.nbytes(), maker)
                 del storage
@@ -204,7 +212,10 @@ def local_step(net: nn.Module, batch: localnets.Batch) -> Iterator[None]:
 def run(method: str, network: str, side: int, batch: int, **options) -> dict:
     live = Live()
     live.keep_live = options.pop("live", False)
-    options = {"set_to_none": True, "foreach": True, "reentrant": False, "zero_grad": "start", "images": 1} | options
+    make_optimizer = OPTIMIZERS[options.pop("optimizer", "") or "sgd"]
+    options = {"set_to_none": True, "foreach": True, "fused": False, "reentrant": False, "zero_grad": "start", "images": 1} | options
+    device = "cpu" if options["fused"] else "meta"
+    live.device = torch.device(device)
     nn.functional.dropout = native_dropout
     real_checkpoint = torch.utils.checkpoint.checkpoint
     reentrant = options["reentrant"]
@@ -212,20 +223,22 @@ def run(method: str, network: str, side: int, batch: int, **options) -> dict:
     torch.manual_seed(1)
     if network not in CIFAR:  # RegNet's constructor computes with tensors
         classes = 1000 if side >= 128 else 10
-        net = (torchvision_networks.make if side >= 128 else torchvision_networks.make_small)(network, classes).to("meta")
+        net = (torchvision_networks.make if side >= 128 else torchvision_networks.make_small)(network, classes).to(device)
         step = torchvision_step
-    with torch.device("meta"):
+    with torch.device(device):
         if network in CIFAR:
             net = localnets.LocalNet(localnets.Spec(network, method, aux_depth=2 if method == "auglocal" else 0))
             step = local_step
         net.train()
         trained = [p for p in net.parameters() if p.requires_grad]
-        optimizer = torch.optim.SGD(trained, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, foreach=options["foreach"])
-        inputs = torch.empty(batch, 3, side, side)
-        images = torch.empty_like(inputs) if options["images"] == 2 else inputs
-        data = localnets.Batch(inputs, images, torch.empty(batch, dtype=torch.int64))
+        implementation = {"fused": True} if options["fused"] else {"foreach": options["foreach"]}
         live.watch([*net.parameters(), *net.buffers()], "state")
-        live.settle_state()
+        with live, torch.device("cpu"):  # where it is not told otherwise; Adagrad makes its state here
+            optimizer = make_optimizer(trained, **implementation)
+        live.settle_state(optimizer)
+        inputs = torch.zeros(batch, 3, side, side)
+        images = torch.empty_like(inputs) if options["images"] == 2 else inputs
+        data = localnets.Batch(inputs, images, torch.zeros(batch, dtype=torch.int64))
         live.watch([inputs, images, data.labels], "batch")
         original = torch.Tensor.backward
 
@@ -252,9 +265,10 @@ def run(method: str, network: str, side: int, batch: int, **options) -> dict:
                         pass
                     live.settle()
                     live.scan()
-                    optimizer.step()
+                    with torch.device("cpu"):
+                        optimizer.step()
                     live.scan()
-                    live.settle_state()
+                    live.settle_state(optimizer)
                     peaks.append(live.peak | {"reserved": live.allocator.reserved})
         finally:
             torch.Tensor.backward = original
@@ -266,7 +280,19 @@ def run(method: str, network: str, side: int, batch: int, **options) -> dict:
     return out
 
 
-# Method, network, side of the images in pixels, batches, and options other than the default ones.
+OPTIMIZERS = {
+    "sgd": functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4),
+    "sgd-plain": functools.partial(torch.optim.SGD, lr=0.1),
+    "adam": torch.optim.Adam,
+    "adam-decay": functools.partial(torch.optim.Adam, weight_decay=1e-4),
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "rmsprop-momentum-decay": functools.partial(torch.optim.RMSprop, momentum=0.9, weight_decay=1e-4),
+    "adagrad": torch.optim.Adagrad,
+    "adagrad-decay": functools.partial(torch.optim.Adagrad, weight_decay=1e-4),
+}
+
+# Method, network, side of the images in pixels, batches, options other than the default ones ("-": none), and the optimizer.
 ROWS = """
 auglocal resnet110 32 16,128,1024 images=2
 auglocal resnet20 32 128 images=2
@@ -315,10 +341,32 @@ infopro resnet110 32 128 images=2
 infopro resnet32 32 16,128,1024 images=2
 man resnet32 32 128 images=2
 predsim resnet32 32 128 images=2
+bp resnet18 224 1 - sgd-plain
+bp resnet18 224 1 foreach=false sgd-plain
+bp resnet18 224 1,32 - adam
+bp resnet18 224 1 foreach=false adam
+bp resnet18 224 1 - adam-decay
+bp resnet18 224 1 foreach=false adam-decay
+bp resnet18 224 1,32 - adamw
+bp resnet18 224 1 foreach=false adamw
+bp resnet18 224 1 - rmsprop
+bp resnet18 224 1 foreach=false rmsprop
+bp resnet18 224 1 - rmsprop-momentum-decay
+bp resnet18 224 1 foreach=false rmsprop-momentum-decay
+bp resnet18 224 1 - adagrad
+bp resnet18 224 1 foreach=false adagrad
+bp resnet18 224 1 - adagrad-decay
+bp vgg13 224 1 - adam
+bp resnet50 224 1 - adagrad
+dgl resnet110 32 16 images=2 adam
+auglocal resnet110 32 16 images=2 rmsprop
+bp resnet110 32 2 fused=true sgd
+bp resnet110 32 2 fused=true adam
+bp resnet110 32 2 fused=true adamw
 """
 
 
-KEY = ("method", "network", "side", "batch", "options")
+KEY = ("method", "network", "side", "batch", "options", "optimizer")
 
 
 def parse(options: str) -> dict[str, Any]:
@@ -332,13 +380,15 @@ def table(part: str) -> None:
     old = json.loads(path.read_text())["rows"] if part else []
     rows = []
     for line in ROWS.split("\n"):
-        method, network, side, batches, options = [*line.split(), "", "", "", "", ""][:5]
+        method, network, side, batches, options, optimizer = [*line.split(), "", "", "", "", "", ""][:6]
+        options = options.removeprefix("-")
         for batch in (b for b in batches.split(",") if b):
+            values = [method, network, int(side), int(batch), options, optimizer]
             if part not in line:
-                rows += [r for r in old if [r[k] for k in KEY] == [method, network, int(side), int(batch), options]]
+                rows += [r for r in old if [r.get(k, "") for k in KEY] == values]
                 continue
-            row = run(method, network, int(side), int(batch), **parse(options))
-            key = dict(zip(KEY, (method, network, int(side), int(batch), options)))
+            row = run(method, network, int(side), int(batch), optimizer=optimizer, **parse(options))
+            key = {k: v for k, v in zip(KEY, values) if k != "optimizer" or v}
             rows.append(key | {k: row[k] for k in ("requested", "allocated", "reserved", "first", "op")})
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     lines = ",\n  ".join(json.dumps(row) for row in rows)
