@@ -15,7 +15,8 @@ type Commit struct{ Hash, Subject string }
 
 // Log lists the commits of a range, the oldest first.
 func Log(dir, revisions string, extra ...string) (commits []Commit, err error) {
-	text, err := Run(dir, append([]string{"log", "--topo-order", "--reverse", "--format=%H%x09%s", "--end-of-options", revisions}, extra...)...)
+	text, err := Run(dir, append([]string{"log", "--topo-order", "--reverse", "--format=%H%x09%s", "--end-of-options", revisions},
+		extra...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,8 @@ func openAt(path string) (Library, error) {
 		return nil, fmt.Errorf("no NVIDIA driver was found: %w", err)
 	}
 	defer first.Close()
-	for _, symbol := range []string{"nvmlInit_v2", "nvmlErrorString", "nvmlShutdown", "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2"} {
+	for _, symbol := range []string{"nvmlInit_v2", "nvmlErrorString", "nvmlShutdown", "nvmlDeviceGetCount_v2",
+		"nvmlDeviceGetHandleByIndex_v2"} {
 		if err := first.Lookup(symbol); err != nil {
 			return nil, fmt.Errorf("%s is not a usable NVML library: %w", path, err)
 		}

@@ -161,7 +161,8 @@ func (s *sums) add(at time.Time, r Reading, err error) {
 	s.end = at
 	s.broken = s.broken || r.EnergyJoules == nil || s.last != nil && *r.EnergyJoules < *s.last
 	s.last = r.EnergyJoules
-	s.process, s.device, s.celsius = larger(s.process, r.ProcessUsedBytes), larger(s.device, r.DeviceUsedBytes), larger(s.celsius, r.Celsius)
+	s.process, s.device = larger(s.process, r.ProcessUsedBytes), larger(s.device, r.DeviceUsedBytes)
+	s.celsius = larger(s.celsius, r.Celsius)
 	seconds := at.Sub(s.begin).Seconds()
 	s.power.add(seconds, r.PowerWatts)
 	s.sm.add(seconds, r.SMClockHertz)
@@ -190,7 +191,8 @@ func (s *sums) summary(pid int) Summary {
 		MaxCelsius: s.celsius, Reasons: s.reasons}
 	s.fillEnergy(&out)
 	if s.process == nil && s.device != nil {
-		out.Notes = append(out.Notes, fmt.Sprintf("the driver does not list process %d, as in many containers: used memory is that of the whole device", pid))
+		out.Notes = append(out.Notes, fmt.Sprintf("the driver does not list process %d, as in many containers: "+
+			"used memory is that of the whole device", pid))
 	}
 	if out.EnergyJoules == nil {
 		out.Notes = append(out.Notes, "the GPU reports neither energy nor power")

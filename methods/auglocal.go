@@ -52,8 +52,8 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 		joined = 0
 	}
 	if joined >= k {
-		return nil, fmt.Errorf("auglocal: --aux-depths %d: must be less than the %d modules: the last %d units are part of the head's module",
-			d, k, d)
+		return nil, fmt.Errorf("auglocal: --aux-depths %d: must be less than the %d modules: the last %d units are part of "+
+			"the head's module", d, k, d)
 	}
 	local := k - joined - 1 // modules with an auxiliary network
 	depths := pyramid(d, local, t, o.NoPyramid)

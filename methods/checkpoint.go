@@ -16,7 +16,8 @@ func checkpoint(n *model.Network, o Options) ([]model.Stage, error) {
 		segment = int(math.Round(math.Sqrt(float64(len(n.Units)))))
 	}
 	if segment < 1 || segment > len(n.Units) {
-		return nil, fmt.Errorf("checkpoint: --segment %d: must be 1 to %d: the network has %d units", segment, len(n.Units), len(n.Units))
+		return nil, fmt.Errorf("checkpoint: --segment %d: must be 1 to %d: the network has %d units",
+			segment, len(n.Units), len(n.Units))
 	}
 	return []model.Stage{{Units: n.Units, Losses: n.HeadLosses, Classifier: true, Segment: segment}}, nil
 }

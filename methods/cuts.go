@@ -20,8 +20,9 @@ const (
 // publishedCuts are InfoPro's (Wang et al., ICLR 2021): the last unit of each
 // module but the last, as stage.block; stage 0 is the stem.
 var publishedCuts = map[string][]string{
-	"resnet32":  {"2.1", "1.4 2.4", "1.2 2.1 3.0", "1.0 1.2 1.4 2.1 2.3 3.0 3.2"},
-	"resnet110": {"2.8", "1.17 2.17", "1.11 2.7 3.3", "1.4 1.11 2.0 2.7 2.14 3.3 3.10", "1.1 1.4 1.7 1.10 1.13 1.16 2.1 2.4 2.7 2.11 2.15 3.1 3.5 3.9 3.13"},
+	"resnet32": {"2.1", "1.4 2.4", "1.2 2.1 3.0", "1.0 1.2 1.4 2.1 2.3 3.0 3.2"},
+	"resnet110": {"2.8", "1.17 2.17", "1.11 2.7 3.3", "1.4 1.11 2.0 2.7 2.14 3.3 3.10",
+		"1.1 1.4 1.7 1.10 1.13 1.16 2.1 2.4 2.7 2.11 2.15 3.1 3.5 3.9 3.13"},
 }
 
 // balancedCuts give each module about the same memory (InfoPro*). The key is the network, or network and
@@ -63,7 +64,8 @@ func (o Options) moduleEnds(n *model.Network) ([]int, error) {
 	}
 	places := o.places()
 	if o.Modules != 0 && o.Modules != len(places)+1 {
-		return nil, fmt.Errorf("--cuts: %d places can't be combined with --modules %d: name one place for each module but the last", len(places), o.Modules)
+		return nil, fmt.Errorf("--cuts: %d places can't be combined with --modules %d: name one place for each module but the last",
+			len(places), o.Modules)
 	}
 	return endsAt(n, places)
 }

@@ -137,8 +137,8 @@ func manDecodeLarge(b *graph.Builder, x, images *graph.Value) *graph.Value {
 	return b.BinaryCrossEntropy(model.ConvWithBias(b, "dec5", x, images.Shape[3], 3, 1), images)
 }
 
-// manFeaturesLarge returns the features that MAN's program for ImageNet classifies: a 1x1 convolution to 256 channels, 3x3 ones of
-// stride 2 to 256 and 512, a 1x1 one to 2048, pooled.
+// manFeaturesLarge returns the features that MAN's program for ImageNet classifies: a 1x1 convolution to 256 channels, 3x3 ones
+// of stride 2 to 256 and 512, a 1x1 one to 2048, pooled.
 func manFeaturesLarge(b *graph.Builder, x *graph.Value, _ int64) *graph.Value {
 	for i, c := range []struct{ width, kernel, stride int64 }{{256, 1, 1}, {256, 3, 2}, {512, 3, 2}, {2048, 1, 1}} {
 		x = model.Conv(b, fmt.Sprintf("conv%d", i+1), x, c.width, c.kernel, c.stride)

@@ -150,7 +150,8 @@ func ReadAll(paths []string, each ...func(*Record)) (all []Record, skipped []War
 		return all, skipped, nil
 	}
 	if newest != nil { // which is not said twice
-		return nil, slices.DeleteFunc(skipped, func(w Warning) bool { return w.Err == error(newest) }), newest //nolint:errorlint // this very warning
+		isNewest := func(w Warning) bool { return w.Err == error(newest) } //nolint:errorlint // this very warning
+		return nil, slices.DeleteFunc(skipped, isNewest), newest
 	}
 	return nil, skipped, fmt.Errorf("no records in %s", strings.Join(paths, ", "))
 }

@@ -49,7 +49,7 @@ type Spec struct {
 	Dataset string `json:"dataset"`
 	Batch   int64  `json:"batch"` // samples a step
 
-	AuxDepth           int64             `json:"aux_depth,omitzero"`           // units in an auxiliary network; 0: the method has none
+	AuxDepth           int64             `json:"aux_depth,omitzero"`           // units in an auxiliary network; 0: none
 	Modules            int64             `json:"modules,omitzero"`             // local modules (K); 0: the method's default
 	Pyramid            bool              `json:"pyramid,omitzero"`             // auxiliary depth falls towards the head
 	PyramidCoefficient float64           `json:"pyramid_coefficient,omitzero"` // how fast it falls, in [0, 1]
@@ -127,18 +127,18 @@ type Memory struct {
 	TouchedBytes         *int64           `json:"touched_bytes,omitempty"`          // of the arena, by a real step
 	ProcessPeakBytes     *int64           `json:"process_peak_bytes,omitempty"`     // peak resident set
 	ProcessBaselineBytes *int64           `json:"process_baseline_bytes,omitempty"` // resident set before the arena was made
-	DataBufferBytes      *int64           `json:"data_buffer_bytes,omitempty"`      // of the loaders; the data set itself is in the baseline
+	DataBufferBytes      *int64           `json:"data_buffer_bytes,omitempty"`      // of the loaders, without the data set
 	DriverPeakBytes      *int64           `json:"driver_peak_bytes,omitempty"`      // of the process, as the GPU's driver sees it
-	EagerRequestedBytes  *int64           `json:"eager_requested_bytes,omitempty"`  // predicted: sum of the live tensors in an eager framework
+	EagerRequestedBytes  *int64           `json:"eager_requested_bytes,omitempty"`  // predicted: live tensors of an eager framework
 	EagerAllocatedBytes  *int64           `json:"eager_allocated_bytes,omitempty"`  // predicted for an eager framework
 	EagerReservedBytes   *int64           `json:"eager_reserved_bytes,omitempty"`   // the same, with its caching allocator
-	EagerSearchedBytes   *int64           `json:"eager_searched_bytes,omitempty"`   // estimated: allocated at most, while it searches for algorithms
+	EagerSearchedBytes   *int64           `json:"eager_searched_bytes,omitempty"`   // estimated: allocated during its algorithm search
 	ByCategory           map[string]int64 `json:"by_category,omitempty"`            // bytes alive at the peak; sums to it
 	ByPhase              map[string]int64 `json:"by_phase,omitempty"`               // largest sum alive at any op of each phase
 	ByModule             []ModuleBytes    `json:"by_module,omitempty"`              // bytes alive at the peak
 	PeakOp               string           `json:"peak_op,omitzero"`                 // where the peak is
 	Top                  []Value          `json:"top,omitempty"`                    // largest values alive at the peak
-	Ladder               []Rung           `json:"ladder,omitempty"`                 // used memory of the device as the run was set up
+	Ladder               []Rung           `json:"ladder,omitempty"`                 // used memory of the device, by stage
 }
 
 // Rung is the used memory of a whole device after one stage of setting up a run (the setup
@@ -239,16 +239,16 @@ type GPU struct {
 	IntervalSeconds *float64 `json:"interval_seconds,omitempty"` // between samples
 	SampledSeconds  *float64 `json:"sampled_seconds,omitempty"`  // from the first to the last sample
 
-	ProcessPeakBytes      *int64           `json:"process_peak_bytes,omitempty"` // of the run's process; absent where the driver does not list it
+	ProcessPeakBytes      *int64           `json:"process_peak_bytes,omitempty"` // of the run's process, if the driver lists it
 	DevicePeakBytes       *int64           `json:"device_peak_bytes,omitempty"`  // of all processes and the driver
 	PowerMeanWatts        *float64         `json:"power_mean_watts,omitempty"`   // means are over time
 	PowerMaxWatts         *float64         `json:"power_max_watts,omitempty"`
 	SMClockMeanHertz      *float64         `json:"sm_clock_mean_hertz,omitempty"`
 	MemoryClockMeanHertz  *float64         `json:"memory_clock_mean_hertz,omitempty"`
 	TemperatureMaxCelsius *float64         `json:"temperature_max_celsius,omitempty"`
-	ThrottleReasons       map[string]int64 `json:"throttle_reasons,omitempty"` // why clocks were not at their highest: samples by reason
+	ThrottleReasons       map[string]int64 `json:"throttle_reasons,omitempty"` // why clocks were reduced: samples by reason
 	EnergyJoules          *float64         `json:"energy_joules,omitempty"`
-	EnergySource          string           `json:"energy_source,omitzero"` // counter: the card's own; power: integral over the samples
+	EnergySource          string           `json:"energy_source,omitzero"` // counter (the card's own) or power (integrated)
 	Epochs                []EpochEnergy    `json:"epochs,omitempty"`
 	Notes                 []string         `json:"notes,omitempty"` // what is missing and why
 }

@@ -171,7 +171,8 @@ func (s *step) String() string {
 
 // withoutNonFinite copies a value and omits measured numbers that are not
 // finite: a pointer becomes nil, an entry of a map is removed. A Series writes null by
-// itself. Empty lists and maps become nil, so that they are absent too. The original shares nothing with the copy that the copy changes.
+// itself. Empty lists and maps become nil, so that they are absent too. The original shares nothing with the copy that the copy
+// changes.
 func withoutNonFinite(v reflect.Value) reflect.Value {
 	switch v.Kind() {
 	case reflect.Pointer:

@@ -26,8 +26,8 @@ func (c *Comparison) Confirm(old, fresh []results.Record, t Thresholds) {
 	c.again(old, fresh, t, unpaired())
 }
 
-// ConfirmPaired is Confirm by fresh measurements of both sides in turns, which is not affected by changes of the machine since the old
-// records were made.
+// ConfirmPaired is Confirm by fresh measurements of both sides in turns, which is not affected by changes of the machine since
+// the old records were made.
 func (c *Comparison) ConfirmPaired(pairs []Pair, t Thresholds) {
 	old, new := sides(pairs)
 	c.again(old, new, t, paired(pairs))

@@ -66,7 +66,8 @@ func fewer(run string, old, new, lost []results.Record) string {
 	return text
 }
 
-// Accept marks missing cells as removed on purpose: those that match a pattern in the syntax of path.Match, by the name of the measurement or by name/metric. Unused are the patterns that matched none.
+// Accept marks missing cells as removed on purpose: those that match a pattern in the syntax of path.Match, by the name of the
+// measurement or by name/metric. Unused are the patterns that matched none.
 func (c *Comparison) Accept(patterns []string) (unused []string, err error) {
 	for _, p := range patterns {
 		used := false

@@ -15,8 +15,8 @@ type Pair = results.Pair
 // (rank.Paired); what the machine does from pair to pair cancels.
 //
 // Note: on a loaded machine with two threads per core the times of processes have two modes, 7.6 and 9.5 ms for ResNet-20 at
-// batch 8, with and without another process on the core. The mean of five has a standard deviation a third below that of their median
-// (250 processes at a load average of 25).
+// batch 8, with and without another process on the core. The mean of five has a standard deviation a third below that of their
+// median (250 processes at a load average of 25).
 func RunPaired(pairs []Pair, t Thresholds, chosen ...string) Comparison {
 	old, new := sides(pairs)
 	return cells(old, new, t, paired(pairs), choice(chosen))

@@ -51,7 +51,8 @@ func Steps(all []Series) (out []Step, short int) {
 	}
 	slices.SortStableFunc(noisy, func(a, b search) int { return cmp.Compare(a.smallest(), b.smallest()) })
 	for _, one := range noisy {
-		if need := max(leastValues, rank.RepetitionsOfOne(len(noisy)*max(one.looked, 1))); len(one.values(0, len(one.Points))) < 2*need {
+		need := max(leastValues, rank.RepetitionsOfOne(len(noisy)*max(one.looked, 1)))
+		if len(one.values(0, len(one.Points))) < 2*need {
 			short++
 		}
 	}
@@ -150,7 +151,8 @@ func (s search) steps(tests float64) (out []Step) {
 	})
 	for i, at := range cuts {
 		from, to := s.between(cuts, i)
-		out = append(out, s.step(s.number, at, median(s.values(from, at)), median(s.values(at, to)), min(1, tests*s.test(from, at, to))))
+		out = append(out, s.step(s.number, at, median(s.values(from, at)), median(s.values(at, to)),
+			min(1, tests*s.test(from, at, to))))
 	}
 	return out
 }
@@ -248,7 +250,8 @@ func (s Series) test(from, at, to int) float64 {
 // beyond reports whether a change of the metric's default threshold, up or down, can't be
 // excluded.
 func (m metric) beyond(a, b []float64) bool {
-	low, high := m.ofMedians(benchmath.AssumeNothing.Summary(sample(a), 1-Alpha), benchmath.AssumeNothing.Summary(sample(b), 1-Alpha))
+	low, high := m.ofMedians(benchmath.AssumeNothing.Summary(sample(a), 1-Alpha),
+		benchmath.AssumeNothing.Summary(sample(b), 1-Alpha))
 	return max(-low, high) >= m.threshold
 }
 

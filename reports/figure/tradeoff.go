@@ -65,7 +65,8 @@ func AccuracyAgainstMemory(records []results.Record) (Figure, error) {
 	drawn := map[string]int{}
 	for i, p := range all {
 		method := p.First().Spec.Method
-		shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{}, draw.TriangleGlyph{}}
+		shapes := []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.RingGlyph{}, draw.SquareGlyph{},
+			draw.TriangleGlyph{}}
 		style := draw.GlyphStyle{Color: MethodColor(method), Radius: vg.Points(4), Shape: shapes[drawn[method]%len(shapes)]}
 		drawn[method]++
 		points, err := plotter.NewScatter(plotter.XYs{{X: p.memory / scale, Y: 100 * p.top1.Mean}})
@@ -74,7 +75,8 @@ func AccuracyAgainstMemory(records []results.Record) (Figure, error) {
 		}
 		points.GlyphStyle = style
 		if p.top1.SD > 0 {
-			bar, err := plotter.NewLine(plotter.XYs{{X: p.memory / scale, Y: 100 * (p.top1.Mean - p.top1.SD)}, {X: p.memory / scale, Y: 100 * (p.top1.Mean + p.top1.SD)}})
+			bar, err := plotter.NewLine(plotter.XYs{{X: p.memory / scale, Y: 100 * (p.top1.Mean - p.top1.SD)},
+				{X: p.memory / scale, Y: 100 * (p.top1.Mean + p.top1.SD)}})
 			if err != nil {
 				return Figure{}, err
 			}
@@ -158,7 +160,8 @@ func ByDepth(records []results.Record) (accuracy, memory Figure, err error) {
 	for i, key := range order {
 		slices.SortFunc(lines[key], func(a, b place) int { return int(a.First().Spec.AuxDepth - b.First().Spec.AuxDepth) })
 		first := lines[key][0].First().Spec
-		name := table.RunLabel(results.Record{Status: results.StatusDone, Spec: depthless(first), Environment: lines[key][0].First().Environment}, varying)
+		name := table.RunLabel(results.Record{Status: results.StatusDone, Spec: depthless(first),
+			Environment: lines[key][0].First().Environment}, varying)
 		top1 := curve{label: name, color: MethodColor(first.Method), nth: i}
 		peak := top1
 		for _, p := range lines[key] {

@@ -40,9 +40,10 @@ func (h History) Empty() bool { return len(h.series) == 0 }
 
 // Table has a row for each change.
 func (h History) Table() table.Table {
-	t := table.Table{ID: "history", Title: "Where metrics changed", Columns: []table.Column{table.TextColumn("run", "run"), table.TextColumn("metric", "metric"),
-		table.TextColumn("previous", "not yet at"), table.TextColumn("commit", "commit"), table.TextColumn("subject", "subject"), table.NumberColumn("before", "before"), table.NumberColumn("after", "after"),
-		table.NumberColumn("change", "change"), table.NumberColumn("p", "p, corrected")}}
+	t := table.Table{ID: "history", Title: "Where metrics changed", Columns: []table.Column{
+		table.TextColumn("run", "run"), table.TextColumn("metric", "metric"), table.TextColumn("previous", "not yet at"),
+		table.TextColumn("commit", "commit"), table.TextColumn("subject", "subject"), table.NumberColumn("before", "before"),
+		table.NumberColumn("after", "after"), table.NumberColumn("change", "change"), table.NumberColumn("p", "p, corrected")}}
 	for _, s := range h.steps {
 		series := h.series[s.Series]
 		cell := compare.Cell{Metric: series.Metric, Exact: series.Exact, Old: s.Before, New: s.After}
@@ -50,11 +51,13 @@ func (h History) Table() table.Table {
 		if !series.Exact {
 			p = table.Number(s.P, fmt.Sprintf("%.2g", s.P))
 		}
-		t.Rows = append(t.Rows, []table.Cell{table.Text(series.Run), table.Text(series.Metric), table.Text(git.Short(s.Previous)), table.Text(git.Short(s.Commit)), table.Text(s.Subject),
-			metricCell(series, s.Before), metricCell(series, s.After), table.Number(s.Change, cell.Percent(s.Change)), p})
+		t.AddRow(table.Text(series.Run), table.Text(series.Metric), table.Text(git.Short(s.Previous)), table.Text(git.Short(s.Commit)),
+			table.Text(s.Subject), metricCell(series, s.Before), metricCell(series, s.After),
+			table.Number(s.Change, cell.Percent(s.Change)), p)
 	}
-	t.Notes = []string{fmt.Sprintf("%d series over %s, %s to %s, %s; %s.", len(h.series), english.Plural(len(h.Revisions), "commit", ""),
-		git.Short(h.Revisions[0].Commit), git.Short(h.Revisions[len(h.Revisions)-1].Commit), h.Order, english.Plural(len(h.steps), "change", ""))}
+	first, last := h.Revisions[0], h.Revisions[len(h.Revisions)-1]
+	t.Notes = []string{fmt.Sprintf("%d series over %s, %s to %s, %s; %s.", len(h.series),
+		english.Plural(len(h.Revisions), "commit", ""), git.Short(first.Commit), git.Short(last.Commit), h.Order, english.Plural(len(h.steps), "change", ""))}
 	if h.short > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("%d series have too few repetitions for any change to be found.", h.short))
 	}

@@ -119,7 +119,8 @@ func Write(w io.Writer, r Report) error {
 	}
 	v.More = r.MoreRuns
 	for _, f := range r.Files {
-		v.Files = append(v.Files, fileView{f.Name, template.URL("data:" + f.Type + ";base64," + base64.StdEncoding.EncodeToString(f.Text))}) //nolint:gosec // base64
+		text := base64.StdEncoding.EncodeToString(f.Text)
+		v.Files = append(v.Files, fileView{f.Name, template.URL("data:" + f.Type + ";base64," + text)}) //nolint:gosec // base64
 	}
 	return page.Execute(w, v)
 }
@@ -160,8 +161,8 @@ var sized = regexp.MustCompile(`<svg width="([0-9.]+)pt" height="([0-9.]+)pt"`)
 
 // themed are the colours of drawings that follow the page's light or dark scheme: paper, text, lines, and
 // colours that are too dark for the dark scheme. Black is the colour of bp and of text.
-var themed = strings.NewReplacer("#FFFFFF", "var(--paper)", "#000000", "var(--ink)", "#333333", "var(--ink)", "#999999", "var(--soft)", "#DDDDDD", "var(--rule)",
-	"#332288", "var(--indigo)", "#882255", "var(--wine)", "#117733", "var(--green)")
+var themed = strings.NewReplacer("#FFFFFF", "var(--paper)", "#000000", "var(--ink)", "#333333", "var(--ink)", "#999999",
+	"var(--soft)", "#DDDDDD", "var(--rule)", "#332288", "var(--indigo)", "#882255", "var(--wine)", "#117733", "var(--green)")
 
 // inline extracts the drawing from its document, scales it with the page and uses the
 // page's colours.

@@ -29,7 +29,8 @@ func Runs(records []results.Record) (runs []Run, more int) {
 		records, more = records[:maxRuns], len(records)-maxRuns
 	}
 	for _, r := range records {
-		run := Run{ID: r.ID, Label: fmt.Sprintf("%s %s on %s, batch %d, seed %d", r.Spec.Network, r.Spec.Method, r.Spec.Dataset, r.Spec.Batch, r.Spec.Seed)}
+		run := Run{ID: r.ID, Label: fmt.Sprintf("%s %s on %s, batch %d, seed %d",
+			r.Spec.Network, r.Spec.Method, r.Spec.Dataset, r.Spec.Batch, r.Spec.Seed)}
 		if r.Status != results.StatusDone {
 			run.Label += ": " + string(r.Status)
 		}
@@ -45,10 +46,11 @@ func Runs(records []results.Record) (runs []Run, more int) {
 
 // sizes is a table of names and bytes.
 func sizes(title, name string, count int, at func(i int) (string, int64)) table.Table {
-	t := table.Table{Title: title, Columns: []table.Column{{Key: "name", Name: name}, {Key: "bytes", Name: "bytes at the peak", Align: table.AlignRight}}}
+	t := table.Table{Title: title, Columns: []table.Column{{Key: "name", Name: name},
+		{Key: "bytes", Name: "bytes at the peak", Align: table.AlignRight}}}
 	for i := range count {
 		label, bytes := at(i)
-		t.Rows = append(t.Rows, []table.Cell{table.Text(label), table.Number(float64(bytes), table.Bytes(bytes))})
+		t.AddRow(table.Text(label), table.Number(float64(bytes), table.Bytes(bytes)))
 	}
 	return t
 }
@@ -87,8 +89,8 @@ func epochs(r results.Record) table.Table {
 	right := func(key, name string) table.Column {
 		return table.Column{Key: key, Name: name, Align: table.AlignRight}
 	}
-	t := table.Table{Title: "Accuracy by epoch", Columns: []table.Column{right("epoch", "epoch"), right("train_loss", "training loss"),
-		right("test_loss", "test loss"), right("test_top1", "test top-1 [%]")}}
+	t := table.Table{Title: "Accuracy by epoch", Columns: []table.Column{right("epoch", "epoch"),
+		right("train_loss", "training loss"), right("test_loss", "test loss"), right("test_top1", "test top-1 [%]")}}
 	number := func(x *float64, text func(float64) string) table.Cell {
 		if x == nil {
 			return table.Cell{}
@@ -97,8 +99,8 @@ func epochs(r results.Record) table.Table {
 	}
 	loss := func(x float64) string { return fmt.Sprintf("%.4f", x) }
 	for _, e := range r.Accuracy.Epochs {
-		t.Rows = append(t.Rows, []table.Cell{table.Number(float64(e.Epoch), fmt.Sprint(e.Epoch)), number(e.TrainLoss, loss), number(e.TestLoss, loss),
-			number(e.TestTop1, table.Percent)})
+		t.AddRow(table.Number(float64(e.Epoch), fmt.Sprint(e.Epoch)), number(e.TrainLoss, loss), number(e.TestLoss, loss),
+			number(e.TestTop1, table.Percent))
 	}
 	return t
 }

@@ -12,7 +12,8 @@ func Curves(all []results.Curve) table.Table {
 	t := table.Table{ID: "curve", Title: "Memory against computation, planned",
 		Columns: append(table.SpecColumns(), table.NumberColumn("budget_bytes", "--budget"),
 			table.NumberColumn("step_arena_bytes", "step arena"), share("step_arena_share", "of all saved"),
-			table.Column{Key: "arena_bytes", Name: "arena", Align: table.AlignRight, Quiet: true}, table.NumberColumn("lower_bound_bytes", "lower bound"),
+			table.Column{Key: "arena_bytes", Name: "arena", Align: table.AlignRight, Quiet: true},
+			table.NumberColumn("lower_bound_bytes", "lower bound"),
 			table.NumberColumn("step_flops_per_sample", "FLOPs per sample"), share("flops_share", "of all saved"),
 			table.NumberColumn("step_bytes", "bytes moved"), share("step_bytes_share", "of all saved"),
 			table.NumberColumn("recomputed", "recomputed"))}
@@ -23,7 +24,8 @@ func Curves(all []results.Curve) table.Table {
 		}
 	}
 	if timed {
-		t.Columns = append(t.Columns, table.Column{Key: "roofline_seconds", Name: "step, at least", Unit: "ms", Align: table.AlignRight})
+		t.Columns = append(t.Columns,
+			table.Column{Key: "roofline_seconds", Name: "step, at least", Unit: "ms", Align: table.AlignRight})
 	}
 	for _, c := range all {
 		first := c.Points[0]
@@ -46,7 +48,8 @@ func Curves(all []results.Curve) table.Table {
 		}
 	}
 	t.Notes = append(t.Notes,
-		"without a budget everything is saved; the last row of each run has the smallest arena that was found; budgets that gave no less memory are left out",
+		"without a budget everything is saved; the last row of each run has the smallest arena that was found; budgets that gave no "+
+			"less memory are left out",
 		"every budget can be given to run: the results have the same bits as without it",
 		"lower bound: no layout of this training step can be smaller; bytes moved: operands and results of all ops",
 		"of all saved: compared with the same run without a budget")

@@ -45,12 +45,13 @@ func Order(all []Cell) (t table.Table, failed int) {
 			}
 		}
 	}
-	t.Notes = []string{"Accuracies of a shorter schedule are not comparable with published ones; the order of methods is. Pairs that a paper has " +
-		"within half a point are left out."}
+	t.Notes = []string{"Accuracies of a shorter schedule are not comparable with published ones; the order of methods is. " +
+		"Pairs that a paper has within half a point are left out."}
 	return t, failed
 }
 
-// comparable reports whether the order of two cells means something: both are of one network, data set, recipe and paper, and were run.
+// comparable reports whether the order of two cells means something: both are of one network, data set, recipe and paper, and
+// were run.
 func comparable(a, b Cell) bool {
 	return a.Metric == published.Top1 && b.Metric == published.Top1 && a.Network == b.Network && a.Dataset == b.Dataset &&
 		a.Recipe == b.Recipe && a.Batch == b.Batch && paper(a.Source) == paper(b.Source) &&

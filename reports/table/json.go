@@ -52,7 +52,8 @@ type jsonCell struct {
 
 // jsonTable omits empty cells: a value that was not measured is absent.
 func jsonTable(t Table) jsonShape {
-	out := jsonShape{ID: t.ID, Run: t.Run, Title: t.Title, Columns: []jsonColumn{}, Rows: []map[string]jsonCell{}, Notes: append([]string{}, t.Notes...)}
+	out := jsonShape{ID: t.ID, Run: t.Run, Title: t.Title, Columns: []jsonColumn{}, Rows: []map[string]jsonCell{},
+		Notes: append([]string{}, t.Notes...)}
 	for _, c := range t.Columns {
 		out.Columns = append(out.Columns, jsonColumn{c.Key, c.Name, c.Unit})
 	}

@@ -41,7 +41,8 @@ func (latex) Write(w io.Writer, tables ...Table) error {
 		if t.ID != "" {
 			fmt.Fprintf(b, "  \\label{tab:%s}\n", t.ID)
 		}
-		fmt.Fprintf(b, "  \\begin{tabular}{%s}\n    \\toprule\n    %s \\\\\n    \\midrule\n", sides, guardStart(strings.Join(headings, " & ")))
+		fmt.Fprintf(b, "  \\begin{tabular}{%s}\n    \\toprule\n    %s \\\\\n    \\midrule\n",
+			sides, guardStart(strings.Join(headings, " & ")))
 		for _, row := range rows {
 			fmt.Fprintf(b, "    %s \\\\\n", guardStart(strings.Join(row, " & ")))
 		}

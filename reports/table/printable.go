@@ -39,7 +39,8 @@ func JSON(w io.Writer, value any) error {
 
 // Printable is the table with all its texts printable.
 func (t Table) Printable() Table {
-	out := Table{ID: t.ID, Run: t.Run, Title: Printable(t.Title), Columns: append([]Column{}, t.Columns...), Rows: make([][]Cell, len(t.Rows))}
+	out := Table{ID: t.ID, Run: t.Run, Title: Printable(t.Title), Columns: append([]Column{}, t.Columns...),
+		Rows: make([][]Cell, len(t.Rows))}
 	for i := range out.Columns {
 		c := &out.Columns[i]
 		c.Key, c.Name, c.Unit = Printable(c.Key), Printable(c.Name), Printable(c.Unit)

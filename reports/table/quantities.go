@@ -49,7 +49,8 @@ func quantities() []quantity {
 			medianStep, func(mean, sd float64) string { return number(mean*1e3, sd*1e3) }, -1, true, false},
 		{Column{Key: "samples_per_second", Name: "throughput", Unit: "samples/s", Align: AlignRight},
 			func(r results.Record) *float64 { return r.Time.SamplesPerSecond }, number, 1, true, false},
-		{Column{Key: "epoch_energy_joules", Name: "energy per epoch", Unit: "J", Align: AlignRight}, epochEnergy, number, -1, true, false},
+		{Column{Key: "epoch_energy_joules", Name: "energy per epoch", Unit: "J", Align: AlignRight}, epochEnergy, number, -1,
+			true, false},
 	}
 }
 

@@ -177,8 +177,8 @@ func addSettings(t *Table, rows []summaryRow, varying []string) {
 			short = name
 		}
 		headings[short] = true
-		c := Column{Key: strings.ReplaceAll(name, ".", "_"), Name: strings.NewReplacer("_", " ", ".", " ", "dataset", "data set").Replace(short),
-			Quiet: quiet(name, varying)}
+		heading := strings.NewReplacer("_", " ", ".", " ", "dataset", "data set").Replace(short)
+		c := Column{Key: strings.ReplaceAll(name, ".", "_"), Name: heading, Quiet: quiet(name, varying)}
 		if slices.ContainsFunc(rows, func(r summaryRow) bool { return isNumber(r.fields[name]) }) {
 			c.Align = AlignRight
 		}
@@ -201,7 +201,8 @@ func addSettings(t *Table, rows []summaryRow, varying []string) {
 func repeats(rows []summaryRow, names []string, name string) bool {
 	last := func(s string) string { return s[strings.LastIndexByte(s, '.')+1:] }
 	return slices.ContainsFunc(names, func(other string) bool {
-		return last(other) == last(name) && !slices.ContainsFunc(rows, func(r summaryRow) bool { return r.fields[other] != r.fields[name] })
+		return last(other) == last(name) && !slices.ContainsFunc(rows,
+			func(r summaryRow) bool { return r.fields[other] != r.fields[name] })
 	})
 }
 
@@ -233,7 +234,8 @@ func rowNotes(rows []summaryRow, related bool) (notes []string) {
 			notes = append(notes, fmt.Sprintf("%s: %s: %s", r.first.ID, r.first.Status, r.first.Error))
 		}
 		if slices.ContainsFunc(r.group.Records, endsWithoutLoss) {
-			notes = append(notes, r.first.ID+": the test loss of the last epoch is not finite: the training diverged, or the running statistics have not converged.")
+			notes = append(notes, r.first.ID+": the test loss of the last epoch is not finite: the training diverged, or the running "+
+				"statistics have not converged.")
 		}
 		share, ok := r.group.Estimate(func(r results.Record) *float64 { return r.Time.DataShare })
 		if ok && share.Mean > dataShareLimit {

@@ -73,7 +73,8 @@ func (f text) draw(b *bytes.Buffer, columns []Column, headings []string, rows []
 		return err
 	}
 	width := widest(drawn.String())
-	if f.columns == 0 || width <= f.columns || len(rows) == 0 || len(rows) > maxOnSide || sideWidth(onSide(headings, rows[:1])) >= width {
+	if f.columns == 0 || width <= f.columns || len(rows) == 0 || len(rows) > maxOnSide ||
+		sideWidth(onSide(headings, rows[:1])) >= width {
 		_, err := drawn.WriteTo(b)
 		return err
 	}

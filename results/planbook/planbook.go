@@ -99,7 +99,8 @@ func parse(text []byte, name string) (b Book, err error) {
 	}
 	for _, e := range b.Entries {
 		if strings.ContainsAny(e.Signature+e.Knobs, "\t\n") || e.Signature == "" || e.WorkspaceBytes < 0 {
-			return b, fmt.Errorf("tuning cache: %s: entry %q: must have a signature of one line and a workspace of at least 0 bytes", name, e.Signature)
+			return b, fmt.Errorf("tuning cache: %s: entry %q: must have a signature of one line and a workspace of at least 0 bytes",
+				name, e.Signature)
 		}
 	}
 	for _, g := range b.Kinds {
@@ -159,7 +160,8 @@ func (b Book) Find(name string) (GPU, error) {
 		names = append(names, g.Name)
 	}
 	if len(found) != 1 {
-		return GPU{}, fmt.Errorf("--gpu %q: must be one of %s; `benchctl tune` adds the GPU of this machine to the tuning cache", name, strings.Join(names, ", "))
+		return GPU{}, fmt.Errorf("--gpu %q: must be one of %s; `benchctl tune` adds the GPU of this machine to the tuning cache",
+			name, strings.Join(names, ", "))
 	}
 	return found[0], nil
 }

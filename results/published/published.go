@@ -69,12 +69,14 @@ func (c Cell) Accuracy() bool { return c.Metric == Top1 || c.Metric == Top5 }
 // same reports whether two cells have the same setting.
 func (c Cell) same(o Cell) bool {
 	return c.Table == o.Table && c.Dataset == o.Dataset && c.Network == o.Network && c.Method == o.Method && c.Metric == o.Metric &&
-		c.Modules == o.Modules && c.AuxDepth == o.AuxDepth && c.Batch == o.Batch && c.Epochs == o.Epochs && maps.Equal(c.Options, o.Options)
+		c.Modules == o.Modules && c.AuxDepth == o.AuxDepth && c.Batch == o.Batch && c.Epochs == o.Epochs &&
+		maps.Equal(c.Options, o.Options)
 }
 
 // check validates a cell.
 func (c Cell) check() error {
-	for _, field := range [][2]string{{"table", c.Table}, {"dataset", c.Dataset}, {"network", c.Network}, {"method", c.Method}, {"source", c.Source}} {
+	for _, field := range [][2]string{{"table", c.Table}, {"dataset", c.Dataset}, {"network", c.Network}, {"method", c.Method},
+		{"source", c.Source}} {
 		if field[1] == "" {
 			return fmt.Errorf("%s: missing", field[0])
 		}

@@ -93,7 +93,8 @@ func (o options) printFloors(w io.Writer, methods []string) error {
 		if err != nil {
 			return err
 		}
-		if err := markdown.Write(w, floorTable(fmt.Sprintf("%s, %s, batch %d", o.network, method, o.batch), floorsOf(step.Graph), *h100.Rates)); err != nil {
+		if err := markdown.Write(w, floorTable(fmt.Sprintf("%s, %s, batch %d", o.network, method, o.batch), floorsOf(step.Graph),
+			*h100.Rates)); err != nil {
 			return err
 		}
 	}
@@ -102,8 +103,9 @@ func (o options) printFloors(w io.Writer, methods []string) error {
 
 func floorTable(title string, floors map[graph.Kind]floor, rates planbook.Rates) table.Table {
 	t := table.Table{Title: title, Columns: []table.Column{{Key: "kind", Name: "op"}}}
-	for _, c := range []table.Column{{Key: "ops", Name: "ops"}, {Key: "flops", Name: "operations", Unit: "GFLOP"}, {Key: "bytes", Name: "f32", Unit: "GB"},
-		{Key: "half_bytes", Name: "bf16", Unit: "GB"}, {Key: "again_bytes", Name: "read again, f32", Unit: "GB"}} {
+	for _, c := range []table.Column{{Key: "ops", Name: "ops"}, {Key: "flops", Name: "operations", Unit: "GFLOP"},
+		{Key: "bytes", Name: "f32", Unit: "GB"}, {Key: "half_bytes", Name: "bf16", Unit: "GB"},
+		{Key: "again_bytes", Name: "read again, f32", Unit: "GB"}} {
 		c.Align = table.AlignRight
 		t.Columns = append(t.Columns, c)
 	}
@@ -125,7 +127,8 @@ func floorTable(title string, floors map[graph.Kind]floor, rates planbook.Rates)
 	ms := func(amount int64, rate float64) float64 { return 1e3 * float64(amount) / rate }
 	t.Notes = []string{
 		fmt.Sprintf("tf32: %.2f ms of arithmetic, %.2f ms of bytes.", ms(sum.FLOPs, rates.FLOPs["tf32"]), ms(sum.Bytes, rates.Bytes)),
-		fmt.Sprintf("bf16: %.2f ms of arithmetic, %.2f ms of bytes.", ms(sum.FLOPs, rates.FLOPs["bf16"]), ms(sum.HalfBytes, rates.Bytes)),
+		fmt.Sprintf("bf16: %.2f ms of arithmetic, %.2f ms of bytes.",
+			ms(sum.FLOPs, rates.FLOPs["bf16"]), ms(sum.HalfBytes, rates.Bytes)),
 		fmt.Sprintf("f32 without tensor cores: %.2f ms of arithmetic.", ms(sum.FLOPs, rates.FLOPs["f32"])),
 	}
 	return t

@@ -143,8 +143,9 @@ func (o options) compare(method string) error {
 	}
 	number := func(name string, n int) []string { return []string{name, fmt.Sprint(n)} }
 	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
-	ours, err := start(self, append([]string{"-worker", method, "-overlap", fmt.Sprint(o.overlap), "-budget", o.budget.String(), "-workspace-limit", o.workspace.String(),
-		"-network", o.network, "-dataset", o.dataset, "-backend", o.backend, "-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
+	ours, err := start(self, append([]string{"-worker", method, "-overlap", fmt.Sprint(o.overlap), "-budget", o.budget.String(),
+		"-workspace-limit", o.workspace.String(), "-network", o.network, "-dataset", o.dataset, "-backend", o.backend,
+		"-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
 	if err != nil {
 		return err
 	}
@@ -157,7 +158,8 @@ func (o options) compare(method string) error {
 			shared[i] = "-" + shared[i]
 		}
 	}
-	theirs := []string{o.script, "--interactive", "--method", method, "--network", o.network, "--dataset", o.dataset, "--device", cmp.Or(o.peerDevice, o.backend), "--precision", o.precision}
+	theirs := []string{o.script, "--interactive", "--method", method, "--network", o.network, "--dataset", o.dataset, "--device",
+		cmp.Or(o.peerDevice, o.backend), "--precision", o.precision}
 	if o.compile && method == "bp" {
 		theirs = append(theirs, "--compile")
 	}
@@ -195,8 +197,8 @@ func (o options) compare(method string) error {
 		return err
 	}
 	o.print(method, ours, peer, our, their, ratios)
-	return o.append(method, ours, our, map[string]any{"peer_compiled": o.compile && method == "bp", "peer_step_seconds": peer.seconds,
-		"peer_device_step_seconds": peer.device, "times_as_fast": median(ratios), "peer": their})
+	return o.append(method, ours, our, map[string]any{"peer_compiled": o.compile && method == "bp",
+		"peer_step_seconds": peer.seconds, "peer_device_step_seconds": peer.device, "times_as_fast": median(ratios), "peer": their})
 }
 
 // alone times our step without a peer.
@@ -213,8 +215,9 @@ func (o options) alone(method string, ours *side) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s %s %s batch %d, %d modules in flight, %d x %d steps\n  step    %.1f ms (%.0f samples/s)\n  memory  arena %s\n", o.network, o.dataset, method, o.batch, o.overlap,
-		o.turns, o.steps, 1e3*median(ours.seconds), float64(o.batch)/median(ours.seconds), table.Bytes(our.Arena))
+	fmt.Printf("%s %s %s batch %d, %d modules in flight, %d x %d steps\n  step    %.1f ms (%.0f samples/s)\n  memory  arena %s\n",
+		o.network, o.dataset, method, o.batch, o.overlap, o.turns, o.steps,
+		1e3*median(ours.seconds), float64(o.batch)/median(ours.seconds), table.Bytes(our.Arena))
 	return o.append(method, ours, our, nil)
 }
 
@@ -228,24 +231,28 @@ func (o options) append(method string, ours *side, our summary, theirs map[strin
 		return err
 	}
 	defer f.Close()
-	row := map[string]any{"network": o.network, "dataset": o.dataset, "method": method, "batch": o.batch, "backend": o.backend, "precision": o.precision, "overlap": o.overlap,
-		"budget_bytes": o.budget, "workspace_limit_bytes": o.workspace, "book": o.book, "step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
+	row := map[string]any{"network": o.network, "dataset": o.dataset, "method": method, "batch": o.batch, "backend": o.backend,
+		"precision": o.precision, "overlap": o.overlap, "budget_bytes": o.budget, "workspace_limit_bytes": o.workspace,
+		"book": o.book, "step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
 	maps.Copy(row, theirs)
 	return json.NewEncoder(f).Encode(row)
 }
 
 func (o options) print(method string, ours, peer *side, our, their summary, ratios []float64) {
 	rate := func(s *side) float64 { return float64(o.batch) / median(s.seconds) }
-	fmt.Printf("%s %s %s batch %d, %d threads, %d x %d steps in turn (PyTorch %s)\n", o.network, o.dataset, method, o.batch, o.threads, o.turns, o.steps, their.Torch)
+	fmt.Printf("%s %s %s batch %d, %d threads, %d x %d steps in turn (PyTorch %s)\n",
+		o.network, o.dataset, method, o.batch, o.threads, o.turns, o.steps, their.Torch)
 	fmt.Printf("  step    ours %.1f ms (%.0f samples/s), peer %.1f ms (%.0f samples/s): %.2f times as fast (by turn %.2f to %.2f)\n",
-		1e3*median(ours.seconds), rate(ours), 1e3*median(peer.seconds), rate(peer), median(ratios), slices.Min(ratios), slices.Max(ratios))
+		1e3*median(ours.seconds), rate(ours), 1e3*median(peer.seconds), rate(peer),
+		median(ratios), slices.Min(ratios), slices.Max(ratios))
 	if o.backend != "cpu" {
-		fmt.Printf("  memory  our arena %s, peer's max_memory_allocated %s: %.2f times (%s)\n", table.Bytes(our.Arena), table.Bytes(their.Allocated),
-			float64(our.Arena)/float64(their.Allocated), their.Device)
+		fmt.Printf("  memory  our arena %s, peer's max_memory_allocated %s: %.2f times (%s)\n",
+			table.Bytes(our.Arena), table.Bytes(their.Allocated), float64(our.Arena)/float64(their.Allocated), their.Device)
 		return
 	}
 	a, b := our.Peak-our.Baseline, their.Peak-their.Baseline
-	fmt.Printf("  memory  ours %s, peer %s over their baselines: %.2f times\n", table.Bytes(a), table.Bytes(b), float64(a)/float64(b))
+	fmt.Printf("  memory  ours %s, peer %s over their baselines: %.2f times\n",
+		table.Bytes(a), table.Bytes(b), float64(a)/float64(b))
 }
 
 func start(name string, args []string) (*side, error) {
@@ -394,8 +401,8 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	for _, f := range floorsOf(session.Training.Graph) {
 		least.add(f)
 	}
-	sum := summary{Baseline: known(baseline.ResidentBytes), Peak: known(peak.PeakBytes), Planned: session.Training.Profile.PlannedPeakBytes,
-		Arena: session.ArenaBytes(), Floor: &least, Facts: device.Facts()}
+	sum := summary{Baseline: known(baseline.ResidentBytes), Peak: known(peak.PeakBytes),
+		Planned: session.Training.Profile.PlannedPeakBytes, Arena: session.ArenaBytes(), Floor: &least, Facts: device.Facts()}
 	return json.NewEncoder(out).Encode(sum)
 }
 

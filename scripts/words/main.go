@@ -1,8 +1,8 @@
 // Command words reports words and phrases that the project's texts avoid, as file:line: phrase: advice.
 //
-// The list is words.txt: scope, regular expression and advice, separated by tabs. Scope "any" covers every source and text file, "go"
-// all Go files and "code" Go files without tests. The paths in allowed.txt are not checked, because they are not rewritten yet or because
-// they quote the list; an entry that hides nothing is reported, so that the file only shrinks.
+// The list is words.txt: scope, regular expression and advice, separated by tabs. Scope "any" covers every source and text file,
+// "go" all Go files and "code" Go files without tests. The paths in allowed.txt are not checked, because they are not rewritten
+// yet or because they quote the list; an entry that hides nothing is reported, so that the file only shrinks.
 //
 // Usage: words [-all] [folder]
 package main
@@ -96,7 +96,8 @@ func check(tree fs.FS, rules []rule) ([]finding, error) {
 		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && name != "." && (strings.HasPrefix(entry.Name(), ".") && name != ".github" || name == "bin" || name == "build"):
+		case entry.IsDir() && name != "." &&
+			(strings.HasPrefix(entry.Name(), ".") && name != ".github" || name == "bin" || name == "build"):
 			return fs.SkipDir
 		case !entry.Type().IsRegular() || entry.Name() != "Makefile" && !slices.Contains(extensions, path.Ext(name)):
 			return nil
@@ -147,7 +148,9 @@ func report(w io.Writer, findings []finding, allowed []string) int {
 	used := map[string]bool{}
 	reported := 0
 	for _, f := range findings {
-		hidden := slices.IndexFunc(allowed, func(p string) bool { return f.file == p || strings.HasPrefix(f.file, strings.TrimSuffix(p, "/")+"/") })
+		hidden := slices.IndexFunc(allowed, func(p string) bool {
+			return f.file == p || strings.HasPrefix(f.file, strings.TrimSuffix(p, "/")+"/")
+		})
 		if hidden >= 0 {
 			used[allowed[hidden]] = true
 			continue
