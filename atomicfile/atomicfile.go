@@ -203,3 +203,29 @@ func CheckRoom(path string, bytes int64) error {
 	}
 	return nil
 }
+
+// MakeFolder makes a folder for files and those above it, if they do not exist. The error is an *Error.
+func MakeFolder(path string) error {
+	if err := os.MkdirAll(path, 0o777); err != nil {
+		return &Error{path, err}
+	}
+	return nil
+}
+
+// WriteThrough is Write, but a symbolic link stays one, and what exists and is not a regular file, such as a pipe, is written to.
+func WriteThrough(path string, permissions fs.FileMode, write func(io.Writer) error) error {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		file, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return &Error{path, err}
+		}
+		if err := errors.Join(write(file), file.Close()); err != nil {
+			return &Error{path, err}
+		}
+		return nil
+	}
+	return Write(path, permissions, write)
+}

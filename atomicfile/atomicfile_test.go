@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain is also the process that is killed while it writes: with an argument it writes half of a file and waits.
@@ -168,5 +170,51 @@ func TestCheckRoom(t *testing.T) {
 		t.Errorf("got %v, want an *Error", err)
 	} else if err == nil {
 		t.Log("this file system does not reserve space: nothing was refused")
+	}
+}
+
+// A symbolic link stays one, and a pipe is written to.
+func TestWriteThrough(t *testing.T) {
+	dir := t.TempDir()
+	hello := func(w io.Writer) error {
+		_, err := io.WriteString(w, "hello")
+		return err
+	}
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
+	if err := os.WriteFile(target, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(target, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteThrough(link, 0o666, hello); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(link)
+	text, readErr := os.ReadFile(target)
+	if err != nil || readErr != nil || info.Mode()&os.ModeSymlink == 0 || string(text) != "hello" {
+		t.Errorf("got %v, %v, %v and %q in the target, want a link and hello", info, err, readErr, text)
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan string)
+	go func() {
+		text, _ := os.ReadFile(pipe)
+		read <- string(text)
+	}()
+	if err := WriteThrough(pipe, 0o666, hello); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-read; got != "hello" {
+		t.Errorf("got %q from the pipe, want hello", got)
+	}
+	var failed *Error
+	if err := WriteThrough("/dev/full", 0o666, hello); !errors.As(err, &failed) {
+		t.Errorf("got %v from /dev/full, want an *Error", err)
+	}
+	if err := MakeFolder(filepath.Join(target, "below")); !errors.As(err, &failed) {
+		t.Errorf("got %v for a folder below a file, want an *Error", err)
 	}
 }

@@ -5,10 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/localbench/localbench/core/engine"
-	"github.com/localbench/localbench/reports/planned"
-	"github.com/localbench/localbench/reports/table"
-	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/plans"
+	"github.com/localbench/localbench/reports/gate"
 )
 
 func auditCommand(env Env) *cobra.Command {
@@ -31,26 +29,13 @@ func auditCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
-		broken := 0
-		tables, err := onDevice(env.host(), runs[0], "", func(d engine.Device, _ string) ([]table.Table, error) {
-			var audits []results.Audit
-			for _, run := range runs {
-				a, err := run.Audit(d)
-				if err != nil {
-					return nil, err
-				}
-				audits = append(audits, a)
-			}
-			var tables []table.Table
-			tables, broken = planned.Isolation(audits)
-			return tables, nil
-		})
+		tables, broken, err := plans.Audit(env.host(), runs)
 		if err != nil {
 			return usage(err)
 		}
 		var verdict error
 		if broken > 0 {
-			verdict = &verdictError{fmt.Sprintf("audit: %d of %d steps are not isolated", broken, len(runs))}
+			verdict = &gate.FailedError{Text: fmt.Sprintf("audit: %d of %d steps are not isolated", broken, len(runs))}
 		}
 		if err := env.emit(format, answer{tables: tables}, verdict); err != nil {
 			return err
@@ -59,8 +44,3 @@ func auditCommand(env Env) *cobra.Command {
 	}
 	return c
 }
-
-// verdictError is a verdict that failed.
-type verdictError struct{ text string }
-
-func (e *verdictError) Error() string { return e.text }

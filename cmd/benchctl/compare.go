@@ -11,10 +11,12 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
+	"github.com/localbench/localbench/reports/gate"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/baseline"
 	"github.com/localbench/localbench/suite"
@@ -206,7 +208,7 @@ func (f *compareFlags) verdict(c compare.Comparison) error {
 		return &baseline.NoneError{Text: "the old side has no finished run with these metrics"}
 	case count(compare.Regression)+count(compare.Missing) > 0,
 		count(compare.Inconclusive) > 0 && f.inconclusive == inconclusiveFails:
-		return &verdictError{"compare: " + c.Sentence()}
+		return &gate.FailedError{Text: "compare: " + c.Sentence()}
 	}
 	return nil
 }
@@ -254,13 +256,13 @@ func (f *compareFlags) files(env Env, c compare.Comparison, new []results.Record
 		}
 	}
 	if f.junit != "" {
-		err := writeFile(f.junit, func(w io.Writer) error { return c.JUnit(w, f.inconclusive == inconclusiveWarns) })
+		err := atomicfile.WriteThrough(f.junit, 0o666, func(w io.Writer) error { return c.JUnit(w, f.inconclusive == inconclusiveWarns) })
 		if err != nil {
 			return fmt.Errorf("junit: %w", err)
 		}
 	}
 	if f.benchmarks != "" {
-		err := writeFile(f.benchmarks, func(w io.Writer) error { return compare.Benchmarks(w, new) })
+		err := atomicfile.WriteThrough(f.benchmarks, 0o666, func(w io.Writer) error { return compare.Benchmarks(w, new) })
 		if err != nil {
 			return fmt.Errorf("benchmarks: %w", err)
 		}
@@ -279,7 +281,7 @@ func (f *compareFlags) plant(env Env, records []results.Record, t compare.Thresh
 			text = s.Metric + ": a comparison would find no change in these records; more repetitions or less noise are needed"
 		}
 		if text != "" && fault == nil {
-			fault = &verdictError{"compare: self-test: " + text}
+			fault = &gate.FailedError{Text: "compare: self-test: " + text}
 		}
 	}
 	return fault

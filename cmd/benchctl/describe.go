@@ -3,10 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/localbench/localbench/core/engine"
-	"github.com/localbench/localbench/reports/planned"
-	"github.com/localbench/localbench/reports/table"
-	"github.com/localbench/localbench/suite"
+	"github.com/localbench/localbench/plans"
 )
 
 func describeCommand(env Env) *cobra.Command {
@@ -26,10 +23,7 @@ func describeCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
-		tables, err := onDevice(env.host(), runs[0], "", func(d engine.Device, _ string) ([]table.Table, error) {
-			plans, _, err := suite.Plans(d, runs, suite.JobOptions{})
-			return planned.Describe(plans), err
-		})
+		tables, err := plans.Describe(env.host(), runs)
 		if err != nil {
 			return usage(err)
 		}

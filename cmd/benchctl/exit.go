@@ -95,13 +95,12 @@ func codeOf(err error) exitCode {
 		sweep       *suite.SweepError
 		interrupted *suite.InterruptedError
 		ended       *runError
-		verdict     *verdictError
+		verdict     *gate.FailedError
 		nothing     *baseline.NoneError
 		apart       *apartError
 		missing     *baseline.MissingError
 		unreadable  *baseline.UnreadableError
 		library     *gate.OtherLibraryError
-		changed     *gate.ChangedError
 		unwritten   *writeError
 		file        *atomicfile.Error
 		folder      *suite.OutError
@@ -129,7 +128,7 @@ func codeOf(err error) exitCode {
 		return exitSweep
 	case errors.As(err, &nothing), errors.As(err, &missing):
 		return exitNoBaseline
-	case errors.As(err, &verdict), errors.As(err, &changed):
+	case errors.As(err, &verdict):
 		return exitFailed
 	case notWritten:
 		return exitUnwritten

@@ -1,12 +1,7 @@
 package main
 
 import (
-	"errors"
 	"io"
-	"os"
-	"path/filepath"
-
-	"github.com/localbench/localbench/atomicfile"
 )
 
 // writeError says that a file, a folder or standard output could not be written: exit code 6.
@@ -20,22 +15,6 @@ func unwritten(err error) error {
 		return nil
 	}
 	return &writeError{err}
-}
-
-// writeFile writes a file beside its place, synced and renamed. A symbolic link stays one, and what exists and is not a
-// regular file, such as a pipe, is written to.
-func writeFile(path string, write func(io.Writer) error) error {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
-	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		file, err := os.OpenFile(path, os.O_WRONLY, 0)
-		if err != nil {
-			return unwritten(err)
-		}
-		return unwritten(errors.Join(write(file), file.Close()))
-	}
-	return atomicfile.Write(path, 0o666, write)
 }
 
 // checkedOutput is standard output. A command does not stop at a write that fails: what it prints is the last thing that it does,

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/plans"
 	"github.com/localbench/localbench/reports/catalog"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/suite"
@@ -56,7 +57,7 @@ func addCompletions(root *cobra.Command) {
 	for flag, names := range map[string][]string{
 		"precision": {"f32", "tf32", "bf16"}, "backend": {"auto", "cpu", "cuda", "reference"}, "selection": {"uniform", "sequential", "repetitive"},
 		"cuts": {"published", "balanced", "even"}, "infopro-mode": {"softmax", "contrast"}, "dropout": {"on", "off"}, "recompute": {"none", "norm"},
-		"update": {"early", "deferred"}, "quirks": {"none", "paper"}, "policy": {policyPlanned, policyEager},
+		"update": {"early", "deferred"}, "quirks": {"none", "paper"}, "policy": {plans.PolicyPlanned, plans.PolicyEager},
 	} {
 		values[flag] = cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp)
 	}

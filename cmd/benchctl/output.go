@@ -9,6 +9,7 @@ import (
 
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/names"
+	"github.com/localbench/localbench/plans"
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/table"
 )
@@ -63,6 +64,11 @@ func metricNames(p *[]string) func(string) error {
 func (o *output) open() (err error) {
 	o.Format, err = table.Lookup(o.name)
 	return usage(err)
+}
+
+// answerOf is the answer of plans.
+func answerOf(a plans.Answer) answer {
+	return answer{tables: a.Tables, plots: a.Plots, backend: a.Backend, precision: a.Precision, gpu: a.GPU}
 }
 
 // emit prints the results. As JSON they contain the verdict, so that it is not lost

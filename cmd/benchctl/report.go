@@ -10,7 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/cli"
+	"github.com/localbench/localbench/plans"
 	"github.com/localbench/localbench/reports/page"
 	"github.com/localbench/localbench/reports/publish"
 	"github.com/localbench/localbench/reports/table"
@@ -36,7 +38,7 @@ func reportCommand(env Env) *cobra.Command {
 			"records are listed and skipped.",
 		Example: "  benchctl report results/runs --html report.html\n  benchctl report a/runs b/runs --format latex --plots plots",
 	}
-	f := &reportFlags{title: "Training methods side by side", policy: policyPlanned}
+	f := &reportFlags{title: "Training methods side by side", policy: plans.PolicyPlanned}
 	flags := c.Flags()
 	flags.SortFlags = false
 	f.output = addOutput(flags, "summary", "eager")
@@ -61,8 +63,8 @@ func (f *reportFlags) run(env Env, paths []string) error {
 	if err := f.output.open(); err != nil {
 		return err
 	}
-	if f.policy != policyPlanned && f.policy != policyEager {
-		return usage(fmt.Errorf("--policy %q: must be %s or %s", f.policy, policyPlanned, policyEager))
+	if err := plans.CheckPolicy(f.policy); err != nil {
+		return usage(err)
 	}
 	if len(paths) == 0 {
 		paths = []string{filepath.Join("results", "runs")}
@@ -76,7 +78,7 @@ func (f *reportFlags) run(env Env, paths []string) error {
 		return usage(err)
 	}
 	a := answer{tables: []table.Table{summary}}
-	if f.policy == policyEager {
+	if f.policy == plans.PolicyEager {
 		a.tables = append(a.tables, table.Eager(records))
 	}
 	if f.plots != "" {
@@ -85,11 +87,11 @@ func (f *reportFlags) run(env Env, paths []string) error {
 		}
 	}
 	if f.html != "" {
-		report, err := page.Of(records, page.Options{Title: f.title, Paths: paths, Eager: f.policy == policyEager})
+		report, err := page.Of(records, page.Options{Title: f.title, Paths: paths, Eager: f.policy == plans.PolicyEager})
 		if err != nil {
 			return err
 		}
-		if err := writeFile(f.html, func(w io.Writer) error { return page.Write(w, report) }); err != nil {
+		if err := atomicfile.WriteThrough(f.html, 0o666, func(w io.Writer) error { return page.Write(w, report) }); err != nil {
 			return usage(fmt.Errorf("html: %w", err))
 		}
 		a.plots = append(a.plots, f.html)
@@ -132,12 +134,12 @@ func (f *reportFlags) publish(env Env, paths []string) (files []string, err erro
 	}
 	for _, drawn := range figures {
 		file := filepath.Join(images, drawn.Name+".svg")
-		if err := writeFile(file, drawn.SVG); err != nil {
+		if err := atomicfile.WriteThrough(file, 0o666, drawn.SVG); err != nil {
 			return nil, unwritten(fmt.Errorf("results: %w", err))
 		}
 		files = append(files, file)
 	}
-	if err := writeFile(f.results, p.Write); err != nil {
+	if err := atomicfile.WriteThrough(f.results, 0o666, p.Write); err != nil {
 		return nil, unwritten(fmt.Errorf("results: %w", err))
 	}
 	return append(files, f.results), nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/printable"
+	"github.com/localbench/localbench/reports/gate"
 	"github.com/localbench/localbench/reports/reproduce"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -121,14 +122,14 @@ func (f *reproduceFlags) run(env Env) error {
 	t, failed := settings.Judge(all)
 	var verdict error
 	if failed > 0 {
-		verdict = &verdictError{fmt.Sprintf("reproduce: %d of %d cells of %s do not hold", failed, len(all), f.table)}
+		verdict = &gate.FailedError{Text: fmt.Sprintf("reproduce: %d of %d cells of %s do not hold", failed, len(all), f.table)}
 	}
 	tables := []table.Table{t}
 	if runs.Scale == published.ScaleReduced {
 		order, reversed := reproduce.Order(all)
 		tables = append(tables, order)
 		if reversed > 0 && verdict == nil {
-			verdict = &verdictError{fmt.Sprintf("reproduce: %d of %d pairs of methods are in another order than in the paper",
+			verdict = &gate.FailedError{Text: fmt.Sprintf("reproduce: %d of %d pairs of methods are in another order than in the paper",
 				reversed, len(order.Rows))}
 		}
 	}

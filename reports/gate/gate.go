@@ -30,11 +30,11 @@ func (e *OtherLibraryError) Error() string {
 	return fmt.Sprintf("%s: cannot be compared here: %s", e.Path, e.What)
 }
 
-// ChangedError says that planned memory differs from a baseline.
-type ChangedError struct{ Text string }
+// FailedError says that a check failed.
+type FailedError struct{ Text string }
 
-// Error says what changed, and how to accept it.
-func (e *ChangedError) Error() string { return e.Text }
+// Error says which, and why.
+func (e *FailedError) Error() string { return e.Text }
 
 // Gate is what a check needs.
 type Gate struct {
@@ -53,7 +53,7 @@ type Checked struct {
 	Runs    int                 // that were planned
 	Skipped bool                // it is for a GPU that can't be planned for here, which Err says
 	Changes *compare.Comparison // nil if it was not compared
-	Err     error               // *ChangedError, or why it was not compared; nil if nothing has changed
+	Err     error               // *FailedError, or why it was not compared; nil if nothing has changed
 }
 
 // Check checks the named baselines, or, without names, all of planned memory in baseline.Dir.
@@ -95,7 +95,7 @@ func (g Gate) Check(names []string) (all []Checked, err error) {
 // Worst is the error that a gate should end with: a baseline that could not be checked before one that changed.
 func Worst(all []Checked) (worst error) {
 	for _, c := range all {
-		var changed *ChangedError
+		var changed *FailedError
 		if c.Err != nil && !c.Skipped && (worst == nil || errors.As(worst, &changed)) {
 			worst = c.Err
 		}
@@ -118,7 +118,7 @@ func (g Gate) compare(path string, old []results.Record, flags []string) Checked
 	if c.Unchanged() {
 		return checked
 	}
-	checked.Err = &ChangedError{fmt.Sprintf("baseline: planned memory has changed: %s; if that is intended, `%s` accepts it",
+	checked.Err = &FailedError{fmt.Sprintf("baseline: planned memory has changed: %s; if that is intended, `%s` accepts it",
 		c.PlannedSentence(), baseline.UpdateLine(path, flags))}
 	if g.Explain == nil {
 		return checked

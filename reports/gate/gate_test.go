@@ -65,7 +65,7 @@ func TestCheck(t *testing.T) {
 			t.Fatalf("%s: got %d baselines, %v", row.name, len(all), err)
 		}
 		got := gate.Worst(all)
-		var changed *gate.ChangedError
+		var changed *gate.FailedError
 		if row.want == "" && (got != nil || all[0].Runs != len(row.now)) ||
 			row.want != "" && (!errors.As(got, &changed) || !strings.Contains(got.Error(), row.want)) {
 			t.Errorf("%s: got %v, want %q", row.name, got, row.want)
@@ -95,7 +95,7 @@ func TestCheckNamed(t *testing.T) {
 	if err != nil || len(all) != 2 || !all[0].Skipped && !all[1].Skipped {
 		t.Errorf("got %+v, %v, want two of which one is skipped", all, err)
 	}
-	var changed *gate.ChangedError
+	var changed *gate.FailedError
 	if err := gate.Worst(all); !errors.As(err, &changed) {
 		t.Errorf("got %v, want that planned memory has changed", err)
 	}

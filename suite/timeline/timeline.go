@@ -9,11 +9,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strconv"
 
 	ogorek "github.com/kisielk/og-rek"
 
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/plan"
 )
@@ -245,4 +247,23 @@ func withGaps(s segment) (all []block) {
 
 func frames(a plan.Allocation) []frame {
 	return []frame{{File: a.Scope, Name: a.Name}, {File: "category", Name: a.Category.String()}}
+}
+
+// Save writes steps into a folder, each in CSV and as a snapshot under its name, and all of them in one Chrome trace. It
+// returns the files.
+func Save(dir string, names []string, steps []Step) (files []string, err error) {
+	save := func(name string, write func(io.Writer) error) {
+		path := filepath.Join(dir, name)
+		if err == nil {
+			if err = atomicfile.Write(path, 0o666, write); err == nil {
+				files = append(files, path)
+			}
+		}
+	}
+	for i, s := range steps {
+		save(names[i]+".timeline.csv", func(w io.Writer) error { return CSV(w, s) })
+		save(names[i]+".snapshot.pickle", func(w io.Writer) error { return Snapshot(w, s) })
+	}
+	save("timeline.trace.json", func(w io.Writer) error { return Chrome(w, steps...) })
+	return files, err
 }

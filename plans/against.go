@@ -1,4 +1,4 @@
-package main
+package plans
 
 import (
 	"fmt"
@@ -18,45 +18,41 @@ import (
 	"github.com/localbench/localbench/suite"
 )
 
-// runAgainst plans the runs of a request and compares each with the old side. limit is the growth that is accepted; nil: any.
-func (f *planFlags) runAgainst(env Env, request suite.Request, format *output) error {
-	old, remove, err := oldSide(f.against)
+// against plans the runs of a request and compares each with the old side.
+func (o *Options) against(request suite.Request) (a Answer, err error) {
+	old, remove, err := oldSide(o.Against)
 	if err != nil {
-		return usage(fmt.Errorf("--against %s: %w", f.against, err))
+		return a, fmt.Errorf("--against %s: %w", o.Against, err)
 	}
 	defer remove()
 	label := func(s results.Spec) string {
 		network := s.Network
 		if network == old {
-			network = f.against
+			network = o.Against
 		}
 		return fmt.Sprintf("%s %s b%d", network, s.Method, s.Batch)
 	}
 	var diffs []diff.Diff
-	a := answer{precision: request.Precision}
+	a.Precision = request.Precision
 	if strings.HasSuffix(old, ".json") {
-		diffs, err = f.againstRecords(env, request, old, label)
+		diffs, err = o.againstRecords(request, old, label)
 	} else {
-		diffs, err = f.againstRuns(env, request, old, &a, label)
+		diffs, err = o.againstRuns(request, old, &a, label)
 	}
 	if err != nil {
-		return usage(err)
+		return a, err
 	}
-	a.tables = diff.Tables(diffs, f.forPeople)
-	var verdict error
-	if f.limit != nil {
-		beyond, err := f.limit.Check(diffs)
+	a.Tables = diff.Tables(diffs, !o.Whole)
+	if o.Limit != nil {
+		beyond, err := o.Limit.Check(diffs)
 		switch {
 		case err != nil:
-			verdict = &baseline.UnreadableError{Err: err}
+			a.Verdict = &baseline.UnreadableError{Err: err}
 		case beyond != "":
-			verdict = &verdictError{fmt.Sprintf("plan: beyond the limit of %s: %s", f.limit, beyond)}
+			a.Verdict = &gate.FailedError{Text: fmt.Sprintf("plan: beyond the limit of %s: %s", o.Limit, beyond)}
 		}
 	}
-	if err := env.emit(format, a, verdict); err != nil {
-		return err
-	}
-	return verdict
+	return a, nil
 }
 
 // oldSide is the network, method or file that is compared with. A file of a git revision, REVISION:PATH, is written to a
@@ -81,17 +77,17 @@ func oldSide(name string) (old string, remove func(), err error) {
 }
 
 // againstRuns compares with another network or method.
-func (f *planFlags) againstRuns(env Env, request suite.Request, old string, a *answer, label func(results.Spec) string) (
+func (o *Options) againstRuns(request suite.Request, old string, a *Answer, label func(results.Spec) string) (
 	diffs []diff.Diff, err error) {
-	if f.policy != policyEager && f.gpu != "" && (request.Backend == "" || request.Backend == "auto") {
+	if o.Policy != PolicyEager && o.GPU != "" && (request.Backend == "" || request.Backend == "auto") {
 		request.Backend = "cuda"
 	}
 	pairs, err := request.Against(old)
 	if err != nil {
 		return nil, err
 	}
-	a.backend = pairs[0].New.Spec.Backend
-	if f.policy == policyEager {
+	a.Backend = pairs[0].New.Spec.Backend
+	if o.Policy == PolicyEager {
 		for _, p := range pairs {
 			before, err := p.Old.EagerPlan()
 			if err != nil {
@@ -106,10 +102,10 @@ func (f *planFlags) againstRuns(env Env, request suite.Request, old string, a *a
 		}
 		return diffs, nil
 	}
-	_, err = onDevice(env.host(), pairs[0].New, f.gpu, func(d engine.Device, gpu string) ([]table.Table, error) {
-		a.gpu = gpu
+	_, err = OnDevice(o.Host, pairs[0].New, o.GPU, func(d engine.Device, gpu string) ([]table.Table, error) {
+		a.GPU = gpu
 		for _, p := range pairs {
-			plans, _, err := suite.Plans(d, []*suite.Run{p.Old, p.New}, f.job)
+			plans, _, err := suite.Plans(d, []*suite.Run{p.Old, p.New}, o.Job)
 			if err != nil {
 				return nil, err
 			}
@@ -122,34 +118,34 @@ func (f *planFlags) againstRuns(env Env, request suite.Request, old string, a *a
 }
 
 // againstRecords compares with the records of a file.
-func (f *planFlags) againstRecords(env Env, request suite.Request, path string, label func(results.Spec) string) (
+func (o *Options) againstRecords(request suite.Request, path string, label func(results.Spec) string) (
 	diffs []diff.Diff, err error) {
 	old, _, err := baseline.Read(path)
 	if err != nil {
 		return nil, err
 	}
-	if f.policy != policyEager {
+	if o.Policy != PolicyEager {
 		if request, err = request.OnBackend(old); err != nil {
-			return nil, &baseline.UnreadableError{Err: fmt.Errorf("--against %s: %w", f.against, err)}
+			return nil, &baseline.UnreadableError{Err: fmt.Errorf("--against %s: %w", o.Against, err)}
 		}
 	}
-	records, err := request.Plan(env.host(), f.gpu)
+	records, err := request.Plan(o.Host, o.GPU)
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range records {
 		before, err := diff.Find(old, r)
 		if err != nil {
-			return nil, &baseline.UnreadableError{Err: fmt.Errorf("--against %s: %w", f.against, err)}
+			return nil, &baseline.UnreadableError{Err: fmt.Errorf("--against %s: %w", o.Against, err)}
 		}
-		sides := [2]diff.Side{{Label: f.against, Plan: results.Plan{Spec: before.Spec, Memory: before.Memory}},
+		sides := [2]diff.Side{{Label: o.Against, Plan: results.Plan{Spec: before.Spec, Memory: before.Memory}},
 			{Label: label(r.Spec), Plan: results.Plan{Spec: r.Spec, Memory: r.Memory}}}
-		if f.policy == policyEager {
+		if o.Policy == PolicyEager {
 			diffs = append(diffs, diff.Eager(sides[0], sides[1]))
 			continue
 		}
 		if differ := compare.OtherPlanner(before.Environment, r.Environment); len(differ) > 0 {
-			return nil, &gate.OtherLibraryError{Path: "--against " + f.against, What: "planned with " + strings.Join(differ, ", ")}
+			return nil, &gate.OtherLibraryError{Path: "--against " + o.Against, What: "planned with " + strings.Join(differ, ", ")}
 		}
 		diffs = append(diffs, diff.Planned(sides[0], sides[1]))
 	}
