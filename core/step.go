@@ -70,8 +70,9 @@ type Step struct {
 	Labels       *graph.Value // input, s32 [N]
 	Words        *graph.Value // input, s32 [N 4], with StepOptions.Augment; else nil
 	LearningRate *graph.Value // input, f32 [1]; nil in an evaluation
-	Stream       *graph.Value // input of seed and step, s32 [3] (graph.Builder.Stream); nil if neither dropout nor the optimizer reads it
-	Losses       []ModuleLoss // in program order
+	// Stream is the input of seed and step, s32 [3] (graph.Builder.Stream); nil if neither dropout nor the optimizer reads it
+	Stream *graph.Value
+	Losses []ModuleLoss // in program order
 	// Probabilities of the head, f32 [N C], an output of an evaluation for the top-5 accuracy; nil in a
 	// training step, and with too few classes for top-5 to mean anything.
 	Probabilities *graph.Value

@@ -10,8 +10,8 @@ import (
 // name left to the user. Flags at their defaults are left out, except those that say what was trained.
 func Command(s Spec) string {
 	args := []string{"run", "--methods", s.Method, "--networks", s.Network, "--datasets", s.Dataset,
-		"--batch", strconv.FormatInt(s.Batch, 10), "--epochs", strconv.FormatInt(s.Epochs, 10), "--lr", number(s.LR), "--momentum", number(s.Momentum),
-		"--weight-decay", number(s.WeightDecay), "--seeds", strconv.FormatUint(s.Seed, 10) + ","}
+		"--batch", strconv.FormatInt(s.Batch, 10), "--epochs", strconv.FormatInt(s.Epochs, 10), "--lr", number(s.LR),
+		"--momentum", number(s.Momentum), "--weight-decay", number(s.WeightDecay), "--seeds", strconv.FormatUint(s.Seed, 10) + ","}
 	add := func(given bool, flag, value string) {
 		if given {
 			args = append(args, "--"+flag)

@@ -132,7 +132,7 @@ type Memory struct {
 	EagerRequestedBytes  *int64           `json:"eager_requested_bytes,omitempty"`  // predicted: live tensors of an eager framework
 	EagerAllocatedBytes  *int64           `json:"eager_allocated_bytes,omitempty"`  // predicted for an eager framework
 	EagerReservedBytes   *int64           `json:"eager_reserved_bytes,omitempty"`   // the same, with its caching allocator
-	EagerSearchedBytes   *int64           `json:"eager_searched_bytes,omitempty"`   // estimated: allocated during its algorithm search
+	EagerSearchedBytes   *int64           `json:"eager_searched_bytes,omitempty"`   // estimated: during its algorithm search
 	ByCategory           map[string]int64 `json:"by_category,omitempty"`            // bytes alive at the peak; sums to it
 	ByPhase              map[string]int64 `json:"by_phase,omitempty"`               // largest sum alive at any op of each phase
 	ByModule             []ModuleBytes    `json:"by_module,omitempty"`              // bytes alive at the peak

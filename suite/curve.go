@@ -25,7 +25,8 @@ func Curves(d engine.Device, runs []*Run, points int, rates *planbook.Rates) (al
 
 // Curve plans the run on a device for budgets from everything saved to the smallest one that was found, evenly spaced in
 // the arena, at most this many points (at least 2), less those that another one beats. The budget of every
-// point can be given to `run`. Points have a roofline if there are rates for the run's precision. The run must have no budget and no overlapping modules.
+// point can be given to `run`. Points have a roofline if there are rates for the run's precision. The run must have no budget and
+// no overlapping modules.
 func (r *Run) Curve(d engine.Device, points int, rates *planbook.Rates) (c results.Curve, err error) {
 	if points < 2 {
 		return c, fmt.Errorf("--curve %d: must be at least 2 points", points)

@@ -23,7 +23,8 @@ func (r *Run) Environment(h Host) (results.Environment, error) {
 
 // environment says where a run was made: what a comparison has to hold equal.
 func environment(d engine.Device) results.Environment {
-	e := results.Environment{Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, CPU: hostmem.Processor(), Libraries: d.Facts()}
+	e := results.Environment{Go: runtime.Version(), OS: runtime.GOOS + "/" + runtime.GOARCH, CPU: hostmem.Processor(),
+		Libraries: d.Facts()}
 	if n, err := strconv.ParseInt(e.Libraries["threads"], 10, 64); err == nil {
 		e.Threads = &n
 	}

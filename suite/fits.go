@@ -53,8 +53,8 @@ func FitArenas(d engine.Device, runs []*Run, job JobOptions, bytes int64) ([]res
 	})
 }
 
-// FitEager finds the largest batch of every configuration for which an eager framework's allocator reserves at most the given number of
-// bytes, less those of its libraries. There is no prediction in bf16.
+// FitEager finds the largest batch of every configuration for which an eager framework's allocator reserves at most the given
+// number of bytes, less those of its libraries. There is no prediction in bf16.
 func FitEager(runs []*Run, bytes, libraries int64) ([]results.Fit, error) {
 	if runs[0].Spec.Precision == PrecisionBF16 {
 		return nil, fmt.Errorf("--policy eager with --precision %s: there is no prediction for it: "+

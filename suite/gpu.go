@@ -99,7 +99,8 @@ func ladder(device engine.Device, program engine.Program) []results.Rung {
 	var rungs []results.Rung
 	before := int64(0)
 	for _, r := range engine.SetupMemoryOf(device, program) {
-		rungs = append(rungs, results.Rung{Stage: string(r.Stage), DeviceUsedBytes: r.DeviceUsedBytes, DeltaBytes: r.DeviceUsedBytes - before})
+		rungs = append(rungs, results.Rung{Stage: string(r.Stage), DeviceUsedBytes: r.DeviceUsedBytes,
+			DeltaBytes: r.DeviceUsedBytes - before})
 		before = r.DeviceUsedBytes
 	}
 	return rungs

@@ -32,8 +32,8 @@ func (r *Run) OpenPlannerOrBook(h Host, gpu string) (d engine.Device, name, note
 		return nil, "", "", err
 	}
 	if version := d.Facts()["cuDNN"]; absent != "" && version != "" {
-		note = fmt.Sprintf("Planned for %s, which this machine does not have: its engines and their workspaces are those of the tuning cache, "+
-			"and else those that cuDNN %s chooses for it.", absent, version)
+		note = fmt.Sprintf("Planned for %s, which this machine does not have: its engines and their workspaces are those of the "+
+			"tuning cache, and else those that cuDNN %s chooses for it.", absent, version)
 	}
 	return d, cmp.Or(absent, d.Facts()["device"]), note, nil
 }

@@ -48,8 +48,8 @@ func (r Request) withoutPyramid(dataset string) bool {
 }
 
 // program says whether the method does what its published program does where that is not what the paper describes
-// (methods.Options.Program), with the given number of modules, 0 for one per unit. Where the two are the same a spec does not name the
-// program, so that ids stay what they were.
+// (methods.Options.Program), with the given number of modules, 0 for one per unit. Where the two are the same a spec does not
+// name the program, so that ids stay what they were.
 func (r Request) program(m methods.Method, n *model.Network, modules int) bool {
 	if r.Quirks != QuirksPaper {
 		return false

@@ -106,7 +106,8 @@ func (o Runner) one(ctx context.Context, i int, spec results.Spec) (*results.Rec
 	r, err := results.Read(results.Path(o.Out, id))
 	if err != nil || r.Attempt != attempt {
 		// The process ended without a record of its own.
-		r = results.Record{ID: id, Attempt: attempt, Spec: spec, Status: end.status, Started: started, Finished: o.Now(), Error: end.text}
+		r = results.Record{ID: id, Attempt: attempt, Spec: spec, Status: end.status, Started: started, Finished: o.Now(),
+			Error: end.text}
 		if r.Status == results.StatusOutOfMemory {
 			r.Error += underLimit()
 		}

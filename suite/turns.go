@@ -61,7 +61,8 @@ func (t Turns) Measure(ctx context.Context, specs []results.Spec, first uint64, 
 }
 
 // pair measures one pair of one measurement.
-func (t Turns) pair(ctx context.Context, spec results.Spec, first uint64, random *rand.Rand, old, new string) (p results.Pair, err error) {
+func (t Turns) pair(ctx context.Context, spec results.Spec, first uint64, random *rand.Rand,
+	old, new string) (p results.Pair, err error) {
 	for _, slot := range random.Perm(2 * t.Turns) {
 		program, side, records := old, "old", &p.Old
 		if slot >= t.Turns {

@@ -52,7 +52,8 @@ func (e *TooSmall) Hint() string {
 
 // Fit adds to the options the results that the backward pass has to recompute (core.StepOptions.Recompute) for the arena
 // of the training step on the device to have at most that many bytes. The arena of a run, which evaluates too, is for the
-// caller to check. The search counts what is alive in program order, so modules must not overlap. If the budget cannot be reached the error is a *TooSmall.
+// caller to check. The search counts what is alive in program order, so modules must not overlap. If the budget cannot be reached
+// the error is a *TooSmall.
 func Fit(d engine.Device, stages []model.Stage, o core.StepOptions, bytes int64) (core.StepOptions, error) {
 	s := &search{device: d, stages: stages, options: o, workspaces: map[string]int64{}, moduleOf: map[string]int{}}
 	arena, err := s.begin(bytes)

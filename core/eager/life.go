@@ -32,7 +32,8 @@ func play(first, second *step) (cold, steady Prediction) {
 
 // playUntil is play that also copies what is alive after the given count of allocations.
 func playUntil(first, second *step, stopAt int) (cold Prediction, l *life) {
-	l = &life{step: first, allocator: newAllocator(), blocks: map[int]*block{}, alive: map[*block]Tensor{}, first: true, stopAt: stopAt}
+	l = &life{step: first, allocator: newAllocator(), blocks: map[int]*block{}, alive: map[*block]Tensor{}, first: true,
+		stopAt: stopAt}
 	for _, t := range first.state {
 		l.take(t)
 	}

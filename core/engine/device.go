@@ -465,7 +465,8 @@ func (p *nativeProgram) Choices() (lines string, err error) {
 // Trace returns the seconds spent in each op.
 func (p *nativeProgram) Trace(reset bool) []float64 {
 	seconds := make([]float64, len(p.graph.Ops))
-	_ = p.device.do(func() error { return p.device.backend.Trace(p.handle, seconds, reset) }) // fails for a closed program only: zeros
+	// An error means that the program is closed: the seconds are then zeros.
+	_ = p.device.do(func() error { return p.device.backend.Trace(p.handle, seconds, reset) })
 	return seconds
 }
 

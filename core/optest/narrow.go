@@ -30,7 +30,8 @@ func narrowed(cases []Case) []Case {
 		}
 		op := g.Ops[0]
 		all := slices.Concat(op.Operands, op.Results)
-		if op.Operands[0].Shape.Elements() <= mostNarrowed && slices.ContainsFunc(all, func(v *graph.Value) bool { return v != nil && v.Type == graph.TypeBF16 }) {
+		isNarrow := func(v *graph.Value) bool { return v != nil && v.Type == graph.TypeBF16 }
+		if op.Operands[0].Shape.Elements() <= mostNarrowed && slices.ContainsFunc(all, isNarrow) {
 			out = append(out, c)
 		}
 	}
@@ -76,7 +77,8 @@ func castCases() []Case {
 			if to == graph.TypeBF16 {
 				from = graph.TypeF32
 			}
-			out = append(out, Case{Name: fmt.Sprintf("%s, %s to %s", s.name, from, to), Kind: graph.KindCast, Element: graph.TypeBF16, build: func(p *program) {
+			name := fmt.Sprintf("%s, %s to %s", s.name, from, to)
+			out = append(out, Case{Name: name, Kind: graph.KindCast, Element: graph.TypeBF16, build: func(p *program) {
 				p.Cast(p.typed("from", from, s.fill, s.shape...), to)
 			}})
 		}

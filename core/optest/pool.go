@@ -45,10 +45,12 @@ func poolings() []pooling {
 func poolCases() []Case {
 	out := []Case{
 		{Name: "ties: the first of equal elements is the place", Kind: graph.KindMaxPool, build: func(p *program) {
-			p.MaxPool(p.input("x", whole(3), 3, 9, 8, 17), graph.PoolOptions{Kernel: [2]int64{3, 3}, Stride: [2]int64{2, 2}, Padding: [2]int64{1, 1}})
+			p.MaxPool(p.input("x", whole(3), 3, 9, 8, 17), graph.PoolOptions{Kernel: [2]int64{3, 3}, Stride: [2]int64{2, 2},
+				Padding: [2]int64{1, 1}})
 		}},
 		{Name: "all elements negative: padding never wins", Kind: graph.KindMaxPool, build: func(p *program) {
-			p.MaxPool(p.input("x", distinct(-100), 2, 5, 6, 10), graph.PoolOptions{Kernel: [2]int64{3, 3}, Stride: [2]int64{2, 2}, Padding: [2]int64{1, 1}})
+			p.MaxPool(p.input("x", distinct(-100), 2, 5, 6, 10), graph.PoolOptions{Kernel: [2]int64{3, 3}, Stride: [2]int64{2, 2},
+				Padding: [2]int64{1, 1}})
 		}},
 	}
 	for _, s := range poolings() {

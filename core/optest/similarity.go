@@ -33,7 +33,8 @@ func reconstructionCases() []Case {
 	}{{1, 1, 1, 3, 1}, {2, 5, 7, 3, 2}, {7, 8, 8, 3, 1}, {3, 32, 32, 3, 60}, {2, 4, 4, 17, 0.01}} {
 		name := fmt.Sprintf("%dx%dx%dx%d, deviation %g", s.n, s.h, s.w, s.c, s.deviation)
 		operands := func(p *program) (logits, images *graph.Value) {
-			return p.input("logits", normal(0, s.deviation), s.n, s.h, s.w, s.c), p.typed("images", graph.TypeU8, whole(256), s.n, s.h, s.w, s.c)
+			return p.input("logits", normal(0, s.deviation), s.n, s.h, s.w, s.c),
+				p.typed("images", graph.TypeU8, whole(256), s.n, s.h, s.w, s.c)
 		}
 		out = append(out, Case{Name: name, Kind: graph.KindBinaryCrossEntropy, build: func(p *program) {
 			p.BinaryCrossEntropy(operands(p))

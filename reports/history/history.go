@@ -57,7 +57,8 @@ func (h History) Table() table.Table {
 	}
 	first, last := h.Revisions[0], h.Revisions[len(h.Revisions)-1]
 	t.Notes = []string{fmt.Sprintf("%d series over %s, %s to %s, %s; %s.", len(h.series),
-		english.Plural(len(h.Revisions), "commit", ""), git.Short(first.Commit), git.Short(last.Commit), h.Order, english.Plural(len(h.steps), "change", ""))}
+		english.Plural(len(h.Revisions), "commit", ""), git.Short(first.Commit), git.Short(last.Commit), h.Order,
+		english.Plural(len(h.steps), "change", ""))}
 	if h.short > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("%d series have too few repetitions for any change to be found.", h.short))
 	}

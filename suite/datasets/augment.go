@@ -108,7 +108,8 @@ func (a Augmentation) check(shape Shape) error {
 		return fmt.Errorf("augmentation: pad %d: must be at least 0", a.Pad)
 	}
 	if side := min(shape.Height, shape.Width); a.Border == BorderReflect && a.Pad >= side {
-		return fmt.Errorf("augmentation: reflecting pad %d: must be at most %d for %dx%d images", a.Pad, side-1, shape.Height, shape.Width)
+		return fmt.Errorf("augmentation: reflecting pad %d: must be at most %d for %dx%d images",
+			a.Pad, side-1, shape.Height, shape.Width)
 	}
 	return nil
 }

@@ -170,7 +170,8 @@ func (g *downloader) ask(ctx context.Context, url string, from int64) (*http.Res
 
 // continues reports whether a response starts at a byte of the file.
 func continues(r *http.Response, from int64) bool {
-	return r.StatusCode == http.StatusPartialContent && strings.HasPrefix(r.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", from))
+	return r.StatusCode == http.StatusPartialContent &&
+		strings.HasPrefix(r.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", from))
 }
 
 // cutBy is the error of a download ended by the network or the caller.

@@ -12,7 +12,8 @@ import (
 
 // FolderPrefix begins the name of a data set of the user's own images: folder:PATH. The folder PATH holds train/ and val/,
 // each with a folder of JPEG or PNG files for every class; the names of these folders, sorted, are the labels. The set has as
-// many classes as train/ has folders. Images are preprocessed as ImageNet's, for 224 pixels or another side (Entry.WithImageSize).
+// many classes as train/ has folders. Images are preprocessed as ImageNet's, for 224 pixels or another side
+// (Entry.WithImageSize).
 const FolderPrefix = "folder:"
 
 // folderEntry is the entry of folder:PATH. It lists the folders, since networks need the number of classes and plans the
@@ -21,7 +22,8 @@ func folderEntry(name string) (Entry, error) {
 	root := strings.TrimPrefix(name, FolderPrefix)
 	card := imagenetCard()
 	card.Name = name
-	remedy := fmt.Sprintf("%s must hold %s/ and %s/, each with a folder of JPEG or PNG files for every class", root, imagenetTrain, imagenetTest)
+	remedy := fmt.Sprintf("%s must hold %s/ and %s/, each with a folder of JPEG or PNG files for every class",
+		root, imagenetTrain, imagenetTest)
 	if root == "" {
 		return Entry{}, errors.New("--datasets folder: the path is missing, write folder:PATH")
 	}
@@ -42,7 +44,8 @@ func folderEntry(name string) (Entry, error) {
 			return Entry{}, fmt.Errorf("%s: %w", name, err)
 		}
 		if *s.samples = len(pictures.files); *s.samples == 0 {
-			return Entry{}, &MissingError{Dataset: name, Dir: root, Want: filepath.Join(root, s.split, classes[0], "*.jpg"), Remedy: remedy}
+			return Entry{}, &MissingError{Dataset: name, Dir: root, Want: filepath.Join(root, s.split, classes[0], "*.jpg"),
+				Remedy: remedy}
 		}
 	}
 	return folderOf(card, root, remedy), nil
@@ -123,7 +126,8 @@ func classFolders(dataset, root, split, remedy string) ([]string, error) {
 		}
 	}
 	if classes == nil {
-		return nil, &DamagedError{Dataset: dataset, File: path, Offset: -1, What: "folders of classes", Got: "none", Want: "one for each class, with its images", Remedy: remedy}
+		return nil, &DamagedError{Dataset: dataset, File: path, Offset: -1, What: "folders of classes", Got: "none",
+			Want: "one for each class, with its images", Remedy: remedy}
 	}
 	return classes, nil
 }

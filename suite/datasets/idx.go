@@ -16,8 +16,8 @@ import (
 // idxSide is the side of the images of MNIST and Fashion-MNIST in pixels.
 const idxSide = 28
 
-// idxFiles is a set in the format of MNIST: for each split a file of grey images, bytes [N, 28, 28], and a file of labels, bytes [N].
-// Each begins with a magic number and its dimensions, as big-endian words of 32 bits.
+// idxFiles is a set in the format of MNIST: for each split a file of grey images, bytes [N, 28, 28], and a file of labels, bytes
+// [N]. Each begins with a magic number and its dimensions, as big-endian words of 32 bits.
 type idxFiles struct {
 	name, folder string
 	url          string // of the folder of the published files
@@ -67,7 +67,8 @@ func fashionMNIST() Entry {
 	card.Name = "fashionmnist"
 	card.Mean, card.Std = []float64{0.2860 * 255}, []float64{0.3530 * 255}
 	card.Augment = Augmentation{Pad: 4, Border: BorderZero, Flip: true}
-	card.ClassNames = []string{"T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"}
+	card.ClassNames = []string{"T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+		"ankle boot"}
 	e := fashionMNISTFiles.entry(card, []Download{
 		{Bytes: 26421880, MD5: "8d4fb7e6c68d591d4c3dfef9ec88bf0d", As: idxTrainImages},
 		{Bytes: 29515, MD5: "25c81989df183df01b3e8a0aad5dffbe", As: idxTrainLabels},
@@ -90,7 +91,9 @@ func (x idxFiles) entry(card Card, downloads []Download) Entry {
 		downloads[i].URL = x.url + downloads[i].As
 		archive.Files = append(archive.Files, File{Name: downloads[i].As, Bytes: downloads[i].Bytes})
 	}
-	return Entry{Card: card, Archive: archive, Open: func(dir string, opts Options) (*Dataset, error) { return x.open(dir, card, opts) }}
+	return Entry{Card: card, Archive: archive, Open: func(dir string, opts Options) (*Dataset, error) {
+		return x.open(dir, card, opts)
+	}}
 }
 
 func (x idxFiles) open(dir string, card Card, opts Options) (*Dataset, error) {
@@ -227,6 +230,6 @@ func idxCut(what string, at int64, err error) error {
 
 // remedy tells how to get the set.
 func (x idxFiles) remedy(dir string) string {
-	return fmt.Sprintf("`benchctl data pull %s` fetches it; or put %s%s and the other three files into %s; or name another folder with --data-dir",
-		x.name, x.url, idxTrainImages, filepath.Join(dir, x.folder))
+	return fmt.Sprintf("`benchctl data pull %s` fetches it; or put %s%s and the other three files into %s; or name another "+
+		"folder with --data-dir", x.name, x.url, idxTrainImages, filepath.Join(dir, x.folder))
 }

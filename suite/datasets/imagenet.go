@@ -20,8 +20,8 @@ const (
 	maxPictureSide = 1024
 )
 
-// shorterSide is the length that the shorter side of a test image is scaled to before the middle is cut out: 256 for images of 224
-// pixels, as in torchvision's recipe, and in the same ratio for others.
+// shorterSide is the length that the shorter side of a test image is scaled to before the middle is cut out: 256 for images of
+// 224 pixels, as in torchvision's recipe, and in the same ratio for others.
 func shorterSide(side int) int { return side * 256 / 224 }
 
 // imagenet is the entry of ImageNet's classification set of 2012 (Russakovsky et al.: ImageNet Large Scale Visual
@@ -69,13 +69,15 @@ func openImageNet(dir string, card Card, opts Options) (*Dataset, error) {
 	}
 	var damaged *DamagedError
 	if errors.As(err, &damaged) && damaged.What == "folders of classes" && damaged.Got != "none" {
-		damaged.Remedy = fmt.Sprintf("ImageNet has %d classes; for other classes use --datasets %s%s, which sizes the classifier accordingly", card.Classes, FolderPrefix, root)
+		damaged.Remedy = fmt.Sprintf("ImageNet has %d classes; for other classes use --datasets %s%s, which sizes the "+
+			"classifier accordingly", card.Classes, FolderPrefix, root)
 	}
 	return set, err
 }
 
 // imagenetRemedy tells how to get the set.
 func imagenetRemedy(dir string) string {
-	return fmt.Sprintf("register at https://www.image-net.org, download ILSVRC2012's training and validation images, and unpack them in %s so that %s and %s hold a folder for each class (n01440764 and so on)",
+	return fmt.Sprintf("register at https://www.image-net.org, download ILSVRC2012's training and validation images, and unpack "+
+		"them in %s so that %s and %s hold a folder for each class (n01440764 and so on)",
 		dir, filepath.Join(imagenetFolder, imagenetTrain), filepath.Join(imagenetFolder, imagenetTest))
 }

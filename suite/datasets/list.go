@@ -21,14 +21,15 @@ type Entry struct {
 	Open func(dir string, opts Options) (*Dataset, error)
 	// Folder marks a set folder:PATH: its files are in PATH, not in the data folder.
 	Folder bool
-	// Sized is the same set with square images of another side, for sets that can make them; nil for sets whose images have one size.
+	// Sized is the same set with square images of another side, for sets that can make them; nil for sets whose images have one
+	// size.
 	Sized func(side int) Entry
 	// MinSide and MaxSide bound Sized.
 	MinSide, MaxSide int
 }
 
-// WithImageSize returns the same set with images of side x side pixels, as --image-size asks for; the set itself if that is the side
-// of its images. The error of a set whose images have one size names those that take a size.
+// WithImageSize returns the same set with images of side x side pixels, as --image-size asks for; the set itself if that is the
+// side of its images. The error of a set whose images have one size names those that take a size.
 func (e Entry) WithImageSize(side int) (Entry, error) {
 	switch {
 	case side == e.Height && side == e.Width:
@@ -40,8 +41,8 @@ func (e Entry) WithImageSize(side int) (Entry, error) {
 				sized = append(sized, other.Name)
 			}
 		}
-		return Entry{}, fmt.Errorf("--image-size %d and --datasets %s can't be combined: its images are %dx%d and are used as they are; "+
-			"%s and folder:PATH take a size", side, e.Name, e.Height, e.Width, strings.Join(sized, ", "))
+		return Entry{}, fmt.Errorf("--image-size %d and --datasets %s can't be combined: its images are %dx%d and are "+
+			"used as they are; %s and folder:PATH take a size", side, e.Name, e.Height, e.Width, strings.Join(sized, ", "))
 	case side < e.MinSide || side > e.MaxSide:
 		return Entry{}, fmt.Errorf("--image-size %d: must be %d to %d for %s", side, e.MinSide, e.MaxSide, e.Name)
 	}

@@ -119,7 +119,8 @@ func readMATMatrix(r io.Reader, offset int64, on func(matVariable) error) error 
 	flags, sizes := parts[0], parts[1]
 	v := matVariable{name: string(bytes.TrimRight(parts[2], "\x00")), count: 1}
 	if len(flags) != 8 || len(sizes) < 8 || len(sizes)%4 != 0 {
-		return matFault(offset, "variable "+v.name, fmt.Sprintf("%d bytes of flags and %d of dimensions", len(flags), len(sizes)), "8 and 4 per dimension")
+		return matFault(offset, "variable "+v.name, fmt.Sprintf("%d bytes of flags and %d of dimensions", len(flags), len(sizes)),
+			"8 and 4 per dimension")
 	}
 	for i := 0; i < len(sizes); i += 4 {
 		n := int(int32(binary.LittleEndian.Uint32(sizes[i:])))
@@ -134,9 +135,11 @@ func readMATMatrix(r io.Reader, offset int64, on func(matVariable) error) error 
 		return matFault(offset, "variable "+v.name, "no data", "data")
 	}
 	v.kind, v.data = kind, part
-	width, ok := map[uint32]int{matInt8: 1, matUint8: 1, matInt16: 2, matUint16: 2, matInt32: 4, matUint32: 4, matSingle: 4, matDouble: 8}[kind]
+	width, ok := map[uint32]int{matInt8: 1, matUint8: 1, matInt16: 2, matUint16: 2, matInt32: 4, matUint32: 4, matSingle: 4,
+		matDouble: 8}[kind]
 	if !ok || part.N != int64(v.count)*int64(width) {
-		return matFault(offset, "numbers of variable "+v.name, fmt.Sprintf("%d bytes of type %d", part.N, kind), fmt.Sprintf("%d numbers", v.count))
+		return matFault(offset, "numbers of variable "+v.name, fmt.Sprintf("%d bytes of type %d", part.N, kind),
+			fmt.Sprintf("%d numbers", v.count))
 	}
 	if err := on(v); err != nil || part.N > 0 {
 		return err

@@ -117,7 +117,8 @@ func (p *Pictures) decode(ctx context.Context, sample int, use func(image.Image)
 
 // damaged describes a fault in a sample's file, and its byte; -1 if unknown.
 func (p *Pictures) damaged(sample int, at int64, err error) error {
-	return &DamagedError{Dataset: p.dataset, File: p.path(sample), Offset: at, What: "image", Got: err.Error(), Want: "a JPEG or PNG file", Remedy: p.remedy}
+	return &DamagedError{Dataset: p.dataset, File: p.path(sample), Offset: at, What: "image", Got: err.Error(),
+		Want: "a JPEG or PNG file", Remedy: p.remedy}
 }
 
 // checkPicture returns the number of pixels of an image file, from its header, if it is within the bounds.
@@ -133,7 +134,8 @@ func checkPicture(content []byte) (pixels int64, err error) {
 	case width > maxPixels/height:
 		return 0, fmt.Errorf("an image of %dx%d pixels, more than the limit of %d; scale it down", width, height, maxPixels)
 	case max(width, height) > maxSideRatio*min(width, height):
-		return 0, fmt.Errorf("an image of %dx%d pixels, one side more than %d times as long as the other; crop it", width, height, maxSideRatio)
+		return 0, fmt.Errorf("an image of %dx%d pixels, one side more than %d times as long as the other; crop it",
+			width, height, maxSideRatio)
 	}
 	// In the data of a scan the byte 0xff is followed by another one than 0xda.
 	if scans := bytes.Count(content, []byte{0xff, 0xda}); format == "jpeg" && scans > maxScans {

@@ -119,8 +119,9 @@ func readSTL10File(dir, name string, bytes, limit, whole int, read func(io.Reade
 		return err
 	}
 	if size%int64(bytes) != 0 || !enough(int(size/int64(bytes)), limit, whole) {
-		return &DamagedError{Dataset: "stl10", File: path, Offset: min(size, int64(whole*bytes)), What: "size", Got: fmt.Sprintf("%d bytes", size),
-			Want: fmt.Sprintf("%d bytes (%d samples of %d)", whole*bytes, whole, bytes), Remedy: stl10Remedy(dir)}
+		return &DamagedError{Dataset: "stl10", File: path, Offset: min(size, int64(whole*bytes)), What: "size",
+			Got: fmt.Sprintf("%d bytes", size), Want: fmt.Sprintf("%d bytes (%d samples of %d)", whole*bytes, whole, bytes),
+			Remedy: stl10Remedy(dir)}
 	}
 	file, err := os.Open(path)
 	if err != nil {
@@ -141,5 +142,6 @@ func readSTL10File(dir, name string, bytes, limit, whole int, read func(io.Reade
 
 // stl10Remedy says how to get the set.
 func stl10Remedy(dir string) string {
-	return fmt.Sprintf("`benchctl data pull stl10` fetches it; or unpack %s in %s; or name another folder with --data-dir", stl10URL, dir)
+	return fmt.Sprintf("`benchctl data pull stl10` fetches it; or unpack %s in %s; or name another folder with --data-dir",
+		stl10URL, dir)
 }

@@ -105,8 +105,10 @@ func readSVHN(r io.Reader, limit, whole int) (Split, error) {
 	err := readMAT(r, func(v matVariable) (err error) {
 		switch v.name {
 		case "X":
-			if len(v.dims) < 3 || len(v.dims) > 4 || v.dims[0] != svhnSide || v.dims[1] != svhnSide || v.dims[2] != 3 || v.kind != matUint8 {
-				return matFault(0, "variable X", fmt.Sprintf("data of type %d with dimensions %v", v.kind, v.dims), "bytes with dimensions [32 32 3 N]")
+			if len(v.dims) < 3 || len(v.dims) > 4 || v.dims[0] != svhnSide || v.dims[1] != svhnSide || v.dims[2] != 3 ||
+				v.kind != matUint8 {
+				return matFault(0, "variable X", fmt.Sprintf("data of type %d with dimensions %v", v.kind, v.dims),
+					"bytes with dimensions [32 32 3 N]")
 			}
 			images = v.count / shape.Bytes()
 			if !enough(images, limit, whole) {
@@ -142,7 +144,8 @@ func readSVHN(r io.Reader, limit, whole int) (Split, error) {
 		return Split{}, err
 	}
 	if images < 0 || images != labels {
-		return Split{}, matFault(0, "variables X and y", fmt.Sprintf("%d images and %d labels", max(images, 0), max(labels, 0)), "the same number of both")
+		return Split{}, matFault(0, "variables X and y", fmt.Sprintf("%d images and %d labels", max(images, 0), max(labels, 0)),
+			"the same number of both")
 	}
 	return split, nil
 }

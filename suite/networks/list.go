@@ -85,7 +85,8 @@ func Digest(name string) (string, error) {
 func CheckDigest(name, digest string) error {
 	now, err := Digest(name)
 	if err == nil && now != digest {
-		err = fmt.Errorf("network %s: the file holds another network than the run was set up with (digest %s, not %s)", name, now, digest)
+		err = fmt.Errorf("network %s: the file holds another network than the run was set up with (digest %s, not %s)",
+			name, now, digest)
 	}
 	return err
 }

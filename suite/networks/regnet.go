@@ -23,9 +23,10 @@ func regNet(name string, image graph.Shape, classes int64) *model.Network {
 	if small(image) {
 		first = 1
 	}
-	n.Units = append(n.Units, model.Unit{Name: "stem", Place: "0.0", Width: 32, Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
-		return b.ReLU(model.Norm(b, "1", model.Conv(b, "0", x, 32, 3, first)))
-	}})
+	n.Units = append(n.Units, model.Unit{Name: "stem", Place: "0.0", Width: 32,
+		Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
+			return b.ReLU(model.Norm(b, "1", model.Conv(b, "0", x, 32, 3, first)))
+		}})
 	for stage, s := range []struct {
 		width  int64
 		blocks int

@@ -11,7 +11,8 @@ import (
 // changes the shortcut is a strided 1x1 convolution and a normalisation.
 func cifarResNet(blocks int) func(string, graph.Shape, int64) *model.Network {
 	return func(name string, image graph.Shape, classes int64) *model.Network {
-		n := &model.Network{Name: name, Input: image, Classes: classes, Head: model.PooledHead("fc", classes), Block: residual(basicBlock).like}
+		n := &model.Network{Name: name, Input: image, Classes: classes, Head: model.PooledHead("fc", classes),
+			Block: residual(basicBlock).like}
 		n.Units = append(n.Units, model.Unit{Place: "0.0", Width: 16, Forward: smallStem(16)})
 		n.Units = append(n.Units, residual(basicBlock).stages(16, blocks, blocks, blocks)...)
 		return n

@@ -108,8 +108,8 @@ func vggAuxiliaryHead(classes int64) func(*graph.Builder, *graph.Value) *graph.V
 		height, channels := x.Shape[1], x.Shape[3]
 		parts := vggAuxiliary / channels // of a channel
 		if height%parts != 0 {
-			b.Fail(fmt.Errorf("a map of %d rows and %d channels has no %d equal parts of whole rows to average: its rows must be a multiple of %d",
-				height, channels, vggAuxiliary, parts))
+			b.Fail(fmt.Errorf("a map of %d rows and %d channels has no %d equal parts of whole rows to average: its rows must be a "+
+				"multiple of %d", height, channels, vggAuxiliary, parts))
 			return x
 		}
 		x = b.AdaptiveAveragePool(x, parts, 1)

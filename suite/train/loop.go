@@ -305,8 +305,8 @@ func (r *runner) beginStep() time.Time {
 	return r.options.Now()
 }
 
-// measure notes the times of a step; waited is the time spent on waiting for the loader and on copying. The first step of a process and partial
-// batches are not steady steps: they are trained but not timed.
+// measure notes the times of a step; waited is the time spent on waiting for the loader and on copying. The first step of a
+// process and partial batches are not steady steps: they are trained but not timed.
 func (r *runner) measure(samples int, begin time.Time, waited time.Duration) {
 	phases := r.session.PhaseSeconds()
 	seconds := r.options.Now().Sub(begin).Seconds()

@@ -61,8 +61,8 @@ func NewSession(d engine.Device, o SessionOptions) (*Session, error) {
 	return s, nil
 }
 
-// Compile compiles the programs of a session and allocates no memory for them: ArenaBytes is the size that Allocate will allocate. Nothing
-// can run before Allocate.
+// Compile compiles the programs of a session and allocates no memory for them: ArenaBytes is the size that Allocate will
+// allocate. Nothing can run before Allocate.
 func Compile(d engine.Device, o SessionOptions) (*Session, error) {
 	s := &Session{device: d, tails: map[tailKey]*core.Program{}, ahead: o.Step.KeepInputs, augment: o.Step.Augment}
 	if err := s.compile(o); err != nil {

@@ -88,8 +88,8 @@ func checksumAt(head []byte, digits string) (int, error) {
 	return key + at, nil
 }
 
-// LoadChecked reads a file of SaveChecked into values and returns the metadata. The file must hold these tensors and no others. A fault in the file is a *DamagedError, and values are unchanged
-// then. Other errors are those of the system and of the store.
+// LoadChecked reads a file of SaveChecked into values and returns the metadata. The file must hold these tensors and no others. A
+// fault in the file is a *DamagedError, and values are unchanged then. Other errors are those of the system and of the store.
 func LoadChecked(path string, s Store, values []*graph.Value) (map[string]string, error) {
 	f, err := open(path)
 	var system *fs.PathError

@@ -84,7 +84,8 @@ func check(status C.int32_t, e *C.lb_error) error {
 	if status == C.LB_OK {
 		return nil
 	}
-	return &Error{Code: int32(e.code), Op: int32(e.op), NeedBytes: int64(e.need_bytes), HaveBytes: int64(e.have_bytes), Text: C.GoString(&e.text[0])}
+	return &Error{Code: int32(e.code), Op: int32(e.op), NeedBytes: int64(e.need_bytes), HaveBytes: int64(e.have_bytes),
+		Text: C.GoString(&e.text[0])}
 }
 
 // Probe returns "key=value" lines about libraries and processor; the error says
@@ -110,8 +111,9 @@ type Options struct {
 func (b Backend) Open(o Options) (Device, error) {
 	var e C.lb_error
 	var d Device
-	c := C.lb_options{struct_size: C.sizeof_lb_options, device: C.int32_t(o.Device), threads: C.int32_t(o.Threads), precision: flag(o.TF32),
-		deterministic: flag(o.Deterministic), scatter: flag(o.Scatter), tune: flag(o.Tune), own: flag(o.Own), workspace_limit: C.uint64_t(o.WorkspaceLimit)}
+	c := C.lb_options{struct_size: C.sizeof_lb_options, device: C.int32_t(o.Device), threads: C.int32_t(o.Threads),
+		precision: flag(o.TF32), deterministic: flag(o.Deterministic), scatter: flag(o.Scatter), tune: flag(o.Tune),
+		own: flag(o.Own), workspace_limit: C.uint64_t(o.WorkspaceLimit)}
 	if o.PlanBook != "" {
 		c.plan_book = C.CString(o.PlanBook)
 		defer C.free(unsafe.Pointer(c.plan_book))
@@ -175,7 +177,8 @@ func (b Backend) Choices(p Program) (string, error) {
 // Bind places the program in the arena and generates its kernels.
 func (b Backend) Bind(p Program, a Arena, values, scratch []uint64) error {
 	var e C.lb_error
-	return check(C.call_bind(b.table, p.p, a.p, numbers(values), C.uint64_t(len(values)), numbers(scratch), C.uint64_t(len(scratch)), &e), &e)
+	return check(C.call_bind(b.table, p.p, a.p, numbers(values), C.uint64_t(len(values)), numbers(scratch),
+		C.uint64_t(len(scratch)), &e), &e)
 }
 
 // Free frees the program.
@@ -198,7 +201,8 @@ func (b Backend) FillArena(a Arena, pattern byte) error {
 // ReadArena copies bytes of the arena from offset on.
 func (b Backend) ReadArena(a Arena, offset uint64, to []byte) error {
 	var e C.lb_error
-	return check(C.call_arena_read(b.table, a.p, C.uint64_t(offset), unsafe.Pointer(unsafe.SliceData(to)), C.uint64_t(len(to)), &e), &e)
+	return check(C.call_arena_read(b.table, a.p, C.uint64_t(offset), unsafe.Pointer(unsafe.SliceData(to)),
+		C.uint64_t(len(to)), &e), &e)
 }
 
 // FreeArena gives the memory back.
@@ -207,13 +211,15 @@ func (b Backend) FreeArena(a Arena) { C.call_arena_free(b.table, a.p) }
 // Write copies data to a part of a value of a bound program: whole elements, from the byte offset on.
 func (b Backend) Write(p Program, value, offset uint64, data []byte) error {
 	var e C.lb_error
-	return check(C.call_write(b.table, p.p, C.uint64_t(value), C.uint64_t(offset), unsafe.Pointer(unsafe.SliceData(data)), C.uint64_t(len(data)), &e), &e)
+	return check(C.call_write(b.table, p.p, C.uint64_t(value), C.uint64_t(offset), unsafe.Pointer(unsafe.SliceData(data)),
+		C.uint64_t(len(data)), &e), &e)
 }
 
 // Read copies a part of a value to data: whole elements, from the byte offset on.
 func (b Backend) Read(p Program, value, offset uint64, data []byte) error {
 	var e C.lb_error
-	return check(C.call_read(b.table, p.p, C.uint64_t(value), C.uint64_t(offset), unsafe.Pointer(unsafe.SliceData(data)), C.uint64_t(len(data)), &e), &e)
+	return check(C.call_read(b.table, p.p, C.uint64_t(value), C.uint64_t(offset), unsafe.Pointer(unsafe.SliceData(data)),
+		C.uint64_t(len(data)), &e), &e)
 }
 
 // Run runs the ops first, ..., last-1: one call for each step.

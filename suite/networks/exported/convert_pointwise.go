@@ -4,8 +4,8 @@ import "slices"
 
 // pointwiseReaders read activations, sums and products.
 var pointwiseReaders = map[string]reader{
-	"relu": plain(kindReLU), "relu6": plain(kindReLU6), "hardtanh": readHardtanh, "silu": plain(kindSiLU), "sigmoid": plain(kindSigmoid),
-	"add": readAdd, "mul": readGate,
+	"relu": plain(kindReLU), "relu6": plain(kindReLU6), "hardtanh": readHardtanh, "silu": plain(kindSiLU),
+	"sigmoid": plain(kindSigmoid), "add": readAdd, "mul": readGate,
 }
 
 func readHardtanh(_ *converter, n *nodeText, o *op) string {
