@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/reports/diff"
@@ -222,4 +224,23 @@ func Audit(h suite.Host, runs []*suite.Run) (tables []table.Table, broken int, e
 		return tables, nil
 	})
 	return tables, broken, err
+}
+
+// Runs is the table of what would be run.
+func Runs(runs []*suite.Run) table.Table {
+	t := table.Table{ID: "runs", Title: english.Plural(len(runs), "run", ""), Columns: append(
+		table.SpecColumns(),
+		table.NumberColumn("seed", "seed"),
+		table.NumberColumn("epochs", "epochs"),
+		table.TextColumn("id", "id"),
+	)}
+	for _, r := range runs {
+		t.Rows = append(t.Rows, append(
+			table.SpecCells(r.Spec, int64(r.ModuleCount())),
+			table.Number(float64(r.Spec.Seed), fmt.Sprint(r.Spec.Seed)),
+			table.Number(float64(r.Spec.Epochs), fmt.Sprint(r.Spec.Epochs)),
+			table.Text(r.ID()),
+		))
+	}
+	return t
 }

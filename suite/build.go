@@ -135,15 +135,6 @@ func (r *Run) ModuleCount() int {
 	return len(r.Stages)
 }
 
-// ModuleCount is Run.ModuleCount for a spec; 0 for one that cannot be built.
-func ModuleCount(s results.Spec) int {
-	r, err := Build(s)
-	if err != nil {
-		return 0
-	}
-	return r.ModuleCount()
-}
-
 // samples counts what a run trains, tests and validates on.
 type samples struct{ train, test, validation int }
 

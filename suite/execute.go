@@ -2,8 +2,10 @@ package suite
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -36,6 +38,31 @@ type JobOptions struct {
 	EvalHeads   bool   `json:"eval_heads,omitempty"`   // record the accuracy of auxiliary networks by epoch
 	Profile     int    `json:"profile,omitempty"`      // do not train: profile this many steps and report them in an event
 	Probe       bool   `json:"probe,omitempty"`        // train a few steps, and tell the memory of the process in an event
+}
+
+// maxJobBytes bounds a job; one has some kilobytes.
+const maxJobBytes = 1 << 20
+
+// ReadJob reads a job as JSON.
+func ReadJob(r io.Reader) (Job, error) {
+	var job Job
+	bounded := &io.LimitedReader{R: r, N: maxJobBytes}
+	decoder := json.NewDecoder(bounded)
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(&job)
+	if err != nil && bounded.N <= 0 {
+		return job, fmt.Errorf("job: standard input has more than %d bytes: must be a job as JSON", maxJobBytes)
+	}
+	if errors.Is(err, io.EOF) {
+		err = errors.New("standard input is empty: must be a job as JSON")
+	}
+	if err != nil {
+		return job, fmt.Errorf("job: %w", err)
+	}
+	if job.Out == "" {
+		return job, errors.New("job: out: must be the folder for the record")
+	}
+	return job, nil
 }
 
 // WeightsPath is the file that --save-weights writes.

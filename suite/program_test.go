@@ -84,7 +84,7 @@ func TestPaperQuirksCompile(t *testing.T) {
 			t.Errorf("%+v: %d modules", c, got)
 		}
 		// K is the value of --modules that gives the same cuts.
-		if got := suite.ModuleCount(spec); got != map[string]int{"resnet32": 16, "resnet18": 9}[c.network] {
+		if got := compiled.ModuleCount(); got != map[string]int{"resnet32": 16, "resnet18": 9}[c.network] {
 			t.Errorf("%+v: K is %d", c, got)
 		}
 		if got := *compiled.Model.AuxiliaryParameters; c.auxiliary != 0 && got != c.auxiliary {

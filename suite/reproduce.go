@@ -3,6 +3,7 @@ package suite
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/published"
@@ -12,6 +13,20 @@ import (
 type Reproduction struct {
 	Scale   published.Scale
 	Request Request // seeds, what is held out, what computes, and Quirks
+}
+
+// Check says what of a reproduction is wrong for every cell.
+func (r Reproduction) Check() error {
+	all := []published.Scale{published.ScaleFull, published.ScaleReduced, published.ScaleSmoke}
+	if !slices.Contains(all, r.Scale) {
+		return fmt.Errorf("--scale %q: must be %s, %s or %s", r.Scale, all[0], all[1], all[2])
+	}
+	if r.Request.Quirks == QuirksPaper && r.Request.ValFraction > 0 {
+		return fmt.Errorf("--val-fraction %g and --quirks paper can't be combined: the published programs hold no samples out",
+			r.Request.ValFraction)
+	}
+	_, err := r.Request.Expand()
+	return err
 }
 
 // Specs turns a cell into specs, one for each seed.
@@ -52,6 +67,12 @@ func (r Reproduction) Specs(c published.Cell) ([]results.Spec, error) {
 		}
 	}
 	return specs, nil
+}
+
+// Memories returns a function that is Memory, and plans every spec once.
+func (r Reproduction) Memories() func(published.Cell) (float64, error) {
+	known := map[string]float64{}
+	return func(c published.Cell) (float64, error) { return r.Memory(c, known) }
 }
 
 // Memory is our figure of a cell of memory, the bytes of a step or their reduction below those of bp, as the eager model

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/meter"
 )
 
 // SweepError says that runs failed, or that a sweep ended before all were run.
@@ -136,5 +138,40 @@ func (o Runner) Probe(ctx context.Context, spec results.Spec) (*ProcessMemory, e
 	if found == nil || end.done != nil {
 		return nil, fmt.Errorf("%s: %s", results.SpecID(spec), end.text)
 	}
+	return found, nil
+}
+
+// ProbeBoth does what a sweep does with one run, for a few steps, and returns the memory of the run's process and, as
+// SweepBytes, of this one.
+func (o Runner) ProbeBoth(ctx context.Context, h Host, s results.Spec) (*ProcessMemory, error) {
+	out, err := os.MkdirTemp("", "benchctl-probe-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(out)
+	run, err := Build(s)
+	if err != nil {
+		return nil, err
+	}
+	o.Out = out
+	if err := o.Preflight(h, []*Run{run}); err != nil {
+		return nil, err
+	}
+	debug.FreeOSMemory()
+	if err := meter.Self().ResetPeak(); err != nil {
+		return nil, err
+	}
+	found, err := o.Probe(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	own, err := meter.Self().Memory()
+	if err != nil {
+		return nil, err
+	}
+	if own.PeakBytes == nil || own.PageTableBytes == nil {
+		return nil, errors.New("the system does not report the memory of a process")
+	}
+	found.SweepBytes = *own.PeakBytes + *own.PageTableBytes
 	return found, nil
 }

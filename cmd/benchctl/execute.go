@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -24,7 +22,7 @@ func executeCommand(env Env) *cobra.Command {
 	}
 	c.RunE = func(*cobra.Command, []string) error {
 		events := json.NewEncoder(env.Stdout)
-		job, err := readJob(env.Stdin)
+		job, err := suite.ReadJob(env.Stdin)
 		if err != nil {
 			_ = events.Encode(suite.Event{Kind: suite.EventDone, Text: string(results.StatusFailed), Error: err.Error()})
 			return usage(err)
@@ -32,30 +30,6 @@ func executeCommand(env Env) *cobra.Command {
 		return execute(env, job, events)
 	}
 	return c
-}
-
-// maxJobBytes bounds a job; one has some kilobytes.
-const maxJobBytes = 1 << 20
-
-func readJob(r io.Reader) (suite.Job, error) {
-	var job suite.Job
-	bounded := &io.LimitedReader{R: r, N: maxJobBytes}
-	decoder := json.NewDecoder(bounded)
-	decoder.DisallowUnknownFields()
-	err := decoder.Decode(&job)
-	if err != nil && bounded.N <= 0 {
-		return job, fmt.Errorf("job: standard input has more than %d bytes: must be a job as JSON", maxJobBytes)
-	}
-	if errors.Is(err, io.EOF) {
-		err = errors.New("standard input is empty: must be a job as JSON")
-	}
-	if err != nil {
-		return job, fmt.Errorf("job: %w", err)
-	}
-	if job.Out == "" {
-		return job, errors.New("job: out: must be the folder for the record")
-	}
-	return job, nil
 }
 
 func execute(env Env, job suite.Job, events *json.Encoder) error {

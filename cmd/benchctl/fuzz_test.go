@@ -15,6 +15,7 @@ import (
 	"github.com/localbench/localbench/reports/page"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite"
 	"github.com/localbench/localbench/yamlfile"
 )
 
@@ -71,7 +72,7 @@ func FuzzJob(f *testing.F) {
 	f.Add([]byte(`{"out":""} {}`))
 	f.Add([]byte(`{"` + strings.Repeat("\x7f", 3000) + `":1}`)) // each is four characters in an error
 	f.Fuzz(func(t *testing.T, text []byte) {
-		job, err := readJob(bytes.NewReader(text))
+		job, err := suite.ReadJob(bytes.NewReader(text))
 		if err != nil {
 			checkError(t, err)
 		} else if job.Out == "" {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -82,7 +81,7 @@ func (f *reportFlags) run(env Env, paths []string) error {
 		a.tables = append(a.tables, table.Eager(records))
 	}
 	if f.plots != "" {
-		if a.plots, err = f.draw(env, records); err != nil {
+		if a.plots, err = draw(env, records, f.plots, f.quiet); err != nil {
 			return usage(err)
 		}
 	}
@@ -124,32 +123,11 @@ func (f *reportFlags) publish(env Env, paths []string) (files []string, err erro
 			warn(env.Stderr, w.String())
 		}
 	}
-	images := filepath.Join(filepath.Dir(f.results), filepath.FromSlash(p.Images))
-	if err := os.MkdirAll(images, 0o777); err != nil {
-		return nil, unwritten(fmt.Errorf("results: %w", err))
-	}
-	figures, err := p.Figures()
+	files, err = p.Save(f.results)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("results: %w", err)
 	}
-	for _, drawn := range figures {
-		file := filepath.Join(images, drawn.Name+".svg")
-		if err := atomicfile.WriteThrough(file, 0o666, drawn.SVG); err != nil {
-			return nil, unwritten(fmt.Errorf("results: %w", err))
-		}
-		files = append(files, file)
-	}
-	if err := atomicfile.WriteThrough(f.results, 0o666, p.Write); err != nil {
-		return nil, unwritten(fmt.Errorf("results: %w", err))
-	}
-	return append(files, f.results), nil
-}
-
-func (f *reportFlags) draw(env Env, records []results.Record) ([]string, error) {
-	if err := os.MkdirAll(f.plots, 0o777); err != nil {
-		return nil, unwritten(fmt.Errorf("plots: %w", err))
-	}
-	return draw(env, records, f.plots, f.quiet)
+	return files, nil
 }
 
 // readAll reads the records of all paths and warns of those that are skipped.

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/cli"
+	"github.com/localbench/localbench/plans"
 	"github.com/localbench/localbench/progress"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/table"
@@ -81,7 +81,7 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 		return usage(err)
 	}
 	if f.dryRun {
-		return env.emit(format, answer{tables: []table.Table{dryRun(suite.Specs(runs))}}, nil)
+		return env.emit(format, answer{tables: []table.Table{plans.Runs(runs)}}, nil)
 	}
 	if err := f.Preflight(env.host(), runs); err != nil {
 		return usage(err)
@@ -174,34 +174,12 @@ func watch(signals <-chan os.Signal, say, kill func()) (context.Context, func())
 
 // draw writes the plots. A figure that the records have nothing for is left out.
 func draw(env Env, records []results.Record, dir string, quiet bool) ([]string, error) {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, unwritten(fmt.Errorf("plots: %w", err))
-	}
-	_, _ = atomicfile.RemoveAbandoned(dir) // what processes left that were killed; the plots do not need it
-	var files []string
-	for _, f := range figure.All(records) {
-		saved, err := figure.Save(f.Figure, filepath.Join(dir, f.Name))
-		if err != nil {
-			return files, unwritten(fmt.Errorf("plots: %w", err))
-		}
-		files = append(files, saved...)
+	files, err := figure.SaveAll(records, dir)
+	if err != nil {
+		return files, unwritten(fmt.Errorf("plots: %w", err))
 	}
 	if len(files) > 0 && !quiet {
 		fmt.Fprintf(env.Stderr, "plots: %d files in %s\n", len(files), dir)
 	}
 	return files, nil
 }
-
-// dryRun is the table of what would be run.
-func dryRun(specs []results.Spec) table.Table {
-	t := table.Table{ID: "runs", Title: english.Plural(len(specs), "run", ""), Columns: append(table.SpecColumns(),
-		table.NumberColumn("seed", "seed"), table.NumberColumn("epochs", "epochs"), table.TextColumn("id", "id"))}
-	for _, s := range specs {
-		t.Rows = append(t.Rows, append(specCells(s),
-			table.Number(float64(s.Seed), fmt.Sprint(s.Seed)), table.Number(float64(s.Epochs), fmt.Sprint(s.Epochs)), table.Text(results.SpecID(s))))
-	}
-	return t
-}
-
-// specCells are the cells of table.SpecColumns.
-func specCells(s results.Spec) []table.Cell { return table.SpecCells(s, int64(suite.ModuleCount(s))) }

@@ -3,9 +3,11 @@ package figure
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 )
@@ -94,4 +96,20 @@ func allOf(records []results.Record, suffix string) (out []Named) {
 	add("accuracy-by-depth", accuracy, err)
 	add("memory-by-depth", memory, err)
 	return out
+}
+
+// SaveAll saves all figures of records into a folder, and returns the files.
+func SaveAll(records []results.Record, dir string) (files []string, err error) {
+	if err := atomicfile.MakeFolder(dir); err != nil {
+		return nil, err
+	}
+	_, _ = atomicfile.RemoveAbandoned(dir) // what processes left that were killed; the plots do not need it
+	for _, f := range All(records) {
+		saved, err := Save(f.Figure, filepath.Join(dir, f.Name))
+		if err != nil {
+			return files, err
+		}
+		files = append(files, saved...)
+	}
+	return files, nil
 }

@@ -24,8 +24,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/localbench/localbench/atomicfile"
-	"github.com/localbench/localbench/reports/table"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/vg"
@@ -33,6 +31,9 @@ import (
 	"gonum.org/v1/plot/vg/vgimg"
 	"gonum.org/v1/plot/vg/vgpdf"
 	"gonum.org/v1/plot/vg/vgsvg"
+
+	"github.com/localbench/localbench/atomicfile"
+	"github.com/localbench/localbench/reports/table"
 )
 
 // pixelsPerInch of a PNG: sharp on a page and on a dense screen.

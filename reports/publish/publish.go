@@ -12,9 +12,11 @@ import (
 	"io"
 	"maps"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/reports/figure"
 	"github.com/localbench/localbench/reports/frontier"
 	"github.com/localbench/localbench/reports/table"
@@ -174,4 +176,27 @@ func (p Page) limits(sections []section) string {
 	b.WriteString("- No network here is larger than its table says, " +
 		"and no result carries over to larger networks or images by itself.\n")
 	return b.String()
+}
+
+// Save writes the page to a file and its plots to the folder of images beside it, and returns the files.
+func (p Page) Save(path string) (files []string, err error) {
+	figures, err := p.Figures()
+	if err != nil {
+		return nil, err
+	}
+	images := filepath.Join(filepath.Dir(path), filepath.FromSlash(p.Images))
+	if err := atomicfile.MakeFolder(images); err != nil {
+		return nil, err
+	}
+	for _, drawn := range figures {
+		file := filepath.Join(images, drawn.Name+".svg")
+		if err := atomicfile.WriteThrough(file, 0o666, drawn.SVG); err != nil {
+			return files, err
+		}
+		files = append(files, file)
+	}
+	if err := atomicfile.WriteThrough(path, 0o666, p.Write); err != nil {
+		return files, err
+	}
+	return append(files, path), nil
 }

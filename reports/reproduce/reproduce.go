@@ -13,6 +13,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 	"gonum.org/v1/gonum/stat"
 
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/published"
@@ -34,6 +35,69 @@ type Settings struct {
 	Scale       published.Scale
 	Paper       bool    // as in the published programs: the best epoch on the test set, memory including the algorithm search
 	ValFraction float64 // of the training set, held out to choose the epoch by
+}
+
+// Cells are published cells with the specs of our runs.
+func Cells(cells []published.Cell, specs func(published.Cell) ([]results.Spec, error)) []Cell {
+	all := make([]Cell, len(cells))
+	for i, c := range cells {
+		all[i].Cell = c
+		var err error
+		if all[i].Specs, err = specs(c); err != nil {
+			all[i].Why = printable.Line(err.Error())
+		}
+	}
+	return all
+}
+
+// Missing are the specs of cells of accuracy that have no record, each once: several cells may be of one run.
+func Missing(all []Cell, record func(results.Spec) (results.Record, bool)) (missing []results.Spec) {
+	asked := map[string]bool{}
+	for _, c := range all {
+		for _, s := range c.Specs {
+			id := results.SpecID(s)
+			if _, ok := record(s); !ok && c.Accuracy() && !asked[id] {
+				missing, asked[id] = append(missing, s), true
+			}
+		}
+	}
+	return missing
+}
+
+// Fill sets the own figures: accuracies of records, memory by a function that predicts it.
+func (s Settings) Fill(all []Cell, record func(results.Spec) (results.Record, bool),
+	memory func(published.Cell) (float64, error)) error {
+	for i := range all {
+		c := &all[i]
+		switch {
+		case c.Accuracy():
+			s.Measure(c, record)
+		case c.Why == "":
+			own, err := memory(c.Cell)
+			if err != nil {
+				return err
+			}
+			c.SetMemory(own)
+		}
+	}
+	return nil
+}
+
+// Report are the tables of the cells, and what does not hold, a sentence; empty if all does.
+func (s Settings) Report(all []Cell) (tables []table.Table, failed string) {
+	t, different := s.Judge(all)
+	tables = []table.Table{t}
+	if different > 0 {
+		failed = fmt.Sprintf("%d of %d cells of %s do not hold", different, len(all), s.Table)
+	}
+	if s.Scale == published.ScaleReduced {
+		order, reversed := Order(all)
+		tables = append(tables, order)
+		if reversed > 0 && failed == "" {
+			failed = fmt.Sprintf("%d of %d pairs of methods are in another order than in the paper", reversed, len(order.Rows))
+		}
+	}
+	return tables, failed
 }
 
 // SetMemory sets the own figure of a cell of memory, which has no spread.

@@ -6,6 +6,7 @@ package published
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -172,4 +173,28 @@ func Table(cells []Cell, name string) ([]Cell, error) {
 		return nil, &names.UnknownError{Kind: "table", Name: name, Known: known}
 	}
 	return of, nil
+}
+
+// Select returns the cells of a table that are of the methods and networks; empty lists: of all. fill is a file with values
+// for cells without one; empty: none.
+func Select(fill, table string, methods, networks []string) ([]Cell, error) {
+	cells, err := All()
+	if err == nil && fill != "" {
+		cells, err = Fill(cells, fill)
+	}
+	if err == nil {
+		cells, err = Table(cells, table)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all := len(cells)
+	cells = slices.DeleteFunc(cells, func(c Cell) bool {
+		return len(methods) > 0 && !slices.Contains(methods, c.Method) || len(networks) > 0 && !slices.Contains(networks, c.Network)
+	})
+	if len(cells) == 0 {
+		return nil, fmt.Errorf("--table: none of the %d cells of %s has the methods %s and networks %s", all, table,
+			cmp.Or(strings.Join(methods, ","), "any"), cmp.Or(strings.Join(networks, ","), "any"))
+	}
+	return cells, nil
 }

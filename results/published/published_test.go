@@ -14,7 +14,8 @@ func TestCells(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"cifar10", "infopro-cifar10", "svhn", "stl10", "imagenet", "memory", "ablation-selection", "ablation-pyramid", "ablation-depth", "ablation"} {
+	for _, name := range []string{"cifar10", "infopro-cifar10", "svhn", "stl10", "imagenet", "memory", "ablation-selection",
+		"ablation-pyramid", "ablation-depth", "ablation"} {
 		if _, err := Table(cells, name); err != nil {
 			t.Error(err)
 		}
@@ -129,5 +130,29 @@ func TestFill(t *testing.T) {
 	}
 	if _, err := Fill(cells, file+"x"); err == nil {
 		t.Error("a file that is not there: no error")
+	}
+}
+
+// Select leaves the cells of the methods and networks, and says which there are none of.
+func TestSelect(t *testing.T) {
+	all, err := Select("", "cifar10", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	some, err := Select("", "cifar10", []string{"dgl"}, []string{"resnet32"})
+	if err != nil || len(some) == 0 || len(some) >= len(all) {
+		t.Errorf("got %d of %d cells, %v", len(some), len(all), err)
+	}
+	for _, c := range some {
+		if c.Method != "dgl" || c.Network != "resnet32" {
+			t.Errorf("got a cell of %s with %s", c.Network, c.Method)
+		}
+	}
+	if _, err := Select("", "cifar10", []string{"nonsense"}, nil); err == nil ||
+		!strings.Contains(err.Error(), "has the methods nonsense and networks any") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Select(filepath.Join(t.TempDir(), "nowhere.json"), "cifar10", nil, nil); err == nil {
+		t.Error("a file that does not exist was read")
 	}
 }
