@@ -10,6 +10,7 @@ import (
 // later call a no-op, so forward code needs no error checks: Graph returns it.
 type Builder struct {
 	frozen   bool
+	shared   bool
 	graph    Graph
 	err      error
 	path     []string
@@ -136,6 +137,14 @@ func (b *Builder) Frozen(f func()) {
 	f()
 }
 
+// Shared writes what f writes with parameters that ops written before may have, too: f does not declare a parameter again that has
+// been declared, with the same name and shape.
+func (b *Builder) Shared(f func()) {
+	defer func(before bool) { b.shared = before }(b.shared)
+	b.shared = true
+	f()
+}
+
 // State returns the persistent values declared so far whose names begin with the
 // prefix, in order.
 func (b *Builder) State(prefix string) []*Value {
@@ -180,7 +189,13 @@ func (b *Builder) OptimizerState(p *Value, role string) *Value {
 }
 
 func (b *Builder) persistent(role string, shape Shape, w Weight, c Category) *Value {
-	v := b.value(strings.Join(append(b.path[:len(b.path):len(b.path)], role), "."), shape, TypeF32, c)
+	name := strings.Join(append(b.path[:len(b.path):len(b.path)], role), ".")
+	if b.shared {
+		if v := b.graph.Parameter(name); v != nil && v.Shape.Equal(shape) && v.Category == c {
+			return v
+		}
+	}
+	v := b.value(name, shape, TypeF32, c)
 	v.Weight = &w
 	return v
 }

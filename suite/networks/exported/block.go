@@ -17,6 +17,10 @@ import (
 //   - Groups are as many as before, or the largest divisor of that number that divides the input's channels.
 //   - Pools and all strides of more than 1 are left out. A stride of 2 is that of the convolution that had it, else
 //     of the first one over more than 1x1, else of the first.
+//   - Slices of channels have bounds in proportion to the channels, concatenations as many channels as their operands together,
+//     and shuffles as many groups as before, or the largest divisor of that number that divides the channels.
+//   - Where a unit joins or slices channels and has the stride that is asked for, all of its strides stay, for they are on each of
+//     the paths that are joined. If not, a stride of 2 is that of a 3x3 max pool of the unit's input.
 //   - A sum with the input of the unit, or with a projection of it (1x1 convolutions, normalisations, pools), is one with the
 //     input where that has the shape of the other operand. Where not, it is one with a 1x1 convolution of the input, normalised,
 //     if the network has such projections; if it has none, as MobileNetV2, the sum is left out, with its stochastic depth.
@@ -25,8 +29,19 @@ import (
 func canRebuild(units []unit) bool {
 	for _, u := range units {
 		for _, o := range u.ops {
-			if o.kind == kindLinear || o.kind == kindFlatten {
+			switch o.kind {
+			case kindLinear, kindFlatten:
 				return false
+			case kindPermute: // of channels alone
+				for i, axis := range o.layout.axes {
+					if slices.ContainsFunc(axis, func(p part) bool { return p.dim != i }) || len(o.layout.stored) != 3 {
+						return false
+					}
+				}
+			case kindConcat, kindSlice:
+				if o.dim > 0 {
+					return false
+				}
 			}
 		}
 	}
@@ -103,6 +118,16 @@ func (p *program) rebuilt(u unit, inputs, stride int64, project bool) unit {
 	strided := u.strided()
 	widths := map[int]int64{u.in: inputs}
 	replaced := map[int]int{} // a value and the one that replaces it
+	keeps := false            // the unit's own strides
+	r := unit{in: u.in, name: u.name}
+	if u.joins() {
+		strided, keeps = nil, stride > 1 && u.stride() == stride
+		if stride > 1 && !keeps {
+			pool := graph.PoolOptions{Kernel: [2]int64{3, 3}, Stride: [2]int64{stride, stride}, Padding: [2]int64{1, 1}}
+			r.ops = append(r.ops, &op{kind: kindMaxPool, in: []int{u.in}, out: pooled, pool: pool})
+			replaced[u.in], widths[pooled], stride = pooled, inputs, 1
+		}
+	}
 	left := map[*op]bool{}
 	for _, o := range u.ops {
 		if o.kind == kindAdd {
@@ -113,7 +138,6 @@ func (p *program) rebuilt(u unit, inputs, stride int64, project bool) unit {
 			}
 		}
 	}
-	r := unit{in: u.in, name: u.name}
 	for _, original := range u.ops {
 		if left[original] {
 			continue
@@ -128,7 +152,7 @@ func (p *program) rebuilt(u unit, inputs, stride int64, project bool) unit {
 		widths[o.out] = widths[o.in[0]]
 		switch o.kind {
 		case kindMaxPool, kindAveragePool:
-			if o.pool.Stride != [2]int64{1, 1} {
+			if o.pool.Stride != [2]int64{1, 1} && !keeps {
 				replaced[o.out] = o.in[0]
 				continue
 			}
@@ -136,16 +160,28 @@ func (p *program) rebuilt(u unit, inputs, stride int64, project bool) unit {
 			o.inputs, o.width = widths[o.in[0]], widths[o.in[0]]
 		case kindConv:
 			p.resize(u, original, &o, widths)
-			if o.stride = 1; original == strided {
+			switch {
+			case keeps:
+			case original == strided:
 				o.stride = stride
+			default:
+				o.stride = 1
 			}
 			widths[o.out] = o.width
+		case kindConcat:
+			widths[o.out] = 0
+			for _, v := range o.in {
+				widths[o.out] += widths[v]
+			}
+		case kindSlice:
+			in := widths[o.in[0]]
+			widths[o.out] = (o.from+o.length)*in/o.extent - o.from*in/o.extent
 		case kindAdd:
 			_, ok := u.shortcut(original)
 			switch {
 			case !ok:
 			case stride == 1 && widths[o.in[0]] == inputs:
-				o.in[1] = u.in
+				o.in[1] = r.source()
 			case project:
 				o.in[1] = r.project(p, original, inputs, widths[o.in[0]], stride)
 			default:
@@ -162,8 +198,40 @@ func (p *program) rebuilt(u unit, inputs, stride int64, project bool) unit {
 	return r
 }
 
-// withoutDepth removes stochastic depth if it makes the value v: the sum whose branch it would drop is left out. It returns the value
-// that replaces v.
+// pooled is the value of the input of a unit after a pool that is not in the file.
+const pooled = -1
+
+// source is the input of a unit that is rebuilt, after such a pool.
+func (r *unit) source() int {
+	if len(r.ops) > 0 && r.ops[0].out == pooled {
+		return pooled
+	}
+	return r.in
+}
+
+// joins reports whether the unit joins tensors, or slices them.
+func (u *unit) joins() bool {
+	return slices.ContainsFunc(u.ops, func(o *op) bool { return o.kind == kindConcat || o.kind == kindSlice })
+}
+
+// stride is the product of the strides between the input of the unit and its result.
+func (u *unit) stride() int64 {
+	strides := map[int]int64{u.in: 1}
+	for _, o := range u.ops {
+		s := strides[o.in[0]]
+		switch o.kind {
+		case kindConv:
+			s *= o.stride
+		case kindMaxPool, kindAveragePool:
+			s *= max(o.pool.Stride[0], 1)
+		}
+		strides[o.out] = s
+	}
+	return strides[u.out]
+}
+
+// withoutDepth removes stochastic depth if it makes the value v: the sum whose branch it would drop is left out. It returns the
+// value that replaces v.
 func (r *unit) withoutDepth(v int) int {
 	at := slices.IndexFunc(r.ops, func(o *op) bool { return o.out == v })
 	if at < 0 || r.ops[at].kind != kindDropout || !r.ops[at].rows {
@@ -261,10 +329,14 @@ func (u *unit) strided() *op {
 // value of the result.
 func (r *unit) project(p *program, sum *op, inputs, width, stride int64) int {
 	path := fmt.Sprintf("shortcut%d", len(r.ops))
-	conv := &op{kind: kindConv, in: []int{r.in}, out: -2 * (sum.out + 1), layer: path + ".0", inputs: inputs, width: width,
+	first := 0
+	if r.source() == pooled {
+		first = 1
+	}
+	conv := &op{kind: kindConv, in: []int{r.source()}, out: -2 * (sum.out + 1), layer: path + ".0", inputs: inputs, width: width,
 		kernel: [2]int64{1, 1}, stride: stride, groups: 1}
 	norm := &op{kind: kindNorm, in: []int{conv.out}, out: conv.out - 1, layer: path + ".1", inputs: width, width: width,
 		momentum: model.NormMomentum, eps: model.NormEpsilon}
-	r.ops = slices.Insert(r.ops, 0, conv, norm)
+	r.ops = slices.Insert(r.ops, first, conv, norm)
 	return norm.out
 }

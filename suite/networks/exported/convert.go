@@ -27,6 +27,10 @@ const (
 	kindGate    // in[0] scaled by the sigmoid of in[1]
 	kindDropout // of elements, or with rows of samples
 	kindFlatten // of a map to features: the linear layer that follows reads the map
+	kindView    // another view of a tensor, whose elements stay where they are
+	kindPermute // stores the elements of a view in the order that its shape has
+	kindConcat
+	kindSlice
 	kindSigmoid // becomes a part of kindGate
 )
 
@@ -48,7 +52,12 @@ type op struct {
 	output           [2]int64 // kindAdaptivePool
 	rate             float64
 	rows             bool
-	flattenedOutputs bool // the result has two dimensions in PyTorch
+	flattenedOutputs bool    // the result has two dimensions in PyTorch
+	shared           bool    // its layer is that of another op, too
+	layout           *layout // kindPermute: of the operand; of ops on elements: of operand and result
+
+	dim                  int   // kindConcat, kindSlice: the dimension after the batch, channels first
+	from, length, extent int64 // kindSlice: where it begins, how long it is, and the extent of the whole
 }
 
 // path is the module that the op ran in: "layer1.0.conv1", empty for the network.
@@ -66,9 +75,10 @@ type program struct {
 	classes  int64
 	result   int // the value of the logits
 	drops    bool
-	sizes    [][]int64 // of each value, without the batch, channels first
-	maker    []*op     // of each value; nil for the image
-	lastUses []int     // of each value: the position of the last op that reads it
+	sizes    [][]int64       // of each value, without the batch, channels first
+	maker    []*op           // of each value; nil for the image
+	lastUses []int           // of each value: the position of the last op that reads it
+	layouts  map[int]*layout // of values that are not stored in their own shape
 }
 
 // converter turns the nodes of a graph into ops.
@@ -77,11 +87,13 @@ type converter struct {
 	tensors     map[string]tensorMeta
 	bound       map[string]int    // the value that a tensor's name stands for now
 	names       map[int][]string  // the names that may stand for a value
-	base        map[int]int       // a flattened value and the value that it is a view of
+	base        map[int]int       // a view or a slice, and the value that it is one of
 	views       map[int][]int     // and the other way round
 	stale       map[int]bool      // values that were changed through a view
+	moved       map[int]int       // a value with a layout, and the one that is stored in its own shape
 	parameters  map[string]string // names in the model, by names in the graph
 	used        map[string]bool   // parameters
+	layers      map[string]int    // how many ops have the parameters of a layer
 	buffers     map[string]string
 	noise       map[string]*noise // random tensors of stochastic depth
 	batch       int64             // 0: symbolic
@@ -98,9 +110,11 @@ const unknown = -1
 func convert(d *document) (*program, error) {
 	g := &d.Module.Graph
 	c := &converter{tensors: g.Tensors, bound: map[string]int{}, names: map[int][]string{}, base: map[int]int{},
-		views: map[int][]int{}, stale: map[int]bool{},
-		parameters: map[string]string{}, used: map[string]bool{}, buffers: map[string]string{}, noise: map[string]*noise{},
+		views: map[int][]int{}, stale: map[int]bool{}, moved: map[int]int{},
+		parameters: map[string]string{}, used: map[string]bool{}, layers: map[string]int{},
+		buffers: map[string]string{}, noise: map[string]*noise{},
 		unsupported: map[string]*UnsupportedOp{}}
+	c.layouts = map[int]*layout{}
 	if err := c.signature(&d.Module.Signature); err != nil {
 		return nil, err
 	}
@@ -192,10 +206,15 @@ func (c *converter) newValue(name string, o *op) (int, error) {
 		elements *= *s.Int
 		sizes = append(sizes, *s.Int)
 	}
-	c.sizes, c.maker = append(c.sizes, sizes), append(c.maker, o)
-	v := len(c.sizes) - 1
+	v := c.addValue(sizes, o)
 	c.bind(name, v)
 	return v, nil
+}
+
+// addValue makes a value without a name.
+func (c *converter) addValue(sizes []int64, o *op) int {
+	c.sizes, c.maker = append(c.sizes, sizes), append(c.maker, o)
+	return len(c.sizes) - 1
 }
 
 // bind lets a name stand for a value.
@@ -213,7 +232,7 @@ func (c *converter) refuse(what, path string) {
 }
 
 // skipped are ops that change nothing, by their names without the overload.
-var skipped = []string{"sym_size", "contiguous", "_assert_tensor_metadata", "alias"}
+var skipped = []string{"sym_size", "_assert_tensor_metadata", "alias"}
 
 // node reads one node.
 func (c *converter) node(n *nodeText) error {
@@ -234,12 +253,15 @@ func (c *converter) node(n *nodeText) error {
 		return nil
 	}
 	read, known := readers[name]
+	move, moves := movers[name]
 	switch {
 	case slices.Contains(skipped, name):
 		if t := n.tensor("self"); t != "" && n.result() != "" {
 			return c.same(n, t)
 		}
 		return nil
+	case moves && !inPlace:
+		return move(c, n, o)
 	case !known:
 		c.refuse(strings.TrimSuffix(target, ".default"), o.path())
 		return nil
@@ -258,6 +280,11 @@ func (c *converter) node(n *nodeText) error {
 	}
 	if name == "add" || name == "mul" {
 		operands = append(operands, n.tensor("other"))
+	}
+	if a := n.arg("tensors"); a != nil {
+		for _, t := range a.Tensors {
+			operands = append(operands, t.Name)
+		}
 	}
 	for _, t := range operands {
 		if _, parameter := c.parameters[t]; parameter || t == "" {
@@ -288,20 +315,25 @@ func (c *converter) node(n *nodeText) error {
 		c.refuse(strings.TrimSuffix(name+" "+why, " "), o.path())
 		return nil
 	}
-	if o.kind == kindDropout && o.rate == 0 || o.kind == kindFlatten && len(c.sizes[o.in[0]]) == 1 {
+	if o.kind == kindDropout && o.rate == 0 {
 		return c.same(n, operands[0])
 	}
+	changed := o.in[0]
+	c.settle(o)
 	v, err := c.newValue(n.result(), o)
 	if err != nil {
 		return err
 	}
 	o.out = v
 	c.ops = append(c.ops, o)
-	if o.kind == kindFlatten {
-		c.base[v], c.views[o.in[0]] = o.in[0], append(c.views[o.in[0]], v)
+	if o.layout != nil && !o.layout.plain() {
+		if len(o.layout.axes) != len(c.sizes[v]) {
+			return formatError("damaged graph: the shape of the tensor %q doesn't follow from its operand", n.result())
+		}
+		c.layouts[v] = o.layout
 	}
 	if inPlace {
-		c.rebind(o.in[0], v)
+		c.rebind(changed, v)
 	}
 	return nil
 }
@@ -324,12 +356,18 @@ func (c *converter) rebind(old, v int) {
 		}
 	}
 	delete(c.names, old)
-	for _, view := range c.views[old] {
-		c.stale[view] = true
+	root := old
+	for base, ok := c.base[root]; ok; base, ok = c.base[root] {
+		root = base
 	}
-	if base, ok := c.base[old]; ok {
-		c.stale[base] = true
+	var mark func(w int)
+	mark = func(w int) {
+		c.stale[w] = c.stale[w] || w != old && c.overlap(old, w)
+		for _, view := range c.views[w] {
+			mark(view)
+		}
 	}
+	mark(root)
 }
 
 // counter says whether the node adds 1 to the number of batches that a normalisation has seen.
@@ -346,7 +384,8 @@ type reader func(c *converter, n *nodeText, o *op) string
 // convert_*.go.
 var readers = func() map[string]reader {
 	all := map[string]reader{}
-	for _, family := range []map[string]reader{layerReaders, normReaders, poolReaders, pointwiseReaders, randomReaders, shapeReaders} {
+	for _, family := range []map[string]reader{layerReaders, normReaders, poolReaders, pointwiseReaders, randomReaders,
+		shapeReaders} {
 		maps.Copy(all, family)
 	}
 	return all
@@ -384,6 +423,7 @@ func (c *converter) finish(s *signature) (*program, error) {
 			return nil, formatError("the parameter %s is not used in the graph, so it has no gradient: remove it from the network", name)
 		}
 	}
+	v = c.standard(v, nil)
 	c.result, c.classes = v, c.sizes[v][0]
 	needed := map[int]bool{v: true}
 	for _, o := range slices.Backward(c.ops) {
@@ -399,6 +439,7 @@ func (c *converter) finish(s *signature) (*program, error) {
 	c.lastUses = make([]int, len(c.sizes))
 	for i, o := range c.ops {
 		c.drops = c.drops || o.kind == kindDropout
+		o.shared = c.layers[o.layer] > 1
 		for _, x := range o.in {
 			c.lastUses[x] = i
 		}

@@ -15,7 +15,7 @@ func (c *converter) parameter(n *nodeText, argument, role string) (layer string,
 		}
 	}
 	layer, ok = strings.CutSuffix(full, "."+role)
-	if !ok || c.used[full] {
+	if !ok {
 		return "", nil, false
 	}
 	c.used[full] = true
@@ -35,7 +35,10 @@ func (c *converter) layerOf(n *nodeText, o *op, rank int, bias bool) (shape []in
 	if !ok || len(shape) != rank {
 		return nil, "with a weight that is no float32 parameter .weight of its own"
 	}
-	o.layer, o.width = layer, shape[0]
+	if o.layer, o.width = layer, shape[0]; rank == 1 && c.layers[layer] > 0 {
+		return nil, "that runs more than once, or shares its parameters with another"
+	}
+	c.layers[layer]++
 	if n.tensor("bias") == "" {
 		if bias {
 			return nil, "without a bias"

@@ -71,6 +71,9 @@ func readMean(c *converter, n *nodeText, o *op) string {
 	if !slices.Equal(dims, []int64{2, 3}) {
 		return "over other dimensions than height and width"
 	}
-	o.flattenedOutputs = !keep
+	if o.flattenedOutputs = !keep; !keep {
+		o.layout = &layout{stored: []int64{c.sizes[o.in[0]][0], 1, 1}}
+		o.layout.axes = [][]part{slices.Concat(plainLayout(o.layout.stored).axes...)}
+	}
 	return ""
 }

@@ -72,6 +72,9 @@ func (c *converter) random(name string, n *nodeText, o *op) (done bool, err erro
 		o.rate = math.Round((1-draw.keep)*1e12) / 1e12
 		if o.out, err = c.newValue(n.result(), o); err == nil {
 			c.ops = append(c.ops, o)
+			if l := c.layouts[v]; l != nil && len(l.axes) == len(c.sizes[o.out]) {
+				c.layouts[o.out] = l
+			}
 		}
 		return true, err
 	}

@@ -181,7 +181,8 @@ func TestAllUnsupportedOpsAreReportedAtOnce(t *testing.T) {
 	if !errors.As(err, &unsupported) {
 		t.Fatalf("got %v, want an UnsupportedError", err)
 	}
-	want := []UnsupportedOp{{"gelu", 2, "act"}, {"amax", 1, ""}, {"cat", 1, ""}, {"conv2d with dilation", 1, "stem"}, {"slice.Tensor", 1, ""}}
+	want := []UnsupportedOp{{"softplus", 2, "act"}, {"amax", 1, ""},
+		{"conv2d with different strides or paddings in height and width", 1, "stem"}, {"cumsum", 1, ""}}
 	if d := cmp.Diff(want, unsupported.Ops); d != "" {
 		t.Errorf("ops (-want +got):\n%s", d)
 	}
@@ -253,6 +254,12 @@ func FuzzGraph(f *testing.F) {
 	f.Add([]byte(strings.Replace(smallGraph, `"as_ints":[1,1]`, `"as_ints":[-1,1048576]`, 1)))
 	f.Add([]byte(strings.Replace(smallGraph, "mean.dim", "view.default", 1)))
 	f.Add([]byte(strings.Replace(smallGraph, `"as_int":8}`, `"as_int":1099511627776}`, 3)))
+	for _, c := range refusals() {
+		f.Add([]byte(c.graph))
+	}
+	f.Add([]byte(moved([][3]string{halves("relu_", "a", "b"), joined("b", "a", "y", "1")},
+		map[string]string{"a": "2 2 8 8", "b": "2 2 8 8", "y": "2 4 8 8"})))
+	f.Add([]byte(moved([][3]string{one("channel_shuffle.default", "relu_", "y", arg("groups", "int", "2"))}, map[string]string{"y": "2 4 8 8"})))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		checkArchive(t, archive(t, map[string]string{"net/models/model.json": string(text)}))
 	})

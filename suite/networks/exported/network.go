@@ -110,7 +110,14 @@ func (p *program) forward(u unit) func(*graph.Builder, *graph.Value) *graph.Valu
 					return x
 				}
 			}
-			b.In(scopes[i], func() { values[o.out] = p.write(b, o, operands) })
+			write := func() { values[o.out] = p.write(b, o, operands) }
+			b.In(scopes[i], func() {
+				if o.shared {
+					b.Shared(write)
+					return
+				}
+				write()
+			})
 			if b.Err() != nil {
 				return x
 			}
@@ -185,8 +192,14 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 			return b.Dropout(x, stream, graph.DropoutOptions{Rate: o.rate, Rows: o.rows})
 		}
 		return x
-	case kindFlatten:
+	case kindFlatten, kindView:
 		return x
+	case kindPermute:
+		return o.writePermute(b, x)
+	case kindConcat:
+		return b.Concat(axisOf(o.dim, len(x.Shape)-1), in...)
+	case kindSlice:
+		return o.writeSlice(b, x)
 	}
 	b.Fail(fmt.Errorf("op %d has no meaning here", o.kind))
 	return x

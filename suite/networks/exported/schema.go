@@ -2,6 +2,7 @@ package exported
 
 import (
 	"encoding/json"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -133,6 +134,24 @@ func (n *nodeText) number(name string, def float64) (x float64, ok bool) {
 		return x, err == nil
 	}
 	return 0, false
+}
+
+// name is the op without its overload and the underscore of ops that work in place.
+func (n *nodeText) name() string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(n.Target, "torch.ops.aten."), ".")
+	return strings.TrimSuffix(name, "_")
+}
+
+// dimension returns a dimension of a tensor of the given rank, counted from 0; 0 where the argument is absent.
+func (n *nodeText) dimension(name string, rank int) (d int, ok bool) {
+	x, ok := n.number(name, 0)
+	if x < 0 {
+		x += float64(rank)
+	}
+	if !ok || !(x >= 0 && x < float64(rank)) || x != math.Trunc(x) {
+		return 0, false
+	}
+	return int(x), true
 }
 
 // flag is number for a truth value.

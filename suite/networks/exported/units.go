@@ -3,6 +3,7 @@ package exported
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -12,7 +13,9 @@ type unit struct {
 	in, out int   // values
 	name    string
 	place   string // of --cuts: the block, or outside of blocks the first layer
-	width   int64  // channels of the result, or of a convolution over more than 1x1 that has fewer: the inner one of a bottleneck
+	// width is the number of channels of the result. Where nothing is joined, it is that of a convolution over more than 1x1 that
+	// has fewer, the inner one of a bottleneck.
+	width int64
 }
 
 // units cuts the program into units and a head.
@@ -22,8 +25,9 @@ type unit struct {
 //   - the end of a block: the outermost module with layers inside that is no container (blockOf);
 //   - outside of blocks, before each convolution and the pools directly before it.
 //
-// The head begins after the block of the last convolution, or, if that is outside of blocks, at the first pool after it. Where
-// that leaves fewer than two units, as for a network in a wrapper, the largest block is taken for a container.
+// The head begins after the block of the last convolution, or, if that is outside of blocks, at the first pool after it. If no
+// single map is all that is read from there on, it begins at the last cut before. Where that leaves fewer than two units, as
+// for a network in a wrapper, the largest block is taken for a container.
 func (p *program) units() (units []unit, head unit, err error) {
 	t := p.tree()
 	for range 100 { // as deep as any nesting of modules; each round opens one
@@ -134,8 +138,13 @@ func (p *program) ends(t *tree) (ends []int, ok bool) {
 	for head < len(p.ops) && (!can[head] || inside(head)) {
 		head++
 	}
-	if head >= len(p.ops) {
-		return nil, false
+	if head >= len(p.ops) { // other maps are alive until the end: the head has convolutions, too
+		first := slices.IndexFunc(p.ops, func(o *op) bool { return o.kind == kindConv })
+		for head = last; head > first && !can[head]; head-- {
+		}
+		if head <= first {
+			return nil, false
+		}
 	}
 	start, convolutions := 0, 0 // of the current unit
 	end := func(at int) {
@@ -189,13 +198,24 @@ func (p *program) cuts() []bool {
 		pending[max(p.lastUses[v], made)+1]--
 	}
 	add(0, -1)
+	layers := map[string][2]int{} // the first and the last op of layers that several ops have: a unit has all of them
 	for i, o := range p.ops {
 		add(o.out, i)
+		if o.shared {
+			if _, ok := layers[o.layer]; !ok {
+				layers[o.layer] = [2]int{i, i}
+			}
+			layers[o.layer] = [2]int{layers[o.layer][0], i}
+		}
+	}
+	for _, l := range layers {
+		pending[l[0]+1]++
+		pending[l[1]+1]--
 	}
 	can, alive := make([]bool, len(p.ops)+1), 0
 	for i := range p.ops {
 		alive += pending[i]
-		can[i] = i > 0 && alive == 1 && len(p.sizes[p.ops[i-1].out]) == 3
+		can[i] = i > 0 && alive == 1 && len(p.sizes[p.ops[i-1].out]) == 3 && p.layouts[p.ops[i-1].out] == nil
 	}
 	return can
 }
@@ -214,7 +234,7 @@ func (p *program) cut(ends []int, t *tree) (units []unit, head unit) {
 		}
 		u.width = p.sizes[u.out][0]
 		for i, o := range p.ops[start:end] {
-			if o.kind == kindConv && o.kernel[0]*o.kernel[1] > 1 {
+			if o.kind == kindConv && o.kernel[0]*o.kernel[1] > 1 && !u.joins() {
 				u.width = min(u.width, o.width)
 			}
 			u.place = cmp.Or(u.place, t.blocks[start+i].path, o.layer)

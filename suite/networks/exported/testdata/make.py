@@ -83,18 +83,78 @@ class Wrapped(nn.Module):
         return self.fc(torch.flatten(nn.functional.adaptive_avg_pool2d(self.body(x), 1), 1))
 
 
+class Woven(nn.Module):
+    """Slices of uneven lengths, one of them used three times and one changed in place; joins along channels and height; transposed
+    maps; shuffled channels; features flattened in PyTorch's order, normalised and joined."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, 2, 1)
+        self.left = nn.Conv2d(5, 6, 3, padding=1)
+        self.right = nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
+        self.middle = nn.Conv2d(24, 12, 3, stride=2, groups=2)
+        self.last = nn.Conv2d(12, 6, (2, 1))
+        self.norm = nn.BatchNorm1d(6 * 5 * 7)
+        self.fc = nn.Linear(6 * 5 * 7 + 12, 10)
+
+    def forward(self, x):
+        x = self.stem(x)
+        a, b, c = x[:, :3], x[:, 3:8], x[:, 8:]
+        c = self.right(c.transpose(2, 3))
+        d = self.left(b).relu_()
+        x = torch.cat([a, b, d, c.permute(0, 1, 3, 2), b[:, -2:]], 1)
+        x = x.reshape(x.shape[0], 3, 8, *x.shape[2:]).transpose(1, 2).flatten(1, 2)
+        x = self.middle(x)
+        high, low = x[:, :5], x.narrow(1, 5, 7)
+        high.relu_()
+        first, second = torch.split(low, [3, 4], 1)
+        x = torch.cat([second, high, torch.nn.functional.silu(first)], 1)
+        y = self.last(torch.cat([x[:, :, 1:], x.narrow(2, 0, 4)], 2)[:, :, :6])
+        y = self.norm(torch.flatten(torch.relu(y), 1))
+        return self.fc(torch.cat([y, x.mean((2, 3))], 1))
+
+
+class Tied(nn.Module):
+    """A layer, and a module with layers, that run several times: their parameters are shared."""
+
+    class Cell(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(8, 8, 3, padding=1)
+
+        def forward(self, x):
+            return x + torch.relu(self.conv(x))
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+        self.cell = Tied.Cell()
+        self.between = nn.Conv2d(8, 8, 1, bias=False)
+        self.down = nn.Conv2d(16, 12, 3, 2, 1)
+        self.out = nn.Conv2d(12, 10, 1)
+        self.fc = nn.Linear(10, 10)
+        self.act = nn.ReLU()
+
+    def forward(self, x):
+        x = self.act(self.stem(x))
+        x = self.cell(self.between(self.cell(x)))
+        x = self.act(self.down(torch.cat([x, self.between(x)], 1)))
+        x = self.out(x).mean((2, 3))
+        return self.fc(self.act(self.fc(x)))
+
+
 class Unsupported(nn.Module):
     """Ops that the step program does not have."""
 
     def __init__(self):
         super().__init__()
-        self.stem = nn.Conv2d(3, 8, 3, dilation=2)
-        self.act = nn.GELU()
+        self.stem = nn.Conv2d(3, 8, 3, stride=(1, 2))
+        self.act = nn.Softplus()
         self.head = nn.Linear(8, 10)
 
     def forward(self, x):
         x = self.act(self.act(self.stem(x)))
-        return self.head(torch.cat([x, x], 1).amax((2, 3))[:, :8])
+        return self.head(torch.cat([x, x], 1)[:, ::2].cumsum(1).amax((2, 3)))
 
 
 def save(path, network, size, symbolic=False):
@@ -127,13 +187,23 @@ def main():
     save(folder / "odd_evaluation.pt2", Odd().eval(), 32)
     save(folder / "wrapped.pt2", Wrapped().train(), 32)
     save(folder / "unsupported.pt2", Unsupported().train(), 32)
+    save(folder / "woven.pt2", Woven().train(), 32)
+    save(folder / "tied.pt2", Tied().train(), 32)
+    joined = {name: torchvision.models.get_model(name, num_classes=10, **options) for name, options in (
+        ("densenet121", {}), ("googlenet", {"aux_logits": False, "transform_input": False, "init_weights": False}),
+        ("squeezenet1_1", {}), ("shufflenet_v2_x1_0", {}))}
+    for name, network in joined.items():
+        save(folder / f"{name}.pt2", network.train(), 64)
 
     golden = folder.parent.parent / "testdata"
     sys.path.insert(0, str(golden))
     import make_golden
 
     nn.functional.dropout = lambda x, *_, **__: x
-    networks = {"odd": (Odd(), 32, 10), "wrapped": (Wrapped(), 32, 5), "regnet_y_400mf": (regnet, 64, 5)}
+    networks = {"odd": (Odd(), 32, 10), "wrapped": (Wrapped(), 32, 5), "regnet_y_400mf": (regnet, 64, 5),
+                "woven": (Woven(), 32, 10), "tied": (Tied(), 32, 10)}
+    # Few values a channel amplify rounding: GoogLeNet has larger images than those that it was exported with.
+    networks |= {name: (network, 96 if name == "googlenet" else 64, 10) for name, network in joined.items()}
     logits = [make_golden.logits_of(net, f"exported/testdata/{name}.pt2", side, classes, True)
               for name, (net, side, classes) in networks.items()]
     make_golden.write(golden / "exported.json", {"command": "python3 suite/networks/exported/testdata/make.py",
