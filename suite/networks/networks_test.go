@@ -170,44 +170,50 @@ func TestLogits(t *testing.T) {
 			if testing.Short() && (!training || want.Side > 64) {
 				continue
 			}
-			name := fmt.Sprintf("%s, %d pixels, training %v", want.Network, want.Side, training)
-			n, err := networks.New(want.Network, graph.Shape{want.Side, want.Side, 3}, want.Classes)
-			if err != nil {
-				t.Fatal(err)
-			}
-			g, images, logits := build(t, graph.NewBuilder(training), n, 2)
-			p, err := core.Compile(d, &core.Step{Graph: g}, nil)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			arena, err := core.Arena(d, p)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			fill(t, p)
-			pixels := pixelsOf(images.Shape.Elements(), 7)
-			got := make([]float32, logits.Shape.Elements())
-			for _, err := range []error{p.Write(images, pixels), p.Run(0, len(g.Ops)), p.Read(logits, got)} {
-				if err != nil {
-					t.Fatalf("%s: %v", name, err)
-				}
-			}
-			expected, largest, off := want.Inference, 0.0, 0.0
-			if training {
-				expected = want.Training
-			}
-			for i, x := range expected {
-				largest, off = max(largest, math.Abs(x)), max(off, math.Abs(float64(got[i])-x))
-			}
-			// Rounding of f32 through fifty layers; a batch of two amplifies it where variances are small.
-			if !(off <= 1e-4*largest) {
-				t.Errorf("%s: logits %v, want %v", name, got, expected)
-			}
-			t.Logf("%s: off by %.1e of the largest", name, off/largest)
-			p.Program.Close()
-			arena.Close()
+			compareLogits(t, d, want, training, fill)
 		}
 	}
+}
+
+// compareLogits runs a network on the images of the script, with weights that set writes, and compares the logits with the golden ones.
+func compareLogits(t *testing.T, d engine.Device, want goldenNetwork, training bool, set func(*testing.T, *core.Program)) {
+	t.Helper()
+	name := fmt.Sprintf("%s, %d pixels, training %v", want.Network, want.Side, training)
+	n, err := networks.New(want.Network, graph.Shape{want.Side, want.Side, 3}, want.Classes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, images, logits := build(t, graph.NewBuilder(training), n, 2)
+	p, err := core.Compile(d, &core.Step{Graph: g}, nil)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	defer p.Program.Close()
+	arena, err := core.Arena(d, p)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	defer arena.Close()
+	set(t, p)
+	pixels := pixelsOf(images.Shape.Elements(), 7)
+	got := make([]float32, logits.Shape.Elements())
+	for _, err := range []error{p.Write(images, pixels), p.Run(0, len(g.Ops)), p.Read(logits, got)} {
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	expected, largest, off := want.Inference, 0.0, 0.0
+	if training {
+		expected = want.Training
+	}
+	for i, x := range expected {
+		largest, off = max(largest, math.Abs(x)), max(off, math.Abs(float64(got[i])-x))
+	}
+	// Rounding of f32 through fifty layers; a batch of two amplifies it where variances are small.
+	if !(off <= 1e-4*largest) {
+		t.Errorf("%s: logits %v, want %v", name, got, expected)
+	}
+	t.Logf("%s: off by %.1e of the largest", name, off/largest)
 }
 
 // pixelsOf are the images of the script.

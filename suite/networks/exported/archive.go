@@ -1,6 +1,6 @@
 // Package exported reads networks that PyTorch wrote with torch.export: a .pt2 archive, of which it needs nothing but the
 // graph (models/<name>.json). It makes a model.Network of it, whose units end where a single tensor is alive, and whose state
-// has the names that it has in PyTorch. No Python runs, and weights are not read.
+// has the names that it has in PyTorch. No Python runs. OpenWeights reads the weights.
 //
 // The graph is the one of a training step: batch normalisation with the statistics of the batch, dropout. The batch size in
 // the file does not matter. Ops that the step program does not have are all reported at once (UnsupportedError).
