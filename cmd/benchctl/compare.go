@@ -111,16 +111,6 @@ func compareCommand(env Env) *cobra.Command {
 	return c
 }
 
-// apartError says that times of different machines were to be compared.
-type apartError struct{ runs []string }
-
-func (e *apartError) Error() string {
-	return fmt.Sprintf("compare: times and process memory of different machines cannot be compared: %s", e.runs[0])
-}
-func (e *apartError) Hint() string {
-	return "--metrics planned_peak,step_arena,arena,parameters,auxiliary_parameters,step_flops,top1 compares the rest"
-}
-
 func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 	if err := f.output.open(); err != nil {
 		return err
@@ -129,7 +119,8 @@ func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if f.inconclusive != inconclusiveFails && f.inconclusive != inconclusiveWarns {
-		return usage(fmt.Errorf("--inconclusive %s: must be %s or %s", printable.Quote(f.inconclusive), inconclusiveFails, inconclusiveWarns))
+		return usage(fmt.Errorf("--inconclusive %s: must be %s or %s",
+			printable.Quote(f.inconclusive), inconclusiveFails, inconclusiveWarns))
 	}
 	for _, pattern := range f.acceptMissing {
 		if _, err := path.Match(pattern, ""); err != nil {
@@ -203,7 +194,7 @@ func (f *compareFlags) verdict(c compare.Comparison) error {
 	count := func(v compare.Verdict) int { return len(c.Worst(v)) }
 	switch {
 	case len(c.Apart) > 0:
-		return &apartError{c.Apart}
+		return &compare.ApartError{Runs: c.Apart}
 	case len(c.Cells) == 0:
 		return &baseline.NoneError{Text: "the old side has no finished run with these metrics"}
 	case count(compare.Regression)+count(compare.Missing) > 0,
@@ -256,8 +247,8 @@ func (f *compareFlags) files(env Env, c compare.Comparison, new []results.Record
 		}
 	}
 	if f.junit != "" {
-		err := atomicfile.WriteThrough(f.junit, 0o666, func(w io.Writer) error { return c.JUnit(w, f.inconclusive == inconclusiveWarns) })
-		if err != nil {
+		warn := f.inconclusive == inconclusiveWarns
+		if err := atomicfile.WriteThrough(f.junit, 0o666, func(w io.Writer) error { return c.JUnit(w, warn) }); err != nil {
 			return fmt.Errorf("junit: %w", err)
 		}
 	}
@@ -270,19 +261,14 @@ func (f *compareFlags) files(env Env, c compare.Comparison, new []results.Record
 	return nil
 }
 
-// plant is the self-test. It fails where a change that must be found is not, and, as a comparison does with an
-// inconclusive cell, where not even the largest change of a noisy metric would be.
+// plant is the self-test.
 func (f *compareFlags) plant(env Env, records []results.Record, t compare.Thresholds) error {
-	var fault error
-	for _, s := range compare.SelfTest(records, t, f.metrics...) {
-		fmt.Fprintln(env.Stdout, "self-test: "+printable.Line(s.String()))
-		text := s.Fault()
-		if text == "" && s.Blind() && f.inconclusive == inconclusiveFails {
-			text = s.Metric + ": a comparison would find no change in these records; more repetitions or less noise are needed"
-		}
-		if text != "" && fault == nil {
-			fault = &gate.FailedError{Text: "compare: self-test: " + text}
-		}
+	lines, fault := compare.SelfTestLines(records, t, f.inconclusive == inconclusiveFails, f.metrics...)
+	for _, line := range lines {
+		fmt.Fprintln(env.Stdout, "self-test: "+printable.Line(line))
 	}
-	return fault
+	if fault != "" {
+		return &gate.FailedError{Text: "compare: self-test: " + fault}
+	}
+	return nil
 }

@@ -40,7 +40,11 @@ func dataListCommand(env Env) *cobra.Command {
 
 // dataPullCommand fetches sets from where their authors publish them.
 func dataPullCommand(env Env) *cobra.Command {
-	c := &cobra.Command{Use: "pull NAME...", Short: "download data sets, check them and unpack them", Example: "  benchctl data pull cifar10 --data-dir data"}
+	c := &cobra.Command{
+		Use:     "pull NAME...",
+		Short:   "download data sets, check them and unpack them",
+		Example: "  benchctl data pull cifar10 --data-dir data",
+	}
 	dir := env.dataDir()
 	cli.Define(c.Flags(), "data-dir", "folder", dir, "folder for the data sets; $BENCHCTL_DATA sets the default", cli.Word(&dir))
 	c.RunE = func(_ *cobra.Command, names []string) error {
@@ -59,7 +63,8 @@ func dataPullCommand(env Env) *cobra.Command {
 			if err != nil || entry.Archive == nil {
 				there = "in "
 				if err := pull(ctx, env, entry, dir); ctx.Err() != nil {
-					return &suite.InterruptedError{Left: name + " is unchanged", Next: "run the command again: it continues where the download stopped"}
+					return &suite.InterruptedError{Left: name + " is unchanged",
+						Next: "run the command again: it continues where the download stopped"}
 				} else if err != nil {
 					return usage(err)
 				}
@@ -67,7 +72,8 @@ func dataPullCommand(env Env) *cobra.Command {
 					return usage(err)
 				}
 			}
-			fmt.Fprintf(env.Stdout, "%s: %d training and %d test samples, %s%s\n", name, set.Train.N, set.Test.N, there, filepath.Join(dir, entry.Archive.Folder))
+			fmt.Fprintf(env.Stdout, "%s: %d training and %d test samples, %s%s\n",
+				name, set.Train.N, set.Test.N, there, filepath.Join(dir, entry.Archive.Folder))
 		}
 		return nil
 	}
@@ -87,7 +93,11 @@ func pull(ctx context.Context, env Env, entry datasets.Entry, dir string) error 
 
 // dataVerifyCommand reads whole sets, which checks every size and every label.
 func dataVerifyCommand(env Env) *cobra.Command {
-	c := &cobra.Command{Use: "verify [NAME...]", Short: "read data sets to the end and check sizes and labels", Example: "  benchctl data verify cifar10 --data-dir data"}
+	c := &cobra.Command{
+		Use:     "verify [NAME...]",
+		Short:   "read data sets to the end and check sizes and labels",
+		Example: "  benchctl data verify cifar10 --data-dir data",
+	}
 	dir := env.dataDir()
 	var flag []string
 	cli.Define(c.Flags(), "datasets", "names", "",

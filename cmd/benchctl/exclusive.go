@@ -21,7 +21,8 @@ func exclusives() (all []cli.Exclusive) {
 		add(flag, "--"+flag+" searches for the batch size", "batch")
 		add(flag, "plan the batch size that it finds with --batch and --export", "export")
 	}
-	add("dump", "--dump prints the program of one run, as text", "fit", "fit-process", "target", "export", "format", "table", "columns")
+	add("dump", "--dump prints the program of one run, as text",
+		"fit", "fit-process", "target", "export", "format", "table", "columns")
 	add("dump", "--dump prints the program that benchctl runs", "policy eager")
 	add("curve", "--curve plans each run for many budgets", "budget", "fit", "fit-process", "target", "dump", "details")
 	add("curve", "what an eager framework reports does not depend on what benchctl recomputes", "policy eager")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/printable"
+	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/gate"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/baseline"
@@ -97,7 +98,7 @@ func codeOf(err error) exitCode {
 		ended       *runError
 		verdict     *gate.FailedError
 		nothing     *baseline.NoneError
-		apart       *apartError
+		apart       *compare.ApartError
 		missing     *baseline.MissingError
 		unreadable  *baseline.UnreadableError
 		library     *gate.OtherLibraryError

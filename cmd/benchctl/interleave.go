@@ -23,7 +23,8 @@ func addTurns(flags *pflag.FlagSet, t *suite.Turns) {
 	t.Pairs, t.Turns, t.Order = 9, 5, 1
 	cli.Define(flags, "pairs", "count", "9", "with --interleave or --confirm: pairs of old and new",
 		cli.One(&t.Pairs, cli.Number(1, maxSeeds)))
-	cli.Define(flags, "turns", "count", "5", "with --interleave or --confirm: runs of each program in a pair, of which the mean counts",
+	cli.Define(flags, "turns", "count", "5",
+		"with --interleave or --confirm: runs of each program in a pair, of which the mean counts",
 		cli.One(&t.Turns, cli.Number(1, maxSeeds)))
 	cli.Define(flags, "order-seed", "seed", "1", "with --interleave or --confirm: of the random order in which old and new run",
 		func(s string) error {

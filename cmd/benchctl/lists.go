@@ -52,12 +52,19 @@ func completeNames(entries func() []suite.Listed) cobra.CompletionFunc {
 // addCompletions completes the values of flags whose values are names, on every command that has them.
 func addCompletions(root *cobra.Command) {
 	values := map[string]cobra.CompletionFunc{
-		"methods": completeNames(suite.ListMethods), "networks": completeNames(suite.ListNetworks), "datasets": completeNames(suite.ListDatasets),
+		"methods":  completeNames(suite.ListMethods),
+		"networks": completeNames(suite.ListNetworks),
+		"datasets": completeNames(suite.ListDatasets),
 	}
 	for flag, names := range map[string][]string{
-		"precision": {"f32", "tf32", "bf16"}, "backend": {"auto", "cpu", "cuda", "reference"}, "selection": {"uniform", "sequential", "repetitive"},
-		"cuts": {"published", "balanced", "even"}, "infopro-mode": {"softmax", "contrast"}, "dropout": {"on", "off"}, "recompute": {"none", "norm"},
-		"update": {"early", "deferred"}, "quirks": {"none", "paper"}, "policy": {plans.PolicyPlanned, plans.PolicyEager},
+		"precision":    {"f32", "tf32", "bf16"},
+		"backend":      {"auto", "cpu", "cuda", "reference"},
+		"selection":    {"uniform", "sequential", "repetitive"},
+		"cuts":         {"published", "balanced", "even"},
+		"infopro-mode": {"softmax", "contrast"},
+		"dropout":      {"on", "off"},
+		"recompute":    {"none", "norm"},
+		"update":       {"early", "deferred"}, "quirks": {"none", "paper"}, "policy": {plans.PolicyPlanned, plans.PolicyEager},
 	} {
 		values[flag] = cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp)
 	}

@@ -26,7 +26,9 @@ func planCommand(env Env) *cobra.Command {
 			"last batches of both. With --fit it finds the largest batch whose arena fits.\n" +
 			"NETWORK is short for --networks. With --against it compares the plan with another one, and\n" +
 			"names the modules and tensors that changed.",
-		Example: "  benchctl plan --methods bp,auglocal --networks resnet110 --batch 1024\n  benchctl plan --networks resnet110 --fit 8GiB\n  benchctl plan --networks resnet110 --batch 1024 --gpu a100 --precision bf16\n" +
+		Example: "  benchctl plan --methods bp,auglocal --networks resnet110 --batch 1024\n" +
+			"  benchctl plan --networks resnet110 --fit 8GiB\n" +
+			"  benchctl plan --networks resnet110 --batch 1024 --gpu a100 --precision bf16\n" +
 			"  benchctl plan new.pt2 --against old.pt2 --policy eager --limit 2%",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -35,8 +37,8 @@ func planCommand(env Env) *cobra.Command {
 			return nil
 		},
 	}
-	s := addShared(c, "memory", "categories", "overlap", "budget", "roofline", "modules", "scopes", "largest", "timeline", "fit", "eager",
-		"against", "against_categories", "against_modules", "against_tensors")
+	s := addShared(c, "memory", "categories", "overlap", "budget", "roofline", "modules", "scopes", "largest", "timeline",
+		"fit", "eager", "against", "against_categories", "against_modules", "against_tensors")
 	f := planFlags{Options: plans.Options{Host: env.host(), Policy: plans.PolicyPlanned,
 		Fit: plans.Fit{Limit: suite.LimitContainer}}}
 	cli.Define(c.Flags(), "fit", "size", "",
@@ -78,8 +80,8 @@ func planCommand(env Env) *cobra.Command {
 		"plan every run for this many budgets, such as 8, from everything saved to the smallest arena that the search of "+
 			"--budget finds: memory against computation; with --export the plot is written there", cli.One(&f.Curve, cli.Number(2, 100)))
 	cli.Define(c.Flags(), "against", "plan", "",
-		"compare with the same run of another network (a name, or PATH.pt2), under another method, or in a baseline or record (PATH.json); "+
-			"a file may be one of a git revision, REVISION:PATH", cli.Word(&f.Against))
+		"compare with the same run of another network (a name, or PATH.pt2), under another method, or in a baseline or record "+
+			"(PATH.json); a file may be one of a git revision, REVISION:PATH", cli.Word(&f.Against))
 	cli.Define(c.Flags(), "limit", "size or percentage", "",
 		"with --against: exit code 1 if a figure grew by more than this, such as 16MiB, 2% or 0",
 		func(s string) error {

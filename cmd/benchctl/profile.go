@@ -29,7 +29,8 @@ func profileCommand(env Env) *cobra.Command {
 			"  benchctl profile --methods bp,auglocal --networks resnet110 --export timeline",
 		Args: noArguments,
 	}
-	f := &profileFlags{shared: addShared(c, "checks", "process", "residency", "definitions", "device", "kernels", "largest"), Profile: plans.Profile{
+	s := addShared(c, "checks", "process", "residency", "definitions", "device", "kernels", "largest")
+	f := &profileFlags{shared: s, Profile: plans.Profile{
 		Host: env.host(), Runner: env.runner(""), Steps: 5, Tolerance: 1}}
 	cli.Define(c.Flags(), "steps", "count", "5", "steps to time after the first", cli.One(&f.Steps, cli.Number(1, 1000)))
 	cli.Define(c.Flags(), "tolerance", "percent", "1",

@@ -32,11 +32,12 @@ func reproduceCommand(env Env) *cobra.Command {
 			"needs no run. A cell that is not reproduced, or an order of methods that is another one\n" +
 			"than in the paper, ends with exit code 1. Some values could not be verified: --published\n" +
 			"takes a file in the format of results/published/published.json with values from the paper.",
-		Example: "  benchctl reproduce --table memory --quirks paper\n  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
-		Args:    noArguments,
+		Example: "  benchctl reproduce --table memory --quirks paper\n" +
+			"  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
+		Args: noArguments,
 	}
-	f := &reproduceFlags{scale: string(published.ScaleSmoke), quirks: suite.QuirksNone, runs: suite.Reproduction{Request: suite.Defaults()},
-		runner: env.runner(filepath.Join("results", "reproductions"))}
+	f := &reproduceFlags{scale: string(published.ScaleSmoke), quirks: suite.QuirksNone,
+		runs: suite.Reproduction{Request: suite.Defaults()}, runner: env.runner(filepath.Join("results", "reproductions"))}
 	f.runner.Resume = true
 	flags := c.Flags()
 	flags.SortFlags = false

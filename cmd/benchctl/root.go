@@ -58,9 +58,16 @@ func newRoot(env Env) *cobra.Command {
 		id, title string
 		commands  []*cobra.Command
 	}{
-		{"measure", "Plan and measure:", []*cobra.Command{planCommand(env), runCommand(env), profileCommand(env), auditCommand(env), tuneCommand(env)}},
-		{"judge", "Report and compare:", []*cobra.Command{reportCommand(env), frontierCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env), reproduceCommand(env)}},
-		{"lookup", "Look up:", []*cobra.Command{methodsCommand(env), networksCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), versionCommand(env)}},
+		{"measure", "Plan and measure:", []*cobra.Command{
+			planCommand(env), runCommand(env), profileCommand(env), auditCommand(env), tuneCommand(env),
+		}},
+		{"judge", "Report and compare:", []*cobra.Command{
+			reportCommand(env), frontierCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env),
+			reproduceCommand(env),
+		}},
+		{"lookup", "Look up:", []*cobra.Command{
+			methodsCommand(env), networksCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), versionCommand(env),
+		}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
 		for _, c := range g.commands {
@@ -84,8 +91,9 @@ func newRoot(env Env) *cobra.Command {
 // helpColumns is where help breaks its lines if it is not on a terminal.
 const helpColumns = 100
 
-// breakHelp breaks the lines of what the flags of a command do. Note: a usage template with FlagUsagesWrapped would do it, too, but
-// is parsed at every start, which made the process of a run 8 MiB larger (process_baseline_bytes of ResNet-20: 36.2 for 28.1 MiB).
+// breakHelp breaks the lines of what the flags of a command do. Note: a usage template with FlagUsagesWrapped would do it, too,
+// but is parsed at every start, which made the process of a run 8 MiB larger (process_baseline_bytes of ResNet-20: 36.2 MiB
+// instead of 28.1 MiB).
 func breakHelp(c *cobra.Command, columns int) {
 	indent := 0
 	c.Flags().VisitAll(func(f *pflag.Flag) {
@@ -130,7 +138,8 @@ func noArguments(c *cobra.Command, args []string) error {
 		return nil
 	}
 	if !c.HasSubCommands() {
-		return &usageError{fmt.Errorf("argument %q: this command takes flags only", args[0]), c.CommandPath() + " --help lists the flags"}
+		return &usageError{fmt.Errorf("argument %q: this command takes flags only", args[0]),
+			c.CommandPath() + " --help lists the flags"}
 	}
 	var known []string
 	for _, sub := range c.Commands() {
@@ -143,10 +152,15 @@ func noArguments(c *cobra.Command, args []string) error {
 
 // versionCommand prints what `benchctl --version` prints, for those who look for a command.
 func versionCommand(env Env) *cobra.Command {
-	return &cobra.Command{Use: "version", Short: "print the version of benchctl", Args: noArguments, RunE: func(c *cobra.Command, _ []string) error {
-		_, err := fmt.Fprintln(env.Stdout, "benchctl version "+version())
-		return err
-	}}
+	return &cobra.Command{
+		Use:   "version",
+		Short: "print the version of benchctl",
+		Args:  noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(env.Stdout, "benchctl version "+version())
+			return err
+		},
+	}
 }
 
 func version() string {

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/cli"
+	"github.com/localbench/localbench/plans"
 	"github.com/localbench/localbench/reports/table"
-	"github.com/localbench/localbench/results/planbook"
 )
 
 func tuneCommand(env Env) *cobra.Command {
@@ -38,25 +35,9 @@ func tuneCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
-		book, err := planbook.Read(path)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t, err := plans.Tune(env.host(), runs, path)
+		if err != nil {
 			return usage(err)
-		}
-		t := table.Table{ID: "engines", Title: "Tuning cache " + path, Columns: []table.Column{table.TextColumn("run", "run"), table.TextColumn("gpu", "GPU"), table.NumberColumn("new", "new engines")}}
-		for _, run := range runs {
-			if run.Spec.Backend != "cuda" {
-				return usage(fmt.Errorf("--backend %s: must be cuda: only its kernels are selected on the device", run.Spec.Backend))
-			}
-			before := len(book.Entries)
-			gpu, err := run.Tune(env.host(), &book)
-			if err != nil {
-				return usage(fmt.Errorf("%s: %w", run.ID(), err))
-			}
-			if err := book.Write(path); err != nil {
-				return usage(err)
-			}
-			added := int64(len(book.Entries) - before)
-			t.Rows = append(t.Rows, []table.Cell{table.Text(run.ID()), table.Text(gpu), table.CountCell(&added)})
 		}
 		return env.emit(format, answer{tables: []table.Table{t}}, nil)
 	}

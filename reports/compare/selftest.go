@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -229,4 +230,18 @@ func (c Cell) round(x float64) string {
 		return text + " points"
 	}
 	return text + " %"
+}
+
+// SelfTestLines is SelfTest as text, and the first fault: a change that must be found and is not, or, if strict, a noisy metric
+// of which not even the largest change would be found. It is empty if there is none.
+func SelfTestLines(records []results.Record, t Thresholds, strict bool, chosen ...string) (lines []string, fault string) {
+	for _, s := range SelfTest(records, t, chosen...) {
+		lines = append(lines, s.String())
+		text := s.Fault()
+		if text == "" && s.Blind() && strict {
+			text = s.Metric + ": a comparison would find no change in these records; more repetitions or less noise are needed"
+		}
+		fault = cmp.Or(fault, text)
+	}
+	return lines, fault
 }

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/localbench/localbench/reports/rank"
@@ -64,4 +65,17 @@ func (c *Cell) judge(noisy int) {
 	default:
 		c.Verdict = Same
 	}
+}
+
+// ApartError says that times of different machines were to be compared.
+type ApartError struct{ Runs []string }
+
+// Error names the first measurement.
+func (e *ApartError) Error() string {
+	return fmt.Sprintf("compare: times and process memory of different machines cannot be compared: %s", e.Runs[0])
+}
+
+// Hint names what can be compared.
+func (e *ApartError) Hint() string {
+	return "--metrics planned_peak,step_arena,arena,parameters,auxiliary_parameters,step_flops,top1 compares the rest"
 }
