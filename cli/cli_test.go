@@ -45,7 +45,8 @@ type values struct {
 
 func TestValues(t *testing.T) {
 	run, _, got := commands()
-	if err := run.ParseFlags([]string{"--names= a, b", "--seeds=3", "--sizes=1,99", "--rate=0.5", "--limit=2KiB", "--part=1"}); err != nil {
+	args := []string{"--names= a, b", "--seeds=3", "--sizes=1,99", "--rate=0.5", "--limit=2KiB", "--part=1"}
+	if err := run.ParseFlags(args); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(got.names, []string{"a", "b"}) || !slices.Equal(got.seeds, []uint64{1, 2, 3}) ||
@@ -141,8 +142,8 @@ func TestCheckExclusive(t *testing.T) {
 	if err := run.ParseFlags([]string{"--rate=1"}); err != nil {
 		t.Fatal(err)
 	}
-	if cli.CheckExclusive(run, pairs) == nil || cli.CheckExclusive(run, pairs, "sizes") != nil {
-		t.Errorf("sizes of a file: got %v, %v, want an error and none", cli.CheckExclusive(run, pairs), cli.CheckExclusive(run, pairs, "sizes"))
+	if got, without := cli.CheckExclusive(run, pairs), cli.CheckExclusive(run, pairs, "sizes"); got == nil || without != nil {
+		t.Errorf("sizes of a file: got %v, %v, want an error and none", got, without)
 	}
 }
 

@@ -118,7 +118,8 @@ func TestProfileEnds(t *testing.T) {
 		Runner: suite.Runner{Command: []string{"sh", "-c", "cat >/dev/null; echo 'benchctl: broken' >&2; exit 1"}, Now: time.Now}}
 	found, err := p.Run(context.Background(), runs)
 	var failed *suite.SweepError
-	if err != nil || found.Runs != 0 || !errors.As(found.Ended, &failed) || failed.Failed != 2 || strings.Join(started, " ") != "bp dgl" {
+	if err != nil || found.Runs != 0 || !errors.As(found.Ended, &failed) || failed.Failed != 2 ||
+		strings.Join(started, " ") != "bp dgl" {
 		t.Errorf("got %+v, %v after %v, want two failed runs", found, err, started)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -128,7 +129,9 @@ func TestProfileEnds(t *testing.T) {
 	if err != nil || !errors.As(found.Ended, &interrupted) || interrupted.Left != "0 of 2 runs were profiled" {
 		t.Errorf("got %+v, %v, want that it was interrupted", found, err)
 	}
-	if runs, err = (suite.Request{Methods: []string{"bp"}, Networks: []string{"resnet20"}, Backend: "reference"}).Build(); err != nil {
+	reference := small("bp")
+	reference.Backend = "reference"
+	if runs, err = reference.Build(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err = p.Run(context.Background(), runs); err == nil || !strings.HasPrefix(err.Error(), "--backend reference: ") {

@@ -113,11 +113,13 @@ func TestInterleave(t *testing.T) {
 		if !strings.Contains(log.String(), "interleave: 1 measurement, 6 pairs of 1 turn each: 12 runs") {
 			t.Errorf("got the log %q", log.String())
 		}
-		if _, err := m.Interleave(context.Background(), runs(t), c.old, c.new); err == nil || !strings.Contains(err.Error(), "earlier") {
+		_, err = m.Interleave(context.Background(), runs(t), c.old, c.new)
+		if err == nil || !strings.Contains(err.Error(), "earlier") {
 			t.Errorf("a second comparison in the same folder: %v", err)
 		}
 		m = measurer(t, fast, &log)
-		if _, err := m.Interleave(context.Background(), runs(t), c.old, c.old+".no"); err == nil || !strings.HasPrefix(err.Error(), "NEW: ") {
+		_, err = m.Interleave(context.Background(), runs(t), c.old, c.old+".no")
+		if err == nil || !strings.HasPrefix(err.Error(), "NEW: ") {
 			t.Errorf("a program that does not exist: %v", err)
 		}
 	}
@@ -172,7 +174,8 @@ func TestConfirm(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := verdict(t, c)
-			if got.Verdict != row.want || got.First != compare.Regression || swept != row.swept || !strings.Contains(log.String(), row.log) {
+			if got.Verdict != row.want || got.First != compare.Regression || swept != row.swept ||
+				!strings.Contains(log.String(), row.log) {
 				t.Errorf("got %s (was %s) after %d runs of the new side, log %q", got.Verdict, got.First, swept, log.String())
 			}
 		})
@@ -191,11 +194,13 @@ func TestConfirmCannot(t *testing.T) {
 	if err := m.Confirm(context.Background(), &c, old, new, compare.Defaults()); err != nil {
 		t.Fatal(err)
 	}
-	if got := verdict(t, c); got.Verdict != compare.Regression || got.First != "" || !strings.Contains(log.String(), "can't be measured again here") {
+	if got := verdict(t, c); got.Verdict != compare.Regression || got.First != "" ||
+		!strings.Contains(log.String(), "can't be measured again here") {
 		t.Errorf("got %s (was %q), log %q", got.Verdict, got.First, log.String())
 	}
 	m.Old = filepath.Join(t.TempDir(), "nowhere")
-	if err := m.Confirm(context.Background(), &c, old, new, compare.Defaults()); err == nil || !strings.HasPrefix(err.Error(), "--old: ") {
+	err := m.Confirm(context.Background(), &c, old, new, compare.Defaults())
+	if err == nil || !strings.HasPrefix(err.Error(), "--old: ") {
 		t.Errorf("got %v, want an error about --old", err)
 	}
 }

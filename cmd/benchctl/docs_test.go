@@ -15,7 +15,8 @@ func TestCommandsInDocsParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range append(paths, filepath.Join(repository, "docs", "gate.md"), filepath.Join(repository, "docs", "plan-diff.md")) {
+	docs := filepath.Join(repository, "docs")
+	for _, path := range append(paths, filepath.Join(docs, "gate.md"), filepath.Join(docs, "plan-diff.md")) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

@@ -26,7 +26,8 @@ func commandWith(c *cobra.Command, names ...string) *cobra.Command {
 
 // Every pair of the table is of flags of one command, and is refused with its sentence; either flag alone is not.
 func TestExclusiveFlags(t *testing.T) {
-	values := map[string]string{"batch": "8", "curve": "8", "fit": "1GiB", "fit-process": "1GiB", "budget": "1MiB", "target": "cpu", "format": "json"}
+	values := map[string]string{"batch": "8", "curve": "8", "fit": "1GiB", "fit-process": "1GiB", "budget": "1MiB",
+		"target": "cpu", "format": "json"}
 	for _, e := range exclusives() {
 		second, value, ofValue := strings.Cut(e.Second, " ")
 		set := func(names ...string) error {

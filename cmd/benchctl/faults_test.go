@@ -83,7 +83,8 @@ func needChildren(t *testing.T) {
 
 // A terminal that closes sends SIGHUP: the run saves its state and goes on later. A command under nohup does not end.
 func TestHangupSaves(t *testing.T) {
-	// A signal that this process handles is at its default in the processes it starts, even if it was ignored before, as under nohup.
+	// A signal that this process handles is at its default in the processes it starts, even if it was ignored before, as under
+	// nohup.
 	handled := make(chan os.Signal, 1)
 	signal.Notify(handled, syscall.SIGHUP)
 	defer signal.Stop(handled)

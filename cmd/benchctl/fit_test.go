@@ -12,12 +12,14 @@ import (
 )
 
 // smallSet shortens the data of the runs of these tests: their probes and their runs.
-var smallSet = []string{"--networks", "resnet20", "--methods", "bp", "--threads", "1", "--train-limit", "600", "--test-limit", "50"}
+var smallSet = []string{"--networks", "resnet20", "--methods", "bp", "--threads", "1",
+	"--train-limit", "600", "--test-limit", "50"}
 
 // fittedBatch is what plan --fit-process finds.
 func fittedBatch(t *testing.T, size, limit string) int {
 	t.Helper()
-	out, err := exec.Command("benchctl", append([]string{"plan", "--fit-process", size, "--process-limit", limit, "--format", "json"}, smallSet...)...).Output()
+	args := append([]string{"plan", "--fit-process", size, "--process-limit", limit, "--format", "json"}, smallSet...)
+	out, err := exec.Command("benchctl", args...).Output()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -34,7 +36,8 @@ func fittedBatch(t *testing.T, size, limit string) int {
 // runUnder starts a run with the batch under a limit that the shell command sets first.
 func runUnder(t *testing.T, limit string, batch int) (string, error) {
 	t.Helper()
-	args := append([]string{"run", "--batch", fmt.Sprint(batch), "--epochs", "2", "--quiet", "--out", filepath.Join(t.TempDir(), "runs")}, smallSet...)
+	args := append([]string{"run", "--batch", fmt.Sprint(batch), "--epochs", "2", "--quiet",
+		"--out", filepath.Join(t.TempDir(), "runs")}, smallSet...)
 	command := exec.Command("sh", append([]string{"-c", limit + ` && exec benchctl "$@"`, "sh"}, args...)...)
 	out, err := command.CombinedOutput()
 	return string(out), err

@@ -47,7 +47,8 @@ func FuzzConfig(f *testing.F) {
 	f.Add([]byte("quiet: yes\n---\nbatch: {a: 1}\n"))
 	f.Add([]byte("? [a]\n: b\n"))
 	f.Add([]byte("fit: 1GiB\n\"\\e[31m\": |\n  x\n"))
-	plan, _, err := newRoot(Env{Stdout: io.Discard, Stderr: io.Discard, Getenv: func(string) string { return "" }, Now: time.Now}).Find([]string{"plan"})
+	env := Env{Stdout: io.Discard, Stderr: io.Discard, Getenv: func(string) string { return "" }, Now: time.Now}
+	plan, _, err := newRoot(env).Find([]string{"plan"})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -67,7 +68,8 @@ func FuzzConfig(f *testing.F) {
 
 // FuzzJob reads jobs as a run's process does from standard input.
 func FuzzJob(f *testing.F) {
-	f.Add([]byte(`{"spec":{"method":"bp","network":"resnet20","dataset":"synthetic","batch":8,"options":{"overlap":"x"}},"out":"results"}`))
+	f.Add([]byte(`{"spec":{"method":"bp","network":"resnet20","dataset":"synthetic","batch":8,"options":{"overlap":"x"}},
+		"out":"results"}`))
 	f.Add([]byte(`{"spec":[]}`))
 	f.Add([]byte(`{"out":""} {}`))
 	f.Add([]byte(`{"` + strings.Repeat("\x7f", 3000) + `":1}`)) // each is four characters in an error
@@ -83,9 +85,13 @@ func FuzzJob(f *testing.F) {
 
 // FuzzRecords makes tables, a comparison, a page and plots of records.
 func FuzzRecords(f *testing.F) {
-	f.Add([]byte(`{"schema":1,"id":"a","status":"done","spec":{"method":"bp\u001b[31m","network":"<script>","dataset":"=1+1","batch":8},"memory":{"planned_peak_bytes":9,"arena_bytes":9},
-		"time":{"step_seconds":{"median":1,"p05":1,"p95":1,"n":3}},"accuracy":{"epochs":[{"epoch":1,"test_top1":0.5,"lr":0.1}],"last_top1":0.5}}`))
-	f.Add([]byte(`{"schema":1,"records":[{"schema":1,"id":"a","status":"failed","error":"\u009b31m\u202e","spec":{"method":"bp"}},{"schema":1,"id":"b","status":"oom"}]}`))
+	f.Add([]byte(`{"schema":1,"id":"a","status":"done",
+		"spec":{"method":"bp\u001b[31m","network":"<script>","dataset":"=1+1","batch":8},
+		"memory":{"planned_peak_bytes":9,"arena_bytes":9},
+		"time":{"step_seconds":{"median":1,"p05":1,"p95":1,"n":3}},
+		"accuracy":{"epochs":[{"epoch":1,"test_top1":0.5,"lr":0.1}],"last_top1":0.5}}`))
+	f.Add([]byte(`{"schema":1,"records":[{"schema":1,"id":"a","status":"failed","error":"\u009b31m\u202e","spec":{"method":"bp"}},
+		{"schema":1,"id":"b","status":"oom"}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		records, warnings, err := results.Parse("f.json", text)
 		if err != nil {

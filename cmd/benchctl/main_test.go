@@ -184,9 +184,11 @@ func TestProcessHoldsThePlan(t *testing.T) {
 		}
 		at := size{*m.ArenaBytes + *m.DataBufferBytes, *m.ProcessPeakBytes - *m.ProcessBaselineBytes}
 		own := at.grown - at.planned
-		t.Logf("%s, batch %d: the process grew by %d bytes, arena and buffers are %d: %d more", r.Spec.Method, r.Spec.Batch, at.grown, at.planned, own)
+		t.Logf("%s, batch %d: the process grew by %d bytes, arena and buffers are %d: %d more",
+			r.Spec.Method, r.Spec.Batch, at.grown, at.planned, own)
 		if own > fixed || float64(own) < -tolerance*float64(at.planned) {
-			t.Errorf("%s, batch %d: the process took %d bytes beside arena and buffers, want at most %d", r.Spec.Method, r.Spec.Batch, own, fixed)
+			t.Errorf("%s, batch %d: the process took %d bytes beside arena and buffers, want at most %d",
+				r.Spec.Method, r.Spec.Batch, own, fixed)
 		}
 		if found[r.Spec.Method] == nil {
 			found[r.Spec.Method] = map[int64]size{}
@@ -196,7 +198,8 @@ func TestProcessHoldsThePlan(t *testing.T) {
 	for method, at := range found {
 		planned, grown := at[1024].planned-at[256].planned, at[1024].grown-at[256].grown
 		if off := math.Abs(float64(grown)/float64(planned) - 1); !(off <= tolerance) {
-			t.Errorf("%s: from batch 256 to 1024 the plan grows by %d bytes, the process by %d: %.2f %% apart, want at most %g %%", method, planned, grown, 100*off, 100*tolerance)
+			t.Errorf("%s: from batch 256 to 1024 the plan grows by %d bytes, the process by %d: %.2f %% apart, want at most %g %%",
+				method, planned, grown, 100*off, 100*tolerance)
 		}
 	}
 }
@@ -204,7 +207,8 @@ func TestProcessHoldsThePlan(t *testing.T) {
 // TestProfileExplainsTheProcess: the parts sum to what the process has grown by; the arena is what is planned, and every other
 // part is small.
 func TestProfileExplainsTheProcess(t *testing.T) {
-	specs, err := suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{256}, Threads: 1}.Expand()
+	request := suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{256}, Threads: 1}
+	specs, err := request.Expand()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +281,8 @@ func TestPartsOfARunHoldThePlan(t *testing.T) {
 // bytes are touched, and the peak of the process is the same but for pages that the
 // system counts late.
 func TestSteadyPeakIsSteady(t *testing.T) {
-	specs, err := suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{8}, Threads: 1}.Expand()
+	request := suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{8}, Threads: 1}
+	specs, err := request.Expand()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,7 +78,8 @@ func TestCategoriesOfPlanHaveStableNames(t *testing.T) {
 		want = append(want, strings.ReplaceAll(c.String(), " ", "_")+"_bytes")
 	}
 	for _, methods := range []string{"bp", "bp,auglocal", "bp,checkpoint,dgl,auglocal"} {
-		out, err := exec.Command("benchctl", "plan", "--methods", methods, "--networks", "resnet20", "--batch", "8", "--format", "csv", "--table", "categories").Output()
+		out, err := exec.Command("benchctl", "plan", "--methods", methods, "--networks", "resnet20", "--batch", "8",
+			"--format", "csv", "--table", "categories").Output()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -93,11 +93,13 @@ func TestDocumentedCommandsAreAccepted(t *testing.T) {
 		}
 		expanded++
 		var out, said bytes.Buffer
-		if code := run(Env{Args: args, Stdout: &out, Stderr: &said, Stdin: strings.NewReader(""), Getenv: func(string) string { return "" }}); code != 0 {
+		env := Env{Args: args, Stdout: &out, Stderr: &said, Stdin: strings.NewReader(""), Getenv: func(string) string { return "" }}
+		if code := run(env); code != 0 {
 			t.Errorf("%s: %s: as %v: exit code %d: %s", d.page, line, args, code, said.String())
 		}
 	}
-	for _, name := range []string{"run", "plan", "profile", "describe", "compare", "report", "reproduce", "history", "devices", "update", "check"} {
+	for _, name := range []string{"run", "plan", "profile", "describe", "compare", "report", "reproduce", "history",
+		"devices", "update", "check"} {
 		if seen[name] == 0 {
 			t.Errorf("no page shows %s", name)
 		}

@@ -31,7 +31,8 @@ func TestReference(t *testing.T) {
 		if err := os.MkdirAll(*manPages, 0o777); err != nil {
 			t.Fatal(err)
 		}
-		if err := doc.GenManTree(root, &doc.GenManHeader{Title: "BENCHCTL", Section: "1", Source: "Localbench"}, *manPages); err != nil {
+		header := &doc.GenManHeader{Title: "BENCHCTL", Section: "1", Source: "Localbench"}
+		if err := doc.GenManTree(root, header, *manPages); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -83,7 +83,8 @@ func TestBaselines(t *testing.T) {
 	}
 	var records []results.Record
 	for _, network := range []string{"resnet110", "resnet20", "resnet32"} {
-		records = append(records, results.Record{Spec: results.Spec{Method: "bp", Network: network, Dataset: "cifar10", Batch: 8}, Status: results.StatusDone})
+		spec := results.Spec{Method: "bp", Network: network, Dataset: "cifar10", Batch: 8}
+		records = append(records, results.Record{Spec: spec, Status: results.StatusDone})
 	}
 	measured, broken := baseline.File("main"), baseline.File("broken")
 	if err := results.WriteCollection(measured, nil, records); err != nil {
@@ -104,11 +105,13 @@ func TestBaselines(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	plain, flags := []suite.Listed{{Name: "a", About: "one"}}, []suite.Listed{{Name: "b", About: "two", Flags: []string{"--x", "--y"}}}
+	plain := []suite.Listed{{Name: "a", About: "one"}}
+	flags := []suite.Listed{{Name: "b", About: "two", Flags: []string{"--x", "--y"}}}
 	if got := catalog.Names("n", "N", plain); len(got.Columns) != 2 || lines(got) != "a | one" {
 		t.Errorf("got %d columns and %q, want two", len(got.Columns), lines(got))
 	}
-	if got := catalog.Names("n", "N", append(plain, flags...)); len(got.Columns) != 3 || lines(got) != "a | one | \nb | two | --x, --y" {
+	got := catalog.Names("n", "N", append(plain, flags...))
+	if len(got.Columns) != 3 || lines(got) != "a | one | \nb | two | --x, --y" {
 		t.Errorf("got %d columns and %q, want three", len(got.Columns), lines(got))
 	}
 }

@@ -134,7 +134,8 @@ func TestExplain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if cell := all[0].Changes.Cells[0]; warned != row.warned || int64(cell.Old) != row.was {
-			t.Errorf("the old program plans %d: compared with %v, %d warnings, want %d and %d", row.old, cell.Old, warned, row.was, row.warned)
+			t.Errorf("the old program plans %d: compared with %v, %d warnings, want %d and %d",
+				row.old, cell.Old, warned, row.was, row.warned)
 		}
 	}
 	g.Explain = func(string, []string) ([]results.Record, error) { return nil, errors.New("no program") }
