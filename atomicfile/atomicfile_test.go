@@ -90,7 +90,8 @@ func TestRemoveAbandoned(t *testing.T) {
 		t.Errorf("got %v, %v, want the file of the process that was killed", removed, err)
 	}
 	left := names(t, dir)
-	if i := slices.IndexFunc(left, func(n string) bool { return strings.HasPrefix(n, ".alive.state.safetensors") }); i < 0 || len(left) != len(others)+1 {
+	if i := slices.IndexFunc(left, func(n string) bool { return strings.HasPrefix(n, ".alive.state.safetensors") }); i < 0 ||
+		len(left) != len(others)+1 {
 		t.Errorf("got %v, want the others and the file of the process that lives", left)
 	}
 	_ = alive.Process.Kill()
@@ -114,7 +115,8 @@ func TestWriteFails(t *testing.T) {
 		return syscall.ENOSPC
 	})
 	var failed *Error
-	if !errors.As(err, &failed) || failed.Path != path || !errors.Is(err, syscall.ENOSPC) || err.Error() != path+" was not written: no space left on device" {
+	if !errors.As(err, &failed) || failed.Path != path || !errors.Is(err, syscall.ENOSPC) ||
+		err.Error() != path+" was not written: no space left on device" {
 		t.Errorf("got %v", err)
 	}
 	if text, _ := os.ReadFile(path); string(text) != "old" {

@@ -59,7 +59,8 @@ func TestRead(t *testing.T) {
 		t.Errorf("an absent file: got %v, want fs.ErrNotExist", err)
 	}
 	var large *files.TooLargeError
-	if _, _, err := files.Open(at("large"), 100); !errors.As(err, &large) || large.Bytes != 101 || large.Limit != 100 || large.Hint() == "" {
+	if _, _, err := files.Open(at("large"), 100); !errors.As(err, &large) || large.Bytes != 101 || large.Limit != 100 ||
+		large.Hint() == "" {
 		t.Errorf("Open: got %v, want a *TooLargeError of 101 and 100 bytes", err)
 	}
 	f, size, err := files.Open(at("full"), 100)

@@ -31,7 +31,8 @@ func buildStub(t *testing.T) string {
 func TestBinding(t *testing.T) {
 	path := buildStub(t)
 	open := func() (Library, error) { return openAt(path) }
-	stub := Facts{Name: "Stub 100", UUID: "GPU-00000000-1111-2222-3333-444444444444", MemoryBytes: new(int64(80 << 30)), ComputeCapability: "9.0", ECC: ModeOn}
+	stub := Facts{Name: "Stub 100", UUID: "GPU-00000000-1111-2222-3333-444444444444", MemoryBytes: new(int64(80 << 30)),
+		ComputeCapability: "9.0", ECC: ModeOn}
 
 	t.Run("the inventory, of a driver that knows no MIG", func(t *testing.T) {
 		want := Inventory{Driver: "580.65.06", CUDA: "12.4", Cards: []Facts{stub}}
@@ -68,8 +69,9 @@ func TestBinding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := Reading{ProcessUsedBytes: new(int64(1 << 30)), DeviceUsedBytes: new(int64(3 << 30)), PowerWatts: new(312.5), SMClockHertz: new(1980e6),
-		MemoryClockHertz: new(2619e6), Celsius: new(41.0), EnergyJoules: new(5e9), Reasons: []string{"software power limit", "hardware thermal slowdown"}}
+	all := Reading{ProcessUsedBytes: new(int64(1 << 30)), DeviceUsedBytes: new(int64(3 << 30)), PowerWatts: new(312.5),
+		SMClockHertz: new(1980e6), MemoryClockHertz: new(2619e6), Celsius: new(41.0), EnergyJoules: new(5e9),
+		Reasons: []string{"software power limit", "hardware thermal slowdown"}}
 	for _, row := range []struct {
 		name, stub string
 		change     func(*Reading)
@@ -109,7 +111,8 @@ func TestOpenSaysWhyThereIsNoNVML(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, row := range []struct{ name, path, want string }{
-		{"a library that is not there", "libno-such-nvml.so.1", "no NVIDIA driver was found: libno-such-nvml.so.1: cannot open shared object file"},
+		{"a library that is not there", "libno-such-nvml.so.1",
+			"no NVIDIA driver was found: libno-such-nvml.so.1: cannot open shared object file"},
 		{"a file that is no library", plain, "no NVIDIA driver was found: " + plain},
 		{"another library", "libc.so.6", `libc.so.6 is not a usable NVML library: symbol "nvmlInit_v2" not found`},
 	} {

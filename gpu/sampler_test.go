@@ -44,16 +44,24 @@ func TestEnergy(t *testing.T) {
 		source  EnergySource
 		epochs  []EpochEnergy
 	}{
-		{"the counter goes before power", []sample{{at: 0, r: both(100, 1000)}, {at: 1, r: both(100, 1250)}, {at: 2, r: both(100, 1600)}}, new(600.0), EnergyCounter, nil},
-		{"the counter by epochs, with a rest after the last", []sample{{at: 0, r: joules(5)}, {at: 1, r: joules(9), epoch: 3}, {at: 2, r: joules(10)}, {at: 3, r: joules(19), epoch: 4}, {at: 4, r: joules(20)}},
-			new(15.0), EnergyCounter, []EpochEnergy{{3, 4}, {4, 10}}},
-		{"trapezoids of power at uneven times", []sample{{at: 0, r: watts(100)}, {at: 1, r: watts(300), epoch: 1}, {at: 4, r: watts(100), epoch: 2}}, new(800.0), EnergyPower, []EpochEnergy{{1, 200}, {2, 600}}},
-		{"power that one sample does not tell", []sample{{at: 0, r: watts(100)}, {at: 1}, {at: 2, r: watts(200)}}, new(300.0), EnergyPower, nil},
-		{"a counter that falls, as after a reset of the driver", []sample{{at: 0, r: both(10, 1000)}, {at: 1, r: both(10, 3), epoch: 1}, {at: 2, r: both(10, 4)}}, new(20.0), EnergyPower, []EpochEnergy{{1, 10}}},
-		{"a counter with a hole", []sample{{at: 0, r: both(10, 1)}, {at: 1, r: watts(10)}, {at: 2, r: both(10, 50)}}, new(20.0), EnergyPower, nil},
+		{"the counter goes before power", []sample{{at: 0, r: both(100, 1000)}, {at: 1, r: both(100, 1250)},
+			{at: 2, r: both(100, 1600)}}, new(600.0), EnergyCounter, nil},
+		{"the counter by epochs, with a rest after the last", []sample{{at: 0, r: joules(5)}, {at: 1, r: joules(9), epoch: 3},
+			{at: 2, r: joules(10)}, {at: 3, r: joules(19), epoch: 4}, {at: 4,
+				r: joules(20)}}, new(15.0), EnergyCounter, []EpochEnergy{{3, 4}, {4, 10}}},
+		{"trapezoids of power at uneven times", []sample{{at: 0, r: watts(100)}, {at: 1, r: watts(300), epoch: 1},
+			{at: 4, r: watts(100), epoch: 2}}, new(800.0), EnergyPower, []EpochEnergy{{1, 200}, {2, 600}}},
+		{"power that one sample does not tell", []sample{{at: 0, r: watts(100)}, {at: 1}, {at: 2, r: watts(200)}}, new(300.0),
+			EnergyPower, nil},
+		{"a counter that falls, as after a reset of the driver",
+			[]sample{{at: 0, r: both(10, 1000)}, {at: 1, r: both(10, 3), epoch: 1}, {at: 2, r: both(10, 4)}}, new(20.0), EnergyPower,
+			[]EpochEnergy{{1, 10}}},
+		{"a counter with a hole", []sample{{at: 0, r: both(10, 1)}, {at: 1, r: watts(10)}, {at: 2, r: both(10, 50)}}, new(20.0),
+			EnergyPower, nil},
 		{"one sample of power is no energy", []sample{{at: 0, r: watts(100)}}, nil, "", nil},
 		{"neither", []sample{{at: 0}, {at: 1, epoch: 1}}, nil, "", nil},
-		{"a counter that stands still is a measured 0", []sample{{at: 0, r: joules(7)}, {at: 1, r: joules(7)}}, new(0.0), EnergyCounter, nil},
+		{"a counter that stands still is a measured 0", []sample{{at: 0, r: joules(7)}, {at: 1, r: joules(7)}}, new(0.0),
+			EnergyCounter, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := summarise(row.samples)
@@ -80,8 +88,10 @@ func TestPeaksAndMeans(t *testing.T) {
 		{at: 3, r: full(300, 1000, 2000, 44, "software power limit")},
 	})
 	// Power: (100+500)/2 x 1 + (500+300)/2 x 2 = 1100 over 3 seconds; the clock alike.
-	want := Summary{Samples: 3, Seconds: 3, PowerMeanWatts: new(1100.0 / 3), PowerMaxWatts: new(500.0), SMClockMeanHertz: new(1500.0), MemoryClockMeanHertz: new(2000.0),
-		MaxCelsius: new(45.0), Reasons: map[string]int64{"idle": 1, "software power limit": 2, "hardware slowdown": 1}, EnergyJoules: new(1100.0), EnergySource: EnergyPower}
+	want := Summary{Samples: 3, Seconds: 3, PowerMeanWatts: new(1100.0 / 3), PowerMaxWatts: new(500.0),
+		SMClockMeanHertz: new(1500.0), MemoryClockMeanHertz: new(2000.0),
+		MaxCelsius: new(45.0), Reasons: map[string]int64{"idle": 1, "software power limit": 2, "hardware slowdown": 1},
+		EnergyJoules: new(1100.0), EnergySource: EnergyPower}
 	if d := cmp.Diff(want, s); d != "" {
 		t.Error(d)
 	}
@@ -95,9 +105,11 @@ func TestNotesSayWhatIsMissing(t *testing.T) {
 		samples []sample
 		want    []string
 	}{
-		{"a process that is not listed", []sample{{r: hidden}}, []string{"the driver does not list process 7, as in many containers: used memory is that of the whole device"}},
+		{"a process that is not listed", []sample{{r: hidden}},
+			[]string{"the driver does not list process 7, as in many containers: used memory is that of the whole device"}},
 		{"one that is", []sample{{r: used(5, 9)}, {at: 1, r: joules(1)}}, []string{"the GPU reports neither energy nor power"}},
-		{"samples with faults", []sample{{r: joules(1), err: lost}, {at: 1, r: joules(2)}, {at: 2, r: joules(3), err: errors.New("later")}}, []string{"2 of 3 samples are incomplete; first error: gpu: lost"}},
+		{"samples with faults", []sample{{r: joules(1), err: lost}, {at: 1, r: joules(2)},
+			{at: 2, r: joules(3), err: errors.New("later")}}, []string{"2 of 3 samples are incomplete; first error: gpu: lost"}},
 		{"nothing", []sample{{r: joules(1)}}, nil},
 	} {
 		if d := cmp.Diff(row.want, summarise(row.samples).Notes); d != "" {

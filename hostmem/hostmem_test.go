@@ -80,7 +80,8 @@ func TestRead(t *testing.T) {
 			"sys/fs/cgroup/user/job/memory.max": "8589934592\n", "sys/fs/cgroup/user/job/memory.current": "0\n",
 			"sys/fs/cgroup/user/memory.max": "2147483648\n", "sys/fs/cgroup/user/memory.current": "2147483649\n",
 			"sys/fs/cgroup/memory.stat": "anon 1\n",
-		}, []hostmem.Limit{{"memory cgroup /user", 2 * gib, 0}, {"memory cgroup /user/job", 8 * gib, 8 * gib}}, 0, "memory cgroup /user"},
+		}, []hostmem.Limit{{"memory cgroup /user", 2 * gib, 0},
+			{"memory cgroup /user/job", 8 * gib, 8 * gib}}, 0, "memory cgroup /user"},
 		{"version 2: max is no limit", map[string]string{
 			"proc/7/mountinfo": mount2, "proc/7/cgroup": "0::/a\n",
 			"sys/fs/cgroup/a/memory.max": "max\n", "sys/fs/cgroup/a/memory.current": "1\n",
@@ -88,9 +89,10 @@ func TestRead(t *testing.T) {
 		{"version 1, beside an empty version 2", map[string]string{
 			"proc/7/mountinfo": mount1 + "41 1 0:4 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n",
 			"proc/7/cgroup":    "9:cpu:/\n4:memory:/docker/x\n0::/\n",
-			"sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes": "1073741824\n", "sys/fs/cgroup/memory/docker/x/memory.usage_in_bytes": "805306368\n",
-			"sys/fs/cgroup/memory/docker/x/memory.stat":  "inactive_file 1\ntotal_inactive_file 268435456\n",
-			"sys/fs/cgroup/memory/memory.limit_in_bytes": none + "\n", "sys/fs/cgroup/memory/memory.usage_in_bytes": "1\n",
+			"sys/fs/cgroup/memory/docker/x/memory.limit_in_bytes": "1073741824\n",
+			"sys/fs/cgroup/memory/docker/x/memory.usage_in_bytes": "805306368\n",
+			"sys/fs/cgroup/memory/docker/x/memory.stat":           "inactive_file 1\ntotal_inactive_file 268435456\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes":          none + "\n", "sys/fs/cgroup/memory/memory.usage_in_bytes": "1\n",
 		}, []hostmem.Limit{{"memory cgroup /docker/x", gib, gib / 2}}, gib / 2, "memory cgroup /docker/x"},
 		{"version 1: a container sees its group as the mount's root", map[string]string{
 			"proc/7/mountinfo": "35 1 0:3 /docker/x /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n",
@@ -98,8 +100,10 @@ func TestRead(t *testing.T) {
 			"sys/fs/cgroup/memory/memory.limit_in_bytes": "1073741824\n", "sys/fs/cgroup/memory/memory.usage_in_bytes": "0\n",
 		}, []hostmem.Limit{{"memory cgroup /docker/x", gib, gib}}, gib, "memory cgroup /docker/x"},
 		{"address space and data", map[string]string{"proc/7/limits": limits("2147483648", "6442450944")},
-			[]hostmem.Limit{{"RLIMIT_DATA (ulimit -d)", 2 * gib, gib}, {"RLIMIT_AS (ulimit -v)", 6 * gib, 3 * gib}}, gib, "RLIMIT_DATA (ulimit -d)"},
-		{"a limit above the machine's memory", map[string]string{"proc/7/limits": limits("unlimited", "68719476736")}, nil, 20 * gib, ""},
+			[]hostmem.Limit{{"RLIMIT_DATA (ulimit -d)", 2 * gib, gib}, {"RLIMIT_AS (ulimit -v)", 6 * gib, 3 * gib}}, gib,
+			"RLIMIT_DATA (ulimit -d)"},
+		{"a limit above the machine's memory", map[string]string{"proc/7/limits": limits("unlimited", "68719476736")}, nil,
+			20 * gib, ""},
 	} {
 		m, err := host(t, c.files).Read()
 		if err != nil {

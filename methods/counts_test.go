@@ -133,7 +133,8 @@ func TestImagesThatAreTooSmall(t *testing.T) {
 		want            string
 	}{
 		{"vgg13", "bp", 16, methods.Options{}, "input 2x1x1x512 gives an output of 0x0"},
-		{"vgg13", "auglocal", 36, methods.Options{Selection: methods.SelectionRepetitive}, "a map of 36 rows and 64 channels has no 512 equal parts"},
+		{"vgg13", "auglocal", 36, methods.Options{Selection: methods.SelectionRepetitive},
+			"a map of 36 rows and 64 channels has no 512 equal parts"},
 	} {
 		if _, err := stepFor(t, c.network, c.method, c.side, 10, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s on %s, %d pixels: got %v, want %q", c.method, c.network, c.side, err, c.want)

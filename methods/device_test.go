@@ -25,7 +25,8 @@ type tiny struct {
 // tinyNetworks has one of each kind of block.
 func tinyNetworks() []tiny {
 	return []tiny{{"resnet20", []int{0, 1, 4, 7}, false}, {"resnet50", []int{0, 1, 4}, true}, {"vgg11", []int{0, 1, 2}, false},
-		{"mobilenetv2", []int{0, 1, 2, 3}, true}, {"efficientnetb0", []int{0, 1, 2, 3}, false}, {"regnetx400mf", []int{0, 1, 2, 3}, false}}
+		{"mobilenetv2", []int{0, 1, 2, 3}, true}, {"efficientnetb0", []int{0, 1, 2, 3}, false},
+		{"regnetx400mf", []int{0, 1, 2, 3}, false}}
 }
 
 // tinySession trains a few units of ResNet-20 under a method.
@@ -151,7 +152,8 @@ func modesGiveTheSameBits(t *testing.T, backend, method string, network tiny) {
 	core.Poison(poisoned.Training)
 	same(t, "poisoned", bits(t, poisoned, false), want)
 	if backend == "cpu" || backend == "reference" { // their places have no allocations, and they compute in f32
-		same(t, "a separate allocation for every value", bits(t, network.session(t, d, method, core.StepOptions{Scatter: true}), false), want)
+		same(t, "a separate allocation for every value", bits(t, network.session(t, d, method, core.StepOptions{Scatter: true}),
+			false), want)
 		return
 	}
 	o.Scatter = true
@@ -169,7 +171,8 @@ func modesGiveTheSameBits(t *testing.T, backend, method string, network tiny) {
 // executes everything immediately.
 func TestLateDevice(t *testing.T) {
 	enginetest.NeedsCPU(t)
-	for method, options := range map[string][]core.StepOptions{"bp": {{}, {KeepInputs: true}}, "auglocal": {{KeepInputs: true, Overlap: 2}}} {
+	for method, options := range map[string][]core.StepOptions{"bp": {{}, {KeepInputs: true}},
+		"auglocal": {{KeepInputs: true, Overlap: 2}}} {
 		want := bits(t, tinySession(t, enginetest.Open(t, "emu", engine.Options{}), method, core.StepOptions{}), false)
 		for _, late := range []int{6, 7} {
 			if testing.Short() && late == 7 && method == "bp" {
@@ -177,7 +180,8 @@ func TestLateDevice(t *testing.T) {
 			}
 			d := enginetest.Open(t, "emu", engine.Options{Device: late})
 			for _, o := range options {
-				same(t, fmt.Sprintf("%s, fed ahead: %t, device %d", method, o.KeepInputs, late), bits(t, tinySession(t, d, method, o), o.KeepInputs), want)
+				same(t, fmt.Sprintf("%s, fed ahead: %t, device %d", method, o.KeepInputs, late),
+					bits(t, tinySession(t, d, method, o), o.KeepInputs), want)
 			}
 		}
 	}
@@ -187,7 +191,8 @@ func TestLateDevice(t *testing.T) {
 	// The stream of dropout is read until a step's end, and by several streams.
 	drops := tinyNetworks()[4]
 	want := bits(t, drops.session(t, enginetest.Open(t, "emu", engine.Options{}), "auglocal", core.StepOptions{}), false)
-	late := drops.session(t, enginetest.Open(t, "emu", engine.Options{Device: 6}), "auglocal", core.StepOptions{KeepInputs: true, Overlap: 2})
+	late := drops.session(t, enginetest.Open(t, "emu", engine.Options{Device: 6}), "auglocal",
+		core.StepOptions{KeepInputs: true, Overlap: 2})
 	if late.Training.Stream == nil {
 		t.Fatalf("%s drops nothing", drops.network)
 	}

@@ -19,6 +19,9 @@ import (
 	"github.com/localbench/localbench/suite/train"
 )
 
+// moduleTerms are the losses of a module by name, in single and in double precision.
+type moduleTerms struct{ Terms, Terms64 map[string]float64 }
+
 // golden is a trace made by testdata/make_golden.py with PyTorch: the same
 // weights, the same batches, every loss term of every module at every step.
 type golden struct {
@@ -37,11 +40,8 @@ type golden struct {
 		WeightDecay     float64 `json:"weight_decay"`
 	}
 	ParameterCount int64 `json:"parameter_count"`
-	Steps          [][]struct {
-		Terms   map[string]float64
-		Terms64 map[string]float64
-	}
-	Parameters []struct {
+	Steps          [][]moduleTerms
+	Parameters     []struct {
 		Name    string
 		Initial [2]float64 // sum, and sum of absolute values
 		Final   [2]float64
@@ -148,8 +148,8 @@ func goldenSession(t *testing.T, d engine.Device, g golden) *train.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stages, err := m.Stages(n, methods.Options{Modules: g.Case.Modules, AuxDepth: g.Case.AuxDepth, PyramidCoefficient: g.Case.Pyramid,
-		Mode: g.Case.Mode, Dataset: "cifar10", Program: g.Case.Program})
+	stages, err := m.Stages(n, methods.Options{Modules: g.Case.Modules, AuxDepth: g.Case.AuxDepth,
+		PyramidCoefficient: g.Case.Pyramid, Mode: g.Case.Mode, Dataset: "cifar10", Program: g.Case.Program})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func goldenBatch(seed uint64, step, n int) ([]byte, []int32) {
 	return images, labels
 }
 
-func compareLosses(t *testing.T, step int, limit float64, losses []core.ModuleLoss, got []float32, want []struct{ Terms, Terms64 map[string]float64 }) {
+func compareLosses(t *testing.T, step int, limit float64, losses []core.ModuleLoss, got []float32, want []moduleTerms) {
 	t.Helper()
 	seen := 0
 	for i, l := range losses {
@@ -193,7 +193,8 @@ func compareLosses(t *testing.T, step int, limit float64, losses []core.ModuleLo
 		}
 		seen++
 		if off := math.Abs(float64(got[i])-w) / math.Abs(w); !(off <= limit) {
-			t.Errorf("step %d, module %d, %s: loss %g, want %g: off by %.1e, at most %.1e", step+1, l.Module, l.Name, got[i], w, off, limit)
+			t.Errorf("step %d, module %d, %s: loss %g, want %g: off by %.1e, at most %.1e", step+1, l.Module, l.Name, got[i], w,
+				off, limit)
 		}
 	}
 	for m := range want {

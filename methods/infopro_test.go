@@ -54,7 +54,9 @@ func TestInfoProForLargeImages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := train.NewSession(enginetest.Open(t, enginetest.Backends()[0], engine.Options{Deterministic: enginetest.Backends()[0] == "cuda"}), train.SessionOptions{Stages: stages,
+		backend := enginetest.Backends()[0]
+		d := enginetest.Open(t, backend, engine.Options{Deterministic: backend == "cuda"})
+		s, err := train.NewSession(d, train.SessionOptions{Stages: stages,
 			Step: core.StepOptions{Batch: batch, Image: n.Input, Mean: [4]float64{120, 120, 120}, Deviation: [4]float64{60, 60, 60},
 				Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}})
 		if err != nil {

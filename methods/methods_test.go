@@ -255,9 +255,11 @@ func TestInfoProCoefficients(t *testing.T) {
 		o       methods.Options
 		want    [][2]float64
 	}{
-		{"resnet32", methods.Options{Modules: 4, Mode: methods.ModeContrast, Dataset: "cifar10"}, [][2]float64{{6, 0}, {3.5, 1}, {1, 2}}},
+		{"resnet32", methods.Options{Modules: 4, Mode: methods.ModeContrast, Dataset: "cifar10"},
+			[][2]float64{{6, 0}, {3.5, 1}, {1, 2}}},
 		{"resnet110", methods.Options{Modules: 2, Mode: methods.ModeContrast, Dataset: "stl10"}, [][2]float64{{10, 1}}},
-		{"resnet110", methods.Options{Modules: 4, Mode: methods.ModeContrast, Dataset: "svhn"}, [][2]float64{{5, 0}, {2.75, 0.5}, {0.5, 1}}},
+		{"resnet110", methods.Options{Modules: 4, Mode: methods.ModeContrast, Dataset: "svhn"},
+			[][2]float64{{5, 0}, {2.75, 0.5}, {0.5, 1}}},
 		{"resnet20", methods.Options{Modules: 3, Coefficients: "1,2,3,4"}, [][2]float64{{1, 2}, {3, 4}}},
 		{"resnet20", methods.Options{Modules: 3, Coefficients: "cifar10-resnet32-contrast-4"}, [][2]float64{{6, 0}, {1, 2}}},
 	} {
@@ -285,8 +287,10 @@ func TestInfoProCoefficients(t *testing.T) {
 	}{
 		{methods.Options{Dataset: "synthetic"}, "resnet110", 55, "cifar10-resnet110-softmax-55"},
 		{methods.Options{Dataset: "cifar10", Mode: methods.ModeContrast}, "resnet110", 3, "cifar10-resnet110-contrast-4"},
-		{methods.Options{Dataset: "cifar10", Mode: methods.ModeContrast, Cuts: "balanced"}, "resnet110", 3, "cifar10-resnet110-contrast-3-balanced"},
-		{methods.Options{Dataset: "stl10", Mode: methods.ModeContrast, Cuts: "balanced"}, "resnet110", 2, "stl10-resnet110-contrast-2-balanced"},
+		{methods.Options{Dataset: "cifar10", Mode: methods.ModeContrast, Cuts: "balanced"}, "resnet110", 3,
+			"cifar10-resnet110-contrast-3-balanced"},
+		{methods.Options{Dataset: "stl10", Mode: methods.ModeContrast, Cuts: "balanced"}, "resnet110", 2,
+			"stl10-resnet110-contrast-2-balanced"},
 		{methods.Options{Dataset: "imagenet"}, "resnet101", 4, "imagenet-resnet101-softmax-2-balanced"},
 	} {
 		if name, err := c.o.CoefficientsName(c.network, c.k); err != nil || name != c.want {

@@ -34,7 +34,8 @@ func sessionWith(t *testing.T, network, method string, o methods.Options, trade 
 }
 
 // fittedSession is sessionWith, fitted into a budget of limit bytes; 0: no budget.
-func fittedSession(t *testing.T, network, method string, o methods.Options, trade core.StepOptions, limit int64) (*train.Session, error) {
+func fittedSession(t *testing.T, network, method string, o methods.Options, trade core.StepOptions,
+	limit int64) (*train.Session, error) {
 	t.Helper()
 	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
 	if err != nil {
@@ -189,7 +190,8 @@ func TestCheckpointSaves(t *testing.T) {
 		return p.Profile.ByCategory[graph.CategorySaved] + p.Profile.ByCategory[graph.CategoryActivation]
 	}
 	if bp, got := activations("bp"), activations("checkpoint"); float64(got) > 0.45*float64(bp) || got == 0 {
-		t.Errorf("checkpoint keeps %d bytes of activations at its peak, bp %d: %.2f times, want at most 0.45", got, bp, float64(got)/float64(bp))
+		t.Errorf("checkpoint keeps %d bytes of activations at its peak, bp %d: %.2f times, want at most 0.45", got, bp,
+			float64(got)/float64(bp))
 	} else {
 		t.Logf("checkpoint keeps %.3f times the activations of bp", float64(got)/float64(bp))
 	}
@@ -253,7 +255,8 @@ func TestDropoutAndTradingMemory(t *testing.T) {
 	if got := trainSteps(t, session(t, "efficientnetb0", "bp", methods.Options{}), 2); sameBits(got[:1], want[:1]) {
 		t.Errorf("losses %v without dropout as with it", got)
 	}
-	for name, trade := range map[string]core.StepOptions{"recompute": {RecomputeNorm: true}, "deferred": {DeferUpdates: true}, "budget": {}} {
+	for name, trade := range map[string]core.StepOptions{"recompute": {RecomputeNorm: true}, "deferred": {DeferUpdates: true},
+		"budget": {}} {
 		trade.Dropout = true
 		limit := int64(0)
 		if name == "budget" {
@@ -289,7 +292,8 @@ func TestRecomputeNormSaves(t *testing.T) {
 	}
 	var peaks [2]int64
 	for i := range peaks {
-		s, err := core.TrainingStep(stages, core.StepOptions{Batch: 1024, Image: n.Input, Deviation: [4]float64{1, 1, 1}, RecomputeNorm: i == 1})
+		s, err := core.TrainingStep(stages, core.StepOptions{Batch: 1024, Image: n.Input, Deviation: [4]float64{1, 1, 1},
+			RecomputeNorm: i == 1})
 		if err != nil {
 			t.Fatal(err)
 		}

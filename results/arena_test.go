@@ -13,10 +13,12 @@ func TestOldArenas(t *testing.T) {
 		text        string
 		step, arena int64 // 0: absent
 	}{
-		"old plan":     {`{"schema":1,"id":"x","status":"done",` + spec + `,"memory":{"arena_bytes":7}}`, 7, 0},
-		"old run":      {`{"schema":1,"id":"x","status":"done","started":"2026-01-02T03:04:05Z",` + spec + `,"memory":{"arena_bytes":7}}`, 0, 7},
-		"plan":         {`{"schema":1,"id":"x","status":"done",` + spec + `,"memory":{"step_arena_bytes":5,"arena_bytes":7}}`, 5, 7},
-		"run":          {`{"schema":1,"id":"x","status":"done","started":"2026-01-02T03:04:05Z",` + spec + `,"memory":{"step_arena_bytes":5,"arena_bytes":7}}`, 5, 7},
+		"old plan": {`{"schema":1,"id":"x","status":"done",` + spec + `,"memory":{"arena_bytes":7}}`, 7, 0},
+		"old run": {`{"schema":1,"id":"x","status":"done","started":"2026-01-02T03:04:05Z",` + spec +
+			`,"memory":{"arena_bytes":7}}`, 0, 7},
+		"plan": {`{"schema":1,"id":"x","status":"done",` + spec + `,"memory":{"step_arena_bytes":5,"arena_bytes":7}}`, 5, 7},
+		"run": {`{"schema":1,"id":"x","status":"done","started":"2026-01-02T03:04:05Z",` + spec +
+			`,"memory":{"step_arena_bytes":5,"arena_bytes":7}}`, 5, 7},
 		"no arena yet": {`{"schema":1,"id":"x","status":"failed",` + spec + `}`, 0, 0},
 	} {
 		path := filepath.Join(t.TempDir(), "x.json")

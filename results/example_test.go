@@ -15,7 +15,8 @@ func ExampleWrite() {
 		return
 	}
 	defer os.RemoveAll(dir)
-	spec := results.Spec{Method: "bp", Network: "resnet20", Dataset: "cifar10", Batch: 128, Precision: "f32", Backend: "cpu", Seed: 1, Epochs: 1}
+	spec := results.Spec{Method: "bp", Network: "resnet20", Dataset: "cifar10", Batch: 128, Precision: "f32", Backend: "cpu",
+		Seed: 1, Epochs: 1}
 	if err := results.Write(dir, results.Record{Spec: spec, Status: results.StatusDone}); err != nil {
 		fmt.Println(err)
 		return

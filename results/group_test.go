@@ -117,9 +117,11 @@ func TestVarying(t *testing.T) {
 		"two depths of one method":          {func(r *Record) { r.Spec.AuxDepth = 5 }, []string{"method", "aux_depth"}},
 		"a method with and without pyramid": {func(r *Record) { r.Spec.Pyramid = false }, []string{"method", "pyramid"}},
 		"a limit that others do not have":   {func(r *Record) { r.Spec.TrainLimit = 0 }, []string{"method", "train_limit"}},
-		"an option":                         {func(r *Record) { r.Spec.Options = map[string]string{"mode": "x"} }, []string{"method", "options.mode"}},
-		"a run that never began":            {func(r *Record) { r.Environment = Environment{} }, []string{"method"}},
-		"a library":                         {func(r *Record) { r.Environment.Libraries = nil }, []string{"method", "environment.libraries.onednn"}},
+		"an option": {func(r *Record) { r.Spec.Options = map[string]string{"mode": "x"} },
+			[]string{"method", "options.mode"}},
+		"a run that never began": {func(r *Record) { r.Environment = Environment{} }, []string{"method"}},
+		"a library": {func(r *Record) { r.Environment.Libraries = nil },
+			[]string{"method", "environment.libraries.onednn"}},
 	} {
 		changed := seeded(2, 0.9)
 		row.change(&changed)

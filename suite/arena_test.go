@@ -21,11 +21,13 @@ func TestRunRecordsWhatWasPlanned(t *testing.T) {
 		request Request
 		job     JobOptions
 	}{
-		"last batches":    {Request{Methods: []string{"bp"}, TrainLimit: 40, TestLimit: 30}, JobOptions{}},
-		"one full batch":  {Request{Methods: []string{"auglocal"}, TrainLimit: 24, TestLimit: 5}, JobOptions{}},
-		"auxiliary heads": {Request{Methods: []string{"dgl"}, Modules: []int{3}, TrainLimit: 30, TestLimit: 24}, JobOptions{EvalHeads: true}},
-		"held out":        {Request{Methods: []string{"checkpoint"}, TrainLimit: 64, TestLimit: 10, ValFraction: 0.25}, JobOptions{}},
-		"budget":          {Request{Methods: []string{"bp"}, TrainLimit: 40, TestLimit: 30, Settings: results.Settings{Budget: 30 << 20}}, JobOptions{}},
+		"last batches":   {Request{Methods: []string{"bp"}, TrainLimit: 40, TestLimit: 30}, JobOptions{}},
+		"one full batch": {Request{Methods: []string{"auglocal"}, TrainLimit: 24, TestLimit: 5}, JobOptions{}},
+		"auxiliary heads": {Request{Methods: []string{"dgl"}, Modules: []int{3}, TrainLimit: 30, TestLimit: 24},
+			JobOptions{EvalHeads: true}},
+		"held out": {Request{Methods: []string{"checkpoint"}, TrainLimit: 64, TestLimit: 10, ValFraction: 0.25}, JobOptions{}},
+		"budget": {Request{Methods: []string{"bp"}, TrainLimit: 40, TestLimit: 30,
+			Settings: results.Settings{Budget: 30 << 20}}, JobOptions{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -49,10 +49,12 @@ func TestArenaIsNearTheLowerBound(t *testing.T) {
 			for _, batch := range []int64{32, 128, 1024} {
 				p := compile(t, d, network, method, batch, 2).Profile
 				if over := float64(p.ArenaBytes)/float64(p.LowerBoundBytes) - 1; over > 0.02 {
-					t.Errorf("%s %s batch %d: arena %d is %.1f%% above the bound %d", network, method, batch, p.ArenaBytes, 100*over, p.LowerBoundBytes)
+					t.Errorf("%s %s batch %d: arena %d is %.1f%% above the bound %d", network, method, batch, p.ArenaBytes, 100*over,
+						p.LowerBoundBytes)
 				}
 				if p.PlannedPeakBytes > p.LowerBoundBytes || p.PlannedPeakBytes != p.ByCategory.Total() {
-					t.Errorf("%s %s batch %d: planned peak %d, bound %d, categories %d", network, method, batch, p.PlannedPeakBytes, p.LowerBoundBytes, p.ByCategory.Total())
+					t.Errorf("%s %s batch %d: planned peak %d, bound %d, categories %d", network, method, batch, p.PlannedPeakBytes,
+						p.LowerBoundBytes, p.ByCategory.Total())
 				}
 			}
 		}
@@ -146,7 +148,8 @@ func TestEveryByteHasACategory(t *testing.T) {
 				scopes += x.Bytes
 			}
 			if modules != p.PlannedPeakBytes || scopes != p.PlannedPeakBytes || p.ByCategory.Total() != p.PlannedPeakBytes {
-				t.Errorf("%s: the peak is %d, by module %d, by scope %d, by category %d", results.SpecID(s), p.PlannedPeakBytes, modules, scopes, p.ByCategory.Total())
+				t.Errorf("%s: the peak is %d, by module %d, by scope %d, by category %d", results.SpecID(s), p.PlannedPeakBytes, modules,
+					scopes, p.ByCategory.Total())
 			}
 		}
 	}
@@ -198,7 +201,8 @@ func TestMixedMemory(t *testing.T) {
 		t.Error("the eager model speaks of bf16 or is silent on f32, want the contrary")
 	}
 	if f, h := full.Model, half.Model; *f.Parameters != *h.Parameters || *f.FLOPsPerSample.Step != *h.FLOPsPerSample.Step {
-		t.Errorf("%d parameters and %d FLOPs in bf16, want %d and %d", *h.Parameters, *h.FLOPsPerSample.Step, *f.Parameters, *f.FLOPsPerSample.Step)
+		t.Errorf("%d parameters and %d FLOPs in bf16, want %d and %d", *h.Parameters, *h.FLOPsPerSample.Step, *f.Parameters,
+			*f.FLOPsPerSample.Step)
 	}
 }
 
@@ -248,7 +252,8 @@ func TestLimits(t *testing.T) {
 		set         string
 		limit, want int64
 	}{{"cifar10", 49_999, 49_999}, {"cifar10", 60_000, 0}, {"synthetic", 100, 100}, {"synthetic", 1 << 40, -1}} {
-		specs, err := suite.Request{Methods: []string{"bp"}, Networks: []string{"resnet20"}, Datasets: []string{c.set}, TrainLimit: int(c.limit), TestLimit: 7, Batches: []int64{4}}.Expand()
+		specs, err := suite.Request{Methods: []string{"bp"}, Networks: []string{"resnet20"}, Datasets: []string{c.set},
+			TrainLimit: int(c.limit), TestLimit: 7, Batches: []int64{4}}.Expand()
 		if failed := err != nil; failed != (c.want < 0) || !failed && (specs[0].TrainLimit != c.want || specs[0].TestLimit != 7) {
 			t.Errorf("%s, limit %d: got %+v, %v, want %d", c.set, c.limit, specs, err, c.want)
 		}

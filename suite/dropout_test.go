@@ -26,7 +26,8 @@ func TestDropoutInTheSpec(t *testing.T) {
 	} {
 		ids := map[string]string{}
 		for _, asked := range []string{"", suite.DropoutOn, suite.DropoutOff} {
-			specs, err := suite.Request{Methods: []string{"bp"}, Networks: []string{c.network}, Datasets: []string{c.dataset}, Batches: []int64{2}, Dropout: asked}.Expand()
+			specs, err := suite.Request{Methods: []string{"bp"}, Networks: []string{c.network}, Datasets: []string{c.dataset},
+				Batches: []int64{2}, Dropout: asked}.Expand()
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -78,10 +78,11 @@ func TestFitProcess(t *testing.T) {
 		const sweep = 10 * mib
 		total := func(batch int64) int64 { return arena(batch) + c.beside(batch) + sweep }
 		probed := map[int64]bool{}
-		f, err := runs[0].FitProcess(null, JobOptions{}, 1, 50000, c.bytes, LimitContainer, func(s results.Spec) (ProcessMemory, error) {
-			probed[s.Batch] = true
-			return ProcessMemory{RunBytes: total(s.Batch) - sweep, SweepBytes: sweep}, nil
-		})
+		f, err := runs[0].FitProcess(null, JobOptions{}, 1, 50000, c.bytes, LimitContainer,
+			func(s results.Spec) (ProcessMemory, error) {
+				probed[s.Batch] = true
+				return ProcessMemory{RunBytes: total(s.Batch) - sweep, SweepBytes: sweep}, nil
+			})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +91,8 @@ func TestFitProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.Headroom < 8*mib || f.Batch > want.Batch || f.Batch < want.Batch-1-want.Batch/50 || want.Batch > 0 && !probed[f.Batch] || len(probed) != f.Probes {
+		if f.Headroom < 8*mib || f.Batch > want.Batch || f.Batch < want.Batch-1-want.Batch/50 || want.Batch > 0 && !probed[f.Batch] ||
+			len(probed) != f.Probes {
 			t.Errorf("%s: got batch %d after %d probes (%v), want %d or a fiftieth less", name, f.Batch, f.Probes, probed, want.Batch)
 		}
 		if f.Batch > 0 && f.Process.RunBytes+f.Process.SweepBytes != total(f.Batch) {

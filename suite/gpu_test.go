@@ -21,11 +21,12 @@ type placedDevice struct{ engine.Device }
 
 func (placedDevice) UUID() string { return "GPU-b" }
 func (placedDevice) SetupMemory() []engine.StageMemory {
-	return []engine.StageMemory{{Stage: engine.StageContext, DeviceUsedBytes: 400}, {Stage: engine.StageArena, DeviceUsedBytes: 1000}, {Stage: engine.StageSteady, DeviceUsedBytes: 900}}
+	return []engine.StageMemory{{Stage: engine.StageContext, DeviceUsedBytes: 400},
+		{Stage: engine.StageArena, DeviceUsedBytes: 1000}, {Stage: engine.StageSteady, DeviceUsedBytes: 900}}
 }
 
-var wantLadder = []results.Rung{{Stage: "context", DeviceUsedBytes: 400, DeltaBytes: 400}, {Stage: "arena", DeviceUsedBytes: 1000, DeltaBytes: 600},
-	{Stage: "steady", DeviceUsedBytes: 900, DeltaBytes: -100}}
+var wantLadder = []results.Rung{{Stage: "context", DeviceUsedBytes: 400, DeltaBytes: 400},
+	{Stage: "arena", DeviceUsedBytes: 1000, DeltaBytes: 600}, {Stage: "steady", DeviceUsedBytes: 900, DeltaBytes: -100}}
 
 // nvml is a driver with made-up cards.
 type nvml struct {
@@ -46,7 +47,8 @@ type madeUpCard struct {
 }
 
 func (c *madeUpCard) Facts() gpu.Facts {
-	return gpu.Facts{Name: "card " + c.uuid, UUID: c.uuid, ECC: gpu.ModeOn, ComputeCapability: "9.0", MemoryBytes: new(int64(1 << 30))}
+	return gpu.Facts{Name: "card " + c.uuid, UUID: c.uuid, ECC: gpu.ModeOn, ComputeCapability: "9.0",
+		MemoryBytes: new(int64(1 << 30))}
 }
 
 func (c *madeUpCard) Read(pid int) (gpu.Reading, error) {
@@ -54,13 +56,15 @@ func (c *madeUpCard) Read(pid int) (gpu.Reading, error) {
 		return gpu.Reading{}, errors.New("another process")
 	}
 	c.reads++
-	return gpu.Reading{ProcessUsedBytes: new(int64(77)), DeviceUsedBytes: new(int64(99)), PowerWatts: new(200.0), EnergyJoules: new(10 * float64(c.reads)), Reasons: []string{"idle"}}, nil
+	return gpu.Reading{ProcessUsedBytes: new(int64(77)), DeviceUsedBytes: new(int64(99)), PowerWatts: new(200.0),
+		EnergyJoules: new(10 * float64(c.reads)), Reasons: []string{"idle"}}, nil
 }
 
 // smallExecution is a run of two epochs that takes the cpu backend for cuda.
 func smallExecution(t *testing.T, backend string, open func() (gpu.Library, error)) (*execution, func(engine.Device) error) {
 	t.Helper()
-	specs, err := Request{Methods: []string{"bp"}, Networks: []string{"resnet20"}, Batches: []int64{4}, Epochs: 2, TrainLimit: 8, TestLimit: 4, Threads: 1}.Expand()
+	specs, err := Request{Methods: []string{"bp"}, Networks: []string{"resnet20"}, Batches: []int64{4}, Epochs: 2, TrainLimit: 8,
+		TestLimit: 4, Threads: 1}.Expand()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +78,8 @@ func smallExecution(t *testing.T, backend string, open func() (gpu.Library, erro
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &execution{job: Job{Spec: spec, Out: t.TempDir()}, record: &results.Record{Spec: spec, ID: results.SpecID(spec), Status: results.StatusDone},
-		now: time.Now, on: func(Event) {}, nvml: open}
+	x := &execution{job: Job{Spec: spec, Out: t.TempDir()}, record: &results.Record{Spec: spec, ID: results.SpecID(spec),
+		Status: results.StatusDone}, now: time.Now, on: func(Event) {}, nvml: open}
 	return x, func(d engine.Device) error { return x.runOn(context.Background(), d, r, data) }
 }
 
@@ -97,7 +101,8 @@ func TestRunOnCUDAIsWatched(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := x.record.GPU
-	if g.Name != "card GPU-b" || g.UUID != "GPU-b" || g.Driver != "580" || g.CUDADriver != "13.0" || g.ComputeCapability != "9.0" || g.ECC != "on" || g.MIG != "" || *g.MemoryBytes != 1<<30 {
+	if g.Name != "card GPU-b" || g.UUID != "GPU-b" || g.Driver != "580" || g.CUDADriver != "13.0" ||
+		g.ComputeCapability != "9.0" || g.ECC != "on" || g.MIG != "" || *g.MemoryBytes != 1<<30 {
 		t.Errorf("got %+v, want the facts of the card that the device names", g)
 	}
 	if x.record.Environment.GPU != "card GPU-b" || x.record.Environment.Driver != "580" {
@@ -108,14 +113,17 @@ func TestRunOnCUDAIsWatched(t *testing.T) {
 	if len(g.Epochs) != 2 || g.Epochs[0].Epoch != 1 || g.Epochs[1].Epoch != 2 {
 		t.Fatalf("got the epochs %v, want 1 and 2", g.Epochs)
 	}
-	if sum := g.Epochs[0].EnergyJoules + g.Epochs[1].EnergyJoules; *g.EnergyJoules != 10*float64(card.reads-1) || g.Epochs[0].EnergyJoules < 10 || g.Epochs[1].EnergyJoules < 10 || sum > *g.EnergyJoules-10 || g.EnergySource != "counter" {
-		t.Errorf("energy: got %g joules by %s, %g in epochs, want %d and at least 10 less", *g.EnergyJoules, g.EnergySource, sum, 10*(card.reads-1))
+	if sum := g.Epochs[0].EnergyJoules + g.Epochs[1].EnergyJoules; *g.EnergyJoules != 10*float64(card.reads-1) ||
+		g.Epochs[0].EnergyJoules < 10 || g.Epochs[1].EnergyJoules < 10 || sum > *g.EnergyJoules-10 || g.EnergySource != "counter" {
+		t.Errorf("energy: got %g joules by %s, %g in epochs, want %d and at least 10 less", *g.EnergyJoules, g.EnergySource, sum,
+			10*(card.reads-1))
 	}
 	if *g.Samples != int64(card.reads) || g.ThrottleReasons["idle"] != *g.Samples || *g.IntervalSeconds != 0.1 {
 		t.Errorf("got %d samples, %v, every %g s, want %d", *g.Samples, g.ThrottleReasons, *g.IntervalSeconds, card.reads)
 	}
 	if *g.ProcessPeakBytes != 77 || *g.DevicePeakBytes != 99 || *x.record.Memory.DriverPeakBytes != 77 {
-		t.Errorf("peaks: got %d, %d, %d bytes, want 77, 99, 77", *g.ProcessPeakBytes, *g.DevicePeakBytes, *x.record.Memory.DriverPeakBytes)
+		t.Errorf("peaks: got %d, %d, %d bytes, want 77, 99, 77", *g.ProcessPeakBytes, *g.DevicePeakBytes,
+			*x.record.Memory.DriverPeakBytes)
 	}
 	if len(g.Notes) != 0 || !driver.closed {
 		t.Errorf("got notes %q, closed %v, want none and NVML closed", g.Notes, driver.closed)
@@ -145,7 +153,8 @@ func TestRunIsNotStoppedByNVML(t *testing.T) {
 				t.Fatal(err)
 			}
 			g := x.record.GPU
-			if row.note == "" && len(g.Notes) > 0 || row.note != "" && !slices.ContainsFunc(g.Notes, func(n string) bool { return strings.HasPrefix(n, row.note) }) {
+			if row.note == "" && len(g.Notes) > 0 || row.note != "" &&
+				!slices.ContainsFunc(g.Notes, func(n string) bool { return strings.HasPrefix(n, row.note) }) {
 				t.Errorf("got the notes %q, want %q", g.Notes, row.note)
 			}
 			if g.Samples != nil || g.EnergyJoules != nil || x.record.Memory.DriverPeakBytes != nil {

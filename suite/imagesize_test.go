@@ -9,7 +9,8 @@ import (
 )
 
 func sizedRequest(dataset string, side int) suite.Request {
-	return suite.Request{Methods: []string{"bp"}, Networks: []string{"resnet18"}, Datasets: []string{dataset}, Batches: []int64{4}, ImageSize: side}
+	return suite.Request{Methods: []string{"bp"}, Networks: []string{"resnet18"}, Datasets: []string{dataset}, Batches: []int64{4},
+		ImageSize: side}
 }
 
 // TestImageSizeInSpecs: the size is a field of the spec, left out where it is the data set's own, so that the id stays.

@@ -23,7 +23,8 @@ func TestStoredOptionsAreChecked(t *testing.T) {
 // Two bad values give the same error each time.
 func TestFirstOfTwoErrors(t *testing.T) {
 	for range 20 {
-		_, err := Request{Settings: results.Settings{Overlap: -1}, Epochs: -2, TrainLimit: -3, TestLimit: -4, Threads: -5, Device: -6}.Expand()
+		_, err := Request{Settings: results.Settings{Overlap: -1}, Epochs: -2, TrainLimit: -3, TestLimit: -4, Threads: -5,
+			Device: -6}.Expand()
 		if err == nil || !strings.HasPrefix(err.Error(), "--epochs") {
 			t.Fatalf("got %v, want the first in the order of the flags: epochs", err)
 		}

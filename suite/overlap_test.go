@@ -11,7 +11,8 @@ import (
 
 func inFlight(t *testing.T, method string, n int) results.Spec {
 	t.Helper()
-	specs, err := suite.Request{Methods: []string{method}, Networks: []string{"resnet32"}, Batches: []int64{64}, Settings: results.Settings{Overlap: n}}.Expand()
+	specs, err := suite.Request{Methods: []string{method}, Networks: []string{"resnet32"}, Batches: []int64{64},
+		Settings: results.Settings{Overlap: n}}.Expand()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,8 @@ func TestMethodsInReportsAreThoseOfMethods(t *testing.T) {
 // A plan as plain data has the sizes of the compiled run: the highest point of its timeline is the planned peak, and the
 // scopes and the categories at the peak sum to it.
 func TestPlanIsTheCompiledRun(t *testing.T) {
-	runs, err := Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Datasets: []string{"cifar10"}, Batches: []int64{4}}.Build()
+	runs, err := Request{Methods: []string{"auglocal"}, Networks: []string{"resnet20"}, Datasets: []string{"cifar10"},
+		Batches: []int64{4}}.Build()
 	if err != nil {
 		t.Fatal(err)
 	}

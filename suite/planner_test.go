@@ -18,7 +18,8 @@ func TestNoWorkspaceIsTakenForNothing(t *testing.T) {
 	emu := enginetest.Open(t, "emu", engine.Options{Device: engine.PlanOnly})
 	for _, r := range []Request{
 		{Methods: []string{"bp", "dgl", "predsim", "infopro", "auglocal"}, Networks: []string{"resnet20"}, Batches: []int64{4}},
-		{Methods: []string{"infopro"}, Networks: []string{"resnet20"}, Batches: []int64{4}, Modules: []int{4}, Settings: results.Settings{Mode: "contrast"}},
+		{Methods: []string{"infopro"}, Networks: []string{"resnet20"}, Batches: []int64{4}, Modules: []int{4},
+			Settings: results.Settings{Mode: "contrast"}},
 		{Methods: []string{"bp"}, Networks: []string{"efficientnetb0", "vgg13"}, Batches: []int64{2}},
 	} {
 		specs, err := r.Expand()
@@ -66,7 +67,8 @@ func TestWorkspaceOfThePlanBook(t *testing.T) {
 		"at the limit":        {entry(3, 1000), 1000, 1000 + cudaAlignment},
 		"another convolution": {planbook.Entry{}, 0, -1},
 	} {
-		d := &bookDevice{Device: null, options: engine.Options{TF32: true, WorkspaceLimit: c.limit}, entries: map[string]planbook.Entry{}}
+		d := &bookDevice{Device: null, options: engine.Options{TF32: true, WorkspaceLimit: c.limit},
+			entries: map[string]planbook.Entry{}}
 		if c.entry != (planbook.Entry{}) {
 			d.entries["conv_backward_weights tf32 x8x32x32x16 w16x3x3x16 s1x1 p1x1"] = c.entry
 		}
@@ -90,7 +92,8 @@ func TestWorkspaceOfThePlanBook(t *testing.T) {
 			want = 0
 		}
 		if known != want || p.UnknownWorkspaces != needing-want {
-			t.Errorf("%s: %d convolutions are known and %d of %d ops are not, want %d and the others", name, known, p.UnknownWorkspaces, needing, want)
+			t.Errorf("%s: %d convolutions are known and %d of %d ops are not, want %d and the others", name, known, p.UnknownWorkspaces,
+				needing, want)
 		}
 	}
 }

@@ -73,19 +73,22 @@ exit 2`
 		status       results.Status
 		text         string
 	}{
-		{"its own words", `echo '{"kind":"done","text":"failed","error":"train: no room"}'; echo 'benchctl: noise' >&2; exit 1`, 0, results.StatusFailed, "train: no room"},
-		{"its own status", `echo '{"kind":"done","text":"oom","error":"too large"}'; exit 20`, 0, results.StatusOutOfMemory, "too large"},
+		{"its own words", `echo '{"kind":"done","text":"failed","error":"train: no room"}'; echo 'benchctl: noise' >&2; exit 1`, 0,
+			results.StatusFailed, "train: no room"},
+		{"its own status", `echo '{"kind":"done","text":"oom","error":"too large"}'; exit 20`, 0, results.StatusOutOfMemory,
+			"too large"},
 		{"its last words", `echo 'benchctl: cannot start' >&2; echo 'hint: try' >&2; exit 7`, 0, results.StatusFailed,
 			"the run's process ended with exit code 7 and without a record: cannot start"},
 		{"no words", `exit 0`, 0, results.StatusFailed, "the run's process ended with exit code 0 and without a record"},
 		{"a panic", goPanic, 0, results.StatusFailed, "the run's process crashed: panic: assignment to entry in nil map"},
-		{"a fault in native code", segfault, 0, results.StatusFailed, "the run's process crashed: SIGSEGV: segmentation violation in native code"},
+		{"a fault in native code", segfault, 0, results.StatusFailed,
+			"the run's process crashed: SIGSEGV: segmentation violation in native code"},
 		{"an exception in native code", abort, 0, results.StatusFailed, "the run's process crashed: SIGABRT: abort in native code: " +
 			"terminate called after throwing an instance of 'std::length_error': what():  vector::_M_default_append"},
 		{"no memory, says Go", outOfMemory, 0, results.StatusOutOfMemory, "the run's process crashed: fatal error: out of memory"},
 		{"killed", `kill -KILL $$`, 0, results.StatusFailed, "the run's process was killed by signal 9 (SIGKILL)"},
-		{"killed by the kernel", `kill -KILL $$`, 1, results.StatusOutOfMemory, "the run's process was killed by signal 9 (SIGKILL), most likely for want of memory: " +
-			"the kernel counts an out-of-memory kill"},
+		{"killed by the kernel", `kill -KILL $$`, 1, results.StatusOutOfMemory,
+			"the run's process was killed by signal 9 (SIGKILL), most likely for want of memory: the kernel counts an out-of-memory kill"},
 		{"another signal", `kill -SEGV $$`, 1, results.StatusFailed, "the run's process was killed by signal 11 (SIGSEGV)"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -133,15 +136,17 @@ func TestEventsOfAnyLength(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(got) != 2 || got[0].Text != text || got[1].Error != "x" || said.String() != "no event\n" {
-		t.Errorf("got %d events and %q, want a warning of %d bytes, an end and a line that is no event", len(got), said.String(), len(text))
+		t.Errorf("got %d events and %q, want a warning of %d bytes, an end and a line that is no event", len(got),
+			said.String(), len(text))
 	}
 }
 
 // writeRecord is a script that writes the record of a done run with the attempt of its job, started an hour ago.
 const writeRecord = `attempt=$(printf '%s' "$job" | sed 's/.*"attempt":"\([^"]*\)".*/\1/')
 spec=$(printf '%s' "$job" | sed 's/.*"spec":\({.*}\),"attempt".*/\1/')
-printf '{"schema":1,"id":"%s","attempt":"%s","status":"done","started":"2001-01-01T00:00:00Z","finished":"2001-01-01T00:00:01Z","spec":%s}' \
-  "$(basename "$record" .json)" "$attempt" "$spec" >"$record"
+times='"started":"2001-01-01T00:00:00Z","finished":"2001-01-01T00:00:01Z"'
+printf '{"schema":1,"id":"%s","attempt":"%s","status":"done",%s,"spec":%s}' \
+  "$(basename "$record" .json)" "$attempt" "$times" "$spec" >"$record"
 `
 
 // A record is of the process that wrote it whatever its clock says, also where the process was killed after it.
@@ -201,8 +206,8 @@ func TestExecuteKeepsTheRecordOfADoneRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []Event
-	r, err := Execute(context.Background(), Host{}, Job{Spec: specs[0], Attempt: "a", Out: dir, DataDir: filepath.Join(dir, "none")}, time.Now,
-		func(e Event) { got = append(got, e) })
+	r, err := Execute(context.Background(), Host{}, Job{Spec: specs[0], Attempt: "a", Out: dir,
+		DataDir: filepath.Join(dir, "none")}, time.Now, func(e Event) { got = append(got, e) })
 	if err == nil || r.Status != results.StatusFailed {
 		t.Fatalf("got %+v, %v, want a run that fails", r, err)
 	}
@@ -238,7 +243,8 @@ func TestResumeSaysOtherCommits(t *testing.T) {
 func TestNextSweepRemovesTemporaryFiles(t *testing.T) {
 	o, specs := sweepOf(t, "exit 1")
 	id := results.SpecID(specs[0])
-	left := []string{"." + id + ".json8091234567890123", "." + id + ".state.safetensors8091234567890123", id + ".state.safetensors", id + ".state.previous.safetensors"}
+	left := []string{"." + id + ".json8091234567890123", "." + id + ".state.safetensors8091234567890123",
+		id + ".state.safetensors", id + ".state.previous.safetensors"}
 	for _, name := range left {
 		if err := os.WriteFile(filepath.Join(o.Out, name), nil, 0o666); err != nil {
 			t.Fatal(err)

@@ -29,7 +29,8 @@ func TestPaperQuirksOfSTL10(t *testing.T) {
 		right := one(t, r)
 		r.Quirks = suite.QuirksPaper
 		quirky := one(t, r)
-		if right.Quirks != "" || right.Batch != 64 || right.LR != 0.7 || quirky.Quirks != "paper" || quirky.Batch != 128 || quirky.LR != 0.1 || quirky.Options["update"] != "deferred" {
+		if right.Quirks != "" || right.Batch != 64 || right.LR != 0.7 || quirky.Quirks != "paper" || quirky.Batch != 128 ||
+			quirky.LR != 0.1 || quirky.Options["update"] != "deferred" {
 			t.Errorf("%s: got %+v and %+v", method, right, quirky)
 		}
 		right.Batch, right.LR, right.Options = quirky.Batch, quirky.LR, quirky.Options
@@ -48,7 +49,8 @@ func TestPaperQuirksOfSTL10(t *testing.T) {
 			t.Errorf("%s: %d auxiliary parameters more, want %d", method, got, heads[1])
 		}
 		if *b.Memory.PlannedPeakBytes <= *a.Memory.PlannedPeakBytes {
-			t.Errorf("%s: planned peak %d with 100 classes, want more than %d", method, *b.Memory.PlannedPeakBytes, *a.Memory.PlannedPeakBytes)
+			t.Errorf("%s: planned peak %d with 100 classes, want more than %d", method, *b.Memory.PlannedPeakBytes,
+				*a.Memory.PlannedPeakBytes)
 		}
 	}
 }
@@ -62,17 +64,21 @@ func TestPaperQuirks(t *testing.T) {
 		want                    string
 	}{
 		{"imagenet", "", "", true, ""}, {"imagenet", "none", "", true, ""}, {"imagenet", "paper", "", false, "deferred"},
-		{"cifar10", "paper", "", true, "deferred"}, {"cifar10", "paper", "early", true, ""}, {"cifar10", "none", "deferred", true, "deferred"},
+		{"cifar10", "paper", "", true, "deferred"}, {"cifar10", "paper", "early", true, ""},
+		{"cifar10", "none", "deferred", true, "deferred"},
 	} {
-		s := one(t, suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet32"}, Datasets: []string{c.dataset}, Batches: []int64{64}, Quirks: c.quirks, Update: c.update})
+		s := one(t, suite.Request{Methods: []string{"auglocal"}, Networks: []string{"resnet32"}, Datasets: []string{c.dataset},
+			Batches: []int64{64}, Quirks: c.quirks, Update: c.update})
 		if s.Pyramid != c.pyramid || s.Options["update"] != c.want || s.Batch != 64 {
 			t.Errorf("%+v: got pyramid %v, options %v, batch %d", c, s.Pyramid, s.Options, s.Batch)
 		}
 	}
-	if _, err := (suite.Request{Quirks: "some"}).Expand(); err == nil || !strings.HasPrefix(err.Error(), `--quirks "some": must be none or paper`) {
+	if _, err := (suite.Request{Quirks: "some"}).Expand(); err == nil ||
+		!strings.HasPrefix(err.Error(), `--quirks "some": must be none or paper`) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := (suite.Request{Methods: []string{"auglocal"}, Quirks: "paper", Settings: results.Settings{Overlap: 2}, Backend: "cuda"}).Expand(); err == nil || !strings.Contains(err.Error(), "--update deferred") {
+	if _, err := (suite.Request{Methods: []string{"auglocal"}, Quirks: "paper", Settings: results.Settings{Overlap: 2},
+		Backend: "cuda"}).Expand(); err == nil || !strings.Contains(err.Error(), "--update deferred") {
 		t.Errorf("overlap: got %v, want it refused", err)
 	}
 }

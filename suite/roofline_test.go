@@ -30,7 +30,8 @@ func TestRoofline(t *testing.T) {
 		t.Errorf("got %d bytes in %g s, want more than the planned peak, at 1e9 a second", traffic.Bytes, traffic.Seconds)
 	}
 	if both.Seconds <= max(both.Arithmetic, both.Memory) || both.Seconds >= both.Arithmetic+both.Memory {
-		t.Errorf("got %g s of %g s arithmetic and %g s memory, want more than the larger and less than the sum", both.Seconds, both.Arithmetic, both.Memory)
+		t.Errorf("got %g s of %g s arithmetic and %g s memory, want more than the larger and less than the sum", both.Seconds,
+			both.Arithmetic, both.Memory)
 	}
 	if _, err := c.Roofline(planbook.Rates{Bytes: 1, FLOPs: map[string]float64{suite.PrecisionBF16: 1}}); err == nil {
 		t.Error("a precision without a rate was taken")

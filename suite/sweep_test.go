@@ -22,7 +22,8 @@ func TestRecordOfAProcessWithoutOne(t *testing.T) {
 	const want = "the run's process ended with exit code 1 and without a record: no room"
 	check := func(records []results.Record) {
 		t.Helper()
-		if len(records) != 1 || records[0].ID != results.SpecID(specs[0]) || records[0].Error != want || records[0].Status != results.StatusFailed {
+		if len(records) != 1 || records[0].ID != results.SpecID(specs[0]) || records[0].Error != want ||
+			records[0].Status != results.StatusFailed {
 			t.Errorf("got %+v, want one record of %s that failed: %s", records, results.SpecID(specs[0]), want)
 		}
 	}

@@ -225,15 +225,16 @@ func TestBarriers(t *testing.T) {
 	}
 }
 
-// TestBankConflicts runs the kernels that keep their sums in arrays in shared memory: in each access to them the threads of a warp
-// use different banks. The emulator counts.
+// TestBankConflicts runs the kernels that keep their sums in arrays in shared memory: in each access to them the threads of a
+// warp use different banks. The emulator counts.
 func TestBankConflicts(t *testing.T) {
 	enginetest.NeedsCPU(t)
 	t.Setenv("LB_EMU_COUNT_CONFLICTS", "1")
 	d := enginetest.Open(t, "emu", engine.Options{})
 	counted := 0
 	for _, c := range optest.Cases() {
-		if !slices.Contains([]graph.Kind{graph.KindNormStats, graph.KindNormBackward, graph.KindGateBackward, graph.KindSimilarity}, c.Kind) {
+		if !slices.Contains([]graph.Kind{graph.KindNormStats, graph.KindNormBackward, graph.KindGateBackward, graph.KindSimilarity},
+			c.Kind) {
 			continue
 		}
 		r, err := newTrial(c)

@@ -42,7 +42,8 @@ func TestDropoutNumbers(t *testing.T) {
 						ones[i] = 1
 					}
 					epoch := uint32(step) * 0x3fffffff // the last two are beyond 2^31
-					for _, err := range []error{p.Write(x, ones), p.Write(b.DropoutStream(), []int32{int32(uint32(seed)), int32(seed >> 32), int32(epoch)}), p.Run(0, len(g.Ops))} {
+					for _, err := range []error{p.Write(x, ones),
+						p.Write(b.DropoutStream(), []int32{int32(uint32(seed)), int32(seed >> 32), int32(epoch)}), p.Run(0, len(g.Ops))} {
 						if err != nil {
 							t.Fatal(err)
 						}

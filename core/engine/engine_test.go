@@ -185,7 +185,8 @@ func TestWrongLabel(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := p.Run(0, 1)
-		if err == nil || !strings.Contains(err.Error(), "of sample 1: the classes are 0 to 2") || !strings.Contains(err.Error(), "op 0 cross_entropy") {
+		if err == nil || !strings.Contains(err.Error(), "of sample 1: the classes are 0 to 2") ||
+			!strings.Contains(err.Error(), "op 0 cross_entropy") {
 			t.Errorf("label %d: got %v", label, err)
 		}
 	}
@@ -321,7 +322,8 @@ func TestNotANumberIsNoPrediction(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := bind(t, openDevice(t, backend, 1), g)
-		if err := errors.Join(p.Write(logits, []float32{nan, nan, nan, 3, 1, 2, nan, 0, 0, 0, 5, nan}), p.Write(labels, []int32{0, 0, 0, 1}), p.Run(0, 1)); err != nil {
+		if err := errors.Join(p.Write(logits, []float32{nan, nan, nan, 3, 1, 2, nan, 0, 0, 0, 5, nan}),
+			p.Write(labels, []int32{0, 0, 0, 1}), p.Run(0, 1)); err != nil {
 			t.Fatal(err)
 		}
 		if got := read(t, p, correct)[0]; got != 1 {

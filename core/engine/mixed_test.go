@@ -18,7 +18,8 @@ import (
 // shortTraining trains a network of a stem and three blocks for ten steps of 16 images of
 // 8x8 and returns the losses of every step, term by term, and that of an evaluation before
 // them. Memory is filled with what is not a number at the start.
-func shortTraining(t *testing.T, d engine.Device, method string, o methods.Options, mixed bool) (losses [][]float64, evaluated []float64) {
+func shortTraining(t *testing.T, d engine.Device, method string, o methods.Options,
+	mixed bool) (losses [][]float64, evaluated []float64) {
 	t.Helper()
 	n, err := networks.New("resnet20", graph.Shape{8, 8, 3}, 4)
 	if err != nil {
@@ -111,7 +112,8 @@ func TestMixedTrainingFollows(t *testing.T) {
 			full, fullBefore := shortTraining(t, openDevice(t, backends[0], 1), c.method, c.options, false)
 			right, rightBefore := shortTraining(t, openDevice(t, "reference", 0), c.method, c.options, true)
 			for _, own := range []bool{false, true} {
-				mixed, mixedBefore := shortTraining(t, enginetest.Open(t, backends[len(backends)-1], engine.Options{Own: own}), c.method, c.options, true)
+				d := enginetest.Open(t, backends[len(backends)-1], engine.Options{Own: own})
+				mixed, mixedBefore := shortTraining(t, d, c.method, c.options, true)
 				check := func(when string, got, want, first []float64, of string, limit float64) {
 					if off := apart(got, want, first); !(off <= limit) {
 						t.Errorf("%s: losses %.5g, want %.5g of %s within %.2g of %.5g", when, got, want, of, limit, first)

@@ -137,7 +137,8 @@ func TestParity(t *testing.T) {
 			testParity(t, enginetest.Open(t, backend, engine.Options{TF32: true}), plan.Options{}, tf32Roundoff)
 		})
 		t.Run(backend+", own kernels, scattered", func(t *testing.T) {
-			testParity(t, enginetest.Open(t, backend, engine.Options{TF32: true, Own: true, Scatter: true}), plan.Options{Scatter: true}, tf32Roundoff)
+			testParity(t, enginetest.Open(t, backend, engine.Options{TF32: true, Own: true, Scatter: true}), plan.Options{Scatter: true},
+				tf32Roundoff)
 		})
 	}
 }
@@ -191,13 +192,15 @@ func testParity(t *testing.T, d engine.Device, o plan.Options, rounding float64)
 func TestSameBits(t *testing.T) {
 	for _, backend := range enginetest.Backends() {
 		t.Run(backend, func(t *testing.T) {
-			testSameBits(t, enginetest.Open(t, backend, engine.Options{Threads: 2, Deterministic: backend == "cuda"}), func(c optest.Case) bool { return !narrow(c) })
+			testSameBits(t, enginetest.Open(t, backend, engine.Options{Threads: 2, Deterministic: backend == "cuda"}),
+				func(c optest.Case) bool { return !narrow(c) })
 		})
 		if backend == "cpu" {
 			continue
 		}
 		t.Run(backend+", own kernels", func(t *testing.T) {
-			testSameBits(t, enginetest.Open(t, backend, engine.Options{TF32: true, Own: true}), func(c optest.Case) bool { return fewChannels(t, c) })
+			testSameBits(t, enginetest.Open(t, backend, engine.Options{TF32: true, Own: true}),
+				func(c optest.Case) bool { return fewChannels(t, c) })
 		})
 	}
 }

@@ -93,7 +93,8 @@ func TestPartOfLabels(t *testing.T) {
 	if err := p.WriteAt(labels, 2, []int32{2, 0}); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.WriteAt(labels, 2, []int32{0, 3}); err == nil || !strings.Contains(err.Error(), "label 3 of sample 3: the classes are 0 to 2") {
+	if err := p.WriteAt(labels, 2, []int32{0, 3}); err == nil ||
+		!strings.Contains(err.Error(), "label 3 of sample 3: the classes are 0 to 2") {
 		t.Errorf("got %v, want the label and the sample named", err)
 	}
 }

@@ -26,7 +26,8 @@ func TestBF16(t *testing.T) {
 		}
 	}
 	for _, row := range []struct{ x, want float32 }{
-		{1, 1}, {1 + 1.0/256, 1}, {1 + 3.0/256, 1 + 4.0/256}, {float32(math.Inf(1)), float32(math.Inf(1))}, {math.MaxFloat32, float32(math.Inf(1))},
+		{1, 1}, {1 + 1.0/256, 1}, {1 + 3.0/256, 1 + 4.0/256}, {float32(math.Inf(1)), float32(math.Inf(1))},
+		{math.MaxFloat32, float32(math.Inf(1))},
 	} {
 		if got := FromBF16(BF16(row.x)); got != row.want {
 			t.Errorf("%g: got %g, want %g", row.x, got, row.want)
@@ -43,14 +44,16 @@ func TestElements(t *testing.T) {
 		name, want string
 		build      func(b *Builder, f32, bf16 *Value)
 	}{
-		{"tensors of two types", "operand y is bf16 bf16[2x3]: must be f32, as f32 is", func(b *Builder, f32, bf16 *Value) { b.Add(f32, bf16) }},
+		{"tensors of two types", "operand y is bf16 bf16[2x3]: must be f32, as f32 is",
+			func(b *Builder, f32, bf16 *Value) { b.Add(f32, bf16) }},
 		{"a weight of another type than its input", "operand weight is w f32[4x3]: must be bf16", func(b *Builder, _, bf16 *Value) {
 			b.Linear(bf16, b.Parameter("w", Shape{4, 3}, Weight{}), nil)
 		}},
 		{"logits in bf16", "operand logits is bf16 bf16[2x3]: must be f32", func(b *Builder, _, bf16 *Value) {
 			b.CrossEntropy(bf16, b.Input("labels", Shape{2}, TypeS32))
 		}},
-		{"an image as a tensor", "must be f32 or bf16", func(b *Builder, _, _ *Value) { b.ReLU(b.Input("image", Shape{2, 3}, TypeU8)) }},
+		{"an image as a tensor", "must be f32 or bf16",
+			func(b *Builder, _, _ *Value) { b.ReLU(b.Input("image", Shape{2, 3}, TypeU8)) }},
 		{"a cast to the same type", "must be between f32 and bf16", func(b *Builder, f32, _ *Value) { b.Cast(f32, TypeF32) }},
 		{"a cast to whole numbers", "result of type s32", func(b *Builder, f32, _ *Value) { b.Cast(f32, TypeS32) }},
 	} {

@@ -109,11 +109,13 @@ func TestBadShapes(t *testing.T) {
 		{"empty extent", "extent of 0", func(b *Builder, x *Value) { b.Input("e", Shape{0, 3}, TypeF32) }},
 		{"more bytes than an int64", "2^63", func(b *Builder, x *Value) { b.Input("e", Shape{1 << 31, 1 << 31, 4}, TypeF32) }},
 		{"name twice", "unique", func(b *Builder, x *Value) { b.Input("x", Shape{1}, TypeF32) }},
-		{"window beyond the input", "larger than the padded input", func(b *Builder, x *Value) { b.Conv(x, weight(b, "w", 4, 9, 9, 3), nil, ConvOptions{}) }},
+		{"window beyond the input", "larger than the padded input",
+			func(b *Builder, x *Value) { b.Conv(x, weight(b, "w", 4, 9, 9, 3), nil, ConvOptions{}) }},
 		{"pool beyond the input", "output of 0x", func(b *Builder, x *Value) {
 			b.MaxPool(x, PoolOptions{Kernel: [2]int64{7, 7}, Stride: [2]int64{8, 8}})
 		}},
-		{"groups that do not divide", "groups", func(b *Builder, x *Value) { b.Conv(x, weight(b, "w", 4, 1, 1, 1), nil, ConvOptions{Groups: 3}) }},
+		{"groups that do not divide", "groups",
+			func(b *Builder, x *Value) { b.Conv(x, weight(b, "w", 4, 1, 1, 1), nil, ConvOptions{Groups: 3}) }},
 		{"one sample for statistics", "at least 2", func(b *Builder, x *Value) {
 			b.NormStats(b.AdaptiveAveragePool(b.Input("one", Shape{1, 2, 2, 3}, TypeF32), 1, 1), nil, nil, 0)
 		}},

@@ -15,7 +15,7 @@ const kindsHeader = "../engine/native/kinds.h"
 // header renders the table of kinds for C++: a line for each kind and each family.
 func header() string {
 	var b strings.Builder
-	b.WriteString(`// Generated from the table in core/graph/kind.go by ` + "`go test ./core/graph -run Header -update`" + `. Do not edit.
+	b.WriteString("// Generated from the table in core/graph/kind.go by `go test ./core/graph -run Header -update`. Do not edit." + `
 #pragma once
 // clang-format off
 
@@ -61,7 +61,8 @@ func TestKindsHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d := firstDifference(string(text), header()); d != "" {
-		t.Errorf("%s does not agree with the table of kinds, %s; if the table is right, run go test ./core/graph -run Header -update", kindsHeader, d)
+		t.Errorf("%s does not agree with the table of kinds, %s; if the table is right, run go test ./core/graph -run Header -update",
+			kindsHeader, d)
 	}
 }
 

@@ -92,7 +92,8 @@ func TestCheckGradientSeesWrongRules(t *testing.T) {
 			return true
 		}},
 		{"the slope of the activation is forgotten", func(op *graph.Op) bool {
-			if op.Kind != graph.KindNormBackward || op.Attr.Activation == graph.ActivationNone || op.Operands[graph.NormBackwardResult] != nil {
+			if op.Kind != graph.KindNormBackward || op.Attr.Activation == graph.ActivationNone ||
+				op.Operands[graph.NormBackwardResult] != nil {
 				return false
 			}
 			op.Attr.Activation = graph.ActivationNone

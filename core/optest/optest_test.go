@@ -195,7 +195,8 @@ func TestToleranceOfASum(t *testing.T) {
 	const rows = 500
 	for _, k := range []int{1, 10, 147, 576, 4608, 16384} {
 		b := graph.NewBuilder(true)
-		y := b.Linear(b.Input("x", graph.Shape{rows, int64(k)}, graph.TypeF32), b.Parameter("w", graph.Shape{1, int64(k)}, graph.Weight{}), nil)
+		y := b.Linear(b.Input("x", graph.Shape{rows, int64(k)}, graph.TypeF32), b.Parameter("w", graph.Shape{1, int64(k)},
+			graph.Weight{}), nil)
 		if b.Err() != nil {
 			t.Fatal(b.Err())
 		}

@@ -248,7 +248,8 @@ func (s *session) crossEntropy() {
 func (s *session) sgd() {
 	w, g := s.operand("w"), s.operand("g")
 	v, rate := s.Momentum(w), s.operand("lr")
-	s.SGD(w, g, v, rate, graph.SGDOptions{Momentum: s.Options.Momentum, WeightDecay: s.Options.WeightDecay, Nesterov: s.Options.Nesterov})
+	s.SGD(w, g, v, rate, graph.SGDOptions{Momentum: s.Options.Momentum, WeightDecay: s.Options.WeightDecay,
+		Nesterov: s.Options.Nesterov})
 	s.result("moved", w)
 	s.repeat = func() { s.machine.Set(g, s.Values["g2"].Data) }
 }

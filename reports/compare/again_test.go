@@ -46,14 +46,18 @@ func TestProgramOfTheOldRecords(t *testing.T) {
 		same     bool
 		fault    string
 	}{
-		{"another program", []results.Record{of("a", 1, 0, "c1", "v1", "")}, []results.Record{of("a", 1, 0, "c2", "v1", "")}, "c1", false, ""},
-		{"the same program", []results.Record{of("a", 1, 0, "c1", "v1", "")}, []results.Record{of("a", 1, 0, "c1", "v1", "")}, "c1", true, ""},
-		{"two programs", []results.Record{of("a", 1, 0, "c1", "v1", ""), of("a", 2, 0, "c2", "v1", "")}, nil, "", false, "of 2 programs"},
+		{"another program", []results.Record{of("a", 1, 0, "c1", "v1", "")}, []results.Record{of("a", 1, 0, "c2", "v1", "")}, "c1",
+			false, ""},
+		{"the same program", []results.Record{of("a", 1, 0, "c1", "v1", "")}, []results.Record{of("a", 1, 0, "c1", "v1", "")},
+			"c1", true, ""},
+		{"two programs", []results.Record{of("a", 1, 0, "c1", "v1", ""), of("a", 2, 0, "c2", "v1", "")}, nil, "", false,
+			"of 2 programs"},
 		{"no commit", []results.Record{of("a", 1, 0, "", "v1", "")}, nil, "", false, "name no commit"},
 		{"local changes", []results.Record{of("a", 1, 0, "c1", "v1"+results.WithLocalChanges, "")}, nil, "", false, "local changes"},
 	} {
 		commit, same, err := OldCommit(c.old, c.new)
-		if commit != c.commit || same != c.same || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+		if commit != c.commit || same != c.same || (err == nil) != (c.fault == "") || err != nil &&
+			!strings.Contains(err.Error(), c.fault) {
 			t.Errorf("%s: got %q, %v, %v, want %q, %v, %q", c.name, commit, same, err, c.commit, c.same, c.fault)
 		}
 	}

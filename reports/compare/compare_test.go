@@ -25,7 +25,8 @@ import (
 
 // record is a finished run with the given seed, peak and step time.
 func record(network string, seed uint64, peak int64, seconds float64) results.Record {
-	r := results.Record{Status: results.StatusDone, Spec: results.Spec{Method: "bp", Network: network, Dataset: "cifar10", Batch: 128, Seed: seed, Epochs: 1, Precision: "f32", Backend: "cpu"}}
+	r := results.Record{Status: results.StatusDone, Spec: results.Spec{Method: "bp", Network: network, Dataset: "cifar10",
+		Batch: 128, Seed: seed, Epochs: 1, Precision: "f32", Backend: "cpu"}}
 	r.Memory.PlannedPeakBytes = &peak
 	r.Memory.ByCategory = map[string]int64{"saved activations": peak - 100, "parameters": 100}
 	r.Time.StepSeconds = &results.Distribution{Median: seconds, P05: seconds, P95: seconds, N: 10}
@@ -101,8 +102,8 @@ func TestFalseAlarms(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d false alarms in %d comparisons of %d cells; %.2f %% of the cells could have missed 5 %%", alarms, *simulations, gridCells,
-		100*float64(coarse)/float64(*simulations*gridCells))
+	t.Logf("%d false alarms in %d comparisons of %d cells; %.2f %% of the cells could have missed 5 %%",
+		alarms, *simulations, gridCells, 100*float64(coarse)/float64(*simulations*gridCells))
 	if alarms > *simulations*5/100 {
 		t.Errorf("%d false alarms in %d comparisons, want at most 5 %%", alarms, *simulations)
 	}
@@ -128,7 +129,8 @@ func TestDetection(t *testing.T) {
 			}
 		}
 		share := float64(found) / float64(*simulations)
-		t.Logf("threshold %.0f %%: a slow-down of %.0f %% is found in %d of %d comparisons of %d cells", 100*row.threshold, 100*row.slow, found, *simulations, gridCells)
+		t.Logf("threshold %.0f %%: a slow-down of %.0f %% is found in %d of %d comparisons of %d cells",
+			100*row.threshold, 100*row.slow, found, *simulations, gridCells)
 		if share <= row.least || share > row.most {
 			t.Errorf("threshold %.0f %%: a slow-down of %.0f %% is found in %d of %d comparisons, want a share above %g and at most %g",
 				100*row.threshold, 100*row.slow, found, *simulations, row.least, row.most)
@@ -152,7 +154,8 @@ func TestFamilyIsRun(t *testing.T) {
 			for side, records := range []*[]results.Record{&old, &new} {
 				for repetition := range gridRepetitions {
 					slow := []float64{1, factor}[side]
-					*records = append(*records, record(fmt.Sprintf("net%03d", i), uint64(repetition), 1<<20, slow*timings[random.IntN(len(timings))]))
+					*records = append(*records, record(fmt.Sprintf("net%03d", i), uint64(repetition), 1<<20,
+						slow*timings[random.IntN(len(timings))]))
 				}
 			}
 		}
@@ -173,7 +176,8 @@ func TestOneByte(t *testing.T) {
 	old, new := record("net", 1, 1<<30, 1), record("net", 1, 1<<30+1, 1)
 	c := Run([]results.Record{old}, []results.Record{new}, Defaults(), "planned_peak")
 	bad := c.Worst(Regression)
-	if len(bad) != 1 || len(bad[0].Why) != 1 || !strings.Contains(bad[0].Why[0], "saved activations") || !strings.Contains(bad[0].Why[0], "(+1)") {
+	if len(bad) != 1 || len(bad[0].Why) != 1 || !strings.Contains(bad[0].Why[0], "saved activations") ||
+		!strings.Contains(bad[0].Why[0], "(+1)") {
 		t.Errorf("got %+v", c.Cells)
 	}
 	if s := c.Sentence(); !strings.Contains(s, "planned_peak of net") || !strings.Contains(s, "1073741825, was 1073741824") {
@@ -207,11 +211,14 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func outputsCase() (Comparison, []results.Record) {
 	old := []results.Record{record("net", 1, 1000, 1), record("small", 1, 500, 1), record("gone", 1, 1, 1)}
 	new := []results.Record{record("net", 1, 1001, 1), record("small", 1, 400, 1), record("fresh", 1, 1, 1)}
-	old[0].Memory.ByPhase, new[0].Memory.ByPhase = map[string]int64{"forward": 900, "backward": 1000}, map[string]int64{"forward": 900, "backward": 1001}
+	old[0].Memory.ByPhase = map[string]int64{"forward": 900, "backward": 1000}
+	new[0].Memory.ByPhase = map[string]int64{"forward": 900, "backward": 1001}
 	old[0].Memory.Top = []results.Value{{Name: "a", Category: "saved activations", Bytes: 900}}
 	new[0].Memory.Top = []results.Value{{Name: "a", Category: "saved activations", Bytes: 901}}
-	old[0].Memory.ByModule = []results.ModuleBytes{{Module: 0, Name: "module0", Bytes: 900}, {Module: 1, Name: "module1", Bytes: 100}}
-	new[0].Memory.ByModule = []results.ModuleBytes{{Module: 0, Name: "module0", Bytes: 901}, {Module: 1, Name: "module1", Bytes: 100}}
+	old[0].Memory.ByModule = []results.ModuleBytes{{Module: 0, Name: "module0", Bytes: 900},
+		{Module: 1, Name: "module1", Bytes: 100}}
+	new[0].Memory.ByModule = []results.ModuleBytes{{Module: 0, Name: "module0", Bytes: 901},
+		{Module: 1, Name: "module1", Bytes: 100}}
 	old[0].Memory.PeakOp, new[0].Memory.PeakOp = "conv at module0/b (backward, op 7)", "conv at module0/a (backward, op 8)"
 	old[0].Environment.Commit, new[0].Environment.Commit = "0123456789abcdef", "fedcba9876543210"
 	return Run(old, new, Defaults()), new
@@ -305,7 +312,8 @@ func TestFewRepetitions(t *testing.T) {
 	for _, n := range []uint64{5, 6} {
 		var old, new []results.Record
 		for seed := range n {
-			old, new = append(old, record("net", seed, 1, 1+0.001*float64(seed))), append(new, record("net", seed, 1, 1.8+0.001*float64(seed)))
+			old, new = append(old, record("net", seed, 1, 1+0.001*float64(seed))),
+				append(new, record("net", seed, 1, 1.8+0.001*float64(seed)))
 		}
 		for _, r := range new { // the other side may have more
 			r.Spec.Seed += n
@@ -313,7 +321,8 @@ func TestFewRepetitions(t *testing.T) {
 		}
 		for _, side := range [][]results.Record{new, new[:n]} {
 			if c := Run(old, side, Defaults(), "step_time"); c.Cells[0].Verdict != Regression {
-				t.Errorf("%d and %d repetitions, 80 %% slower: got %q (%g to %g), want %q", n, len(side), c.Cells[0].Verdict, c.Cells[0].Low, c.Cells[0].High, Regression)
+				t.Errorf("%d and %d repetitions, 80 %% slower: got %q (%g to %g), want %q", n, len(side), c.Cells[0].Verdict,
+					c.Cells[0].Low, c.Cells[0].High, Regression)
 			}
 			if c := Run(side, old, Defaults(), "step_time"); c.Cells[0].Verdict != Better {
 				t.Errorf("%d and %d repetitions, faster: got %q, want %q", n, len(side), c.Cells[0].Verdict, Better)
@@ -352,7 +361,8 @@ func TestSince(t *testing.T) {
 	var old, new []results.Record
 	for i := range 6 {
 		old = append(old, at(i, "base", 1+0.001*float64(i)))
-		new = append(new, at(18+i, "later", 1.2+0.001*float64(i)), at(12+i, "culprit", 1.2+0.001*float64(i)), at(6+i, "innocent", 1.001+0.001*float64(i)))
+		new = append(new, at(18+i, "later", 1.2+0.001*float64(i)), at(12+i, "culprit", 1.2+0.001*float64(i)),
+			at(6+i, "innocent", 1.001+0.001*float64(i)))
 	}
 	c := Run(old, new, Defaults(), "step_time")
 	if s := c.Sentence(); len(c.Worst(Regression)) != 1 || !strings.HasSuffix(s, "since commit culprit (base was base)") {

@@ -12,7 +12,8 @@ import (
 
 func revisions(peaks ...int64) (out []Revision) {
 	for i, peak := range peaks {
-		r := results.Record{Spec: results.Spec{Method: "bp", Network: "resnet20", Dataset: "cifar10", Batch: 128}, Status: results.StatusDone}
+		r := results.Record{Spec: results.Spec{Method: "bp", Network: "resnet20", Dataset: "cifar10", Batch: 128},
+			Status: results.StatusDone}
 		r.Memory.PlannedPeakBytes = &peak
 		out = append(out, Revision{Commit: fmt.Sprintf("c%d", i), Subject: fmt.Sprintf("change %d", i), Records: []results.Record{r}})
 	}
@@ -152,7 +153,8 @@ func TestMachinesApart(t *testing.T) {
 	for _, s := range series {
 		got = append(got, fmt.Sprintf("%s %s %d", s.Metric, s.Run[strings.LastIndex(s.Run, " ")+1:], len(s.Points)))
 	}
-	if steps, _ := Steps(series); len(steps) != 0 || len(series) != 3 || got[1] != "step_time another 2" && got[2] != "step_time another 2" {
+	if steps, _ := Steps(series); len(steps) != 0 || len(series) != 3 || got[1] != "step_time another 2" &&
+		got[2] != "step_time another 2" {
 		t.Errorf("got %v and %v, want two series of times of two points each, and no step", got, steps)
 	}
 }

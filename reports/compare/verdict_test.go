@@ -34,7 +34,8 @@ func TestDecisionRule(t *testing.T) {
 		reason       string
 		couldHaveHad bool // the smallest change that could have been found is within the threshold
 	}{
-		{"+4.69 % is not beyond 5 %", 1.0469, 0.001, 9, Same, "significantly worse, but not by more than the threshold of 5.00 %", true},
+		{"+4.69 % is not beyond 5 %", 1.0469, 0.001, 9, Same, "significantly worse, but not by more than the threshold of 5.00 %",
+			true},
 		{"+5.2 % is", 1.052, 0.001, 9, Regression, "", true},
 		{"no change", 1, 0.001, 9, Same, "", true},
 		{"faster", 0.9, 0.001, 9, Better, "", true},
@@ -44,9 +45,11 @@ func TestDecisionRule(t *testing.T) {
 		{"faster beyond noise of 30 %", 0.5, 0.3, 9, Better, "", false},
 		{"four repetitions", 2, 0.001, 4, Inconclusive, "4 and 4 repetitions, at least 5 each are needed", false},
 	} {
-		c := Run(spread("net", row.repetitions, 1, row.width), spread("net", row.repetitions, row.slow, row.width), Defaults(), "step_time")
+		c := Run(spread("net", row.repetitions, 1, row.width), spread("net", row.repetitions, row.slow, row.width), Defaults(),
+			"step_time")
 		cell := c.Cells[0]
-		if cell.Verdict != row.want || !strings.Contains(cell.reason(), row.reason) || (cell.Smallest <= cell.Threshold) != row.couldHaveHad {
+		if cell.Verdict != row.want || !strings.Contains(cell.reason(), row.reason) ||
+			(cell.Smallest <= cell.Threshold) != row.couldHaveHad {
 			t.Errorf("%s: %s (%s), smallest %g, want %s (%s)", row.name, cell.Verdict, cell.reason(), cell.Smallest, row.want, row.reason)
 		}
 	}
@@ -108,7 +111,8 @@ func TestVerdictAndIntervalAgree(t *testing.T) {
 			if excluded != (c.P < Alpha) || !inside || !consistent {
 				t.Fatalf("contradiction: %+v", c)
 			}
-			if low, high, ok := strings.Cut(c.interval(), " to "); ok && excluded && (low == "0.00 %" || high == "0.00 %" || low == "-0.00 %" || high == "-0.00 %") {
+			if low, high, ok := strings.Cut(c.interval(), " to "); ok && excluded && (low == "0.00 %" || high == "0.00 %" ||
+				low == "-0.00 %" || high == "-0.00 %") {
 				t.Fatalf("%q is printed for %g to %g", c.interval(), c.Low, c.High)
 			}
 		}
@@ -164,7 +168,8 @@ func TestCouldHaveFound(t *testing.T) {
 
 // TestMissing: what the old side has and the new side lost is a failure in every output, and says what became of it.
 func TestMissing(t *testing.T) {
-	old := slices.Concat(spread("kept", 9, 1, 0), spread("gone", 9, 1, 0), spread("failed", 9, 1, 0), spread("half", 9, 1, 0), spread("untimed", 9, 1, 0))
+	old := slices.Concat(spread("kept", 9, 1, 0), spread("gone", 9, 1, 0), spread("failed", 9, 1, 0), spread("half", 9, 1, 0),
+		spread("untimed", 9, 1, 0))
 	var new []results.Record
 	for _, r := range old {
 		switch r.Spec.Network {
@@ -190,7 +195,8 @@ func TestMissing(t *testing.T) {
 		name, _, _ := strings.Cut(cell.Run, "-")
 		got = append(got, name+" "+cell.Metric+": "+cell.reason())
 	}
-	want := []string{"failed measurement: 6 oom (out of memory), 3 diverged", "gone measurement: no record", "untimed step_time: none of the 9 new records has it"}
+	want := []string{"failed measurement: 6 oom (out of memory), 3 diverged", "gone measurement: no record",
+		"untimed step_time: none of the 9 new records has it"}
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -202,7 +208,8 @@ func TestMissing(t *testing.T) {
 		t.Errorf("sentence: %s", s)
 	}
 	var annotations, junit strings.Builder
-	if err := c.Annotations(&annotations, "error"); err != nil || strings.Count(annotations.String(), "::error") != 3 || strings.Count(annotations.String(), "::warning") != 1 {
+	if err := c.Annotations(&annotations, "error"); err != nil || strings.Count(annotations.String(), "::error") != 3 ||
+		strings.Count(annotations.String(), "::warning") != 1 {
 		t.Errorf("%v: annotations:\n%s", err, annotations.String())
 	}
 	if err := c.JUnit(&junit, false); err != nil || !strings.Contains(junit.String(), `failures="3"`) {
@@ -306,10 +313,12 @@ func TestSelfTest(t *testing.T) {
 		t.Errorf("1 %% of spread: %v, want a little more than the threshold", s)
 	}
 	s := of(slices.Concat(tight, noisy), "step_time")
-	if s.Smallest < 0.3 || s.Smallest > 2 || !strings.HasPrefix(s.Run, "noisy") || !strings.HasPrefix(s.String(), "step_time: 5 % not found, 20 % not found, ") {
+	if s.Smallest < 0.3 || s.Smallest > 2 || !strings.HasPrefix(s.Run, "noisy") ||
+		!strings.HasPrefix(s.String(), "step_time: 5 % not found, 20 % not found, ") {
 		t.Errorf("100 %% of spread in one of two: %v, want it to be what counts", s)
 	}
-	if s := of(spread("few", 3, 1, 0.01), "step_time"); !s.Blind() || !strings.Contains(s.String(), "has 3 repetitions, at least 5 are needed") {
+	if s := of(spread("few", 3, 1, 0.01), "step_time"); !s.Blind() ||
+		!strings.Contains(s.String(), "has 3 repetitions, at least 5 are needed") {
 		t.Errorf("3 repetitions: %v", s)
 	}
 	planned := spread("planned", 2, 1, 0)

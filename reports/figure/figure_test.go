@@ -324,7 +324,8 @@ func TestSaveWritesAllAndKeepsTheOldOnFailure(t *testing.T) {
 	if len(files) != 3 {
 		t.Errorf("got %v, want three files", files)
 	}
-	if pdf, err := os.ReadFile(base + ".pdf"); err != nil || !bytes.HasPrefix(pdf, []byte("%PDF-1.")) || !bytes.Contains(pdf, []byte("%%EOF")) {
+	if pdf, err := os.ReadFile(base + ".pdf"); err != nil || !bytes.HasPrefix(pdf, []byte("%PDF-1.")) ||
+		!bytes.Contains(pdf, []byte("%%EOF")) {
 		t.Errorf("%v: got no PDF of %d bytes", err, len(pdf))
 	}
 	file, err := os.Open(base + ".png")
@@ -450,7 +451,8 @@ func TestManyAreNamed(t *testing.T) {
 		r.Spec.Batch = 1 + i
 		records = append(records, r)
 	}
-	for name, want := range map[string]string{"accuracy": "and 30 more, not shown", "peak-memory": "and 10 more, not shown", "step-time": "and 10 more, not shown", "accuracy-against-memory": "and 30 more, not shown"} {
+	for name, want := range map[string]string{"accuracy": "and 30 more, not shown", "peak-memory": "and 10 more, not shown",
+		"step-time": "and 10 more, not shown", "accuracy-against-memory": "and 30 more, not shown"} {
 		found := false
 		for _, f := range All(records) {
 			if f.Name == name {
@@ -539,7 +541,8 @@ func TestMemoryAgainstFLOPs(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f.Plot.X.Min > 0.25 || f.Plot.X.Max < 0.54 || f.Plot.Y.Min != 0 || f.Plot.Y.Max < 200 {
-		t.Errorf("axes: x %g to %g, y %g to %g, want 0.25 to 0.54 and 0 to 200 within them", f.Plot.X.Min, f.Plot.X.Max, f.Plot.Y.Min, f.Plot.Y.Max)
+		t.Errorf("axes: x %g to %g, y %g to %g, want 0.25 to 0.54 and 0 to 200 within them", f.Plot.X.Min, f.Plot.X.Max, f.Plot.Y.Min,
+			f.Plot.Y.Max)
 	}
 	if _, err := MemoryAgainstFLOPs(nil); err == nil {
 		t.Error("no curves: want an error")

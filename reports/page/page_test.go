@@ -16,7 +16,8 @@ import (
 )
 
 func record(method string, seed uint64, top1 float64, peak int64) results.Record {
-	r := results.Record{Status: results.StatusDone, Spec: results.Spec{Method: method, Network: "resnet32", Dataset: "cifar10", Batch: 128, Seed: seed, Epochs: 2, Precision: "f32", Backend: "cpu"}}
+	r := results.Record{Status: results.StatusDone, Spec: results.Spec{Method: method, Network: "resnet32", Dataset: "cifar10",
+		Batch: 128, Seed: seed, Epochs: 2, Precision: "f32", Backend: "cpu"}}
 	r.Memory.PlannedPeakBytes, r.Memory.ArenaBytes = &peak, &peak
 	r.Accuracy.LastTop1, r.Accuracy.BestTop1 = &top1, &top1
 	r.Accuracy.Epochs = []results.Epoch{{Epoch: 1, TestTop1: &top1}, {Epoch: 2, TestTop1: &top1}}
@@ -28,7 +29,8 @@ func record(method string, seed uint64, top1 float64, peak int64) results.Record
 func write(t *testing.T, records []results.Record) string {
 	t.Helper()
 	var out bytes.Buffer
-	err := Write(&out, Report{Title: "A <b>report</b>", About: []string{"2 records"}, Tables: []table.Table{table.Summary(records)}, Figures: figure.All(records)})
+	err := Write(&out, Report{Title: "A <b>report</b>", About: []string{"2 records"},
+		Tables: []table.Table{table.Summary(records)}, Figures: figure.All(records)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +44,8 @@ func TestSelfContained(t *testing.T) {
 	if strings.Contains(html, "<b>report</b>") || !strings.Contains(html, "A &lt;b&gt;report&lt;/b&gt;") {
 		t.Error("the title is not escaped")
 	}
-	if found := regexp.MustCompile(`(src|href)="[^"#]*"|url\(|@import|https?://[^"w ]*[^"]*\.(js|css)`).FindString(strings.ReplaceAll(html, `xmlns:xlink`, "")); found != "" {
+	loads := regexp.MustCompile(`(src|href)="[^"#]*"|url\(|@import|https?://[^"w ]*[^"]*\.(js|css)`)
+	if found := loads.FindString(strings.ReplaceAll(html, `xmlns:xlink`, "")); found != "" {
 		t.Errorf("the page would fetch %s", found)
 	}
 	for _, name := range []string{"accuracy", "peak-memory", "accuracy-against-memory", "step-time"} {
@@ -72,7 +75,8 @@ func whole() (out []results.Record) {
 			}
 			if method != "bp" && method != "checkpoint" {
 				r.Model.Modules = []results.Module{{Units: 1}, {Units: 15}}
-				r.Accuracy.Epochs[1].Heads = []results.Head{{Module: 0, TestTop1: r.Accuracy.LastTop1}, {Module: 1, TestTop1: r.Accuracy.LastTop1}}
+				r.Accuracy.Epochs[1].Heads = []results.Head{{Module: 0, TestTop1: r.Accuracy.LastTop1},
+					{Module: 1, TestTop1: r.Accuracy.LastTop1}}
 			}
 			out = append(out, r)
 		}
@@ -94,7 +98,8 @@ func browse(t *testing.T, html, probe string, width int, flags ...string) string
 		t.Skip("no Chromium here; the page was not tested in a browser")
 	}
 	dir := t.TempDir()
-	probe = "<script>addEventListener('load', () => { let said; try { said = (() => {" + probe + "})(); } catch (e) { said = String(e); } parent.postMessage(said, '*'); });</script></body>"
+	probe = "<script>addEventListener('load', () => { let said; try { said = (() => {" + probe +
+		"})(); } catch (e) { said = String(e); } parent.postMessage(said, '*'); });</script></body>"
 	frame := fmt.Sprintf(`<title>silent</title><script>addEventListener("message", e => document.title = e.data)</script>
 <iframe src="page.html" style="width:%dpx;height:900px;border:0"></iframe>`, width)
 	for name, text := range map[string]string{"page.html": strings.Replace(html, "</body>", probe, 1), "frame.html": frame} {
@@ -102,13 +107,14 @@ func browse(t *testing.T, html, probe string, width int, flags ...string) string
 			t.Fatal(err)
 		}
 	}
-	arguments := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--virtual-time-budget=5000",
-		"--window-size=1400,1000", "--user-data-dir=" + t.TempDir(), "--dump-dom"}, flags...)
+	arguments := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+		"--virtual-time-budget=5000", "--window-size=1400,1000", "--user-data-dir=" + t.TempDir(), "--dump-dom"}, flags...)
 	out, err := exec.Command(browser, append(arguments, "file://"+filepath.Join(dir, "frame.html"))...).Output()
 	if err != nil {
 		t.Fatalf("%s: %v", browser, err)
 	}
-	return strings.TrimSuffix(strings.TrimPrefix(regexp.MustCompile("<title>.*</title>").FindString(string(out)), "<title>"), "</title>")
+	return strings.TrimSuffix(strings.TrimPrefix(regexp.MustCompile("<title>.*</title>").FindString(string(out)), "<title>"),
+		"</title>")
 }
 
 // TestSortsInABrowser clicks a heading twice, and reads the first row.
@@ -117,7 +123,8 @@ func TestSortsInABrowser(t *testing.T) {
 	got := browse(t, html, `
 		const peak = [...document.querySelectorAll("th button")].find(h => h.textContent.includes("planned peak"));
 		const first = () => document.querySelector("tbody tr td").textContent;
-		peak.click(); const up = first(); peak.click(); return up + " " + first() + " " + peak.parentElement.getAttribute("aria-sort");`, 1200)
+		peak.click(); const up = first(); peak.click();
+		return up + " " + first() + " " + peak.parentElement.getAttribute("aria-sort");`, 1200)
 	if want := "dgl bp descending"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -127,7 +134,8 @@ func TestSortsInABrowser(t *testing.T) {
 // of a figure outside of it, over each other, or too small to read; no or both drawings of a figure.
 const layout = `
 	const faults = [], seen = x => x.getBoundingClientRect();
-	if (document.documentElement.scrollWidth > innerWidth) faults.push("the page is " + document.documentElement.scrollWidth + " wide in " + innerWidth);
+	const width = document.documentElement.scrollWidth;
+	if (width > innerWidth) faults.push("the page is " + width + " wide in " + innerWidth);
 	for (const figure of document.querySelectorAll("figure")) {
 		const drawings = [...figure.querySelectorAll("svg")].filter(s => seen(s).width > 0);
 		if (drawings.length !== 1) faults.push(figure.id + " shows " + drawings.length + " drawings");
@@ -135,10 +143,12 @@ const layout = `
 			const box = seen(figure), texts = [...drawing.querySelectorAll("text")];
 			texts.forEach((text, i) => {
 				const a = seen(text);
-				if (a.left < box.left - 1 || a.right > box.right + 1 || a.bottom > box.bottom + 1) faults.push(figure.id + ": " + text.textContent + " is outside");
-				if (text.textContent.length > 2 && Math.min(a.width, a.height) < 8) faults.push(figure.id + ": " + text.textContent + " is " + Math.min(a.width, a.height) + " high");
+				const name = figure.id + ": " + text.textContent, height = Math.min(a.width, a.height);
+				if (a.left < box.left - 1 || a.right > box.right + 1 || a.bottom > box.bottom + 1) faults.push(name + " is outside");
+				if (text.textContent.length > 2 && height < 8) faults.push(name + " is " + height + " high");
 				for (const other of texts.slice(0, i)) {
-					const b = seen(other), over = Math.min(a.right, b.right) - Math.max(a.left, b.left), under = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+					const b = seen(other), over = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+					const under = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
 					if (over > 1 && under > 3) faults.push(figure.id + ": " + text.textContent + " is over " + other.textContent);
 				}
 			});
@@ -168,7 +178,9 @@ func TestDayAndNight(t *testing.T) {
 	probe := `
 		const style = x => getComputedStyle(x), figure = document.getElementById("accuracy-against-memory").querySelector(".broad svg");
 		const fills = new Set([...figure.querySelectorAll("path")].map(p => style(p).fill));
-		return [style(document.body).backgroundColor, style(document.body).color, fills.has(style(document.body).color), fills.has("rgb(213, 94, 0)"), style(figure.querySelector("text")).fill].join(" ");`
+		const page = style(document.body);
+		return [page.backgroundColor, page.color, fills.has(page.color), fills.has("rgb(213, 94, 0)"),
+			style(figure.querySelector("text")).fill].join(" ");`
 	day := browse(t, html, probe, 1200)
 	if want := "rgb(255, 255, 255) rgb(27, 31, 36) true true rgb(27, 31, 36)"; day != want {
 		t.Errorf("by day: got %q, want %q", day, want)
@@ -202,7 +214,8 @@ func BenchmarkThousandRecords(b *testing.B) {
 	}
 	for b.Loop() {
 		var out bytes.Buffer
-		if err := Write(&out, Report{Title: fmt.Sprint(len(records)), Tables: []table.Table{table.Summary(records)}, Figures: figure.All(records)}); err != nil {
+		if err := Write(&out, Report{Title: fmt.Sprint(len(records)), Tables: []table.Table{table.Summary(records)},
+			Figures: figure.All(records)}); err != nil {
 			b.Fatal(err)
 		}
 	}

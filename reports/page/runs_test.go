@@ -23,7 +23,8 @@ func TestRunsAndFiles(t *testing.T) {
 		t.Errorf("got labels %q and %q", runs[0].Label, runs[1].Label)
 	}
 	var out bytes.Buffer
-	if err := Write(&out, Report{Title: "t", Runs: runs, MoreRuns: 7, Files: []Download{{Name: "a.csv", Type: "text/csv", Text: []byte("x,y\n")}}}); err != nil {
+	if err := Write(&out, Report{Title: "t", Runs: runs, MoreRuns: 7,
+		Files: []Download{{Name: "a.csv", Type: "text/csv", Text: []byte("x,y\n")}}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

@@ -24,7 +24,8 @@ func TestBest(t *testing.T) {
 	}{
 		{"one clear winner", [][]float64{around(0.9, 0.001, 6), around(0.8, 0.001, 6)}, false, []bool{true, false}},
 		{"less is better", [][]float64{around(0.9, 0.001, 6), around(0.8, 0.001, 6)}, true, []bool{false, true}},
-		{"two share", [][]float64{around(0.9, 0.001, 6), around(0.901, 0.001, 6), around(0.8, 0.001, 6)}, false, []bool{true, true, false}},
+		{"two share", [][]float64{around(0.9, 0.001, 6), around(0.901, 0.001, 6), around(0.8, 0.001, 6)}, false,
+			[]bool{true, true, false}},
 		{"two seeds show nothing", [][]float64{{0.07, 0.1254}, {0.0725, 0.1111}}, false, nil},
 		{"four seeds are too few", [][]float64{around(0.9, 0.001, 4), around(0.5, 0.001, 4)}, false, nil},
 		{"one seed on top", [][]float64{{0.95}, around(0.9, 0.001, 6), around(0.8, 0.001, 6)}, false, nil},
@@ -80,10 +81,13 @@ func TestFront(t *testing.T) {
 		samples [][]float64 // the cheapest first
 		want    []bool
 	}{
-		{"each better than the last", [][]float64{around(0.8, 0.001, 6), around(0.85, 0.001, 6), around(0.9, 0.001, 6)}, []bool{true, true, true}},
-		{"the second dominated", [][]float64{around(0.8, 0.001, 6), around(0.7, 0.001, 6), around(0.9, 0.001, 6)}, []bool{true, false, true}},
+		{"each better than the last", [][]float64{around(0.8, 0.001, 6), around(0.85, 0.001, 6), around(0.9, 0.001, 6)},
+			[]bool{true, true, true}},
+		{"the second dominated", [][]float64{around(0.8, 0.001, 6), around(0.7, 0.001, 6), around(0.9, 0.001, 6)},
+			[]bool{true, false, true}},
 		{"two seeds show nothing", [][]float64{{0.0725, 0.1111}, {0.07, 0.1254}}, []bool{true, false}},
-		{"no better than one that is not on it", [][]float64{around(0.8, 0.001, 6), around(0.801, 0.001, 6), around(0.8012, 0.0001, 6)}, []bool{true, false, false}},
+		{"no better than one that is not on it", [][]float64{around(0.8, 0.001, 6), around(0.801, 0.001, 6),
+			around(0.8012, 0.0001, 6)}, []bool{true, false, false}},
 		{"one seed", [][]float64{{0.8}, {0.9}}, []bool{true, false}},
 		{"none", nil, []bool{}},
 	} {

@@ -32,8 +32,8 @@ func TestPrintable(t *testing.T) {
 // field of CSV begins a formula, while numbers stay as they are.
 func TestHostileTexts(t *testing.T) {
 	const evil = "\x1b[2J\u202e"
-	hostile := table.Table{Title: evil, Notes: []string{"=" + evil}, Columns: []table.Column{{Key: "method", Name: evil}, {Key: "bytes", Name: "b", Unit: evil}},
-		Rows: [][]table.Cell{{table.Text("=cmd|' /C calc'!A0" + evil), table.Number(-5, "-5")}}}
+	hostile := table.Table{Title: evil, Notes: []string{"=" + evil}, Columns: []table.Column{{Key: "method", Name: evil},
+		{Key: "bytes", Name: "b", Unit: evil}}, Rows: [][]table.Cell{{table.Text("=cmd|' /C calc'!A0" + evil), table.Number(-5, "-5")}}}
 	for _, start := range []string{"+1+1", "-cmd", "@SUM(1)", "\t=1", "\r=1", "＝1", "-0.5", "+3", "plain"} {
 		hostile.Rows = append(hostile.Rows, []table.Cell{table.Text(start), table.Number(-0.25, "-0.25")})
 	}
@@ -48,8 +48,8 @@ func TestHostileTexts(t *testing.T) {
 			}
 		}
 		if f.Name() == "csv" {
-			want := strings.Join([]string{"method,bytes", `'=cmd|' /C calc'!A0\x1b[2J\u202e,-5`, "'+1+1,-0.25", "'-cmd,-0.25", "'@SUM(1),-0.25", `" =1",-0.25`, `\x0d=1,-0.25`,
-				"'＝1,-0.25", "-0.5,-0.25", "+3,-0.25", "plain,-0.25", ""}, "\n")
+			want := strings.Join([]string{"method,bytes", `'=cmd|' /C calc'!A0\x1b[2J\u202e,-5`, "'+1+1,-0.25", "'-cmd,-0.25",
+				"'@SUM(1),-0.25", `" =1",-0.25`, `\x0d=1,-0.25`, "'＝1,-0.25", "-0.5,-0.25", "+3,-0.25", "plain,-0.25", ""}, "\n")
 			if b.String() != want {
 				t.Errorf("csv: got\n%q\nwant\n%q", b.String(), want)
 			}

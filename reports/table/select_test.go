@@ -15,7 +15,8 @@ func keysOf(t Table) (keys []string) {
 
 func TestSelect(t *testing.T) {
 	column := func(key string) Column { return Column{Key: key, Name: key, Quiet: key == "quiet"} }
-	memory := Table{ID: "memory", Columns: []Column{column("method"), column("quiet"), column("peak_bytes")}, Rows: [][]Cell{{Text("bp"), Text("q"), Text("1")}}}
+	memory := Table{ID: "memory", Columns: []Column{column("method"), column("quiet"), column("peak_bytes")},
+		Rows: [][]Cell{{Text("bp"), Text("q"), Text("1")}}}
 	largest := Table{ID: "largest", Columns: []Column{column("value"), column("peak_bytes")}, Rows: [][]Cell{{Text("v"), Text("2")}}}
 	all := []Table{memory, largest}
 
@@ -63,7 +64,8 @@ func TestSingle(t *testing.T) {
 	if len(one.Rows) != 2 || one.Rows[1][0].Text != "b" || one.Rows[1][1].Text != "2" {
 		t.Errorf("got %v", one.Rows)
 	}
-	if one, others := Single([]Table{of("memory", "", "1")}); len(others) != 0 || !reflect.DeepEqual(keysOf(one), []string{"value"}) {
+	if one, others := Single([]Table{of("memory", "", "1")}); len(others) != 0 ||
+		!reflect.DeepEqual(keysOf(one), []string{"value"}) {
 		t.Errorf("a single table stays as it is: got %v, others %v", keysOf(one), others)
 	}
 }
@@ -89,7 +91,8 @@ func TestWithMetrics(t *testing.T) {
 	full := Table{Columns: []Column{{Key: "method"}, {Key: "last_top1"}, {Key: "planned_peak_bytes"}, {Key: "step_seconds"}},
 		Rows: [][]Cell{{Text("bp"), Text("93"), Text("100 MiB"), Text("5")}}}
 	got, err := full.WithMetrics([]string{"step_time", "planned_peak", "energy"}) // energy was not measured
-	if err != nil || !reflect.DeepEqual(keysOf(got), []string{"method", "step_seconds", "planned_peak_bytes"}) || got.Rows[0][1].Text != "5" {
+	if err != nil || !reflect.DeepEqual(keysOf(got), []string{"method", "step_seconds", "planned_peak_bytes"}) ||
+		got.Rows[0][1].Text != "5" {
 		t.Errorf("got %v, %v", got, err)
 	}
 	full.Columns[2].Quiet = true

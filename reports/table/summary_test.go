@@ -137,12 +137,18 @@ func TestRatiosAreToTheRightBP(t *testing.T) {
 		note    string
 	}{
 		"the same task and machine": {[]results.Record{bp, dgl}, "400.0 MiB (0.50x)", "relative to BP"},
-		"another seed":              {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Seed = 9 })}, "400.0 MiB (0.50x)", ""},
-		"another batch":             {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Batch = 2048 })}, "400.0 MiB", ""},
-		"another precision":         {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Precision = "tf32" })}, "400.0 MiB", ""},
-		"another machine":           {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Environment.CPU = "other" })}, "400.0 MiB", ""},
-		"other quirks":              {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Quirks = "paper" })}, "400.0 MiB", ""},
-		"another commit is noted":   {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Environment.Commit = "b" })}, "400.0 MiB (0.50x)", "differs in environment.commit"},
+		"another seed": {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Seed = 9 })},
+			"400.0 MiB (0.50x)", ""},
+		"another batch": {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Batch = 2048 })},
+			"400.0 MiB", ""},
+		"another precision": {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Precision = "tf32" })},
+			"400.0 MiB", ""},
+		"another machine": {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Environment.CPU = "other" })},
+			"400.0 MiB", ""},
+		"other quirks": {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Spec.Quirks = "paper" })},
+			"400.0 MiB", ""},
+		"another commit is noted": {[]results.Record{bp, change(dgl, func(r *results.Record) { r.Environment.Commit = "b" })},
+			"400.0 MiB (0.50x)", "differs in environment.commit"},
 		"of two BPs the one with the same epochs": {[]results.Record{bp, dgl,
 			change(run("bp", 0, 0.9, 1600, 500), func(r *results.Record) { r.Spec.Epochs = 5 })}, "400.0 MiB (0.50x)", ""},
 		"of two BPs none fits": {[]results.Record{
@@ -172,12 +178,14 @@ func TestOnlyWhatVariesHasAColumn(t *testing.T) {
 			t.Errorf("%s: got no column", key)
 		}
 	}
-	for _, key := range []string{"epochs", "seeds", "status", "aux_depth", "pyramid", "options_head", "driver_peak_bytes", "environment_cpu"} {
+	for _, key := range []string{"epochs", "seeds", "status", "aux_depth", "pyramid", "options_head", "driver_peak_bytes",
+		"environment_cpu"} {
 		if has(same, key) {
 			t.Errorf("%s: got a column though all rows agree or none has it", key)
 		}
 	}
-	if !strings.Contains(same.Notes[0], "epochs 400") || !strings.Contains(same.Notes[0], "cpu a cpu") || !strings.Contains(same.Notes[0], "aux depth 2 (auglocal)") {
+	if !strings.Contains(same.Notes[0], "epochs 400") || !strings.Contains(same.Notes[0], "cpu a cpu") ||
+		!strings.Contains(same.Notes[0], "aux depth 2 (auglocal)") {
 		t.Errorf("got note %q, want the settings that all rows share", same.Notes[0])
 	}
 	mixed := Summary(sweep())
@@ -258,7 +266,8 @@ func TestMarksNeedEvidence(t *testing.T) {
 		mark   string
 	}{{latex{}, `\textbf{93.25 $\pm$ 0.19}`}, {markdown{}, "**93.25 ± 0.19**"}} {
 		var b bytes.Buffer
-		if err := f.format.Write(&b, Summary(six)); err != nil || !strings.Contains(b.String(), f.mark) || !strings.Contains(b.String(), strings.ReplaceAll(f.mark, "93.25", "93.15")) {
+		if err := f.format.Write(&b, Summary(six)); err != nil || !strings.Contains(b.String(), f.mark) ||
+			!strings.Contains(b.String(), strings.ReplaceAll(f.mark, "93.25", "93.15")) {
 			t.Errorf("%s: %v: no %q, shared:\n%s", f.format.Name(), err, f.mark, b.String())
 		}
 	}

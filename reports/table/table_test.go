@@ -21,7 +21,8 @@ func awkward() Table {
 			{Key: "seconds", Name: "time", Unit: "ms", Align: AlignRight},
 		},
 		Rows: [][]Cell{
-			{Text("[a] & b_c, \"d\""), {Text: "43.21 MiB", Number: new(45309000.0), Spread: new(0.0), Ratio: new(0.43), Best: true}, Number(0.0123, "12.3")},
+			{Text("[a] & b_c, \"d\""), {Text: "43.21 MiB", Number: new(45309000.0), Spread: new(0.0), Ratio: new(0.43), Best: true},
+				Number(0.0123, "12.3")},
 			{Text("two\nlines | *x* `y` \\"), {}, {Text: "1 ± 0.1", Number: new(0.001), Spread: new(0.0001)}},
 			{Text("größer"), Number(8e18, "big"), Number(math.NaN(), "?")},
 		},
@@ -111,7 +112,8 @@ func TestLookup(t *testing.T) {
 			t.Errorf("%s: got %v, %v", name, f, err)
 		}
 	}
-	if _, err := Lookup("xml"); err == nil || !strings.Contains(err.Error(), `unknown format "xml": Known: table, markdown, csv, latex, json`) {
+	if _, err := Lookup("xml"); err == nil ||
+		!strings.Contains(err.Error(), `unknown format "xml": Known: table, markdown, csv, latex, json`) {
 		t.Errorf("got %v, want what would be right", err)
 	}
 }
@@ -126,7 +128,8 @@ func TestNarrowTerminal(t *testing.T) {
 		if m == "auglocal" {
 			depth = Number(2, "2")
 		}
-		t1.Rows = append(t1.Rows, []Cell{Text(m), depth, {Text: "7 KiB", Best: m == "dgl"}, Text("an op at a place that has a long name (forward)")})
+		t1.Rows = append(t1.Rows, []Cell{Text(m), depth, {Text: "7 KiB", Best: m == "dgl"},
+			Text("an op at a place that has a long name (forward)")})
 	}
 	write := func(columns int) string {
 		var b bytes.Buffer

@@ -22,7 +22,8 @@ func TestBytes(t *testing.T) {
 }
 
 func TestByteUnit(t *testing.T) {
-	for n, want := range map[int64]string{0: "B", 1023: "B", 1024: "KiB", 1<<20 - 1: "KiB", 1 << 20: "MiB", 5 << 30: "GiB", math.MaxInt64: "EiB"} {
+	for n, want := range map[int64]string{0: "B", 1023: "B", 1024: "KiB", 1<<20 - 1: "KiB", 1 << 20: "MiB", 5 << 30: "GiB",
+		math.MaxInt64: "EiB"} {
 		name, bytes := ByteUnit(n)
 		if name != want || n > 0 && (float64(n)/bytes < 1 || float64(n)/bytes >= 1024 && name != "EiB") {
 			t.Errorf("%d: got %s of %v bytes, want %s", n, name, bytes, want)

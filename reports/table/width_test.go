@@ -41,7 +41,8 @@ func TestWideCharacters(t *testing.T) {
 // TestNotesWrap: on a terminal no line of a title or note is wider than it, unless a word is; elsewhere a note is a line.
 func TestNotesWrap(t *testing.T) {
 	note := "a note of some words, 中文中文 中文, and a/very/long/path/that/has/no/blank/in/it at the end"
-	noted := table.Table{Title: "a title that is long", Columns: []table.Column{{Key: "a", Name: "a"}}, Rows: [][]table.Cell{{table.Text("1")}}, Notes: []string{note}}
+	noted := table.Table{Title: "a title that is long", Columns: []table.Column{{Key: "a", Name: "a"}},
+		Rows: [][]table.Cell{{table.Text("1")}}, Notes: []string{note}}
 	var terminal, pipe strings.Builder
 	if err := errors.Join(table.ForTerminal(20).Write(&terminal, noted), table.ForTerminal(0).Write(&pipe, noted)); err != nil {
 		t.Fatal(err)

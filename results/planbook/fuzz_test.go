@@ -10,7 +10,8 @@ import (
 
 // FuzzParse reads tuning caches. One that is read can be searched, and is the same after it was written.
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"schema":1,"gpus":[{"name":"Some H100","properties":{"totalGlobalMem":85899345920},"source":"a","rates":{"bytes_per_second":1,"flops_per_second":{"f32":2},"source":"b"}}],
+	f.Add([]byte(`{"schema":1,"gpus":[{"name":"Some H100","properties":{"totalGlobalMem":85899345920},"source":"a",
+		"rates":{"bytes_per_second":1,"flops_per_second":{"f32":2},"source":"b"}}],
 		"entries":[{"gpu":"Some H100","cudnn":"9.1","signature":"conv f32 1","engine":3,"knobs":"1=2","workspace_bytes":4}]}`))
 	f.Add([]byte(`{"schema":1,"gpus":[{"name":"","properties":null}]}`))
 	f.Add([]byte(`{"schema":1,"entries":[{"signature":"a\tb","workspace_bytes":-1}]}`))

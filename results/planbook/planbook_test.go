@@ -40,7 +40,8 @@ func TestBook(t *testing.T) {
 	if g, err := got.Find("nvidia"); err == nil {
 		t.Errorf("a part of several names: got %q", g.Name)
 	}
-	for part, want := range map[string]string{"A": "A", "a100": "NVIDIA A100-SXM4-80GB", "h100 80gb": "NVIDIA H100 80GB HBM3", "": "NVIDIA H100 80GB HBM3"} {
+	for part, want := range map[string]string{"A": "A", "a100": "NVIDIA A100-SXM4-80GB", "h100 80gb": "NVIDIA H100 80GB HBM3",
+		"": "NVIDIA H100 80GB HBM3"} {
 		if g, err := got.Find(part); err != nil || g.Name != want {
 			t.Errorf("%q: got %q (%v), want %q", part, g.Name, err, want)
 		}
@@ -55,7 +56,9 @@ func TestBadBooks(t *testing.T) {
 		t.Error(err)
 	}
 	for name, text := range map[string]string{"no JSON": "{", "newer": `{"schema": 2}`,
-		"no rate": `{"schema": 1, "gpus": [{"name": "H", "properties": {}, "rates": {"bytes_per_second": 1}}]}`, "no properties": `{"schema": 1, "gpus": [{"name": "H"}]}`, "a tab": `{"schema": 1, "entries": [{"signature": "a\tb"}]}`, "no signature": `{"schema": 1, "entries": [{}]}`} {
+		"no rate":       `{"schema": 1, "gpus": [{"name": "H", "properties": {}, "rates": {"bytes_per_second": 1}}]}`,
+		"no properties": `{"schema": 1, "gpus": [{"name": "H"}]}`, "a tab": `{"schema": 1, "entries": [{"signature": "a\tb"}]}`,
+		"no signature": `{"schema": 1, "entries": [{}]}`} {
 		path := filepath.Join(t.TempDir(), "book.json")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)

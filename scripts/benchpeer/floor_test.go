@@ -24,9 +24,11 @@ func TestFloors(t *testing.T) {
 	const pixels, weights = 2 * 4 * 4, 16 * 8
 	floors := floorsOf(g)
 	for kind, want := range map[graph.Kind]floor{
-		graph.KindConv: {Ops: 1, FLOPs: 2 * pixels * weights, Bytes: 4 * (pixels*(8+16) + weights), HalfBytes: 2*pixels*(8+16) + 4*weights},
+		graph.KindConv: {Ops: 1, FLOPs: 2 * pixels * weights, Bytes: 4 * (pixels*(8+16) + weights), HalfBytes: 2*pixels*(8+16) +
+			4*weights},
 		// The gradient of the parameter stays f32.
-		graph.KindConvBackwardWeights: {Ops: 1, FLOPs: 2 * pixels * weights, Bytes: 4 * (pixels*(8+16) + weights), HalfBytes: 2*pixels*(8+16) + 4*weights},
+		graph.KindConvBackwardWeights: {Ops: 1, FLOPs: 2 * pixels * weights, Bytes: 4 * (pixels*(8+16) + weights),
+			HalfBytes: 2*pixels*(8+16) + 4*weights},
 		// Parameter and momentum are read and written.
 		graph.KindSGD: {Ops: 1, Bytes: 4 * (5*weights + 1), HalfBytes: 4 * (5*weights + 1)},
 	} {

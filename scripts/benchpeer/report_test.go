@@ -23,17 +23,24 @@ func TestGPUReport(t *testing.T) {
 	arena := func(bytes string) string { return strings.ReplaceAll(ours, "ARENA", bytes) }
 	for name, text := range map[string]string{
 		"stages.txt": "bench\tok\t3\n",
-		"bench.jsonl": `{"method":"bp","precision":"tf32","overlap":1,"budget_bytes":0,` + rest + `,"step_seconds":[0.03,0.05,0.04],"peer_step_seconds":[0.09],"peer":{"max_memory_allocated_bytes":1000},` + arena("900") + "}\n" +
+		"bench.jsonl": `{"method":"bp","precision":"tf32","overlap":1,"budget_bytes":0,` + rest +
+			`,"step_seconds":[0.03,0.05,0.04],"peer_step_seconds":[0.09],"peer":{"max_memory_allocated_bytes":1000},` +
+			arena("900") + "}\n" +
 			// Tuned: 0.09 s of the peer's over 0.03.
-			`{"method":"bp","precision":"tf32","overlap":1,"budget_bytes":0,"book":"b",` + rest + `,"step_seconds":[0.03],` + arena("900") + "}\n" +
+			`{"method":"bp","precision":"tf32","overlap":1,"budget_bytes":0,"book":"b",` + rest + `,"step_seconds":[0.03],` +
+			arena("900") + "}\n" +
 			// Neither counts for speed.
 			`{"method":"bp","precision":"tf32","overlap":1,"budget_bytes":5,` + rest + `,"step_seconds":[0.001],` + arena("550") + "}\n" +
 			`{"method":"bp","precision":"tf32","overlap":2,"budget_bytes":0,` + rest + `,"step_seconds":[0.001],` + arena("10") + "}\n" +
-			`{"method":"auglocal","precision":"tf32","overlap":1,"budget_bytes":0,` + rest + `,"step_seconds":[0.1],"peer_step_seconds":[0.3],"peer":{"max_memory_allocated_bytes":1000},` + arena("600") + "}\n" +
+			`{"method":"auglocal","precision":"tf32","overlap":1,"budget_bytes":0,` + rest +
+			`,"step_seconds":[0.1],"peer_step_seconds":[0.3],"peer":{"max_memory_allocated_bytes":1000},` + arena("600") + "}\n" +
 			`{"method":"auglo`,
-		"peer.jsonl":   `{"method":"bp","network":"resnet110","batch":1024,"precision":"tf32","compiled":true,"step_seconds":{"median":0.033},"device_step_seconds":0.03,"max_memory_allocated_bytes":7}` + "\n",
-		"ops.txt":      "BenchmarkOp/relu-16\t20\t100 ns/op\t5.0 GB/s\t7.0 device-us/op\nBenchmarkOp/add-16\t20\t1",
-		"profile.json": `{"tables":[{"title":"Plan against run: resnet110 bp synthetic","columns":[],"rows":[{"quantity":{"text":"arena, as the driver counts it"},"planned_bytes":{"text":"","value":1000},"measured_bytes":{"text":"","value":1030}}]}]}`,
+		"peer.jsonl": `{"method":"bp","network":"resnet110","batch":1024,"precision":"tf32","compiled":true,` +
+			`"step_seconds":{"median":0.033},"device_step_seconds":0.03,"max_memory_allocated_bytes":7}` + "\n",
+		"ops.txt": "BenchmarkOp/relu-16\t20\t100 ns/op\t5.0 GB/s\t7.0 device-us/op\nBenchmarkOp/add-16\t20\t1",
+		"profile.json": `{"tables":[{"title":"Plan against run: resnet110 bp synthetic","columns":[],"rows":[
+			{"quantity":{"text":"arena, as the driver counts it"},"planned_bytes":{"text":"","value":1000},
+			"measured_bytes":{"text":"","value":1030}}]}]}`,
 	} {
 		if err := os.WriteFile(filepath.Join(parts, name), []byte(text), 0o666); err != nil {
 			t.Fatal(err)

@@ -53,8 +53,8 @@ func TestWordList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, text := range []string{"norm, be" + "hind an activation", "is made" + " again", "held " + "against bp", "the plan" + " book", "a device that is" + " none",
-		"scratch" + " memory", "takes over" + " the storage"} {
+	for _, text := range []string{"norm, be" + "hind an activation", "is made" + " again", "held " + "against bp",
+		"the plan" + " book", "a device that is" + " none", "scratch" + " memory", "takes over" + " the storage"} {
 		found, err := checkFile(strings.NewReader("fine\n"+text+"\n"), "x.go", rules)
 		if err != nil || len(found) != 1 || found[0].line != 2 {
 			t.Errorf("%q: got %v, %v, want one finding in line 2", text, found, err)

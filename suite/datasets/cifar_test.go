@@ -188,7 +188,8 @@ func TestCIFAR10FolderInPlaceOfFile(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, cifar10Files.folder, "test_batch.bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cifar10Files.open(dir, cifar10Card(), Options{}); err == nil || !strings.Contains(err.Error(), "must be a regular file") {
+	if _, err := cifar10Files.open(dir, cifar10Card(), Options{}); err == nil ||
+		!strings.Contains(err.Error(), "must be a regular file") {
 		t.Errorf("got %v, want an error about a regular file", err)
 	}
 }
@@ -336,7 +337,8 @@ func TestCIFAR100ReadsFineLabels(t *testing.T) {
 		at   int
 		bad  byte
 		want string
-	}{{0, 20, "byte 3074: label of record 1: 20, expected 0 to 19"}, {1, 100, "byte 3075: label of record 1: 100, expected 0 to 99"}} {
+	}{{0, 20, "byte 3074: label of record 1: 20, expected 0 to 19"},
+		{1, 100, "byte 3075: label of record 1: 100, expected 0 to 99"}} {
 		bad := cifar100Record()
 		bad[c.at] = c.bad
 		err := cifar100Files.read(bytes.NewReader(append(cifar100Record(), bad...)), newSplit(cifar100Card().Shape, 2))
@@ -371,7 +373,8 @@ func TestCIFAR100Files(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = cifar100().Open(dir, Options{TrainLimit: 3, TestLimit: 2})
-	if err == nil || !strings.Contains(err.Error(), "test.bin: byte 30739999: size: 30739999 bytes, expected 30740000 bytes (10000 records of 3074)") {
+	const want = "test.bin: byte 30739999: size: 30739999 bytes, expected 30740000 bytes (10000 records of 3074)"
+	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want an error about the size", err)
 	}
 }

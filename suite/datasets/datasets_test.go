@@ -31,7 +31,8 @@ func TestListCardsAreComplete(t *testing.T) {
 		if entry.Licence == "" || entry.Open == nil || entry.TrainSamples < 1 || entry.TestSamples < 1 {
 			t.Errorf("%s: an entry without licence, Open or size: %+v", entry.Name, entry)
 		}
-		if names := len(entry.ClassNames); names != 0 && names != entry.Classes || len(entry.Mean) != entry.Channels || len(entry.Std) != entry.Channels {
+		if names := len(entry.ClassNames); names != 0 && names != entry.Classes || len(entry.Mean) != entry.Channels ||
+			len(entry.Std) != entry.Channels {
 			t.Errorf("%s: got %d class names, %d means, %d deviations, want %d, %d, %d", entry.Name,
 				len(entry.ClassNames), len(entry.Mean), len(entry.Std), entry.Classes, entry.Channels, entry.Channels)
 		}
@@ -43,7 +44,8 @@ func TestListCardsAreComplete(t *testing.T) {
 			t.Errorf("Find(%q): got %q, %v", entry.Name, found.Name, err)
 		}
 	}
-	if _, err := Find("cifar11"); err == nil || !strings.Contains(err.Error(), "cifar10, cifar100, svhn, stl10, fashionmnist, mnist, imagenet, synthetic") {
+	if _, err := Find("cifar11"); err == nil ||
+		!strings.Contains(err.Error(), "cifar10, cifar100, svhn, stl10, fashionmnist, mnist, imagenet, synthetic") {
 		t.Errorf("Find of an unknown name: got %v, want an error that lists the names", err)
 	}
 }

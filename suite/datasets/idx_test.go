@@ -53,8 +53,10 @@ func idxFolder(t *testing.T, change func(name string, content []byte) []byte) st
 		return b
 	}
 	for name, content := range map[string][]byte{
-		"train-images-idx3-ubyte.gz": idxFile(images(3), 0x803, 3, 28, 28), "train-labels-idx1-ubyte.gz": idxFile([]byte{7, 0, 9}, 0x801, 3),
-		"t10k-images-idx3-ubyte.gz": idxFile(images(2), 0x803, 2, 28, 28), "t10k-labels-idx1-ubyte.gz": idxFile([]byte{1, 2}, 0x801, 2),
+		"train-images-idx3-ubyte.gz": idxFile(images(3), 0x803, 3, 28, 28),
+		"train-labels-idx1-ubyte.gz": idxFile([]byte{7, 0, 9}, 0x801, 3),
+		"t10k-images-idx3-ubyte.gz":  idxFile(images(2), 0x803, 2, 28, 28),
+		"t10k-labels-idx1-ubyte.gz":  idxFile([]byte{1, 2}, 0x801, 2),
 	} {
 		content = zipped(t, content)
 		if change != nil {
@@ -82,10 +84,12 @@ func TestIDXReads(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if image := set.Train.Image(1); len(image) != 28*28 || image[0] != 50 || image[49] != 99 || image[50] != 50 || image[783] != 50+783%50 {
+	if image := set.Train.Image(1); len(image) != 28*28 || image[0] != 50 || image[49] != 99 || image[50] != 50 ||
+		image[783] != 50+783%50 {
 		t.Errorf("second image: got %d bytes, %v ...", len(image), image[:4])
 	}
-	if set, err = openFashion(idxFolder(t, nil), Options{TrainLimit: 2, TestLimit: 1}); err != nil || set.Train.N != 2 || set.Test.N != 1 {
+	if set, err = openFashion(idxFolder(t, nil), Options{TrainLimit: 2, TestLimit: 1}); err != nil || set.Train.N != 2 ||
+		set.Test.N != 1 {
 		t.Errorf("with limits below the files: got %v, %v", set, err)
 	}
 }
@@ -106,9 +110,11 @@ func TestIDXDamage(t *testing.T) {
 		{"a huge number of samples", labels, zipped(t, idxFile([]byte{1, 2}, 0x801, 1<<32-1)), "byte 10: samples: the end of the file"},
 		{"images of another size", images, zipped(t, idxFile(make([]byte, 3*32*32), 0x803, 3, 32, 32)),
 			"byte 8: size of the images: 32x32, expected 28x28"},
-		{"a file that is cut off", images, zipped(t, idxFile(make([]byte, 3*784-1), 0x803, 3, 28, 28)), "byte 2367: samples: the end of the file"},
+		{"a file that is cut off", images, zipped(t, idxFile(make([]byte, 3*784-1), 0x803, 3, 28, 28)),
+			"byte 2367: samples: the end of the file"},
 		{"further bytes", labels, zipped(t, idxFile([]byte{7, 0, 9, 1}, 0x801, 3)), "byte 11: end: more bytes"},
-		{"a label out of range", labels, zipped(t, idxFile([]byte{7, 10, 9}, 0x801, 3)), "byte 9: label of sample 1: 10, expected 0 to 9"},
+		{"a label out of range", labels, zipped(t, idxFile([]byte{7, 10, 9}, 0x801, 3)),
+			"byte 9: label of sample 1: 10, expected 0 to 9"},
 		{"a wrong checksum", labels, func() []byte {
 			b := zipped(t, idxFile([]byte{7, 0, 9}, 0x801, 3))
 			b[len(b)-8] ^= 1
@@ -145,7 +151,8 @@ func TestMNISTReal(t *testing.T) {
 	for _, label := range set.Train.Labels {
 		counts[label]++
 	}
-	if got := fmt.Sprint(counts, set.Train.Labels[:5], set.Test.Labels[:5]); got != "[5923 6742 5958 6131 5842 5421 5918 6265 5851 5949] [5 0 4 1 9] [7 2 1 0 4]" {
+	if got := fmt.Sprint(counts, set.Train.Labels[:5], set.Test.Labels[:5]); got != "[5923 6742 5958 6131 5842 5421 5918 6265 "+
+		"5851 5949] [5 0 4 1 9] [7 2 1 0 4]" {
 		t.Errorf("labels: got %s", got)
 	}
 	mean, std := moments(set.Train)

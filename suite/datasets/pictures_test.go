@@ -294,9 +294,10 @@ func TestLoaderRefusesWhatPicturesCannot(t *testing.T) {
 		split Split
 		o     LoaderOptions
 	}{
-		"a border":                         {set.Train, LoaderOptions{Batch: 1, Augment: Augmentation{Pad: 4}}},
-		"a device that changes":            {set.Train, LoaderOptions{Batch: 1, Draw: true}},
-		"a resized crop of what is loaded": {numbered(4, Shape{8, 8, 3}), LoaderOptions{Batch: 1, Augment: Augmentation{ResizedCrop: true}}},
+		"a border":              {set.Train, LoaderOptions{Batch: 1, Augment: Augmentation{Pad: 4}}},
+		"a device that changes": {set.Train, LoaderOptions{Batch: 1, Draw: true}},
+		"a resized crop of what is loaded": {numbered(4, Shape{8, 8, 3}),
+			LoaderOptions{Batch: 1, Augment: Augmentation{ResizedCrop: true}}},
 	} {
 		if l, err := NewLoader(c.split, c.o); err == nil {
 			l.Close()
@@ -315,7 +316,8 @@ func BenchmarkPictures(b *testing.B) {
 	shape := imagenetCard().Shape
 	dst := make([]byte, shape.Bytes())
 	for i := range b.N {
-		if err := pictures.fill(dst, []int32{int32(i % len(pictures.files))}, shape, LoaderOptions{Augment: imagenetCard().Augment}); err != nil {
+		if err := pictures.fill(dst, []int32{int32(i % len(pictures.files))}, shape,
+			LoaderOptions{Augment: imagenetCard().Augment}); err != nil {
 			b.Fatal(err)
 		}
 	}

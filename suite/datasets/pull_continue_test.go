@@ -22,7 +22,8 @@ import (
 // setOf is a set of one file, train.bin, that a server publishes with that content.
 func setOf(url, content string) Entry {
 	d := Download{URL: url, Bytes: int64(len(content)), MD5: fmt.Sprintf("%x", md5.Sum([]byte(content))), As: "train.bin"}
-	return Entry{Card: Card{Name: "test"}, Archive: &Archive{Downloads: []Download{d}, Folder: "set", Files: []File{{"train.bin", d.Bytes}}}}
+	return Entry{Card: Card{Name: "test"}, Archive: &Archive{Downloads: []Download{d}, Folder: "set",
+		Files: []File{{"train.bin", d.Bytes}}}}
 }
 
 // write makes files below a folder.
@@ -152,7 +153,8 @@ func TestPullTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	set := setOf("http://localhost:0", "content")
-	if err := set.Pull(t.Context(), dir, nil); err == nil || !strings.Contains(err.Error(), "another process is downloading this set") {
+	if err := set.Pull(t.Context(), dir, nil); err == nil ||
+		!strings.Contains(err.Error(), "another process is downloading this set") {
 		t.Errorf("got %v", err)
 	}
 	lock.Close()
@@ -165,7 +167,8 @@ func TestPullTwice(t *testing.T) {
 type silent struct{ first string }
 
 func (s silent) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: &silentBody{strings.NewReader(s.first), r.Context()}}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: &silentBody{strings.NewReader(s.first),
+		r.Context()}}, nil
 }
 
 type silentBody struct {

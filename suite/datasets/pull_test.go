@@ -44,8 +44,10 @@ func TestPull(t *testing.T) {
 		want   string // part of the error; empty: it is pulled
 	}{
 		{name: "sound", body: good},
-		{name: "another checksum", body: good, change: func(a *datasets.Download) { a.MD5 = strings.Repeat("0", 32) }, want: "expected " + strings.Repeat("0", 32)},
-		{name: "too long", body: append(good[:len(good):len(good)], 0), change: func(a *datasets.Download) { a.Bytes-- }, want: "or more were received, expected"},
+		{name: "another checksum", body: good, change: func(a *datasets.Download) { a.MD5 = strings.Repeat("0", 32) },
+			want: "expected " + strings.Repeat("0", 32)},
+		{name: "too long", body: append(good[:len(good):len(good)], 0), change: func(a *datasets.Download) { a.Bytes-- },
+			want: "or more were received, expected"},
 		{name: "too short", body: good, change: func(a *datasets.Download) { a.Bytes++ }, want: "or more were received, expected"},
 		{name: "not there", body: good, status: http.StatusNotFound, want: "404"},
 		{name: "no archive", body: []byte("this is no archive"), want: "gzip"},
@@ -72,7 +74,8 @@ func TestPull(t *testing.T) {
 			if c.change != nil {
 				c.change(&d)
 			}
-			err := datasets.Entry{Archive: &datasets.Archive{Downloads: []datasets.Download{d}, Folder: "set", Files: []datasets.File{{Name: "a.bin", Bytes: 5}}}}.Pull(context.Background(), dir, nil)
+			err := datasets.Entry{Archive: &datasets.Archive{Downloads: []datasets.Download{d}, Folder: "set",
+				Files: []datasets.File{{Name: "a.bin", Bytes: 5}}}}.Pull(context.Background(), dir, nil)
 			content, _ := os.ReadFile(old)
 			for _, folder := range []string{dir, filepath.Dir(old)} {
 				if entries, _ := os.ReadDir(folder); len(entries) != 1 {

@@ -29,7 +29,8 @@ func stl10Files(t *testing.T, n int) string {
 			}
 		}
 	}
-	for name, content := range map[string][]byte{"train_X.bin": images, "test_X.bin": images, "train_y.bin": labels, "test_y.bin": labels} {
+	for name, content := range map[string][]byte{"train_X.bin": images, "test_X.bin": images, "train_y.bin": labels,
+		"test_y.bin": labels} {
 		if err := os.WriteFile(filepath.Join(dir, stl10Folder, name), content, 0o644); err != nil {
 			t.Fatal(err)
 		}

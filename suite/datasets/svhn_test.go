@@ -33,7 +33,8 @@ func matArray(name string, dims []int32, kind uint32, numbers []byte, deflate bo
 		label = binary.LittleEndian.AppendUint32(nil, uint32(len(name))<<16|matInt8)
 		label = append(label, append([]byte(name), make([]byte, 4-len(name))...)...)
 	}
-	content := slices.Concat(matElement(matUint32, []byte{9, 0, 0, 0, 0, 0, 0, 0}), matElement(matInt32, sizes), label, matElement(kind, numbers))
+	content := slices.Concat(matElement(matUint32, []byte{9, 0, 0, 0, 0, 0, 0, 0}), matElement(matInt32, sizes), label,
+		matElement(kind, numbers))
 	matrix := matElement(matMatrix, content)
 	if !deflate {
 		return matrix
@@ -83,9 +84,10 @@ func TestSVHNReads(t *testing.T) {
 		return matArray("X", []int32{32, 32, 3, whole}, matUint8, svhnImages(whole), deflate)
 	}
 	for name, content := range map[string][]byte{
-		"deflated, labels as bytes":    matFile(images(true), matArray("y", []int32{whole, 1}, matUint8, []byte{1, 10, 9}, true)),
-		"plain, labels as doubles":     matFile(images(false), matArray("y", []int32{whole, 1}, matDouble, doubles(1, 10, 9), false)),
-		"labels first, another beside": matFile(matArray("y", []int32{1, whole}, matInt16, []byte{1, 0, 10, 0, 9, 0}, true), matArray("notes", []int32{1, 1}, matUint8, []byte{7}, false), images(true)),
+		"deflated, labels as bytes": matFile(images(true), matArray("y", []int32{whole, 1}, matUint8, []byte{1, 10, 9}, true)),
+		"plain, labels as doubles":  matFile(images(false), matArray("y", []int32{whole, 1}, matDouble, doubles(1, 10, 9), false)),
+		"labels first, another beside": matFile(matArray("y", []int32{1, whole}, matInt16, []byte{1, 0, 10, 0, 9, 0}, true),
+			matArray("notes", []int32{1, 1}, matUint8, []byte{7}, false), images(true)),
 	} {
 		for _, limit := range []int{0, 2, 5} {
 			split, err := readSVHN(bytes.NewReader(content), limit, whole)
@@ -118,16 +120,20 @@ func TestSVHNDamage(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"no MAT-file":      {[]byte("<html>"), "header: 6 bytes, expected 128 bytes"},
-		"another version":  {append(bytes.Repeat([]byte{' '}, 124), 0, 2, 'M', 'I'), `expected a MAT-file of level 5`},
-		"cut off":          {good[:len(good)-3], "variable"},
-		"a bent byte":      {bent, "variable X: damaged data: zlib: invalid checksum"},
-		"no labels":        {matFile(x), "2 images and 0 labels"},
-		"fewer labels":     {matFile(x, matArray("y", []int32{1, 1}, matUint8, []byte{1}, true)), "variable y: 1 labels, expected 2"},
-		"a label of 11":    {matFile(x, matArray("y", []int32{2, 1}, matUint8, []byte{1, 11}, true)), "label of image 1: 11, expected 1 to 10"},
-		"half a label":     {matFile(x, matArray("y", []int32{2, 1}, matDouble, doubles(1, 1.5), true)), "label of image 1: 1.5, expected 1 to 10"},
-		"other images":     {matFile(matArray("X", []int32{28, 28, 3, 2}, matUint8, make([]byte, 28*28*6), true), y), "expected bytes with dimensions [32 32 3 N]"},
-		"numbers missing":  {matFile(matArray("X", []int32{32, 32, 3, 9}, matUint8, svhnImages(2), true), y), "numbers of variable X: 6144 bytes of type 2, expected 27648 numbers"},
+		"no MAT-file":     {[]byte("<html>"), "header: 6 bytes, expected 128 bytes"},
+		"another version": {append(bytes.Repeat([]byte{' '}, 124), 0, 2, 'M', 'I'), `expected a MAT-file of level 5`},
+		"cut off":         {good[:len(good)-3], "variable"},
+		"a bent byte":     {bent, "variable X: damaged data: zlib: invalid checksum"},
+		"no labels":       {matFile(x), "2 images and 0 labels"},
+		"fewer labels":    {matFile(x, matArray("y", []int32{1, 1}, matUint8, []byte{1}, true)), "variable y: 1 labels, expected 2"},
+		"a label of 11": {matFile(x, matArray("y", []int32{2, 1}, matUint8, []byte{1, 11}, true)),
+			"label of image 1: 11, expected 1 to 10"},
+		"half a label": {matFile(x, matArray("y", []int32{2, 1}, matDouble, doubles(1, 1.5), true)),
+			"label of image 1: 1.5, expected 1 to 10"},
+		"other images": {matFile(matArray("X", []int32{28, 28, 3, 2}, matUint8, make([]byte, 28*28*6), true), y),
+			"expected bytes with dimensions [32 32 3 N]"},
+		"numbers missing": {matFile(matArray("X", []int32{32, 32, 3, 9}, matUint8, svhnImages(2), true), y),
+			"numbers of variable X: 6144 bytes of type 2, expected 27648 numbers"},
 		"a huge dimension": {matFile(matArray("X", []int32{1 << 30, 1 << 30, 3, 9}, matUint8, nil, false)), "dimensions of variable X"},
 	} {
 		_, err := readSVHN(bytes.NewReader(c.content), 0, 2)

@@ -182,8 +182,10 @@ func TestSyntheticFeatures(t *testing.T) {
 			ratios[class] += math.Log(variation(set.Train.Image(i), 3) / variation(set.Train.Image(i), 96))
 		}
 	}
-	if level, upright, slanted := ratios[0]/100, ratios[1]/100, ratios[2]/100; level > -0.3 || upright < 0.3 || math.Abs(slanted) > 0.1 {
-		t.Errorf("log of variation along rows over columns: got level %.2f, upright %.2f, slanted %.2f, want below -0.3, above 0.3, near 0", level, upright, slanted)
+	if level, upright, slanted := ratios[0]/100, ratios[1]/100, ratios[2]/100; level > -0.3 || upright < 0.3 ||
+		math.Abs(slanted) > 0.1 {
+		t.Errorf("log of variation along rows over columns: got level %.2f, upright %.2f, slanted %.2f, want below -0.3, "+
+			"above 0.3, near 0", level, upright, slanted)
 	}
 }
 

@@ -30,7 +30,8 @@ func TestMemoryReadsStatus(t *testing.T) {
 		resident, peak *int64
 		err            string
 	}{
-		{"both lines", "Name:\tx\nVmPeak:\t 99 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1000 kB\nThreads:\t7\n", size(1000 << 10), size(2048 << 10), ""},
+		{"both lines", "Name:\tx\nVmPeak:\t 99 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1000 kB\nThreads:\t7\n", size(1000 << 10),
+			size(2048 << 10), ""},
 		{"no peak, as in some sandboxes", "VmRSS:\t1000 kB\n", size(1000 << 10), nil, ""},
 		{"neither, as in a kernel thread", "Name:\tx\n", nil, nil, ""},
 		{"an honest zero", "VmRSS:\t0 kB\n", size(0), nil, ""},
@@ -140,8 +141,10 @@ func TestStepsSummary(t *testing.T) {
 		{"none", nil, StepSummary{}, false},
 		{"one", []float64{3}, StepSummary{Median: 3, P05: 3, P95: 3, N: 1}, true},
 		{"an even number, not in order", []float64{4, 1, 3, 2}, StepSummary{Median: 2.5, P05: 1.15, P95: 3.85, N: 4}, true},
-		{"twenty-one", []float64{20, 0, 19, 1, 18, 2, 17, 3, 16, 4, 15, 5, 14, 6, 13, 7, 12, 8, 11, 9, 10}, StepSummary{Median: 10, P05: 1, P95: 19, N: 21}, true},
-		{"invalid ones apart", []float64{math.NaN(), 2, -1, math.Inf(1), 2}, StepSummary{Median: 2, P05: 2, P95: 2, N: 2, Invalid: 3}, true},
+		{"twenty-one", []float64{20, 0, 19, 1, 18, 2, 17, 3, 16, 4, 15, 5, 14, 6, 13, 7, 12, 8, 11, 9, 10},
+			StepSummary{Median: 10, P05: 1, P95: 19, N: 21}, true},
+		{"invalid ones apart", []float64{math.NaN(), 2, -1, math.Inf(1), 2}, StepSummary{Median: 2, P05: 2, P95: 2, N: 2, Invalid: 3},
+			true},
 		{"only invalid ones", []float64{math.NaN()}, StepSummary{Invalid: 1}, false},
 	} {
 		var s Steps

@@ -41,8 +41,10 @@ func TestResidencyByPart(t *testing.T) {
 		want  Residency
 	}{
 		{"no arena", 0, Residency{PartFiles: 516 << 10, PartCode: 8 << 10, PartGo: 44 << 10, PartNative: 8136 << 10}},
-		{"of those that can hold it the one with most pages", 7 << 20, Residency{PartArena: 8000 << 10, PartFiles: 516 << 10, PartCode: 8 << 10, PartGo: 44 << 10, PartNative: 136 << 10}},
-		{"none is large enough", 17 << 20, Residency{PartFiles: 516 << 10, PartCode: 8 << 10, PartGo: 44 << 10, PartNative: 8136 << 10}},
+		{"of those that can hold it the one with most pages", 7 << 20, Residency{PartArena: 8000 << 10, PartFiles: 516 << 10,
+			PartCode: 8 << 10, PartGo: 44 << 10, PartNative: 136 << 10}},
+		{"none is large enough", 17 << 20, Residency{PartFiles: 516 << 10, PartCode: 8 << 10, PartGo: 44 << 10,
+			PartNative: 8136 << 10}},
 	} {
 		got, err := p.Residency(row.arena)
 		if err != nil {
@@ -52,7 +54,8 @@ func TestResidencyByPart(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", row.name, d)
 		}
 	}
-	for _, damaged := range []string{"zz-10 rw-p 0 0:0 0\n", "10-0 rw-p 0 0:0 0\n", "0-10 rw-p\n", "0-10 rw-p 0 0:0 0\nRss: many kB\n"} {
+	for _, damaged := range []string{"zz-10 rw-p 0 0:0 0\n", "10-0 rw-p 0 0:0 0\n", "0-10 rw-p\n",
+		"0-10 rw-p 0 0:0 0\nRss: many kB\n"} {
 		if got, err := folder(t, map[string]string{"smaps": damaged}).Residency(0); err == nil {
 			t.Errorf("%q: got %v, want an error", damaged, got)
 		}

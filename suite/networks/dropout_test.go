@@ -72,8 +72,8 @@ func TestDropoutSteps(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s, err := train.NewSession(d, train.SessionOptions{Stages: backPropagation(n), Step: core.StepOptions{Batch: want.Batch, Image: n.Input,
-				Mean: [4]float64{120, 120, 120}, Deviation: [4]float64{60, 60, 60}, Dropout: true}})
+			s, err := train.NewSession(d, train.SessionOptions{Stages: backPropagation(n), Step: core.StepOptions{Batch: want.Batch,
+				Image: n.Input, Mean: [4]float64{120, 120, 120}, Deviation: [4]float64{60, 60, 60}, Dropout: true}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,7 +86,8 @@ func TestDropoutSteps(t *testing.T) {
 			}
 			fill(t, s.Training)
 			for step, loss := range want.Losses {
-				b := train.Batch{Images: pixelsOf(want.Batch*want.Side*want.Side*3, int64(7+step)), Seed: seedOf(t, want.Seed), Step: uint32(step)}
+				b := train.Batch{Images: pixelsOf(want.Batch*want.Side*want.Side*3, int64(7+step)), Seed: seedOf(t, want.Seed),
+					Step: uint32(step)}
 				for i := range want.Batch {
 					b.Labels = append(b.Labels, int32(i%want.Classes))
 				}
@@ -133,7 +134,8 @@ func TestDropoutLogits(t *testing.T) {
 		fill(t, p)
 		seed, got := seedOf(t, want.Seed), make([]float32, logits.Shape.Elements())
 		for _, err := range []error{p.Write(images, pixelsOf(images.Shape.Elements(), 7)),
-			p.Write(b.DropoutStream(), []int32{int32(uint32(seed)), int32(seed >> 32), int32(want.Step)}), p.Run(0, len(g.Ops)), p.Read(logits, got)} {
+			p.Write(b.DropoutStream(), []int32{int32(uint32(seed)), int32(seed >> 32), int32(want.Step)}), p.Run(0, len(g.Ops)),
+			p.Read(logits, got)} {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -182,7 +184,8 @@ func TestDrops(t *testing.T) {
 			}
 			forward, backward := dropoutOps(with.Graph, graph.PhaseForward), dropoutOps(with.Graph, graph.PhaseBackward)
 			if forward > 0 != want || forward != backward || (with.Stream != nil) != want {
-				t.Errorf("%s, %d pixels: %d ops drop forwards and %d backwards, stream %v, want %v", e.Name, side, forward, backward, with.Stream, want)
+				t.Errorf("%s, %d pixels: %d ops drop forwards and %d backwards, stream %v, want %v", e.Name, side, forward, backward,
+					with.Stream, want)
 			}
 			for name, s := range map[string]*core.Step{"an evaluation": evaluation, "a step without": without} {
 				if n := dropoutOps(s.Graph, graph.PhaseForward) + dropoutOps(s.Graph, graph.PhaseBackward); n > 0 || s.Stream != nil {

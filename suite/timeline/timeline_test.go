@@ -27,7 +27,8 @@ func step(t *testing.T) (timeline.Step, *suite.Compiled) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return timeline.Step{Label: "resnet20 auglocal", Graph: c.Step.Graph, Samples: c.Profile.Timeline, Allocations: c.Allocations, ArenaBytes: c.Profile.ArenaBytes}, c
+	return timeline.Step{Label: "resnet20 auglocal", Graph: c.Step.Graph, Samples: c.Profile.Timeline, Allocations: c.Allocations,
+		ArenaBytes: c.Profile.ArenaBytes}, c
 }
 
 // TestChrome reads the trace back: the counters' largest sum is the planned peak, and
@@ -67,7 +68,8 @@ func TestChrome(t *testing.T) {
 		}
 	}
 	if int64(peak) != c.Profile.PlannedPeakBytes || ops != len(c.Step.Graph.Ops) || modules != end {
-		t.Errorf("peak %.0f, %d ops, modules of %g of %g us, want %d, %d and all", peak, ops, modules, end, c.Profile.PlannedPeakBytes, len(c.Step.Graph.Ops))
+		t.Errorf("peak %.0f, %d ops, modules of %g of %g us, want %d, %d and all", peak, ops, modules, end,
+			c.Profile.PlannedPeakBytes, len(c.Step.Graph.Ops))
 	}
 }
 
@@ -123,8 +125,10 @@ func TestSnapshot(t *testing.T) {
 			active += b["requested_size"].(int64)
 		}
 	}
-	if total := arena["total_size"].(int64); next-arena["address"].(int64) != total || total != c.Profile.ArenaBytes || active != arena["active_size"].(int64) {
-		t.Errorf("blocks end at %d with %d bytes active, want the whole segment of %d and %v", next, active, total, arena["active_size"])
+	if total := arena["total_size"].(int64); next-arena["address"].(int64) != total || total != c.Profile.ArenaBytes ||
+		active != arena["active_size"].(int64) {
+		t.Errorf("blocks end at %d with %d bytes active, want the whole segment of %d and %v", next, active, total,
+			arena["active_size"])
 	}
 	traces := decoded.(map[any]any)["device_traces"].([]any)[0].([]any)
 	live, sum, peak, allocs := map[int64]int64{}, int64(0), int64(0), 0
@@ -168,7 +172,9 @@ func TestSnapshotIsAPickle(t *testing.T) {
 		t.Fatal(err)
 	}
 	file.Close()
-	out, err := exec.Command(python, "-c", "import pickle,sys; s=pickle.load(open(sys.argv[1],'rb')); print(s['segments'][0]['total_size'], type(s['device_traces'][0][1]['frames'][0]['name']).__name__)", path).CombinedOutput()
+	out, err := exec.Command(python, "-c",
+		"import pickle,sys; s=pickle.load(open(sys.argv[1],'rb')); print(s['segments'][0]['total_size'], "+
+			"type(s['device_traces'][0][1]['frames'][0]['name']).__name__)", path).CombinedOutput()
 	if want := fmt.Sprint(c.Profile.ArenaBytes, " str"); err != nil || strings.TrimSpace(string(out)) != want {
 		t.Errorf("python: %v: got %s, want %s", err, out, want)
 	}

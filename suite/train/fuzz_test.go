@@ -9,7 +9,8 @@ import (
 // FuzzProgress reads where a run stands from a state file: what is taken can be trained on. Its losses have means, its
 // epoch and batch are in the run.
 func FuzzProgress(f *testing.F) {
-	f.Add([]byte(`{"epoch":2,"batch":1,"sums":{"samples":16,"losses":[1,2],"correct":[3,4],"top5":5},"epochs":[{"epoch":1,"train_loss":1,"test_top1":0.5,"lr":0.1}],"train_seconds":1}`))
+	f.Add([]byte(`{"epoch":2,"batch":1,"sums":{"samples":16,"losses":[1,2],"correct":[3,4],"top5":5},
+		"epochs":[{"epoch":1,"train_loss":1,"test_top1":0.5,"lr":0.1}],"train_seconds":1}`))
 	f.Add([]byte(`{"epoch":1}`))
 	f.Add([]byte(`{"epoch":1,"batch":-1,"sums":{"samples":-16}}`))
 	f.Add([]byte(`{"epoch":1000000,"epochs":[{}]}`))

@@ -64,13 +64,15 @@ func benchOf(t *testing.T, network, method, state string, ahead bool) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := train.SessionOptions{Stages: stages, Evaluation: true, TrainTail: train.Tail(72, 16), TestTail: train.Tail(40, 16), ValTail: 4,
-		Step: core.StepOptions{Batch: 16, Image: n.Input, Dropout: true, Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}}
+	o := train.SessionOptions{Stages: stages, Evaluation: true, TrainTail: train.Tail(72, 16), TestTail: train.Tail(40, 16),
+		ValTail: 4, Step: core.StepOptions{Batch: 16, Image: n.Input, Dropout: true, Optimizer: graph.SGDOptions{Momentum: 0.9,
+			WeightDecay: 1e-4, Nesterov: true}}}
 	copy(o.Step.Mean[:], data.Mean)
 	copy(o.Step.Deviation[:], data.Std)
 	if ahead {
 		a := data.Augment
-		o.Step.KeepInputs, o.Step.Augment = true, core.Augmentation{Pad: int64(a.Pad), Reflect: a.Border == datasets.BorderReflect, Flip: a.Flip}
+		o.Step.KeepInputs, o.Step.Augment = true, core.Augmentation{Pad: int64(a.Pad), Reflect: a.Border == datasets.BorderReflect,
+			Flip: a.Flip}
 	}
 	s, err := train.NewSession(device, o)
 	if err != nil {
@@ -153,7 +155,8 @@ func testResume(t *testing.T, network, method string, ahead bool) {
 	}
 	for i := range want.Epochs {
 		if *got.Epochs[i].TrainLoss != *want.Epochs[i].TrainLoss || *got.Epochs[i].TestTop1 != *want.Epochs[i].TestTop1 {
-			t.Errorf("epoch %d: loss %v top-1 %v, want %v %v", i+1, *got.Epochs[i].TrainLoss, *got.Epochs[i].TestTop1, *want.Epochs[i].TrainLoss, *want.Epochs[i].TestTop1)
+			t.Errorf("epoch %d: loss %v top-1 %v, want %v %v", i+1, *got.Epochs[i].TrainLoss, *got.Epochs[i].TestTop1,
+				*want.Epochs[i].TrainLoss, *want.Epochs[i].TestTop1)
 		}
 	}
 	if len(want.Epochs[0].ModuleLosses) != 8 && method == "auglocal" {
@@ -234,7 +237,8 @@ func TestDamagedState(t *testing.T) {
 		aside  int // files that are renamed
 	}{
 		{"a bit of the newest", flip, []string{"is damaged: its checksum", "continues from the previous state, in epoch 2"}, 2, 1},
-		{"an empty one", func(path string) error { return os.Truncate(path, 0) }, []string{"is damaged", "continues from the previous state"}, 2, 1},
+		{"an empty one", func(path string) error { return os.Truncate(path, 0) },
+			[]string{"is damaged", "continues from the previous state"}, 2, 1},
 		{"both", func(path string) error { return errors.Join(flip(path), flip(train.PreviousState(path))) },
 			[]string{"is damaged", "is damaged", "starts from the beginning"}, 1, 2},
 		{"the newest is missing, killed between two renames", os.Remove, nil, 2, 0},
@@ -305,8 +309,9 @@ func TestStepTimesSurvive(t *testing.T) {
 	}
 	want, _ := before.Steps.Summary()
 	got, ok := after.Steps.Summary()
-	if !ok || want.N == 0 || got.N != want.N || math.Abs(got.Median-want.Median) > 1e-8 || after.StepSecondsSum != before.StepSecondsSum ||
-		len(after.PhaseSeconds) == 0 || !maps.Equal(after.PhaseSeconds, before.PhaseSeconds) || after.DataWaitSeconds != before.DataWaitSeconds {
+	if !ok || want.N == 0 || got.N != want.N || math.Abs(got.Median-want.Median) > 1e-8 ||
+		after.StepSecondsSum != before.StepSecondsSum || len(after.PhaseSeconds) == 0 ||
+		!maps.Equal(after.PhaseSeconds, before.PhaseSeconds) || after.DataWaitSeconds != before.DataWaitSeconds {
 		t.Errorf("got %+v, %+v, want %+v, %+v", got, after.PhaseSeconds, want, before.PhaseSeconds)
 	}
 }
@@ -368,7 +373,8 @@ func TestHeldOut(t *testing.T) {
 			t.Errorf("epoch %d: training changed", i+1)
 		}
 		if *e.ValLoss != *test.Epochs[i].TestLoss || *e.ValTop1 != *test.Epochs[i].TestTop1 {
-			t.Errorf("epoch %d: loss %v, top-1 %v of held out samples, want %v and %v", i+1, *e.ValLoss, *e.ValTop1, *test.Epochs[i].TestLoss, *test.Epochs[i].TestTop1)
+			t.Errorf("epoch %d: loss %v, top-1 %v of held out samples, want %v and %v", i+1, *e.ValLoss, *e.ValTop1,
+				*test.Epochs[i].TestLoss, *test.Epochs[i].TestTop1)
 		}
 	}
 	if got.BufferBytes <= want.BufferBytes {

@@ -32,8 +32,9 @@ func newSession(t testing.TB, network string, image graph.Shape) *train.Session 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := train.NewSession(device, train.SessionOptions{Stages: stages, Step: core.StepOptions{Batch: 1, Image: n.Input, Mean: [4]float64{1, 1, 1, 1},
-		Deviation: [4]float64{1, 1, 1, 1}, Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}})
+	s, err := train.NewSession(device, train.SessionOptions{Stages: stages, Step: core.StepOptions{Batch: 1, Image: n.Input,
+		Mean: [4]float64{1, 1, 1, 1}, Deviation: [4]float64{1, 1, 1, 1}, Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4,
+			Nesterov: true}}})
 	if err != nil {
 		t.Fatal(err)
 	}

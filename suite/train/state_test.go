@@ -13,7 +13,8 @@ func sound() (Progress, extent) {
 	x := 0.5
 	epoch := func(n int64) results.Epoch { return results.Epoch{Epoch: n, TrainLoss: &x, TestTop1: &x} }
 	return Progress{Epoch: 3, Batch: 2, Sums: Sums{Samples: 32, Losses: []float64{-1, 2}, Correct: []float64{3, 4}},
-		Epochs: []results.Epoch{epoch(1), epoch(2)}, TrainSeconds: 1, PhaseSeconds: map[string]float64{"forward": 1}}, extent{epochs: 4, samples: 72, batch: 16, losses: 2}
+		Epochs: []results.Epoch{epoch(1), epoch(2)}, TrainSeconds: 1,
+		PhaseSeconds: map[string]float64{"forward": 1}}, extent{epochs: 4, samples: 72, batch: 16, losses: 2}
 }
 
 // What a progress says has to be possible for the run.

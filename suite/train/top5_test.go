@@ -39,14 +39,18 @@ func TestEvaluateTop5(t *testing.T) {
 			labels[i] = int32(int64(i) % classes)
 		}
 		network := &model.Network{Classes: classes, Input: graph.Shape{8, 8, 3}, Head: model.PooledHead("fc", classes),
-			Units: []model.Unit{{Forward: func(b *graph.Builder, x *graph.Value) *graph.Value { return model.Conv(b, "conv", x, 8, 3, 1) }}}}
+			Units: []model.Unit{{Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
+				return model.Conv(b, "conv", x,
+					8, 3, 1)
+			}}}}
 		device, err := engine.Open("cpu", engine.Options{Threads: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer device.Close()
-		s, err := NewSession(device, SessionOptions{Evaluation: true, Stages: []model.Stage{{Units: network.Units, Losses: network.HeadLosses, Classifier: true}},
-			Step: core.StepOptions{Batch: batch, Image: network.Input, Deviation: [4]float64{60, 60, 60, 60}}})
+		s, err := NewSession(device,
+			SessionOptions{Evaluation: true, Stages: []model.Stage{{Units: network.Units, Losses: network.HeadLosses, Classifier: true}},
+				Step: core.StepOptions{Batch: batch, Image: network.Input, Deviation: [4]float64{60, 60, 60, 60}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -37,8 +37,8 @@ func TestSaveChecked(t *testing.T) {
 	}
 }
 
-// Each byte of the file, its header, checksum and length included, is protected: a file with a flipped bit is damaged, and nothing of
-// it is taken over.
+// Each byte of the file, its header, checksum and length included, is protected: a file with a flipped bit is damaged, and
+// nothing of it is taken over.
 func TestEachByteIsChecked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.safetensors")
 	if err := weights.SaveChecked(path, "", content(), values(), map[string]string{"note": "x"}); err != nil {

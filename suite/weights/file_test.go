@@ -82,14 +82,19 @@ func TestBadHeaders(t *testing.T) {
 	}
 	for _, c := range []struct{ name, header, want string }{ // before 8 bytes
 		{"all is well", `{"a":` + tensor("F32", "[2]", 0, 8) + `}`, ""},
-		{"a tensor of nothing", `{"a":` + tensor("F32", "[4611686018427387904,0]", 0, 0) + `,"b":` + tensor("I64", "[]", 0, 8) + `}`, ""},
-		{"a hole", `{"a":` + tensor("F32", "[1]", 0, 4) + `,"b":` + tensor("U8", "[3]", 5, 8) + `}`, "b, U8[3]: bytes 5 to 8: its type and shape need other bytes, from 4 on"},
-		{"two in one place", `{"a":` + tensor("F32", "[2]", 0, 8) + `,"b":` + tensor("F32", "[2]", 0, 8) + `}`, "b, F32[2]: bytes 0 to 8: its type and shape need other bytes, from 8 on"},
+		{"a tensor of nothing", `{"a":` + tensor("F32", "[4611686018427387904,0]", 0, 0) + `,"b":` + tensor("I64", "[]", 0, 8) + `}`,
+			""},
+		{"a hole", `{"a":` + tensor("F32", "[1]", 0, 4) + `,"b":` + tensor("U8", "[3]", 5, 8) + `}`,
+			"b, U8[3]: bytes 5 to 8: its type and shape need other bytes, from 4 on"},
+		{"two in one place", `{"a":` + tensor("F32", "[2]", 0, 8) + `,"b":` + tensor("F32", "[2]", 0, 8) + `}`,
+			"b, F32[2]: bytes 0 to 8: its type and shape need other bytes, from 8 on"},
 		{"fewer bytes than the shape says", `{"a":` + tensor("F32", "[3]", 0, 8) + `}`, "a, F32[3]: bytes 0 to 8"},
 		{"bytes of none", `{"a":` + tensor("F32", "[1]", 0, 4) + `}`, "8 bytes follow the header, but its tensors have 4"},
 		{"an end beyond the file's", `{"a":` + tensor("F32", "[9]", 0, 36) + `}`, "but its tensors have 36"},
-		{"an end before the start", `{"a":` + tensor("F32", "[2]", 0, 8) + `,"b":` + tensor("F32", "[1]", 8, 4) + `}`, "b, F32[1]: bytes 8 to 4"},
-		{"more elements than can be counted", `{"a":` + tensor("F32", "[4294967296,4294967296,4294967296]", 0, 8) + `}`, "a, F32[4294967296 4294967296 4294967296]"},
+		{"an end before the start", `{"a":` + tensor("F32", "[2]", 0, 8) + `,"b":` + tensor("F32", "[1]", 8, 4) + `}`,
+			"b, F32[1]: bytes 8 to 4"},
+		{"more elements than can be counted", `{"a":` + tensor("F32", "[4294967296,4294967296,4294967296]", 0, 8) + `}`,
+			"a, F32[4294967296 4294967296 4294967296]"},
 		{"an unknown type", `{"a":` + tensor("F31", "[2]", 0, 8) + `}`, "F31"},
 		{"no JSON", `{"a":`, "header: "},
 		{"another JSON", `[1,2]`, "header: "},
@@ -103,7 +108,8 @@ func TestBadHeaders(t *testing.T) {
 		agree(t, content)
 	}
 	for _, length := range []uint64{33, 100_000_001, 1 << 63, 1<<64 - 1} {
-		if _, err := isWhole(t, append(binary.LittleEndian.AppendUint64(nil, length), make([]byte, 32)...)); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("the header has %d bytes by its length field: it must have at most 32", length)) {
+		if _, err := isWhole(t, append(binary.LittleEndian.AppendUint64(nil, length), make([]byte, 32)...)); err == nil ||
+			!strings.Contains(err.Error(), fmt.Sprintf("the header has %d bytes by its length field: it must have at most 32", length)) {
 			t.Errorf("a header of %d bytes in 32: got %v", length, err)
 		}
 	}
@@ -118,7 +124,8 @@ func FuzzHeader(f *testing.F) {
 	for _, header := range []string{
 		`{}`,
 		`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}`,
-		`{"__metadata__":{"k":"v"},"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]},"b":{"dtype":"I64","shape":[0],"data_offsets":[1,1]}}`,
+		`{"__metadata__":{"k":"v"},"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]},
+			"b":{"dtype":"I64","shape":[0],"data_offsets":[1,1]}}`,
 		`{"a":{"dtype":"F31","shape":[4294967296,4294967296],"data_offsets":[0,18446744073709551615]}}`,
 	} {
 		content := append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)

@@ -48,9 +48,11 @@ func (formula) WriteAt(v *graph.Value, first int64, src any) error {
 func large() []*graph.Value {
 	return []*graph.Value{
 		{Name: "conv.weight", Shape: graph.Shape{1024, 3, 3, 1024}, Weight: &graph.Weight{Layout: graph.LayoutConv}},
-		{Name: "fc.weight", Shape: graph.Shape{256, 512 * 7 * 7}, Weight: &graph.Weight{Layout: graph.LayoutFlattened, Source: [3]int64{512, 7, 7}}},
+		{Name: "fc.weight", Shape: graph.Shape{256, 512 * 7 * 7}, Weight: &graph.Weight{Layout: graph.LayoutFlattened,
+			Source: [3]int64{512, 7, 7}}},
 		{Name: "plain.weight", Shape: graph.Shape{3001, 3001}, Weight: &graph.Weight{}},
-		{Name: "row.weight", Shape: graph.Shape{2, 1024 * 17 * 17}, Weight: &graph.Weight{Layout: graph.LayoutFlattened, Source: [3]int64{1024, 17, 17}}},
+		{Name: "row.weight", Shape: graph.Shape{2, 1024 * 17 * 17}, Weight: &graph.Weight{Layout: graph.LayoutFlattened,
+			Source: [3]int64{1024, 17, 17}}},
 	}
 }
 
@@ -116,8 +118,8 @@ func checkElements(t *testing.T, path string, values []*graph.Value) {
 	}
 }
 
-// TestFullDisk ends the writing in the middle of a tensor, by a real limit on the size of files, in a process of its own because the
-// limit is the process's.
+// TestFullDisk ends the writing in the middle of a tensor, by a real limit on the size of files, in a process of its own because
+// the limit is the process's.
 func TestFullDisk(t *testing.T) {
 	const variable = "WEIGHTS_TEST_FULL_DISK"
 	if dir := os.Getenv(variable); dir != "" {

@@ -109,7 +109,8 @@ func TestDamagedFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, damaged := range map[string][]byte{"empty": {}, "cut": raw[:len(raw)-5], "garbage": []byte("not a tensor file at all"), "header": raw[:20]} {
+	for name, damaged := range map[string][]byte{"empty": {}, "cut": raw[:len(raw)-5],
+		"garbage": []byte("not a tensor file at all"), "header": raw[:20]} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, damaged, 0o600); err != nil {
 			t.Fatal(err)
