@@ -69,7 +69,12 @@ func program(t *testing.T, r row) (*graph.Graph, eager.Options) {
 	if r.Side >= 128 {
 		classes = 1000
 	}
-	n, err := networks.New(r.Network, graph.Shape{r.Side, r.Side, 3}, classes)
+	name := r.Network
+	if file := "../../suite/networks/exported/testdata/" + name + ".pt2"; name == "densenet121" || name == "googlenet" ||
+		name == "squeezenet1_1" || name == "shufflenet_v2_x1_0" {
+		name = file
+	}
+	n, err := networks.New(name, graph.Shape{r.Side, r.Side, 3}, classes)
 	if err != nil {
 		t.Fatal(err)
 	}

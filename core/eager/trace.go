@@ -307,27 +307,46 @@ func storages(g *graph.Graph) map[*graph.Value]*graph.Value {
 		}
 	}
 	aliases := map[*graph.Value][]*graph.Value{}
+	parts := map[*graph.Value]bool{} // views of a part of a storage: nothing is added to them in place
+	unread := func(v *graph.Value, i int) bool {
+		root := roots[v]
+		for _, w := range aliases[root] {
+			if last[w] > i {
+				return false
+			}
+		}
+		return last[root] <= i && !parts[v]
+	}
 	made := map[*graph.Value]graph.Kind{}
 	for i, op := range g.Ops {
 		for _, r := range op.Results {
 			made[r] = op.Kind
 		}
-		inPlace := op.Kind == graph.KindReLU && op.Attr.Activation == graph.ActivationReLU
-		if op.Kind == graph.KindAdd {
+		inPlace, operand := false, 0
+		switch op.Kind {
+		case graph.KindReLU:
+			inPlace = op.Attr.Activation == graph.ActivationReLU
+		case graph.KindReshape:
+			inPlace = true
+		case graph.KindSlice: // a view, unless it is added to a gradient
+			if inPlace = op.Operands[1] == nil; inPlace {
+				parts[op.Results[0]] = true
+			} else {
+				inPlace, operand = unread(op.Operands[1], i), 1
+			}
+		case graph.KindSliceBackward: // the gradients of all slices are joined
+			inPlace, operand = op.Operands[1] != nil && unread(op.Operands[1], i), 1
+		case graph.KindAdd:
 			// A sum is computed in place if autograd has not saved its operand: the result of a
 			// normalisation or of stochastic depth, or a gradient that no other op reads.
-			root := roots[op.Operands[0]]
 			maker := made[op.Operands[0]]
 			inPlace = maker == graph.KindNormApply || maker == graph.KindDropout
 			if op.Results[0].Category == graph.CategoryGradient {
-				inPlace = last[root] <= i
-				for _, v := range aliases[root] {
-					inPlace = inPlace && last[v] <= i
-				}
+				inPlace = unread(op.Operands[0], i)
 			}
 		}
 		if inPlace {
-			root := roots[op.Operands[0]]
+			root := roots[op.Operands[operand]]
 			roots[op.Results[0]] = root
 			aliases[root] = append(aliases[root], op.Results[0])
 		}

@@ -50,6 +50,9 @@ import torchvision_networks  # noqa: E402
 KIB, MIB = 1 << 10, 1 << 20
 CIFAR = {"resnet20": 3, "resnet32": 5, "resnet110": 18}
 localnets.BLOCKS_PER_STAGE.update(CIFAR)
+# Networks that the model reads from files of torch.export.
+EXPORTED = {"densenet121": {}, "googlenet": {"aux_logits": False, "transform_input": False, "init_weights": False},
+            "squeezenet1_1": {}, "shufflenet_v2_x1_0": {}}
 
 
 class Allocator:
@@ -223,7 +226,10 @@ def run(method: str, network: str, side: int, batch: int, **options) -> dict:
     torch.manual_seed(1)
     if network not in CIFAR:  # RegNet's constructor computes with tensors
         classes = 1000 if side >= 128 else 10
-        net = (torchvision_networks.make if side >= 128 else torchvision_networks.make_small)(network, classes).to(device)
+        if network in EXPORTED:
+            net = torchvision.models.get_model(network, num_classes=classes, **EXPORTED[network]).to(device)
+        else:
+            net = (torchvision_networks.make if side >= 128 else torchvision_networks.make_small)(network, classes).to(device)
         step = torchvision_step
     with torch.device(device):
         if network in CIFAR:
@@ -363,6 +369,10 @@ auglocal resnet110 32 16 images=2 rmsprop
 bp resnet110 32 2 fused=true sgd
 bp resnet110 32 2 fused=true adam
 bp resnet110 32 2 fused=true adamw
+bp densenet121 64 4,64
+bp googlenet 64 4,64
+bp squeezenet1_1 64 4,64
+bp shufflenet_v2_x1_0 64 4,64
 """
 
 
