@@ -38,8 +38,8 @@ func TestPaperQuirksOfMethods(t *testing.T) {
 			want: map[string]string{"coefficients": "5,0.75,5,0.75"}},
 		{method: "bp", network: "resnet32", dataset: "cifar10"},
 	} {
-		r := suite.Request{Methods: []string{c.method}, Networks: []string{c.network}, Datasets: []string{c.dataset}, Batches: []int64{2},
-			Modules: []int{c.modules}, Quirks: suite.QuirksPaper,
+		r := suite.Request{Methods: []string{c.method}, Networks: []string{c.network}, Datasets: []string{c.dataset},
+			Batches: []int64{2}, Modules: []int{c.modules}, Quirks: suite.QuirksPaper,
 			Settings: results.Settings{Mode: c.mode, Cuts: c.cuts, Coefficients: c.coefficients}}
 		got := one(t, r).Options
 		delete(got, "update")

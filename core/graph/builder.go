@@ -137,8 +137,8 @@ func (b *Builder) Frozen(f func()) {
 	f()
 }
 
-// Shared writes what f writes with parameters that ops written before may have, too: f does not declare a parameter again that has
-// been declared, with the same name and shape.
+// Shared writes what f writes with parameters that ops written before may have, too: f does not declare a parameter again that
+// has been declared, with the same name and shape.
 func (b *Builder) Shared(f func()) {
 	defer func(before bool) { b.shared = before }(b.shared)
 	b.shared = true

@@ -54,7 +54,8 @@ func TestWhatPapersSay(t *testing.T) {
 		return 0
 	}
 	memory := func(dataset, network, method string, batch int64, k int) float64 {
-		c := Cell{Table: "memory", Dataset: dataset, Network: network, Method: method, Metric: Memory, Batch: batch, Modules: k, Source: "InfoPro"}
+		c := Cell{Table: "memory", Dataset: dataset, Network: network, Method: method, Metric: Memory, Batch: batch, Modules: k,
+			Source: "InfoPro"}
 		if k > 0 {
 			c.Options = map[string]string{"mode": "contrast", "cuts": "balanced"}
 			if dataset == "imagenet" {
@@ -81,7 +82,8 @@ func TestWhatPapersSay(t *testing.T) {
 		}
 	}
 	top1 := func(method string, k, d int) float64 {
-		return find(Cell{Table: "cifar10", Dataset: "cifar10", Network: "resnet110", Method: method, Metric: Top1, Modules: k, AuxDepth: d, Source: "AugLocal"})
+		return find(Cell{Table: "cifar10", Dataset: "cifar10", Network: "resnet110", Method: method, Metric: Top1, Modules: k,
+			AuxDepth: d, Source: "AugLocal"})
 	}
 	if gap := 100 * (top1("bp", 0, 0) - top1("auglocal", 55, 6)); gap < 0.6499 || gap > 0.6501 {
 		t.Errorf("AugLocal's gap on CIFAR-10: %.4f points, want 0.65", gap)
@@ -102,7 +104,8 @@ func TestFill(t *testing.T) {
 		}
 		return Fill(cells, file)
 	}
-	got, err := fill(`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":0.8,"mark":"A","source":"the PDF, table 1"},
+	got, err := fill(`
+		{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":0.8,"mark":"A","source":"the PDF, table 1"},
 		{"table":"a","dataset":"d","network":"n","method":"bp","metric":"top1","value":0.7,"mark":"A","source":"the PDF, table 1"},
 		{"table":"a","dataset":"d","network":"n","method":"dgl","metric":"top1","mark":"A","source":"the PDF, not filled in"}`)
 	if err != nil || len(got) != 3 || *got[0].Value != 0.8 || *got[1].Value != 0.9 || *got[2].Value != 0.7 || cells[0].Value != nil {
@@ -116,11 +119,12 @@ func TestFill(t *testing.T) {
 	if same, err := Fill(all, "published.json"); err != nil || len(same) != len(all) {
 		t.Errorf("%d cells of %d and %v", len(same), len(all), err)
 	}
+	const cellOf = `{"table":"a","dataset":"d","network":"n","method":"m",`
 	for cell, want := range map[string]string{
-		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":93.6,"mark":"A","source":"s"}`: "must be a fraction in [0, 1], such as 0.9363",
-		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":0.9,"mark":"C","source":"s"}`:  `mark "C": must be A`,
-		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"top1","value":0.9,"mark":"A"}`:               "source: missing",
-		`{"table":"a","dataset":"d","network":"n","method":"m","metric":"f1","mark":"A","source":"s"}`:                `metric "f1": must be`,
+		cellOf + `"metric":"top1","value":93.6,"mark":"A","source":"s"}`: "must be a fraction in [0, 1], such as 0.9363",
+		cellOf + `"metric":"top1","value":0.9,"mark":"C","source":"s"}`:  `mark "C": must be A`,
+		cellOf + `"metric":"top1","value":0.9,"mark":"A"}`:               "source: missing",
+		cellOf + `"metric":"f1","mark":"A","source":"s"}`:                `metric "f1": must be`,
 		`{"tabel":"a"}`: `unknown field "tabel"`,
 		`{`:             "cells",
 	} {

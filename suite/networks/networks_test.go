@@ -175,7 +175,8 @@ func TestLogits(t *testing.T) {
 	}
 }
 
-// compareLogits runs a network on the images of the script, with weights that set writes, and compares the logits with the golden ones.
+// compareLogits runs a network on the images of the script, with weights that set writes, and compares the logits with the golden
+// ones.
 func compareLogits(t *testing.T, d engine.Device, want goldenNetwork, training bool, set func(*testing.T, *core.Program)) {
 	t.Helper()
 	name := fmt.Sprintf("%s, %d pixels, training %v", want.Network, want.Side, training)

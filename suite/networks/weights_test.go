@@ -48,8 +48,8 @@ func TestLogitsWithWeightsOfAnArchive(t *testing.T) {
 	}
 }
 
-// TestLogitsOfABuiltInNetworkWithWeightsOfAnArchive writes weights for regnetx400mf as torch.export lays them out, under torchvision's
-// names; with them the built-in network has torchvision's logits.
+// TestLogitsOfABuiltInNetworkWithWeightsOfAnArchive writes weights for regnetx400mf as torch.export lays them out, under
+// torchvision's names; with them the built-in network has torchvision's logits.
 func TestLogitsOfABuiltInNetworkWithWeightsOfAnArchive(t *testing.T) {
 	d := enginetest.Open(t, enginetest.Backends()[0], engine.Options{Threads: 1})
 	all := readJSON[golden](t, "testdata/torchvision.json").Logits
@@ -133,7 +133,8 @@ func TestWeightsOfAnArchiveThatDoNotFit(t *testing.T) {
 	}
 	g, _, _ := build(t, graph.NewBuilder(false), n, 2)
 	var values []*graph.Value
-	tensors := map[string]archived{"extra.weight": {graph.Shape{2}, make([]float32, 2)}, "bn1.num_batches_tracked": {graph.Shape{1}, make([]float32, 1)}}
+	tensors := map[string]archived{"extra.weight": {graph.Shape{2}, make([]float32, 2)},
+		"bn1.num_batches_tracked": {graph.Shape{1}, make([]float32, 1)}}
 	for _, v := range g.Values {
 		if !v.Category.Persistent() {
 			continue
@@ -157,8 +158,8 @@ func TestWeightsOfAnArchiveThatDoNotFit(t *testing.T) {
 	}
 }
 
-// TestLayersStartAsInPyTorch compares the bounds of initial values with the largest that PyTorch draws in 200 initialisations of each
-// layer: uniform(±1/sqrt(inputs of one output)), which is kaiming_uniform with a = sqrt(5).
+// TestLayersStartAsInPyTorch compares the bounds of initial values with the largest that PyTorch draws in 200 initialisations of
+// each layer: uniform(±1/sqrt(inputs of one output)), which is kaiming_uniform with a = sqrt(5).
 func TestLayersStartAsInPyTorch(t *testing.T) {
 	reach := readJSON[struct{ Reach map[string]float64 }](t, "testdata/weights.json").Reach
 	n, err := networks.New(weightsFile, graph.Shape{16, 16, 3}, 4)

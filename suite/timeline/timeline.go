@@ -92,15 +92,16 @@ func (s Step) chrome(process int) []chromeEvent {
 		events = append(events, chromeEvent{Name: op.Kind.String(), Category: op.Phase.String(), Phase: "X", Process: process,
 			Thread: threadPhases + int(op.Phase), Time: at[i], Duration: at[i+1] - at[i],
 			Arguments: map[string]any{"op": i, "scope": op.Scope, "module": op.Module}})
-		events = append(events, chromeEvent{Name: "bytes alive", Phase: "C", Process: process, Time: at[i], Arguments: counters(s.Samples[i])})
+		events = append(events, chromeEvent{Name: "bytes alive", Phase: "C", Process: process, Time: at[i],
+			Arguments: counters(s.Samples[i])})
 	}
 	for from := 0; from < len(s.Graph.Ops); {
 		to := from
 		for to < len(s.Graph.Ops) && s.Graph.Ops[to].Module == s.Graph.Ops[from].Module {
 			to++
 		}
-		events = append(events, chromeEvent{Name: fmt.Sprint("module ", s.Graph.Ops[from].Module), Category: "module", Phase: "X", Process: process,
-			Thread: threadModules, Time: at[from], Duration: at[to] - at[from]})
+		events = append(events, chromeEvent{Name: fmt.Sprint("module ", s.Graph.Ops[from].Module), Category: "module", Phase: "X",
+			Process: process, Thread: threadModules, Time: at[from], Duration: at[to] - at[from]})
 		from = to
 	}
 	return events
@@ -114,8 +115,8 @@ func counters(sample plan.Sample) map[string]any {
 	return out
 }
 
-// CSV writes a line for each op: position, kind, start, and bytes alive by category and in all. The start of a measured step is in
-// microseconds (column start_us); that of a planned one is the position in the program (column start_ops).
+// CSV writes a line for each op: position, kind, start, and bytes alive by category and in all. The start of a measured step is
+// in microseconds (column start_us); that of a planned one is the position in the program (column start_ops).
 func CSV(w io.Writer, s Step) error {
 	out := csv.NewWriter(w)
 	start, decimals := "start_us", 3
@@ -213,7 +214,8 @@ func Snapshot(w io.Writer, s Step) error {
 			}
 			traces = append(traces, trace{Action: "alloc", Addr: base + a.Offset, Size: a.Bytes, Time: int64(at[op]), Frames: frames(a)})
 			if a.Category.Persistent() {
-				arena.Blocks = append(arena.Blocks, block{Address: base + a.Offset, Size: a.Bytes, Requested: a.Bytes, State: "active_allocated", Frames: frames(a)})
+				arena.Blocks = append(arena.Blocks, block{Address: base + a.Offset, Size: a.Bytes, Requested: a.Bytes,
+					State: "active_allocated", Frames: frames(a)})
 				arena.Allocated += a.Bytes
 				arena.Active += a.Bytes
 				continue

@@ -92,7 +92,8 @@ func openArchive(path string) (*file, error) {
 	return f, nil
 }
 
-// readHeader reads the length of the header and the header of a file of that size: JSON with type, shape and place of each tensor.
+// readHeader reads the length of the header and the header of a file of that size: JSON with type, shape and place of each
+// tensor.
 func (f *file) readHeader(from io.ReaderAt, size int64) error {
 	var word [8]byte
 	if _, err := from.ReadAt(word[:], 0); errors.Is(err, io.EOF) {
@@ -102,7 +103,8 @@ func (f *file) readHeader(from io.ReaderAt, size int64) error {
 	}
 	length, left := binary.LittleEndian.Uint64(word[:]), size-int64(len(word))
 	if length > mostHeader || int64(length) > left {
-		return fmt.Errorf("the header has %d bytes by its length field: it must have at most %d, the rest of the file, and at most %d", length, left, int64(mostHeader))
+		return fmt.Errorf("the header has %d bytes by its length field: it must have at most %d, the rest of the file, "+
+			"and at most %d", length, left, int64(mostHeader))
 	}
 	header := make([]byte, length)
 	if _, err := from.ReadAt(header, int64(len(word))); err != nil {
@@ -137,7 +139,8 @@ func (f *file) checkPlaces(listed map[string]*safetensors.TensorInfo, bytes uint
 		t := listed[name]
 		size, ok := sizeOf(t)
 		if from, to := t.DataOffsets[0], t.DataOffsets[1]; !ok || from != end || to < from || to-from != size {
-			return fmt.Errorf("%s, %s%v: bytes %d to %d: its type and shape need other bytes, from %d on", name, t.DType, t.Shape, from, to, end)
+			return fmt.Errorf("%s, %s%v: bytes %d to %d: its type and shape need other bytes, from %d on", name, t.DType, t.Shape,
+				from, to, end)
 		}
 		end = t.DataOffsets[1]
 	}
@@ -163,8 +166,8 @@ func sizeOf(t *safetensors.TensorInfo) (bytes uint64, ok bool) {
 // mostFaults is the number of faults of each kind that an error lists.
 const mostFaults = 4
 
-// compare lists the first tensors of another shape or type, those that are missing and those that are extra. Extra tensors whose name ends
-// in one of passed are ignored, and so are second names of a tensor.
+// compare lists the first tensors of another shape or type, those that are missing and those that are extra. Extra tensors whose
+// name ends in one of passed are ignored, and so are second names of a tensor.
 func (f *file) compare(values []*graph.Value, passed ...string) error {
 	var shapes, missing, extra []string
 	known, sources := map[string]bool{}, map[string]bool{"": false}
@@ -184,7 +187,8 @@ func (f *file) compare(values []*graph.Value, passed ...string) error {
 	}
 	for _, name := range f.names {
 		t := f.tensors[name]
-		if !known[name] && !sources[t.source] && !slices.ContainsFunc(passed, func(p string) bool { return strings.HasSuffix(name, p) }) {
+		if !known[name] && !sources[t.source] &&
+			!slices.ContainsFunc(passed, func(p string) bool { return strings.HasSuffix(name, p) }) {
 			extra = append(extra, fmt.Sprintf("extra %s %v", name, t.shape))
 		}
 	}

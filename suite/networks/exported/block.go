@@ -19,8 +19,8 @@ import (
 //     of the first one over more than 1x1, else of the first.
 //   - Slices of channels have bounds in proportion to the channels, concatenations as many channels as their operands together,
 //     and shuffles as many groups as before, or the largest divisor of that number that divides the channels.
-//   - Where a unit joins or slices channels and has the stride that is asked for, all of its strides stay, for they are on each of
-//     the paths that are joined. If not, a stride of 2 is that of a 3x3 max pool of the unit's input.
+//   - Where a unit joins or slices channels and has the stride that is asked for, all of its strides stay, for they are on each
+//     of the paths that are joined. If not, a stride of 2 is that of a 3x3 max pool of the unit's input.
 //   - A sum with the input of the unit, or with a projection of it (1x1 convolutions, normalisations, pools), is one with the
 //     input where that has the shape of the other operand. Where not, it is one with a 1x1 convolution of the input, normalised,
 //     if the network has such projections; if it has none, as MobileNetV2, the sum is left out, with its stochastic depth.

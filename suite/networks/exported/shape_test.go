@@ -10,12 +10,13 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// moved is the small graph with nodes between the rectifier, whose result is relu_ [2 4 8 8], and the mean, which reads y. A node is
-// its target, its inputs and outputs as JSON.
+// moved is the small graph with nodes between the rectifier, whose result is relu_ [2 4 8 8], and the mean, which reads y. A node
+// is its target, its inputs and outputs as JSON.
 func moved(nodes [][3]string, tensors map[string]string) string {
 	var text, values strings.Builder
 	for _, n := range nodes {
-		fmt.Fprintf(&text, `{"target":"torch.ops.aten.%s","inputs":[%s],"outputs":[%s],"metadata":{"nn_module_stack":"L__self__,,N"}},`+"\n",
+		fmt.Fprintf(&text,
+			`{"target":"torch.ops.aten.%s","inputs":[%s],"outputs":[%s],"metadata":{"nn_module_stack":"L__self__,,N"}},`+"\n",
 			n[0], n[1], n[2])
 	}
 	for name, sizes := range tensors {
@@ -44,8 +45,8 @@ func halves(of, a, b string) [3]string {
 
 // joined are two tensors, one after the other.
 func joined(a, b, y, dim string) [3]string {
-	return [3]string{"cat.default", args(fmt.Sprintf(`{"name":"tensors","arg":{"as_tensors":[%s,%s]}}`, tensor(a), tensor(b)), arg("dim", "int", dim)),
-		result(y)}
+	return [3]string{"cat.default", args(fmt.Sprintf(`{"name":"tensors","arg":{"as_tensors":[%s,%s]}}`, tensor(a), tensor(b)),
+		arg("dim", "int", dim)), result(y)}
 }
 
 func result(name string) string { return fmt.Sprintf(`{"as_tensor":%s}`, tensor(name)) }
@@ -66,8 +67,8 @@ func TestShapeOps(t *testing.T) {
 			[]string{"slice 2x8x8x2", "slice 2x8x8x2", "concat 2x8x8x4"}},
 		"cat along the last dimension": {[][3]string{joined("relu_", "relu_", "y", "-1")}, map[string]string{"y": "2 4 8 16"},
 			[]string{"concat 2x8x16x4"}},
-		"a slice in place, the other one read": {[][3]string{halves("relu_", "a", "b"), one("relu_.default", "a", "r"), joined("b", "a", "y", "1")},
-			map[string]string{"a": "2 2 8 8", "b": "2 2 8 8", "r": "2 2 8 8", "y": "2 4 8 8"},
+		"a slice in place, the other one read": {[][3]string{halves("relu_", "a", "b"), one("relu_.default", "a", "r"),
+			joined("b", "a", "y", "1")}, map[string]string{"a": "2 2 8 8", "b": "2 2 8 8", "r": "2 2 8 8", "y": "2 4 8 8"},
 			[]string{"slice 2x8x8x2", "slice 2x8x8x2", "relu 2x8x8x2", "concat 2x8x8x4"}},
 		"shuffle": {[][3]string{one("view.default", "relu_", "v"),
 			one("transpose.int", "v", "t", arg("dim0", "int", "1"), arg("dim1", "int", "2")),
@@ -87,7 +88,8 @@ func TestShapeOps(t *testing.T) {
 			map[string]string{"a": "2 1 8 8", "b": "2 3 8 8", "y": "2 4 8 8"},
 			[]string{"slice 2x8x8x1", "slice 2x8x8x3", "concat 2x8x8x4"}},
 	} {
-		n, err := New(write(t, archive(t, map[string]string{"net/models/model.json": moved(c.nodes, c.tensors)})), graph.Shape{8, 8, 3}, 5)
+		n, err := New(write(t, archive(t, map[string]string{"net/models/model.json": moved(c.nodes, c.tensors)})),
+			graph.Shape{8, 8, 3}, 5)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -111,17 +113,22 @@ func refusals() map[string]struct{ graph, want string } {
 		return moved([][3]string{one("slice.Tensor", "relu_", "y", arguments...)}, map[string]string{"y": "2 2 8 8"})
 	}
 	return map[string]struct{ graph, want string }{
-		"slice of a dimension that is not there": {slice(arg("dim", "int", "7"), arg("end", "int", "2")), "slice with arguments that are not numbers"},
-		"slice with a step":                      {slice(arg("dim", "int", "1"), arg("end", "int", "4"), arg("step", "int", "2")), "slice with a step"},
-		"slice of nothing":                       {slice(arg("dim", "int", "1"), arg("start", "int", "3"), arg("end", "int", "2")), "of the elements 3 to 2 of 4"},
-		"slice of another length":                {slice(arg("dim", "int", "1"), arg("end", "int", "3")), `the shape of the tensor "y" doesn't follow`},
-		"slice of the batch":                     {slice(arg("start", "int", "1")), "slice of the batch"},
-		"narrow beyond the end": {moved([][3]string{one("narrow.default", "relu_", "y", arg("dim", "int", "1"), arg("start", "int", "3"),
-			arg("length", "int", "9223372036854775807"))}, map[string]string{"y": "2 2 8 8"}), "of the elements 3 to"},
-		"slices of more than there is": {moved([][3]string{halves("relu_", "a", "y")}, map[string]string{"a": "2 3 8 8", "y": "2 2 8 8"}),
-			"are more than the tensor"},
-		"slices of less than there is": {moved([][3]string{halves("relu_", "a", "y")}, map[string]string{"a": "2 1 8 8", "y": "2 2 8 8"}),
-			"are less than the tensor"},
+		"slice of a dimension that is not there": {slice(arg("dim", "int", "7"), arg("end", "int", "2")),
+			"slice with arguments that are not numbers"},
+		"slice with a step": {slice(arg("dim", "int", "1"), arg("end", "int", "4"), arg("step", "int", "2")),
+			"slice with a step"},
+		"slice of nothing": {slice(arg("dim", "int", "1"), arg("start", "int", "3"), arg("end", "int", "2")),
+			"of the elements 3 to 2 of 4"},
+		"slice of another length": {slice(arg("dim", "int", "1"), arg("end", "int", "3")),
+			`the shape of the tensor "y" doesn't follow`},
+		"slice of the batch": {slice(arg("start", "int", "1")), "slice of the batch"},
+		"narrow beyond the end": {moved([][3]string{one("narrow.default", "relu_", "y", arg("dim", "int", "1"),
+			arg("start", "int", "3"), arg("length", "int", "9223372036854775807"))}, map[string]string{"y": "2 2 8 8"}),
+			"of the elements 3 to"},
+		"slices of more than there is": {moved([][3]string{halves("relu_", "a", "y")},
+			map[string]string{"a": "2 3 8 8", "y": "2 2 8 8"}), "are more than the tensor"},
+		"slices of less than there is": {moved([][3]string{halves("relu_", "a", "y")},
+			map[string]string{"a": "2 1 8 8", "y": "2 2 8 8"}), "are less than the tensor"},
 		"slices of an absurd length": {moved([][3]string{halves("relu_", "a", "y")},
 			map[string]string{"a": "2 9223372036854775807 8 8", "y": "2 2 8 8"}), "are more than the tensor"},
 		"cat of other heights": {moved([][3]string{one("slice.Tensor", "relu_", "a", arg("dim", "int", "2"), arg("end", "int", "4")),
@@ -133,14 +140,14 @@ func refusals() map[string]struct{ graph, want string } {
 			map[string]string{"y": "2 4 8 8"}), "permute of the batch"},
 		"permute, twice the same": {moved([][3]string{one("permute.default", "relu_", "y", arg("dims", "ints", "[0,1,1,3]"))},
 			map[string]string{"y": "2 4 8 8"}), "permute of dimensions that the tensor"},
-		"transpose of no dimension": {moved([][3]string{one("transpose.int", "relu_", "y", arg("dim0", "int", "-9"), arg("dim1", "int", "1"))},
-			map[string]string{"y": "2 4 8 8"}), "transpose of dimensions that the tensor"},
+		"transpose of no dimension": {moved([][3]string{one("transpose.int", "relu_", "y", arg("dim0", "int", "-9"),
+			arg("dim1", "int", "1"))}, map[string]string{"y": "2 4 8 8"}), "transpose of dimensions that the tensor"},
 		"view of other sizes": {moved([][3]string{one("view.default", "relu_", "y")}, map[string]string{"y": "2 4 8 9"}),
 			"view to a shape that doesn't divide or join dimensions"},
 		"view across dimensions": {moved([][3]string{one("view.default", "relu_", "y")}, map[string]string{"y": "2 3 8 8"}),
 			"view to a shape that doesn't divide or join dimensions"},
-		"shuffle of groups that don't divide": {moved([][3]string{one("channel_shuffle.default", "relu_", "y", arg("groups", "int", "3"))},
-			map[string]string{"y": "2 4 8 8"}), "in groups that don't divide its channels"},
+		"shuffle of groups that don't divide": {moved([][3]string{one("channel_shuffle.default", "relu_", "y",
+			arg("groups", "int", "3"))}, map[string]string{"y": "2 4 8 8"}), "in groups that don't divide its channels"},
 		"read after a change through a slice": {moved([][3]string{halves("relu_", "a", "b"), one("relu_.default", "a", "r"),
 			joined("relu_", "r", "y", "1")}, map[string]string{"a": "2 2 8 8", "b": "2 2 8 8", "r": "2 2 8 8", "y": "2 6 8 8"}),
 			"cat of a tensor that was changed in place through a view of it"},

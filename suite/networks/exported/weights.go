@@ -36,7 +36,8 @@ type Tensor struct {
 }
 
 // elementTypes are the element types of the schema by their numbers (torch/_export/serde/schema.py).
-var elementTypes = map[int]string{1: "U8", 2: "I8", 3: "I16", 4: "I32", 5: "I64", 6: "F16", 7: "F32", 8: "F64", 12: "BOOL", 13: "BF16"}
+var elementTypes = map[int]string{1: "U8", 2: "I8", 3: "I16", 4: "I32", 5: "I64", 6: "F16", 7: "F32", 8: "F64", 12: "BOOL",
+	13: "BF16"}
 
 // maxElements bounds the elements of a tensor, so that their bytes can be counted.
 const maxElements = 1 << 40
@@ -148,7 +149,8 @@ func (t *Tensor) check(layout int) string {
 	}
 	t.elements = elements
 	if last-t.offset+1 != elements {
-		return fmt.Sprintf("a view of a larger tensor (shape %v, strides %v), which is not read; export contiguous weights", t.Shape, t.strides)
+		return fmt.Sprintf("a view of a larger tensor (shape %v, strides %v), which is not read; export contiguous weights",
+			t.Shape, t.strides)
 	}
 	if have := t.entry.UncompressedSize64; t.Type == "F32" && have/4 <= uint64(last) {
 		return fmt.Sprintf("%s has %d bytes, too few for the shape %v", t.Source, have, t.Shape)

@@ -19,7 +19,8 @@ const (
 	listPath = "net/data/weights/model_weights_config.json"
 	rawPath  = "net/data/weights/weight_0"
 	// flat is a tensor [2, 3].
-	flat = `{"dtype":7,"layout":7,"sizes":[{"as_int":2},{"as_int":3}],"strides":[{"as_int":3},{"as_int":1}],"storage_offset":{"as_int":0}}`
+	flat = `{"dtype":7,"layout":7,"sizes":[{"as_int":2},{"as_int":3}],"strides":[{"as_int":3},{"as_int":1}],` +
+		`"storage_offset":{"as_int":0}}`
 )
 
 // floats are the bytes 0, 1, ... as float32.
@@ -53,7 +54,8 @@ func TestWeightsInTheOrderOfTheShape(t *testing.T) {
 	for name, c := range map[string]struct {
 		meta string
 		want [6]byte // the elements
-	}{"rows": {flat, [6]byte{0, 1, 2, 3, 4, 5}}, "columns": {column, [6]byte{0, 2, 4, 1, 3, 5}}, "an offset": {later, [6]byte{2, 3, 4, 5, 6, 7}}} {
+	}{"rows": {flat, [6]byte{0, 1, 2, 3, 4, 5}}, "columns": {column, [6]byte{0, 2, 4, 1, 3, 5}},
+		"an offset": {later, [6]byte{2, 3, 4, 5, 6, 7}}} {
 		w, err := OpenWeights(write(t, archive(t, map[string]string{listPath: oneTensor(c.meta), rawPath: floats(8)})))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -79,20 +81,24 @@ func TestWeightsRefused(t *testing.T) {
 		want    string
 	}{
 		{"no weights", map[string]string{"net/models/model.json": smallGraph}, "the archive holds no weights (data/weights)"},
-		{"weights left out", map[string]string{listPath: oneTensor(flat)}, "does not hold its file " + rawPath + ": the weights were left out"},
+		{"weights left out", map[string]string{listPath: oneTensor(flat)},
+			"does not hold its file " + rawPath + ": the weights were left out"},
 		{"pickled", map[string]string{listPath: strings.Replace(oneTensor(flat), "false", "true", 1), rawPath: floats(6)},
 			"the weights of c.weight are pickled, which are not read, since reading them can run code"},
 		{"torch.save", map[string]string{"net/data.pkl": "x"}, "pickled weights of torch.save, which are not read"},
-		{"big-endian", map[string]string{listPath: oneTensor(flat), rawPath: floats(6), "net/byteorder": "big"}, "not in little-endian"},
-		{"too few bytes", map[string]string{listPath: oneTensor(flat), rawPath: floats(5)}, "has 20 bytes, too few for the shape [2 3]"},
+		{"big-endian", map[string]string{listPath: oneTensor(flat), rawPath: floats(6), "net/byteorder": "big"},
+			"not in little-endian"},
+		{"too few bytes", map[string]string{listPath: oneTensor(flat), rawPath: floats(5)},
+			"has 20 bytes, too few for the shape [2 3]"},
 		{"a view", map[string]string{listPath: meta(`[{"as_int":3},{"as_int":1}]`, `[{"as_int":4},{"as_int":1}]`), rawPath: floats(9)},
 			"a view of a larger tensor"},
-		{"expanded", map[string]string{listPath: meta(`[{"as_int":3},{"as_int":1}]`, `[{"as_int":0},{"as_int":1}]`), rawPath: floats(9)},
-			"a view of a larger tensor"},
-		{"an absurd shape", map[string]string{listPath: meta(`[{"as_int":2},{"as_int":3}]`, `[{"as_int":9223372036854775807},{"as_int":3}]`),
-			rawPath: floats(6)}, "can't be read"},
-		{"a negative offset", map[string]string{listPath: meta(`"storage_offset":{"as_int":0}`, `"storage_offset":{"as_int":-1}`), rawPath: floats(6)},
-			"not a dense tensor"},
+		{"expanded", map[string]string{listPath: meta(`[{"as_int":3},{"as_int":1}]`, `[{"as_int":0},{"as_int":1}]`),
+			rawPath: floats(9)}, "a view of a larger tensor"},
+		{"an absurd shape",
+			map[string]string{listPath: meta(`[{"as_int":2},{"as_int":3}]`, `[{"as_int":9223372036854775807},{"as_int":3}]`),
+				rawPath: floats(6)}, "can't be read"},
+		{"a negative offset", map[string]string{listPath: meta(`"storage_offset":{"as_int":0}`, `"storage_offset":{"as_int":-1}`),
+			rawPath: floats(6)}, "not a dense tensor"},
 		{"sparse", map[string]string{listPath: meta(`"layout":7`, `"layout":1`), rawPath: floats(6)}, "not a dense tensor"},
 		{"no JSON", map[string]string{listPath: "{", rawPath: floats(6)}, "JSON"},
 	} {
