@@ -37,8 +37,8 @@ type Compiled struct {
 	UnknownWorkspaces int
 }
 
-// Audit proves the isolation of the modules, or names what breaks it.
-func (c *Compiled) Audit() []audit.Finding {
+// Findings are what breaks the isolation of the modules; there are none if they are proved to be isolated.
+func (c *Compiled) Findings() []audit.Finding {
 	return audit.Step(c.Step.Graph, c.Allocations, c.Profile.Timeline)
 }
 

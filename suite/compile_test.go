@@ -213,7 +213,7 @@ func TestMixedOfEveryMethod(t *testing.T) {
 		if f, h := *full.Memory.PlannedPeakBytes, *half.Memory.PlannedPeakBytes; h >= f || 2*h <= f {
 			t.Errorf("%s: planned peak of %d bytes in bf16, want less than the %d of f32 and more than half", m.Name, h, f)
 		}
-		for _, found := range half.Audit() {
+		for _, found := range half.Findings() {
 			t.Errorf("%s: %s", m.Name, found.What)
 		}
 	}

@@ -104,7 +104,7 @@ func (r *Run) Audit(d engine.Device) (results.Audit, error) {
 		return results.Audit{}, fmt.Errorf("%s: %w", r.ID(), err)
 	}
 	a := results.Audit{Spec: r.Spec, LocalModules: int64(r.ModuleCount()), Stages: int64(len(c.Stages))}
-	for _, f := range c.Audit() {
+	for _, f := range c.Findings() {
 		a.Findings = append(a.Findings, results.Finding{Module: int64(f.Module), Tensor: f.Tensor, What: f.What})
 	}
 	return a, nil

@@ -1,6 +1,9 @@
 package graph
 
-import "fmt"
+import (
+	"fmt"
+	"sync"
+)
 
 // Kind names what an op computes. The numbers are part of the program format
 // that backends read: append, never reorder.
@@ -204,7 +207,24 @@ type resultType struct {
 	category Category
 }
 
-func (k Kind) rule() rule {
+// rules are the rules of all kinds. They are made once: searches over programs look them up for every op of each.
+var rules = sync.OnceValue(func() []rule {
+	all := make([]rule, kindCount)
+	for k := range kindCount {
+		all[k] = k.makeRule()
+	}
+	return all
+})
+
+// rule is what the op's family says of a kind.
+func (k Kind) rule() *rule {
+	if k >= kindCount {
+		return new(k.makeRule())
+	}
+	return &rules()[k]
+}
+
+func (k Kind) makeRule() rule {
 	switch k.Family() {
 	case FamilyConv:
 		return convRule(k)
