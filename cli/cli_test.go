@@ -152,3 +152,23 @@ func TestNumberBounds(t *testing.T) {
 		t.Error("2147483648 was taken for a number of at most 2147483647")
 	}
 }
+
+func TestCheckRequired(t *testing.T) {
+	all := []cli.Requirement{{Flag: "rate", With: []string{"sizes", "seeds"}, Why: "why"}, {Flag: "part", With: []string{"limit"}}}
+	for args, want := range map[string]string{
+		"--rate=1":             "--rate: needs --sizes or --seeds; why",
+		"--rate=1 --seeds=2":   "",
+		"--part=1":             "--part: needs --limit",
+		"--part=1 --limit=1kB": "",
+		"--sizes=1":            "",
+	} {
+		run, _, _ := commands()
+		if err := run.ParseFlags(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		err := cli.CheckRequired(run, all)
+		if (err == nil) != (want == "") || err != nil && err.Error() != want {
+			t.Errorf("%s: got %v, want %q", args, err, want)
+		}
+	}
+}

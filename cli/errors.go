@@ -76,6 +76,29 @@ func CheckExclusive(c *cobra.Command, pairs []Exclusive, commandLine ...string) 
 	return nil
 }
 
+// Requirement is a flag that means something only together with another one of a list. Why may add to the error.
+type Requirement struct {
+	Flag string
+	With []string
+	Why  string
+}
+
+// CheckRequired refuses flags that lack the flag that they need. commandLine is as in CheckExclusive.
+func CheckRequired(c *cobra.Command, all []Requirement, commandLine ...string) error {
+	for _, r := range all {
+		if !given(c.Flags(), r.Flag, commandLine) ||
+			slices.ContainsFunc(r.With, func(name string) bool { return given(c.Flags(), name, commandLine) }) {
+			continue
+		}
+		why := ""
+		if r.Why != "" {
+			why = "; " + r.Why
+		}
+		return fmt.Errorf("--%s: needs --%s%s", r.Flag, strings.Join(r.With, " or --"), why)
+	}
+	return nil
+}
+
 // given reports whether a flag was set, on the command line or by a configuration file.
 func given(f *pflag.FlagSet, name string, commandLine []string) bool {
 	name, value, ofValue := strings.Cut(name, " ")

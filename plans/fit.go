@@ -1,7 +1,6 @@
 package plans
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/localbench/localbench/core/engine"
@@ -34,10 +33,7 @@ func (f Fit) bytes(h suite.Host, gpu string) (budget int64, err error) {
 			return 0, err
 		}
 	}
-	switch {
-	case f.Reserve > 0 && budget == 0:
-		return 0, errors.New("--reserve: needs --fit or --target")
-	case f.Reserve > 0 && f.Reserve >= budget:
+	if f.Reserve > 0 && f.Reserve >= budget {
 		return 0, fmt.Errorf("--reserve %s: must be less than %s", table.Bytes(f.Reserve), table.Bytes(budget))
 	}
 	return budget - f.Reserve, nil

@@ -68,8 +68,6 @@ func (o *Options) Run(request suite.Request) (a Answer, err error) {
 		return a, err
 	case CheckPolicy(o.Policy) != nil:
 		return a, CheckPolicy(o.Policy)
-	case o.Limit != nil && o.Against == "":
-		return a, errors.New("--limit: needs --against")
 	case o.Against != "":
 		return o.against(request)
 	}

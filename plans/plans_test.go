@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/localbench/localbench/plans"
-	"github.com/localbench/localbench/reports/diff"
 	"github.com/localbench/localbench/reports/gate"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
@@ -61,9 +60,7 @@ func TestOptionErrors(t *testing.T) {
 	for want, change := range map[string]func(*plans.Options){
 		"--policy lazy: must be planned or eager":             func(o *plans.Options) { o.Policy = "lazy" },
 		"--process-limit x: must be container or data":        func(o *plans.Options) { o.Fit.Limit = "x" },
-		"--reserve: needs --fit or --target":                  func(o *plans.Options) { o.Fit.Reserve = 1 },
 		"--reserve 2.000 MiB: must be less than 1.000 MiB":    func(o *plans.Options) { o.Fit.Budget, o.Fit.Reserve = 1<<20, 2<<20 },
-		"--limit: needs --against":                            func(o *plans.Options) { o.Limit = &diff.Limit{} },
 		"--fit-process with --backend reference: must be cpu": func(o *plans.Options) { o.Fit.Process = 1 << 30 },
 	} {
 		o := options()

@@ -131,9 +131,6 @@ func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return usage(err)
 	}
-	if f.old != "" && !f.again {
-		return usage(errors.New("--old: needs --confirm; --interleave takes OLD and NEW as arguments"))
-	}
 	var c compare.Comparison
 	var new []results.Record
 	if f.inTurns {

@@ -33,11 +33,23 @@ func exclusives() (all []cli.Exclusive) {
 	return all
 }
 
+// requirements are the flags of one command that mean something only together with another one.
+func requirements() []cli.Requirement {
+	return []cli.Requirement{
+		{Flag: "old", With: []string{"confirm"}, Why: "--interleave takes OLD and NEW as arguments"},
+		{Flag: "limit", With: []string{"against"}},
+		{Flag: "reserve", With: []string{"fit", "target"}},
+	}
+}
+
 // fromConfiguration are flags whose value in a configuration file does not count: they describe other commands that the file
 // serves as well.
 var fromConfiguration = []string{"batch", "format"}
 
-// checkExclusive refuses flags that can't be combined.
-func checkExclusive(c *cobra.Command) error {
-	return usage(cli.CheckExclusive(c, exclusives(), fromConfiguration...))
+// checkFlags refuses flags that can't be combined, and those that lack the one they need.
+func checkFlags(c *cobra.Command) error {
+	if err := cli.CheckExclusive(c, exclusives(), fromConfiguration...); err != nil {
+		return usage(err)
+	}
+	return usage(cli.CheckRequired(c, requirements(), fromConfiguration...))
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/localbench/localbench/cli"
 )
 
 // commandWith is a command that has the flags; nil if none has.
@@ -53,7 +56,7 @@ func TestExclusiveFlags(t *testing.T) {
 					t.Fatalf("--%s %s: %v", name, text, err)
 				}
 			}
-			return checkExclusive(c)
+			return cli.CheckExclusive(c, exclusives(), fromConfiguration...)
 		}
 		err := set(e.First, second)
 		if err == nil || err.Error() != "--"+e.First+" and --"+e.Second+" can't be combined: "+e.Why {
@@ -64,6 +67,32 @@ func TestExclusiveFlags(t *testing.T) {
 		}
 		if err := set(second); err != nil {
 			t.Errorf("--%s alone: %v", second, err)
+		}
+	}
+}
+
+// Every flag that needs another one is of a command with one of those, and is refused without them.
+func TestRequiredFlags(t *testing.T) {
+	values := map[string]string{"reserve": "1GiB", "limit": "2%", "old": "x"}
+	for _, r := range requirements() {
+		for _, with := range r.With {
+			c := commandWith(newRoot(Env{Getenv: func(string) string { return "" }}), r.Flag, with)
+			if c == nil {
+				t.Fatalf("no command has the flags --%s and --%s", r.Flag, with)
+			}
+			if err := c.Flags().Set(r.Flag, values[r.Flag]); err != nil {
+				t.Fatal(err)
+			}
+			if err := checkFlags(c); err == nil || !strings.HasPrefix(err.Error(), "--"+r.Flag+": needs --"+r.With[0]) {
+				t.Errorf("--%s alone: got %v", r.Flag, err)
+			}
+			text := map[string]string{"bool": "true", "size": "8GiB"}[c.Flags().Lookup(with).Value.Type()]
+			if err := c.Flags().Set(with, cmp.Or(text, "cpu")); err != nil {
+				t.Fatal(err)
+			}
+			if err := checkFlags(c); err != nil {
+				t.Errorf("--%s with --%s: %v", r.Flag, with, err)
+			}
 		}
 	}
 }

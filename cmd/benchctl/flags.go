@@ -137,7 +137,7 @@ func (s *shared) expand(c *cobra.Command) (suite.Request, *output, error) {
 		if err := cli.ReadConfig(c, s.config); err != nil {
 			return s.request, nil, usage(err)
 		}
-		if err := checkExclusive(c); err != nil {
+		if err := checkFlags(c); err != nil {
 			return s.request, nil, err
 		}
 	}

@@ -48,7 +48,7 @@ func newRoot(env Env) *cobra.Command {
 		SilenceUsage:  true,
 		Args:          noArguments,
 		// Before any command, whose own checks may need the values that the flags choose.
-		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return checkExclusive(c) },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error { return checkFlags(c) },
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
