@@ -67,7 +67,8 @@ func runCommand(env Env) *cobra.Command {
 func (f *runFlags) addJob(flags *pflag.FlagSet) {
 	cli.Define(flags, "data-dir", "folder", f.DataDir,
 		"folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.DataDir))
-	cli.Define(flags, "init", "file", "", "file with initial parameters and running statistics: safetensors, or PATH.pt2 of torch.export", cli.Word(&f.Init))
+	cli.Define(flags, "init", "file", "",
+		"file with initial parameters and running statistics: safetensors, or PATH.pt2 of torch.export", cli.Word(&f.Init))
 }
 
 func (f *runFlags) run(env Env, c *cobra.Command) error {
