@@ -177,7 +177,13 @@ func gradientRule(k graph.Kind) func(*walk, *graph.Op) {
 	case graph.KindLinear:
 		return linear
 	case graph.KindGate:
-		return gate
+		return pair((*graph.Builder).GateBackward)
+	case graph.KindScale:
+		return pair((*graph.Builder).ScaleBackward)
+	case graph.KindLayerNorm:
+		return layerNorm
+	case graph.KindActivate:
+		return unary((*graph.Builder).ActivateBackward)
 	case graph.KindDropout:
 		return unary((*graph.Builder).DropoutBackward)
 	case graph.KindConcat:

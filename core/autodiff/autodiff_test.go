@@ -168,7 +168,7 @@ var layers = map[string]func(b *graph.Builder, x, labels *graph.Value) []autodif
 		return classified(b, b.AdaptiveAveragePool(x, 4, 2), labels)
 	},
 	"gate": func(b *graph.Builder, x, labels *graph.Value) []autodiff.Loss {
-		return classified(b, b.Gate(x, b.AdaptiveAveragePool(x, 1, 1)), labels)
+		return classified(b, b.Gate(x, b.AdaptiveAveragePool(x, 1, 1), graph.ActivationSigmoid), labels)
 	},
 	"dropout": func(b *graph.Builder, x, labels *graph.Value) []autodiff.Loss {
 		return classified(b, b.Dropout(x, b.DropoutStream(), graph.DropoutOptions{Rate: 0.4}), labels)

@@ -55,10 +55,20 @@ func linear(w *walk, op *graph.Op) {
 	}
 }
 
-func gate(w *walk, op *graph.Op) {
-	dx, dz := w.b.GateBackward(op, w.gradients[op.Results[0]])
-	w.give(op.Operands[0], dx)
-	w.give(op.Operands[1], dz)
+// pair is the rule of an op whose backward op gives the gradients of both operands.
+func pair(backward func(b *graph.Builder, op *graph.Op, dy *graph.Value) (x, y *graph.Value)) func(*walk, *graph.Op) {
+	return func(w *walk, op *graph.Op) {
+		x, y := backward(w.b, op, w.gradients[op.Results[0]])
+		w.give(op.Operands[0], x)
+		w.give(op.Operands[1], y)
+	}
+}
+
+func layerNorm(w *walk, op *graph.Op) {
+	x, gamma, beta := w.b.LayerNormBackward(op, w.gradients[op.Results[0]])
+	w.give(op.Operands[1], gamma)
+	w.give(op.Operands[2], beta)
+	w.give(op.Operands[0], x)
 }
 
 // concat gives each operand its slice of the gradient. The slice is added to the gradient that the operand has already, in place

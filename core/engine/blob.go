@@ -70,7 +70,7 @@ func (b *blob) ids(values []*graph.Value) {
 }
 
 func (b *blob) attributes(a graph.Attributes) {
-	for _, pair := range [][2]int64{a.Kernel, a.Stride, a.Padding, a.Output} {
+	for _, pair := range [][2]int64{a.Kernel, a.Stride, a.Padding, a.Output, {a.Spacing(0), a.Spacing(1)}} {
 		b.i64(pair[0])
 		b.i64(pair[1])
 	}

@@ -93,7 +93,7 @@ func families(element graph.ElementType) []family {
 		return b.Ops()[len(b.Ops())-1]
 	}
 	gate := func(b *builder, s []int64) *graph.Op {
-		b.Gate(tensor(b, "x", s), tensor(b, "z", []int64{s[0], 1, 1, s[3]}))
+		b.Gate(tensor(b, "x", s), tensor(b, "z", []int64{s[0], 1, 1, s[3]}), graph.ActivationSigmoid)
 		return b.Ops()[0]
 	}
 	upsample := func(b *builder, s []int64) *graph.Op {

@@ -1,11 +1,14 @@
 package graph
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
-// Convolution, two-dimensional, any kernel, stride, padding and number of
+// Convolution, two-dimensional, any kernel, stride, padding, dilation and number of
 // groups:
 //
-//	y[n,p,q,o] = bias[o] + sum over r,s,i of x[n, p*stride-pad+r, q*stride-pad+s, i] * w[o,r,s,i]
+//	y[n,p,q,o] = bias[o] + sum over r,s,i of x[n, p*stride-pad+r*dilation, q*stride-pad+s*dilation, i] * w[o,r,s,i]
 //
 // x is [N H W C], w is [O R S C/groups], y is [N P Q O].
 
@@ -15,18 +18,27 @@ type ConvOptions struct {
 	Stride  int64 // both directions; 0 means 1
 	Padding int64 // zeros on every side
 	Groups  int64 // 0 means 1; C and O must be multiples
+	// Dilation is the distance, in both directions, of the elements of x that neighbouring taps of the kernel read; 0 means 1.
+	Dilation int64
 }
 
 // Conv adds a convolution of x [N H W C] with weight [O R S C/groups] and an
 // optional bias [O] (nil for none). The result is [N P Q O].
 func (b *Builder) Conv(x, weight, bias *Value, o ConvOptions) *Value {
 	o.Stride, o.Groups = max(o.Stride, 1), max(o.Groups, 1)
-	return b.first(KindConv, Attributes{
+	a := Attributes{
 		Stride:  [2]int64{o.Stride, o.Stride},
 		Padding: [2]int64{o.Padding, o.Padding},
 		Groups:  o.Groups,
-	}, x, weight, bias)
+	}
+	if o.Dilation != 0 && o.Dilation != 1 {
+		a.Dilation = [2]int64{o.Dilation, o.Dilation}
+	}
+	return b.first(KindConv, a, x, weight, bias)
 }
+
+// Spacing returns the dilation of a convolution in a direction, at least 1.
+func (a *Attributes) Spacing(direction int) int64 { return max(a.Dilation[direction], 1) }
 
 // ConvBackwardData adds the gradient with respect to the input of conv, from
 // dy [N P Q O]. The result has the shape of the input.
@@ -81,7 +93,11 @@ func convShape(op *Op) ([]resultType, error) {
 	}
 	y := Shape{x.Shape[0], 0, 0, w.Shape[0]}
 	for i := range 2 {
-		n, err := windows(x.Shape[1+i], w.Shape[1+i], op.Attr.Stride[i], op.Attr.Padding[i])
+		d := op.Attr.Dilation[i]
+		if w.Shape[1+i] < 1 || d < 0 || d > math.MaxInt64/w.Shape[1+i] {
+			return nil, fmt.Errorf("weight %s, dilation %d: must be at least 1x1 and 1, and a window's extent must fit 63 bits", w.Shape, d)
+		}
+		n, err := windows(x.Shape[1+i], (w.Shape[1+i]-1)*op.Attr.Spacing(i)+1, op.Attr.Stride[i], op.Attr.Padding[i])
 		if err != nil {
 			return nil, fmt.Errorf("input %s, weight %s: %w", x.Shape, w.Shape, err)
 		}

@@ -27,6 +27,28 @@ func (b *Builder) SiLUBackward(silu *Op, dy *Value) *Value {
 	return b.first(KindSiLUBackward, Attributes{}, dy, silu.Operands[0])
 }
 
+// Activate adds an activation of x, by whichever kind of op computes it.
+func (b *Builder) Activate(x *Value, a Activation) *Value {
+	switch {
+	case a == ActivationSiLU:
+		return b.SiLU(x)
+	case a.Rectifies():
+		return b.first(KindReLU, Attributes{Activation: a}, x)
+	}
+	return b.first(KindActivate, Attributes{Activation: a}, x)
+}
+
+// ActivateBackward adds dx = dy times the derivative of the op activate. It reads the result where the derivative follows from
+// that (sigmoid, hardsigmoid), since what comes next often saves it, too; else the operand.
+func (b *Builder) ActivateBackward(activate *Op, dy *Value) *Value {
+	a := activate.Attr.Activation
+	saved := activate.Operands[0]
+	if a.FromResult() {
+		saved = activate.Results[0]
+	}
+	return b.first(KindActivateBackward, Attributes{Activation: a}, dy, saved)
+}
+
 // Add adds the elementwise sum of two values of one shape.
 func (b *Builder) Add(x, y *Value) *Value { return b.first(KindAdd, Attributes{}, x, y) }
 
@@ -86,7 +108,17 @@ func elementwiseRule(k Kind) rule {
 		}
 		return same(op)
 	}
+	activated := func(op *Op) ([]resultType, error) {
+		if a := op.Attr.Activation; a <= ActivationSiLU || a >= activationCount {
+			return nil, fmt.Errorf("activation %s: must be %s to %s", a, ActivationHardswish, activationCount-1)
+		}
+		return same(op)
+	}
 	switch k {
+	case KindActivate:
+		return rule{operands: []string{"x"}, results: activated, inPlace: []Pair{{0, 0}}}
+	case KindActivateBackward:
+		return rule{operands: []string{"dy", "saved"}, results: activated, inPlace: []Pair{{0, 0}, {0, 1}}}
 	case KindReLU:
 		return rule{operands: []string{"x"}, results: rectified, inPlace: []Pair{{0, 0}}}
 	case KindReLUBackward:

@@ -201,14 +201,15 @@ type Attributes struct {
 	Padding      [2]int64   // rows above and below, columns left and right
 	Output       [2]int64   // height and width of the result, where not implied
 	Input        [4]int64   // shape of the forward op's input, for its backward op
+	Dilation     [2]int64   // convolution: rows and columns from one tap to the next; 0 means 1
 	Groups       int64      // convolution groups
-	Activation   Activation // relu, norm_apply and its backward: of the result
+	Activation   Activation // of the result; gate: of the factor
 	Bias         bool       // the backward op also gives the bias gradient
-	CountPadding bool       // average pooling divides by the full window
+	CountPadding bool       // average pooling divides by the window's part in the padded input
 	Nesterov     bool       // sgd
 	Reflect      bool       // augment: the border mirrors the image, else it is zero
 	Flip         bool       // augment: half of the images are mirrored
-	Rows         bool       // dropout: of whole samples
+	Rows         bool       // dropout: of whole samples; linear: of every row, the last dimension
 	Salt         int64      // dropout: selects the op's part of the stream, 32 bits
 	Decoupled    bool       // adam: weight decay apart from the gradient (AdamW)
 	Epsilon      float64    // added to the variance; adam, rmsprop, adagrad: to the root
@@ -238,14 +239,37 @@ type Activation uint8
 
 // The activations. The numbers are part of the program format.
 const (
-	ActivationNone  Activation = iota // x
-	ActivationReLU                    // max(x, 0)
-	ActivationReLU6                   // min(max(x, 0), 6)
-	ActivationSiLU                    // x / (1 + exp(-x))
+	ActivationNone        Activation = iota // x
+	ActivationReLU                          // max(x, 0)
+	ActivationReLU6                         // min(max(x, 0), 6)
+	ActivationSiLU                          // x / (1 + exp(-x))
+	ActivationHardswish                     // x * min(max(x + 3, 0), 6) / 6
+	ActivationHardsigmoid                   // min(max(x + 3, 0), 6) / 6
+	ActivationSigmoid                       // 1 / (1 + exp(-x))
+	ActivationGELU                          // x * (1 + erf(x / sqrt(2))) / 2
+	ActivationGELUTanh                      // x * (1 + tanh(sqrt(2/pi) * (x + 0.044715 * x^3))) / 2
+	activationCount
 )
+
+// String returns the name of the activation in op names and error texts.
+func (a Activation) String() string {
+	if a >= activationCount {
+		return fmt.Sprintf("activation %d", uint8(a))
+	}
+	return [...]string{"none", "relu", "relu6", "silu", "hardswish", "hardsigmoid", "sigmoid", "gelu", "gelu_tanh"}[a]
+}
 
 // Rectifies reports whether the derivative is 0 or 1, so that it follows from the result.
 func (a Activation) Rectifies() bool { return a == ActivationReLU || a == ActivationReLU6 }
+
+// FromResult reports whether the derivative follows from the result: then backward reads that, and the operand need not be saved.
+func (a Activation) FromResult() bool {
+	return a.Rectifies() || a == ActivationSigmoid || a == ActivationHardsigmoid
+}
+
+// Fuses reports whether a normalisation can apply the activation itself (FuseNorm). Its backward op computes the derivative
+// from the operand of the normalisation.
+func (a Activation) Fuses() bool { return a <= ActivationHardswish }
 
 // Graph is a step program. The zero value is not useful; see Builder.
 type Graph struct {

@@ -65,6 +65,12 @@ const (
 	KindAdam
 	KindRMSprop
 	KindAdagrad
+	KindActivate
+	KindActivateBackward
+	KindLayerNorm
+	KindLayerNormBackward
+	KindScale
+	KindScaleBackward
 	kindCount
 )
 
@@ -142,6 +148,12 @@ var kinds = [kindCount]kindRow{
 	KindAdam:                        {"adam", FamilyUpdate, "fefffs", "", false},
 	KindRMSprop:                     {"rmsprop", FamilyUpdate, "feffF", "", false},
 	KindAdagrad:                     {"adagrad", FamilyUpdate, "feff", "", false},
+	KindActivate:                    {"activate", FamilyElementwise, "t", "t", true},
+	KindActivateBackward:            {"activate_backward", FamilyElementwise, "tt", "t", false},
+	KindLayerNorm:                   {"layer_norm", FamilyLayerNorm, "tff", "t", true},
+	KindLayerNormBackward:           {"layer_norm_backward", FamilyLayerNorm, "ttf", "tff", false},
+	KindScale:                       {"scale", FamilyGate, "tf", "t", true},
+	KindScaleBackward:               {"scale_backward", FamilyGate, "ttf", "tf", false},
 }
 
 // Family groups kinds whose shapes, kernels and tests stand together: core/graph/<family>.go holds the
@@ -163,13 +175,14 @@ const (
 	FamilyGate
 	FamilyDropout
 	FamilyShape
+	FamilyLayerNorm
 	familyCount
 )
 
 // String returns the name of the family's files.
 func (f Family) String() string {
 	return [...]string{"none", "conv", "norm", "elementwise", "pool", "linear", "loss", "update", "upsample",
-		"similarity", "gate", "dropout", "shape"}[f]
+		"similarity", "gate", "dropout", "shape", "layernorm"}[f]
 }
 
 // Family returns the family of a kind, FamilyNone for an unknown one.
@@ -250,6 +263,8 @@ func (k Kind) makeRule() rule {
 		return dropoutRule()
 	case FamilyShape:
 		return shapeRule(k)
+	case FamilyLayerNorm:
+		return layerNormRule(k)
 	}
 	return rule{results: func(*Op) ([]resultType, error) {
 		return nil, fmt.Errorf("unknown kind %d: the kinds are 1 to %d", k, kindCount-1)

@@ -150,8 +150,8 @@ func normApplyShape(op *Op) ([]resultType, error) {
 // wantActivation checks the activation: after a residual its derivative must follow from the result.
 func (op *Op) wantActivation(residual *Value) error {
 	a := op.Attr.Activation
-	if a > ActivationSiLU || residual != nil && a != ActivationNone && !a.Rectifies() {
-		return fmt.Errorf("activation %d: must be 0 to %d, and after a residual 0 or one that rectifies", a, ActivationSiLU)
+	if !a.Fuses() || residual != nil && a != ActivationNone && !a.Rectifies() {
+		return fmt.Errorf("activation %s: must be none to %s, and after a residual none or one that rectifies", a, ActivationHardswish)
 	}
 	return nil
 }

@@ -6,7 +6,7 @@ import "fmt"
 type PoolOptions struct {
 	Kernel, Stride, Padding [2]int64 // vertical, horizontal; Stride 0 means the kernel
 	CeilSize                bool     // a last window may extend past the lower and right edge
-	CountPadding            bool     // average: divide by the full window, padding included
+	CountPadding            bool     // average: divide by the part of the window within the padded input
 }
 
 // MaxPool adds the maximum over windows of x [N H W C], and for each the position

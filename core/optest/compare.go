@@ -127,10 +127,22 @@ func terms(op *graph.Op, result int) int64 {
 		return 4 // a few roundings, no sum
 	case graph.KindAdam, graph.KindRMSprop, graph.KindAdagrad:
 		return 8 // the same
-	case graph.KindNormApply, graph.KindSiLU, graph.KindSiLUBackward:
+	case graph.KindNormApply, graph.KindSiLU, graph.KindSiLUBackward, graph.KindActivate, graph.KindActivateBackward:
 		return 8 // the same
-	case graph.KindGate:
+	case graph.KindGate, graph.KindScale:
 		return 8 // the same
+	case graph.KindScaleBackward:
+		if result == 0 {
+			return 8
+		}
+		return operand(1).Elements()/operand(2).Elements() + 8
+	case graph.KindLayerNorm:
+		return operand(1).Elements() + 8
+	case graph.KindLayerNormBackward:
+		if result == 0 {
+			return 2*operand(2).Elements() + 8
+		}
+		return operand(1).Elements()/operand(2).Elements() + operand(2).Elements() + 8
 	case graph.KindGateBackward:
 		if result == 0 {
 			return 8
@@ -149,7 +161,7 @@ func terms(op *graph.Op, result int) int64 {
 	case graph.KindLinearBackwardData:
 		return operand(1)[0]
 	case graph.KindLinearBackwardWeights:
-		return operand(1)[0]
+		return operand(1).Elements() / op.Results[0].Shape[0]
 	case graph.KindNormStats:
 		return operand(0).Elements()/op.Results[0].Shape.Elements() + 4
 	case graph.KindNormBackward:

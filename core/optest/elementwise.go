@@ -23,6 +23,16 @@ func elementwiseCases() []Case {
 			{Kind: graph.KindSiLUBackward, build: func(p *program) {
 				p.SiLUBackward(&graph.Op{Operands: []*graph.Value{p.input("x", apart(0, 4, 20, 60), s...)}}, p.input("dy", normal(0, 1), s...))
 			}},
+			activationCase(graph.ActivationHardswish, apart(0, 2.9, 3.1, 20), s),
+			activationBackwardCase(graph.ActivationHardswish, apart(0, 2.9, 3.1, 20), s),
+			activationCase(graph.ActivationHardsigmoid, apart(0, 2.9, 3.1, 20), s),
+			activationBackwardCase(graph.ActivationHardsigmoid, unitClipped(), s),
+			activationCase(graph.ActivationSigmoid, apart(0, 4, 20, 60), s),
+			activationBackwardCase(graph.ActivationSigmoid, uniform(0, 1), s),
+			activationCase(graph.ActivationGELU, firstPositive(apart(0, 4, 4, 20)), s),
+			activationBackwardCase(graph.ActivationGELU, apart(0, 4, 4, 20), s),
+			activationCase(graph.ActivationGELUTanh, firstPositive(apart(0, 4, 4, 20)), s),
+			activationBackwardCase(graph.ActivationGELUTanh, apart(0, 4, 4, 20), s),
 			{Kind: graph.KindAdd, build: func(p *program) {
 				p.Add(p.input("x", normal(0, 1), s...), p.input("y", normal(0, 1), s...))
 			}},
@@ -38,6 +48,19 @@ func elementwiseCases() []Case {
 	}}
 	out = append(out, twice.inPlace()...)
 	return append(append(out, imageCases()...), augmentCases()...)
+}
+
+func activationCase(a graph.Activation, x fill, s graph.Shape) Case {
+	return Case{Name: a.String() + ", ", Kind: graph.KindActivate, build: func(p *program) { p.Activate(p.input("x", x, s...), a) }}
+}
+
+// activationBackwardCase is the gradient from what the op saves, its operand or its result.
+func activationBackwardCase(a graph.Activation, saved fill, s graph.Shape) Case {
+	return Case{Name: a.String() + ", ", Kind: graph.KindActivateBackward, build: func(p *program) {
+		v := p.input("saved", saved, s...)
+		op := &graph.Op{Operands: []*graph.Value{v}, Results: []*graph.Value{v}, Attr: graph.Attributes{Activation: a}}
+		p.ActivateBackward(op, p.input("dy", normal(0, 1), s...))
+	}}
 }
 
 // made is a relu op that is not in the program, of which y is the result.

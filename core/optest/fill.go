@@ -79,6 +79,25 @@ func clipped() fill {
 	}
 }
 
+// unitClipped gives the results of a hardsigmoid: 0, 1, and numbers well between.
+func unitClipped() fill {
+	signed := apart(0.1, 2.5, 4, 5)
+	return func(s rng.Stream, out []float64) {
+		signed(s, out)
+		for i := range out {
+			out[i] = min(max(out[i]/6+0.5, 0), 1)
+		}
+	}
+}
+
+// firstPositive is f with the magnitude of the first number: a result of one element is not tiny.
+func firstPositive(f fill) fill {
+	return func(s rng.Stream, out []float64) {
+		f(s, out)
+		out[0] = math.Abs(out[0])
+	}
+}
+
 // rectified gives zero for about half of the elements, else numbers in
 // [low, high): the result of a rectifier, away from its kink.
 func rectified(low, high float64) fill {

@@ -49,25 +49,32 @@ func Gradients() []GradientCase {
 			out = append(out, GradientCase{"linear: " + s.name, s.derivative})
 		}
 	}
+	for _, s := range rowLayers()[1:] {
+		if graph.Shape(s.x).Elements() < 400 {
+			out = append(out, GradientCase{"linear of rows: " + s.name, s.derivative})
+		}
+	}
 	for _, shape := range []graph.Shape{{2, 3, 5, 3}, {6, 10}, {1, 4, 3, 17}} {
 		for _, s := range normVariants(shape, 0.01) {
 			out = append(out, GradientCase{"norm: " + s.String(), s.derivative})
 		}
 	}
-	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients(), gateGradients(), dropoutGradients(), shapeGradients())
+	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients(), gateGradients(), dropoutGradients(), shapeGradients(), layerNormGradients())
 }
 
 // smallConvolutions are shapes small enough to perturb every element.
 var smallConvolutions = []convolution{
-	{"3 channels, 3x3, bias", 2, 5, 4, 3, 5, 3, 3, 1, 1, 1, true},
-	{"7x7 with stride 2, padding 3", 1, 6, 9, 2, 3, 7, 7, 2, 3, 1, false},
-	{"1x1 with stride 2", 3, 5, 6, 4, 3, 1, 1, 2, 0, 1, false},
-	{"3x3 with stride 3, bias", 1, 8, 7, 3, 2, 3, 3, 3, 0, 1, true},
-	{"5x3 with padding 1", 1, 6, 5, 2, 3, 5, 3, 1, 1, 1, false},
-	{"1x1 with padding, bias", 2, 3, 2, 3, 4, 1, 1, 1, 1, 1, true},
-	{"two groups", 2, 4, 5, 6, 4, 3, 3, 1, 1, 2, false},
-	{"depthwise with stride 2, bias", 3, 5, 4, 5, 5, 3, 3, 2, 1, 5, true},
-	{"depthwise, two results a channel", 1, 4, 4, 3, 6, 3, 3, 1, 1, 3, false},
+	{"3 channels, 3x3, bias", 2, 5, 4, 3, 5, 3, 3, 1, 1, 1, true, 1},
+	{"7x7 with stride 2, padding 3", 1, 6, 9, 2, 3, 7, 7, 2, 3, 1, false, 1},
+	{"1x1 with stride 2", 3, 5, 6, 4, 3, 1, 1, 2, 0, 1, false, 1},
+	{"3x3 with stride 3, bias", 1, 8, 7, 3, 2, 3, 3, 3, 0, 1, true, 1},
+	{"5x3 with padding 1", 1, 6, 5, 2, 3, 5, 3, 1, 1, 1, false, 1},
+	{"1x1 with padding, bias", 2, 3, 2, 3, 4, 1, 1, 1, 1, 1, true, 1},
+	{"two groups", 2, 4, 5, 6, 4, 3, 3, 1, 1, 2, false, 1},
+	{"depthwise with stride 2, bias", 3, 5, 4, 5, 5, 3, 3, 2, 1, 5, true, 1},
+	{"depthwise, two results a channel", 1, 4, 4, 3, 6, 3, 3, 1, 1, 3, false, 1},
+	{"3x3 with dilation 2, bias", 2, 6, 5, 3, 4, 3, 3, 1, 2, 1, true, 2},
+	{"depthwise with dilation 2 and stride 2", 1, 7, 8, 4, 4, 3, 3, 2, 2, 4, false, 2},
 }
 
 func (s convolution) derivative(p *program) derivative {
@@ -85,7 +92,7 @@ func (s convolution) derivative(p *program) derivative {
 
 func (s product) derivative(p *program) derivative {
 	x, weight, bias := s.operands(p)
-	d := derivative{result: p.Linear(x, weight, bias)}
+	d := derivative{result: s.linear(p, x, weight, bias)}
 	op := p.last()
 	d.forward = len(p.Ops())
 	dy := d.comesIn(p, "dy")
@@ -176,18 +183,31 @@ func pooled(p *program, x, y *graph.Value, backward func(*graph.Op, *graph.Value
 	return d
 }
 
+// unary is a function of each element, with its backward builder.
+type unary struct {
+	name     string
+	x        fill
+	forward  func(p *program, x *graph.Value) *graph.Value
+	backward func(p *program, op *graph.Op, dy *graph.Value) *graph.Value
+}
+
+func activation(name string, x fill, a graph.Activation) unary {
+	return unary{name, x, func(p *program, x *graph.Value) *graph.Value { return p.Activate(x, a) },
+		func(p *program, op *graph.Op, dy *graph.Value) *graph.Value { return p.ActivateBackward(op, dy) }}
+}
+
 func otherGradients() []GradientCase {
 	var out []GradientCase
-	for _, a := range []struct {
-		name     string
-		x        fill
-		forward  func(p *program, x *graph.Value) *graph.Value
-		backward func(p *program, op *graph.Op, dy *graph.Value) *graph.Value
-	}{
+	for _, a := range []unary{
 		{"relu", away(0.1, 2), func(p *program, x *graph.Value) *graph.Value { return p.ReLU(x) },
 			func(p *program, op *graph.Op, dy *graph.Value) *graph.Value { return p.ReLUBackward(op, dy) }},
 		{"relu, at most 6", apart(0.1, 2, 7, 8), func(p *program, x *graph.Value) *graph.Value { return p.ReLU6(x) },
 			func(p *program, op *graph.Op, dy *graph.Value) *graph.Value { return p.ReLUBackward(op, dy) }},
+		activation("hardswish", apart(0.1, 2.8, 3.2, 6), graph.ActivationHardswish),
+		activation("hardsigmoid", apart(0.1, 2.8, 3.2, 6), graph.ActivationHardsigmoid),
+		activation("sigmoid", normal(0, 3), graph.ActivationSigmoid),
+		activation("gelu", normal(0, 2), graph.ActivationGELU),
+		activation("gelu, by the tangent", normal(0, 2), graph.ActivationGELUTanh),
 		{"silu", normal(0, 3), func(p *program, x *graph.Value) *graph.Value { return p.SiLU(x) },
 			func(p *program, op *graph.Op, dy *graph.Value) *graph.Value { return p.SiLUBackward(op, dy) }},
 	} {

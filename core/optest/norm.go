@@ -28,7 +28,7 @@ func (s normalisation) String() string {
 		name  string
 	}{
 		{s.residual, "residual"}, {s.activation == graph.ActivationReLU, "rectified"}, {s.activation == graph.ActivationReLU6, "at most 6"},
-		{s.activation == graph.ActivationSiLU, "SiLU"}, {s.second, "second gradient"},
+		{s.activation == graph.ActivationSiLU, "SiLU"}, {s.activation == graph.ActivationHardswish, "hardswish"}, {s.second, "second gradient"},
 		{s.estimated, "running statistics"}, {s.epsilon != usualEpsilon, fmt.Sprintf("epsilon %g", s.epsilon)},
 	} {
 		if part.there {
@@ -68,9 +68,9 @@ func normCases() []Case {
 
 // normVariants are the valid combinations of activations, a residual and a second gradient.
 func normVariants(shape graph.Shape, epsilon float64) (out []normalisation) {
-	for a := graph.ActivationNone; a <= graph.ActivationSiLU; a++ {
+	for a := graph.ActivationNone; a.Fuses(); a++ {
 		for v := range 4 {
-			if s := (normalisation{shape: shape, activation: a, residual: v&1 != 0, second: v&2 != 0, epsilon: epsilon}); a != graph.ActivationSiLU || !s.residual {
+			if s := (normalisation{shape: shape, activation: a, residual: v&1 != 0, second: v&2 != 0, epsilon: epsilon}); a == graph.ActivationNone || a.Rectifies() || !s.residual {
 				out = append(out, s)
 			}
 		}
@@ -138,13 +138,17 @@ func (s normalisation) backward(p *program) {
 //	|gamma * (x - mean) / sqrt(variance + epsilon) + beta| > 0.75*(0.6-0.2)/sqrt(1.5+0.1) - 0.1 = 0.13
 //
 // or, of half of the elements of a ReLU6, more than 0.75*(11-0.2)/sqrt(1.5+0.1) - 0.1 = 6.3, while that
-// of the others is less than 1.25*(2+0.2)/sqrt(0.5) + 0.1 = 4. The statistics are not those of x: an op
+// of the others is less than 1.25*(2+0.2)/sqrt(0.5) + 0.1 = 4; of a hardswish more than 0.75*(6-0.2)/sqrt(1.5+0.1) - 0.1 = 3.3
+// and less than 1.25*(1.4+0.2)/sqrt(0.5) + 0.1 = 2.95. The statistics are not those of x: an op
 // takes what it is given.
 func (s normalisation) operands(p *program) (x, mean, variance, gamma, beta *graph.Value) {
 	c := s.shape[len(s.shape)-1]
 	magnitudes := away(0.6, 2)
-	if s.activation == graph.ActivationReLU6 {
+	switch s.activation {
+	case graph.ActivationReLU6:
 		magnitudes = apart(0.6, 2, 11, 14)
+	case graph.ActivationHardswish:
+		magnitudes = apart(0.6, 1.4, 6, 8)
 	}
 	x = p.input("x", magnitudes, s.shape...)
 	if s.estimated {

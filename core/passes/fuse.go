@@ -40,13 +40,13 @@ func (f *fuser) fuse(op *graph.Op) *graph.Op {
 				return norm
 			}
 		}
-	case graph.KindReLU, graph.KindSiLU:
+	case graph.KindReLU, graph.KindSiLU, graph.KindActivate:
 		activation := op.Attr.Activation
 		if op.Kind == graph.KindSiLU {
 			activation = graph.ActivationSiLU
 		}
 		// After a sum only an activation whose gradient follows from its result can be fused.
-		if norm := f.fusable(op.Operands[0]); norm != nil && (norm.Operands[normResidual] == nil || activation.Rectifies()) {
+		if norm := f.fusable(op.Operands[0]); norm != nil && activation.Fuses() && (norm.Operands[normResidual] == nil || activation.Rectifies()) {
 			norm.Attr.Activation = activation
 			return norm
 		}

@@ -4,7 +4,7 @@ import "github.com/localbench/localbench/core/graph"
 
 // conv computes
 //
-//	y[n,p,q,o] = bias[o] + sum over r,s,i of x[n, p*stride-pad+r, q*stride-pad+s, i] * w[o,r,s,i]
+//	y[n,p,q,o] = bias[o] + sum over r,s,i of x[n, p*stride-pad+r*dilation, q*stride-pad+s*dilation, i] * w[o,r,s,i]
 func conv(m *Machine, op *graph.Op) error {
 	x, w, bias, y := m.operand(op, 0), m.operand(op, 1), m.operand(op, 2), m.result(op, 0)
 	g := newConvGeometry(op.Attr, op.Operands[0].Shape, op.Operands[1].Shape, op.Results[0].Shape)
@@ -68,19 +68,21 @@ func sumRows(sum, matrix []float64) {
 
 // convGeometry is the places of a convolution's products.
 type convGeometry struct {
-	x, w, y [4]int // shapes: [N H W C], [O R S C/groups], [N P Q O]
-	stride  [2]int
-	padding [2]int
-	outputs int // O
-	groups  int
+	x, w, y  [4]int // shapes: [N H W C], [O R S C/groups], [N P Q O]
+	stride   [2]int
+	padding  [2]int
+	dilation [2]int
+	outputs  int // O
+	groups   int
 }
 
 func newConvGeometry(a graph.Attributes, x, w, y graph.Shape) convGeometry {
 	return convGeometry{
 		x: extents(x), w: extents(w), y: extents(y),
-		stride:  [2]int{int(a.Stride[0]), int(a.Stride[1])},
-		padding: [2]int{int(a.Padding[0]), int(a.Padding[1])},
-		outputs: int(w[0]), groups: int(a.Groups),
+		stride:   [2]int{int(a.Stride[0]), int(a.Stride[1])},
+		padding:  [2]int{int(a.Padding[0]), int(a.Padding[1])},
+		dilation: [2]int{int(a.Spacing(0)), int(a.Spacing(1))},
+		outputs:  int(w[0]), groups: int(a.Groups),
 	}
 }
 
@@ -94,9 +96,13 @@ func (g convGeometry) each(product func(atX, atY, atW, inputs int)) {
 			top := p*g.stride[0] - g.padding[0]
 			for q := range g.y[2] {
 				left := q*g.stride[1] - g.padding[1]
-				for r := max(0, -top); r < min(g.w[1], g.x[1]-top); r++ {
-					for s := max(0, -left); s < min(g.w[2], g.x[2]-left); s++ {
-						atX := ((n*g.x[1]+top+r)*g.x[2] + left + s) * g.x[3]
+				for r := range g.w[1] {
+					for s := range g.w[2] {
+						row, column := top+r*g.dilation[0], left+s*g.dilation[1]
+						if row < 0 || row >= g.x[1] || column < 0 || column >= g.x[2] {
+							continue
+						}
+						atX := ((n*g.x[1]+row)*g.x[2] + column) * g.x[3]
 						atY := ((n*g.y[1]+p)*g.y[2] + q) * g.outputs
 						for o := range g.outputs {
 							atW := ((o*g.w[1]+r)*g.w[2] + s) * inputs

@@ -15,24 +15,57 @@ func activate(a graph.Activation, x float64) float64 {
 		return min(max(x, 0), 6)
 	case graph.ActivationSiLU:
 		return x / (1 + math.Exp(-x))
+	case graph.ActivationHardswish:
+		return x * min(max(x+3, 0), 6) / 6
+	case graph.ActivationHardsigmoid:
+		return min(max(x+3, 0), 6) / 6
+	case graph.ActivationSigmoid:
+		return 1 / (1 + math.Exp(-x))
+	case graph.ActivationGELU:
+		return x * math.Erfc(-x/math.Sqrt2) / 2
+	case graph.ActivationGELUTanh:
+		return x * (1 + math.Tanh(geluInner(x))) / 2
 	}
 	return x
 }
 
-// slope returns the derivative of an activation at x; of one that rectifies x may also be
-// the result.
+// geluInner is what the approximate GELU takes the tangent of.
+func geluInner(x float64) float64 { return math.Sqrt(2/math.Pi) * (x + 0.044715*x*x*x) }
+
+// slope returns the derivative of an activation from what its backward op reads: the operand x or, if it follows from that,
+// the result (graph.Activation.FromResult); of one that rectifies either.
 func slope(a graph.Activation, x float64) float64 {
-	s := 1 / (1 + math.Exp(-x))
-	switch {
-	case a == graph.ActivationSiLU:
+	switch a {
+	case graph.ActivationSiLU:
+		s := 1 / (1 + math.Exp(-x))
 		return s * (1 + x*(1-s))
-	case a.Rectifies() && !(x > 0), a == graph.ActivationReLU6 && x >= 6:
+	case graph.ActivationHardswish:
+		if x <= -3 {
+			return 0
+		} else if x < 3 {
+			return x/3 + 0.5
+		}
+		return 1
+	case graph.ActivationHardsigmoid: // of the result
+		if x > 0 && x < 1 {
+			return 1.0 / 6
+		}
+		return 0
+	case graph.ActivationSigmoid: // of the result
+		return x * (1 - x)
+	case graph.ActivationGELU:
+		return math.Erfc(-x/math.Sqrt2)/2 + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi)
+	case graph.ActivationGELUTanh:
+		t := math.Tanh(geluInner(x))
+		return (1+t)/2 + x/2*(1-t*t)*math.Sqrt(2/math.Pi)*(1+3*0.044715*x*x)
+	}
+	if a.Rectifies() && !(x > 0) || a == graph.ActivationReLU6 && x >= 6 {
 		return 0
 	}
 	return 1
 }
 
-// relu computes y = max(x, 0), or min(max(x, 0), 6).
+// relu computes y = max(x, 0), or min(max(x, 0), 6); it also computes the activations of activate.
 func relu(m *Machine, op *graph.Op) error { return each(m, op, op.Attr.Activation) }
 
 // silu computes y = x / (1 + exp(-x)).
@@ -47,7 +80,7 @@ func each(m *Machine, op *graph.Op, a graph.Activation) error {
 	return nil
 }
 
-// reluBackward computes dx = dy where y is above 0 and below the bound, else 0.
+// reluBackward computes dx = dy where y is above 0 and below the bound, else 0; of activate dx = dy * slope.
 func reluBackward(m *Machine, op *graph.Op) error { return eachBackward(m, op, op.Attr.Activation) }
 
 // siluBackward computes dx = dy * s * (1 + x*(1-s)), s = 1 / (1 + exp(-x)).

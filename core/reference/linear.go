@@ -55,8 +55,8 @@ func linearBackwardWeights(m *Machine, op *graph.Op) error {
 	return nil
 }
 
-// linearExtents reads batch, outputs and inputs from the shapes of y [N out]
+// linearExtents reads the number of rows, outputs and inputs from the shapes of y [... out]
 // and w [out in].
-func linearExtents(y, w graph.Shape) (batch, outputs, inputs int) {
-	return int(y[0]), int(w[0]), int(w[1])
+func linearExtents(y, w graph.Shape) (rows, outputs, inputs int) {
+	return int(y.Elements() / w[0]), int(w[0]), int(w[1])
 }

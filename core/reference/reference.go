@@ -100,10 +100,18 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return normApply, true
 	case graph.KindNormBackward:
 		return normBackward, true
-	case graph.KindReLU:
+	case graph.KindReLU, graph.KindActivate:
 		return relu, true
-	case graph.KindReLUBackward:
+	case graph.KindReLUBackward, graph.KindActivateBackward:
 		return reluBackward, true
+	case graph.KindLayerNorm:
+		return layerNorm, true
+	case graph.KindLayerNormBackward:
+		return layerNormBackward, true
+	case graph.KindScale:
+		return scale, true
+	case graph.KindScaleBackward:
+		return scaleBackward, true
 	case graph.KindSiLU:
 		return silu, true
 	case graph.KindSiLUBackward:

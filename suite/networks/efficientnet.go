@@ -78,7 +78,7 @@ func squeezedResidual(name string, expansion, kernel, width, stride int64, rate 
 		})
 		layer(func() {
 			z := b.SiLU(model.ConvWithZeroBias(b, "fc1", b.AdaptiveAveragePool(y, 1, 1), max(in/4, 1), 1, 1))
-			y = b.Gate(y, model.ConvWithZeroBias(b, "fc2", z, inner, 1, 1))
+			y = b.Gate(y, model.ConvWithZeroBias(b, "fc2", z, inner, 1, 1), graph.ActivationSigmoid)
 		})
 		layer(func() { y = model.Norm(b, "1", model.Conv(b, "0", y, width, 1, 1)) })
 		if stride == 1 && in == width {

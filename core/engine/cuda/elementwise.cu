@@ -53,6 +53,54 @@ struct silu_backward_each {
   }
 };
 
+// value_of is an activation, and slope_of its derivative from what the backward op reads: the operand or, of
+// sigmoid and hardsigmoid, the result.
+template <activation A>
+__device__ inline float value_of(float x) {
+  if (A == activation_hardswish) return x * hardsigmoid(x);
+  if (A == activation_hardsigmoid) return hardsigmoid(x);
+  if (A == activation_sigmoid) return sigmoid(x);
+  if (A == activation_gelu) return 0.5f * x * (1 + erff(x * 0.70710678f));
+  return x * sigmoid(x * (1.59576912f + 0.07135481f * x * x));  // (1 + tanh(u)) / 2 = sigmoid(2u)
+}
+
+template <activation A>
+__device__ inline float slope_of(float x) {
+  if (A == activation_hardswish) return hardswish_slope(x);
+  if (A == activation_hardsigmoid) return x > 0 && x < 1 ? 1.0f / 6 : 0;
+  if (A == activation_sigmoid) return x * (1 - x);
+  if (A == activation_gelu)
+    return 0.5f * (1 + erff(x * 0.70710678f)) + x * (0.39894228f * expf(-0.5f * x * x));
+  // s = sigmoid(2u), and e * s is 1 - s without cancellation.
+  float u = -x * (1.59576912f + 0.07135481f * x * x), e = expf(u > 80 ? 80 : u), s = 1 / (1 + e);
+  return s + x * (e * s) * s * (1.59576912f + 0.21406443f * x * x);
+}
+
+template <typename T, activation A>
+struct activate_each {
+  const pack<T> *x;
+  pack<T> *y;
+  __device__ void operator()(int64_t i) const {
+    pack<T> v = x[i];
+    for (int k = 0; k < lanes<T>; k++) narrow(value_of<A>(widen(v.v[k])), v.v[k]);
+    y[i] = v;
+  }
+};
+
+template <typename T, activation A>
+struct activate_backward_each {
+  const pack<T> *dy, *saved;
+  pack<T> *dx;
+  __device__ void operator()(int64_t i) const {
+    pack<T> g = dy[i], v = saved[i];
+    for (int k = 0; k < lanes<T>; k++) {
+      float s = slope_of<A>(widen(v.v[k]));
+      narrow(s == 0 ? 0 : widen(g.v[k]) * s, g.v[k]);
+    }
+    dx[i] = g;
+  }
+};
+
 template <typename T>
 struct add_each {
   const pack<T> *x, *y;
@@ -165,6 +213,28 @@ struct elementwise : gpu_kernel {
                       static_cast<int>(o.attr.padding[0]), o.attr.reflect != 0, o.attr.flip != 0});
   }
   template <typename T>
+  void activate(const op &o) {
+    switch (o.attr.activation) {
+      case activation_hardswish:
+        return activate<T, activation_hardswish>(o);
+      case activation_hardsigmoid:
+        return activate<T, activation_hardsigmoid>(o);
+      case activation_sigmoid:
+        return activate<T, activation_sigmoid>(o);
+      case activation_gelu:
+        return activate<T, activation_gelu>(o);
+    }
+    activate<T, activation_gelu_tanh>(o);
+  }
+  template <typename T, activation A>
+  void activate(const op &o) {
+    int64_t n = packs<T>(o.results[0]->elements);
+    const pack<T> *first = packed<T>(o.operands[0]);
+    pack<T> *to = packed<T>(o.results[0]);
+    if (o.kind == kind_activate) return each(d, n, activate_each<T, A>{first, to});
+    each(d, n, activate_backward_each<T, A>{first, packed<T>(o.operands[1]), to});
+  }
+  template <typename T>
   void one(const op &o) {
     const value &y = *o.results[0];
     int64_t n = packs<T>(y.elements);
@@ -178,6 +248,9 @@ struct elementwise : gpu_kernel {
         return each(d, n, silu_each<T>{in(0), packed<T>(&y)});
       case kind_silu_backward:
         return each(d, n, silu_backward_each<T>{in(0), in(1), packed<T>(&y)});
+      case kind_activate:
+      case kind_activate_backward:
+        return activate<T>(o);
       case kind_add:
         return each(d, n, add_each<T>{in(0), in(1), packed<T>(&y)});
       case kind_detach:

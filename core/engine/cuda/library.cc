@@ -52,16 +52,18 @@ uint64_t with_alignment(uint64_t bytes) { return bytes > 0 ? bytes + alignment :
 struct signature {
   int32_t kind;
   value x, w, y;  // of the forward convolution
-  int64_t stride[2], padding[2];
+  int64_t stride[2], padding[2], dilation[2];
 
   signature(const op &o) : kind(o.kind) {
     const value &a = *o.operands[0], &b = *o.operands[1], &c = *o.results[0];
     x = kind == kind_conv_backward_data ? c : a;
     w = kind == kind_conv_backward_weights ? c : b;
     y = kind == kind_conv ? c : kind == kind_conv_backward_data ? a : b;
-    for (int i = 0; i < 2; i++) stride[i] = o.attr.stride[i], padding[i] = o.attr.padding[i];
+    for (int i = 0; i < 2; i++)
+      stride[i] = o.attr.stride[i], padding[i] = o.attr.padding[i], dilation[i] = o.attr.dilation[i];
   }
-  // text names the signature in the tuning cache: conv f32 n h w c, k r s, stride, padding.
+  // text names the signature in the tuning cache: conv f32 n h w c, k r s, stride, padding,
+  // and a dilation of more than 1.
   std::string text(const gpu &d) const {
     std::ostringstream s;
     s << (kind == kind_conv                 ? "conv"
@@ -72,6 +74,7 @@ struct signature {
     s << " x" << x.dims[0] << "x" << x.dims[1] << "x" << x.dims[2] << "x" << x.dims[3];
     s << " w" << w.dims[0] << "x" << w.dims[1] << "x" << w.dims[2] << "x" << w.dims[3];
     s << " s" << stride[0] << "x" << stride[1] << " p" << padding[0] << "x" << padding[1];
+    if (dilation[0] != 1 || dilation[1] != 1) s << " d" << dilation[0] << "x" << dilation[1];
     return s.str();
   }
 };
@@ -166,7 +169,7 @@ A attributes_of(const signature &s) {
   return A()
       .set_padding({s.padding[0], s.padding[1]})
       .set_stride({s.stride[0], s.stride[1]})
-      .set_dilation({1, 1});
+      .set_dilation({s.dilation[0], s.dilation[1]});
 }
 
 void describe_graph(fe::graph::Graph &g, const signature &s) {
@@ -461,17 +464,18 @@ struct blas_linear : gpu_kernel {
     const value &a = *o.operands[0], &b = *o.operands[1], &c = *o.results[0];
     switch (o.kind) {
       case kind_linear:  // y' = w x'
-        multiply(b, a, c, CUBLAS_OP_T, CUBLAS_OP_N, b.dims[0], a.dims[0], b.dims[1], b.dims[1], b.dims[1], o);
+        multiply(b, a, c, CUBLAS_OP_T, CUBLAS_OP_N, b.dims[0], rows(c), b.dims[1], b.dims[1], b.dims[1], o);
         if (o.operands[2]) add_bias(c, o.in(2), d);
         return;
       case kind_linear_backward_data:  // dx' = w' dy'
-        return multiply(b, a, c, CUBLAS_OP_N, CUBLAS_OP_N, b.dims[1], a.dims[0], b.dims[0], b.dims[1],
+        return multiply(b, a, c, CUBLAS_OP_N, CUBLAS_OP_N, b.dims[1], rows(a), b.dims[0], b.dims[1],
                         b.dims[0], o);
     }
     // dw' = x' dy
-    multiply(a, b, c, CUBLAS_OP_N, CUBLAS_OP_T, c.dims[1], c.dims[0], a.dims[0], c.dims[1], c.dims[0], o);
+    multiply(a, b, c, CUBLAS_OP_N, CUBLAS_OP_T, c.dims[1], c.dims[0], rows(b), c.dims[1], c.dims[0], o);
     if (o.results.size() > 1) sum_columns(b, o.out(1), o.scratch, d);
   }
+  static int64_t rows(const value &y) { return y.elements / y.channels(); }
   static cudaDataType_t type(const value &v) { return v.type == type_bf16 ? CUDA_R_16BF : CUDA_R_32F; }
   void multiply(const value &a, const value &b, const value &c, cublasOperation_t ta, cublasOperation_t tb,
                 int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, const op &o) {

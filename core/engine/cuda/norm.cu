@@ -106,7 +106,7 @@ struct apply_args {
 };
 
 // The activation that is applied to the sum.
-enum class epilogue { none, clip, silu };
+enum class epilogue { none, clip, silu, hardswish };
 
 template <typename T, int W, bool residual, epilogue A>
 __global__ void __launch_bounds__(threads_per_block) apply(apply_args<T> g) {
@@ -130,6 +130,7 @@ __global__ void __launch_bounds__(threads_per_block) apply(apply_args<T> g) {
         if (residual) v += widen(r[u].v[k]);
         if (A == epilogue::clip) v = clip(v, g.top);
         if (A == epilogue::silu) v *= sigmoid(v);
+        if (A == epilogue::hardswish) v *= hardsigmoid(v);
         narrow(v, y.v[k]);
       }
       if (s.valid[u]) store<T, W>(g.y + s.offset[u], y);
@@ -138,7 +139,10 @@ __global__ void __launch_bounds__(threads_per_block) apply(apply_args<T> g) {
 }
 
 // What the backward pass computes the derivative of the activation from: x, or z, the result of apply.
-enum class mask { none, from_x, from_z, silu };
+enum class mask { none, from_x, from_z, silu, hardswish };
+
+// needs_scale says whether that takes the constants scale and shift of a channel.
+__host__ __device__ constexpr bool needs_scale(mask m) { return m != mask::none && m != mask::from_z; }
 
 template <typename T>
 struct backward_args {
@@ -175,6 +179,7 @@ __device__ inline void preactivation_gradient(const backward_args<T> &t, const i
     if (M == mask::from_x) g[k] = passes(widen(r.x.v[k]) * scale[k] + shift[k], t.top) ? g[k] : 0;
     if (M == mask::from_z) g[k] = passes(widen(r.z.v[k]), t.top) ? g[k] : 0;
     if (M == mask::silu) g[k] *= silu_slope(widen(r.x.v[k]) * scale[k] + shift[k]);
+    if (M == mask::hardswish) g[k] *= hardswish_slope(widen(r.x.v[k]) * scale[k] + shift[k]);
   }
 }
 
@@ -186,7 +191,7 @@ __global__ void __launch_bounds__(threads_per_block) backward_partial(backward_a
   for (int k = 0; k < W; k++) a[k] = b[k] = scale[k] = shift[k] = 0;
   if (p.active) {
     mean = load<float, W>(t.mean + p.column);
-    if (M == mask::from_x || M == mask::silu) scales_shifts<W>(t, p.column, scale, shift);
+    if (needs_scale(M)) scales_shifts<W>(t, p.column, scale, shift);
   }
   for (int64_t i = p.row; i < p.end; i += unroll * p.stride) {
     row_group s = rows_from(t.t, p, i);
@@ -235,7 +240,7 @@ __global__ void __launch_bounds__(threads_per_block) backward_write(backward_arg
   vec<float, W> u = load<float, W>(constants), v = load<float, W>(constants + t.t.c),
                 w = load<float, W>(constants + 2 * t.t.c), mean = load<float, W>(t.mean + p.column);
   float scale[W], shift[W];
-  if (M == mask::from_x || M == mask::silu) scales_shifts<W>(t, p.column, scale, shift);
+  if (needs_scale(M)) scales_shifts<W>(t, p.column, scale, shift);
   for (int64_t i = p.row; i < p.end; i += unroll * p.stride) {
     row_group s = rows_from(t.t, p, i);
     inputs<T, W> r[unroll];
@@ -315,9 +320,10 @@ struct norm_apply : gpu_kernel {
   void pick(const apply_args<T> &g, const attributes &a) {
     auto *f = g.residual
                   ? a.rectifies() ? apply<T, W, true, epilogue::clip> : apply<T, W, true, epilogue::none>
-              : a.rectifies()                   ? apply<T, W, false, epilogue::clip>
-              : a.activation == activation_silu ? apply<T, W, false, epilogue::silu>
-                                                : apply<T, W, false, epilogue::none>;
+              : a.rectifies()                        ? apply<T, W, false, epilogue::clip>
+              : a.activation == activation_silu      ? apply<T, W, false, epilogue::silu>
+              : a.activation == activation_hardswish ? apply<T, W, false, epilogue::hardswish>
+                                                     : apply<T, W, false, epilogue::none>;
     launch(d, t.grid(), dim3(threads_per_block), f, g);
   }
 };
@@ -362,6 +368,8 @@ struct norm_backward : gpu_kernel {
       a.dy2 ? launch_backward<W, mask::from_x, true>(a) : launch_backward<W, mask::from_x, false>(a);
     else if (attr.activation == activation_silu)
       a.dy2 ? launch_backward<W, mask::silu, true>(a) : launch_backward<W, mask::silu, false>(a);
+    else if (attr.activation == activation_hardswish)
+      a.dy2 ? launch_backward<W, mask::hardswish, true>(a) : launch_backward<W, mask::hardswish, false>(a);
     else
       a.dy2 ? launch_backward<W, mask::none, true>(a) : launch_backward<W, mask::none, false>(a);
   }

@@ -7,7 +7,7 @@ namespace lb {
 namespace {
 
 struct conv_shape {
-  int64_t n, h, w, c, p, q, k, r, s, stride[2], padding[2], groups;
+  int64_t n, h, w, c, p, q, k, r, s, stride[2], padding[2], dilation[2], groups;
 };
 
 template <typename T>
@@ -20,10 +20,10 @@ struct conv_each {
     int64_t inner = g.c / g.groups, from = k / (g.k / g.groups) * inner;
     float sum = 0;
     for (int64_t r = 0; r < g.r; r++) {
-      int64_t row = p * g.stride[0] - g.padding[0] + r;
+      int64_t row = p * g.stride[0] - g.padding[0] + r * g.dilation[0];
       if (row < 0 || row >= g.h) continue;
       for (int64_t s = 0; s < g.s; s++) {
-        int64_t column = q * g.stride[1] - g.padding[1] + s;
+        int64_t column = q * g.stride[1] - g.padding[1] + s * g.dilation[1];
         if (column < 0 || column >= g.w) continue;
         const T *a = x + ((n * g.h + row) * g.w + column) * g.c + from,
                 *b = w + ((k * g.r + r) * g.s + s) * inner;
@@ -44,10 +44,10 @@ struct conv_data_each {
     int64_t inner = g.c / g.groups, outer = g.k / g.groups, from = c / inner * outer;
     float sum = 0;
     for (int64_t r = 0; r < g.r; r++) {
-      int64_t p = row + g.padding[0] - r;
+      int64_t p = row + g.padding[0] - r * g.dilation[0];
       if (p < 0 || p % g.stride[0] != 0 || p / g.stride[0] >= g.p) continue;
       for (int64_t s = 0; s < g.s; s++) {
-        int64_t q = column + g.padding[1] - s;
+        int64_t q = column + g.padding[1] - s * g.dilation[1];
         if (q < 0 || q % g.stride[1] != 0 || q / g.stride[1] >= g.q) continue;
         const T *a = dy + ((n * g.p + p / g.stride[0]) * g.q + q / g.stride[1]) * g.k;
         for (int64_t k = from; k < from + outer; k++)
@@ -74,11 +74,11 @@ struct conv_weights_each {
     double sum[few] = {};
     for (int64_t n = 0; n < g.n; n++)
       for (int64_t p = 0; p < g.p; p++) {
-        int64_t row = p * g.stride[0] - g.padding[0] + r;
+        int64_t row = p * g.stride[0] - g.padding[0] + r * g.dilation[0];
         if (row < 0 || row >= g.h) continue;
         float line[few] = {};
         for (int64_t q = 0; q < g.q; q++) {
-          int64_t column = q * g.stride[1] - g.padding[1] + s;
+          int64_t column = q * g.stride[1] - g.padding[1] + s * g.dilation[1];
           if (column < 0 || column >= g.w) continue;
           const T *a = x + ((n * g.h + row) * g.w + column) * g.c + from;
           float b = widen(dy[((n * g.p + p) * g.q + q) * g.k + k]);
@@ -96,7 +96,8 @@ struct conv_weights_each {
 
 // A linear layer is a convolution of images of 1 x 1.
 conv_shape shape_of(const value &x, const value &w, const value &y, const attributes &a, bool linear) {
-  if (linear) return {x.dims[0], 1, 1, w.dims[1], 1, 1, w.dims[0], 1, 1, {1, 1}, {0, 0}, 1};
+  if (linear)
+    return {y.elements / w.dims[0], 1, 1, w.dims[1], 1, 1, w.dims[0], 1, 1, {1, 1}, {0, 0}, {1, 1}, 1};
   return {x.dims[0],
           x.dims[1],
           x.dims[2],
@@ -108,6 +109,7 @@ conv_shape shape_of(const value &x, const value &w, const value &y, const attrib
           w.dims[2],
           {a.stride[0], a.stride[1]},
           {a.padding[0], a.padding[1]},
+          {a.dilation[0], a.dilation[1]},
           a.groups};
 }
 

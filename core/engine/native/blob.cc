@@ -6,7 +6,7 @@
 //   u32 magic "PROG", u32 version, u64 values, u64 ops
 //   a value: i32 type, i32 rank, i64 extents[4], those beyond the rank 1
 //   an op:   i32 kind, u32 n, i64 operands[n] (-1: absent), u32 m, i64 results[m],
-//            attributes: 33 x i64, 16 x f64, in the order of struct attributes,
+//            attributes: 35 x i64, 16 x f64, in the order of struct attributes,
 //            i32 stream, u32 w, i64 waits[w]: earlier ops of other streams
 //
 // Nothing in it is trusted: every count, id and extent is checked here, and every
@@ -41,7 +41,7 @@ class reader {
 constexpr uint64_t value_bytes = 4 + 4 + 4 * 8;
 constexpr uint64_t op_bytes =
     4 + 4 + 4 + sizeof(attributes) + 4 + 4;  // of an op without operands, results and waits
-static_assert(sizeof(attributes) == 33 * 8 + 16 * 8,
+static_assert(sizeof(attributes) == 35 * 8 + 16 * 8,
               "attributes have no padding and the fields listed above");
 
 value read_value(reader &r) {
@@ -65,7 +65,7 @@ value read_value(reader &r) {
 
 attributes read_attributes(reader &r) {
   attributes a;
-  int64_t *whole[] = {a.kernel, a.stride, a.padding, a.output};
+  int64_t *whole[] = {a.kernel, a.stride, a.padding, a.output, a.dilation};
   for (int64_t *pair : whole)
     for (int i = 0; i < 2; i++) pair[i] = r.take<int64_t>();
   for (int64_t &x : a.input) x = r.take<int64_t>();

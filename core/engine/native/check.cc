@@ -81,9 +81,9 @@ void check_conv(const op &o, const value &x, const value &w, const value &y, con
   want(x.dims[0] == y.dims[0] && y.dims[3] == w.dims[0] && vector_of(bias, w.dims[0]),
        "batches, channels and a bias that agree");
   for (int i = 0; i < 2; i++) {
-    want(in_range(1, a.stride[i]) && in_range(0, a.padding[i]),
-         "a stride of at least 1, a padding of at least 0");
-    int64_t span = x.dims[1 + i] + 2 * a.padding[i] - w.dims[1 + i];
+    want(in_range(1, a.stride[i]) && in_range(1, a.dilation[i]) && in_range(0, a.padding[i]),
+         "a stride and a dilation of at least 1, a padding of at least 0");
+    int64_t span = x.dims[1 + i] + 2 * a.padding[i] - (w.dims[1 + i] - 1) * a.dilation[i] - 1;
     want(span >= 0 && y.dims[1 + i] == span / a.stride[i] + 1, "a result as high and wide as its windows");
   }
 }
@@ -109,7 +109,8 @@ void check_pool(const op &o, const value &x, const value &y) {
 void check_norm(const op &o) {
   const value &x = *o.operands[o.kind == kind_norm_backward ? 1 : 0];
   want(x.rank == 4 || x.rank == 2, "x of rank 4 or 2");
-  want(in_range(0, o.attr.activation) && o.attr.activation < activation_count, "an activation");
+  want(in_range(0, o.attr.activation) && o.attr.activation <= activation_hardswish,
+       "an activation that a normalisation can apply");
   int64_t c = x.channels();
   auto vectors = [&](const std::vector<value *> &list, size_t from, size_t to) {
     for (size_t i = from; i < to; i++) want(vector_of(list[i], c), "one element a channel");
@@ -136,8 +137,16 @@ void check_norm(const op &o) {
        "tensors of one shape");
 }
 
-// check_linear: x [rows in], w [out in], y [rows out]; x may have more dimensions.
-void check_linear(const value &x, const value &w, const value &y, const value *bias) {
+// check_linear: x [rows in], w [out in], y [rows out]; x may have more dimensions, and with the attribute
+// rows all but the last of x are those of y.
+void check_linear(const op &o, const value &x, const value &w, const value &y, const value *bias) {
+  if (o.attr.rows) {
+    bool fit = w.rank == 2 && x.rank >= 2 && x.rank == y.rank && x.channels() == w.dims[1] &&
+               y.channels() == w.dims[0] && vector_of(bias, w.dims[0]);
+    for (int i = 0; i + 1 < x.rank; i++) fit = fit && x.dims[i] == y.dims[i];
+    want(fit && in_range(1, x.elements / x.channels()), "rows x [... in], weight [out in], y [... out]");
+    return;
+  }
   want(w.rank == 2 && y.rank == 2 && x.rank >= 2 && x.dims[0] == y.dims[0] && w.dims[0] == y.dims[1] &&
            x.elements == x.dims[0] * w.dims[1] && vector_of(bias, w.dims[0]),
        "x [N in], weight [out in], y [N out]");
@@ -163,10 +172,19 @@ void check_upsample(const value &x, const value &y) {
 }
 
 // check_gate: x [N H W C], z [N 1 1 C].
-void check_gate(const value &x, const value &z) {
+void check_gate(const op &o, const value &x, const value &z) {
+  int64_t a = o.attr.activation;
+  want(a == activation_none || a == activation_sigmoid || a == activation_hardsigmoid,
+       "no activation, a sigmoid or a hardsigmoid");
   want(x.rank == 4 && z.rank == 4 && z.dims[0] == x.dims[0] && z.dims[1] == 1 && z.dims[2] == 1 &&
            z.dims[3] == x.dims[3],
        "x of rank 4 and a gate for each sample and channel");
+}
+
+// check_rows: x, y and z of one shape, with a last dimension of as many elements as the vector v.
+void check_rows(const value &x, const value &v, const value &y, const value &z) {
+  want(x.rank >= 2 && vector_of(&v, x.channels()) && same(&x, &y) && same(&x, &z),
+       "tensors of one shape, and vectors of one element a channel");
 }
 
 void check_deviation(const value &x, const value &y) {
@@ -284,11 +302,11 @@ void check(op &o) {
     case kind_adaptive_average_pool_backward:
       return check_pool(o, *out[0], *in[0]);
     case kind_linear:
-      return check_linear(*in[0], *in[1], *out[0], in[2]);
+      return check_linear(o, *in[0], *in[1], *out[0], in[2]);
     case kind_linear_backward_data:
-      return check_linear(*out[0], *in[1], *in[0], nullptr);
+      return check_linear(o, *out[0], *in[1], *in[0], nullptr);
     case kind_linear_backward_weights:
-      return check_linear(*in[0], *out[0], *in[1], second_result(o));
+      return check_linear(o, *in[0], *out[0], *in[1], second_result(o));
     case kind_cross_entropy:
     case kind_cross_entropy_backward:
       return check_loss(o);
@@ -297,11 +315,23 @@ void check(op &o) {
       return check_upsample(*in[0], *out[0]);
     case kind_gate:
       want(same(in[0], out[0]), "a result of the shape of x");
-      return check_gate(*in[0], *in[1]);
+      return check_gate(o, *in[0], *in[1]);
     case kind_gate_backward:
       want(same(in[0], in[1]) && same(in[1], out[0]) && same(in[2], out[1]),
            "gradients of the shapes of x and the gate");
-      return check_gate(*in[1], *in[2]);
+      return check_gate(o, *in[1], *in[2]);
+    case kind_scale:
+      return check_rows(*in[0], *in[1], *out[0], *out[0]);
+    case kind_scale_backward:
+      want(same(in[2], out[1]), "a gradient of the factors' shape");
+      return check_rows(*in[1], *in[2], *in[0], *out[0]);
+    case kind_layer_norm:
+      want(o.attr.epsilon > 0 && same(in[1], in[2]), "an epsilon above 0, gamma and beta of one shape");
+      return check_rows(*in[0], *in[1], *out[0], *out[0]);
+    case kind_layer_norm_backward:
+      want(o.attr.epsilon > 0 && same(in[2], out[1]) && same(in[2], out[2]),
+           "an epsilon above 0, gradients of gamma's shape");
+      return check_rows(*in[1], *in[2], *in[0], *out[0]);
     case kind_binary_cross_entropy:
       return want(same(in[0], in[1]) && vector_of(out[0], 1), "images of the logits' shape and a loss [1]");
     case kind_deviation:
@@ -352,6 +382,11 @@ void check(op &o) {
     case kind_relu:
     case kind_relu_backward:
       want(o.attr.rectifies(), "an activation that rectifies");
+      break;
+    case kind_activate:
+    case kind_activate_backward:
+      want(o.attr.activation > activation_silu && o.attr.activation < activation_count,
+           "an activation from hardswish to gelu_tanh");
       break;
     case kind_cast:
       want(in[0]->type != out[0]->type, "two types");

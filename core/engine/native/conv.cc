@@ -2,7 +2,7 @@
 
 // Convolutions and linear layers, by oneDNN: the only file that sees its headers.
 //
-//   y[n,p,q,o]  = bias[o] + sum x[n, p*s-pad+r, q*s-pad+t, i] * w[o,r,t,i]
+//   y[n,p,q,o]  = bias[o] + sum x[n, p*s-pad+r*d, q*s-pad+t*d, i] * w[o,r,t,i]
 //   dx, dw, dbias: its gradients
 //
 // Activations are NHWC, weights are [O R S I/groups]. A primitive may want its
@@ -109,7 +109,7 @@ void plan_reorder(prepared &p, const dnnl::engine &e, bool backwards) {
 
 // geometry is the content of a signature.
 struct geometry {
-  dims x, w, y, stride, pad, pad_end;
+  dims x, w, y, stride, dilate, pad, pad_end;  // dilate: the library counts from 0
   desc stored;
   int64_t groups;
   bool bias;
@@ -124,9 +124,10 @@ geometry conv_geometry(const op &o, const value &x, const value &w_shape, const 
   g.y = {y.dims[0], y.dims[3], y.dims[1], y.dims[2]};
   g.stride = {a.stride[0], a.stride[1]};
   g.pad = {a.padding[0], a.padding[1]};
+  g.dilate = {r > 1 ? a.dilation[0] - 1 : 0, s > 1 ? a.dilation[1] - 1 : 0};
   // The right and lower padding follow from the size of the output.
-  g.pad_end = {(g.y[2] - 1) * a.stride[0] + r - g.x[2] - a.padding[0],
-               (g.y[3] - 1) * a.stride[1] + s - g.x[3] - a.padding[1]};
+  g.pad_end = {(g.y[2] - 1) * a.stride[0] + (r - 1) * a.dilation[0] + 1 - g.x[2] - a.padding[0],
+               (g.y[3] - 1) * a.stride[1] + (s - 1) * a.dilation[1] + 1 - g.x[3] - a.padding[1]};
   if (a.groups == 1) {
     g.w = {out, in, r, s};
     g.stored = desc(g.w, dnnl::memory::data_type::f32, {r * s * in, 1, s * in, in});
@@ -140,7 +141,8 @@ geometry conv_geometry(const op &o, const value &x, const value &w_shape, const 
 
 std::vector<int64_t> key_of(int32_t kind, const geometry &g) {
   std::vector<int64_t> key{kind, g.groups, g.bias};
-  for (const dims *d : {&g.x, &g.w, &g.y, &g.stride, &g.pad}) key.insert(key.end(), d->begin(), d->end());
+  for (const dims *d : {&g.x, &g.w, &g.y, &g.stride, &g.dilate, &g.pad})
+    key.insert(key.end(), d->begin(), d->end());
   return key;
 }
 
@@ -155,7 +157,7 @@ std::shared_ptr<prepared> new_conv(int32_t kind, const geometry &g, convolutions
   auto attr = user_scratchpad();
   kept keep;
   auto forward = conv_forward_desc(c.engine, p->x, any, kind == kind_conv ? p->bias : none, p->y, g.stride,
-                                   g.pad, g.pad_end, attr, keep);
+                                   g.dilate, g.pad, g.pad_end, attr, keep);
   // choose takes the first of the library's implementations, best first, whose workspace is
   // within the limit.
   auto choose = [&](auto d, auto weights, auto make) {
@@ -178,13 +180,14 @@ std::shared_ptr<prepared> new_conv(int32_t kind, const geometry &g, convolutions
         [](auto &d) { return dnnl::primitive(dnnl::convolution_forward(d)); });
   else if (kind == kind_conv_backward_data)
     choose(
-        conv_backward_data_desc(c.engine, p->x, any, p->y, g.stride, g.pad, g.pad_end, forward, attr, keep),
+        conv_backward_data_desc(c.engine, p->x, any, p->y, g.stride, g.dilate, g.pad, g.pad_end, forward,
+                                attr, keep),
         [](auto &d) { return d.weights_desc(); },
         [](auto &d) { return dnnl::primitive(dnnl::convolution_backward_data(d)); });
   else
     choose(
-        conv_backward_weights_desc(c.engine, p->x, any, p->bias, p->y, g.stride, g.pad, g.pad_end, forward,
-                                   attr, keep),
+        conv_backward_weights_desc(c.engine, p->x, any, p->bias, p->y, g.stride, g.dilate, g.pad, g.pad_end,
+                                   forward, attr, keep),
         [](auto &d) { return d.diff_weights_desc(); },
         [](auto &d) { return dnnl::primitive(dnnl::convolution_backward_weights(d)); });
   return p;
@@ -300,7 +303,8 @@ struct linear_kernel : onednn_kernel {
     }
     execute();
     if (kind == kind_linear_backward_weights && o.results.size() > 1)
-      sum_columns(o.in(1), o.operands[1]->dims[0], o.operands[1]->dims[1], o.out(1), threads);
+      sum_columns(o.in(1), o.operands[1]->elements / o.operands[1]->channels(), o.operands[1]->channels(),
+                  o.out(1), threads);
   }
 };
 
@@ -329,12 +333,14 @@ std::unique_ptr<kernel> make_linear(const op &o, cpu &d) {
   bool ta = false, tb = false, bias = false;
   int a = 0, b = 1;
   if (o.kind == kind_linear) {
-    rows = o.results[0]->dims[0], columns = o.results[0]->dims[1], inner = o.operands[1]->dims[1];
+    columns = o.results[0]->channels(), rows = o.results[0]->elements / columns,
+    inner = o.operands[1]->dims[1];
     tb = true, bias = o.operands[2] != nullptr;
   } else if (o.kind == kind_linear_backward_data) {
-    rows = o.operands[0]->dims[0], inner = o.operands[0]->dims[1], columns = o.operands[1]->dims[1];
+    inner = o.operands[0]->channels(), rows = o.operands[0]->elements / inner,
+    columns = o.operands[1]->dims[1];
   } else {
-    rows = o.results[0]->dims[0], columns = o.results[0]->dims[1], inner = o.operands[1]->dims[0];
+    rows = o.results[0]->dims[0], columns = o.results[0]->dims[1], inner = o.operands[1]->elements / rows;
     ta = true, a = 1, b = 0;
   }
   auto &known = c.known[{o.kind, rows, inner, columns, bias}];

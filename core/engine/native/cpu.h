@@ -92,6 +92,23 @@ static inline __attribute__((always_inline)) float silu_slope(float x) {
   return s * (1 + x * (1 - s));
 }
 
+// error_function is erf(x) to about 3e-7: a quotient of polynomials, as in Eigen. NaN stays NaN.
+static inline __attribute__((always_inline)) float error_function(float x) {
+  x = x < -4.0f ? -4.0f : x > 4.0f ? 4.0f : x;
+  float u = x * x, p = -2.72614225801306e-10f, q = -1.45660718464996e-05f;
+  p = p * u + 2.77068142495902e-08f;
+  p = p * u - 2.10102402082508e-06f;
+  p = p * u - 5.69250639462346e-05f;
+  p = p * u - 7.34990630326855e-04f;
+  p = p * u - 2.95459980854025e-03f;
+  p = p * u - 1.60960333262415e-02f;
+  q = q * u - 2.13374055278905e-04f;
+  q = q * u - 1.68282697438203e-03f;
+  q = q * u - 7.37332916720468e-03f;
+  q = q * u - 1.42647390514189e-02f;
+  return x * p / q;
+}
+
 // clip rectifies x, to at most top; passes says whether the gradient does. NaN stays
 // NaN.
 static inline __attribute__((always_inline)) float clip(float x, float top) {
@@ -99,6 +116,14 @@ static inline __attribute__((always_inline)) float clip(float x, float top) {
   return x > top ? top : x;
 }
 static inline __attribute__((always_inline)) bool passes(float x, float top) { return x > 0 && x < top; }
+
+static inline __attribute__((always_inline)) float hardsigmoid(float x) {
+  return clip(x + 3, 6) * (1.0f / 6);
+}
+static inline __attribute__((always_inline)) float hardswish_slope(float x) {
+  float inner = x * (1.0f / 3) + 0.5f;
+  return x <= -3 ? 0 : x < 3 ? inner : 1;
+}
 
 // parallel calls f(begin, end, thread) on parts of [0, n) that are whole
 // multiples of grain, the same parts for the same number of threads.

@@ -29,6 +29,47 @@ LB_CLONES void silu_backward_part(const float *dy, const float *x, float *dx, in
   for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * silu_slope(x[i]);
 }
 
+// value_of is an activation, and slope_of its derivative from what the backward op reads: the operand or, of
+// sigmoid and hardsigmoid, the result.
+template <activation A>
+static inline __attribute__((always_inline)) float value_of(float x) {
+  if (A == activation_hardswish) return x * hardsigmoid(x);
+  if (A == activation_hardsigmoid) return hardsigmoid(x);
+  if (A == activation_sigmoid) return sigmoid(x);
+  if (A == activation_gelu) return 0.5f * x * (1 + error_function(x * 0.70710678f));
+  return x * sigmoid(x * (1.59576912f + 0.07135481f * x * x));  // (1 + tanh(u)) / 2 = sigmoid(2u)
+}
+
+template <activation A>
+static inline __attribute__((always_inline)) float slope_of(float x) {
+  if (A == activation_hardswish) return hardswish_slope(x);
+  if (A == activation_hardsigmoid) return x > 0 && x < 1 ? 1.0f / 6 : 0.0f;
+  if (A == activation_sigmoid) return x * (1 - x);
+  if (A == activation_gelu)
+    return 0.5f * (1 + error_function(x * 0.70710678f)) + x * (0.39894228f * exponential(-0.5f * x * x));
+  // s = sigmoid(2u), and e * s is 1 - s without cancellation.
+  float e = exponential(-x * (1.59576912f + 0.07135481f * x * x)), s = 1 / (1 + e);
+  return s + x * (e * s) * s * (1.59576912f + 0.21406443f * x * x);
+}
+
+using activate_function = void(const float *x, float *y, int64_t n);
+using activate_backward_function = void(const float *dy, const float *saved, float *dx, int64_t n);
+#define LB_ACTIVATION(name)                                                                        \
+  LB_CLONES void name##_part(const float *x, float *y, int64_t n) {                                \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = value_of<activation_##name>(x[i]);  \
+  }                                                                                                \
+  LB_CLONES void name##_backward_part(const float *dy, const float *saved, float *dx, int64_t n) { \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                          \
+      float s = slope_of<activation_##name>(saved[i]), g = dy[i] * s;                              \
+      dx[i] = s == 0 ? 0 : g;                                                                      \
+    }                                                                                              \
+  }
+LB_ACTIVATION(hardswish)
+LB_ACTIVATION(hardsigmoid)
+LB_ACTIVATION(sigmoid)
+LB_ACTIVATION(gelu)
+LB_ACTIVATION(gelu_tanh)
+
 LB_CLONES void add_part(const float *x, const float *y, float *z, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; i++) z[i] = x[i] + y[i];
@@ -70,6 +111,27 @@ void silu_backward(const op &o, int threads) {
   parallel(n, 16, threads, n, [&](int64_t a, int64_t b, int) {
     silu_backward_part(o.in(0) + a, o.in(1) + a, o.out(0) + a, b - a);
   });
+}
+
+void activate(const op &o, int threads) {
+  activate_function *f = o.attr.activation == activation_hardswish     ? hardswish_part
+                         : o.attr.activation == activation_hardsigmoid ? hardsigmoid_part
+                         : o.attr.activation == activation_sigmoid     ? sigmoid_part
+                         : o.attr.activation == activation_gelu        ? gelu_part
+                                                                       : gelu_tanh_part;
+  int64_t n = o.results[0]->elements;
+  parallel(n, 16, threads, n, [&](int64_t a, int64_t b, int) { f(o.in(0) + a, o.out(0) + a, b - a); });
+}
+
+void activate_backward(const op &o, int threads) {
+  activate_backward_function *f = o.attr.activation == activation_hardswish     ? hardswish_backward_part
+                                  : o.attr.activation == activation_hardsigmoid ? hardsigmoid_backward_part
+                                  : o.attr.activation == activation_sigmoid     ? sigmoid_backward_part
+                                  : o.attr.activation == activation_gelu        ? gelu_backward_part
+                                                                                : gelu_tanh_backward_part;
+  int64_t n = o.results[0]->elements;
+  parallel(n, 16, threads, n,
+           [&](int64_t a, int64_t b, int) { f(o.in(0) + a, o.in(1) + a, o.out(0) + a, b - a); });
 }
 
 void add(const op &o, int threads) {
@@ -138,14 +200,16 @@ void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int 
 }
 
 std::unique_ptr<kernel> make_elementwise(const op &o, cpu &d) {
-  void (*f)(const op &, int) = o.kind == kind_relu            ? relu
-                               : o.kind == kind_relu_backward ? relu_backward
-                               : o.kind == kind_silu          ? silu
-                               : o.kind == kind_silu_backward ? silu_backward
-                               : o.kind == kind_add           ? add
-                               : o.kind == kind_detach        ? detach
-                               : o.kind == kind_augment       ? augment
-                                                              : normalize_image;
+  void (*f)(const op &, int) = o.kind == kind_relu                ? relu
+                               : o.kind == kind_relu_backward     ? relu_backward
+                               : o.kind == kind_silu              ? silu
+                               : o.kind == kind_silu_backward     ? silu_backward
+                               : o.kind == kind_activate          ? activate
+                               : o.kind == kind_activate_backward ? activate_backward
+                               : o.kind == kind_add               ? add
+                               : o.kind == kind_detach            ? detach
+                               : o.kind == kind_augment           ? augment
+                                                                  : normalize_image;
   return std::make_unique<function>(f, d.threads);
 }
 

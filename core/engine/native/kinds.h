@@ -52,7 +52,13 @@
   row(reshape, 46, shape, "t", "t") \
   row(adam, 47, update, "fefffs", "") \
   row(rmsprop, 48, update, "feffF", "") \
-  row(adagrad, 49, update, "feff", "")
+  row(adagrad, 49, update, "feff", "") \
+  row(activate, 50, elementwise, "t", "t") \
+  row(activate_backward, 51, elementwise, "tt", "t") \
+  row(layer_norm, 52, layernorm, "tff", "t") \
+  row(layer_norm_backward, 53, layernorm, "ttf", "tff") \
+  row(scale, 54, gate, "tf", "t") \
+  row(scale_backward, 55, gate, "ttf", "tf")
 
 // row(name): make_<name> chooses the kernels of a family.
 #define LB_FAMILIES(row) \
@@ -67,6 +73,7 @@
   row(similarity) \
   row(gate) \
   row(dropout) \
-  row(shape)
+  row(shape) \
+  row(layernorm)
 
 // clang-format on

@@ -90,7 +90,7 @@ LB_CLONES void stats_any(const float *x, int64_t n, int64_t p, const float *firs
 }
 
 enum class residual { none, some };
-enum class epilogue { none, clip, silu };
+enum class epilogue { none, clip, silu, hardswish };
 
 template <residual R, epilogue A>
 LB_INLINE void apply_body(const float *x, const float *r, float *y, int64_t n, int64_t p,
@@ -101,6 +101,7 @@ LB_INLINE void apply_body(const float *x, const float *r, float *y, int64_t n, i
     if (R == residual::some) v += r[at];
     if (A == epilogue::clip) v = clip(v, top);
     if (A == epilogue::silu) v = v * sigmoid(v);
+    if (A == epilogue::hardswish) v = v * hardsigmoid(v);
     y[at] = v;
   };
   for (; i + p <= n; i += p) {
@@ -123,12 +124,13 @@ using apply_function = void(const float *x, const float *r, float *y, int64_t n,
 LB_APPLY(apply_plain, residual::none, epilogue::none)
 LB_APPLY(apply_clip, residual::none, epilogue::clip)
 LB_APPLY(apply_silu, residual::none, epilogue::silu)
+LB_APPLY(apply_hardswish, residual::none, epilogue::hardswish)
 LB_APPLY(apply_add, residual::some, epilogue::none)
 LB_APPLY(apply_add_clip, residual::some, epilogue::clip)
 
 // Variants of the backward pass: what the derivative of the activation is computed from, and whether
 // a second gradient is added.
-enum class mask { none, from_x, from_z, silu };
+enum class mask { none, from_x, from_z, silu, hardswish };
 enum class second { none, some };
 
 struct backward_args {
@@ -145,6 +147,7 @@ LB_INLINE float incoming(const backward_args &t, int64_t at, int64_t j) {
   if (M == mask::from_x) g = passes(t.x[at] * t.scale[j] + t.shift[j], t.top) ? g : 0;
   if (M == mask::from_z) g = passes(t.z[at], t.top) ? g : 0;
   if (M == mask::silu) g *= silu_slope(t.x[at] * t.scale[j] + t.shift[j]);
+  if (M == mask::hardswish) g *= hardswish_slope(t.x[at] * t.scale[j] + t.shift[j]);
   return g;
 }
 
@@ -212,6 +215,8 @@ LB_BACKWARD(clip, mask::from_x, second::none)
 LB_BACKWARD(clip_sum, mask::from_x, second::some)
 LB_BACKWARD(silu, mask::silu, second::none)
 LB_BACKWARD(silu_sum, mask::silu, second::some)
+LB_BACKWARD(hardswish, mask::hardswish, second::none)
+LB_BACKWARD(hardswish_sum, mask::hardswish, second::some)
 LB_BACKWARD(residual, mask::from_z, second::none)
 LB_BACKWARD(residual_sum, mask::from_z, second::some)
 
@@ -295,7 +300,10 @@ struct norm_apply : norm_kernel {
     if (o.operands[5])
       f = clipped ? apply_add_clip : apply_add;
     else
-      f = clipped ? apply_clip : o.attr.activation == activation_silu ? apply_silu : apply_plain;
+      f = clipped                                     ? apply_clip
+          : o.attr.activation == activation_silu      ? apply_silu
+          : o.attr.activation == activation_hardswish ? apply_hardswish
+                                                      : apply_plain;
   }
   void run(const op &o) override {
     scale_shift(o, o.in(1), o.in(2), o.in(3), o.in(4));
@@ -318,6 +326,8 @@ struct norm_backward : norm_kernel {
       reduce = sum ? reduce_clip_sum : reduce_clip, write = sum ? dx_clip_sum : dx_clip;
     else if (o.attr.activation == activation_silu)
       reduce = sum ? reduce_silu_sum : reduce_silu, write = sum ? dx_silu_sum : dx_silu;
+    else if (o.attr.activation == activation_hardswish)
+      reduce = sum ? reduce_hardswish_sum : reduce_hardswish, write = sum ? dx_hardswish_sum : dx_hardswish;
     else
       reduce = sum ? reduce_plain_sum : reduce_plain, write = sum ? dx_plain_sum : dx_plain;
   }

@@ -15,31 +15,29 @@ using kept = std::vector<std::shared_ptr<void>>;
 
 #if DNNL_VERSION_MAJOR >= 3
 
-inline dnnl::convolution_forward::primitive_desc conv_forward_desc(const dnnl::engine &e, const desc &x,
-                                                                   const desc &w, const desc &bias,
-                                                                   const desc &y, const dims &stride,
-                                                                   const dims &pad, const dims &pad_end,
-                                                                   const dnnl::primitive_attr &a, kept &) {
+inline dnnl::convolution_forward::primitive_desc conv_forward_desc(
+    const dnnl::engine &e, const desc &x, const desc &w, const desc &bias, const desc &y, const dims &stride,
+    const dims &dilate, const dims &pad, const dims &pad_end, const dnnl::primitive_attr &a, kept &) {
   auto kind = dnnl::prop_kind::forward_training;
   auto how = dnnl::algorithm::convolution_direct;
-  if (bias.is_zero()) return {e, kind, how, x, w, y, stride, pad, pad_end, a};
-  return {e, kind, how, x, w, bias, y, stride, pad, pad_end, a};
+  if (bias.is_zero()) return {e, kind, how, x, w, y, stride, dilate, pad, pad_end, a};
+  return {e, kind, how, x, w, bias, y, stride, dilate, pad, pad_end, a};
 }
 
 inline dnnl::convolution_backward_data::primitive_desc conv_backward_data_desc(
-    const dnnl::engine &e, const desc &x, const desc &w, const desc &y, const dims &stride, const dims &pad,
-    const dims &pad_end, const dnnl::convolution_forward::primitive_desc &hint, const dnnl::primitive_attr &a,
-    kept &) {
-  return {e, dnnl::algorithm::convolution_direct, x, w, y, stride, pad, pad_end, hint, a};
+    const dnnl::engine &e, const desc &x, const desc &w, const desc &y, const dims &stride,
+    const dims &dilate, const dims &pad, const dims &pad_end,
+    const dnnl::convolution_forward::primitive_desc &hint, const dnnl::primitive_attr &a, kept &) {
+  return {e, dnnl::algorithm::convolution_direct, x, w, y, stride, dilate, pad, pad_end, hint, a};
 }
 
 inline dnnl::convolution_backward_weights::primitive_desc conv_backward_weights_desc(
     const dnnl::engine &e, const desc &x, const desc &w, const desc &bias, const desc &y, const dims &stride,
-    const dims &pad, const dims &pad_end, const dnnl::convolution_forward::primitive_desc &hint,
-    const dnnl::primitive_attr &a, kept &) {
+    const dims &dilate, const dims &pad, const dims &pad_end,
+    const dnnl::convolution_forward::primitive_desc &hint, const dnnl::primitive_attr &a, kept &) {
   auto how = dnnl::algorithm::convolution_direct;
-  if (bias.is_zero()) return {e, how, x, w, y, stride, pad, pad_end, hint, a};
-  return {e, how, x, w, bias, y, stride, pad, pad_end, hint, a};
+  if (bias.is_zero()) return {e, how, x, w, y, stride, dilate, pad, pad_end, hint, a};
+  return {e, how, x, w, bias, y, stride, dilate, pad, pad_end, hint, a};
 }
 
 inline dnnl::matmul::primitive_desc matmul_desc(const dnnl::engine &e, const desc &a, const desc &b,
@@ -62,32 +60,35 @@ typename P::primitive_desc described(kept &keep, typename P::desc op, const More
 
 inline dnnl::convolution_forward::primitive_desc conv_forward_desc(
     const dnnl::engine &e, const desc &x, const desc &w, const desc &bias, const desc &y, const dims &stride,
-    const dims &pad, const dims &pad_end, const dnnl::primitive_attr &a, kept &keep) {
+    const dims &dilate, const dims &pad, const dims &pad_end, const dnnl::primitive_attr &a, kept &keep) {
   auto kind = dnnl::prop_kind::forward_training;
   auto how = dnnl::algorithm::convolution_direct;
   if (bias.is_zero())
-    return described<dnnl::convolution_forward>(keep, {kind, how, x, w, y, stride, pad, pad_end}, a, e);
-  return described<dnnl::convolution_forward>(keep, {kind, how, x, w, bias, y, stride, pad, pad_end}, a, e);
+    return described<dnnl::convolution_forward>(keep, {kind, how, x, w, y, stride, dilate, pad, pad_end}, a,
+                                                e);
+  return described<dnnl::convolution_forward>(keep, {kind, how, x, w, bias, y, stride, dilate, pad, pad_end},
+                                              a, e);
 }
 
 inline dnnl::convolution_backward_data::primitive_desc conv_backward_data_desc(
-    const dnnl::engine &e, const desc &x, const desc &w, const desc &y, const dims &stride, const dims &pad,
-    const dims &pad_end, const dnnl::convolution_forward::primitive_desc &hint, const dnnl::primitive_attr &a,
-    kept &keep) {
+    const dnnl::engine &e, const desc &x, const desc &w, const desc &y, const dims &stride,
+    const dims &dilate, const dims &pad, const dims &pad_end,
+    const dnnl::convolution_forward::primitive_desc &hint, const dnnl::primitive_attr &a, kept &keep) {
   auto how = dnnl::algorithm::convolution_direct;
-  return described<dnnl::convolution_backward_data>(keep, {how, x, w, y, stride, pad, pad_end}, a, e, hint);
+  return described<dnnl::convolution_backward_data>(keep, {how, x, w, y, stride, dilate, pad, pad_end}, a, e,
+                                                    hint);
 }
 
 inline dnnl::convolution_backward_weights::primitive_desc conv_backward_weights_desc(
     const dnnl::engine &e, const desc &x, const desc &w, const desc &bias, const desc &y, const dims &stride,
-    const dims &pad, const dims &pad_end, const dnnl::convolution_forward::primitive_desc &hint,
-    const dnnl::primitive_attr &a, kept &keep) {
+    const dims &dilate, const dims &pad, const dims &pad_end,
+    const dnnl::convolution_forward::primitive_desc &hint, const dnnl::primitive_attr &a, kept &keep) {
   auto how = dnnl::algorithm::convolution_direct;
   if (bias.is_zero())
-    return described<dnnl::convolution_backward_weights>(keep, {how, x, w, y, stride, pad, pad_end}, a, e,
-                                                         hint);
-  return described<dnnl::convolution_backward_weights>(keep, {how, x, w, bias, y, stride, pad, pad_end}, a, e,
-                                                       hint);
+    return described<dnnl::convolution_backward_weights>(keep, {how, x, w, y, stride, dilate, pad, pad_end},
+                                                         a, e, hint);
+  return described<dnnl::convolution_backward_weights>(
+      keep, {how, x, w, bias, y, stride, dilate, pad, pad_end}, a, e, hint);
 }
 
 inline dnnl::matmul::primitive_desc matmul_desc(const dnnl::engine &e, const desc &a, const desc &b,

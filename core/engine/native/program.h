@@ -42,6 +42,11 @@ enum activation : int64_t {
   activation_relu,
   activation_relu6,
   activation_silu,
+  activation_hardswish,
+  activation_hardsigmoid,
+  activation_sigmoid,
+  activation_gelu,
+  activation_gelu_tanh,
   activation_count
 };
 
@@ -59,7 +64,7 @@ struct value {
 
 // attributes are graph.Attributes, field by field, without those that only give the shape of a result.
 struct attributes {
-  int64_t kernel[2], stride[2], padding[2], output[2], input[4], groups;
+  int64_t kernel[2], stride[2], padding[2], output[2], dilation[2], input[4], groups;
   int64_t activation, bias, count_padding, nesterov, reflect, flip, classes, rows, salt;
   int64_t axis, offset, view[4], order[4], decoupled;
   double epsilon, momentum, weight_decay, scale, temperature, rate, beta1, beta2, mean[4], deviation[4];

@@ -377,7 +377,7 @@ std::unique_ptr<kernel> make_winograd(const op &o, cpu &d, const value &x, const
   const attributes &a = o.attr;
   auto fits = [](int64_t c) { return c >= 32 && c <= 128 && c % 16 == 0; };
   bool small = w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 1 && a.stride[1] == 1 &&
-               a.padding[0] == 1 && a.padding[1] == 1;
+               a.padding[0] == 1 && a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1;
   if (small && a.groups == 1 && !bias && fits(w.dims[0]) && fits(w.dims[3]) &&
       __builtin_cpu_supports("avx512f")) {
     auto k = std::make_unique<winograd>(o, d, x, w, y);

@@ -186,7 +186,7 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 		}
 		return b.Add(x, in[1])
 	case kindGate:
-		return b.Gate(x, in[1])
+		return b.Gate(x, in[1], graph.ActivationSigmoid)
 	case kindDropout:
 		if stream := b.DropoutStream(); stream != nil {
 			return b.Dropout(x, stream, graph.DropoutOptions{Rate: o.rate, Rows: o.rows})
