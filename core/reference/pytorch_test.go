@@ -22,6 +22,8 @@ type golden struct {
 		Nesterov    bool
 		Output      [2]int64
 		Groups      int64
+		Dilation    int64
+		Rows        bool
 		Stride      json.RawMessage // a number for conv, two for pools
 		Padding     json.RawMessage
 	}
@@ -110,6 +112,7 @@ func setup(t *testing.T, c golden) *session {
 	build, ok := map[string]func(){
 		"conv": s.conv, "norm": s.norm, "max_pool": s.pool, "average_pool": s.pool, "adaptive_average_pool": s.pool,
 		"linear": s.linear, "cross_entropy": s.crossEntropy, "sgd": s.sgd,
+		"activation": s.activation, "layer_norm": s.layerNorm, "gate": s.gate, "scale": s.scale,
 	}[c.Family]
 	if !ok {
 		t.Fatalf("family %q is unknown", c.Family)
@@ -180,7 +183,7 @@ func option[T any](text json.RawMessage) (out T) {
 
 func (s *session) conv() {
 	s.result("y", s.Conv(s.operand("x"), s.operand("weight"), s.operand("bias"), graph.ConvOptions{
-		Stride: option[int64](s.Options.Stride), Padding: option[int64](s.Options.Padding), Groups: s.Options.Groups,
+		Stride: option[int64](s.Options.Stride), Padding: option[int64](s.Options.Padding), Groups: s.Options.Groups, Dilation: s.Options.Dilation,
 	}))
 	op, dy := s.last(), s.operand("dy")
 	s.result("dx", s.ConvBackwardData(op, dy))
@@ -190,12 +193,43 @@ func (s *session) conv() {
 }
 
 func (s *session) linear() {
-	s.result("y", s.Linear(s.operand("x"), s.operand("weight"), s.operand("bias")))
+	layer := s.Linear
+	if s.Options.Rows {
+		layer = s.LinearRows
+	}
+	s.result("y", layer(s.operand("x"), s.operand("weight"), s.operand("bias")))
 	op, dy := s.last(), s.operand("dy")
 	s.result("dx", s.LinearBackwardData(op, dy))
 	dw, db := s.LinearBackwardWeights(op, dy)
 	s.result("dweight", dw)
 	s.result("dbias", db)
+}
+
+func (s *session) activation() {
+	s.result("y", s.Activate(s.operand("x"), s.Options.Activation))
+	s.result("dx", s.ActivateBackward(s.last(), s.operand("dy")))
+}
+
+func (s *session) layerNorm() {
+	s.result("y", s.LayerNorm(s.operand("x"), s.operand("gamma"), s.operand("beta"), 1e-3))
+	dx, dgamma, dbeta := s.LayerNormBackward(s.last(), s.operand("dy"))
+	s.result("dx", dx)
+	s.result("dgamma", dgamma)
+	s.result("dbeta", dbeta)
+}
+
+func (s *session) gate() {
+	s.result("y", s.Gate(s.operand("x"), s.operand("z"), s.Options.Activation))
+	dx, dz := s.GateBackward(s.last(), s.operand("dy"))
+	s.result("dx", dx)
+	s.result("dz", dz)
+}
+
+func (s *session) scale() {
+	s.result("y", s.Scale(s.operand("x"), s.operand("s")))
+	dx, ds := s.ScaleBackward(s.last(), s.operand("dy"))
+	s.result("dx", dx)
+	s.result("ds", ds)
 }
 
 func (s *session) norm() {

@@ -42,18 +42,19 @@ def case(name, family, options, **values):
     }
 
 
-def conv(name, n, h, w, c, o, r, s, stride=1, padding=0, groups=1, bias=False):
+def conv(name, n, h, w, c, o, r, s, stride=1, padding=0, groups=1, bias=False, dilation=1):
     x, weight = leaf(draw(n, h, w, c)), leaf(draw(o, r, s, c // groups))
     b = leaf(draw(o)) if bias else None
-    y = nhwc(F.conv2d(nchw(x), nchw(weight), b, stride, padding, 1, groups))
+    y = nhwc(F.conv2d(nchw(x), nchw(weight), b, stride, padding, dilation, groups))
     dy = draw(*y.shape)
     y.backward(dy)
     extra = {"bias": b, "dbias": b.grad} if bias else {}
-    return case(name, "conv", {"Stride": stride, "Padding": padding, "Groups": groups},
+    return case(name, "conv", {"Stride": stride, "Padding": padding, "Groups": groups, "Dilation": dilation},
                 x=x, weight=weight, dy=dy, y=y, dx=x.grad, dweight=weight.grad, **extra)
 
 
-ACTIVATIONS = [lambda y: y, F.relu, F.relu6, F.silu]  # numbered as in core/graph
+# numbered as in core/graph; F.hardsigmoid's own gradient has 1/6 in single precision
+ACTIVATIONS = [lambda y: y, F.relu, F.relu6, F.silu, F.hardswish, lambda y: F.relu6(y + 3) / 6, torch.sigmoid, F.gelu, lambda y: F.gelu(y, approximate="tanh")]
 
 
 def norm(name, *shape, activation=0, residual=False, second=False, scale=1):
@@ -103,14 +104,46 @@ def pool(name, family, n, h, w, c, kernel=None, stride=None, padding=(0, 0), cei
                 x=x, dy=dy, y=y, dx=x.grad, **extra)
 
 
-def linear(name, n, i, o, bias):
-    x, weight = leaf(draw(n, i)), leaf(draw(o, i))
+def linear(name, shape, o, bias, rows=False):
+    x, weight = leaf(draw(*shape)), leaf(draw(o, shape[-1]))
     b = leaf(draw(o)) if bias else None
     y = F.linear(x, weight, b)
     dy = draw(*y.shape)
     y.backward(dy)
     extra = {"bias": b, "dbias": b.grad} if bias else {}
-    return case(name, "linear", {}, x=x, weight=weight, dy=dy, y=y, dx=x.grad, dweight=weight.grad, **extra)
+    return case(name, "linear", {"Rows": rows}, x=x, weight=weight, dy=dy, y=y, dx=x.grad, dweight=weight.grad, **extra)
+
+
+def activation(name, number, *shape):
+    x = leaf(draw(*shape, low=-6.0, high=6.0))
+    y = ACTIVATIONS[number](x)
+    dy = draw(*shape)
+    y.backward(dy)
+    return case(name, "activation", {"Activation": number}, x=x, dy=dy, y=y, dx=x.grad)
+
+
+def layer_norm(name, *shape):
+    x, gamma, beta = leaf(draw(*shape)), leaf(draw(shape[-1])), leaf(draw(shape[-1]))
+    y = F.layer_norm(x, shape[-1:], gamma, beta, 1e-3)
+    dy = draw(*shape)
+    y.backward(dy)
+    return case(name, "layer_norm", {}, x=x, gamma=gamma, beta=beta, dy=dy, y=y, dx=x.grad, dgamma=gamma.grad, dbeta=beta.grad)
+
+
+def gate(name, number, *shape):
+    x, z = leaf(draw(*shape)), leaf(draw(shape[0], 1, 1, shape[3], low=-6.0, high=6.0))
+    y = x * ACTIVATIONS[number](z)
+    dy = draw(*shape)
+    y.backward(dy)
+    return case(name, "gate", {"Activation": number}, x=x, z=z, dy=dy, y=y, dx=x.grad, dz=z.grad)
+
+
+def scale(name, *shape):
+    x, s = leaf(draw(*shape)), leaf(draw(shape[-1]))
+    y = x * s
+    dy = draw(*shape)
+    y.backward(dy)
+    return case(name, "scale", {}, x=x, s=s, dy=dy, y=y, dx=x.grad, ds=s.grad)
 
 
 def cross_entropy(name, n, k, scale, spread):
@@ -155,8 +188,8 @@ cases = [
     pool("global", "adaptive_average_pool", 2, 3, 5, 2, output=(1, 1)),
     pool("windows overlap", "adaptive_average_pool", 1, 7, 5, 2, output=(3, 2)),
     pool("larger than the input", "adaptive_average_pool", 1, 3, 2, 2, output=(4, 7)),
-    linear("bias", 3, 5, 4, True),
-    linear("no bias", 2, 7, 3, False),
+    linear("bias", (3, 5), 4, True),
+    linear("no bias", (2, 7), 3, False),
     cross_entropy("scale 1", 6, 4, 1.0, 1),
     cross_entropy("scale 0.3, large logits", 7, 5, 0.3, 100),
     sgd("plain", 0, 0, False),
@@ -166,6 +199,23 @@ cases = [
     norm("residual, at most 6, two gradients", 2, 4, 3, 3, activation=2, residual=True, second=True, scale=8),
     norm("SiLU", 2, 3, 4, 3, activation=3),
     norm("SiLU, rank 2", 6, 4, activation=3, scale=4),
+    norm("hardswish", 2, 3, 4, 3, activation=4, scale=4),
+    conv("3x3, dilation 2, bias", 2, 7, 6, 3, 4, 3, 3, padding=2, bias=True, dilation=2),
+    conv("depthwise with stride 2, dilation 3", 1, 9, 8, 3, 3, 3, 2, stride=2, padding=1, groups=3, dilation=3),
+    linear("rows of a map, bias", (2, 3, 2, 5), 4, True, rows=True),
+    linear("rows of three dimensions", (2, 3, 5), 4, False, rows=True),
+    activation("hardswish", 4, 3, 20),
+    activation("hardsigmoid", 5, 3, 20),
+    activation("sigmoid", 6, 3, 20),
+    activation("GELU", 7, 3, 20),
+    activation("GELU by the tangent", 8, 3, 20),
+    layer_norm("of a map", 2, 3, 2, 5),
+    layer_norm("of rows", 4, 17),
+    gate("sigmoid", 6, 3, 4, 3, 5),
+    gate("hardsigmoid", 5, 3, 4, 3, 5),
+    gate("none", 0, 3, 4, 3, 5),
+    scale("of a map", 2, 3, 2, 5),
+    scale("of rows", 4, 7),
 ]
 
 lines = ",\n".join(json.dumps(c) for c in cases)
