@@ -469,6 +469,25 @@ func TestMissingLibrary(t *testing.T) {
 	}
 }
 
+// saved is the part of docs/ops.md on what backward ops read.
+const saved = `
+## What the backward pass saves
+
+A backward op reads the gradient of the result and what is listed here, which is saved in the forward pass, or recomputed
+(` + "`--recompute`, `--budget`" + `). Of operand and result it reads the one that needs the least memory.
+
+| op | reads | because |
+|---|---|---|
+| convolutions, ` + "`linear`" + ` | the operand | the gradient of the weight needs it |
+| ` + "`norm_apply`" + ` | its operand and the statistics | with ReLU, ReLU6, SiLU or hardswish as its activation, too: the result of the normalisation is not stored |
+| ` + "`layer_norm`" + ` | its operand | the statistics of a row are computed again while the row is in the cache |
+| ` + "`relu`" + `; ` + "`activate`" + ` of sigmoid and hardsigmoid | the result | the next op often saves it anyway |
+| ` + "`silu`" + `; ` + "`activate`" + ` of hardswish and GELU | the operand | the derivative doesn't follow from the result |
+| ` + "`gate`" + `, ` + "`scale`" + ` | both operands | the factor is small, and the activation of a gate is part of the op: its result isn't stored |
+| ` + "`max_pool`" + ` | a byte for each result | the place of the maximum in its window |
+| ` + "`add`, `average_pool`, `adaptive_average_pool`" + `, ` + "`dropout`, `upsample`" + ` | nothing | dropout draws its numbers again |
+`
+
 // TestOpTable holds docs/ops.md against the backends: which of them has a kernel of which kind. A kind
 // that the CUDA backend lacks fails.
 func TestOpTable(t *testing.T) {
@@ -518,6 +537,7 @@ func TestOpTable(t *testing.T) {
 			t.Errorf("%s: got no case in the op table, want some", k)
 		}
 	}
+	b.WriteString(saved)
 	const path = "../../docs/ops.md"
 	if *update {
 		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
