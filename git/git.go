@@ -13,7 +13,7 @@ import (
 // Commit is one commit of a history.
 type Commit struct{ Hash, Subject string }
 
-// Log lists the commits of a range, the oldest first.
+// Log lists the commits of a range, the oldest first. extra are further arguments, such as "--" and the paths of interest.
 func Log(dir, revisions string, extra ...string) (commits []Commit, err error) {
 	text, err := Run(dir, append([]string{"log", "--topo-order", "--reverse", "--format=%H%x09%s", "--end-of-options", revisions},
 		extra...)...)
