@@ -11,7 +11,7 @@ import (
 func Command(s Spec) string {
 	args := []string{"run", "--methods", s.Method, "--networks", s.Network, "--datasets", s.Dataset,
 		"--batch", strconv.FormatInt(s.Batch, 10), "--epochs", strconv.FormatInt(s.Epochs, 10), "--lr", number(s.LR),
-		"--momentum", number(s.Momentum), "--weight-decay", number(s.WeightDecay), "--seeds", strconv.FormatUint(s.Seed, 10) + ","}
+		"--weight-decay", number(s.WeightDecay), "--seeds", strconv.FormatUint(s.Seed, 10) + ","}
 	add := func(given bool, flag, value string) {
 		if given {
 			args = append(args, "--"+flag)
@@ -21,6 +21,11 @@ func Command(s Spec) string {
 		}
 	}
 	whole := func(flag string, n int64) { add(n != 0, flag, strconv.FormatInt(n, 10)) }
+	add(s.Optimizer != "", "optimizer", s.Optimizer)
+	add(s.Optimizer == "" || s.Momentum != 0, "momentum", number(s.Momentum))
+	add(strings.HasPrefix(s.Optimizer, "adam"), "betas", number(s.Beta1)+","+number(s.Beta2))
+	add(s.Optimizer == "rmsprop", "rmsprop-alpha", number(s.Alpha))
+	add(s.Optimizer != "", "eps", number(s.Epsilon))
 	whole("aux-depths", s.AuxDepth)
 	whole("modules", s.Modules)
 	add(s.Selection != "" && s.Selection != "uniform", "selection", s.Selection)

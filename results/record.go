@@ -68,6 +68,11 @@ type Spec struct {
 	WeightDecay float64 `json:"weight_decay"`
 	Momentum    float64 `json:"momentum"`
 	Nesterov    bool    `json:"nesterov"`
+	Optimizer   string  `json:"optimizer,omitzero"`    // adam, adamw, rmsprop, adagrad; empty: sgd
+	Beta1       float64 `json:"beta1,omitzero"`        // of Adam and AdamW: decay of the average of gradients
+	Beta2       float64 `json:"beta2,omitzero"`        // of Adam and AdamW: decay of the average of their squares
+	Alpha       float64 `json:"alpha,omitzero"`        // of RMSprop: decay of the average of squares
+	Epsilon     float64 `json:"epsilon,omitzero"`      // added to the root by which an optimizer divides
 	TrainLimit  int64   `json:"train_limit,omitzero"`  // first samples of the train set; 0: all
 	TestLimit   int64   `json:"test_limit,omitzero"`   // first samples of the test set; 0: all
 	ValFraction float64 `json:"val_fraction,omitzero"` // of the train set, held out to choose the epoch by

@@ -32,6 +32,7 @@ func full() Record {
 	s := spec()
 	s.Device, s.Threads, s.TrainLimit, s.TestLimit, s.ValFraction, s.Augment, s.Quirks, s.Dropout = "0", 2, 512, 256, 0.1, "crop-flip", "none", "on"
 	s.ImageSize = 160
+	s.Optimizer, s.Beta1, s.Beta2, s.Alpha, s.Epsilon = "adamw", 0.9, 0.999, 0.99, 1e-8
 	s.Options = map[string]string{"mode": "softmax"}
 	r := Record{Schema: Schema, ID: SpecID(s), Attempt: "XYZ", Status: StatusDone, Error: "none", Spec: s,
 		Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
@@ -126,7 +127,7 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 	want := map[string]string{
 		"": "schema id attempt status error started finished spec environment model memory time accuracy gpu",
 		"spec": `method network dataset batch aux_depth modules pyramid pyramid_coefficient selection options
-			precision backend device threads seed epochs lr weight_decay momentum nesterov train_limit test_limit val_fraction image_size augment quirks dropout`,
+			precision backend device threads seed epochs lr weight_decay momentum nesterov optimizer beta1 beta2 alpha epsilon train_limit test_limit val_fraction image_size augment quirks dropout`,
 		"environment": "version commit go os cpu threads memory_bytes memory_limit_bytes memory_limit gpu driver libraries",
 		"model":       "parameters auxiliary_parameters modules flops_per_sample",
 		"memory": `planned_peak_bytes step_arena_bytes arena_bytes lower_bound_bytes touched_bytes data_buffer_bytes process_peak_bytes

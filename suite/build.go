@@ -73,6 +73,9 @@ func begin(spec results.Spec) (*Run, error) {
 			r.Spec.ImageSize = 0
 		}
 	}
+	if err = r.checkOptimizer(); err != nil {
+		return nil, err
+	}
 	image := graph.Shape{int64(r.Dataset.Height), int64(r.Dataset.Width), int64(r.Dataset.Channels)}
 	r.Network, err = networks.New(spec.Network, image, classesOf(spec, r.Dataset.Card))
 	return r, err

@@ -207,8 +207,7 @@ func (r *Run) fittedOptions(d engine.Device) (core.StepOptions, error) {
 // stepOptions are the constants of the run's step program.
 func (r *Run) stepOptions() core.StepOptions {
 	spec, card := r.Spec, r.Dataset.Card
-	o := core.StepOptions{Batch: spec.Batch, Image: r.Network.Input,
-		Optimizer: graph.SGDOptions{Momentum: spec.Momentum, WeightDecay: spec.WeightDecay, Nesterov: spec.Nesterov}}
+	o := core.StepOptions{Batch: spec.Batch, Image: r.Network.Input, Optimizer: r.optimizer()}
 	o.RecomputeNorm, o.DeferUpdates, o.Overlap = r.Settings.RecomputeNorm, r.Settings.DeferUpdates, r.Settings.Overlap
 	if spec.Backend == backendCUDA {
 		// The next batch is copied while a step runs, and the GPU changes the images.

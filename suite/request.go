@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -34,9 +33,12 @@ type Request struct {
 	Precision, Backend          string
 	Device, Threads             int // Threads 0: all cores
 	LearningRate                *float64
+	Optimizer                   string // empty: sgd
 	Momentum, WeightDecay       *float64
-	Selection                   string  // AugLocal; empty: uniform
-	PyramidCoefficient          float64 // AugLocal; 0: 0.5
+	Betas                       []float64 // of Adam and AdamW: two; empty: PyTorch's
+	Epsilon, Alpha              *float64  // of optimizers that divide by a root, of RMSprop; nil: PyTorch's
+	Selection                   string    // AugLocal; empty: uniform
+	PyramidCoefficient          float64   // AugLocal; 0: 0.5
 	NoPyramid                   bool
 	NoAugment                   bool
 	Dropout                     string  // on, or off; empty: on
@@ -151,16 +153,8 @@ func (r Request) check() error {
 	if err := r.Settings.Check(); err != nil {
 		return err
 	}
-	for _, c := range []struct {
-		name  string
-		value *float64
-	}{{"lr", r.LearningRate}, {"momentum", r.Momentum}, {"weight-decay", r.WeightDecay}} {
-		if c.value != nil && (*c.value < 0 || math.IsNaN(*c.value) || math.IsInf(*c.value, 0)) {
-			return fmt.Errorf("--%s %g: must be at least 0", c.name, *c.value)
-		}
-	}
-	if r.Momentum != nil && *r.Momentum >= 1 {
-		return fmt.Errorf("--momentum %g: must be less than 1", *r.Momentum)
+	if err := r.checkOptimizer(); err != nil {
+		return err
 	}
 	for _, c := range []struct {
 		name, value string
@@ -177,9 +171,6 @@ func (r Request) check() error {
 	}
 	if !(r.ValFraction >= 0 && r.ValFraction < 1) {
 		return fmt.Errorf("--val-fraction %g: must be at least 0 and less than 1", r.ValFraction)
-	}
-	if _, err := eager.ParseOptions(r.Eager); err != nil {
-		return fmt.Errorf("--eager: %w", err)
 	}
 	if r.Eager != "" && r.Precision == PrecisionBF16 {
 		return errors.New("--eager and --precision bf16 can't be combined: the eager model predicts f32 and tf32 only")
@@ -252,10 +243,8 @@ func (r Request) complete(base results.Spec, depth, modules int) (*Run, error) {
 	if r.Epochs == 0 {
 		spec.Epochs = rec.Epochs
 	}
-	spec.LR, spec.Momentum = or(r.LearningRate, rec.LR), or(r.Momentum, recipeMomentum)
-	spec.WeightDecay, spec.Nesterov = or(r.WeightDecay, recipeWeightDecay), true
-	if r.ownSettings(spec.Dataset) {
-		spec.LR = paperLR
+	if err := r.setOptimizer(spec); err != nil {
+		return nil, err
 	}
 	if r.NoAugment {
 		spec.Augment = augmentNone

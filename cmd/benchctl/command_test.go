@@ -21,6 +21,10 @@ func TestCommandOfASpec(t *testing.T) {
 			"--no-augment --train-limit 512 --batch 64",
 		"--methods checkpoint,dgl --networks vgg13 --datasets imagenet --segment 3 --dropout off --cuts even --modules 2",
 		"--methods auglocal,man --networks resnet110 --datasets stl10 --quirks paper --workspace-limit 1MiB --eager foreach=false",
+		"--methods bp,dgl --networks resnet20 --datasets cifar10 --optimizer adam --eager fused=true",
+		"--methods bp --networks resnet20 --datasets cifar10 --optimizer adamw --lr 0.002 --betas 0.8,0.99 --eps 1e-6 --weight-decay 0",
+		"--methods bp --networks resnet20 --datasets cifar10 --optimizer rmsprop --rmsprop-alpha 0.9 --momentum 0.9 --eps 0",
+		"--methods bp --networks resnet20 --datasets cifar10 --optimizer adagrad --eps 1e-6",
 	} {
 		for _, spec := range expanded(t, strings.Fields(args)) {
 			command := strings.Fields(results.Command(spec))

@@ -43,6 +43,7 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 	cli.Define(f, "modules", "count", "0",
 		"number of local modules (K), comma separated; 0: one per unit", cli.List(&r.Modules, cli.Number(0, math.MaxInt32)))
 	addDevice(f, r)
+	addOptimizer(f, r)
 	cli.Define(f, "selection", "name", "uniform",
 		"selection of the units that AugLocal's auxiliary networks copy: uniform, sequential or repetitive", cli.Word(&r.Selection))
 	cli.Define(f, "pyramid-coefficient", "fraction", "0.5",
@@ -73,8 +74,8 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 			"of the step, as eager frameworks do", cli.Word(&r.Update))
 	cli.Define(f, "eager", "options", "",
 		"options of the program that the eager model predicts, comma separated, where they differ from PyTorch's defaults: "+
-			"set_to_none=false, foreach=false, reentrant=true (checkpoint), zero_grad=mid (between forward and backward pass), images=1 "+
-			"or 2 (copies of the batch)", cli.Word(&r.Eager))
+			"set_to_none=false, foreach=false, fused=true (sgd, adam, adamw), reentrant=true (checkpoint), zero_grad=mid (between "+
+			"forward and backward pass), images=1 or 2 (copies of the batch)", cli.Word(&r.Eager))
 	cli.Define(f, "quirks", "name", "none",
 		"none, or paper (paper compatibility mode): as the published programs: stl10 with 100 classes, batch 128 and rate 0.1; "+
 			"imagenet without AugLocal's pyramid and with all its auxiliary networks; MAN's and AugLocal's cuts and MAN's losses; "+
@@ -91,6 +92,18 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 		"YAML file with flags by name; flags on the command line take precedence", cli.Word(&s.config))
 	s.output = addOutput(f, tables...)
 	return s
+}
+
+// addOptimizer defines the flags of the optimizer that decide about its memory.
+func addOptimizer(f *pflag.FlagSet, r *suite.Request) {
+	cli.Define(f, "optimizer", "name", suite.OptimizerSGD, strings.Join(suite.OptimizerNames(), ", "),
+		cli.Word(&r.Optimizer))
+	cli.Define(f, "momentum", "fraction", "",
+		"momentum, for sgd (default: 0.9, Nesterov) and rmsprop (default: 0); with 0 there is no state for it",
+		cli.Optional(&r.Momentum))
+	cli.Define(f, "weight-decay", "rate", "",
+		"weight decay (default: 1e-4 for sgd, 1e-2 for adamw, where it is decoupled from the gradient, 0 for others)",
+		cli.Optional(&r.WeightDecay))
 }
 
 // addDevice defines the flags of the device and its precision.
@@ -124,9 +137,16 @@ func addTraining(c *cobra.Command, r *suite.Request) {
 	cli.Define(f, "epochs", "count", "",
 		"passes over the training set (default: the data set's recipe)", cli.One(&r.Epochs, cli.Number(1, math.MaxInt32)))
 	cli.Define(f, "lr", "rate", "",
-		"peak learning rate (linear warm-up, then cosine decay) (default: the data set's recipe)", cli.Optional(&r.LearningRate))
-	cli.Define(f, "momentum", "fraction", "", "momentum of SGD (default: the data set's recipe)", cli.Optional(&r.Momentum))
-	cli.Define(f, "weight-decay", "rate", "", "weight decay of SGD (default: the data set's recipe)", cli.Optional(&r.WeightDecay))
+		"peak learning rate (linear warm-up, then cosine decay) (default: the data set's recipe for sgd; PyTorch's for others: "+
+			"1e-3 for adam and adamw, 1e-2 for rmsprop and adagrad)", cli.Optional(&r.LearningRate))
+	cli.Define(f, "betas", "fractions", "",
+		"decay of the averages of gradients and of their squares, for adam and adamw (default: 0.9,0.999)",
+		cli.List(&r.Betas, cli.Real))
+	cli.Define(f, "eps", "number", "",
+		"added to the root that the step is divided by, for adam, adamw, rmsprop and adagrad (default: 1e-8, and 1e-10 for adagrad)",
+		cli.Optional(&r.Epsilon))
+	cli.Define(f, "rmsprop-alpha", "fraction", "",
+		"decay of the average of squares, for rmsprop (default: 0.99)", cli.Optional(&r.Alpha))
 	f.BoolVar(&r.NoAugment, "no-augment", false, "train without data augmentation")
 }
 

@@ -28,8 +28,14 @@ func updates(k graph.Kind) bool {
 	return false
 }
 
-// Fused reports whether PyTorch has a fused implementation for CUDA of the optimizer whose updates are of the kind.
-func Fused(k graph.Kind) bool { return k == graph.KindSGD || k == graph.KindAdam }
+// Fused reports whether PyTorch has a fused implementation of the optimizer for CUDA.
+func Fused(o graph.Optimizer) bool {
+	switch o.(type) {
+	case graph.SGDOptions, graph.AdamOptions:
+		return true
+	}
+	return false
+}
 
 // update is the optimizer's step: torch/optim/{sgd,adam,rmsprop,adagrad}.py. The state of Adam and RMSprop is made before
 // the first step, that of SGD in it: a copy of the gradient.

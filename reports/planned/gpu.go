@@ -68,7 +68,7 @@ func Eager(all []results.Plan, gpu string, library *int64) table.Table {
 	for _, p := range all {
 		records = append(records, p.Record())
 	}
-	t := table.EagerRows("The same step in an eager framework, predicted", records)
+	t := table.EagerRows("The same step in an eager framework, predicted"+withOptimizer(all), records)
 	t.Notes = []string{"Without memory of libraries. Workspaces of convolutions are in \"allocated, with search\" only: " +
 		"an estimate of the first step of a program that tries all algorithms."}
 	switch {

@@ -31,9 +31,17 @@ func addRun(t *table.Table, p results.Plan, more ...table.Cell) {
 // relative shows bytes, and in brackets what they are relative to those of another run.
 func relative(bytes, baseline *int64) table.Cell { return table.Over(table.BytesCell(bytes), baseline) }
 
+// withOptimizer ends a title with the optimizer, one for all runs of a request, unless it is the recipes'.
+func withOptimizer(all []results.Plan) string {
+	if o := all[0].Spec.Optimizer; o != "" {
+		return ", " + o
+	}
+	return ""
+}
+
 // Sizes are the sizes of every plan.
 func Sizes(all []results.Plan) table.Table {
-	title := "Memory of a training step"
+	title := "Memory of a training step" + withOptimizer(all)
 	if p := all[0].Spec.Precision; p != "f32" { // one for all runs of a request
 		title += ", " + p
 	}
@@ -293,6 +301,9 @@ func Settings(s results.Spec) string {
 	}
 	if s.Modules > 0 {
 		text += fmt.Sprintf(" K%d", s.Modules)
+	}
+	if s.Optimizer != "" {
+		text += " " + s.Optimizer
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Options)) {
 		if _, err := strconv.Atoi(s.Options[key]); err == nil {

@@ -37,6 +37,11 @@ func newBench(t *testing.T, state string, ahead bool) *bench {
 // units and the head.
 func benchOf(t *testing.T, network, method, state string, ahead bool) *bench {
 	t.Helper()
+	return benchWith(t, network, method, state, ahead, graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true})
+}
+
+func benchWith(t *testing.T, network, method, state string, ahead bool, optimizer graph.Optimizer) *bench {
+	t.Helper()
 	entry, err := datasets.Find("synthetic")
 	if err != nil {
 		t.Fatal(err)
@@ -65,8 +70,7 @@ func benchOf(t *testing.T, network, method, state string, ahead bool) *bench {
 		t.Fatal(err)
 	}
 	o := train.SessionOptions{Stages: stages, Evaluation: true, TrainTail: train.Tail(72, 16), TestTail: train.Tail(40, 16),
-		ValTail: 4, Step: core.StepOptions{Batch: 16, Image: n.Input, Dropout: true, Optimizer: graph.SGDOptions{Momentum: 0.9,
-			WeightDecay: 1e-4, Nesterov: true}}}
+		ValTail: 4, Step: core.StepOptions{Batch: 16, Image: n.Input, Dropout: true, Optimizer: optimizer}}
 	copy(o.Step.Mean[:], data.Mean)
 	copy(o.Step.Deviation[:], data.Std)
 	if ahead {
@@ -105,13 +109,25 @@ func (b *bench) content(t *testing.T) map[string][]float32 {
 // step drops is the same after an interruption.
 func TestResumeGivesTheSameBits(t *testing.T) {
 	for _, ahead := range []bool{false, true} {
-		t.Run(fmt.Sprint("ahead ", ahead), func(t *testing.T) { testResume(t, "resnet20", "auglocal", ahead) })
-		t.Run(fmt.Sprint("with dropout, ahead ", ahead), func(t *testing.T) { testResume(t, "mobilenetv2", "bp", ahead) })
+		sgd := graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
+		t.Run(fmt.Sprint("ahead ", ahead), func(t *testing.T) { testResume(t, "resnet20", "auglocal", ahead, sgd) })
+		t.Run(fmt.Sprint("with dropout, ahead ", ahead), func(t *testing.T) { testResume(t, "mobilenetv2", "bp", ahead, sgd) })
 	}
 }
 
-func testResume(t *testing.T, network, method string, ahead bool) {
-	whole := benchOf(t, network, method, "", false)
+// TestResumeWithAdaptiveOptimizers is TestResumeGivesTheSameBits for optimizers with more state. The step of Adam depends on its
+// number, which a resumed run continues.
+func TestResumeWithAdaptiveOptimizers(t *testing.T) {
+	for name, o := range map[string]graph.Optimizer{
+		"adamw":   graph.AdamOptions{Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 0.01, Decoupled: true},
+		"rmsprop": graph.RMSpropOptions{Alpha: 0.99, Epsilon: 1e-3, Momentum: 0.9},
+	} {
+		t.Run(name, func(t *testing.T) { testResume(t, "resnet20", "dgl", name == "adamw", o) })
+	}
+}
+
+func testResume(t *testing.T, network, method string, ahead bool, optimizer graph.Optimizer) {
+	whole := benchWith(t, network, method, "", false, optimizer)
 	want, err := train.Run(context.Background(), whole.session, whole.options)
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +139,7 @@ func testResume(t *testing.T, network, method string, ahead bool) {
 		func(k train.Tick) bool { return k.Finished != nil && k.Epoch == 2 },
 		func(train.Tick) bool { return false },
 	} {
-		b := benchOf(t, network, method, state, ahead)
+		b := benchWith(t, network, method, state, ahead, optimizer)
 		ctx, cancel := context.WithCancel(context.Background())
 		b.options.Resume = true
 		b.options.On = func(k train.Tick) {
