@@ -23,7 +23,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -ldflags=-extldflags=-Wl,-z,lazy)
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := build
-.PHONY: help aa deps build emu cuda cuda-deps gpu-pack run test test-all race sanitize lint fmt docs bench bench-peer size clean
+.PHONY: help aa deps build test-slurm emu cuda cuda-deps gpu-pack run test test-all race sanitize lint fmt docs bench bench-peer size clean
 
 ## help: print this list
 help:
@@ -123,6 +123,11 @@ test: deps
 ## test-all: run all tests in full: whole golden traces, every network and method
 test-all: deps
 	$(GO_TEST) $(TESTFLAGS) ./...
+
+## test-slurm: run a sweep through a real Slurm on this machine, which is installed if it can be; needs root
+test-slurm: build
+	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then echo "test-slurm: skipped: needs root and apt-get"; else \
+	  $(GO_TEST) -tags slurm -run TestSlurmLosesNothing $(TESTFLAGS) ./launch; fi
 
 # Training in the reference of double precision is slow under the detector; -short leaves most of it out.
 ## race: run the tests of what is concurrent in Go under the race detector

@@ -61,6 +61,7 @@ func newRoot(env Env) *cobra.Command {
 		{"measure", "Plan and measure:", []*cobra.Command{
 			planCommand(env), runCommand(env), profileCommand(env), auditCommand(env), tuneCommand(env),
 		}},
+		{"share", "Sweeps over several machines (run --launcher):", []*cobra.Command{workCommand(env), statusCommand(env)}},
 		{"judge", "Report and compare:", []*cobra.Command{
 			reportCommand(env), frontierCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env),
 			reproduceCommand(env),

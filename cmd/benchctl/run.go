@@ -30,6 +30,7 @@ type runFlags struct {
 	suite.Runner
 	dryRun, quiet bool
 	metrics       []string
+	*launchFlags
 }
 
 func runCommand(env Env) *cobra.Command {
@@ -59,6 +60,7 @@ func runCommand(env Env) *cobra.Command {
 	cli.Define(flags, "metrics", "names", "",
 		"measured columns of the table, comma separated: "+strings.Join(table.Metrics(), ", "), metricNames(&f.metrics))
 	flags.BoolVar(&f.quiet, "quiet", false, "no progress on standard error")
+	f.launchFlags = addLaunch(flags)
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c) }
 	return c
 }
@@ -84,8 +86,14 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if f.dryRun {
 		return env.emit(format, answer{tables: []table.Table{plans.Runs(runs)}}, nil)
 	}
+	if err := f.launchFlags.check(c); err != nil {
+		return usage(err)
+	}
 	if err := f.Preflight(env.host(), runs); err != nil {
 		return usage(err)
+	}
+	if f.launcher != launcherLocal {
+		return f.launch(env, f.Runner, runs, format)
 	}
 	debug.FreeOSMemory() // a data set that was opened to check it is not kept beside the runs
 	records, verdict := sweepUntilInterrupted(env, f.Runner, suite.Specs(runs), f.quiet)

@@ -136,16 +136,9 @@ func Of(records, timed []results.Record) []Task {
 	return tasks
 }
 
-// step identifies the program of a training step: the spec without what changes only which data it sees, and when.
-func step(s results.Spec) results.Spec {
-	s.Seed, s.Epochs, s.LR, s.WeightDecay = 0, 0, 0, 0
-	s.TrainLimit, s.TestLimit, s.ValFraction, s.Device = 0, 0, 0, ""
-	return s
-}
-
 // class identifies runs with the same bits: what is recomputed, and when parameters are updated, changes none.
 func class(s results.Spec) results.Spec {
-	s = step(s)
+	s = results.StepSpec(s)
 	settings, err := s.Settings()
 	if err != nil { // of another version of this program: its own class
 		return s
@@ -164,13 +157,13 @@ func (t *Task) fill(trained, timed []results.Record) {
 	at := map[string]int{}
 	seconds := map[int][]float64{}
 	for _, r := range all {
-		id := results.SpecID(step(r.Spec))
+		id := results.SpecID(results.StepSpec(r.Spec))
 		i, seen := at[id]
 		if !seen {
 			i = len(t.Points)
 			at[id] = i
 			t.Points = append(t.Points, Point{Spec: r.Spec, StepArenaBytes: *r.Memory.StepArenaBytes,
-				Label: table.RunLabel(results.Record{Status: r.Status, Spec: step(r.Spec)}, varying), class: results.SpecID(class(r.Spec))})
+				Label: table.RunLabel(results.Record{Status: r.Status, Spec: results.StepSpec(r.Spec)}, varying), class: results.SpecID(class(r.Spec))})
 		} else if other := *r.Memory.StepArenaBytes; other != t.Points[i].StepArenaBytes {
 			t.Notes = append(t.Notes, fmt.Sprintf("%s: records have step arenas of %d and %d bytes, the larger one counts",
 				t.Points[i].Label, t.Points[i].StepArenaBytes, other))
@@ -179,7 +172,7 @@ func (t *Task) fill(trained, timed []results.Record) {
 	}
 	for _, r := range timed {
 		if d := r.Time.StepSeconds; d != nil {
-			i := at[results.SpecID(step(r.Spec))]
+			i := at[results.SpecID(results.StepSpec(r.Spec))]
 			seconds[i] = append(seconds[i], d.Median)
 			t.Points[i].place = cmp.Or(r.Environment.GPU, r.Environment.CPU)
 		}
@@ -197,7 +190,7 @@ func (t *Task) fill(trained, timed []results.Record) {
 // programs are records with the specs of their steps, so that what differs is what labels must tell.
 func programs(records []results.Record) (out []results.Record) {
 	for _, r := range records {
-		out = append(out, results.Record{Status: r.Status, Spec: step(r.Spec)})
+		out = append(out, results.Record{Status: r.Status, Spec: results.StepSpec(r.Spec)})
 	}
 	return out
 }
@@ -211,7 +204,7 @@ func (t *Task) accuracies(trained []results.Record, at map[string]int) {
 	}
 	classes := map[string]*source{}
 	for _, r := range trained {
-		i := at[results.SpecID(step(r.Spec))]
+		i := at[results.SpecID(results.StepSpec(r.Spec))]
 		c := classes[t.Points[i].class]
 		if c == nil {
 			c = &source{top1: map[uint64]float64{}, point: i, seeds: map[int]int{}}

@@ -1,0 +1,238 @@
+package suite
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/sweepdir"
+)
+
+// What a worker does with a cell that ran out of memory.
+const (
+	OnOOMSkip   = "skip"        // its record says so
+	OnOOMHalve  = "halve-batch" // run the cell with half the batch, until it fits
+	OnOOMBudget = "budget"      // run the cell with --budget at three quarters of its arena, until it fits
+)
+
+// Worker runs cells of a sweep that lies in the folder Runner.Out, which other workers may share.
+type Worker struct {
+	Runner
+	RetryFailed bool   // run cells again that failed
+	Job         string // of the scheduler that started this process; may be empty
+	// Limit is the longest time that a cell may take; 0: no limit. A cell that takes longer is stopped, saves its state, and fails.
+	Limit time.Duration
+}
+
+// Cell runs one cell of a manifest, unless it is done, has failed (and RetryFailed is off), was refused, or another process
+// runs it (*sweepdir.HeldError). If the context is cancelled, the cell saves its state and gives its lease back.
+func (w Worker) Cell(ctx context.Context, m sweepdir.Manifest, c sweepdir.Cell) (results.Record, error) {
+	r, err := w.leased(ctx, m, c)
+	for err == nil && r.Status == results.StatusOutOfMemory {
+		next, ok := w.smaller(m.OnOOM, c)
+		if !ok {
+			break
+		}
+		c = next
+		r, err = w.leased(ctx, m, c)
+	}
+	return r, err
+}
+
+// Any runs cells of the folder's manifests until none waits, and returns their records. Cells that other processes run are left
+// to them.
+func (w Worker) Any(ctx context.Context, manifests []sweepdir.Manifest) (all []results.Record, err error) {
+	for ctx.Err() == nil {
+		ran := false
+		states, err := sweepdir.StatusOf(w.Out, manifests)
+		if err != nil {
+			return all, err
+		}
+		of := map[string]sweepdir.Manifest{}
+		for _, m := range manifests {
+			for _, c := range m.Cells {
+				of[c.ID] = m
+			}
+		}
+		for _, s := range states {
+			if ctx.Err() != nil {
+				return all, ctx.Err()
+			}
+			if s.State != sweepdir.Waiting && !(s.State == sweepdir.Failed && w.RetryFailed) {
+				continue
+			}
+			r, err := w.Cell(ctx, of[s.ID], s.Cell)
+			var held *sweepdir.HeldError
+			if errors.As(err, &held) {
+				continue
+			}
+			if err != nil && ctx.Err() == nil && !errors.Is(err, sweepdir.ErrLost) {
+				return all, err
+			}
+			all, ran = append(all, r), true
+		}
+		if w.RetryFailed || !ran { // once is enough
+			break
+		}
+	}
+	return all, ctx.Err()
+}
+
+// Refuse records that no machine can run a cell, unless a record says that one did.
+func (w Worker) Refuse(c sweepdir.Cell) error {
+	_, err := record(w.Out, results.Record{ID: c.ID, Spec: c.Spec, Status: results.StatusOutOfMemory, Error: c.Refused})
+	return err
+}
+
+// leased runs a cell while it holds its lease.
+func (w Worker) leased(ctx context.Context, m sweepdir.Manifest, c sweepdir.Cell) (r results.Record, err error) {
+	if r, ok := doneRecord(w.Out, c.ID); ok {
+		return r, nil
+	}
+	if c.Refused != "" {
+		return results.Record{ID: c.ID, Spec: c.Spec, Status: results.StatusOutOfMemory, Error: c.Refused}, w.Refuse(c)
+	}
+	if old, err := results.Read(results.Path(w.Out, c.ID)); err == nil && old.Status != results.StatusInterrupted && !w.RetryFailed {
+		return old, nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "an unknown host"
+	}
+	holder := sweepdir.Holder{Owner: rand.Text(), Host: host, PID: os.Getpid(), Job: w.Job, Started: w.Now(),
+		Epochs: int(c.Spec.Epochs)}
+	lease, err := sweepdir.Acquire(w.Out, c.ID, holder, m.Timeout())
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", c.ID, err)
+	}
+	if r, ok := doneRecord(w.Out, c.ID); ok { // the process that had it is done since
+		return r, lease.Release()
+	}
+	runs, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	if w.Limit > 0 {
+		timer := time.AfterFunc(w.Limit, func() { stop(errLimit) })
+		defer timer.Stop()
+	}
+	p := &pulse{lease: lease, holder: holder, stop: stop}
+	o := w.Runner
+	on := o.On
+	o.On = func(i int, spec results.Spec, e Event) {
+		p.note(e)
+		if on != nil {
+			on(i, spec, e)
+		}
+	}
+	o.Resume, o.Jobs = true, 1
+	o.Init, o.SaveWeights, o.EvalHeads = m.Init, m.SaveWeights, m.EvalHeads
+	beating := make(chan struct{})
+	go func() {
+		defer close(beating)
+		p.beat(runs, time.Duration(m.HeartbeatSeconds*float64(time.Second)))
+	}()
+	records, err := o.Sweep(runs, []results.Spec{c.Spec})
+	cause := context.Cause(runs)
+	stop(nil)
+	<-beating
+	if len(records) > 0 {
+		r = records[0]
+	}
+	switch {
+	case errors.Is(cause, sweepdir.ErrLost):
+		return r, fmt.Errorf("%s: %w", c.ID, cause)
+	case errors.Is(cause, errLimit) && r.Status == results.StatusInterrupted:
+		r.Status, r.Error = results.StatusFailed, fmt.Sprintf("took longer than the limit of %s; its state is kept: "+
+			"--retry-failed goes on", w.Limit)
+		if _, err := record(w.Out, r); err != nil {
+			return r, err
+		}
+		err = nil
+	}
+	if releasing := lease.Release(); err == nil {
+		err = releasing
+	}
+	return r, err
+}
+
+// errLimit stops a cell that takes too long.
+var errLimit = errors.New("the time limit of a cell has passed")
+
+// pulse writes the heartbeats of one cell.
+type pulse struct {
+	lease *sweepdir.Lease
+	stop  context.CancelCauseFunc
+
+	mu     sync.Mutex
+	holder sweepdir.Holder
+}
+
+// note keeps how far the run is for the next heartbeat.
+func (p *pulse) note(e Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if e.Epochs > 0 {
+		p.holder.Epoch, p.holder.Epochs = e.Epoch, e.Epochs
+	}
+	if e.SecondsLeft > 0 {
+		p.holder.SecondsLeft = e.SecondsLeft
+	}
+}
+
+// beat renews the lease until the context ends. A lease that was lost stops the run; one that can't be written now is tried
+// again.
+func (p *pulse) beat(ctx context.Context, every time.Duration) {
+	ticks := time.NewTicker(every)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticks.C:
+		}
+		p.mu.Lock()
+		holder := p.holder
+		p.mu.Unlock()
+		if err := p.lease.Beat(holder); errors.Is(err, sweepdir.ErrLost) {
+			p.stop(err)
+			return
+		}
+	}
+}
+
+// smaller is a cell to run instead of one that ran out of memory; false if there is none.
+func (w Worker) smaller(policy string, c sweepdir.Cell) (sweepdir.Cell, bool) {
+	s := c.Spec
+	switch policy {
+	case OnOOMHalve:
+		if s.Batch < 2 {
+			return c, false
+		}
+		s.Batch /= 2
+	case OnOOMBudget:
+		settings, err := s.Settings()
+		if err != nil {
+			return c, false
+		}
+		if settings.Budget == 0 {
+			settings.Budget = c.ArenaBytes
+		}
+		settings.Budget = settings.Budget / 4 * 3
+		s = s.WithSettings(settings)
+	default:
+		return c, false
+	}
+	run, err := Build(s)
+	if err != nil {
+		return c, false
+	}
+	if _, err := run.CompileHere(Host{}); err != nil { // no budget reaches it
+		return c, false
+	}
+	c.Spec, c.ID = s, results.SpecID(s)
+	return c, true
+}
