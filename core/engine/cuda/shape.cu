@@ -93,8 +93,8 @@ struct shapes : gpu_kernel {
     vectors(y, {from, offset, to, start, n}, [&](auto vector, int w) {
       using V = decltype(vector);
       each(d, x.elements / from * n / w,
-           copy_rows<V>{at<V>(&x) + offset / w, at<V>(sum), at<V>(&y) + start / w, whole(n / w),
-                        whole(from / w), whole(to / w)});
+           copy_rows<V>{at<V>(&x) + offset / w, sum ? at<V>(sum) + start / w : nullptr, at<V>(&y) + start / w,
+                        whole(n / w), whole(from / w), whole(to / w)});
     });
   }
 
@@ -112,6 +112,8 @@ struct shapes : gpu_kernel {
     const value &dy = *o.operands[0], &dx = *o.results[0];
     int64_t n = row_of(dy, o.attr.axis), all = row_of(dx, o.attr.axis);
     int64_t from = o.attr.offset * inner_of(dx, o.attr.axis);
+    if (o.operands[1] && o.operands[1]->data == dx.data)  // in place: the slice alone changes
+      return copy(dy, n, 0, dx, all, from, &dx, n);
     vectors(dx, {n, from, all}, [&](auto vector, int w) {
       using V = decltype(vector);
       each(d, dx.elements / w,
