@@ -321,7 +321,7 @@ func (op *Op) FLOPs() int64 {
 }
 
 // Bytes counts the bytes of the op's operands and results: the least memory traffic, with
-// each read or written once, and both where it is overwritten.
+// each read or written once, and both where it is overwritten. Of the operand of a slice only the slice is read.
 func (op *Op) Bytes() int64 {
 	var sum int64
 	for _, list := range [][]*Value{op.Operands, op.Results, op.Mutates()} {
@@ -330,6 +330,9 @@ func (op *Op) Bytes() int64 {
 				sum += v.Bytes()
 			}
 		}
+	}
+	if op.Kind == KindSlice {
+		sum += op.Results[0].Bytes() - op.Operands[0].Bytes()
 	}
 	return sum
 }

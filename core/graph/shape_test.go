@@ -73,3 +73,13 @@ func TestShapeOpsRefuse(t *testing.T) {
 		}
 	}
 }
+
+// A slice reads as many bytes as it writes, and those of what is added to it.
+func TestSliceBytes(t *testing.T) {
+	b := NewBuilder(true)
+	x := b.Input("x", Shape{2, 4, 4, 6}, TypeF32)
+	b.Slice(x, 3, 1, 2, b.Input("sum", Shape{2, 4, 4, 2}, TypeF32))
+	if got := b.Ops()[0].Bytes(); got != 3*2*4*4*2*4 {
+		t.Errorf("got %d bytes, want %d", got, 3*2*4*4*2*4)
+	}
+}
