@@ -73,3 +73,66 @@ func blockOps(t *testing.T, block model.Unit, channels int64) (out []string) {
 	}
 	return out
 }
+
+// Units that slice, join and shuffle maps follow the width of their input, by hand: two halves of 12 channels, one of which goes
+// through convolutions; the last of them keeps its 58 channels. A stride is that of all paths.
+func TestExportedBlocksThatJoin(t *testing.T) {
+	for _, c := range []struct {
+		file, place      string
+		channels, stride int64
+		want             []string
+	}{
+		{"shufflenet_v2_x1_0", "stage2.1", 24, 1, []string{"slice 2x16x16x12", "slice 2x16x16x12", "conv 1 2x16x16x12",
+			"conv 1 2x16x16x12 in 12 groups", "conv 1 2x16x16x58", "concat 2x16x16x70", "permute 2x16x16x70"}},
+		{"shufflenet_v2_x1_0", "stage2.1", 24, 2, []string{"max_pool 2 2x8x8x24", "slice 2x8x8x12", "slice 2x8x8x12", "conv 1 2x8x8x12",
+			"conv 1 2x8x8x12 in 12 groups", "conv 1 2x8x8x58", "concat 2x8x8x70", "permute 2x8x8x70"}},
+		{"shufflenet_v2_x1_0", "stage2.0", 48, 2, []string{"conv 2 2x8x8x48 in 48 groups", "conv 1 2x8x8x58", "conv 1 2x16x16x58",
+			"conv 2 2x8x8x58 in 58 groups", "conv 1 2x8x8x58", "concat 2x8x8x116", "permute 2x8x8x116"}},
+		{"shufflenet_v2_x1_0", "stage2.0", 48, 1, []string{"conv 1 2x16x16x48 in 48 groups", "conv 1 2x16x16x58",
+			"conv 1 2x16x16x58", "conv 1 2x16x16x58 in 58 groups", "conv 1 2x16x16x58", "concat 2x16x16x116", "permute 2x16x16x116"}},
+		{"googlenet", "inception4b", 100, 2, []string{"max_pool 2 2x8x8x100", "conv 1 2x8x8x160", "conv 1 2x8x8x112",
+			"conv 1 2x8x8x224", "conv 1 2x8x8x24", "conv 1 2x8x8x64", "max_pool 1 2x8x8x100", "conv 1 2x8x8x64", "concat 2x8x8x512"}},
+		// The pool after the block is the unit's.
+		{"googlenet", "inception3b", 100, 2, []string{"conv 1 2x16x16x128", "conv 1 2x16x16x128", "conv 1 2x16x16x192",
+			"conv 1 2x16x16x32", "conv 1 2x16x16x96", "max_pool 1 2x16x16x100", "conv 1 2x16x16x64", "concat 2x16x16x480",
+			"max_pool 2 2x8x8x480"}},
+		{"squeezenet1_1", "features.4", 40, 1, []string{"conv 1 2x16x16x16", "conv 1 2x16x16x64", "conv 1 2x16x16x64",
+			"concat 2x16x16x128"}},
+	} {
+		n, err := networks.New("exported/testdata/"+c.file+".pt2", graph.Shape{64, 64, 3}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(n.Units, func(u model.Unit) bool { return u.Place == c.place })
+		if at < 0 {
+			t.Errorf("%s has no unit %s", c.file, c.place)
+			continue
+		}
+		b := graph.NewBuilder(true)
+		b.Output(n.Block("block", n.Units[at], c.stride).Forward(b, b.Input("x", graph.Shape{2, 16, 16, c.channels}, graph.TypeF32)))
+		g, err := b.Graph()
+		if err != nil {
+			t.Errorf("%s: unit %s: %v", c.file, c.place, err)
+			continue
+		}
+		var got []string
+		for _, op := range g.Ops {
+			line := op.Kind.String()
+			switch op.Kind {
+			case graph.KindConv, graph.KindMaxPool:
+				line += fmt.Sprint(" ", op.Attr.Stride[0])
+			case graph.KindSlice, graph.KindConcat, graph.KindPermute:
+			default:
+				continue
+			}
+			line += " " + op.Results[0].Shape.String()
+			if op.Attr.Groups > 1 {
+				line += fmt.Sprintf(" in %d groups", op.Attr.Groups)
+			}
+			got = append(got, line)
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%s: unit %s for %d channels and stride %d (-want +got):\n%s", c.file, c.place, c.channels, c.stride, d)
+		}
+	}
+}
