@@ -139,7 +139,8 @@ func TestBlobChanged(t *testing.T) {
 	w := newWorkbench(t)
 	for _, blob := range oneOfEach(t) {
 		for at := 8; at+8 <= len(blob); at += 4 {
-			for _, x := range []uint64{0, 1, 2, 3, 7, 1 << 16, 1<<31 - 1, 1 << 31, 1 << 62, 1<<63 - 1, 1 << 63, ^uint64(0), 0x7ff8000000000000} {
+			for _, x := range []uint64{0, 1, 2, 3, 7, 1 << 16, 1<<31 - 1, 1 << 31, 1 << 62, 1<<63 - 1, 1 << 63, ^uint64(0),
+				0x7ff8000000000000} {
 				changed := append([]byte(nil), blob...)
 				binary.LittleEndian.PutUint64(changed[at:], x)
 				_ = w.try(changed)

@@ -95,7 +95,8 @@ func convShape(op *Op) ([]resultType, error) {
 	for i := range 2 {
 		d := op.Attr.Dilation[i]
 		if w.Shape[1+i] < 1 || d < 0 || d > math.MaxInt64/w.Shape[1+i] {
-			return nil, fmt.Errorf("weight %s, dilation %d: must be at least 1x1 and 1, and a window's extent must fit 63 bits", w.Shape, d)
+			return nil, fmt.Errorf("weight %s, dilation %d: must be at least 1x1 and 1, and a window's extent must fit 63 bits",
+				w.Shape, d)
 		}
 		n, err := windows(x.Shape[1+i], (w.Shape[1+i]-1)*op.Attr.Spacing(i)+1, op.Attr.Stride[i], op.Attr.Padding[i])
 		if err != nil {

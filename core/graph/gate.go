@@ -48,7 +48,8 @@ func gateRule(k Kind) rule {
 			if err := op.wantGate(x, z); err != nil {
 				return nil, err
 			}
-			return []resultType{{"dx", x.Shape, x.Type, CategoryGradient}, {"dz", z.Shape, z.Type, CategoryGradient}}, wantShape(x.Shape, dy)
+			return []resultType{{"dx", x.Shape, x.Type, CategoryGradient}, {"dz", z.Shape, z.Type, CategoryGradient}},
+				wantShape(x.Shape, dy)
 		}}
 	case KindScale:
 		return rule{operands: []string{"x", "s"}, inPlace: forward, results: func(op *Op) ([]resultType, error) {
@@ -61,7 +62,8 @@ func gateRule(k Kind) rule {
 		if err := wantRows(x, s); err != nil {
 			return nil, err
 		}
-		return []resultType{{"dx", x.Shape, x.Type, CategoryGradient}, {"ds", s.Shape, TypeF32, CategoryGradient}}, wantShape(x.Shape, dy)
+		return []resultType{{"dx", x.Shape, x.Type, CategoryGradient}, {"ds", s.Shape, TypeF32, CategoryGradient}},
+			wantShape(x.Shape, dy)
 	}}
 }
 

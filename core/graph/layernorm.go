@@ -36,15 +36,16 @@ func layerNormRule(k Kind) rule {
 			return []resultType{{"y", x.Shape, x.Type, CategoryActivation}}, check(op, x, op.Operands[1:]...)
 		}}
 	}
-	return rule{operands: []string{"dy", "x", "gamma"}, inPlace: []Pair{{0, 0}, {0, 1}}, results: func(op *Op) ([]resultType, error) {
-		dy, x, gamma := op.Operands[0], op.Operands[1], op.Operands[2]
-		if err := check(op, x, gamma); err != nil {
-			return nil, err
-		}
-		return []resultType{
-			{"dx", x.Shape, x.Type, CategoryGradient},
-			{"dgamma", gamma.Shape, TypeF32, CategoryGradient},
-			{"dbeta", gamma.Shape, TypeF32, CategoryGradient},
-		}, wantShape(x.Shape, dy)
-	}}
+	return rule{operands: []string{"dy", "x", "gamma"}, inPlace: []Pair{{0, 0}, {0, 1}},
+		results: func(op *Op) ([]resultType, error) {
+			dy, x, gamma := op.Operands[0], op.Operands[1], op.Operands[2]
+			if err := check(op, x, gamma); err != nil {
+				return nil, err
+			}
+			return []resultType{
+				{"dx", x.Shape, x.Type, CategoryGradient},
+				{"dgamma", gamma.Shape, TypeF32, CategoryGradient},
+				{"dbeta", gamma.Shape, TypeF32, CategoryGradient},
+			}, wantShape(x.Shape, dy)
+		}}
 }

@@ -16,7 +16,8 @@ func (b *Builder) Linear(x, weight, bias *Value) *Value {
 
 // LinearBackwardData adds the gradient with respect to the input of linear.
 func (b *Builder) LinearBackwardData(linear *Op, dy *Value) *Value {
-	return b.first(KindLinearBackwardData, Attributes{Input: dims4(linear.Operands[0].Shape), Rows: linear.Attr.Rows}, dy, linear.Operands[1])
+	attr := Attributes{Input: dims4(linear.Operands[0].Shape), Rows: linear.Attr.Rows}
+	return b.first(KindLinearBackwardData, attr, dy, linear.Operands[1])
 }
 
 // LinearBackwardWeights adds the gradients with respect to the weight and, if
@@ -65,7 +66,8 @@ func linearShape(op *Op) ([]resultType, error) {
 		return nil, err
 	}
 	if features != w.Shape[1] {
-		return nil, fmt.Errorf("input %s and weight %s do not fit: must be [N in], or rows of in elements, and [out in]", x.Shape, w.Shape)
+		return nil, fmt.Errorf("input %s and weight %s do not fit: must be [N in], or rows of in elements, and [out in]",
+			x.Shape, w.Shape)
 	}
 	if bias != nil && !bias.Shape.Equal(Shape{w.Shape[0]}) {
 		return nil, fmt.Errorf("bias %s: must have %d elements", bias.Shape, w.Shape[0])

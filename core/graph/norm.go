@@ -144,7 +144,8 @@ func normApplyShape(op *Op) ([]resultType, error) {
 	if err := wantVectors(c, op.Operands[1:5]...); err != nil {
 		return nil, err
 	}
-	return []resultType{{"y", x.Shape, x.Type, CategoryActivation}}, cmp.Or(wantShape(x.Shape, op.Operands[5]), op.wantActivation(op.Operands[5]))
+	return []resultType{{"y", x.Shape, x.Type, CategoryActivation}},
+		cmp.Or(wantShape(x.Shape, op.Operands[5]), op.wantActivation(op.Operands[5]))
 }
 
 // wantActivation checks the activation: after a residual its derivative must follow from the result.

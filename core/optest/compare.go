@@ -19,8 +19,8 @@ type Mismatch struct {
 
 // Error names the worst element and how many there are.
 func (m *Mismatch) Error() string {
-	return fmt.Sprintf("element %d: got %.9g, want %.9g, differs by %.3g, allowed %.3g (%d of %d elements differ by more than allowed)",
-		m.Index, m.Got, m.Want, math.Abs(m.Got-m.Want), m.Limit, m.Count, m.Elements)
+	return fmt.Sprintf("element %d: got %.9g, want %.9g, differs by %.3g, allowed %.3g (%d of %d elements differ by "+
+		"more than allowed)", m.Index, m.Got, m.Want, math.Abs(m.Got-m.Want), m.Limit, m.Count, m.Elements)
 }
 
 // Compare compares a float32 result with the reference. Element i may differ by

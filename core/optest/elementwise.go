@@ -21,7 +21,8 @@ func elementwiseCases() []Case {
 			}},
 			{Kind: graph.KindSiLU, build: func(p *program) { p.SiLU(p.input("x", apart(0, 4, 20, 60), s...)) }},
 			{Kind: graph.KindSiLUBackward, build: func(p *program) {
-				p.SiLUBackward(&graph.Op{Operands: []*graph.Value{p.input("x", apart(0, 4, 20, 60), s...)}}, p.input("dy", normal(0, 1), s...))
+				p.SiLUBackward(&graph.Op{Operands: []*graph.Value{p.input("x", apart(0, 4, 20, 60), s...)}},
+					p.input("dy", normal(0, 1), s...))
 			}},
 			activationCase(graph.ActivationHardswish, apart(0, 2.9, 3.1, 20), s),
 			activationBackwardCase(graph.ActivationHardswish, apart(0, 2.9, 3.1, 20), s),

@@ -3,7 +3,8 @@ package optest
 import "github.com/localbench/localbench/core/graph"
 
 // gateShapes are of x: one element, odd channels, more than a block of channels, many positions.
-var gateShapes = [][4]int64{{1, 1, 1, 1}, {2, 5, 7, 3}, {3, 1, 1, 10}, {5, 4, 4, 16}, {2, 3, 5, 33}, {3, 6, 5, 64}, {2, 3, 2, 130}, {4, 16, 16, 12}}
+var gateShapes = [][4]int64{{1, 1, 1, 1}, {2, 5, 7, 3}, {3, 1, 1, 10}, {5, 4, 4, 16}, {2, 3, 5, 33}, {3, 6, 5, 64},
+	{2, 3, 2, 130}, {4, 16, 16, 12}}
 
 // gateOperands have gates of both signs, some of them nearly 0 or 1 and none at a kink of the hardsigmoid; gates without an
 // activation are of one size.
@@ -39,7 +40,8 @@ func gateCases() []Case {
 }
 
 // scaleShapes also have other ranks, and rows enough for several blocks of sums.
-var scaleShapes = []graph.Shape{{1, 1, 1, 1}, {7, 10}, {3, 5, 12}, {2, 5, 7, 3}, {5, 4, 4, 16}, {2, 3, 5, 33}, {3, 2, 3, 130}, {4, 16, 16, 12}, {3, 33, 30, 64}}
+var scaleShapes = []graph.Shape{{1, 1, 1, 1}, {7, 10}, {3, 5, 12}, {2, 5, 7, 3}, {5, 4, 4, 16}, {2, 3, 5, 33}, {3, 2, 3, 130},
+	{4, 16, 16, 12}, {3, 33, 30, 64}}
 
 func scaleCases() []Case {
 	var out []Case
@@ -66,7 +68,8 @@ func gateGradients() []GradientCase {
 	for _, g := range []struct {
 		a graph.Activation
 		z fill
-	}{{graph.ActivationSigmoid, normal(0, 2)}, {graph.ActivationHardsigmoid, apart(0, 2.8, 3.2, 5)}, {graph.ActivationNone, normal(0, 1)}} {
+	}{{graph.ActivationSigmoid, normal(0, 2)}, {graph.ActivationHardsigmoid, apart(0, 2.8, 3.2, 5)},
+		{graph.ActivationNone, normal(0, 1)}} {
 		out = append(out, GradientCase{"gate, " + g.a.String(), func(p *program) derivative {
 			x, z := p.input("x", normal(0.5, 1), 2, 3, 5, 7), p.input("z", g.z, 2, 1, 1, 7)
 			d := derivative{result: p.Gate(x, z, g.a)}

@@ -59,7 +59,8 @@ func Gradients() []GradientCase {
 			out = append(out, GradientCase{"norm: " + s.String(), s.derivative})
 		}
 	}
-	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients(), gateGradients(), dropoutGradients(), shapeGradients(), layerNormGradients())
+	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients(), gateGradients(), dropoutGradients(),
+		shapeGradients(), layerNormGradients())
 }
 
 // smallConvolutions are shapes small enough to perturb every element.

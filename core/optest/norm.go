@@ -18,7 +18,8 @@ type normalisation struct {
 
 // normShapes are rank 4 and rank 2, from two values for each channel to many.
 var normShapes = []graph.Shape{
-	{2, 1, 1, 3}, {2, 10}, {2, 9, 7, 3}, {1, 5, 3, 10}, {5, 4, 4, 16}, {3, 6, 5, 17}, {3, 8, 7, 64}, {7, 33}, {129, 64}, {8, 32, 32, 16}, {3, 5, 4, 12},
+	{2, 1, 1, 3}, {2, 10}, {2, 9, 7, 3}, {1, 5, 3, 10}, {5, 4, 4, 16}, {3, 6, 5, 17}, {3, 8, 7, 64}, {7, 33}, {129, 64},
+	{8, 32, 32, 16}, {3, 5, 4, 12},
 }
 
 func (s normalisation) String() string {
@@ -27,8 +28,10 @@ func (s normalisation) String() string {
 		there bool
 		name  string
 	}{
-		{s.residual, "residual"}, {s.activation == graph.ActivationReLU, "rectified"}, {s.activation == graph.ActivationReLU6, "at most 6"},
-		{s.activation == graph.ActivationSiLU, "SiLU"}, {s.activation == graph.ActivationHardswish, "hardswish"}, {s.second, "second gradient"},
+		{s.residual, "residual"}, {s.activation == graph.ActivationReLU, "rectified"},
+		{s.activation == graph.ActivationReLU6, "at most 6"},
+		{s.activation == graph.ActivationSiLU, "SiLU"}, {s.activation == graph.ActivationHardswish, "hardswish"},
+		{s.second, "second gradient"},
 		{s.estimated, "running statistics"}, {s.epsilon != usualEpsilon, fmt.Sprintf("epsilon %g", s.epsilon)},
 	} {
 		if part.there {
@@ -51,7 +54,8 @@ func normCases() []Case {
 			if !s.second {
 				both = append(both, Case{Name: s.String(), Kind: graph.KindNormApply, build: s.apply})
 			}
-			if !s.estimated && (s.activation != graph.ActivationNone || !s.residual) { // backward does not depend on a residual without an activation
+			// Without an activation the backward pass does not depend on a residual.
+			if !s.estimated && (s.activation != graph.ActivationNone || !s.residual) {
 				both = append(both, Case{Name: s.String(), Kind: graph.KindNormBackward, build: s.backward})
 			}
 			for _, c := range both {
@@ -70,8 +74,8 @@ func normCases() []Case {
 func normVariants(shape graph.Shape, epsilon float64) (out []normalisation) {
 	for a := graph.ActivationNone; a.Fuses(); a++ {
 		for v := range 4 {
-			if s := (normalisation{shape: shape, activation: a, residual: v&1 != 0, second: v&2 != 0, epsilon: epsilon}); a == graph.ActivationNone || a.Rectifies() || !s.residual {
-				out = append(out, s)
+			if residual := v&1 != 0; a == graph.ActivationNone || a.Rectifies() || !residual {
+				out = append(out, normalisation{shape: shape, activation: a, residual: residual, second: v&2 != 0, epsilon: epsilon})
 			}
 		}
 	}

@@ -46,7 +46,8 @@ func (f *fuser) fuse(op *graph.Op) *graph.Op {
 			activation = graph.ActivationSiLU
 		}
 		// After a sum only an activation whose gradient follows from its result can be fused.
-		if norm := f.fusable(op.Operands[0]); norm != nil && activation.Fuses() && (norm.Operands[normResidual] == nil || activation.Rectifies()) {
+		if norm := f.fusable(op.Operands[0]); norm != nil && activation.Fuses() &&
+			(norm.Operands[normResidual] == nil || activation.Rectifies()) {
 			norm.Attr.Activation = activation
 			return norm
 		}

@@ -183,7 +183,8 @@ func option[T any](text json.RawMessage) (out T) {
 
 func (s *session) conv() {
 	s.result("y", s.Conv(s.operand("x"), s.operand("weight"), s.operand("bias"), graph.ConvOptions{
-		Stride: option[int64](s.Options.Stride), Padding: option[int64](s.Options.Padding), Groups: s.Options.Groups, Dilation: s.Options.Dilation,
+		Stride: option[int64](s.Options.Stride), Padding: option[int64](s.Options.Padding),
+		Groups: s.Options.Groups, Dilation: s.Options.Dilation,
 	}))
 	op, dy := s.last(), s.operand("dy")
 	s.result("dx", s.ConvBackwardData(op, dy))

@@ -36,14 +36,16 @@ func efficientNet(name string, image graph.Shape, classes int64) *model.Network 
 	if small(image) {
 		first = 1
 	}
-	n.Units = append(n.Units, model.Unit{Name: "features.0", Place: "0.0", Width: 32, Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
-		return b.SiLU(model.Norm(b, "1", model.Conv(b, "0", x, 32, 3, first)))
-	}})
+	n.Units = append(n.Units, model.Unit{Name: "features.0", Place: "0.0", Width: 32,
+		Forward: func(b *graph.Builder, x *graph.Value) *graph.Value {
+			return b.SiLU(model.Norm(b, "1", model.Conv(b, "0", x, 32, 3, first)))
+		}})
 	for stage, s := range []struct {
 		expansion, kernel, width int64
 		blocks                   int
 		stride                   int64
-	}{{1, 3, 16, 1, 1}, {6, 3, 24, 2, first}, {6, 5, 40, 2, 2}, {6, 3, 80, 3, 2}, {6, 5, 112, 3, 1}, {6, 5, 192, 4, 2}, {6, 3, 320, 1, 1}} {
+	}{{1, 3, 16, 1, 1}, {6, 3, 24, 2, first}, {6, 5, 40, 2, 2}, {6, 3, 80, 3, 2}, {6, 5, 112, 3, 1}, {6, 5, 192, 4, 2},
+		{6, 3, 320, 1, 1}} {
 		for i := range s.blocks {
 			stride := int64(1)
 			if i == 0 {
