@@ -22,15 +22,21 @@ type block struct {
 	prev, next *block // neighbours in the segment
 }
 
-// allocator is one stream's caching allocator without a limit: blocks are split
-// and merged, segments are never given back.
+// allocator is one stream's caching allocator: blocks are split and merged. Segments are given back only where the next one would
+// not fit into the limit.
 type allocator struct {
 	allocated, reserved int64
+	most                int64             // reserved at any time
+	limit               int64             // of reserved, in bytes; 0: none
+	full                bool              // an allocation did not fit
+	segments            []*block          // the first block of each
 	unused              map[bool][]*block // by pool (small?), ordered by size and address
 	top                 int64             // address of the next segment
 }
 
-func newAllocator() *allocator { return &allocator{unused: map[bool][]*block{}} }
+func newAllocator(limit int64) *allocator {
+	return &allocator{unused: map[bool][]*block{}, limit: limit}
+}
 
 func less(a, b *block) int {
 	if a.bytes != b.bytes {
@@ -77,10 +83,28 @@ func (a *allocator) segment(bytes int64, small bool) *block {
 			size = (bytes + segmentRounding - 1) / segmentRounding * segmentRounding
 		}
 	}
+	if a.limit > 0 && a.reserved+size > a.limit {
+		a.release()
+		a.full = a.full || a.reserved+size > a.limit
+	}
 	b := &block{address: a.top, bytes: size, small: small}
 	a.top += size
 	a.reserved += size
+	a.most = max(a.most, a.reserved)
+	a.segments = append(a.segments, b)
 	return b
+}
+
+// release gives the segments back that have no block in use, as PyTorch does before it runs out of memory.
+func (a *allocator) release() {
+	a.segments = slices.DeleteFunc(a.segments, func(b *block) bool {
+		unused := b.free && b.prev == nil && b.next == nil
+		if unused {
+			a.remove(b)
+			a.reserved -= b.bytes
+		}
+		return unused
+	})
 }
 
 // free gives a block back to its pool, merged with free neighbours.

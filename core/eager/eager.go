@@ -17,8 +17,8 @@
 //   - A checkpointed segment is recomputed as a whole before the first node of its backward pass.
 //   - Images are f32, labels 64 bits wide; both stay for the whole step.
 //
-// Workspaces of kernels are not included: a framework chooses kernels by trial. SearchedBytes has an estimate
-// of the trial itself, see searchBytes. BLASWorkspace is what a library gets.
+// Workspaces of kernels are not included unless Options say so, for convolutions as an estimate. SearchedBytes has an estimate
+// of cuDNN's trials, see searchBytes. BLASWorkspace is what a library gets.
 package eager
 
 import (
@@ -34,6 +34,8 @@ type Prediction struct {
 	// SearchedBytes is max_memory_allocated of a program that tries all of cuDNN's algorithms for each convolution in its
 	// first step (cudnn.benchmark), as most published programs do; an estimate.
 	SearchedBytes int64
+	// OutOfMemory says that with Options.LimitBytes an allocation did not fit, even without what the allocator had cached.
+	OutOfMemory bool
 }
 
 // Predict simulates training with g, the program of a step written op by op.

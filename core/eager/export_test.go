@@ -3,7 +3,7 @@ package eager
 // Play allocates sizes and frees, for a negative number, the allocation of that
 // number; it returns what is allocated and reserved at the end.
 func Play(sequence []int64) (allocated, reserved int64) {
-	a := newAllocator()
+	a := newAllocator(0)
 	var blocks []*block
 	for _, n := range sequence {
 		if n > 0 {

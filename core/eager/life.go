@@ -12,6 +12,8 @@ type life struct {
 	*step
 	allocator *allocator
 	blocks    map[int]*block // of the step's storages that are allocated, by number
+	batch     []*block       // images and labels
+	blas      [2]bool        // the threads of the forward and of the backward pass have their workspace of cuBLAS
 	old       []*block       // gradients of the step before, until they are dropped
 	alive     map[*block]Tensor
 	requested int64
@@ -32,28 +34,48 @@ func play(first, second *step) (cold, steady Prediction) {
 
 // playUntil is play that also copies what is alive after the given count of allocations.
 func playUntil(first, second *step, stopAt int) (cold Prediction, l *life) {
-	l = &life{step: first, allocator: newAllocator(), blocks: map[int]*block{}, alive: map[*block]Tensor{}, first: true,
-		stopAt: stopAt}
+	l = &life{step: first, allocator: newAllocator(first.options.LimitBytes), blocks: map[int]*block{},
+		alive: map[*block]Tensor{}, first: true, stopAt: stopAt}
 	for _, t := range first.state {
 		l.take(t)
 	}
 	if first.optimizer.kind == graph.KindAdagrad {
 		l.makeStates() // by the constructor
 	}
-	for _, t := range first.inputs {
-		l.take(t)
-	}
+	l.newBatch()
 	l.run()
 	cold = l.peaks()
 	l.step, l.peak, l.first = second, Prediction{}, false
-	l.run()
+	steps := 1
+	if l.options.NewBatch {
+		steps = 2 // the first still has blocks free that the batch takes in the later ones
+	}
+	for range steps {
+		if l.options.NewBatch {
+			l.newBatch()
+		}
+		l.run()
+	}
 	return cold, l
 }
 
-// peaks are those since l.peak was reset; reserved memory is never released.
+// newBatch allocates images and labels, and then frees those of the step before.
+func (l *life) newBatch() {
+	old := l.batch
+	l.batch = nil
+	for _, t := range l.inputs {
+		l.batch = append(l.batch, l.take(t))
+	}
+	for _, b := range old {
+		l.give(b)
+	}
+}
+
+// peaks are those since l.peak was reset; reserved memory is the most since the start.
 func (l *life) peaks() Prediction {
 	p := l.peak
-	p.ReservedBytes = l.allocator.reserved
+	p.OutOfMemory = l.allocator.full
+	p.ReservedBytes = l.allocator.most
 	return p
 }
 
@@ -100,11 +122,16 @@ func (l *life) run() {
 		if i == l.backward {
 			l.dropGradients()
 		}
-		for _, s := range n.made {
-			l.blocks[s] = l.take(l.storages[s].Tensor)
+		scope := n.ops[0].Scope
+		l.takeBLAS(n)
+		for _, m := range n.made {
+			if m.workspace > 0 {
+				l.give(l.take(Tensor{scope + ":workspace", scope, graph.CategoryWorkspace, m.workspace}))
+				continue
+			}
+			l.blocks[m.storage] = l.take(l.storages[m.storage].Tensor)
 		}
 		if n.temporary > 0 {
-			scope := n.ops[0].Scope
 			l.give(l.take(Tensor{scope + ":temporary", scope, graph.CategoryWorkspace, n.temporary}))
 		}
 		for _, s := range n.dead {
@@ -122,6 +149,23 @@ func (l *life) run() {
 		}
 	}
 	clear(l.blocks)
+}
+
+// takeBLAS allocates the workspace of cuBLAS before the first linear layer of each thread: the handle keeps it.
+func (l *life) takeBLAS(n node) {
+	thread := -1
+	for _, op := range n.ops {
+		switch op.Kind {
+		case graph.KindLinear:
+			thread = 0
+		case graph.KindLinearBackwardData, graph.KindLinearBackwardWeights:
+			thread = 1
+		}
+	}
+	if thread >= 0 && !l.blas[thread] && l.options.BLASBytes > 0 {
+		l.blas[thread] = true
+		l.take(Tensor{Name: "workspace of cuBLAS", Category: graph.CategoryWorkspace, Bytes: l.options.BLASBytes})
+	}
 }
 
 // dropGradients is zero_grad(set_to_none=True).

@@ -27,6 +27,16 @@ type Options struct {
 	// Images is how many copies of the batch's images the program holds: 1 or 2; 0 is 2 where a loss reads the images
 	// that the network does not, as a reconstruction does, else 1.
 	Images int
+	// NewBatch copies a new batch to the device at the start of each step while the one before is still held, as a loop does
+	// that assigns images = images.to(device). Else the program has one batch.
+	NewBatch bool
+	// Workspaces counts what the convolutions of cuDNN take from the allocator and give back: an estimate, see convWorkspace.
+	Workspaces bool
+	// LimitBytes bounds what the allocator may reserve; 0: no limit. It is not part of the text form.
+	LimitBytes int64
+	// BLASBytes is the workspace of a handle of cuBLAS, which is allocated with the first linear layer of the forward and of the
+	// backward pass, and kept; 0: not counted. It is not part of the text form.
+	BLASBytes int64
 }
 
 // option is one key of the text form of Options. Its first value is the default.
@@ -42,7 +52,12 @@ func flag(key string, set func(*Options) *bool, whenTrue string) option {
 	if whenTrue == "false" {
 		values = []string{"true", "false"}
 	}
-	return option{key, values, func(o *Options, v int) { *set(o) = v == 1 }, func(o Options) int {
+	return flagOf(key, values[0], values[1], set)
+}
+
+// flagOf is an option of two values; set is the field that is true for the second.
+func flagOf(key, first, second string, set func(*Options) *bool) option {
+	return option{key, []string{first, second}, func(o *Options, v int) { *set(o) = v == 1 }, func(o Options) int {
 		if *set(&o) {
 			return 1
 		}
@@ -66,6 +81,8 @@ func options() []option {
 				return 0
 			}},
 		{"images", []string{"auto", "1", "2"}, func(o *Options, v int) { o.Images = v }, func(o Options) int { return o.Images }},
+		flagOf("batches", "same", "new", func(o *Options) *bool { return &o.NewBatch }),
+		flagOf("workspaces", "none", "cudnn", func(o *Options) *bool { return &o.Workspaces }),
 	}
 }
 

@@ -26,9 +26,15 @@ type storage struct {
 // normalisation with its statistics.
 type node struct {
 	ops       []*graph.Op
-	made      []int // storages, in the order in which they are allocated
-	dead      []int // storages that are freed after it
-	temporary int64 // bytes allocated and freed within it
+	made      []allocation // in their order
+	dead      []int        // storages that are freed after it
+	temporary int64        // bytes allocated and freed at its end
+}
+
+// allocation is of a storage or, if workspace is not 0, of that many bytes that are freed at once.
+type allocation struct {
+	storage   int
+	workspace int64
 }
 
 // step is the memory of a training step.
@@ -169,16 +175,16 @@ func sameNode(a, b *graph.Op) bool {
 	return a.Forward != nil && a.Forward == b.Forward && a.Kind != graph.KindAdd && b.Kind != graph.KindAdd
 }
 
-// results lists the results of a node in the order in which PyTorch allocates them: a normalisation's before the
+// ordered lists the ops of a node in the order in which PyTorch allocates their results: a normalisation's before the
 // statistics; the gradient of the input before those of weight and bias, but after them in a linear layer without bias.
-func (n *node) results() (all []*graph.Value) {
+func (n *node) ordered() (all []*graph.Op) {
 	for i := range n.ops {
 		op := n.ops[i]
 		if len(n.ops) == 2 && !(op.Kind == graph.KindLinearBackwardWeights && len(op.Results) == 1) &&
 			!(op.Kind == graph.KindLinearBackwardData && len(n.ops[0].Results) == 1) {
 			op = n.ops[1-i]
 		}
-		all = append(all, op.Results...)
+		all = append(all, op)
 	}
 	return all
 }
@@ -186,12 +192,17 @@ func (n *node) results() (all []*graph.Value) {
 // visit begins what node i allocates, and keeps alive what it needs.
 func (s *step) visit(i int, temporary func(*graph.Op) int64) {
 	n := &s.nodes[i]
-	for _, v := range n.results() {
-		root := s.roots[v]
-		if _, known := s.storageOf[root]; !known {
-			s.storageOf[root] = s.begin(i, tensor(root, size(root)))
+	for _, op := range n.ordered() {
+		for k, v := range op.Results {
+			root := s.roots[v]
+			if _, known := s.storageOf[root]; !known {
+				s.storageOf[root] = s.begin(i, tensor(root, size(root)))
+			}
+			s.touch(v, i)
+			if w := s.options.workspace(op); k == 0 && w > 0 {
+				n.made = append(n.made, allocation{workspace: w})
+			}
 		}
-		s.touch(v, i)
 	}
 	for _, op := range n.ops {
 		if op.Phase == graph.PhaseBackward {
@@ -216,7 +227,7 @@ func (s *step) visit(i int, temporary func(*graph.Op) int64) {
 func (s *step) begin(i int, t Tensor) int {
 	l := len(s.storages)
 	s.storages = append(s.storages, storage{Tensor: t, from: i, to: i})
-	s.nodes[i].made = append(s.nodes[i].made, l)
+	s.nodes[i].made = append(s.nodes[i].made, allocation{storage: l})
 	return l
 }
 

@@ -3,6 +3,8 @@ package eager
 import (
 	"slices"
 	"strings"
+
+	"github.com/localbench/localbench/core/graph"
 )
 
 // BLASWorkspace is the memory, in bytes, that PyTorch takes from its caching allocator for cuBLAS on a GPU and keeps: in
@@ -32,4 +34,42 @@ func BLASWorkspace(gpu string) (bytes int64, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// workspace is what op takes from the allocator for its kernel and gives back, in bytes, where the options count it.
+func (o Options) workspace(op *graph.Op) int64 {
+	if !o.Workspaces {
+		return 0
+	}
+	switch op.Kind {
+	case graph.KindConv:
+		return convWorkspace(op, op.Operands[0], op.Operands[1], op.Results[0])
+	case graph.KindConvBackwardData:
+		return convWorkspace(op, op.Results[0], op.Operands[1], op.Operands[0])
+	case graph.KindConvBackwardWeights:
+		return convWorkspace(op, op.Operands[0], op.Results[0], op.Operands[1])
+	}
+	return 0
+}
+
+// convWorkspace estimates the workspace that cuDNN's heuristics ask for a convolution of maps x [N H W C] with weights w to y, in
+// f32 with tf32 products, without trials (cudnn.benchmark=False, PyTorch's default).
+//
+// The kernels on tensor cores read and write maps with the channels last, and PyTorch's are not, unless told so. The workspace
+// has copies: in the forward pass of x and w, for the gradients of x, y and w. That is what cuDNN answers for convolutions over
+// more than 1x1: its versions 9.8 and 9.19, asked for RTX 3060 and RTX 4060 (testdata/make_workspaces.py). Of grouped
+// convolutions it is the gradient of the weights. First layers, of up to 4 channels, need none, nor do depthwise convolutions, for which PyTorch has
+// kernels of its own. For many convolutions over 1x1 the two versions disagree; none is counted.
+func convWorkspace(op *graph.Op, x, w, y *graph.Value) int64 {
+	channels, groups := x.Shape[3], max(op.Attr.Groups, 1)
+	if channels <= 4 || groups == channels || w.Shape[1] == 1 && w.Shape[2] == 1 {
+		return 0
+	}
+	switch {
+	case groups > 1 && op.Kind != graph.KindConvBackwardWeights:
+		return 0
+	case op.Kind == graph.KindConv:
+		return x.Bytes() + w.Bytes()
+	}
+	return x.Bytes() + w.Bytes() + y.Bytes()
 }
