@@ -20,6 +20,9 @@ const (
 	OnOOMBudget = "budget"      // run the cell with --budget at three quarters of its arena, until it fits
 )
 
+// OnOOMPolicies lists them.
+func OnOOMPolicies() []string { return []string{OnOOMSkip, OnOOMHalve, OnOOMBudget} }
+
 // Worker runs cells of a sweep that lies in the folder Runner.Out, which other workers may share.
 type Worker struct {
 	Runner

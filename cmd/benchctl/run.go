@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/cli"
+	"github.com/localbench/localbench/launch"
 	"github.com/localbench/localbench/plans"
 	"github.com/localbench/localbench/progress"
 	"github.com/localbench/localbench/reports/figure"
@@ -92,8 +93,8 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if err := f.Preflight(env.host(), runs); err != nil {
 		return usage(err)
 	}
-	if f.launcher != launcherLocal {
-		return f.launch(env, f.Runner, runs, format)
+	if f.Launcher != launch.Local {
+		return f.start(env, f.Runner, runs, format)
 	}
 	debug.FreeOSMemory() // a data set that was opened to check it is not kept beside the runs
 	records, verdict := sweepUntilInterrupted(env, f.Runner, suite.Specs(runs), f.quiet)
