@@ -30,7 +30,8 @@ func spec() Spec {
 // full is a record with every field at something else than its zero value.
 func full() Record {
 	s := spec()
-	s.Device, s.Threads, s.TrainLimit, s.TestLimit, s.ValFraction, s.Augment, s.Quirks, s.Dropout = "0", 2, 512, 256, 0.1, "crop-flip", "none", "on"
+	s.Device, s.Threads, s.TrainLimit, s.TestLimit, s.ValFraction = "0", 2, 512, 256, 0.1
+	s.Augment, s.Quirks, s.Dropout = "crop-flip", "none", "on"
 	s.ImageSize = 160
 	s.Optimizer, s.Beta1, s.Beta2, s.Alpha, s.Epsilon = "adamw", 0.9, 0.999, 0.99, 1e-8
 	s.Options = map[string]string{"mode": "softmax"}
@@ -38,20 +39,25 @@ func full() Record {
 		Started:  time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		Finished: time.Date(2026, 1, 2, 4, 4, 5, 0, time.UTC),
 		Environment: Environment{Version: "1.0.0", Commit: "abc", Go: "go1.26", OS: "linux/amd64", CPU: "some cpu",
-			Threads: new(int64(2)), MemoryBytes: new(int64(8 << 30)), MemoryLimitBytes: new(int64(4 << 30)), MemoryLimit: "RLIMIT_AS", GPU: "some gpu", Driver: "580",
+			Threads: new(int64(2)), MemoryBytes: new(int64(8 << 30)), MemoryLimitBytes: new(int64(4 << 30)), MemoryLimit: "RLIMIT_AS",
+			GPU: "some gpu", Driver: "580",
 			Libraries: map[string]string{"onednn": "2.6.3"}},
 		Model: Model{Parameters: new(int64(466906)), AuxiliaryParameters: new(int64(1341058)),
 			Modules:        []Module{{Units: 1, AuxDepth: 2, Parameters: 99}},
 			FLOPsPerSample: FLOPs{Forward: new(int64(139)), Step: new(int64(417))}},
-		Memory: Memory{ByCategory: map[string]int64{"gradients": 60, "parameters": 40}, ByPhase: map[string]int64{"forward": 80, "backward": 100},
+		Memory: Memory{ByCategory: map[string]int64{"gradients": 60, "parameters": 40},
+			ByPhase:  map[string]int64{"forward": 80, "backward": 100},
 			ByModule: []ModuleBytes{{Module: -1, Name: "shared", Bytes: 100}}, PeakOp: "module0/conv1",
-			Top:    []Value{{Name: "y", Scope: "module0", Category: "gradients", Bytes: 60}},
-			Ladder: []Rung{{Stage: "context", DeviceUsedBytes: 500, DeltaBytes: 500}, {Stage: "module", DeviceUsedBytes: 400, DeltaBytes: -100}}},
-		Time: Time{StepSeconds: &Distribution{0.5, 0.4, 0.6, 100}, StepCPUSeconds: &Distribution{0.9, 0.8, 1.1, 100}, PhaseSeconds: map[string]float64{"forward": 0.1}},
+			Top: []Value{{Name: "y", Scope: "module0", Category: "gradients", Bytes: 60}},
+			Ladder: []Rung{{Stage: "context", DeviceUsedBytes: 500, DeltaBytes: 500},
+				{Stage: "module", DeviceUsedBytes: 400, DeltaBytes: -100}}},
+		Time: Time{StepSeconds: &Distribution{0.5, 0.4, 0.6, 100}, StepCPUSeconds: &Distribution{0.9, 0.8, 1.1, 100},
+			PhaseSeconds: map[string]float64{"forward": 0.1}},
 		Accuracy: Accuracy{BestEpoch: new(int64(1)), Epochs: []Epoch{{Epoch: 1, LR: 0.1,
 			ModuleLosses: Series{1, 2}, Heads: []Head{{Module: 0, Name: "a"}}}}},
 		GPU: GPU{Name: "some gpu", UUID: "GPU-1", Driver: "580", CUDADriver: "13.0", ComputeCapability: "9.0", ECC: "on", MIG: "off",
-			ThrottleReasons: map[string]int64{"idle": 3}, EnergySource: "counter", Epochs: []EpochEnergy{{1, 250}}, Notes: []string{"a note"}},
+			ThrottleReasons: map[string]int64{"idle": 3}, EnergySource: "counter", Epochs: []EpochEnergy{{1, 250}},
+			Notes: []string{"a note"}},
 	}
 	fillPointers(reflect.ValueOf(&r).Elem())
 	return r
@@ -127,16 +133,19 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 	want := map[string]string{
 		"": "schema id attempt status error started finished spec environment model memory time accuracy gpu",
 		"spec": `method network dataset batch aux_depth modules pyramid pyramid_coefficient selection options
-			precision backend device threads seed epochs lr weight_decay momentum nesterov optimizer beta1 beta2 alpha epsilon train_limit test_limit val_fraction image_size augment quirks dropout`,
+			precision backend device threads seed epochs lr weight_decay momentum nesterov
+			optimizer beta1 beta2 alpha epsilon train_limit test_limit val_fraction image_size augment quirks dropout`,
 		"environment": "version commit go os cpu threads memory_bytes memory_limit_bytes memory_limit gpu driver libraries",
 		"model":       "parameters auxiliary_parameters modules flops_per_sample",
 		"memory": `planned_peak_bytes step_arena_bytes arena_bytes lower_bound_bytes touched_bytes data_buffer_bytes process_peak_bytes
-			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes eager_searched_bytes by_category by_phase by_module peak_op top ladder`,
-		"time":     "step_seconds step_cpu_seconds samples_per_second phase_seconds train_seconds eval_seconds data_wait_seconds data_share",
+			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes
+			eager_searched_bytes by_category by_phase by_module peak_op top ladder`,
+		"time": "step_seconds step_cpu_seconds samples_per_second phase_seconds train_seconds eval_seconds " +
+			"data_wait_seconds data_share",
 		"accuracy": "epochs best_top1 best_epoch last_top1 best_top5 last_top5 selected_top1 selected_epoch",
-		"gpu": `name uuid driver cuda_driver compute_capability ecc mig memory_bytes samples interval_seconds sampled_seconds process_peak_bytes
-			device_peak_bytes power_mean_watts power_max_watts sm_clock_mean_hertz memory_clock_mean_hertz temperature_max_celsius throttle_reasons
-			energy_joules energy_source epochs notes`,
+		"gpu": `name uuid driver cuda_driver compute_capability ecc mig memory_bytes samples interval_seconds sampled_seconds
+			process_peak_bytes device_peak_bytes power_mean_watts power_max_watts sm_clock_mean_hertz memory_clock_mean_hertz
+			temperature_max_celsius throttle_reasons energy_joules energy_source epochs notes`,
 	}
 	for section, names := range want {
 		fields := got
@@ -178,8 +187,14 @@ func TestSpecIDIsStable(t *testing.T) {
 		name, canonical, want string
 		spec                  Spec
 	}{
-		{"the smallest spec", `{"backend":"","batch":0,"dataset":"","epochs":0,"lr":0,"method":"","momentum":0,"nesterov":false,"network":"","precision":"","seed":0,"weight_decay":0}`, "684938cd935130c4", Spec{}},
-		{"a spec of the paper", `{"aux_depth":2,"backend":"cpu","batch":1024,"dataset":"cifar10","epochs":400,"lr":0.8,"method":"auglocal","modules":16,"momentum":0.9,"nesterov":true,"network":"resnet32","precision":"f32","pyramid":true,"pyramid_coefficient":0.5,"seed":1,"selection":"uniform","weight_decay":0.0001}`, "resnet32-auglocal-cifar10-37ab989045f28164", spec()},
+		{"the smallest spec",
+			`{"backend":"","batch":0,"dataset":"","epochs":0,"lr":0,"method":"","momentum":0,"nesterov":false,"network":"",` +
+				`"precision":"","seed":0,"weight_decay":0}`, "684938cd935130c4", Spec{}},
+		{"a spec of the paper",
+			`{"aux_depth":2,"backend":"cpu","batch":1024,"dataset":"cifar10","epochs":400,"lr":0.8,` +
+				`"method":"auglocal","modules":16,"momentum":0.9,"nesterov":true,"network":"resnet32","precision":"f32",` +
+				`"pyramid":true,"pyramid_coefficient":0.5,"seed":1,"selection":"uniform","weight_decay":0.0001}`,
+			"resnet32-auglocal-cifar10-37ab989045f28164", spec()},
 	} {
 		if got := string(canonical(row.spec)); got != row.canonical {
 			t.Errorf("%s: canonical text: got %s, want %s", row.name, got, row.canonical)
@@ -279,22 +294,29 @@ func TestWriteRefusesFaults(t *testing.T) {
 		spoil func(*Record)
 		want  string
 	}{
-		"an id that leaves the folder":  {func(r *Record) { r.ID = "../x" }, "id: \""},
-		"an id that is not the spec's":  {func(r *Record) { r.ID = "x" }, "the id of its spec"},
-		"negative step time":            {func(r *Record) { r.Time.StepSeconds.Median = -1 }, "time.step_seconds.median: -1: must not be negative"},
-		"negative rate":                 {func(r *Record) { r.Time.SamplesPerSecond = new(-2.0) }, "time.samples_per_second: -2"},
-		"negative phase":                {func(r *Record) { r.Time.PhaseSeconds["forward"] = -3 }, "time.phase_seconds.forward: -3"},
-		"negative seconds of an epoch":  {func(r *Record) { r.Accuracy.Epochs[0].Seconds = new(-4.0) }, "accuracy.epochs[0].seconds: -4"},
-		"no status":                     {func(r *Record) { r.Status = "" }, "status: \""},
-		"a percentage for a fraction":   {func(r *Record) { r.Accuracy.BestTop1 = new(93.1) }, "accuracy.best_top1: 93.1: must be a fraction"},
+		"an id that leaves the folder": {func(r *Record) { r.ID = "../x" }, "id: \""},
+		"an id that is not the spec's": {func(r *Record) { r.ID = "x" }, "the id of its spec"},
+		"negative step time": {func(r *Record) { r.Time.StepSeconds.Median = -1 },
+			"time.step_seconds.median: -1: must not be negative"},
+		"negative rate":  {func(r *Record) { r.Time.SamplesPerSecond = new(-2.0) }, "time.samples_per_second: -2"},
+		"negative phase": {func(r *Record) { r.Time.PhaseSeconds["forward"] = -3 }, "time.phase_seconds.forward: -3"},
+		"negative seconds of an epoch": {func(r *Record) { r.Accuracy.Epochs[0].Seconds = new(-4.0) },
+			"accuracy.epochs[0].seconds: -4"},
+		"no status": {func(r *Record) { r.Status = "" }, "status: \""},
+		"a percentage for a fraction": {func(r *Record) { r.Accuracy.BestTop1 = new(93.1) },
+			"accuracy.best_top1: 93.1: must be a fraction"},
 		"a negative size":               {func(r *Record) { r.Memory.ArenaBytes = new(int64(-1)) }, "memory.arena_bytes: -1: must be"},
 		"a negative size of a category": {func(r *Record) { r.Memory.ByCategory["gradients"] = -1 }, "memory.by_category.gradients"},
-		"a negative size of a stage":    {func(r *Record) { r.Memory.Ladder[0].DeviceUsedBytes = -1 }, "memory.ladder[0].device_used_bytes: -1: must be"},
-		"a negative count of a reason":  {func(r *Record) { r.GPU.ThrottleReasons["idle"] = -1 }, "gpu.throttle_reasons.idle"},
-		"an endless energy":             {func(r *Record) { r.GPU.Epochs[0].EnergyJoules = math.Inf(1) }, "gpu.epochs[0].energy_joules: +Inf: must be finite"},
-		"another schema":                {func(r *Record) { r.Schema = 2 }, "schema: 2: must be 1"},
-		"a year no reader takes":        {func(r *Record) { r.Started = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, "started: year 10000: must be"},
-		"a percentage in an epoch":      {func(r *Record) { r.Accuracy.Epochs[0].Heads[0].TestTop1 = new(2.0) }, "accuracy.epochs[0].heads[0].test_top1"},
+		"a negative size of a stage": {func(r *Record) { r.Memory.Ladder[0].DeviceUsedBytes = -1 },
+			"memory.ladder[0].device_used_bytes: -1: must be"},
+		"a negative count of a reason": {func(r *Record) { r.GPU.ThrottleReasons["idle"] = -1 }, "gpu.throttle_reasons.idle"},
+		"an endless energy": {func(r *Record) { r.GPU.Epochs[0].EnergyJoules = math.Inf(1) },
+			"gpu.epochs[0].energy_joules: +Inf: must be finite"},
+		"another schema": {func(r *Record) { r.Schema = 2 }, "schema: 2: must be 1"},
+		"a year no reader takes": {func(r *Record) { r.Started = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
+			"started: year 10000: must be"},
+		"a percentage in an epoch": {func(r *Record) { r.Accuracy.Epochs[0].Heads[0].TestTop1 = new(2.0) },
+			"accuracy.epochs[0].heads[0].test_top1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -355,7 +377,8 @@ func TestWriteSaysWhereItFailed(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(file, full()); err == nil || !strings.Contains(err.Error(), "folder of records: "+file+" was not written: not a directory") {
+	if err := Write(file, full()); err == nil ||
+		!strings.Contains(err.Error(), "folder of records: "+file+" was not written: not a directory") {
 		t.Errorf("folder that is a file: got %v, want its name and reason", err)
 	}
 	dir := t.TempDir()
@@ -483,7 +506,8 @@ func TestMigrationsRunInOrderAndKeepDigits(t *testing.T) {
 	if want := `{"c":18446744073709551615,"schema":4}`; err != nil || string(got) != want {
 		t.Errorf("from 1: got %s (%v), want %s", got, err, want)
 	}
-	if _, err := migrate([]byte(`{"schema":3}`), 3, steps); err == nil || !strings.Contains(err.Error(), "migrating schema 3 to 4: c: got none") {
+	if _, err := migrate([]byte(`{"schema":3}`), 3, steps); err == nil ||
+		!strings.Contains(err.Error(), "migrating schema 3 to 4: c: got none") {
 		t.Errorf("failing step: got %v, want which step and why", err)
 	}
 	if len(migrations()) != Schema-1 {
@@ -540,7 +564,8 @@ func TestSlim(t *testing.T) {
 			t.Fatalf("%s: %d records, %v, %v", path, len(records), warnings, err)
 		}
 		e := records[0].Accuracy.Epochs
-		if len(e) != 2 || e[0].Heads != nil || e[1].Heads == nil || e[0].ModuleLosses != nil || e[1].ModuleLosses != nil || e[0].TestTop1 == nil {
+		if len(e) != 2 || e[0].Heads != nil || e[1].Heads == nil || e[0].ModuleLosses != nil || e[1].ModuleLosses != nil ||
+			e[0].TestTop1 == nil {
 			t.Errorf("%s: got %+v", path, e)
 		}
 		whole, _, err := ReadAny(path)

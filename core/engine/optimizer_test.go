@@ -32,7 +32,8 @@ type optimizerGolden struct {
 }
 
 // TestOptimizersFollowPyTorch runs ten steps on every backend, and compares the parameter after each one and the state after
-// the last with PyTorch's. The rates vary. The first element has no gradient: its state stays zero, and the step must not divide by it.
+// the last with PyTorch's. The rates vary. The first element has no gradient: its state stays zero, and the step must not divide
+// by it.
 func TestOptimizersFollowPyTorch(t *testing.T) {
 	text, err := os.ReadFile("../reference/testdata/optimizers.json")
 	if err != nil {

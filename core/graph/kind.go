@@ -279,8 +279,8 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", k)
 }
 
-// Roles names the operands in order; a trailing '?' marks an optional one. The last one may end in '+': there may be more operands
-// with its role.
+// Roles names the operands in order; a trailing '?' marks an optional one. The last one may end in '+': there may be more
+// operands with its role.
 func (k Kind) Roles() []string { return k.rule().operands }
 
 // InPlace lists the in-place permissions of the op's kind that apply to it: the

@@ -163,7 +163,8 @@ func (t *Task) fill(trained, timed []results.Record) {
 			i = len(t.Points)
 			at[id] = i
 			t.Points = append(t.Points, Point{Spec: r.Spec, StepArenaBytes: *r.Memory.StepArenaBytes,
-				Label: table.RunLabel(results.Record{Status: r.Status, Spec: results.StepSpec(r.Spec)}, varying), class: results.SpecID(class(r.Spec))})
+				Label: table.RunLabel(results.Record{Status: r.Status, Spec: results.StepSpec(r.Spec)}, varying),
+				class: results.SpecID(class(r.Spec))})
 		} else if other := *r.Memory.StepArenaBytes; other != t.Points[i].StepArenaBytes {
 			t.Notes = append(t.Notes, fmt.Sprintf("%s: records have step arenas of %d and %d bytes, the larger one counts",
 				t.Points[i].Label, t.Points[i].StepArenaBytes, other))
