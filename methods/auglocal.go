@@ -51,17 +51,14 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 	if o.Program && !model.Small(n.Input) {
 		joined = 0
 	}
-	if joined >= k {
-		return nil, fmt.Errorf("auglocal: --aux-depths %d: must be less than the %d modules: the last %d units are part of "+
-			"the head's module", d, k, d)
+	ends, err := o.augLocalEnds(n, k, joined)
+	if err != nil {
+		return nil, fmt.Errorf("auglocal: %w", err)
 	}
-	local := k - joined - 1 // modules with an auxiliary network
+	local := len(ends) // modules with an auxiliary network
 	depths := pyramid(d, local, t, o.NoPyramid)
-	ends, chosen := make([]int, local), make([][]int, local)
+	chosen := make([][]int, local)
 	for m := range local {
-		if ends[m] = m; !o.Program {
-			ends[m] = (m+1)*(units-joined-1)/local - 1
-		}
 		if chosen[m], err = selectUnits(o.Selection, ends[m], depths[m], units); err != nil {
 			return nil, fmt.Errorf("auglocal: %w", err)
 		}
@@ -74,6 +71,33 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 		stages[m].AuxDepth = len(chosen[m])
 	}
 	return stages, nil
+}
+
+// augLocalEnds returns the last unit of each module with an auxiliary network. Of K modules, the last joined are units of the head's
+// module. Places in Cuts are counted as by other methods: K-1 of them make K modules.
+func (o Options) augLocalEnds(n *model.Network, k, joined int) ([]int, error) {
+	units := len(n.Units)
+	if IsPlaces(o.Cuts) || o.Cuts == CutsBalanced {
+		ends, err := o.moduleEnds(n)
+		if err == nil && len(ends) > 0 && ends[len(ends)-1] >= units-joined {
+			err = fmt.Errorf("--cuts: %s is one of the last %d units, which are part of the head's module",
+				n.Units[ends[len(ends)-1]].Place, joined)
+		}
+		return ends, err
+	}
+	if joined >= k {
+		return nil, fmt.Errorf("--aux-depths %d: must be less than the %d modules: the last %d units are part of the head's module",
+			joined, k, joined)
+	}
+	local := k - joined - 1
+	if o.Cuts == CutsFirst || o.Program && o.Cuts == "" {
+		return firstEnds(0, local), nil
+	}
+	ends := make([]int, local)
+	for m := range ends {
+		ends[m] = (m+1)*(units-joined-1)/local - 1
+	}
+	return ends, nil
 }
 
 // NoBlockError reports a network without the block that AugLocal's auxiliary networks consist of.

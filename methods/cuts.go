@@ -3,16 +3,16 @@ package methods
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/localbench/localbench/core/model"
+	"github.com/localbench/localbench/names"
 )
 
 // The rules of Options.Cuts; any other value is a list of places.
 const (
 	CutsPublished = "published" // InfoPro's if published for the network and K, else even
-	CutsBalanced  = "balanced"  // InfoPro's memory-balanced cuts (InfoPro*)
+	CutsBalanced  = "balanced"  // InfoPro's memory-balanced cuts (InfoPro*), where published
 	CutsEven      = "even"      // the same number of units in each module, or one more
 	CutsFirst     = "first"     // the first K-1 units are a module each, the others form the last module: AugLocal's program
 )
@@ -52,13 +52,9 @@ func (o Options) moduleEnds(n *model.Network) ([]int, error) {
 	case CutsFirst:
 		return firstEnds(0, k-1), nil
 	case CutsBalanced:
-		places := cutsFor(balancedCuts, n.Name+" "+o.Dataset, k)
+		places := balancedPlaces(n.Name, o.Dataset, k)
 		if places == nil {
-			places = cutsFor(balancedCuts, n.Name, k)
-		}
-		if places == nil {
-			return nil, fmt.Errorf("--cuts balanced: no memory-balanced cuts of %s into %d modules are published; "+
-				"they exist for resnet110 with 2, 3 or 4 modules, and for resnet101 and resnet152 with 2", n.Name, k)
+			return nil, fmt.Errorf("--cuts balanced: no memory-balanced cuts of %s into %d modules are published", n.Name, k)
 		}
 		return endsAt(n, places)
 	}
@@ -70,10 +66,18 @@ func (o Options) moduleEnds(n *model.Network) ([]int, error) {
 	return endsAt(n, places)
 }
 
+// IsPlaces reports whether cuts lists places, and is not a rule.
+func IsPlaces(cuts string) bool {
+	switch cuts {
+	case "", CutsPublished, CutsBalanced, CutsEven, CutsFirst:
+		return false
+	}
+	return true
+}
+
 // places are those that Cuts lists; nil if Cuts names a rule.
 func (o Options) places() []string {
-	switch o.Cuts {
-	case CutsPublished, CutsBalanced, CutsEven, CutsFirst:
+	if !IsPlaces(o.Cuts) {
 		return nil
 	}
 	return strings.FieldsFunc(o.Cuts, func(r rune) bool { return r == ' ' || r == ',' || r == '+' })
@@ -81,6 +85,19 @@ func (o Options) places() []string {
 
 // PublishedCuts reports whether InfoPro published cuts of a network into k modules.
 func PublishedCuts(network string, k int) bool { return cutsFor(publishedCuts, network, k) != nil }
+
+// PublishedBalance reports whether memory-balanced cuts of a network into k modules were published, which CutsBalanced stands
+// for.
+func PublishedBalance(network, dataset string, k int) bool {
+	return balancedPlaces(network, dataset, k) != nil
+}
+
+func balancedPlaces(network, dataset string, k int) []string {
+	if places := cutsFor(balancedCuts, network+" "+dataset, k); places != nil {
+		return places
+	}
+	return cutsFor(balancedCuts, network, k)
+}
 
 // cutsFor finds the list of k-1 places of a network, nil if there is none.
 func cutsFor(table map[string][]string, network string, k int) []string {
@@ -96,10 +113,14 @@ func cutsFor(table map[string][]string, network string, k int) []string {
 func endsAt(n *model.Network, places []string) ([]int, error) {
 	var ends []int
 	for _, p := range places {
-		at := slices.IndexFunc(n.Units, func(u model.Unit) bool { return u.Place == p })
+		at := unitAt(n, p)
 		if at < 0 {
-			return nil, fmt.Errorf("--cuts %q: must be %s, %s, %s, %s, or places stage.block of %s such as %s",
-				p, CutsPublished, CutsBalanced, CutsEven, CutsFirst, n.Name, n.Units[1].Place)
+			known := make([]string, len(n.Units)-1) // a module can't end at the last one
+			for i := range known {
+				known[i] = n.Units[i].Place
+			}
+			return nil, fmt.Errorf("--cuts %q: must be %s, %s, %s, %s, or places where units of %s end, such as %s (the nearest ones)",
+				p, CutsPublished, CutsBalanced, CutsEven, CutsFirst, n.Name, strings.Join(names.Closest(p, known, nearestCuts), ", "))
 		}
 		if at == len(n.Units)-1 || len(ends) > 0 && at <= ends[len(ends)-1] {
 			return nil, fmt.Errorf("--cuts: %s is out of order: places must be in network order and before the last unit", p)
@@ -107,6 +128,28 @@ func endsAt(n *model.Network, places []string) ([]int, error) {
 		ends = append(ends, at)
 	}
 	return ends, nil
+}
+
+// nearestCuts is the number of places that the error of an unknown one lists.
+const nearestCuts = 4
+
+// unitAt is the position of the unit that a place or a module path names: the unit's place, its name, the module of its last
+// op, or a path that contains units, of which it is the last; -1 if there is none.
+func unitAt(n *model.Network, path string) int {
+	for _, matches := range []func(u model.Unit) bool{
+		func(u model.Unit) bool { return u.Place == path },
+		func(u model.Unit) bool { return u.Name == path || u.Last == path },
+		func(u model.Unit) bool {
+			return strings.HasPrefix(u.Place, path+".") || strings.HasPrefix(u.Name, path+".")
+		},
+	} {
+		for at := len(n.Units) - 1; at >= 0; at-- {
+			if matches(n.Units[at]) {
+				return at
+			}
+		}
+	}
+	return -1
 }
 
 // firstEnds ends a module at each unit from first up to, but not including, end.

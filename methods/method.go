@@ -83,7 +83,7 @@ func List() []Method {
 		{Name: "man", About: "MAN: a moving average of the next unit, and a learnable bias (ECCV 2024)", Stages: man,
 			Takes: []Option{OptionModules, OptionCuts, OptionMode, OptionCoefficients}},
 		{Name: "auglocal", About: "AugLocal: auxiliary networks of uniformly chosen following units (ICLR 2024)", Stages: augLocal,
-			Takes: []Option{OptionModules, OptionAuxDepth, OptionSelection, OptionPyramid, OptionPyramidCoefficient}},
+			Takes: []Option{OptionModules, OptionCuts, OptionAuxDepth, OptionSelection, OptionPyramid, OptionPyramidCoefficient}},
 	}
 }
 

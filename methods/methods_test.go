@@ -180,7 +180,8 @@ func TestOptionsOutOfRange(t *testing.T) {
 		{"unknown mode", methods.Options{Mode: "relu"}, `--infopro-mode "relu": must be softmax or contrast`},
 		{"three coefficients", methods.Options{Coefficients: "1,2,3"}, `--infopro-coefficients "1,2,3": must be four numbers`},
 		{"negative coefficient", methods.Options{Coefficients: "1,2,3,-1"}, "must be four numbers"},
-		{"a place that does not exist", methods.Options{Cuts: "1.0,4.9"}, `--cuts "4.9": must be`},
+		{"a place that does not exist", methods.Options{Cuts: "1.0,3.9"},
+			`--cuts "3.9": must be published, balanced, even, first, or places where units of resnet32 end, such as 3.0, 3.1, 3.2, 3.3 (the nearest ones)`},
 		{"places out of order", methods.Options{Cuts: "2.0,1.0"}, "1.0 is out of order"},
 		{"the last unit", methods.Options{Cuts: "3.4"}, "3.4 is out of order"},
 		{"places and another K", methods.Options{Cuts: "1.0", Modules: 5}, "1 places can't be combined with --modules 5"},
@@ -224,6 +225,8 @@ func TestCuts(t *testing.T) {
 		{"resnet110", methods.Options{Modules: 4}, []int{13, 14, 14, 14}},
 		{"resnet110", methods.Options{Modules: 4, Cuts: "balanced"}, []int{8, 8, 12, 27}},
 		{"resnet110", methods.Options{Modules: 4, Cuts: "even"}, []int{14, 14, 13, 14}},
+		{"resnet20", methods.Options{Cuts: "layer1.0,layer2.2"}, []int{2, 5, 3}}, // names of units
+		{"resnet20", methods.Options{Cuts: "layer1,layer2"}, []int{4, 3, 3}},     // modules that contain units
 		{"resnet20", methods.Options{Cuts: "1.0,2.2"}, []int{2, 5, 3}},
 	} {
 		n, err := networks.New(c.network, graph.Shape{32, 32, 3}, 10)

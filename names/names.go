@@ -3,6 +3,7 @@ package names
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hbollon/go-edlib"
@@ -60,4 +61,18 @@ func Nearest(name string, known []string) string {
 		}
 	}
 	return best
+}
+
+// Closest returns the known names, at most count of them, with the fewest edits to the given one, the nearest first.
+func Closest(name string, known []string, count int) []string {
+	if len(name) > maxCompared {
+		name = name[:maxCompared]
+	}
+	edits := map[string]int{}
+	for _, k := range known {
+		edits[k] = edlib.OSADamerauLevenshteinDistance(strings.ToLower(name), strings.ToLower(k))
+	}
+	sorted := slices.Clone(known)
+	slices.SortStableFunc(sorted, func(a, b string) int { return edits[a] - edits[b] })
+	return sorted[:min(count, len(sorted))]
 }

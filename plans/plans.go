@@ -205,7 +205,17 @@ func (o *Options) known(gpu string) (*planbook.GPU, *planbook.Rates, error) {
 func Describe(h suite.Host, runs []*suite.Run) ([]table.Table, error) {
 	return OnDevice(h, runs[0], "", func(d engine.Device, _ string) ([]table.Table, error) {
 		plans, _, err := suite.Plans(d, runs, suite.JobOptions{})
-		return planned.Describe(plans), err
+		if err != nil {
+			return nil, err
+		}
+		tables := planned.Describe(plans)
+		for _, r := range runs[1:] {
+			if r.Spec.Network != runs[0].Spec.Network || r.Spec.Dataset != runs[0].Spec.Dataset {
+				return tables, nil
+			}
+		}
+		units, err := runs[0].Units()
+		return append(tables, planned.Units(runs[0].Spec.Network, units)), err
 	})
 }
 

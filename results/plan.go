@@ -22,6 +22,14 @@ type Plan struct {
 	Roofline *Roofline // nil if the rates of the GPU are not known
 }
 
+// Unit is a unit of a network, after which a local module can end, or its head.
+type Unit struct {
+	Place      string  // as --cuts takes it; empty for the head
+	Name       string  // the scope of its parameters; several units may share one
+	Shape      []int64 // of the result for one sample: height, width, channels; of the head: classes
+	Parameters int64
+}
+
 // ScopeBytes is the share of one scope, such as module0/conv1, in the peak.
 type ScopeBytes struct {
 	Scope string

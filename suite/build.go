@@ -132,6 +132,8 @@ func (r *Run) ModuleCount() int {
 		return 0
 	case r.Spec.Modules > 0:
 		return int(r.Spec.Modules)
+	case methods.IsPlaces(r.Settings.Cuts):
+		return len(r.Stages)
 	case r.Method.Reads(methods.OptionAuxDepth), r.Settings.PublishedProgram && r.Settings.Cuts == "":
 		return len(r.Network.Units)
 	}

@@ -144,7 +144,8 @@ func (r Request) check() error {
 	for _, c := range []struct {
 		name  string
 		value int
-	}{{"epochs", r.Epochs}, {"train-limit", r.TrainLimit}, {"test-limit", r.TestLimit}, {"image-size", r.ImageSize}, {"threads", r.Threads},
+	}{{"epochs", r.Epochs}, {"train-limit", r.TrainLimit}, {"test-limit", r.TestLimit}, {"image-size", r.ImageSize},
+		{"threads", r.Threads},
 		{"device", r.Device}} {
 		if c.value < 0 {
 			return fmt.Errorf("--%s %d: must be at least 0", c.name, c.value)
@@ -281,11 +282,14 @@ func (r Request) complete(base results.Spec, depth, modules int) (*Run, error) {
 	if samples := run.TrainSamples(); spec.Batch > samples {
 		return nil, fmt.Errorf("--batch %d: must be at most the %d training samples of %s", spec.Batch, samples, spec.Dataset)
 	}
-	if err := run.divide(); err != nil {
-		return nil, err
-	}
 	if run.Network.Drops && r.Dropout != DropoutOff {
 		spec.Dropout = DropoutOn
+	}
+	if err := run.resolveCuts(); err != nil {
+		return nil, err
+	}
+	if err := run.divide(); err != nil {
+		return nil, err
 	}
 	return run, run.check(false)
 }

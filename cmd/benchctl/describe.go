@@ -8,12 +8,13 @@ import (
 
 func describeCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
-		Use:     "describe",
-		Short:   "units, modules, auxiliary depths, parameters and FLOPs of networks under methods",
-		Example: "  benchctl describe --networks resnet32 --methods auglocal --aux-depths 2,4",
-		Args:    noArguments,
+		Use:   "describe",
+		Short: "units, modules, auxiliary depths, parameters and FLOPs of networks under methods",
+		Example: "  benchctl describe --networks resnet32 --methods auglocal --aux-depths 2,4\n" +
+			"  benchctl describe --networks net.pt2 --methods bp --table units",
+		Args: noArguments,
 	}
-	s := addShared(c, "networks", "modules")
+	s := addShared(c, "networks", "modules", "units")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		request, format, err := s.expand(c)
 		if err != nil {

@@ -51,8 +51,8 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 		cli.One(&r.PyramidCoefficient, cli.Within(math.SmallestNonzeroFloat64, 1, "greater than 0 and at most 1")))
 	f.BoolVar(&r.NoPyramid, "no-pyramid", false, "give all of AugLocal's auxiliary networks the full depth")
 	cli.Define(f, "cuts", "rule", "published",
-		"where modules end, for dgl, predsim, infopro and man: published, balanced, even, first (one of the first K-1 units each), "+
-			"or places stage.block such as 1.2,2.1,3.0", cli.Word(&r.Cuts))
+		"where local modules end: published, balanced (the same memory), even, first (one of the first K-1 units each), or places, "+
+			"which benchctl describe lists, such as 1.2,2.1,3.0 or the module paths layer1.1,layer3.0 of a .pt2 file", cli.Word(&r.Cuts))
 	cli.Define(f, "infopro-mode", "name", "softmax", "InfoPro's classification loss: softmax or contrast", cli.Word(&r.Mode))
 	cli.Define(f, "infopro-coefficients", "weights", "",
 		"loss weights of InfoPro: a preset such as cifar10-resnet110-contrast-4, or a1,b1,a2,b2 (default: the published preset)",

@@ -15,6 +15,7 @@ import (
 type Unit struct {
 	Name  string // scope of its parameters: "layer1.0"; several units may share one, such as the empty one
 	Place string // "stage.block", as papers write where they divide networks: "2.1"; a stem is "0.0"
+	Last  string // module path of its last op, of an exported network
 	// Width is the nominal number of channels, AugLocal's dims; a bottleneck's
 	// result has several times as many.
 	Width int64

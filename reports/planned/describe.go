@@ -2,6 +2,8 @@ package planned
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
@@ -48,6 +50,30 @@ func modules(s results.Spec, m results.Model) table.Table {
 		number := int64(i)
 		t.AddRow(table.CountCell(&number), table.CountCell(&module.Units), table.CountCell(&module.AuxDepth),
 			table.CountCell(&module.Parameters))
+	}
+	return t
+}
+
+// Units lists the units of a network, and its head.
+func Units(network string, units []results.Unit) table.Table {
+	t := table.Table{
+		ID:    "units",
+		Title: "Units of " + network,
+		Columns: []table.Column{table.NumberColumn("unit", "unit"), table.TextColumn("place", "place"),
+			table.TextColumn("name", "name"), table.TextColumn("result", "result"), table.NumberColumn("parameters", "parameters")},
+		Notes: []string{"--cuts takes places, names, the path of a unit's last module, or a path that contains units: " +
+			"a module ends after the last of them. The result is height x width x channels for one sample."},
+	}
+	for i, u := range units {
+		number := table.Cell{}
+		if u.Place != "" {
+			number = table.CountCell(new(int64(i)))
+		}
+		sides := make([]string, len(u.Shape))
+		for k, n := range u.Shape {
+			sides[k] = strconv.FormatInt(n, 10)
+		}
+		t.AddRow(number, table.Text(u.Place), table.Text(u.Name), table.Text(strings.Join(sides, "x")), table.CountCell(&u.Parameters))
 	}
 	return t
 }

@@ -80,7 +80,8 @@ func (p *program) network(name string, image graph.Shape) (*model.Network, error
 	}
 	n := &model.Network{Name: name, Input: image, Classes: p.classes, Drops: p.drops, Block: p.blocks(units)}
 	for _, u := range units {
-		n.Units = append(n.Units, model.Unit{Name: u.name, Place: u.place, Width: u.width, Forward: p.forward(u)})
+		n.Units = append(n.Units, model.Unit{Name: u.name, Place: u.place, Last: u.ops[len(u.ops)-1].path(), Width: u.width,
+			Forward: p.forward(u)})
 	}
 	n.Head = func(b *graph.Builder, x *graph.Value) (y *graph.Value) {
 		b.In(head.name, func() { y = p.forward(head)(b, x) })
@@ -151,8 +152,8 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 		return o.writeNorm(b, x)
 	case kindLinear:
 		if got := x.Shape.Elements() / x.Shape[0]; got != o.inputs {
-			b.Fail(fmt.Errorf("the layer %s reads %d features, but gets %d from images of another size than the %dx%d that the network was "+
-				"exported for: use --image-size %d if the data set takes a size, or export the network for the images of the data set",
+			b.Fail(fmt.Errorf("the layer %s reads %d features, but gets %d from images of another size than the %dx%d that the "+
+				"network was exported for: use --image-size %d if the data set takes a size, or export the network for its images",
 				o.layer, o.inputs, got, p.image[1], p.image[2], p.image[1]))
 			return x
 		}
