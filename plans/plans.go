@@ -145,8 +145,10 @@ func OnDevice(h suite.Host, run *suite.Run, gpu string,
 	}
 	defer d.Close()
 	tables, err := use(d, name)
-	if err == nil && note != "" && len(tables) > 0 {
-		tables[0].Notes = append(tables[0].Notes, note)
+	for _, sentence := range []string{note, suite.UnusedTuning(d)} {
+		if err == nil && sentence != "" && len(tables) > 0 {
+			tables[0].Notes = append(tables[0].Notes, sentence)
+		}
 	}
 	return tables, err
 }

@@ -265,6 +265,10 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, r *Run, dat
 		return err
 	}
 	defer session.Close()
+	if note := UnusedTuning(device); note != "" {
+		x.record.Environment = environment(device) // which now has it, too
+		x.on(Event{Kind: EventWarning, Text: note})
+	}
 	x.record.Model, x.record.Memory = r.describe(session), memory(session)
 	if err := r.predictEager(&x.record.Memory); err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,18 +15,20 @@ func tuneCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "tune",
 		Short: "time the convolution engines of this GPU and store the fastest in the tuning cache",
-		Long: "tune prepares the training step of every run and times the engines that cuDNN proposes\n" +
-			"for each of its convolutions, the best guesses first and for about three seconds, and\n" +
-			"our own kernel if there is one. The tuning cache stores the fastest with its workspace,\n" +
-			"so that the memory of a step is known before it runs, on a machine without that GPU\n" +
-			"too. Existing entries are kept. All commands use the tuning cache in $BENCHCTL_PLAN_BOOK,\n" +
-			"or else the built-in one.",
+		Long: "tune times the engines that cuDNN proposes for each convolution of the training step of\n" +
+			"every run, the best guesses first and for about a second, and our own kernel if there is\n" +
+			"one. Of those within 3 % of the fastest the tuning cache stores the one with the smallest\n" +
+			"workspace, so that the memory of a step is known before it runs, on a machine without\n" +
+			"that GPU too. The cache is written after each convolution. Existing entries are kept. All\n" +
+			"commands use the tuning cache in $BENCHCTL_PLAN_BOOK, or else the built-in one.",
 		Example: "  benchctl tune --backend cuda --methods bp,auglocal --networks resnet32,resnet110 --batch 1024",
 		Args:    noArguments,
 	}
 	s := addShared(c)
 	path := filepath.Join("results", "planbook", "book.json")
 	cli.Define(c.Flags(), "book", "file", path, "the tuning cache", cli.Word(&path))
+	limit := time.Duration(0)
+	c.Flags().DurationVar(&limit, "time-limit", 0, "begin no other convolution after this time, such as 2m (0: no limit)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		request, format, err := s.expand(c)
 		if err != nil {
@@ -35,7 +38,7 @@ func tuneCommand(env Env) *cobra.Command {
 		if err != nil {
 			return usage(err)
 		}
-		t, err := plans.Tune(env.host(), runs, path)
+		t, err := plans.Tune(env.host(), runs, path, limit)
 		if err != nil {
 			return usage(err)
 		}

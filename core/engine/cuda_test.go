@@ -302,49 +302,119 @@ func oneConvolution(t *testing.T) *graph.Graph {
 	return g
 }
 
-// TestPlanBookMismatch plans with books that are not of this cuDNN or GPU: an engine that is not
-// there, and one that needs another workspace than the book says, are errors.
+// TestPlanBookMismatch plans with caches that are not of this cuDNN or GPU. An engine that is not there, or that needs another
+// workspace than the cache says, is left out: the op gets the engine that it gets without the cache, and the device's
+// facts say which and why. A line that cannot be read is an error.
 func TestPlanBookMismatch(t *testing.T) {
 	library := cudaLibrary(t)
 	g := oneConvolution(t)
-	prepare := func(book string) (engine.Program, error) {
-		d, err := engine.Open("cuda", engine.Options{LibraryDir: library, Device: engine.PlanOnly, TF32: true, PlanBook: book, Properties: string(knownGPUs(t)[0].Properties)})
+	open := func(book string) (engine.Device, error) {
+		d, err := engine.Open("cuda", engine.Options{LibraryDir: library, Device: engine.PlanOnly, TF32: true, PlanBook: book,
+			Properties: string(knownGPUs(t)[0].Properties)})
+		if err == nil {
+			t.Cleanup(func() { d.Close() })
+		}
+		return d, err
+	}
+	prepare := func(book string) (engine.Program, string) {
+		d, err := open(book)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { d.Close() })
 		if d.Facts()["library"] == "none" {
-			t.Skip("the host's stand-in plays the GPU: it has no tuning cache")
+			t.Skip("the host's emulator plays the GPU: it has no cuDNN")
 		}
-		return d.Prepare(g)
+		p, err := d.Prepare(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p, d.Facts()[engine.UnusedTuning]
 	}
-	p, err := prepare("")
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, note := prepare("")
 	line, err := p.(engine.Chooser).Choices()
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || note != "" {
+		t.Fatalf("without a cache: %v, note %q", err, note)
 	}
-	if q, err := prepare(line); err != nil || !slices.Equal(q.Scratch(), p.Scratch()) {
-		t.Fatalf("the right book: got %v", err)
+	if q, note := prepare(line); !slices.Equal(q.Scratch(), p.Scratch()) || note != "" {
+		t.Fatalf("the right cache: workspaces %d and %d, note %q", q.Scratch(), p.Scratch(), note)
 	}
 	fields := strings.Split(line, "\t")
 	for want, change := range map[string]func(f []string){
-		"does not exist here: the cache is for another cuDNN or GPU": func(f []string) { f[1] = "123456" },
-		"bytes of workspace, the cache says 77":                      func(f []string) { f[3] = "77" },
-		"must be signature, engine, knobs":                           func(f []string) { f[3] = "much" },
+		"1 of the cache's engines, such as conv tf32 x8x16x16x24 w24x3x3x24 s1x1 p1x1: engine eng123456": func(f []string) { f[1] = "123456" },
+		"bytes of workspace, the cache says 77":                                                          func(f []string) { f[3] = "77" },
 	} {
 		changed := slices.Clone(fields)
 		change(changed)
-		d, err := engine.Open("cuda", engine.Options{LibraryDir: library, Device: engine.PlanOnly, TF32: true, PlanBook: strings.Join(changed, "\t"), Properties: string(knownGPUs(t)[0].Properties)})
-		if err == nil {
-			_, err = d.Prepare(g)
-			d.Close()
+		q, note := prepare(strings.Join(changed, "\t"))
+		if !strings.Contains(note, want) || !slices.Equal(q.Scratch(), p.Scratch()) || !slices.Equal(q.Kernels(), p.Kernels()) {
+			t.Errorf("got %q, %q with %d bytes; want %q, %q with %d bytes", note, q.Kernels(), q.Scratch(), want, p.Kernels(), p.Scratch())
 		}
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "tuning cache: ") {
-			t.Errorf("got %v, want %q", err, want)
+		if again, err := q.(engine.Chooser).Choices(); err != nil || again != line {
+			t.Errorf("got choices %q (%v), want %q", again, err, line)
 		}
+	}
+	fields[3] = "much"
+	const want = "tuning cache: line conv tf32"
+	if _, err := open(strings.Join(fields, "\t")); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+}
+
+// TestTuningOnTheEmulator tunes where our own kernels and the plain loop are the candidates: the choices as a cache give
+// the same kernels. A cache that names an engine of cuDNN is left out, and the facts say so.
+func TestTuningOnTheEmulator(t *testing.T) {
+	enginetest.NeedsCPU(t)
+	g := oneConvolution(t)
+	prepare := func(o engine.Options) (kernels []string, choices, note string) {
+		o.TF32 = true
+		d := enginetest.Open(t, "emu", o)
+		p, err := d.Prepare(g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		if choices, err = p.(engine.Chooser).Choices(); err != nil {
+			t.Fatal(err)
+		}
+		return p.Kernels(), choices, d.Facts()[engine.UnusedTuning]
+	}
+	kernels, lines, _ := prepare(engine.Options{Tune: true})
+	if !strings.HasPrefix(lines, "conv tf32 x8x16x16x24 w24x3x3x24 s1x1 p1x1\t0\t\t0\t") || strings.HasSuffix(lines, "\t0\n") {
+		t.Errorf("got choices %q, want the plain loop (engine 0) with its time", lines)
+	}
+	if again, same, note := prepare(engine.Options{PlanBook: lines}); !slices.Equal(again, kernels) || same != lines || note != "" {
+		t.Errorf("from the cache: got %q, %q, %q; want %q, %q", again, same, note, kernels, lines)
+	}
+	other := strings.Replace(lines, "\t0\t", "\t28\t", 1)
+	const want = "1 of the cache's engines, such as conv tf32 x8x16x16x24 w24x3x3x24 s1x1 p1x1: engine 28 does not exist here"
+	if again, _, note := prepare(engine.Options{PlanBook: other}); !slices.Equal(again, kernels) || note != want {
+		t.Errorf("got %q, %q; want %q, %q", again, note, kernels, want)
+	}
+}
+
+// TestTuning builds testdata/tuning.cc with the emulator: the choice among candidates, and what happens to one that fails.
+func TestTuning(t *testing.T) {
+	enginetest.NeedsCPU(t)
+	if _, err := enginetest.BuildEmulator(); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := filepath.Glob("../../build/emu/*.o")
+	if err != nil || len(objects) == 0 {
+		t.Fatalf("the emulator's objects: %d files, %v", len(objects), err)
+	}
+	runProgram(t, "tuning.cc", objects...)
+}
+
+// runProgram builds a program of testdata with the emulator's headers and the given objects, and runs it.
+func runProgram(t *testing.T, source string, objects ...string) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "program")
+	arguments := append([]string{"-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-DLB_EMU", "testdata/" + source, "-o", program}, objects...)
+	if out, err := exec.Command(cmp.Or(os.Getenv("CXX"), "g++"), arguments...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, err := exec.Command(program).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
@@ -394,7 +464,7 @@ func TestLargeTensors(t *testing.T) {
 const ownConvolution = "own, tensor cores"
 
 // TestPlanBookNamesOwnKernel plans with a book whose line is the backend's own kernel (engine -1): the
-// workspace is the kernel's. A line for shapes that it is not for is an error.
+// workspace is the kernel's. A line for shapes that it is not for is left out.
 func TestPlanBookNamesOwnKernel(t *testing.T) {
 	library := cudaLibrary(t)
 	limit := int64(0)
@@ -432,8 +502,8 @@ func TestPlanBookNamesOwnKernel(t *testing.T) {
 	if want := strings.Replace(line(16), "\t0\t11", fmt.Sprintf("\t%d\t11", 32*16*3*3*16*4), 1); err != nil || lines != want {
 		t.Errorf("got %q (%v), want %q", lines, err, want)
 	}
-	if _, err := prepare(line(24), 24); err == nil || !strings.Contains(err.Error(), "tuning cache: this program has no kernel of its own") {
-		t.Errorf("24 channels: got %v, want an error that names the tuning cache", err)
+	if q, err := prepare(line(24), 24); err != nil || q.Kernels()[0] != "cuDNN, workspace estimated" {
+		t.Errorf("24 channels: got %v, want no kernel of the cache", err)
 	}
 	limit = 32*16*3*3*16*4 - 1
 	for _, book := range []string{line(16), lines} { // the second says what the kernel needs
@@ -553,12 +623,5 @@ func TestOpTable(t *testing.T) {
 // operands of a product on tensor cores is what CUTLASS says of these instructions.
 func TestFragments(t *testing.T) {
 	enginetest.NeedsCPU(t)
-	program := filepath.Join(t.TempDir(), "fragments")
-	build := exec.Command(cmp.Or(os.Getenv("CXX"), "g++"), "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-DLB_EMU", "testdata/fragments.cc", "-o", program)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if out, err := exec.Command(program).CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
+	runProgram(t, "fragments.cc")
 }

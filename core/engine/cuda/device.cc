@@ -109,6 +109,8 @@ struct scattered : allocation {
       p = std::make_unique<allocation>(rounded);
       // Vector accesses of 16 bytes may reach into the padding; its content does not matter.
       if (size < rounded) checked(cudaMemset(p->data + size, 0, rounded - size), "cudaMemset");
+      checked(cudaDeviceSynchronize(),
+              "cudaDeviceSynchronize");  // our streams do not wait for the default one
     }
     return p->data;
   }
@@ -317,7 +319,7 @@ void gpu::note_memory(const char *stage) {
 }
 
 std::string gpu::describe() {
-  std::string text = "device=" + name_ + "\n" + describe_libraries();
+  std::string text = "device=" + name_ + "\n" + describe_libraries() + notes_of(*this);
   if (planning) return text;
   size_t have = 0, all = 0;
   checked(cudaMemGetInfo(&have, &all), "cudaMemGetInfo");

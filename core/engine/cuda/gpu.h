@@ -110,6 +110,8 @@ void gather(const gather_list &, int n, float *to, gpu &);
 // Defined in library.cc, or in plain_library.cc where there are no libraries.
 std::shared_ptr<libraries> open_libraries(gpu &);
 std::string describe_libraries();
+std::string notes_of(
+    const gpu &);  // lines of the description about the engines chosen; empty: nothing to say
 
 constexpr unsigned threads_per_block = 256;
 

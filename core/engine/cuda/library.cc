@@ -1,12 +1,13 @@
 // Convolutions by cuDNN and linear layers by cuBLAS: the only file that sees their headers.
 //
 // An engine is chosen once for each signature, at prepare, and kept: the one in the tuning
-// cache, or, where the device is opened to tune, the fastest of those that cuDNN's heuristics propose and of
-// our own (mma_conv.cu), or else the first that the heuristics propose. Its workspace is the op's workspace,
-// so the plan includes it. cuDNN can also choose from a description of a device that is absent: planning for
-// a GPU elsewhere gives the engines of a run there. It is an error if the engine named by the tuning cache
-// does not exist or needs another workspace than the cache says. An engine of the cache that needs more than
-// the workspace limit is skipped, like any other.
+// cache, or, where the device is opened to tune, one of the fastest of those that cuDNN's heuristics propose
+// and of our own (mma_conv.cu), or else the first that the heuristics propose. Its workspace is the op's
+// workspace, so the plan includes it. cuDNN can also choose from a description of a device that is absent:
+// planning for a GPU elsewhere gives the engines of a run there. If the engine named by the tuning cache does
+// not exist or needs another workspace than the cache says, the op gets the engine that it would get without
+// the cache, and the device's facts say so. An engine of the cache that needs more than the workspace limit
+// is skipped, like any other.
 //
 // Proposed engines are skipped if they round inputs where full f32 was requested, or accumulate
 // in less than f32, or transform (FFT, Winograd), since their workspaces are large and
@@ -18,9 +19,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <sstream>
 
-#include "gpu.h"
+#include "tuning.h"
 
 namespace lb {
 namespace {
@@ -49,95 +49,25 @@ uint8_t *align(uint8_t *p) {
 
 uint64_t with_alignment(uint64_t bytes) { return bytes > 0 ? bytes + alignment : 0; }
 
-struct signature {
-  int32_t kind;
-  value x, w, y;  // of the forward convolution
-  int64_t stride[2], padding[2], dilation[2];
+// name_of is what cuDNN calls the engine with its knobs: eng28_k2=4_k3=0.
+std::string name_of(const choice &c) {
+  std::string text = "eng" + std::to_string(c.engine) + (c.knobs.empty() ? "" : "_k");
+  for (char k : c.knobs) text += k == ',' ? std::string("_k") : std::string(1, k);
+  return text;
+}
 
-  signature(const op &o) : kind(o.kind) {
-    const value &a = *o.operands[0], &b = *o.operands[1], &c = *o.results[0];
-    x = kind == kind_conv_backward_data ? c : a;
-    w = kind == kind_conv_backward_weights ? c : b;
-    y = kind == kind_conv ? c : kind == kind_conv_backward_data ? a : b;
-    for (int i = 0; i < 2; i++)
-      stride[i] = o.attr.stride[i], padding[i] = o.attr.padding[i], dilation[i] = o.attr.dilation[i];
+// named parses that name.
+choice named(const std::string &name) {
+  choice c;
+  size_t end = name.find('_');
+  if (name.rfind("eng", 0) != 0) fail(LB_INTERNAL, "cuDNN: an engine is called %.100s", name.c_str());
+  c.engine = std::stoll(name.substr(3, end - 3));
+  for (size_t next; end != std::string::npos; end = next) {
+    next = name.find("_k", end + 2);
+    c.knobs += (c.knobs.empty() ? "" : ",") +
+               name.substr(end + 2, next == std::string::npos ? next : next - end - 2);
   }
-  // text names the signature in the tuning cache: conv f32 n h w c, k r s, stride, padding,
-  // and a dilation of more than 1.
-  std::string text(const gpu &d) const {
-    std::ostringstream s;
-    s << (kind == kind_conv                 ? "conv"
-          : kind == kind_conv_backward_data ? "conv_backward_data"
-                                            : "conv_backward_weights");
-    s << (x.type == type_bf16 ? " bf16" : d.tf32 ? " tf32" : " f32");
-    if (d.deterministic) s << " deterministic";
-    s << " x" << x.dims[0] << "x" << x.dims[1] << "x" << x.dims[2] << "x" << x.dims[3];
-    s << " w" << w.dims[0] << "x" << w.dims[1] << "x" << w.dims[2] << "x" << w.dims[3];
-    s << " s" << stride[0] << "x" << stride[1] << " p" << padding[0] << "x" << padding[1];
-    if (dilation[0] != 1 || dilation[1] != 1) s << " d" << dilation[0] << "x" << dilation[1];
-    return s.str();
-  }
-};
-
-// choice is a line of the tuning cache: signature, engine, knobs (number=value,...), workspace in
-// bytes and microseconds, separated by tabs. Microseconds are 0 where nothing was timed. Knobs
-// have cuDNN's own numbers and order: the front end's names do not cover all of them.
-constexpr int64_t own_engine = -1;
-struct choice {
-  int64_t engine = 0;
-  std::string knobs;
-  int64_t workspace = 0;
-  double microseconds = 0;
-
-  std::string text() const {
-    std::ostringstream s;
-    s << engine << "\t" << knobs << "\t" << workspace << "\t" << microseconds;
-    return s.str();
-  }
-  // name is what cuDNN calls the engine with its knobs: eng28_k2=4_k3=0.
-  std::string name() const {
-    std::string text = "eng" + std::to_string(engine) + (knobs.empty() ? "" : "_k");
-    for (char c : knobs) text += c == ',' ? std::string("_k") : std::string(1, c);
-    return text;
-  }
-  // named parses that name.
-  static choice named(const std::string &name) {
-    choice c;
-    size_t end = name.find('_');
-    if (name.rfind("eng", 0) != 0) fail(LB_INTERNAL, "cuDNN: an engine is called %.100s", name.c_str());
-    c.engine = std::stoll(name.substr(3, end - 3));
-    for (size_t next; end != std::string::npos; end = next) {
-      next = name.find("_k", end + 2);
-      c.knobs += (c.knobs.empty() ? "" : ",") +
-                 name.substr(end + 2, next == std::string::npos ? next : next - end - 2);
-    }
-    return c;
-  }
-};
-
-std::map<std::string, choice> read_book(const std::string &text) {
-  std::map<std::string, choice> book;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.empty()) continue;
-    std::istringstream fields(line);
-    std::string name, engine, workspace, microseconds;
-    choice c;
-    std::getline(fields, name, '\t'), std::getline(fields, engine, '\t');
-    std::getline(fields, c.knobs, '\t'), std::getline(fields, workspace, '\t');
-    std::getline(fields, microseconds, '\t');
-    try {
-      c.engine = std::stoll(engine), c.workspace = std::stoll(workspace);
-      c.microseconds = std::stod(microseconds);
-    } catch (const std::exception &) {
-      fail(LB_INVALID,
-           "tuning cache: line %.200s: must be signature, engine, knobs, workspace and microseconds, "
-           "separated by tabs",
-           line.c_str());
-    }
-    book[name] = c;
-  }
-  return book;
+  return c;
 }
 
 // planned is a convolution with its engine, shared by all ops of one signature.
@@ -209,6 +139,7 @@ struct libraries {
   std::map<cudaStream_t, cudnnHandle_t> dnn;
   std::map<cudaStream_t, cublasHandle_t> blas;
   std::map<std::string, choice> book;
+  misfits unused;  // of the book
   std::map<std::string, std::shared_ptr<planned>> engines;
   std::shared_ptr<const fe::DeviceProperties> properties;  // of the device to plan for
 
@@ -241,63 +172,12 @@ struct libraries {
 
 namespace {
 
-// rent is device memory for the lifetime of the object.
-struct rent {
-  void *p = nullptr;
-  explicit rent(int64_t bytes) {
-    if (bytes > 0) checked(cudaMalloc(&p, static_cast<size_t>(bytes)), "cudaMalloc");
-    // Not zeros, which take less power: 0x3c in every byte is 0.0115 as f32 and as bf16.
-    if (bytes > 0) checked(cudaMemset(p, 0x3c, static_cast<size_t>(bytes)), "cudaMemset");
-  }
-  rent(const rent &) = delete;
-  rent &operator=(const rent &) = delete;
-  ~rent() { cudaFree(p); }
-};
-
 // pack_of maps a convolution's tensors to their addresses.
 std::unordered_map<int64_t, void *> pack_of(const op &o) {
   uint8_t *a = o.operands[0]->data, *b = o.operands[1]->data, *c = o.results[0]->data;
   if (o.kind == kind_conv) return {{uid_x, a}, {uid_w, b}, {uid_y, c}};
   if (o.kind == kind_conv_backward_data) return {{uid_y, a}, {uid_w, b}, {uid_x, c}};
   return {{uid_x, a}, {uid_y, b}, {uid_w, c}};
-}
-
-// trial is a convolution without bias on its own memory, for timing engines.
-struct trial {
-  value values[3];
-  std::vector<std::unique_ptr<rent>> memory;
-  op o;
-  explicit trial(const op &like) {
-    const value *from[3] = {like.operands[0], like.operands[1], like.results[0]};
-    for (int i = 0; i < 3; i++) {
-      values[i] = *from[i];
-      memory.push_back(std::make_unique<rent>(values[i].bytes));
-      values[i].data = static_cast<uint8_t *>(memory.back()->p);
-    }
-    o.kind = like.kind, o.attr = like.attr;
-    o.operands = {&values[0], &values[1], nullptr}, o.results = {&values[2]};
-  }
-};
-
-// microseconds_of is the least time of a few runs, or -1 if one fails; the CUDA error is then cleared.
-template <typename F>
-double microseconds_of(cudaStream_t stream, F run) {
-  cudaEvent_t begin = nullptr, end = nullptr;
-  checked(cudaEventCreate(&begin), "cudaEventCreate");
-  checked(cudaEventCreate(&end), "cudaEventCreate");
-  double least = -1;
-  for (int i = 0; i < 8; i++) {
-    cudaEventRecord(begin, stream);
-    if (!run()) break;
-    cudaEventRecord(end, stream);
-    float ms = 0;
-    if (cudaEventSynchronize(end) != cudaSuccess || cudaEventElapsedTime(&ms, begin, end) != cudaSuccess)
-      break;
-    if (i > 1 && (least < 0 || ms * 1e3 < least)) least = ms * 1e3;  // the first ones load code
-  }
-  cudaEventDestroy(begin), cudaEventDestroy(end);
-  cudaGetLastError();
-  return least;
 }
 
 void leave_out(fe::graph::Graph &g, const signature &s, const gpu &d) {
@@ -323,70 +203,100 @@ bool list_engines(fe::graph::Graph &g) {
 choice choice_at(const fe::graph::Graph &g, int64_t i) {
   std::string name;
   checked_graph(g.get_plan_name_at_index(i, name), "asking for an engine");
-  return choice::named(name);
+  return named(name);
 }
 
 // tuning_seconds bounds the time spent on the engines of one convolution: there are about forty, the best
 // guesses first, and those that cuDNN compiles at run time are slow to build.
-constexpr double tuning_seconds = 3;
+constexpr double tuning_seconds = 1;
 
-// propose chooses among the engines of the heuristics and, when tuning, our own kernel;
-// false: no engine supports the convolution.
-bool propose(planned &p, const signature &s, const op &o, gpu &d, cudnnHandle_t h) {
+// propose takes the first engine of the heuristics that can be built; false: none supports the convolution.
+bool propose(planned &p, const signature &s, gpu &d) {
   fe::graph::Graph &g = p.graph;
   if (!list_engines(g)) return false;
   leave_out(g, s, d);
-  auto timed = d.tune ? std::make_unique<trial>(o) : nullptr;
-  auto begin = std::chrono::steady_clock::now();
-  bool found = false;
-  auto keep = [&](const choice &c, int64_t index) {
-    if (d.tune && c.microseconds < 0) return;
-    if (!found || c.microseconds < p.chosen.microseconds) p.chosen = c, p.index = index, found = true;
-  };
   for (int64_t i = 0; i < g.get_execution_plan_count(); i++) {
     if (g.build_plan_at_index(i).is_bad()) continue;
-    choice c = choice_at(g, i);
-    c.workspace = g.get_workspace_size_plan_at_index(i);
-    if (d.workspace_limit > 0 && static_cast<uint64_t>(c.workspace) > d.workspace_limit) continue;
-    if (d.tune) {
-      rent workspace(c.workspace);
-      auto pack = pack_of(timed->o);
-      c.microseconds = microseconds_of(
-          d.stream, [&] { return g.execute_plan_at_index(h, pack, workspace.p, i).is_good(); });
-    }
-    keep(c, i);
-    std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-    if (!d.tune || (found && taken.count() > tuning_seconds)) break;
+    p.chosen = choice_at(g, i), p.chosen.workspace = g.get_workspace_size_plan_at_index(i), p.index = i;
+    if (d.workspace_limit == 0 || static_cast<uint64_t>(p.chosen.workspace) <= d.workspace_limit) return true;
   }
-  auto own = d.tune ? make_mma_conv(timed->o, d) : nullptr;
-  if (own && (d.workspace_limit == 0 || own->scratch <= d.workspace_limit)) {
-    rent workspace(static_cast<int64_t>(own->scratch));
-    timed->o.scratch = static_cast<uint8_t *>(workspace.p);
-    choice c;
-    c.engine = own_engine, c.workspace = static_cast<int64_t>(own->scratch);
-    c.microseconds = microseconds_of(d.stream, [&] { return own->run(timed->o), true; });
-    keep(c, 0);
-  }
-  return found;
+  return false;
 }
 
-// follow builds the engine that the tuning cache names, which must be one of those proposed.
-void follow(planned &p, const choice &c, const std::string &name) {
+// tune times the engines of the heuristics and our own kernel, and takes the one with the least workspace
+// among the fastest; false: none supports the convolution. An engine that fails is left out.
+bool tune(planned &p, const signature &s, const op &o, gpu &d, cudnnHandle_t h) {
+  fe::graph::Graph &g = p.graph;
+  trial timed(o, d.stream);
+  auto begin = std::chrono::steady_clock::now();
+  std::vector<choice> candidates;
+  std::vector<int64_t> indices;
+  auto time = [&](choice c, int64_t index, auto run) {
+    if (d.workspace_limit > 0 && static_cast<uint64_t>(c.workspace) > d.workspace_limit) return;
+    try {
+      rent workspace(c.workspace, d.stream);
+      c.microseconds = microseconds_of(d.stream, [&] { return run(workspace.p); });
+    } catch (const failure &f) {
+      if (f.code == LB_DEVICE_LOST) throw;
+      return;  // there is no memory for the workspace
+    }
+    if (c.microseconds >= 0) candidates.push_back(c), indices.push_back(index);
+  };
+  if (auto own = make_mma_conv(timed.o, d)) {
+    choice c;
+    c.engine = own_engine, c.workspace = static_cast<int64_t>(own->scratch);
+    time(c, 0, [&](void *workspace) {
+      timed.o.scratch = static_cast<uint8_t *>(workspace);
+      return own->run(timed.o), true;
+    });
+  }
+  auto pack = pack_of(timed.o);
+  if (list_engines(g)) {
+    leave_out(g, s, d);
+    for (int64_t i = 0; i < g.get_execution_plan_count(); i++) {
+      std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+      if (!candidates.empty() && i > 0 && taken.count() > tuning_seconds) break;
+      if (g.build_plan_at_index(i).is_bad()) continue;
+      choice c = choice_at(g, i);
+      c.workspace = g.get_workspace_size_plan_at_index(i);
+      time(c, i, [&](void *workspace) { return g.execute_plan_at_index(h, pack, workspace, i).is_good(); });
+    }
+  }
+  int64_t best = least_workspace(candidates);
+  if (best < 0) return false;
+  p.chosen = candidates[static_cast<size_t>(best)], p.index = indices[static_cast<size_t>(best)];
+  return true;
+}
+
+// follow builds the engine that the tuning cache names, which must be one of those proposed; else it returns
+// why it cannot.
+std::string follow(planned &p, const choice &c) {
   fe::graph::Graph &g = p.graph;
   int64_t count = list_engines(g) ? g.get_execution_plan_count() : 0, i = 0;
-  while (i < count && choice_at(g, i).name() != c.name()) i++;
-  if (i == count || g.build_plan_at_index(i).is_bad())
-    fail(LB_INVALID,
-         "tuning cache: engine %s of %s does not exist here: the cache is for another cuDNN or GPU, tune "
-         "again",
-         c.name().c_str(), name.c_str());
+  while (i < count && name_of(choice_at(g, i)) != name_of(c)) i++;
+  if (i == count || g.build_plan_at_index(i).is_bad()) return "engine " + name_of(c) + " does not exist here";
   int64_t workspace = g.get_workspace_size_plan_at_index(i);
   if (workspace != c.workspace)
-    fail(LB_INVALID,
-         "tuning cache: %s: engine %lld needs %lld bytes of workspace, the cache says %lld: tune again",
-         name.c_str(), static_cast<long long>(c.engine), static_cast<long long>(workspace),
-         static_cast<long long>(c.workspace));
+    return "engine " + name_of(c) + " needs " + std::to_string(workspace) +
+           " bytes of workspace, the cache says " + std::to_string(c.workspace);
   p.chosen = c, p.index = i;
+  return "";
+}
+
+// describe prepares the graph of a convolution for engines of the device, or of the one to plan for.
+void describe(planned &p, const signature &s, gpu &d, cudnnHandle_t h) {
+  describe_graph(p.graph, s);
+  if (d.planning) p.graph.set_device_properties(d.library->properties);
+  checked_graph(p.graph.validate(), "describing a convolution");
+  checked_graph(p.graph.build_operation_graph(h), "describing a convolution");
+}
+
+// own_of is the choice of our own kernel; false: there is none within the limit on workspaces.
+bool own_of(const op &o, gpu &d, choice &c) {
+  auto own = make_mma_conv(o, d);
+  if (!own || (d.workspace_limit > 0 && own->scratch > d.workspace_limit)) return false;
+  c.engine = own_engine, c.workspace = static_cast<int64_t>(own->scratch);
+  return true;
 }
 
 std::shared_ptr<planned> engine_of(const op &o, gpu &d) {
@@ -396,36 +306,37 @@ std::shared_ptr<planned> engine_of(const op &o, gpu &d) {
   auto known = l.engines.find(name);
   if (known != l.engines.end()) return known->second;
   auto p = std::make_shared<planned>();
-  auto fits = [&](uint64_t bytes) { return d.workspace_limit == 0 || bytes <= d.workspace_limit; };
-  auto line = l.book.find(name);
-  bool listed = line != l.book.end() && fits(static_cast<uint64_t>(line->second.workspace));
-  if (listed ? line->second.engine == own_engine : d.own) {
-    auto own = make_mma_conv(o, d);
-    if (listed && !own)
-      fail(LB_INVALID, "tuning cache: this program has no kernel of its own for %s: tune again",
-           name.c_str());
-    if (own && fits(own->scratch)) {
-      p->chosen.engine = own_engine, p->chosen.workspace = static_cast<int64_t>(own->scratch);
-      if (listed) p->chosen.microseconds = line->second.microseconds;
-      return l.engines[name] = p;
-    }
-    listed = false;
-  }
-  if (d.planning && !l.properties) {
-    p->estimated = !listed;
-    if (listed) p->chosen = line->second;
-    return l.engines[name] = p;
-  }
+  auto keep = [&] { return l.engines[name] = p; };
   cudnnHandle_t h = d.planning ? nullptr : l.dnn_of(d.stream);
-  describe_graph(p->graph, s);
-  if (d.planning) p->graph.set_device_properties(l.properties);
-  checked_graph(p->graph.validate(), "describing a convolution");
-  checked_graph(p->graph.build_operation_graph(h), "describing a convolution");
-  if (listed)
-    follow(*p, line->second, name);
-  else if (!propose(*p, s, o, d, h))
-    p = nullptr;
-  return l.engines[name] = p;
+  auto line = l.book.find(name);
+  if (line != l.book.end() &&
+      (d.workspace_limit == 0 || static_cast<uint64_t>(line->second.workspace) <= d.workspace_limit)) {
+    const choice &c = line->second;
+    if (c.engine == own_engine) {
+      if (own_of(o, d, p->chosen)) {
+        p->chosen.microseconds = c.microseconds;
+        return keep();
+      }
+      if (!make_mma_conv(o, d)) l.unused.reasons[name] = "this program has no kernel of its own for it";
+    } else if (d.planning && !l.properties) {
+      p->chosen = c;
+      return keep();
+    } else {
+      describe(*p, s, d, h);
+      std::string reason = follow(*p, c);
+      if (reason.empty()) return keep();
+      l.unused.reasons[name] = reason;
+      p = std::make_shared<planned>();
+    }
+  }
+  if (d.own && !d.tune && own_of(o, d, p->chosen)) return keep();
+  if (d.planning && !l.properties) {
+    p->estimated = true;
+    return keep();
+  }
+  describe(*p, s, d, h);
+  if (!(d.tune ? tune(*p, s, o, d, h) : propose(*p, s, d))) p = nullptr;
+  return keep();
 }
 
 struct dnn_conv : gpu_kernel {
@@ -541,11 +452,12 @@ std::string describe_libraries() {
          std::to_string(patch) + "\n";
 }
 
+std::string notes_of(const gpu &d) { return d.library ? d.library->unused.line() : ""; }
+
 std::string choices_of(const program &p, gpu &d) {
   std::map<std::string, std::string> lines;
   for (const op &o : p.ops) {
-    if (o.kind != kind_conv && o.kind != kind_conv_backward_data && o.kind != kind_conv_backward_weights)
-      continue;
+    if (!is_convolution(o)) continue;
     std::string name = signature(o).text(d);
     auto found = d.library->engines.find(name);
     if (found != d.library->engines.end() && found->second && !found->second->estimated)

@@ -1,11 +1,54 @@
-// Replaces library.cc where cuDNN and cuBLAS are absent: the plain loops.
-#include "gpu.h"
+// Replaces library.cc where cuDNN and cuBLAS are absent: the plain loops, and our own convolutions. The
+// tuning cache is used as there: the plain loop is engine 0.
+#include "tuning.h"
 
 namespace lb {
 
-struct libraries {};
+struct libraries {
+  std::map<std::string, choice> book, engines;
+  misfits unused;
+};
 
-std::shared_ptr<libraries> open_libraries(gpu &) { return nullptr; }
+std::shared_ptr<libraries> open_libraries(gpu &d) {
+  auto l = std::make_shared<libraries>();
+  l->book = read_book(d.plan_book);
+  return l;
+}
+
+std::string notes_of(const gpu &d) { return d.library ? d.library->unused.line() : ""; }
+
+namespace {
+
+choice engine_of(const op &o, gpu &d) {
+  libraries &l = *d.library;
+  std::string name = signature(o).text(d);
+  auto known = l.engines.find(name);
+  if (known != l.engines.end()) return known->second;
+  auto own = make_mma_conv(o, d);
+  choice plain, ours;
+  ours.engine = own_engine, ours.workspace = own ? static_cast<int64_t>(own->scratch) : 0;
+  auto line = l.book.find(name);
+  if (line != l.book.end()) {
+    if (line->second.engine == 0 || (own && line->second.engine == own_engine))
+      return l.engines[name] = line->second;
+    l.unused.reasons[name] = "engine " + std::to_string(line->second.engine) + " does not exist here";
+  }
+  if (!d.tune) return l.engines[name] = own && d.own ? ours : plain;
+  trial timed(o, d.stream);
+  auto loop = make_plain(timed.o, d);
+  std::vector<choice> candidates{plain};
+  candidates[0].microseconds = microseconds_of(d.stream, [&] { return loop->run(timed.o), true; });
+  if (own) {
+    rent workspace(ours.workspace, d.stream);
+    timed.o.scratch = static_cast<uint8_t *>(workspace.p);
+    ours.microseconds = microseconds_of(d.stream, [&] { return own->run(timed.o), true; });
+    candidates.push_back(ours);
+  }
+  return l.engines[name] = candidates[static_cast<size_t>(least_workspace(candidates))];
+}
+
+}  // namespace
+
 // describe_libraries also gives what tests ask for: the barriers that kernels have reached, and bank
 // conflicts.
 std::string describe_libraries() {
@@ -17,11 +60,19 @@ std::string describe_libraries() {
   emu::conflicts = 0;
   return text;
 }
-std::string choices_of(const program &, gpu &) { return ""; }
-std::unique_ptr<kernel> make_conv(const op &o, gpu &d) {
-  std::unique_ptr<kernel> k = d.own ? make_mma_conv(o, d) : nullptr;
-  return k ? std::move(k) : make_plain(o, d);
+std::string choices_of(const program &p, gpu &d) {
+  std::map<std::string, std::string> lines;
+  for (const op &o : p.ops)
+    if (is_convolution(o)) lines[signature(o).text(d)] = engine_of(o, d).text();
+  std::string text;
+  for (const auto &l : lines) text += l.first + "\t" + l.second + "\n";
+  return text;
 }
+
+std::unique_ptr<kernel> make_conv(const op &o, gpu &d) {
+  return engine_of(o, d).engine == own_engine ? make_mma_conv(o, d) : make_plain(o, d);
+}
+
 std::unique_ptr<kernel> make_linear(const op &o, gpu &d) { return make_plain(o, d); }
 
 }  // namespace lb
