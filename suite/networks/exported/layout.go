@@ -1,7 +1,6 @@
 package exported
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -220,15 +219,39 @@ func (o *op) writePermute(b *graph.Builder, x *graph.Value) *graph.Value {
 		}
 		return int(min(max(q.stride-p.stride, -1), 1))
 	})
-	view, order := coalesce(from, to)
+	var view []int64 // extents in the order in which x is stored
+	var order []int  // of each dimension of the result, the position in view
+	for _, p := range from {
+		view = append(view, p.size)
+	}
+	for _, p := range to {
+		order = append(order, slices.Index(from, p))
+	}
+	view, order = coalesce(view, order)
+	for len(view) > 4 { // an op permutes four dimensions: the first one out of place is put in its place
+		at := 0
+		for order[at] == at {
+			at++
+		}
+		part := order[at]
+		four := [4]int64{elements(view[:at]), elements(view[at:part]), view[part], elements(view[part+1:])}
+		x = b.Permute(x, four, [4]int64{0, 2, 1, 3}, graph.Shape{shape[0], shape.Elements() / shape[0]})
+		view = slices.Insert(slices.Delete(slices.Clone(view), part, part+1), at, view[part])
+		for i, from := range order {
+			switch {
+			case from == part:
+				order[i] = at
+			case from >= at && from < part:
+				order[i]++
+			}
+		}
+		view, order = coalesce(view, order)
+	}
 	switch {
 	case len(view) <= 1 && shape.Equal(x.Shape):
 		return x
 	case len(view) <= 1:
 		return b.Reshape(x, shape)
-	case len(view) > 4:
-		b.Fail(errors.New("a permutation of more than four dimensions is not supported"))
-		return x
 	}
 	view4, order4 := [4]int64{1, 1, 1, 1}, [4]int64{0, 1, 2, 3}
 	unused := 4 - len(view)
@@ -238,25 +261,25 @@ func (o *op) writePermute(b *graph.Builder, x *graph.Value) *graph.Value {
 	return b.Permute(x, view4, order4, shape)
 }
 
-// coalesce joins parts that follow each other in both orders. It returns the extents in the first order, and the positions
-// there in the second order.
-func coalesce(from, to []part) (view []int64, order []int) {
-	group := make([]int, len(from)) // of each part of the first order
-	for i, p := range from {
-		if i > 0 {
-			if at := slices.Index(to, p); at > 0 && to[at-1] == from[i-1] {
-				group[i] = group[i-1]
-				view[group[i]] *= p.size
-				continue
-			}
-			group[i] = group[i-1] + 1
+// elements is the product of extents.
+func elements(extents []int64) int64 { return graph.Shape(extents).Elements() }
+
+// coalesce joins dimensions that follow each other in both orders.
+func coalesce(view []int64, order []int) (joined []int64, joinedOrder []int) {
+	group := make([]int, len(view)) // of each dimension, its number among the joined ones
+	for i, n := range view {
+		if at := slices.Index(order, i); i > 0 && at > 0 && order[at-1] == i-1 {
+			group[i] = group[i-1]
+			joined[group[i]] *= n
+			continue
 		}
-		view = append(view, p.size)
+		group[i] = len(joined)
+		joined = append(joined, n)
 	}
-	for _, p := range to {
-		if g := group[slices.Index(from, p)]; len(order) == 0 || order[len(order)-1] != g {
-			order = append(order, g)
+	for _, from := range order {
+		if g := group[from]; len(joinedOrder) == 0 || joinedOrder[len(joinedOrder)-1] != g {
+			joinedOrder = append(joinedOrder, g)
 		}
 	}
-	return view, order
+	return joined, joinedOrder
 }

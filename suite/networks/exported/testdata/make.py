@@ -114,6 +114,35 @@ class Woven(nn.Module):
         return self.fc(torch.cat([y, x.mean((2, 3))], 1))
 
 
+class Turned(nn.Module):
+    """Tensors read with other extents: positions become channels, channels positions, features a map; joins along the width."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, 4, 1)
+        self.shuffle = nn.ChannelShuffle(4)
+        self.wide = nn.Conv2d(4, 12, 3, padding=1)
+        self.rows = nn.Conv2d(8, 6, 3, padding=1)
+        self.hidden = nn.Linear(6 * 8 * 48, 64)
+        self.map = nn.Conv2d(2, 4, 3, padding=1)
+        self.fc = nn.Linear(4 + 5, 10)
+
+    def forward(self, x):
+        x = self.shuffle(self.stem(x))
+        n = x.shape[0]
+        x = torch.nn.functional.silu(x.view(n, 16, 64).transpose(1, 2).contiguous().view(n, 16, 8, 8)) + x.transpose(2, 3)
+        left, middle, right = torch.split(x, [2, 3, 3], 3)
+        x = torch.cat([right, left, middle], 3)
+        x = x.view(n, 4, 2, 2, 8, 8).permute(0, 1, 4, 2, 5, 3).reshape(n, 4, 16, 16)
+        x = torch.relu(self.wide(x))
+        x = x.view(n, 12, 8, 2, 8, 2).permute(0, 1, 3, 5, 2, 4).reshape(n, 48, 8, 8)
+        x = torch.relu(x.permute(0, 2, 3, 1)).permute(0, 2, 1, 3)
+        x = self.hidden(self.rows(x).permute(0, 2, 3, 1).flatten(1))
+        y = x.unsqueeze(1).unflatten(2, (8, 8))
+        y = self.map(torch.cat([y, y.transpose(2, 3)], 1))
+        return self.fc(torch.cat([nn.functional.adaptive_avg_pool2d(y, 1).squeeze(3).squeeze(2), torch.relu(x)[:, 5:10]], 1))
+
+
 class Tied(nn.Module):
     """A layer, and a module with layers, that run several times: their parameters are shared."""
 
@@ -189,6 +218,7 @@ def main():
     save(folder / "unsupported.pt2", Unsupported().train(), 32)
     save(folder / "woven.pt2", Woven().train(), 32)
     save(folder / "tied.pt2", Tied().train(), 32)
+    save(folder / "turned.pt2", Turned().train(), 32)
     joined = {name: torchvision.models.get_model(name, num_classes=10, **options) for name, options in (
         ("densenet121", {}), ("googlenet", {"aux_logits": False, "transform_input": False, "init_weights": False}),
         ("squeezenet1_1", {}), ("shufflenet_v2_x1_0", {}))}
@@ -201,7 +231,7 @@ def main():
 
     nn.functional.dropout = lambda x, *_, **__: x
     networks = {"odd": (Odd(), 32, 10), "wrapped": (Wrapped(), 32, 5), "regnet_y_400mf": (regnet, 64, 5),
-                "woven": (Woven(), 32, 10), "tied": (Tied(), 32, 10)}
+                "woven": (Woven(), 32, 10), "tied": (Tied(), 32, 10), "turned": (Turned(), 32, 10)}
     # Few values a channel amplify rounding: GoogLeNet has larger images than those that it was exported with.
     networks |= {name: (network, 96 if name == "googlenet" else 64, 10) for name, network in joined.items()}
     logits = [make_golden.logits_of(net, f"exported/testdata/{name}.pt2", side, classes, True)
