@@ -256,14 +256,6 @@ func (c GradientCase) Graph() (*graph.Graph, error) {
 	return g, err
 }
 
-// Values returns the contents of all inputs and weights of a graph that Graph
-// gave.
-func (c GradientCase) Values(g *graph.Graph, seed uint64) map[*graph.Value][]float64 {
-	p := newProgram()
-	c.build(p)
-	return p.values(g, seed)
-}
-
 func (c GradientCase) program() (*program, derivative, *graph.Graph, error) {
 	p := newProgram()
 	d := c.build(p)
