@@ -8,14 +8,19 @@ import (
 
 func describeCommand(env Env) *cobra.Command {
 	c := &cobra.Command{
-		Use:   "describe",
+		Use:   "describe [NETWORK]",
 		Short: "units, modules, auxiliary depths, parameters and FLOPs of networks under methods",
+		Long: "describe lists the networks under methods with their sizes, the local modules of each, and the\n" +
+			"units of the network with the places that --cuts takes. NETWORK is short for --networks.",
 		Example: "  benchctl describe --networks resnet32 --methods auglocal --aux-depths 2,4\n" +
-			"  benchctl describe --networks net.pt2 --methods bp --table units",
-		Args: noArguments,
+			"  benchctl describe net.pt2 --methods bp --table units",
+		Args: oneNetwork,
 	}
 	s := addShared(c, "networks", "modules", "units")
-	c.RunE = func(c *cobra.Command, _ []string) error {
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := setNetwork(c, args); err != nil {
+			return err
+		}
 		request, format, err := s.expand(c)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"strings"
 
@@ -105,6 +106,25 @@ func addOptimizer(f *pflag.FlagSet, r *suite.Request) {
 	cli.Define(f, "weight-decay", "rate", "",
 		"weight decay (default: 1e-4 for sgd, 1e-2 for adamw, where it is decoupled from the gradient, 0 for others)",
 		cli.Optional(&r.WeightDecay))
+}
+
+// oneNetwork is the check of the arguments of a command that takes a network, short for --networks.
+func oneNetwork(c *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return noArguments(c, args[1:])
+	}
+	return nil
+}
+
+// setNetwork sets --networks to the argument of oneNetwork, if there is one.
+func setNetwork(c *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case c.Flags().Changed("networks"):
+		return usage(fmt.Errorf("--networks and the argument %q: give one of them", args[0]))
+	}
+	return usage(c.Flags().Set("networks", args[0]))
 }
 
 // addDevice defines the flags of the device and its precision.

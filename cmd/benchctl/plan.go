@@ -30,12 +30,7 @@ func planCommand(env Env) *cobra.Command {
 			"  benchctl plan --networks resnet110 --fit 8GiB\n" +
 			"  benchctl plan --networks resnet110 --batch 1024 --gpu a100 --precision bf16\n" +
 			"  benchctl plan new.pt2 --against old.pt2 --policy eager --limit 2%",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return noArguments(c, args[1:])
-			}
-			return nil
-		},
+		Args: oneNetwork,
 	}
 	s := addShared(c, "memory", "categories", "overlap", "budget", "roofline", "modules", "scopes", "largest", "timeline",
 		"fit", "eager", "against", "against_categories", "against_modules", "against_tensors")
@@ -90,13 +85,8 @@ func planCommand(env Env) *cobra.Command {
 			return err
 		})
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) == 1 {
-			if c.Flags().Changed("networks") {
-				return usage(fmt.Errorf("--networks and the argument %q: give one of them", args[0]))
-			}
-			if err := c.Flags().Set("networks", args[0]); err != nil {
-				return usage(err)
-			}
+		if err := setNetwork(c, args); err != nil {
+			return err
 		}
 		return f.run(env, c, s)
 	}
