@@ -76,7 +76,8 @@ func CheckExclusive(c *cobra.Command, pairs []Exclusive, commandLine ...string) 
 	return nil
 }
 
-// Requirement is a flag that means something only together with another one of a list. Why may add to the error.
+// Requirement is a flag that means something only together with another one of a list, on commands that have one of these. A
+// flag of the list may be a name followed by a value. Why may add to the error.
 type Requirement struct {
 	Flag string
 	With []string
@@ -86,7 +87,11 @@ type Requirement struct {
 // CheckRequired refuses flags that lack the flag that they need. commandLine is as in CheckExclusive.
 func CheckRequired(c *cobra.Command, all []Requirement, commandLine ...string) error {
 	for _, r := range all {
-		if !given(c.Flags(), r.Flag, commandLine) ||
+		has := func(name string) bool {
+			name, _, _ = strings.Cut(name, " ")
+			return c.Flags().Lookup(name) != nil
+		}
+		if !given(c.Flags(), r.Flag, commandLine) || !slices.ContainsFunc(r.With, has) ||
 			slices.ContainsFunc(r.With, func(name string) bool { return given(c.Flags(), name, commandLine) }) {
 			continue
 		}

@@ -239,3 +239,24 @@ func (w Worker) smaller(policy string, c sweepdir.Cell) (sweepdir.Cell, bool) {
 	c.Spec, c.ID = s, results.SpecID(s)
 	return c, true
 }
+
+// Worked is the verdict on cells that were run: an *InterruptedError, a *SweepError, or that another process runs a cell
+// (*sweepdir.HeldError, sweepdir.ErrLost); nil if none of them failed.
+func Worked(ctx context.Context, all []results.Record, err error) error {
+	failed := 0
+	for _, r := range all {
+		if r.ID != "" && r.Status != results.StatusDone && r.Status != results.StatusInterrupted {
+			failed++
+		}
+	}
+	var held *sweepdir.HeldError
+	switch {
+	case ctx.Err() != nil:
+		return &InterruptedError{Left: "the state of the cell is saved", Next: "the same command goes on"}
+	case errors.As(err, &held), errors.Is(err, sweepdir.ErrLost):
+		return err
+	case err != nil || failed > 0:
+		return &SweepError{Failed: failed, Total: len(all), Cause: err}
+	}
+	return nil
+}

@@ -35,11 +35,20 @@ func exclusives() (all []cli.Exclusive) {
 
 // requirements are the flags of one command that mean something only together with another one.
 func requirements() []cli.Requirement {
-	return []cli.Requirement{
+	all := []cli.Requirement{
 		{Flag: "old", With: []string{"confirm"}, Why: "--interleave takes OLD and NEW as arguments"},
 		{Flag: "limit", With: []string{"against"}},
 		{Flag: "reserve", With: []string{"fit", "target"}},
+		{Flag: "slurm", With: []string{"launcher slurm"}},
+		{Flag: "at-a-time", With: []string{"launcher slurm"}},
 	}
+	for _, flag := range []string{"image", "claim", "mount", "namespace"} {
+		all = append(all, cli.Requirement{Flag: flag, With: []string{"launcher k8s"}})
+	}
+	for _, flag := range []string{"node-memory", "gpu-memory", "times", "on-oom", "retry-failed", "limit-time", "heartbeat"} {
+		all = append(all, cli.Requirement{Flag: flag, With: []string{"launcher slurm", "launcher k8s", "launcher print"}})
+	}
+	return all
 }
 
 // fromConfiguration are flags whose value in a configuration file does not count: they describe other commands that the file

@@ -73,23 +73,29 @@ func TestExclusiveFlags(t *testing.T) {
 
 // Every flag that needs another one is of a command with one of those, and is refused without them.
 func TestRequiredFlags(t *testing.T) {
-	values := map[string]string{"reserve": "1GiB", "limit": "2%", "old": "x"}
+	values := map[string]string{"size": "1GiB", "size or percentage": "2%", "duration": "1h", "cells": "2", "bool": "true"}
+	set := func(c *cobra.Command, name string) {
+		t.Helper()
+		name, value, _ := strings.Cut(name, " ")
+		if name == "fit" {
+			value = "8GiB"
+		}
+		if err := c.Flags().Set(name, cmp.Or(value, values[c.Flags().Lookup(name).Value.Type()], "cpu")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, r := range requirements() {
 		for _, with := range r.With {
-			c := commandWith(newRoot(Env{Getenv: func(string) string { return "" }}), r.Flag, with)
+			name, _, _ := strings.Cut(with, " ")
+			c := commandWith(newRoot(Env{Getenv: func(string) string { return "" }}), r.Flag, name)
 			if c == nil {
-				t.Fatalf("no command has the flags --%s and --%s", r.Flag, with)
+				t.Fatalf("no command has the flags --%s and --%s", r.Flag, name)
 			}
-			if err := c.Flags().Set(r.Flag, values[r.Flag]); err != nil {
-				t.Fatal(err)
-			}
+			set(c, r.Flag)
 			if err := checkFlags(c); err == nil || !strings.HasPrefix(err.Error(), "--"+r.Flag+": needs --"+r.With[0]) {
 				t.Errorf("--%s alone: got %v", r.Flag, err)
 			}
-			text := map[string]string{"bool": "true", "size": "8GiB"}[c.Flags().Lookup(with).Value.Type()]
-			if err := c.Flags().Set(with, cmp.Or(text, "cpu")); err != nil {
-				t.Fatal(err)
-			}
+			set(c, with)
 			if err := checkFlags(c); err != nil {
 				t.Errorf("--%s with --%s: %v", r.Flag, with, err)
 			}

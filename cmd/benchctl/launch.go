@@ -1,11 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/cli"
@@ -51,25 +49,6 @@ func addLaunch(flags *pflag.FlagSet) *launchFlags {
 	cli.Define(flags, "mount", "folder", k.Mount, "with --launcher k8s: where the claim is mounted", cli.Word(&k.Mount))
 	cli.Define(flags, "namespace", "name", "", "with --launcher k8s: of the jobs", cli.Word(&k.Namespace))
 	return f
-}
-
-// check tests the values that belong together, and that no flag is given that the launcher does not read.
-func (f *launchFlags) check(c *cobra.Command) error {
-	if err := f.Check(); err != nil {
-		return err
-	}
-	of := map[string][]string{launch.BySlurm: {"slurm", "at-a-time"}, launch.ByK8s: {"image", "claim", "mount", "namespace"}}
-	if f.Launcher == launch.Local {
-		of["slurm, k8s or print"] = []string{"node-memory", "gpu-memory", "times", "on-oom", "retry-failed", "limit-time", "heartbeat"}
-	}
-	for launcher, names := range of {
-		for _, name := range names {
-			if launcher != f.Launcher && c.Flags().Changed(name) {
-				return fmt.Errorf("--%s: is for --launcher %s", name, launcher)
-			}
-		}
-	}
-	return nil
 }
 
 // start hands the runs to the launcher.

@@ -374,22 +374,6 @@ func interruptAfter(t *testing.T, run *exec.Cmd, text, dir string) (int, string)
 	}
 }
 
-func TestSecondInterruptKills(t *testing.T) {
-	signals, said, killed := make(chan os.Signal), make(chan bool, 1), make(chan bool, 1)
-	ctx, stop := watch(signals, func() { said <- true }, func() { killed <- true })
-	defer stop()
-	signals <- os.Interrupt
-	<-said
-	<-ctx.Done()
-	select {
-	case <-killed:
-		t.Fatal("the first signal killed, want a chance to save")
-	default:
-	}
-	signals <- os.Interrupt
-	<-killed
-}
-
 // What goes on after an interrupt is said as it is: reproduce resumes of itself, and has no --resume.
 func TestHintAfterAnInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

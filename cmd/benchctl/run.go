@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
@@ -87,7 +85,7 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if f.dryRun {
 		return env.emit(format, answer{tables: []table.Table{plans.Runs(runs)}}, nil)
 	}
-	if err := f.launchFlags.check(c); err != nil {
+	if err := f.Check(); err != nil {
 		return usage(err)
 	}
 	if err := f.Preflight(env.host(), runs); err != nil {
@@ -140,46 +138,12 @@ func sweepUntilInterrupted(env Env, r suite.Runner, specs []results.Spec, quiet 
 	return sweep(ctx, env, r, specs, quiet)
 }
 
-// interrupts returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, saying what comes then. The
-// second ends the process at once; the kernel ends the runs with it.
+// interrupts returns a context that the first SIGINT, SIGTERM or SIGHUP cancels, saying what comes then. The second ends the
+// process at once; the kernel ends the runs with it.
 func interrupts(env Env, then string) (context.Context, func()) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup asks for
-		signal.Notify(signals, syscall.SIGHUP)
-	}
-	ctx, cancel := watch(signals, func() {
-		fmt.Fprintln(env.Stderr, "benchctl: interrupted: "+then+"; press again to stop at once")
-	}, func() { os.Exit(int(exitInterrupted)) })
-	return ctx, func() {
-		signal.Stop(signals)
-		cancel()
-	}
-}
-
-// watch cancels at the first signal and kills at the second.
-func watch(signals <-chan os.Signal, say, kill func()) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		for first := true; ; first = false {
-			select {
-			case <-done:
-				return
-			case <-signals:
-			}
-			if !first {
-				kill()
-				return
-			}
-			say()
-			cancel()
-		}
-	}()
-	return ctx, func() {
-		close(done)
-		cancel()
-	}
+	return cli.Interrupts(
+		func() { fmt.Fprintln(env.Stderr, "benchctl: interrupted: "+then+"; press again to stop at once") },
+		func() { os.Exit(int(exitInterrupted)) })
 }
 
 // draw writes the plots. A figure that the records have nothing for is left out.

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,7 +38,7 @@ func workCommand(env Env) *cobra.Command {
 	flags.BoolVar(&quiet, "quiet", false, "no progress on standard error")
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		w.Out = args[0]
-		manifests, err := manifestsOf(w.Out, manifest)
+		manifests, err := sweepdir.Named(w.Out, manifest)
 		if err != nil {
 			return usage(err)
 		}
@@ -57,10 +55,10 @@ func workCommand(env Env) *cobra.Command {
 				return usage(fmt.Errorf("--cell: %w", err))
 			}
 			r, err := w.Cell(ctx, manifests[0], one)
-			return env.worked(ctx, []results.Record{r}, err)
+			return env.worked(suite.Worked(ctx, []results.Record{r}, err))
 		}
 		all, err := w.Any(ctx, manifests)
-		return env.worked(ctx, all, err)
+		return env.worked(suite.Worked(ctx, all, err))
 	}
 	return c
 }
@@ -74,36 +72,14 @@ func (e Env) slurmTask() string {
 	return job + "_" + task
 }
 
-// manifestsOf are the sweeps of a folder, or the one with a name.
-func manifestsOf(dir, name string) ([]sweepdir.Manifest, error) {
-	if name == "" {
-		return sweepdir.ReadAll(dir)
-	}
-	m, err := sweepdir.Read(filepath.Join(sweepdir.Folder(dir), filepath.Base(name)))
-	return []sweepdir.Manifest{m}, err
-}
-
-// worked is the verdict on cells that were run. A cell that another process runs is no failure.
-func (env Env) worked(ctx context.Context, all []results.Record, err error) error {
-	failed := 0
-	for _, r := range all {
-		if r.ID != "" && r.Status != results.StatusDone && r.Status != results.StatusInterrupted {
-			failed++
-		}
-	}
+// worked is the end of a command whose cells another process may run, which is no failure.
+func (e Env) worked(err error) error {
 	var held *sweepdir.HeldError
-	switch {
-	case ctx.Err() != nil:
-		return &suite.InterruptedError{Left: "the state of the cell is saved", Next: "the same command goes on"}
-	case errors.As(err, &held), errors.Is(err, sweepdir.ErrLost):
-		warn(env.Stderr, err.Error())
+	if errors.As(err, &held) || errors.Is(err, sweepdir.ErrLost) {
+		warn(e.Stderr, err.Error())
 		return nil
-	case err != nil:
-		return &suite.SweepError{Failed: failed, Total: len(all), Cause: err}
-	case failed > 0:
-		return &suite.SweepError{Failed: failed, Total: len(all)}
 	}
-	return nil
+	return err
 }
 
 func statusCommand(env Env) *cobra.Command {
@@ -142,7 +118,7 @@ func statusCommand(env Env) *cobra.Command {
 			if all {
 				a.tables = append(a.tables, progress.AllCells(states))
 			}
-			if err := env.emit(o, a, nil); err != nil || every <= 0 || settled(states) {
+			if err := env.emit(o, a, nil); err != nil || every <= 0 || sweepdir.Settled(states) {
 				return err
 			}
 			select {
@@ -154,14 +130,4 @@ func statusCommand(env Env) *cobra.Command {
 		}
 	}
 	return c
-}
-
-// settled reports whether no cell of a sweep will change by itself.
-func settled(all []sweepdir.Status) bool {
-	for _, s := range all {
-		if s.State == sweepdir.Running || s.State == sweepdir.Waiting {
-			return false
-		}
-	}
-	return true
 }

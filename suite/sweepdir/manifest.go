@@ -162,3 +162,12 @@ func (m Manifest) Cell(i int) (Cell, error) {
 	}
 	return m.Cells[i], nil
 }
+
+// Named are the sweeps of a folder of records, or the one whose manifest has a name.
+func Named(dir, name string) ([]Manifest, error) {
+	if name == "" {
+		return ReadAll(dir)
+	}
+	m, err := Read(filepath.Join(Folder(dir), filepath.Base(name)))
+	return []Manifest{m}, err
+}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -148,4 +149,9 @@ func present(dir string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("sweep: %w", err)
 	}
 	return info.ModTime(), nil
+}
+
+// Settled reports whether no cell of a sweep will change by itself.
+func Settled(all []Status) bool {
+	return !slices.ContainsFunc(all, func(s Status) bool { return s.State == Running || s.State == Waiting })
 }
