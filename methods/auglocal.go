@@ -34,7 +34,7 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 		return nil, fmt.Errorf("auglocal: %w", err)
 	}
 	if n.Block == nil {
-		return nil, &NoBlockError{Network: n.Name}
+		return nil, &NoBlockError{Network: n.Name, Reason: n.NoBlock}
 	}
 	d, err := o.augLocalDepth(units)
 	if err != nil {
@@ -101,15 +101,21 @@ func (o Options) augLocalEnds(n *model.Network, k, joined int) ([]int, error) {
 }
 
 // NoBlockError reports a network without the block that AugLocal's auxiliary networks consist of.
-type NoBlockError struct{ Network string }
+type NoBlockError struct{ Network, Reason string }
 
-// Error names the network.
+// Error names the network, and the reason where it is known.
 func (e *NoBlockError) Error() string {
+	if e.Reason != "" {
+		return fmt.Sprintf("auglocal: auxiliary networks can't be made of the units of %s: %s", e.Network, e.Reason)
+	}
 	return fmt.Sprintf("auglocal: network %s defines no block for auxiliary networks", e.Network)
 }
 
 // Hint says how a network defines it.
 func (e *NoBlockError) Hint() string {
+	if e.Reason != "" {
+		return "all other methods work; docs/methods.md says which units AugLocal can rebuild"
+	}
 	return "set model.Network.Block (docs/adding-a-network.md); all other methods work without it"
 }
 

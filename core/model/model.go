@@ -39,6 +39,8 @@ type Network struct {
 	// unit of the network, of stride 1 or 2, for any number of channels. Networks
 	// whose blocks have no stride halve the map by their own rule.
 	Block func(name string, like Unit, stride int64) Unit
+	// NoBlock says why there is no Block, where the network knows.
+	NoBlock string
 	// AuxiliaryHead writes the classifier after such blocks; nil: global average pool
 	// and a linear layer "fc".
 	AuxiliaryHead func(b *graph.Builder, x *graph.Value) *graph.Value

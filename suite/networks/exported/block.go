@@ -25,27 +25,30 @@ import (
 //     input where that has the shape of the other operand. Where not, it is one with a 1x1 convolution of the input, normalised,
 //     if the network has such projections; if it has none, as MobileNetV2, the sum is left out, with its stochastic depth.
 
-// canRebuild says whether every unit has only ops that block rewrites.
-func canRebuild(units []unit) bool {
+// noRebuild says why block can't rewrite a unit, empty if it can rewrite all.
+func noRebuild(units []unit) string {
 	for _, u := range units {
 		for _, o := range u.ops {
 			switch o.kind {
 			case kindLinear, kindFlatten:
-				return false
+				return fmt.Sprintf("unit %s has a linear layer or flattened features (module %q)", u.place, o.path())
 			case kindPermute: // of channels alone
 				for i, axis := range o.layout.axes {
 					if slices.ContainsFunc(axis, func(p part) bool { return p.dim != i }) || len(o.layout.stored) != 3 {
-						return false
+						return fmt.Sprintf("unit %s moves elements between channels, height and width (module %q)", u.place, o.path())
 					}
 				}
 			case kindConcat, kindSlice:
 				if o.dim > 0 {
-					return false
+					return fmt.Sprintf("unit %s joins or slices along another dimension than the channels (module %q)", u.place, o.path())
 				}
 			}
 		}
 	}
-	return len(units) > 1
+	if len(units) < 2 {
+		return "the network is a single unit"
+	}
+	return ""
 }
 
 // shortcut returns the ops that only project the input of the unit for a sum; nil and true if the sum reads the input itself.
@@ -97,7 +100,7 @@ func projects(units []unit) bool {
 
 // blocks returns model.Network.Block for the units, nil if there can be none.
 func (p *program) blocks(units []unit) func(string, model.Unit, int64) model.Unit {
-	if !canRebuild(units) {
+	if noRebuild(units) != "" {
 		return nil
 	}
 	project := projects(units)

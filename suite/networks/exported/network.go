@@ -78,7 +78,8 @@ func (p *program) network(name string, image graph.Shape) (*model.Network, error
 	if err != nil {
 		return nil, err
 	}
-	n := &model.Network{Name: name, Input: image, Classes: p.classes, Drops: p.drops, Block: p.blocks(units)}
+	n := &model.Network{Name: name, Input: image, Classes: p.classes, Drops: p.drops, Block: p.blocks(units),
+		NoBlock: noRebuild(units)}
 	for _, u := range units {
 		n.Units = append(n.Units, model.Unit{Name: u.name, Place: u.place, Last: u.ops[len(u.ops)-1].path(), Width: u.width,
 			Forward: p.forward(u)})
