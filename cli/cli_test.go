@@ -172,3 +172,31 @@ func TestCheckRequired(t *testing.T) {
 		}
 	}
 }
+
+// The lines of help fit into the width, and so does the default that is appended to the last one.
+func TestBreakHelp(t *testing.T) {
+	c := &cobra.Command{Use: "tool"}
+	var text string
+	cli.Define(c.Flags(), "name", "word", "abcdefghijklmnop", strings.Repeat("12345 ", 20), cli.Word(&text))
+	words := func(text string, width int) string { // breaks at blanks
+		var lines []string
+		for _, word := range strings.Fields(text) {
+			if n := len(lines); n > 0 && len(lines[n-1])+1+len(word) <= width {
+				lines[n-1] += " " + word
+			} else {
+				lines = append(lines, word)
+			}
+		}
+		return strings.Join(lines, "\n")
+	}
+	cli.BreakHelp(c, 60, words)
+	lines := strings.Split(strings.TrimRight(c.Flags().FlagUsages(), "\n"), "\n")
+	if len(lines) < 4 || !strings.HasSuffix(lines[len(lines)-1], "(default abcdefghijklmnop)") {
+		t.Errorf("got %q", lines)
+	}
+	for _, line := range lines {
+		if len(line) > 60 {
+			t.Errorf("%d characters: %s", len(line), line)
+		}
+	}
+}

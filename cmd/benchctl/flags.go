@@ -76,8 +76,8 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 	cli.Define(f, "eager", "options", "",
 		"options of the program that the eager model predicts, comma separated, where they differ from PyTorch's defaults: "+
 			"set_to_none=false, foreach=false, fused=true (sgd, adam, adamw), reentrant=true (checkpoint), zero_grad=mid (between "+
-			"forward and backward pass), images=1 or 2 (copies of the batch), batches=new (a new batch each step, beside the one before), "+
-			"workspaces=cudnn (of convolutions)", cli.Word(&r.Eager))
+			"forward and backward pass), images=1 or 2 (copies of the batch), batches=new (a new batch each step, beside the one "+
+			"before), workspaces=cudnn (of convolutions)", cli.Word(&r.Eager))
 	cli.Define(f, "quirks", "name", "none",
 		"none, or paper (paper compatibility mode): as the published programs: stl10 with 100 classes, batch 128 and rate 0.1; "+
 			"imagenet without AugLocal's pyramid and with all its auxiliary networks; MAN's and AugLocal's cuts and MAN's losses; "+

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -49,23 +48,14 @@ func frontierCommand(env Env) *cobra.Command {
 			}
 		}
 		var a answer
-		for _, task := range frontier.Of(records, timed) {
+		tasks := frontier.Of(records, timed)
+		for _, task := range tasks {
 			a.tables = append(a.tables, task.Table())
-			if plots == "" {
-				continue
+		}
+		if plots != "" {
+			if a.plots, err = figure.SaveFrontiers(tasks, plots); err != nil {
+				return fmt.Errorf("plots: %w", err)
 			}
-			if err := os.MkdirAll(plots, 0o777); err != nil {
-				return unwritten(fmt.Errorf("plots: %w", err))
-			}
-			f, err := figure.Frontier(task)
-			if err != nil {
-				return err
-			}
-			files, err := figure.Save(f, filepath.Join(plots, "frontier-"+task.Name()))
-			if err != nil {
-				return unwritten(fmt.Errorf("plots: %w", err))
-			}
-			a.plots = append(a.plots, files...)
 		}
 		if len(a.tables) == 0 {
 			return usage(fmt.Errorf("frontier: none of the %d records is of a finished run with a step arena and a test accuracy",

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/plans"
 	"github.com/localbench/localbench/reports/catalog"
 	"github.com/localbench/localbench/reports/table"
@@ -73,16 +74,5 @@ func addCompletions(root *cobra.Command) {
 		formats = append(formats, f.Name())
 	}
 	values["format"] = cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)
-	var visit func(c *cobra.Command)
-	visit = func(c *cobra.Command) {
-		for flag, complete := range values {
-			if c.Flags().Lookup(flag) != nil {
-				_ = c.RegisterFlagCompletionFunc(flag, complete) // fails only for a flag that is not there
-			}
-		}
-		for _, sub := range c.Commands() {
-			visit(sub)
-		}
-	}
-	visit(root)
+	cli.Complete(root, values)
 }

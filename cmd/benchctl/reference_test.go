@@ -13,6 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/localbench/localbench/cli"
+	"github.com/localbench/localbench/reports/table"
 )
 
 var (
@@ -65,7 +68,7 @@ func writeReference(w io.Writer, root *cobra.Command) error {
 			return nil
 		}
 		c.DisableAutoGenTag = true
-		breakHelp(c, helpColumns)
+		cli.BreakHelp(c, helpColumns, table.Wrap)
 		var text bytes.Buffer
 		if err := doc.GenMarkdownCustom(c, &text, func(string) string { return "" }); err != nil {
 			return err

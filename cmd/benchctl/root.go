@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/names"
@@ -80,7 +79,7 @@ func newRoot(env Env) *cobra.Command {
 	addCompletions(root)
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(c *cobra.Command, args []string) {
-		breakHelp(c, cmp.Or(env.Columns, helpColumns))
+		cli.BreakHelp(c, cmp.Or(env.Columns, helpColumns), table.Wrap)
 		help(c, args)
 		if c == root {
 			fmt.Fprint(env.Stdout, "\n"+exitCodeHelp())
@@ -91,33 +90,6 @@ func newRoot(env Env) *cobra.Command {
 
 // helpColumns is where help breaks its lines if it is not on a terminal.
 const helpColumns = 100
-
-// breakHelp breaks the lines of what the flags of a command do. Note: a usage template with FlagUsagesWrapped would do it, too,
-// but is parsed at every start, which made the process of a run 8 MiB larger (process_baseline_bytes of ResNet-20: 36.2 MiB
-// instead of 28.1 MiB).
-func breakHelp(c *cobra.Command, columns int) {
-	indent := 0
-	c.Flags().VisitAll(func(f *pflag.Flag) {
-		kind, _ := pflag.UnquoteUsage(f)
-		indent = max(indent, len("      -- ")+len(f.Name)+len(kind)+len("   "))
-	})
-	c.Flags().VisitAll(func(f *pflag.Flag) {
-		given := ""
-		if f.DefValue != "" {
-			given = " (default " + f.DefValue + ")" // which help appends to the last line
-		}
-		f.Usage = broken(f.Usage, given, max(columns-indent, 24))
-	})
-}
-
-// broken breaks a text into lines of at most width characters, the last one including suffix.
-func broken(text, suffix string, width int) string {
-	text = table.Wrap(text, width)
-	if last := text[strings.LastIndexByte(text, '\n')+1:]; len(last)+len(suffix) > width {
-		text += "\n"
-	}
-	return text
-}
 
 const longHelp = "benchctl measures what training a deep network costs in memory and time, for\n" +
 	"back-propagation, its memory-saving variants, and methods that train a network in\n" +

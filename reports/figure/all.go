@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/localbench/localbench/atomicfile"
+	"github.com/localbench/localbench/reports/frontier"
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 )
@@ -110,6 +111,25 @@ func SaveAll(records []results.Record, dir string) (files []string, err error) {
 			return files, err
 		}
 		files = append(files, saved...)
+	}
+	return files, nil
+}
+
+// SaveFrontiers saves the figure of each task into a folder, and returns the files.
+func SaveFrontiers(tasks []frontier.Task, dir string) (files []string, err error) {
+	if err := atomicfile.MakeFolder(dir); err != nil {
+		return nil, err
+	}
+	for _, task := range tasks {
+		f, err := Frontier(task)
+		if err != nil {
+			return files, err
+		}
+		saved, err := Save(f, filepath.Join(dir, "frontier-"+task.Name()))
+		files = append(files, saved...)
+		if err != nil {
+			return files, err
+		}
 	}
 	return files, nil
 }
