@@ -63,7 +63,7 @@ func newRoot(env Env) *cobra.Command {
 		{"share", "Sweeps over several machines (run --launcher):", []*cobra.Command{workCommand(env), statusCommand(env)}},
 		{"judge", "Report and compare:", []*cobra.Command{
 			reportCommand(env), frontierCommand(env), compareCommand(env), baselineCommand(env), historyCommand(env),
-			reproduceCommand(env),
+			reproduceCommand(env), validateCommand(env),
 		}},
 		{"lookup", "Look up:", []*cobra.Command{
 			methodsCommand(env), networksCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), versionCommand(env),

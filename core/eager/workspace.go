@@ -7,6 +7,9 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
+// BLASHandles is the number of handles of cuBLAS in BLASWorkspace.
+const BLASHandles = 2
+
 // BLASWorkspace is the memory, in bytes, that PyTorch takes from its caching allocator for cuBLAS on a GPU and keeps: in
 // every program with a linear layer it counts in max_memory_allocated. A GPU is found by name, in any case and with
 // whatever a driver or a shop adds: "h100", "NVIDIA A100-SXM4-80GB", "GeForce RTX 4090". Not ok means that the name is not
@@ -17,7 +20,6 @@ import (
 // it). cuBLASLt uses the same one. There are two handles: that of the thread that runs the forward pass, and
 // that of autograd's thread. The second follows from the source; it was not measured.
 func BLASWorkspace(gpu string) (bytes int64, ok bool) {
-	const handles = 2
 	words := strings.FieldsFunc(strings.ToLower(gpu), func(r rune) bool { return r == ' ' || r == '-' || r == '_' || r == '/' })
 	for _, g := range []struct {
 		bytes int64 // of a handle
@@ -29,7 +31,7 @@ func BLASWorkspace(gpu string) (bytes int64, ok bool) {
 	} {
 		for _, name := range strings.Fields(g.names) {
 			if slices.Contains(words, name) {
-				return handles * g.bytes, true
+				return BLASHandles * g.bytes, true
 			}
 		}
 	}
