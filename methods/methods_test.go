@@ -105,7 +105,7 @@ func TestEveryParameterIsUpdatedOnce(t *testing.T) {
 			s := step(t, network, m.Name, methods.Options{})
 			updates := map[*graph.Value]int{}
 			for _, op := range s.Graph.Ops {
-				if op.Kind == graph.KindSGD {
+				if op.Kind.Updates() {
 					updates[op.Operands[0]]++
 				}
 			}

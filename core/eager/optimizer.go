@@ -19,15 +19,6 @@ func optimizerOf(op *graph.Op) (o optimizer, state []Tensor) {
 	return optimizer{op.Kind, op.Attr.WeightDecay > 0 && !op.Attr.Decoupled, op.Attr.Nesterov}, state
 }
 
-// updates reports whether ops of the kind are an optimizer's.
-func updates(k graph.Kind) bool {
-	switch k {
-	case graph.KindSGD, graph.KindAdam, graph.KindRMSprop, graph.KindAdagrad:
-		return true
-	}
-	return false
-}
-
 // Fused reports whether PyTorch has a fused implementation of the optimizer for CUDA.
 func Fused(o graph.Optimizer) bool {
 	switch o.(type) {

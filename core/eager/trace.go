@@ -63,7 +63,7 @@ func trace(g *graph.Graph, o Options, temporary func(*graph.Op) int64) *step {
 	var body []*graph.Op
 	for _, op := range g.Ops {
 		switch {
-		case updates(op.Kind):
+		case op.Kind.Updates():
 			parameter := op.Operands[0]
 			gradientOf[parameter] = op.Operands[1]
 			s.optimizer, statesOf[parameter] = optimizerOf(op)

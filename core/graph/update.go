@@ -131,6 +131,9 @@ var updateRoles = map[Kind][]string{
 	KindAdagrad: {"w", "g", "sum", "lr"},
 }
 
+// Updates reports whether ops of the kind update a parameter (operand 0) by its gradient (operand 1).
+func (k Kind) Updates() bool { return updateRoles[k] != nil }
+
 func updateRule(k Kind) rule {
 	if k == KindAverage {
 		return rule{operands: []string{"average", "source"}, mutates: []int{0},

@@ -38,7 +38,7 @@ func (f *floor) add(g floor) {
 func floorsOf(g *graph.Graph) map[graph.Kind]floor {
 	parameters := map[*graph.Value]bool{} // gradients of them
 	for _, op := range g.Ops {
-		if op.Kind == graph.KindSGD {
+		if op.Kind.Updates() {
 			parameters[op.Operands[1]] = true
 		}
 	}
