@@ -184,7 +184,7 @@ func (b *Builder) Momentum(p *Value) *Value { return b.OptimizerState(p, "moment
 func (b *Builder) OptimizerState(p *Value, role string) *Value {
 	v := b.value(p.Name+"."+role, p.Shape, TypeF32, CategoryOptimizer)
 	v.Module, v.Scope = p.Module, p.Scope
-	v.Weight = &Weight{Init: InitConstant, Layout: p.Weight.Layout, Source: p.Weight.Source}
+	v.Weight = &Weight{Init: InitConstant, Layout: p.Weight.Layout, Source: p.Weight.Source, Canonical: p.Weight.Canonical}
 	return v
 }
 

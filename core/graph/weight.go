@@ -11,6 +11,8 @@ type Weight struct {
 	Scale  float64  // InitNormal: standard deviation; InitUniform: bound; InitConstant: the constant
 	Layout Layout   // the program's order
 	Source [3]int64 // LayoutFlattened: channels, height and width of the map that was flattened
+	// Canonical is the shape in files, of as many elements in the same order, where it is not the one that follows from the layout.
+	Canonical Shape
 }
 
 // Init is a distribution of starting values.
@@ -35,6 +37,9 @@ const (
 
 // CanonicalShape is the shape of v in files.
 func (v *Value) CanonicalShape() Shape {
+	if v.Weight != nil && v.Weight.Canonical != nil {
+		return v.Weight.Canonical
+	}
 	if v.Weight != nil && v.Weight.Layout == LayoutConv {
 		s := v.Shape
 		return Shape{s[0], s[3], s[1], s[2]}

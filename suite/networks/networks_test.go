@@ -137,10 +137,11 @@ func fill(t *testing.T, p *core.Program) {
 			salt += int64(at+1) * int64(letter)
 		}
 		canonical, program := make([]float32, v.Shape.Elements()), make([]float32, v.Shape.Elements())
-		fanIn := v.Shape.Elements() / v.Shape[0]
+		shape := v.CanonicalShape()
+		fanIn := shape.Elements() / shape[0]
 		for i, x := range formula(int64(len(canonical)), salt) {
 			switch {
-			case len(v.Shape) > 1:
+			case len(shape) > 1:
 				x *= math.Sqrt(6 / float64(fanIn))
 			case strings.HasSuffix(v.Name, ".weight"), strings.HasSuffix(v.Name, ".running_var"):
 				x = 1 + x/4

@@ -31,7 +31,9 @@ func noRebuild(units []unit) string {
 		for _, o := range u.ops {
 			switch o.kind {
 			case kindLinear, kindFlatten:
-				return fmt.Sprintf("unit %s has a linear layer or flattened features (module %q)", u.place, o.path())
+				if !o.rows {
+					return fmt.Sprintf("unit %s has a linear layer or flattened features (module %q)", u.place, o.path())
+				}
 			case kindPermute: // of channels alone
 				for i, axis := range o.layout.axes {
 					if slices.ContainsFunc(axis, func(p part) bool { return p.dim != i }) || len(o.layout.stored) != 3 {
@@ -159,8 +161,11 @@ func (p *program) rebuilt(u unit, inputs, stride int64, project bool) unit {
 				replaced[o.out] = o.in[0]
 				continue
 			}
-		case kindNorm:
+		case kindNorm, kindLayerNorm, kindScale:
 			o.inputs, o.width = widths[o.in[0]], widths[o.in[0]]
+		case kindLinear:
+			o.inputs = widths[o.in[0]]
+			widths[o.out] = o.width
 		case kindConv:
 			p.resize(u, original, &o, widths)
 			switch {
@@ -257,8 +262,9 @@ func (p *program) resize(u unit, original, o *op, widths map[int]int64) {
 		return out
 	}
 	depthwise := func(q *op) bool { return q.kind == kindConv && q.groups == q.inputs && q.groups > 1 }
-	sizes := p.sizes[original.in[0]]
-	expands, squeezes := false, len(sizes) == 3 && sizes[1] == 1 && sizes[2] == 1
+	expands, squeezes := false, slices.ContainsFunc(u.ops, func(q *op) bool { // what is pooled to one pixel
+		return q.out == original.in[0] && q.kind == kindAdaptivePool && q.output == [2]int64{1, 1}
+	})
 	v := original.out
 	for range u.ops { // along the activations and normalisations after the convolution
 		next := readers(v)

@@ -17,21 +17,20 @@ const (
 	kindConv kind = iota
 	kindNorm
 	kindLinear
-	kindReLU
-	kindReLU6
-	kindSiLU
+	kindLayerNorm // of rows, the channels of a map
+	kindActivation
 	kindMaxPool
 	kindAveragePool
 	kindAdaptivePool
 	kindAdd
-	kindGate    // in[0] scaled by the sigmoid of in[1]
+	kindGate    // in[0] scaled by an activation of in[1]
+	kindScale   // channels scaled by a parameter
 	kindDropout // of elements, or with rows of samples
 	kindFlatten // of a map to features: the linear layer that follows reads the map
 	kindView    // another view of a tensor, whose elements stay where they are
 	kindPermute // stores the elements of a view in the order that its shape has
 	kindConcat
 	kindSlice
-	kindSigmoid // becomes a part of kindGate
 )
 
 // op is one op of a network, in the file's order. Values are numbered; 0 is the image.
@@ -45,7 +44,10 @@ type op struct {
 	width, inputs    int64 // of a layer: channels or features of the result and of the input
 	kernel           [2]int64
 	stride, padding  int64
-	groups           int64
+	groups, dilation int64
+	activation       graph.Activation // kindActivation, kindGate: of the factor
+	parameter        string           // kindScale: the name of the parameter in its module
+	shape            []int64          // kindScale: the shape of the parameter
 	bias             bool
 	momentum, eps    float64
 	pool             graph.PoolOptions
@@ -109,6 +111,9 @@ const unknown = -1
 // convert reads the graph of d. Its errors are *FormatError and *UnsupportedError, without a path.
 func convert(d *document) (*program, error) {
 	g := &d.Module.Graph
+	if err := attention(g); err != nil {
+		return nil, err
+	}
 	c := &converter{tensors: g.Tensors, bound: map[string]int{}, names: map[int][]string{}, base: map[int]int{},
 		views: map[int][]int{}, stale: map[int]bool{}, moved: map[int]int{},
 		parameters: map[string]string{}, used: map[string]bool{}, layers: map[string]int{},
@@ -121,13 +126,6 @@ func convert(d *document) (*program, error) {
 	for i := range g.Nodes {
 		if err := c.node(&g.Nodes[i]); err != nil {
 			return nil, err
-		}
-	}
-	for _, o := range c.ops { // what is left of them is no gate
-		for _, v := range o.in {
-			if v > 0 && c.maker[v].kind == kindSigmoid {
-				c.refuse("sigmoid other than as the factor [N C 1 1] of a product", c.maker[v].path())
-			}
 		}
 	}
 	if len(c.unsupported) > 0 {
@@ -281,6 +279,9 @@ func (c *converter) node(n *nodeText) error {
 	if name == "add" || name == "mul" {
 		operands = append(operands, n.tensor("other"))
 	}
+	if side := c.factor(name, operands); side >= 0 {
+		operands, read = slices.Delete(operands, side, side+1), readScale
+	}
 	if a := n.arg("tensors"); a != nil {
 		for _, t := range a.Tensors {
 			operands = append(operands, t.Name)
@@ -319,21 +320,27 @@ func (c *converter) node(n *nodeText) error {
 		return c.same(n, operands[0])
 	}
 	changed := o.in[0]
-	c.settle(o)
-	v, err := c.newValue(n.result(), o)
-	if err != nil {
+	if err := c.add(n, o); err != nil {
 		return err
 	}
-	o.out = v
+	if inPlace {
+		c.rebind(changed, o.out)
+	}
+	return nil
+}
+
+// add appends an op, and binds the node's result to what it computes.
+func (c *converter) add(n *nodeText, o *op) (err error) {
+	c.settle(o)
+	if o.out, err = c.newValue(n.result(), o); err != nil {
+		return err
+	}
 	c.ops = append(c.ops, o)
 	if o.layout != nil && !o.layout.plain() {
-		if len(o.layout.axes) != len(c.sizes[v]) {
+		if len(o.layout.axes) != len(c.sizes[o.out]) {
 			return formatError("damaged graph: the shape of the tensor %q doesn't follow from its operand", n.result())
 		}
-		c.layouts[v] = o.layout
-	}
-	if inPlace {
-		c.rebind(changed, v)
+		c.layouts[o.out] = o.layout
 	}
 	return nil
 }
@@ -390,14 +397,6 @@ var readers = func() map[string]reader {
 	}
 	return all
 }()
-
-// plain reads an op without arguments.
-func plain(k kind) reader {
-	return func(_ *converter, _ *nodeText, o *op) string {
-		o.kind = k
-		return ""
-	}
-}
 
 // finish checks what comes out of the graph, and drops what leads to nothing.
 func (c *converter) finish(s *signature) (*program, error) {

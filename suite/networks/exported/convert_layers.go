@@ -66,12 +66,12 @@ func readConv(c *converter, n *nodeText, o *op) string {
 	switch {
 	case !ok1 || !ok2 || !ok3 || !ok4 || groups < 1 || groups > float64(o.width) || stride[0] < 1:
 		return "with arguments that are not numbers"
-	case dilation != [2]int64{1, 1}:
-		return "with dilation"
-	case stride[0] != stride[1] || padding[0] != padding[1]:
-		return "with different strides or paddings in height and width"
+	case dilation[0] < 1:
+		return "with arguments that are not numbers"
+	case stride[0] != stride[1] || padding[0] != padding[1] || dilation[0] != dilation[1]:
+		return "with different strides, paddings or dilations in height and width"
 	}
-	o.stride, o.padding, o.groups = stride[0], padding[0], int64(groups)
+	o.stride, o.padding, o.dilation, o.groups = stride[0], padding[0], dilation[0], int64(groups)
 	o.inputs = shape[1] * o.groups
 	if in := c.sizes[o.in[0]]; len(in) != 3 || in[0] != o.inputs {
 		return "of something else than a map [N, C, H, W]"
@@ -86,8 +86,25 @@ func readLinear(c *converter, n *nodeText, o *op) string {
 		return why
 	}
 	o.inputs = shape[1]
-	if in := c.sizes[o.in[0]]; len(in) != 1 || in[0] != o.inputs {
-		return "of a tensor with more than two dimensions"
+	in := c.sizes[o.in[0]]
+	if len(in) == 1 && in[0] == o.inputs {
+		return ""
 	}
+	l, ok := c.rowsOf(o)
+	if !ok || in[len(in)-1] != o.inputs {
+		return "of another dimension than the channels"
+	}
+	o.rows, o.layout = true, l.resized(o.width)
 	return ""
+}
+
+// rowsOf is the layout of the operand of o, an op on the elements of the last dimension. They have to be rows of the stored tensor,
+// as the channels of a map are after it was permuted to [N, H, W, C]. A tensor of another number of dimensions than a map
+// is stored so that they are.
+func (c *converter) rowsOf(o *op) (l *layout, ok bool) {
+	if l = c.layoutOf(o.in[0]); !l.rows() && len(l.axes) != 3 {
+		o.in[0] = c.standard(o.in[0], o.modules)
+		l = c.layoutOf(o.in[0])
+	}
+	return l, l.rows()
 }

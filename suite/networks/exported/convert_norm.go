@@ -1,7 +1,7 @@
 package exported
 
 // normReaders read normalisations.
-var normReaders = map[string]reader{"batch_norm": readNorm}
+var normReaders = map[string]reader{"batch_norm": readNorm, "layer_norm": readLayerNorm}
 
 func readNorm(c *converter, n *nodeText, o *op) string {
 	o.kind = kindNorm
@@ -28,5 +28,25 @@ func readNorm(c *converter, n *nodeText, o *op) string {
 	if in := c.sizes[o.in[0]]; len(in) != 3 && len(in) != 1 || in[0] != o.inputs {
 		return "of something else than [N, C, H, W] or [N, C]"
 	}
+	return ""
+}
+
+// readLayerNorm reads the normalisation of the last dimension.
+func readLayerNorm(c *converter, n *nodeText, o *op) string {
+	o.kind = kindLayerNorm
+	shape, why := c.layerOf(n, o, 1, true)
+	if why != "" {
+		return why
+	}
+	over := n.arg("normalized_shape")
+	in := c.sizes[o.in[0]]
+	l, ok := c.rowsOf(o)
+	if over == nil || len(over.list()) != 1 || over.list()[0] != shape[0] || in[len(in)-1] != shape[0] || !ok {
+		return "over other dimensions than the channels"
+	}
+	if o.eps, ok = n.number("eps", 1e-5); !ok || !(o.eps > 0 && o.eps < 1) {
+		return "with an eps that is not positive"
+	}
+	o.inputs, o.layout = shape[0], l
 	return ""
 }

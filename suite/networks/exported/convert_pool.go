@@ -33,8 +33,6 @@ func readPool(c *converter, n *nodeText, o *op) string {
 		return ""
 	case n.arg("divisor_override") != nil:
 		return "with a divisor of its own"
-	case ceil:
-		return "with ceil_mode"
 	}
 	o.kind = kindAveragePool
 	var ok bool

@@ -70,13 +70,7 @@ func (c *converter) random(name string, n *nodeText, o *op) (done bool, err erro
 		}
 		o.kind, o.in, o.rows = kindDropout, []int{v}, true
 		o.rate = math.Round((1-draw.keep)*1e12) / 1e12
-		if o.out, err = c.newValue(n.result(), o); err == nil {
-			c.ops = append(c.ops, o)
-			if l := c.layouts[v]; l != nil && len(l.axes) == len(c.sizes[o.out]) {
-				c.layouts[o.out] = l
-			}
-		}
-		return true, err
+		return true, c.add(n, o)
 	}
 	return false, nil
 }

@@ -46,10 +46,13 @@ func (c *converter) standard(v int, modules []module) int {
 
 // settle gives an op operands that are stored as it reads them. Ops on elements read any layout, and keep it.
 func (c *converter) settle(o *op) {
+	if o.layout != nil { // its reader has settled it
+		return
+	}
 	l := c.layoutOf(o.in[0])
 	keeps := false
 	switch o.kind {
-	case kindReLU, kindReLU6, kindSiLU, kindSigmoid:
+	case kindActivation:
 		keeps = true
 	case kindDropout: // draws its numbers in the order in which elements are stored
 		keeps = true

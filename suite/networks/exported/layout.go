@@ -51,6 +51,41 @@ func (l *layout) flattened() bool {
 	return len(l.axes) == 1 && slices.Equal(l.axes[0], slices.Concat(plainLayout(l.stored).axes...))
 }
 
+// inner is the dimension whose elements lie next to each other: the channels of a map.
+func (l *layout) inner() int {
+	if len(l.stored) == 3 {
+		return 0
+	}
+	return len(l.stored) - 1
+}
+
+// along reports whether a dimension of the tensor is the innermost one that is stored, all of it and nothing else.
+func (l *layout) along(dim int) bool {
+	for i, axis := range l.axes {
+		for _, p := range axis {
+			if p.size > 1 && (p.dim == l.inner()) != (i == dim) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// rows reports whether the last dimension of the tensor is stored as rows.
+func (l *layout) rows() bool { return l.along(len(l.axes) - 1) }
+
+// resized is the layout, of which the last dimension is stored as rows, for rows of n elements.
+func (l *layout) resized(n int64) *layout {
+	r := &layout{stored: slices.Clone(l.stored), axes: slices.Clone(l.axes)}
+	r.stored[l.inner()] = n
+	for i, axis := range r.axes {
+		r.axes[i] = slices.DeleteFunc(slices.Clone(axis), func(p part) bool { return p.dim == l.inner() })
+	}
+	last := len(r.axes) - 1
+	r.axes[last] = append(r.axes[last], part{l.inner(), 1, n})
+	return r
+}
+
 // copied reports whether PyTorch has to copy to give elements that are stored like this the shape of the tensor: a dimension is
 // made of parts that are stored the other way round, as those of shuffled channels.
 func (l *layout) copied() bool {

@@ -144,14 +144,32 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 		weight := start
 		weight.Layout = graph.LayoutConv
 		w := b.Parameter("weight", graph.Shape{o.width, o.kernel[0], o.kernel[1], o.inputs / o.groups}, weight)
-		return b.Conv(x, w, o.writeBias(b, start), graph.ConvOptions{Stride: o.stride, Padding: o.padding, Groups: o.groups})
+		return b.Conv(x, w, o.writeBias(b, start), graph.ConvOptions{Stride: o.stride, Padding: o.padding, Groups: o.groups,
+			Dilation: o.dilation})
 	case kindNorm:
 		if o.in[0] >= 0 && len(p.sizes[o.in[0]]) == 1 && x.Shape.Elements() != x.Shape[0]*o.inputs {
 			b.Fail(errors.New("a normalisation of flattened maps [N, C*H*W] is not supported"))
 			return x
 		}
 		return o.writeNorm(b, x)
+	case kindLayerNorm:
+		if model.Channels(x) != o.inputs {
+			b.Fail(fmt.Errorf("the layer %s normalises %d elements, but gets %d", o.layer, o.inputs, model.Channels(x)))
+			return x
+		}
+		gamma, beta := o.writeVectors(b)
+		return b.LayerNorm(x, gamma, beta, o.eps)
+	case kindScale:
+		if model.Channels(x) != o.inputs {
+			b.Fail(fmt.Errorf("the parameter %s of module %q has %d elements, but multiplies %d", o.parameter, o.layer, o.inputs, model.Channels(x)))
+			return x
+		}
+		return b.Scale(x, b.Parameter(o.parameter, graph.Shape{o.inputs}, o.factor()))
 	case kindLinear:
+		if o.rows && model.Channels(x) == o.inputs {
+			start := uniform(o.inputs)
+			return b.LinearRows(x, b.Parameter("weight", graph.Shape{o.width, o.inputs}, start), o.writeBias(b, start))
+		}
 		if got := x.Shape.Elements() / x.Shape[0]; got != o.inputs {
 			b.Fail(fmt.Errorf("the layer %s reads %d features, but gets %d from images of another size than the %dx%d that the "+
 				"network was exported for: use --image-size %d if the data set takes a size, or export the network for its images",
@@ -164,12 +182,8 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 			weight.Layout, weight.Source = graph.LayoutFlattened, [3]int64{x.Shape[3], x.Shape[1], x.Shape[2]}
 		}
 		return b.Linear(x, b.Parameter("weight", graph.Shape{o.width, o.inputs}, weight), o.writeBias(b, start))
-	case kindReLU:
-		return b.ReLU(x)
-	case kindReLU6:
-		return b.ReLU6(x)
-	case kindSiLU:
-		return b.SiLU(x)
+	case kindActivation:
+		return b.Activate(x, o.activation)
 	case kindMaxPool:
 		y, _ := b.MaxPool(x, o.pool)
 		return y
@@ -188,7 +202,7 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 		}
 		return b.Add(x, in[1])
 	case kindGate:
-		return b.Gate(x, in[1], graph.ActivationSigmoid)
+		return b.Gate(x, in[1], o.activation)
 	case kindDropout:
 		if stream := b.DropoutStream(); stream != nil {
 			return b.Dropout(x, stream, graph.DropoutOptions{Rate: o.rate, Rows: o.rows})
@@ -220,10 +234,31 @@ func (o *op) writeBias(b *graph.Builder, start graph.Weight) *graph.Value {
 	return b.Parameter("bias", graph.Shape{o.width}, start)
 }
 
+// ones is how a weight starts that multiplies each channel.
+var ones = graph.Weight{Init: graph.InitConstant, Scale: 1}
+
+// writeVectors declares the parameters of a normalisation.
+func (o *op) writeVectors(b *graph.Builder) (gamma, beta *graph.Value) {
+	c := graph.Shape{o.inputs}
+	return b.Parameter("weight", c, ones), b.Parameter("bias", c, graph.Weight{})
+}
+
+// factor is how the parameter of a kindScale starts. In files it has the shape of the file's network, [C 1 1] as a rule.
+func (o *op) factor() graph.Weight {
+	w := ones
+	w.Canonical = make(graph.Shape, len(o.shape))
+	for i, n := range o.shape {
+		if w.Canonical[i] = n; n > 1 {
+			w.Canonical[i] = o.inputs
+		}
+	}
+	return w
+}
+
 func (o *op) writeNorm(b *graph.Builder, x *graph.Value) *graph.Value {
-	c, one := graph.Shape{o.inputs}, graph.Weight{Init: graph.InitConstant, Scale: 1}
-	gamma, beta := b.Parameter("weight", c, one), b.Parameter("bias", c, graph.Weight{})
-	mean, variance := b.Buffer("running_mean", c, graph.Weight{}), b.Buffer("running_var", c, one)
+	gamma, beta := o.writeVectors(b)
+	c := graph.Shape{o.inputs}
+	mean, variance := b.Buffer("running_mean", c, graph.Weight{}), b.Buffer("running_var", c, ones)
 	if b.Training() {
 		mean, variance = b.NormStats(x, mean, variance, o.momentum)
 	}

@@ -47,6 +47,7 @@ type argument struct {
 	Ints    []int64         `json:"as_ints"`
 	Float   json.RawMessage `json:"as_float"` // a number, or "Infinity", "-Infinity", "NaN"
 	Bool    *bool           `json:"as_bool"`
+	Text    *string         `json:"as_string"`
 	SymInt  *symInt         `json:"as_sym_int"`
 	SymInts []symInt        `json:"as_sym_ints"`
 }
@@ -152,6 +153,17 @@ func (n *nodeText) dimension(name string, rank int) (d int, ok bool) {
 		return 0, false
 	}
 	return int(x), true
+}
+
+// text returns a text, or the default where the argument is absent; empty where it is something else.
+func (n *nodeText) text(name, def string) string {
+	switch a := n.arg(name); {
+	case a == nil:
+		return def
+	case a.Text != nil:
+		return *a.Text
+	}
+	return ""
 }
 
 // flag is number for a truth value.

@@ -32,3 +32,28 @@ func (e *UnsupportedError) Error() string {
 func (e *UnsupportedError) Hint() string {
 	return "docs/your-own-network.md lists the ops that are supported"
 }
+
+// attention returns an error that names the network if it computes attention, as vision transformers do.
+func attention(g *graphText) error {
+	uses := map[string]int{}
+	first := map[string]*nodeText{}
+	for i := range g.Nodes {
+		name, _, _ := strings.Cut(strings.TrimPrefix(g.Nodes[i].Target, "torch.ops.aten."), ".")
+		if uses[name]++; first[name] == nil {
+			first[name] = &g.Nodes[i]
+		}
+	}
+	name := "scaled_dot_product_attention"
+	if uses[name] == 0 && uses["matmul"]+uses["bmm"] > 0 {
+		name = "softmax" // of the products of queries and keys, as Swin has it
+	}
+	if uses[name] == 0 {
+		return nil
+	}
+	modules, class, where := first[name].stack(), "the network", "the network itself"
+	if len(modules) > 0 {
+		class, where = modules[0].kind[strings.LastIndexByte(modules[0].kind, '.')+1:], cmp.Or(modules[len(modules)-1].path, where)
+	}
+	return &FormatError{Reason: fmt.Sprintf("%s computes attention (%s: %d, first in %s); transformers are not supported, only "+
+		"networks of convolutions", class, name, uses[name], where)}
+}

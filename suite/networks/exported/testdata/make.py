@@ -204,6 +204,49 @@ def save(path, network, size, symbolic=False):
             target.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
 
 
+# Networks of torchvision, and the sides of images for their golden logits: larger ones where few values a channel would amplify
+# rounding, or for networks so large that short tests leave them out.
+POINTWISE = {"mobilenet_v3_small": 64, "mobilenet_v3_large": 64, "mnasnet1_0": 64, "convnext_tiny": 64, "efficientnet_b0": 64,
+             "efficientnet_v2_s": 96, "resnext50_32x4d": 96, "resnet50": 96, "wide_resnet50_2": 96, "vgg16": 96, "vgg16_bn": 96}
+
+
+class Pointwise(nn.Module):
+    """Activations, dilation, layer normalisation and products as networks outside of torchvision write them."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=2, dilation=2)
+        self.first = Mixer(8)
+        self.down = nn.Conv2d(8, 12, 3, 2, 1)
+        self.second = Mixer(12)
+        self.norm = nn.LayerNorm(12)
+        self.hidden, self.head = nn.Linear(12, 16), nn.Linear(16, 10)
+
+    def forward(self, x):
+        x = self.first(nn.functional.gelu(self.stem(x), approximate="tanh"))
+        x = nn.functional.avg_pool2d(torch.sigmoid(self.down(x)), 3, 2, 1, ceil_mode=True)
+        x = self.second(x).permute(0, 2, 3, 1).mean((1, 2))
+        return self.head(nn.functional.hardswish(self.hidden(self.norm(x))))
+
+
+class Mixer(nn.Module):
+    """A block that computes with channels last, scales them by a parameter [C], and gates them by another activation."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, 5, padding=4, groups=width, dilation=2)
+        self.norm = nn.LayerNorm(width, eps=1e-3)
+        self.wide, self.narrow = nn.Linear(width, 3 * width), nn.Linear(3 * width, width, bias=False)
+        self.gamma = nn.Parameter(torch.ones(width))
+        self.gate = nn.Conv2d(width, width, 1)
+
+    def forward(self, x):
+        y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        y = self.gamma * self.narrow(nn.functional.gelu(self.wide(y)))
+        y = x + y.permute(0, 3, 1, 2)
+        return y * torch.relu(self.gate(nn.functional.adaptive_avg_pool2d(y, 1)))
+
+
 def main():
     folder = Path(__file__).parent
     torch.manual_seed(0)
@@ -219,11 +262,16 @@ def main():
     save(folder / "woven.pt2", Woven().train(), 32)
     save(folder / "tied.pt2", Tied().train(), 32)
     save(folder / "turned.pt2", Turned().train(), 32)
+    save(folder / "pointwise.pt2", Pointwise().train(), 32)
     joined = {name: torchvision.models.get_model(name, num_classes=10, **options) for name, options in (
         ("densenet121", {}), ("googlenet", {"aux_logits": False, "transform_input": False, "init_weights": False}),
         ("squeezenet1_1", {}), ("shufflenet_v2_x1_0", {}))}
     for name, network in joined.items():
         save(folder / f"{name}.pt2", network.train(), 64)
+
+    pointwise = {name: torchvision.models.get_model(name, num_classes=10) for name in POINTWISE}
+    for name, network in pointwise.items():
+        save(folder / f"{name}_64.pt2", network.train(), 64)
 
     golden = folder.parent.parent / "testdata"
     sys.path.insert(0, str(golden))
@@ -231,9 +279,11 @@ def main():
 
     nn.functional.dropout = lambda x, *_, **__: x
     networks = {"odd": (Odd(), 32, 10), "wrapped": (Wrapped(), 32, 5), "regnet_y_400mf": (regnet, 64, 5),
-                "woven": (Woven(), 32, 10), "tied": (Tied(), 32, 10), "turned": (Turned(), 32, 10)}
+                "woven": (Woven(), 32, 10), "tied": (Tied(), 32, 10), "turned": (Turned(), 32, 10),
+                "pointwise": (Pointwise(), 32, 10)}
     # Few values a channel amplify rounding: GoogLeNet has larger images than those that it was exported with.
     networks |= {name: (network, 96 if name == "googlenet" else 64, 10) for name, network in joined.items()}
+    networks |= {f"{name}_64": (pointwise[name], side, 10) for name, side in POINTWISE.items()}
     logits = [make_golden.logits_of(net, f"exported/testdata/{name}.pt2", side, classes, True)
               for name, (net, side, classes) in networks.items()]
     make_golden.write(golden / "exported.json", {"command": "python3 suite/networks/exported/testdata/make.py",
