@@ -14,6 +14,8 @@
 //     which Adam, RMSprop and Adagrad divide.
 //   - Dropout saves its mask, a byte an element, and stochastic depth its factors, an f32 a sample, from the forward to the
 //     backward pass; neither saves its operand. The generator's state is not the device's.
+//   - A layer normalisation saves mean and deviation of each row, and hardsigmoid its operand, from which autograd computes the
+//     gradient; in squeeze-and-excitation its result is saved, too.
 //   - A checkpointed segment is recomputed as a whole before the first node of its backward pass.
 //   - Images are f32, labels 64 bits wide; both stay for the whole step.
 //
@@ -58,11 +60,16 @@ func Explain(g *graph.Graph, o Options) (Prediction, []Tensor) {
 }
 
 // temporaryBytes is what an op that a framework composes of several holds beside its operands and results: the centred
-// map, in the gradient of a deviation; in that of a gate the products that are summed to the gradient of the factor.
+// map, in the gradient of a deviation; in that of a gate or a scale the products that are summed to the gradient of the factor; in a
+// layer normalisation over channels a copy of the map, whose channels are not next to each other.
 func temporaryBytes(op *graph.Op) int64 {
 	switch op.Kind {
-	case graph.KindDeviationBackward, graph.KindGateBackward:
+	case graph.KindDeviationBackward, graph.KindGateBackward, graph.KindScaleBackward:
 		return op.Results[0].Bytes()
+	case graph.KindLayerNorm, graph.KindLayerNormBackward:
+		if x := op.Results[0]; len(x.Shape) == 4 && x.Shape[1]*x.Shape[2] > 1 {
+			return x.Bytes()
+		}
 	}
 	return 0
 }

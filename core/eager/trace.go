@@ -52,12 +52,14 @@ type step struct {
 	roots     map[*graph.Value]*graph.Value // see storages
 	storageOf map[*graph.Value]int          // by root
 	masks     map[int64]int                 // storages of the masks of dropout, by salt
+	kept      map[*graph.Op][]int           // other storages that an op's gradient needs, by the op: see keeps
 }
 
 // trace finds what a step allocates, when, and for how long. Temporary is the memory in bytes that an op allocates and
 // frees itself.
 func trace(g *graph.Graph, o Options, temporary func(*graph.Op) int64) *step {
-	s := &step{options: o, roots: storages(g), storageOf: map[*graph.Value]int{}, masks: map[int64]int{}}
+	s := &step{options: o, roots: storages(g), storageOf: map[*graph.Value]int{}, masks: map[int64]int{},
+		kept: map[*graph.Op][]int{}}
 	gradientOf := map[*graph.Value]*graph.Value{} // by parameter
 	statesOf := map[*graph.Value][]Tensor{}
 	var body []*graph.Op
@@ -216,11 +218,31 @@ func (s *step) visit(i int, temporary func(*graph.Op) int64) {
 				s.masks[op.Attr.Salt] = s.begin(i, Tensor{op.Scope + ":mask", op.Scope, graph.CategorySaved, maskBytes(op)})
 			}
 		}
+		for _, bytes := range keeps(op) {
+			s.kept[op] = append(s.kept[op], s.begin(i, Tensor{op.Scope + ":kept", op.Scope, graph.CategorySaved, bytes}))
+		}
+		for _, l := range s.kept[op.Forward] {
+			s.storages[l].to = max(s.storages[l].to, i)
+		}
 		for _, v := range reads(op) {
 			s.touch(v, i)
 		}
 		n.temporary = max(n.temporary, temporary(op))
 	}
+}
+
+// keeps lists what a forward op allocates for its gradient besides its result, in bytes: the statistics of a layer
+// normalisation, and of a gate by a hardsigmoid, which is two ops in PyTorch, the result of the hardsigmoid.
+func keeps(op *graph.Op) []int64 {
+	switch {
+	case op.Kind == graph.KindLayerNorm:
+		x := op.Operands[0].Shape
+		rows := 4 * x.Elements() / x[len(x)-1]
+		return []int64{rows, rows}
+	case op.Kind == graph.KindGate && op.Attr.Activation == graph.ActivationHardsigmoid:
+		return []int64{op.Operands[1].Bytes()}
+	}
+	return nil
 }
 
 // begin is a storage that node i allocates.
@@ -241,15 +263,16 @@ func (s *step) touch(v *graph.Value, i int) {
 	}
 }
 
-// reads lists what op needs: its operands, but in a backward op what autograd saves. That of ReLU6 saves the operand,
-// not the result; those of a convolution and a pool also save operands that they do not need.
+// reads lists what op needs: its operands, but in a backward op what autograd saves. That of ReLU6 and hardsigmoid saves the
+// operand, not the result; those of a convolution and a pool also save operands that they do not need.
 func reads(op *graph.Op) []*graph.Value {
 	forward := op.Forward
 	if forward == nil || op.Kind == graph.KindAdd {
 		return op.Operands
 	}
 	switch {
-	case forward.Kind == graph.KindReLU && forward.Attr.Activation == graph.ActivationReLU6:
+	case forward.Kind == graph.KindReLU && forward.Attr.Activation == graph.ActivationReLU6,
+		forward.Kind == graph.KindActivate && forward.Attr.Activation == graph.ActivationHardsigmoid:
 		return []*graph.Value{op.Operands[0], forward.Operands[0]}
 	case forward.Kind == graph.KindConv, forward.Kind == graph.KindMaxPool, forward.Kind == graph.KindAveragePool:
 		return append(forward.Operands[:1:1], op.Operands...)
@@ -349,9 +372,9 @@ func storages(g *graph.Graph) map[*graph.Value]*graph.Value {
 			inPlace, operand = op.Operands[1] != nil && unread(op.Operands[1], i), 1
 		case graph.KindAdd:
 			// A sum is computed in place if autograd has not saved its operand: the result of a
-			// normalisation or of stochastic depth, or a gradient that no other op reads.
+			// normalisation, of stochastic depth or of a layer scale, or a gradient that no other op reads.
 			maker := made[op.Operands[0]]
-			inPlace = maker == graph.KindNormApply || maker == graph.KindDropout
+			inPlace = maker == graph.KindNormApply || maker == graph.KindDropout || maker == graph.KindScale
 			if op.Results[0].Category == graph.CategoryGradient {
 				inPlace = unread(op.Operands[0], i)
 			}

@@ -56,6 +56,7 @@ type op struct {
 	rows             bool
 	flattenedOutputs bool    // the result has two dimensions in PyTorch
 	shared           bool    // its layer is that of another op, too
+	settled          bool    // its reader chose operands and layout
 	layout           *layout // kindPermute: of the operand; of ops on elements: of operand and result
 
 	dim                  int   // kindConcat, kindSlice: the dimension after the batch, channels first

@@ -94,7 +94,7 @@ func readLinear(c *converter, n *nodeText, o *op) string {
 	if !ok || in[len(in)-1] != o.inputs {
 		return "of another dimension than the channels"
 	}
-	o.rows, o.layout = true, l.resized(o.width)
+	o.rows, o.layout, o.settled = true, l.resized(o.width), true
 	return ""
 }
 

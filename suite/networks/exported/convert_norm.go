@@ -47,6 +47,6 @@ func readLayerNorm(c *converter, n *nodeText, o *op) string {
 	if o.eps, ok = n.number("eps", 1e-5); !ok || !(o.eps > 0 && o.eps < 1) {
 		return "with an eps that is not positive"
 	}
-	o.inputs, o.layout = shape[0], l
+	o.inputs, o.layout, o.settled = shape[0], l, true
 	return ""
 }

@@ -132,6 +132,6 @@ func readScale(c *converter, n *nodeText, o *op) string {
 	if channels < 0 || !l.along(channels) {
 		return other
 	}
-	o.inputs, o.layout = sizes[channels], l
+	o.inputs, o.layout, o.settled = sizes[channels], l, true
 	return ""
 }

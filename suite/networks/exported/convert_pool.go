@@ -66,11 +66,15 @@ func readMean(c *converter, n *nodeText, o *op) string {
 		}
 	}
 	slices.Sort(dims)
+	sizes := c.sizes[o.in[0]]
+	if l := c.layoutOf(o.in[0]); slices.Equal(dims, []int64{1, 2}) && !keep && len(l.stored) == 3 && l.rows() { // of [N, H, W, C]
+		o.settled, sizes, dims = true, l.stored, []int64{2, 3}
+	}
 	if !slices.Equal(dims, []int64{2, 3}) {
 		return "over other dimensions than height and width"
 	}
 	if o.flattenedOutputs = !keep; !keep {
-		o.layout = &layout{stored: []int64{c.sizes[o.in[0]][0], 1, 1}}
+		o.layout = &layout{stored: []int64{sizes[0], 1, 1}}
 		o.layout.axes = [][]part{slices.Concat(plainLayout(o.layout.stored).axes...)}
 	}
 	return ""

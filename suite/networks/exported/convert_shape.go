@@ -46,7 +46,7 @@ func (c *converter) standard(v int, modules []module) int {
 
 // settle gives an op operands that are stored as it reads them. Ops on elements read any layout, and keep it.
 func (c *converter) settle(o *op) {
-	if o.layout != nil { // its reader has settled it
+	if o.settled {
 		return
 	}
 	l := c.layoutOf(o.in[0])

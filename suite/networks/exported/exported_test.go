@@ -204,7 +204,7 @@ func TestAllUnsupportedOpsAreReportedAtOnce(t *testing.T) {
 		t.Fatalf("got %v, want an UnsupportedError", err)
 	}
 	want := []UnsupportedOp{{"softplus", 2, "act"}, {"amax", 1, ""},
-		{"conv2d with different strides or paddings in height and width", 1, "stem"}, {"cumsum", 1, ""}}
+		{"conv2d with different strides, paddings or dilations in height and width", 1, "stem"}, {"cumsum", 1, ""}}
 	if d := cmp.Diff(want, unsupported.Ops); d != "" {
 		t.Errorf("ops (-want +got):\n%s", d)
 	}
