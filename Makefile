@@ -23,7 +23,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -ldflags=-extldflags=-Wl,-z,lazy)
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := build
-.PHONY: help aa deps build test-slurm emu cuda cuda-deps gpu-pack run test test-all race sanitize lint fmt docs bench bench-peer size clean
+.PHONY: help aa deps build test-slurm emu cuda cuda-deps gpu-pack run test test-all race cover sanitize lint fmt docs bench bench-peer size clean
 
 ## help: print this list
 help:
@@ -133,6 +133,16 @@ test-slurm: build
 ## race: run the tests of what is concurrent in Go under the race detector
 race: deps
 	$(GO_TEST) -race -short $(TESTFLAGS) ./suite/... ./reports/... ./results/... ./gpu
+
+# Statements that the quick tests reach, from any package. Where the floor is missed, test what is new; it is raised, not lowered.
+COVER_FLOOR ?= 80
+## cover: measure the coverage of the quick tests, build/coverage.html; fails below COVER_FLOOR percent
+cover: deps
+	@mkdir -p build
+	$(GO_TEST) -short -coverpkg=./... -coverprofile=build/coverage.out $(TESTFLAGS) ./...
+	$(GO) tool cover -html=build/coverage.out -o build/coverage.html
+	@$(GO) tool cover -func=build/coverage.out | awk -v floor=$(COVER_FLOOR) \
+	  '/^total:/ { print "coverage " $$3 ", floor " floor "%"; low = $$3 + 0 < floor } END { exit low || !NR }'
 
 # The C++ core with AddressSanitizer and UBSan; oneDNN itself is not instrumented, and leaks are not looked for.
 SANITIZED ?= TestOpTable|TestBlob|TestMisuse|TestOutOfMemory|TestWrongLabel|TestSharedArena|TestInPlaceSameBits|NotANumber|TestPart|TestDropoutNumbers|TestOpen

@@ -73,8 +73,8 @@ func augLocal(n *model.Network, o Options) ([]model.Stage, error) {
 	return stages, nil
 }
 
-// augLocalEnds returns the last unit of each module with an auxiliary network. Of K modules, the last joined are units of the head's
-// module. Places in Cuts are counted as by other methods: K-1 of them make K modules.
+// augLocalEnds returns the last unit of each module with an auxiliary network. Of K modules, the last joined are units of the
+// head's module. Places in Cuts are counted as by other methods: K-1 of them make K modules.
 func (o Options) augLocalEnds(n *model.Network, k, joined int) ([]int, error) {
 	units := len(n.Units)
 	if IsPlaces(o.Cuts) || o.Cuts == CutsBalanced {

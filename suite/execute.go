@@ -290,7 +290,8 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, r *Run, dat
 	x.watch.fill(x.record)
 	x.record.Memory.Ladder = ladder(device, session.Training.Program)
 	if err == nil && x.job.SaveWeights {
-		err = weights.Save(WeightsPath(x.job.Out, x.record.ID), session.Training, session.Model(), map[string]string{"format": "pt", "run": x.record.ID})
+		err = weights.Save(WeightsPath(x.job.Out, x.record.ID), session.Training, session.Model(),
+			map[string]string{"format": "pt", "run": x.record.ID})
 	}
 	x.fill(report)
 	return err
@@ -300,7 +301,8 @@ func (x *execution) options(data *datasets.Dataset, r *Run) train.Options {
 	spec := x.job.Spec
 	o := train.Options{
 		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Val: x.val, Augment: r.Dataset.Augment,
-		Schedule:  train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup, FromZero: recipe(spec.Dataset).FromZero},
+		Schedule: train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup,
+			FromZero: recipe(spec.Dataset).FromZero},
 		StatePath: x.statePath(), Resume: x.job.Resume, InitPath: x.job.Init, Now: x.now, CPU: meter.CPUSeconds, On: x.tick,
 		Warn: func(sentence string) { x.on(Event{Kind: EventWarning, Text: sentence}) },
 		// The peak of training, without its preparation: memory left from planning is

@@ -12,8 +12,8 @@ import (
 func ofMethod(method string, peak, step, arena int64) results.Plan {
 	kib := func(n int64) *int64 { return new(n << 10) }
 	return results.Plan{Spec: results.Spec{Method: method, Network: "n", Dataset: "d", Batch: 8, Precision: "f32"}, LocalModules: 3,
-		Memory: results.Memory{PlannedPeakBytes: kib(peak), StepArenaBytes: kib(step), ArenaBytes: kib(arena), LowerBoundBytes: kib(peak),
-			PeakOp: "op"}}
+		Memory: results.Memory{PlannedPeakBytes: kib(peak), StepArenaBytes: kib(step), ArenaBytes: kib(arena),
+			LowerBoundBytes: kib(peak), PeakOp: "op"}}
 }
 
 // ratios are the ratios of a row, where cells have one.
@@ -94,7 +94,8 @@ func TestCategoriesForPeopleAndPrograms(t *testing.T) {
 	for i, category := range results.Categories() {
 		key := strings.ReplaceAll(category, " ", "_") + "_bytes"
 		if c := programs.Columns[first+i]; c.Key != key || *programs.Rows[0][first+i].Number != float64(a.Memory.ByCategory[category]) {
-			t.Errorf("column %d is %s with %s, want %s with %d", i, c.Key, programs.Rows[0][first+i].Text, key, a.Memory.ByCategory[category])
+			t.Errorf("column %d is %s with %s, want %s with %d", i, c.Key, programs.Rows[0][first+i].Text, key,
+				a.Memory.ByCategory[category])
 		}
 	}
 	if many := Categories([]results.Plan{a, b, a, b}, true); len(many.Rows) != 4 || len(many.Columns) != first+2 {
