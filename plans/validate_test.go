@@ -23,8 +23,8 @@ func shared(t *testing.T, path string) string {
 	return path
 }
 
-// TestScoreboard compares predictions with 36 peaks that others measured on GPUs (docs/validation.md): the median error is at most
-// 3.6 %, which is that of the best published tool, and none is beyond 15 %.
+// TestScoreboard compares predictions with 36 peaks that others measured on GPUs (docs/validation.md): the median error is at
+// most 3.6 %, which is that of the best published tool, and none is beyond 15 %.
 func TestScoreboard(t *testing.T) {
 	o := plans.Validation{File: shared(t, "validation/measured-dev.csv"), Networks: shared(t, "validation/networks"),
 		FitOn: "ResNet152", Usable: 0.9}

@@ -20,8 +20,8 @@ import (
 // Validator predicts measured runs from exported networks. It reads each network once.
 type Validator struct {
 	Folder string // of networks, as NETWORK_SIDE.pt2
-	// Usable is the part of a GPU's memory that the allocator can get, in (0, 1]. The rest is of the driver, of CUDA's context and of
-	// libraries, and of other programs.
+	// Usable is the part of a GPU's memory that the allocator can get, in (0, 1]. The rest is of the driver, of CUDA's context and
+	// of libraries, and of other programs.
 	Usable float64
 	stages map[string][]model.Stage // by file, size and classes
 }
@@ -51,8 +51,8 @@ func (v *Validator) Predict(r peaks.Row) (p MeasuredPrediction, err error) {
 	return MeasuredPrediction{ReservedBytes: said.ReservedBytes, OutOfMemory: said.OutOfMemory}, nil
 }
 
-// options are those of the program that a row describes. A file that does not say when gradients are dropped is taken to mean before
-// the backward pass.
+// options are those of the program that a row describes. A file that does not say when gradients are dropped is taken to mean
+// before the backward pass.
 func (v *Validator) options(r peaks.Row) eager.Options {
 	o := eager.Options{NewBatch: true, Workspaces: true,
 		ZeroMid:    r.ZeroGrad == peaks.ZeroGradMiddle || r.ZeroGrad == peaks.ZeroGradNotGiven,

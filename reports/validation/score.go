@@ -28,8 +28,8 @@ type Board struct {
 	ConstantBytes int64    // added to every prediction
 }
 
-// Score fits the constant: the median of what the runs of one network have beyond the prediction, and at least 0; fitOn is that network,
-// or empty for a constant of 0. Runs that ran out of memory, or are predicted to, do not count.
+// Score fits the constant: the median of what the runs of one network have beyond the prediction, and at least 0; fitOn is that
+// network, or empty for a constant of 0. Runs that ran out of memory, or are predicted to, do not count.
 func Score(cells []Cell, predictors []string, fitOn string) Board {
 	b := Board{Cells: cells, Predictors: predictors, FitOn: fitOn}
 	var beyond []float64
@@ -99,8 +99,8 @@ func (b Board) summary(name string, of func(Cell) (float64, bool)) Summary {
 	return s
 }
 
-// quantile is the smallest value that at least the part q of the values does not exceed, and for the median of an even number the mean
-// of the two in the middle.
+// quantile is the smallest value that at least the part q of the values does not exceed, and for the median of an even number
+// the mean of the two in the middle.
 func quantile(values []float64, q float64) float64 {
 	values = slices.Clone(values)
 	slices.SortFunc(values, cmp.Compare)

@@ -56,8 +56,8 @@ const (
 // bytesSuffix ends the columns of sizes.
 const bytesSuffix = "_bytes"
 
-// required are the columns that a file must have. The others may be absent: channels (3), gpu, zero_grad, capacity_bytes, real_oom,
-// and a column NAME_bytes for each other predictor.
+// required are the columns that a file must have. The others may be absent: channels (3), gpu, zero_grad, capacity_bytes,
+// real_oom, and a column NAME_bytes for each other predictor.
 var required = []string{"network", "optimizer", "batch", "image_side", "classes", "measured_bytes"}
 
 // Read reads a file. An error names the line and the column.
@@ -157,8 +157,8 @@ func parseRow(f fields, predictors []string) (r Row, err error) {
 		return r, errors.New("the columns network and optimizer must have names")
 	}
 	if !slices.Contains([]string{ZeroGradNotGiven, ZeroGradStart, ZeroGradMiddle, ZeroGradEnd}, r.ZeroGrad) {
-		return r, fmt.Errorf("zero_grad %q: must be 0 (before the forward pass), 1 (before the backward pass), 2 (at the end of the step), "+
-			"or empty", r.ZeroGrad)
+		return r, fmt.Errorf("zero_grad %q: must be 0 (before the forward pass), 1 (before the backward pass), "+
+			"2 (at the end of the step), or empty", r.ZeroGrad)
 	}
 	if text := f.text("real_oom"); text != "" {
 		ended, err := strconv.ParseBool(strings.ToLower(text))

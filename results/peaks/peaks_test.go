@@ -16,9 +16,9 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b, c := table.Rows[0], table.Rows[1], table.Rows[2]
-	if len(table.Rows) != 3 || a.Network != "ResNet18" || a.Optimizer != "Adam" || a.Batch != 32 || a.Side != 86 || a.Classes != 10 ||
-		a.ZeroGrad != ZeroGradEnd || a.MeasuredBytes != 1000 || a.OutOfMemory == nil || *a.OutOfMemory || a.CapacityBytes != 12622168064 ||
-		a.Others["xmem"] != 1100.5 || a.Line != 2 {
+	if len(table.Rows) != 3 || a.Network != "ResNet18" || a.Optimizer != "Adam" || a.Batch != 32 || a.Side != 86 ||
+		a.Classes != 10 || a.ZeroGrad != ZeroGradEnd || a.MeasuredBytes != 1000 || a.OutOfMemory == nil || *a.OutOfMemory ||
+		a.CapacityBytes != 12622168064 || a.Others["xmem"] != 1100.5 || a.Line != 2 {
 		t.Errorf("got %+v", a)
 	}
 	if b.Channels != 3 || b.OutOfMemory != nil || b.CapacityBytes != 0 || len(b.Others) != 0 {
