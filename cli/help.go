@@ -7,9 +7,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// BreakHelp breaks the lines of what the flags of a command do, by a function that breaks a text into lines of a width. Note: a usage template with FlagUsagesWrapped would do it, too,
-// but is parsed at every start, which made the process of a run 8 MiB larger (process_baseline_bytes of ResNet-20: 36.2 MiB
-// instead of 28.1 MiB).
+// BreakHelp breaks the lines of what the flags of a command do, by a function that breaks a text into lines of a width. Note: a
+// usage template with FlagUsagesWrapped would do it, too, but is parsed at every start, which made the process of a run 8 MiB
+// larger (process_baseline_bytes of ResNet-20: 36.2 MiB instead of 28.1 MiB).
 func BreakHelp(c *cobra.Command, columns int, wrap func(text string, width int) string) {
 	indent := 0
 	c.Flags().VisitAll(func(f *pflag.Flag) {

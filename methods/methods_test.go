@@ -181,7 +181,8 @@ func TestOptionsOutOfRange(t *testing.T) {
 		{"three coefficients", methods.Options{Coefficients: "1,2,3"}, `--infopro-coefficients "1,2,3": must be four numbers`},
 		{"negative coefficient", methods.Options{Coefficients: "1,2,3,-1"}, "must be four numbers"},
 		{"a place that does not exist", methods.Options{Cuts: "1.0,3.9"},
-			`--cuts "3.9": must be published, balanced, even, first, or places where units of resnet32 end, such as 3.0, 3.1, 3.2, 3.3 (the nearest ones)`},
+			`--cuts "3.9": must be published, balanced, even, first, or places where units of resnet32 end, ` +
+				"such as 3.0, 3.1, 3.2, 3.3 (the nearest ones)"},
 		{"places out of order", methods.Options{Cuts: "2.0,1.0"}, "1.0 is out of order"},
 		{"the last unit", methods.Options{Cuts: "3.4"}, "3.4 is out of order"},
 		{"places and another K", methods.Options{Cuts: "1.0", Modules: 5}, "1 places can't be combined with --modules 5"},

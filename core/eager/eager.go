@@ -7,8 +7,8 @@
 //     pass that reads it has. A node is all backward ops of one forward op: its operands and results live together.
 //   - ReLU and the sum of a residual block work in place. So does the sum of two gradients that meet, unless the first is
 //     still to be read elsewhere. ReLU6 saves its operand, and so does not.
-//   - A slice and a view have the memory of their tensor. So have the gradients of a concatenation's operands that of its own, until
-//     another gradient is added to one of them. The gradients of the slices of a tensor are joined.
+//   - A slice and a view have the memory of their tensor. So have the gradients of a concatenation's operands that of its own,
+//     until another gradient is added to one of them. The gradients of the slices of a tensor are joined.
 //   - The gradient of a parameter lives until the program drops it, the optimizer's state from the first update on. An update
 //     of all parameters at once has temporaries of all of them: copies of the gradients for weight decay, and the roots by
 //     which Adam, RMSprop and Adagrad divide.
@@ -60,8 +60,8 @@ func Explain(g *graph.Graph, o Options) (Prediction, []Tensor) {
 }
 
 // temporaryBytes is what an op that a framework composes of several holds beside its operands and results: the centred
-// map, in the gradient of a deviation; in that of a gate or a scale the products that are summed to the gradient of the factor; in a
-// layer normalisation over channels a copy of the map, whose channels are not next to each other.
+// map, in the gradient of a deviation; in that of a gate or a scale the products that are summed to the gradient of the factor;
+// in a layer normalisation over channels a copy of the map, whose channels are not next to each other.
 func temporaryBytes(op *graph.Op) int64 {
 	switch op.Kind {
 	case graph.KindDeviationBackward, graph.KindGateBackward, graph.KindScaleBackward:

@@ -98,8 +98,8 @@ func readLinear(c *converter, n *nodeText, o *op) string {
 	return ""
 }
 
-// rowsOf is the layout of the operand of o, an op on the elements of the last dimension. They have to be rows of the stored tensor,
-// as the channels of a map are after it was permuted to [N, H, W, C]. A tensor of another number of dimensions than a map
+// rowsOf is the layout of the operand of o, an op on the elements of the last dimension. They have to be rows of the stored
+// tensor, as the channels of a map are after it was permuted to [N, H, W, C]. A tensor of another number of dimensions than a map
 // is stored so that they are.
 func (c *converter) rowsOf(o *op) (l *layout, ok bool) {
 	if l = c.layoutOf(o.in[0]); !l.rows() && len(l.axes) != 3 {

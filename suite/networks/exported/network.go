@@ -161,7 +161,8 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 		return b.LayerNorm(x, gamma, beta, o.eps)
 	case kindScale:
 		if model.Channels(x) != o.inputs {
-			b.Fail(fmt.Errorf("the parameter %s of module %q has %d elements, but multiplies %d", o.parameter, o.layer, o.inputs, model.Channels(x)))
+			b.Fail(fmt.Errorf("the parameter %s of module %q has %d elements, but multiplies %d", o.parameter, o.layer, o.inputs,
+				model.Channels(x)))
 			return x
 		}
 		return b.Scale(x, b.Parameter(o.parameter, graph.Shape{o.inputs}, o.factor()))
@@ -197,7 +198,8 @@ func (p *program) write(b *graph.Builder, o *op, in []*graph.Value) *graph.Value
 	case kindAdd:
 		if !x.Shape.Equal(in[1].Shape) {
 			b.Fail(fmt.Errorf("the sum in module %q has operands of the shapes %s and %s: "+
-				"its block can't be rebuilt for an auxiliary network of AugLocal, or images of this size don't suit the network", o.path(), x.Shape, in[1].Shape))
+				"its block can't be rebuilt for an auxiliary network of AugLocal, or images of this size don't "+
+				"suit the network", o.path(), x.Shape, in[1].Shape))
 			return x
 		}
 		return b.Add(x, in[1])
