@@ -75,17 +75,19 @@ func storedGrid(flags []string) (*grid, error) {
 	return g, nil
 }
 
-// planBaseline returns the records that a baseline should have: of its stored flags, or of the built-in grid.
-func planBaseline(h suite.Host, path string, flags []string) ([]results.Record, error) {
-	if flags == nil {
-		gpu, _ := baseline.GPU(path)
-		return suite.PlannedMemory(h, gpu)
+// planner plans the records that a baseline should have: of its stored flags, or of the built-in grid.
+func planner(env Env) func(path string, flags []string) ([]results.Record, error) {
+	return func(path string, flags []string) ([]results.Record, error) {
+		if flags == nil {
+			gpu, _ := baseline.GPU(path)
+			return suite.PlannedMemory(env.host(), gpu)
+		}
+		g, err := storedGrid(flags)
+		if err != nil {
+			return nil, &baseline.UnreadableError{Err: fmt.Errorf("%s: stored flags of plan: %w", path, err)}
+		}
+		return g.request.Plan(env.host(), g.gpu)
 	}
-	g, err := storedGrid(flags)
-	if err != nil {
-		return nil, &baseline.UnreadableError{Err: fmt.Errorf("%s: stored flags of plan: %w", path, err)}
-	}
-	return g.request.Plan(h, g.gpu)
 }
 
 func baselineUpdate(env Env) *cobra.Command {
@@ -131,38 +133,15 @@ func baselineUpdate(env Env) *cobra.Command {
 		if plan { // the lists are stored even where they are the defaults, which a later release may change
 			flags = cli.Given(c, []string{"methods", "networks", "datasets"}, without)
 		}
-		return updateBaseline(env, baseline.File(args[0]), from, plan, details, flags)
-	}
-	return c
-}
-
-func updateBaseline(env Env, path, from string, plan, details bool, flags []string) error {
-	_, builtIn := baseline.GPU(path)
-	var records []results.Record
-	var err error
-	switch {
-	case from != "":
-		if records, err = baseline.ReadRecords(from); err != nil {
-			return usage(fmt.Errorf("--from: %w", err))
-		}
-	case !plan && !builtIn:
-		return usage(fmt.Errorf("baseline update %s: --from or --plan is missing; only %s and %s-GPU have a built-in grid", path,
-			baseline.Planned, baseline.Planned))
-	default:
-		if records, err = planBaseline(env.host(), path, flags); err != nil {
+		path := baseline.File(args[0])
+		count, err := gate.Gate{Plan: planner(env)}.Update(path, from, plan, details, flags)
+		if err != nil {
 			return usage(err)
 		}
+		fmt.Fprintf(env.Stdout, "%s: %s\n", path, english.Plural(count, "record", ""))
+		return nil
 	}
-	for i := range records {
-		if !details {
-			results.Brief(&records[i])
-		}
-	}
-	if err := results.WriteCollection(path, flags, records); err != nil {
-		return err
-	}
-	fmt.Fprintf(env.Stdout, "%s: %s\n", path, english.Plural(len(records), "record", ""))
-	return nil
+	return c
 }
 
 func baselineList(env Env) *cobra.Command {
@@ -234,9 +213,7 @@ func checkBaselines(env Env, out *output, explain string, names []string) error 
 	ctx, stop := interrupts(env, "nothing is explained")
 	defer stop()
 	g := gate.Gate{
-		Plan: func(path string, flags []string) ([]results.Record, error) {
-			return planBaseline(env.host(), path, flags)
-		},
+		Plan: planner(env),
 		Absent: func(err error) bool {
 			var missing *engine.Unavailable
 			return errors.As(err, &missing)

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -13,7 +11,6 @@ import (
 
 	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/cli"
-	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/gate"
@@ -115,17 +112,15 @@ func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 	if err := f.output.open(); err != nil {
 		return err
 	}
-	if err := knownMetrics(f.metrics); err != nil {
-		return err
+	if err := compare.CheckMetrics(f.metrics); err != nil {
+		return usage(err)
 	}
 	if f.inconclusive != inconclusiveFails && f.inconclusive != inconclusiveWarns {
 		return usage(fmt.Errorf("--inconclusive %s: must be %s or %s",
 			printable.Quote(f.inconclusive), inconclusiveFails, inconclusiveWarns))
 	}
-	for _, pattern := range f.acceptMissing {
-		if _, err := path.Match(pattern, ""); err != nil {
-			return usage(fmt.Errorf("--accept-missing %s: %w", printable.Quote(pattern), err))
-		}
+	if err := compare.CheckPatterns(f.acceptMissing); err != nil {
+		return usage(fmt.Errorf("--accept-missing %w", err))
 	}
 	thresholds, err := compare.ReadThresholds(f.thresholds)
 	if err != nil {
@@ -162,7 +157,7 @@ func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 	if err := f.files(env, c, new); err != nil {
 		return usage(err)
 	}
-	verdict := f.verdict(c)
+	verdict := gate.Verdict(c, f.inconclusive == inconclusiveFails)
 	out := answer{tables: c.Tables(f.all || f.output.Name() == "json" || f.output.Name() == "csv")}
 	if len(c.Worst(compare.Inconclusive)) > 0 && verdict == nil {
 		out.sentence = c.Sentence()
@@ -176,31 +171,6 @@ func (f *compareFlags) run(env Env, cmd *cobra.Command, args []string) error {
 	return verdict
 }
 
-// knownMetrics checks the names given to --metrics.
-func knownMetrics(given []string) error {
-	for _, m := range given {
-		if _, err := names.Find("metric", m, compare.Metrics(), func(s string) string { return s }); err != nil {
-			return usage(fmt.Errorf("--metrics: %w", err))
-		}
-	}
-	return nil
-}
-
-// verdict is how a comparison ends the command.
-func (f *compareFlags) verdict(c compare.Comparison) error {
-	count := func(v compare.Verdict) int { return len(c.Worst(v)) }
-	switch {
-	case len(c.Apart) > 0:
-		return &compare.ApartError{Runs: c.Apart}
-	case len(c.Cells) == 0:
-		return &baseline.NoneError{Text: "the old side has no finished run with these metrics"}
-	case count(compare.Regression)+count(compare.Missing) > 0,
-		count(compare.Inconclusive) > 0 && f.inconclusive == inconclusiveFails:
-		return &gate.FailedError{Text: "compare: " + c.Sentence()}
-	}
-	return nil
-}
-
 // sides reads both sides.
 func (f *compareFlags) sides(env Env, args []string) (old, new []results.Record, err error) {
 	want, needed := 2, "BASE and NEW are needed"
@@ -210,26 +180,15 @@ func (f *compareFlags) sides(env Env, args []string) (old, new []results.Record,
 	if len(args) != want {
 		return nil, nil, usage(fmt.Errorf("compare: %s given: %s", english.Plural(len(args), "path is", "paths are"), needed))
 	}
-	if !f.selfTest {
-		base := args[0]
-		if f.baseline != "" {
-			base = baseline.Path(f.baseline)
-		}
-		if old, err = baseline.ReadSide(base); err != nil {
-			return nil, nil, err
-		}
-	}
-	path := args[len(args)-1]
-	new, err = baseline.ReadSide(path)
-	var missing *baseline.MissingError
-	var none *baseline.NoneError
+	base := ""
 	switch {
-	case errors.As(err, &missing):
-		err = usage(missing.Err)
-	case errors.As(err, &none):
-		err = usage(errors.New(none.Text))
+	case f.baseline != "":
+		base = baseline.Path(f.baseline)
+	case !f.selfTest:
+		base = args[0]
 	}
-	return old, new, err
+	old, new, err = gate.Sides(base, args[len(args)-1])
+	return old, new, usage(err)
 }
 
 // files writes the other formats.

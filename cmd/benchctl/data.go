@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -58,22 +57,15 @@ func dataPullCommand(env Env) *cobra.Command {
 			if err != nil {
 				return usage(err)
 			}
-			there := "already in "
-			set, err := entry.Open(dir, datasets.Options{})
-			if err != nil || entry.Archive == nil {
-				there = "in "
-				if err := pull(ctx, env, entry, dir); ctx.Err() != nil {
-					return &suite.InterruptedError{Left: name + " is unchanged",
-						Next: "run the command again: it continues where the download stopped"}
-				} else if err != nil {
-					return usage(err)
-				}
-				if set, err = entry.Open(dir, datasets.Options{}); err != nil {
-					return usage(err)
-				}
+			line, err := entry.Provide(dir, func() error { return pull(ctx, env, entry, dir) })
+			if ctx.Err() != nil {
+				return &suite.InterruptedError{Left: name + " is unchanged",
+					Next: "run the command again: it continues where the download stopped"}
 			}
-			fmt.Fprintf(env.Stdout, "%s: %d training and %d test samples, %s%s\n",
-				name, set.Train.N, set.Test.N, there, filepath.Join(dir, entry.Archive.Folder))
+			if err != nil {
+				return usage(err)
+			}
+			fmt.Fprintln(env.Stdout, line)
 		}
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -54,8 +53,8 @@ func (f *historyFlags) run(env Env, paths []string) error {
 	if err != nil {
 		return err
 	}
-	if err := knownMetrics(f.metrics); err != nil {
-		return err
+	if err := compare.CheckMetrics(f.metrics); err != nil {
+		return usage(err)
 	}
 	if f.baseline != "" && len(paths) > 0 {
 		return usage(errors.New("paths and --baseline can't be combined: --baseline reads the history of one file from git"))
@@ -89,11 +88,8 @@ func (f *historyFlags) run(env Env, paths []string) error {
 	}
 	a := answer{tables: []table.Table{h.Table()}}
 	if f.plots != "" {
-		if err := os.MkdirAll(f.plots, 0o777); err != nil {
-			return usage(unwritten(fmt.Errorf("plots: %w", err)))
-		}
 		if a.plots, err = h.Draw(f.plots); err != nil {
-			return usage(err)
+			return usage(fmt.Errorf("plots: %w", err))
 		}
 	}
 	return env.emit(f.output, a, nil)

@@ -2,9 +2,11 @@ package compare
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 
+	"github.com/localbench/localbench/names"
 	"github.com/localbench/localbench/reports/rank"
 	"github.com/localbench/localbench/results"
 )
@@ -185,4 +187,14 @@ func (m metric) resolution(low, high, power float64) float64 {
 		return (high - low) / 2 * power
 	}
 	return math.Expm1((math.Log1p(high) - math.Log1p(low)) / 2 * power)
+}
+
+// CheckMetrics checks names given to --metrics.
+func CheckMetrics(given []string) error {
+	for _, m := range given {
+		if _, err := names.Find("metric", m, Metrics(), func(s string) string { return s }); err != nil {
+			return fmt.Errorf("--metrics: %w", err)
+		}
+	}
+	return nil
 }

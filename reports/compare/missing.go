@@ -9,6 +9,7 @@ import (
 
 	"github.com/dustin/go-humanize/english"
 
+	"github.com/localbench/localbench/printable"
 	"github.com/localbench/localbench/results"
 )
 
@@ -90,4 +91,14 @@ func (c *Comparison) Accept(patterns []string) (unused []string, err error) {
 		}
 	}
 	return unused, nil
+}
+
+// CheckPatterns checks patterns of Accept.
+func CheckPatterns(patterns []string) error {
+	for _, pattern := range patterns {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("%s: %w", printable.Quote(pattern), err)
+		}
+	}
+	return nil
 }

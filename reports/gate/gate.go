@@ -92,6 +92,32 @@ func (g Gate) Check(names []string) (all []Checked, err error) {
 	return all, nil
 }
 
+// Update writes a baseline and returns the number of its records: those in from, if that is not empty, or else planned ones, of
+// the flags if plan is set, or of the built-in grid. Without details the bytes by module and the largest tensors are left out.
+func (g Gate) Update(path, from string, plan, details bool, flags []string) (count int, err error) {
+	_, builtIn := baseline.GPU(path)
+	var records []results.Record
+	switch {
+	case from != "":
+		if records, err = baseline.ReadRecords(from); err != nil {
+			return 0, fmt.Errorf("--from: %w", err)
+		}
+	case !plan && !builtIn:
+		return 0, fmt.Errorf("baseline update %s: --from or --plan is missing; only %s and %s-GPU have a built-in grid", path,
+			baseline.Planned, baseline.Planned)
+	default:
+		if records, err = g.Plan(path, flags); err != nil {
+			return 0, err
+		}
+	}
+	for i := range records {
+		if !details {
+			results.Brief(&records[i])
+		}
+	}
+	return len(records), results.WriteCollection(path, flags, records)
+}
+
 // Worst is the error that a gate should end with: a baseline that could not be checked before one that changed.
 func Worst(all []Checked) (worst error) {
 	for _, c := range all {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/gate"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/baseline"
@@ -141,5 +142,75 @@ func TestExplain(t *testing.T) {
 	g.Explain = func(string, []string) ([]results.Record, error) { return nil, errors.New("no program") }
 	if all, _ := g.Check(nil); gate.Worst(all) == nil || gate.Worst(all).Error() != "--explain: no program" {
 		t.Errorf("got %v, want an error about --explain", gate.Worst(all))
+	}
+}
+
+// A baseline is written of records or plans, in brief unless details are asked for; without either only the built-in grid is.
+func TestUpdate(t *testing.T) {
+	t.Chdir(t.TempDir())
+	r := plan("a", 1)
+	r.Memory.ByModule = []results.ModuleBytes{{Module: 1, Bytes: 1}}
+	g := planning(r)
+	for _, row := range []struct {
+		path    string
+		plan    bool
+		details bool
+		want    string // of the error
+	}{
+		{"results/baselines/memory.json", false, false, ""},
+		{"results/baselines/memory.json", false, true, ""},
+		{"main.json", true, true, ""},
+		{"main.json", false, true, "--from or --plan is missing"},
+	} {
+		count, err := g.Update(row.path, "", row.plan, row.details, nil)
+		if row.want != "" {
+			if err == nil || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("%+v: got %v", row, err)
+			}
+			continue
+		}
+		records, _, readErr := baseline.Read(row.path)
+		if err != nil || readErr != nil || count != 1 || (records[0].Memory.ByModule != nil) != row.details {
+			t.Errorf("%+v: got %d records, %v, %v: %+v", row, count, err, readErr, records)
+		}
+		r.Memory.ByModule = []results.ModuleBytes{{Module: 1, Bytes: 1}}
+		g = planning(r)
+	}
+	if count, err := g.Update("copy.json", "main.json", false, false, nil); err != nil || count != 1 {
+		t.Errorf("from records: got %d, %v", count, err)
+	}
+	if _, err := g.Update("copy.json", "nowhere", false, false, nil); err == nil || !strings.HasPrefix(err.Error(), "--from: ") {
+		t.Errorf("from records that do not exist: got %v", err)
+	}
+}
+
+// An old side that does not exist is a missing baseline, a new one is a mistake.
+func TestSidesAndVerdict(t *testing.T) {
+	dir := t.TempDir()
+	if err := results.Write(dir, plan("a", 100)); err != nil {
+		t.Fatal(err)
+	}
+	var missing *baseline.MissingError
+	if _, _, err := gate.Sides(dir+"/nowhere", dir); !errors.As(err, &missing) {
+		t.Errorf("the old side: got %v", err)
+	}
+	if _, _, err := gate.Sides(dir, dir+"/nowhere"); err == nil || errors.As(err, &missing) {
+		t.Errorf("the new side: got %v", err)
+	}
+	old, new, err := gate.Sides("", dir)
+	if err != nil || len(old) != 0 || len(new) != 1 {
+		t.Errorf("the new side alone: got %d and %d records, %v", len(old), len(new), err)
+	}
+	var failed *gate.FailedError
+	var none *baseline.NoneError
+	run := func(bytes int64) error {
+		c := compare.Run(new, []results.Record{plan("a", bytes)}, compare.Defaults(), "planned_peak")
+		return gate.Verdict(c, true)
+	}
+	if run(100) != nil || run(99) != nil || !errors.As(run(101), &failed) {
+		t.Errorf("got %v, %v and %v, want that more bytes fail", run(100), run(99), run(101))
+	}
+	if err := gate.Verdict(compare.Run(nil, new, compare.Defaults()), true); !errors.As(err, &none) {
+		t.Errorf("no old records: got %v", err)
 	}
 }

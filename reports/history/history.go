@@ -11,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize/english"
 
+	"github.com/localbench/localbench/atomicfile"
 	"github.com/localbench/localbench/git"
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/figure"
@@ -72,6 +73,9 @@ func metricCell(s compare.Series, x float64) table.Cell {
 
 // Draw draws a figure for each metric that changed anywhere into a folder: the series that did. It returns the files.
 func (h History) Draw(dir string) (files []string, err error) {
+	if err := atomicfile.MakeFolder(dir); err != nil {
+		return nil, err
+	}
 	var names []string
 	place := map[string]int{}
 	for i, r := range h.Revisions {

@@ -225,3 +225,20 @@ func unpackFile(path string, content io.Reader) error {
 	}
 	return errors.Join(out.Sync(), out.Close())
 }
+
+// Provide opens the set in dir, after pull has fetched it if that is not possible, and returns a sentence about it.
+func (e Entry) Provide(dir string, pull func() error) (string, error) {
+	there := "already in "
+	set, err := e.Open(dir, Options{})
+	if err != nil || e.Archive == nil {
+		there = "in "
+		if err := pull(); err != nil {
+			return "", err
+		}
+		if set, err = e.Open(dir, Options{}); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%s: %d training and %d test samples, %s%s", e.Name, set.Train.N, set.Test.N, there,
+		filepath.Join(dir, e.Archive.Folder)), nil
+}
