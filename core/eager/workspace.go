@@ -60,8 +60,8 @@ func (o Options) workspace(op *graph.Op) int64 {
 // The kernels on tensor cores read and write maps with the channels last, and PyTorch's are not, unless told so. The workspace
 // has copies: in the forward pass of x and w, for the gradients of x, y and w. That is what cuDNN answers for convolutions over
 // more than 1x1: its versions 9.8 and 9.19, asked for RTX 3060 and RTX 4060 (testdata/make_workspaces.py). Of grouped
-// convolutions it is the gradient of the weights. First layers, of up to 4 channels, need none, nor do depthwise convolutions, for which PyTorch
-// has kernels of its own. For many convolutions over 1x1 the two versions disagree; none is counted.
+// convolutions it is the gradient of the weights. First layers, of up to 4 channels, need none, nor do depthwise convolutions,
+// for which PyTorch has kernels of its own. For many convolutions over 1x1 the two versions disagree; none is counted.
 func convWorkspace(op *graph.Op, x, w, y *graph.Value) int64 {
 	channels, groups := x.Shape[3], max(op.Attr.Groups, 1)
 	if channels <= 4 || groups == channels || w.Shape[1] == 1 && w.Shape[2] == 1 {
