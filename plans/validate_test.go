@@ -58,7 +58,7 @@ func TestScoreboard(t *testing.T) {
 			t.Errorf("%s %s %s: the error is %+.1f %%, want at most 15 %%", row[0].Text, row[1].Text, row[2].Text, off)
 		}
 	}
-	if predicted < 20 {
-		t.Errorf("got %d predictions, want at least 20", predicted)
+	if predicted != 36 {
+		t.Errorf("got %d predictions, want 36", predicted)
 	}
 }
