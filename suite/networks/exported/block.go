@@ -148,7 +148,7 @@ func (p *program) rebuilt(u unit, inputs, stride int64, project bool) unit {
 			continue
 		}
 		o := *original
-		o.in = slices.Clone(o.in)
+		o.rebuilt, o.in = true, slices.Clone(o.in)
 		for i, v := range o.in {
 			if w, ok := replaced[v]; ok {
 				o.in[i] = w

@@ -55,6 +55,7 @@ type op struct {
 	rate             float64
 	rows             bool
 	flattenedOutputs bool    // the result has two dimensions in PyTorch
+	rebuilt          bool    // for an auxiliary network of AugLocal
 	shared           bool    // its layer is that of another op, too
 	settled          bool    // its reader chose operands and layout
 	layout           *layout // kindPermute: of the operand; of ops on elements: of operand and result

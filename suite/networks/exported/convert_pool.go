@@ -51,31 +51,72 @@ func readAdaptivePool(c *converter, n *nodeText, o *op) string {
 	return ""
 }
 
-// readMean reads the mean over height and width.
+// readMean reads the mean over dimensions after the batch: a global average pool over height and width. Other dimensions are read
+// as the height of a map, whose channels are those that stay.
 func readMean(c *converter, n *nodeText, o *op) string {
 	o.kind, o.output = kindAdaptivePool, [2]int64{1, 1}
 	a := n.arg("dim")
 	keep, ok := n.flag("keepdim", false)
-	if a == nil || !ok || len(c.sizes[o.in[0]]) != 3 {
-		return "over other dimensions than height and width"
+	v := o.in[0]
+	rank := len(c.sizes[v]) + 1
+	if a == nil || !ok || n.arg("dtype") != nil {
+		return "over all dimensions, or with arguments of other types"
 	}
-	dims := slices.Clone(a.list())
-	for i, d := range dims {
+	reduced := make([]bool, rank)
+	for _, d := range a.list() {
 		if d < 0 {
-			dims[i] = d + 4
+			d += int64(rank)
 		}
+		if d < 1 || d >= int64(rank) || reduced[d] {
+			return "over the batch, or over dimensions that the tensor doesn't have"
+		}
+		reduced[d] = true
 	}
-	slices.Sort(dims)
-	sizes := c.sizes[o.in[0]]
-	if l := c.layoutOf(o.in[0]); slices.Equal(dims, []int64{1, 2}) && !keep && len(l.stored) == 3 && l.rows() { // of [N, H, W, C]
-		o.settled, sizes, dims = true, l.stored, []int64{2, 3}
-	}
-	if !slices.Equal(dims, []int64{2, 3}) {
-		return "over other dimensions than height and width"
+	sizes := c.sizes[v]
+	l := c.layoutOf(v)
+	switch {
+	case rank == 4 && !keep && reduced[1] && reduced[2] && !reduced[3] && len(l.stored) == 3 && l.rows(): // of [N, H, W, C]
+		o.settled, sizes = true, l.stored
+	case rank != 4 || reduced[1] || !reduced[2] || !reduced[3]:
+		return c.readMeanOver(o, v, reduced[1:], keep)
 	}
 	if o.flattenedOutputs = !keep; !keep {
 		o.layout = &layout{stored: []int64{sizes[0], 1, 1}}
 		o.layout.axes = [][]part{slices.Concat(plainLayout(o.layout.stored).axes...)}
 	}
+	return ""
+}
+
+// readMeanOver reads the mean of v over the dimensions after the batch that are reduced.
+func (c *converter) readMeanOver(o *op, v int, reduced []bool, keep bool) string {
+	l, order, result := c.layoutOf(v), []int{}, []int64{}
+	channels, height := int64(1), int64(1)
+	for d, size := range c.sizes[v] {
+		switch {
+		case !reduced[d]:
+			order, channels, result = append(order, d), channels*size, append(result, size)
+		case keep:
+			result = append(result, 1)
+		}
+	}
+	for d, size := range c.sizes[v] {
+		if reduced[d] {
+			order, height = append(order, d), height*size
+		}
+	}
+	from, ok1 := l.permuted(order).viewed([]int64{channels, height, 1})
+	pooled := plainLayout([]int64{channels, 1, 1})
+	pooled.axes = [][]part{slices.Concat(pooled.axes...)}
+	to, ok2 := pooled.viewed(result)
+	if !ok1 || !ok2 || len(result) == 0 || len(order) == 0 || height == 1 && channels == 1 {
+		return "over all dimensions but the batch"
+	}
+	view := &op{kind: kindView, in: []int{v}, modules: o.modules}
+	view.out = c.addValue([]int64{channels, height, 1}, view)
+	if !from.plain() {
+		c.layouts[view.out] = from
+	}
+	c.ops = append(c.ops, view)
+	o.in[0], o.layout = view.out, to
 	return ""
 }

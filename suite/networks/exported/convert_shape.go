@@ -13,6 +13,7 @@ import (
 var movers = map[string]func(c *converter, n *nodeText, o *op) error{
 	"flatten": moveView, "view": moveView, "reshape": moveView, "_unsafe_view": moveView, "unflatten": moveView, "squeeze": moveView,
 	"unsqueeze": moveView, "permute": movePermute, "transpose": movePermute, "channel_shuffle": moveShuffle,
+	"pixel_shuffle": movePixels, "pixel_unshuffle": movePixels,
 	"contiguous": moveCopy, "clone": moveCopy,
 	"chunk": moveSplit, "split": moveSplit, "split_with_sizes": moveSplit, "slice": moveSlice, "narrow": moveSlice,
 }
@@ -126,11 +127,16 @@ func (c *converter) alias(n *nodeText, o *op, v int, l *layout) error {
 // has them.
 func (c *converter) store(n *nodeText, o *op, v int, l *layout) error {
 	o.kind, o.in, o.layout = kindPermute, []int{v}, l
-	var err error
-	if o.out, err = c.newValue(n.result(), o); err == nil {
-		c.ops = append(c.ops, o)
+	out, err := c.newValue(n.result(), o)
+	if err != nil {
+		return err
 	}
-	return err
+	if !slices.EqualFunc(l.axes, c.sizes[out], func(axis []part, size int64) bool { return product(axis) == size }) {
+		return formatError("damaged graph: the shape of the tensor %q doesn't follow from its operand", n.result())
+	}
+	o.out = out
+	c.ops = append(c.ops, o)
+	return nil
 }
 
 // isViewOf notes that the value out has the memory of v, in PyTorch.
@@ -221,21 +227,49 @@ func moveShuffle(c *converter, n *nodeText, o *op) error {
 	if !ok || !(groups >= 1) || len(sizes) < 2 || groups > float64(sizes[0]) || sizes[0]%int64(groups) != 0 {
 		return formatError("damaged graph: channel_shuffle of %v in groups that don't divide its channels", sizes)
 	}
-	split, ok1 := c.layoutOf(v).viewed(slices.Concat([]int64{int64(groups), sizes[0] / int64(groups)}, sizes[1:]))
-	if !ok1 {
-		c.refuse("channel_shuffle of a view", o.path())
-		return nil
-	}
 	order := []int{1, 0}
-	for i := 2; i < len(split.axes); i++ {
-		order = append(order, i)
+	for i := range sizes[1:] {
+		order = append(order, i+2)
 	}
-	l, ok2 := split.permuted(order).viewed(sizes)
-	if !ok2 {
-		c.refuse("channel_shuffle of a view", o.path())
+	return c.rearrange(n, o, v, slices.Concat([]int64{int64(groups), sizes[0] / int64(groups)}, sizes[1:]), order, sizes)
+}
+
+// movePixels reads what moves elements between channels and positions, a block of positions a pixel.
+func movePixels(c *converter, n *nodeText, o *op) error {
+	v, err := c.operand(n, o, n.name())
+	if err != nil || v == unknown {
+		return err
+	}
+	up, ok1 := n.number("upscale_factor", 1)
+	down, ok2 := n.number("downscale_factor", 1)
+	s := c.sizes[v]
+	if !ok1 || !ok2 || !(up >= 1 && down >= 1 && up < 1<<16 && down < 1<<16) || len(s) != 3 {
+		return formatError("damaged graph: %s of %v by factors that are not positive numbers", n.Target, s)
+	}
+	u, d := int64(up), int64(down)
+	if s[0]%(u*u) != 0 || s[1]%d != 0 || s[2]%d != 0 {
+		return formatError("damaged graph: %s of %v by a factor that doesn't divide its sizes", n.Target, s)
+	}
+	if n.name() == "pixel_shuffle" {
+		sizes, result := []int64{s[0] / (u * u), u, u, s[1], s[2]}, []int64{s[0] / (u * u), s[1] * u, s[2] * u}
+		return c.rearrange(n, o, v, sizes, []int{0, 3, 1, 4, 2}, result)
+	}
+	sizes, result := []int64{s[0], s[1] / d, d, s[2] / d, d}, []int64{s[0] * d * d, s[1] / d, s[2] / d}
+	return c.rearrange(n, o, v, sizes, []int{0, 2, 4, 1, 3}, result)
+}
+
+// rearrange binds the result of the node to v read with sizes, its dimensions put into another order and read with the sizes of
+// the result.
+func (c *converter) rearrange(n *nodeText, o *op, v int, sizes []int64, order []int, result []int64) error {
+	split, ok := c.layoutOf(v).viewed(sizes)
+	if ok {
+		split, ok = split.permuted(order).viewed(result)
+	}
+	if !ok {
+		c.refuse(n.name()+" of a view", o.path())
 		return nil
 	}
-	return c.store(n, o, v, l)
+	return c.store(n, o, v, split)
 }
 
 // moveCopy reads what stores a tensor again. The copy of one that is stored in its own shape is the tensor itself: but for
@@ -391,13 +425,13 @@ func readConcat(c *converter, n *nodeText, o *op) string {
 	return ""
 }
 
-// writeSlice writes a part of x along the op's dimension. Where there are more or fewer channels than in the file, its bounds
-// are in proportion, so that slices that make up the whole still do.
+// writeSlice writes a part of x along the op's dimension. Where an auxiliary network has more or fewer channels than the file, its
+// bounds are in proportion, so that slices that make up the whole still do.
 func (o *op) writeSlice(b *graph.Builder, x *graph.Value) *graph.Value {
 	axis := axisOf(o.dim, len(x.Shape)-1)
 	from, to, extent := o.from, o.from+o.length, x.Shape[axis]
 	if extent != o.extent {
-		if o.dim > 0 {
+		if o.dim > 0 || !o.rebuilt {
 			b.Fail(fmt.Errorf("the slice in module %q is of a dimension of %d, which is %d here: "+
 				"export the network for images of this size", o.path(), o.extent, extent))
 			return x

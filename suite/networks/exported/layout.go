@@ -193,10 +193,10 @@ func extentsOf(x *graph.Value, n int) ([]int64, bool) {
 	return extents, true
 }
 
-// fitted is the layout for a stored tensor of other extents than those of the file, as of images of another size or of another
-// number of channels in an auxiliary network of AugLocal. Dimensions that are not split have any extent; a split into groups
-// keeps the number of groups, or takes the largest divisor of it that divides the channels.
-func (l *layout) fitted(extents []int64) (*layout, error) {
+// fitted is the layout for a stored tensor of other extents than those of the file. Dimensions that are not split have any extent.
+// Where channels says so, as in an auxiliary network of AugLocal, a split of the first dimension into groups keeps the number of
+// groups, or takes the largest divisor of it that divides the channels.
+func (l *layout) fitted(extents []int64, channels bool) (*layout, error) {
 	v := &layout{stored: extents}
 	for _, axis := range l.axes {
 		fitted := make([]part, 0, len(axis))
@@ -206,7 +206,7 @@ func (l *layout) fitted(extents []int64) (*layout, error) {
 			case was == is:
 			case p.size == was:
 				p.size = is
-			case p.dim > 0:
+			case p.dim > 0 || !channels:
 				return nil, fmt.Errorf("a dimension of %d, which is %d here, is split: export the network for images of this size", was, is)
 			case p.stride*p.size == was: // the groups
 				p.size = gcd(p.size, is)
@@ -230,7 +230,7 @@ func (o *op) writePermute(b *graph.Builder, x *graph.Value) *graph.Value {
 		b.Fail(fmt.Errorf("a tensor %s in module %q has another number of dimensions than in the file", x.Shape, o.path()))
 		return x
 	}
-	l, err := o.layout.fitted(extents)
+	l, err := o.layout.fitted(extents, o.rebuilt)
 	if err != nil {
 		b.Fail(fmt.Errorf("the view in module %q: %w", o.path(), err))
 		return x

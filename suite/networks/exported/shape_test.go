@@ -148,6 +148,16 @@ func refusals() map[string]struct{ graph, want string } {
 			"view to a shape that doesn't divide or join dimensions"},
 		"shuffle of groups that don't divide": {moved([][3]string{one("channel_shuffle.default", "relu_", "y",
 			arg("groups", "int", "3"))}, map[string]string{"y": "2 4 8 8"}), "in groups that don't divide its channels"},
+		"pixels by a factor that doesn't divide": {moved([][3]string{one("pixel_shuffle.default", "relu_", "y",
+			arg("upscale_factor", "int", "3"))}, map[string]string{"y": "2 4 8 8"}), "by a factor that doesn't divide its sizes"},
+		"pixels by nothing": {moved([][3]string{one("pixel_unshuffle.default", "relu_", "y",
+			arg("downscale_factor", "int", "0"))}, map[string]string{"y": "2 4 8 8"}), "by factors that are not positive numbers"},
+		"pixels in another shape": {moved([][3]string{one("pixel_unshuffle.default", "relu_", "y",
+			arg("downscale_factor", "int", "2"))}, map[string]string{"y": "2 4 8 8"}), `the shape of the tensor "y" doesn't follow`},
+		"mean over the batch": {moved([][3]string{one("mean.dim", "relu_", "y", arg("dim", "ints", "[0]"), arg("keepdim", "bool", "true"))},
+			map[string]string{"y": "2 4 8 8"}), "mean over the batch, or over dimensions that the tensor doesn't have"},
+		"mean in another shape": {moved([][3]string{one("mean.dim", "relu_", "y", arg("dim", "ints", "[1]"))},
+			map[string]string{"y": "2 1 8 8"}), `the shape of the tensor "y" doesn't follow`},
 		"read after a change through a slice": {moved([][3]string{halves("relu_", "a", "b"), one("relu_.default", "a", "r"),
 			joined("relu_", "r", "y", "1")}, map[string]string{"a": "2 2 8 8", "b": "2 2 8 8", "r": "2 2 8 8", "y": "2 6 8 8"}),
 			"cat of a tensor that was changed in place through a view of it"},
@@ -159,6 +169,29 @@ func TestRefusedShapeOps(t *testing.T) {
 		_, err := New(write(t, archive(t, map[string]string{"net/models/model.json": c.graph})), graph.Shape{8, 8, 3}, 5)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+// Images of another size than in the file have other heights and widths: what is split evenly there need not be here.
+func TestOtherSizesOfImages(t *testing.T) {
+	for name, want := range map[string]string{
+		"woven":  "the slice in module \"\" is of a dimension of 7, which is 11 here: export the network for images of this size",
+		"turned": "the view in module \"\": a dimension of 8, which is 12 here, is split: export the network for images of this size",
+		"means":  "a dimension of 256, which is 576 here, is split: export the network for images of this size",
+	} {
+		n, err := New("testdata/"+name+".pt2", graph.Shape{48, 48, 3}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := graph.NewBuilder(true)
+		x := b.Input("x", graph.Shape{2, 48, 48, 3}, graph.TypeF32)
+		for _, u := range n.Units {
+			b.In(u.Name, func() { x = u.Forward(b, x) })
+		}
+		n.Head(b, x)
+		if _, err := b.Graph(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
 		}
 	}
 }

@@ -143,6 +143,23 @@ class Turned(nn.Module):
         return self.fc(torch.cat([nn.functional.adaptive_avg_pool2d(y, 1).squeeze(3).squeeze(2), torch.relu(x)[:, 5:10]], 1))
 
 
+class Means(nn.Module):
+    """Pixel shuffles, and means over channels, over channels and width, over height, over a sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, 4, 1)
+        self.up, self.down = nn.PixelShuffle(2), nn.PixelUnshuffle(4)
+        self.conv = nn.Conv2d(5, 12, 3, padding=1)
+        self.fc = nn.Linear(4 * 4 + 4 + 192, 10)
+
+    def forward(self, x):
+        x = self.up(self.stem(x))
+        x = self.down(torch.relu(self.conv(torch.cat([x, x.mean(1, keepdim=True)], 1))))
+        rows, sequence = x.mean(2, keepdim=True), x.flatten(2).transpose(1, 2)
+        return self.fc(torch.cat([x.mean(1).flatten(1), x.mean((1, 3)), sequence.mean(1) + rows.permute(0, 2, 3, 1).mean((1, 2))], 1))
+
+
 class Tied(nn.Module):
     """A layer, and a module with layers, that run several times: their parameters are shared."""
 
@@ -263,6 +280,7 @@ def main():
     save(folder / "tied.pt2", Tied().train(), 32)
     save(folder / "turned.pt2", Turned().train(), 32)
     save(folder / "pointwise.pt2", Pointwise().train(), 32)
+    save(folder / "means.pt2", Means().train(), 32)
     joined = {name: torchvision.models.get_model(name, num_classes=10, **options) for name, options in (
         ("densenet121", {}), ("googlenet", {"aux_logits": False, "transform_input": False, "init_weights": False}),
         ("squeezenet1_1", {}), ("shufflenet_v2_x1_0", {}))}
@@ -280,7 +298,7 @@ def main():
     nn.functional.dropout = lambda x, *_, **__: x
     networks = {"odd": (Odd(), 32, 10), "wrapped": (Wrapped(), 32, 5), "regnet_y_400mf": (regnet, 64, 5),
                 "woven": (Woven(), 32, 10), "tied": (Tied(), 32, 10), "turned": (Turned(), 32, 10),
-                "pointwise": (Pointwise(), 32, 10)}
+                "pointwise": (Pointwise(), 32, 10), "means": (Means(), 32, 10)}
     # Few values a channel amplify rounding: GoogLeNet has larger images than those that it was exported with.
     networks |= {name: (network, 96 if name == "googlenet" else 64, 10) for name, network in joined.items()}
     networks |= {f"{name}_64": (pointwise[name], side, 10) for name, side in POINTWISE.items()}
