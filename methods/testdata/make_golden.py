@@ -71,6 +71,17 @@ class Case:
     spec: Spec
     steps: int = 10
     weight_decay: float = 1e-4
+    optimizer: str = ""
+    """Of OPTIMIZERS; empty: SGD with Nesterov momentum 0.9 and the weight decay."""
+    learning_rate: float = LEARNING_RATE
+
+
+OPTIMIZERS = {
+    "adamw": (torch.optim.AdamW, {"betas": (0.9, 0.999), "eps": 1e-3, "weight_decay": 0.05}),
+    "rmsprop": (torch.optim.RMSprop, {"alpha": 0.99, "eps": 1e-2, "momentum": 0.5, "weight_decay": 1e-4}),
+}
+"""The epsilons are large, and the rates of their cases small: divided by the root of a small average, a gradient's rounding
+error would be a step of full size."""
 
 
 CASES = [
@@ -90,6 +101,8 @@ CASES = [
     Case("resnet32_infopro_contrast_k4", Spec("resnet32", "infopro", modules=4, mode="contrast")),
     Case("resnet32_man", Spec("resnet32", "man", modules=16)),
     Case("resnet32_man_program_k4", Spec("resnet32", "man", modules=4, program=True), steps=2),
+    Case("resnet32_dgl_k4_adamw", Spec("resnet32", "dgl", modules=4), optimizer="adamw", learning_rate=1e-4),
+    Case("resnet32_dgl_k4_rmsprop", Spec("resnet32", "dgl", modules=4), optimizer="rmsprop", learning_rate=2e-5),
     Case("resnet110_dgl", Spec("resnet110", "dgl", modules=55), steps=3),
     Case("resnet110_auglocal_d3", Spec("resnet110", "auglocal", modules=55, aux_depth=3), steps=3),
 ]
@@ -254,7 +267,11 @@ def train(case: Case, dtype: torch.dtype) -> tuple[LocalNet, Trace]:
     model = LocalNet(case.spec)
     initialise(model, SEED)
     model.to(dtype).train()
-    optimizer = make_optimizer(model, LEARNING_RATE, case.weight_decay)
+    if case.optimizer:
+        make, options = OPTIMIZERS[case.optimizer]
+        optimizer = make([p for p in model.parameters() if p.requires_grad], lr=case.learning_rate, **options)
+    else:
+        optimizer = make_optimizer(model, case.learning_rate, case.weight_decay)
 
     def by_name(value: Callable[[torch.nn.Parameter], Tensor]) -> dict[str, Sums]:
         return {name: sums(value(p)) for name, p in model.named_parameters()}
@@ -278,11 +295,17 @@ def train(case: Case, dtype: torch.dtype) -> tuple[LocalNet, Trace]:
     return model, Trace(steps, initial, gradient, by_name(lambda p: p), running)
 
 
+def describe_optimizer(case: Case) -> Document:
+    if case.optimizer:
+        return {"optimizer": case.optimizer, **OPTIMIZERS[case.optimizer][1]}
+    return {"momentum": 0.9, "nesterov": True, "weight_decay": case.weight_decay}
+
+
 def document(case: Case) -> Document:
     model, trace = train(case, torch.float32)
     _, truth = train(case, torch.float64)
     # The deep network has 1,253 parameters: every tenth says as much, in a tenth of the file.
-    kept = 10 if case.network == "resnet110" else 1
+    kept = 10 if case.spec.network == "resnet110" else 1
     return {
         "command": f"python3 methods/testdata/make_golden.py {case.name}",
         "torch": torch.__version__,
@@ -294,10 +317,8 @@ def document(case: Case) -> Document:
             "batch": BATCH,
             "steps": case.steps,
             "seed": SEED,
-            "learning_rate": LEARNING_RATE,
-            "momentum": 0.9,
-            "nesterov": True,
-            "weight_decay": case.weight_decay,
+            "learning_rate": case.learning_rate,
+            **describe_optimizer(case),
         },
         "parameter_count": model.parameter_count(),
         "batches": [describe_batch(step) for step in range(case.steps)],
