@@ -440,23 +440,101 @@ func TestWorkspaceEstimated(t *testing.T) {
 	}
 }
 
-// TestLargeTensors: a tensor of 2^31 elements is refused, one of a row less is not.
+// TestLargeTensors prepares ops on tensors of 2^31 elements and more: kernels that count in 64 bits take them as they are,
+// a convolution is computed in parts of the batch, and others refuse them.
 func TestLargeTensors(t *testing.T) {
 	backends := enginetest.Backends()
 	d := enginetest.Open(t, backends[len(backends)-1], engine.Options{})
-	for rows, want := range map[int64]string{1 << 16: "a tensor of 2147483648 elements exceeds the limit of 2147483647: use a smaller batch", 1<<16 - 1: ""} {
+	const elements = "exceeds the limit of 2147483647 for ops of this kind"
+	for name, c := range map[string]struct {
+		build         func(b *graph.Builder) *graph.Value
+		kernel, wrong string // what the name of the kernel ends with, or what the error says
+	}{
+		"2^31 elements, relu": {func(b *graph.Builder) *graph.Value {
+			return b.ReLU(b.Input("x", graph.Shape{1 << 16, 1 << 15}, graph.TypeF32))
+		}, "", ""},
+		"2^31 elements, linear": {func(b *graph.Builder) *graph.Value {
+			x, w := b.Input("x", graph.Shape{1 << 16, 1 << 15}, graph.TypeF32), b.Input("w", graph.Shape{10, 1 << 15}, graph.TypeF32)
+			return b.Linear(x, w, nil)
+		}, "", "a tensor of 2147483648 elements " + elements + ": use a smaller batch"},
+		// The first convolution of VGG-13 for 1,024 images.
+		"3.3e9 elements, conv": {func(b *graph.Builder) *graph.Value {
+			x, w := b.Input("x", graph.Shape{1024, 224, 224, 3}, graph.TypeF32), b.Input("w", graph.Shape{64, 3, 3, 3}, graph.TypeF32)
+			return b.Conv(x, w, nil, graph.ConvOptions{Padding: 1})
+		}, ", in 2 parts", ""},
+		"2^31 elements a sample, conv": {func(b *graph.Builder) *graph.Value {
+			x, w := b.Input("x", graph.Shape{2, 1 << 14, 1 << 15, 4}, graph.TypeF32), b.Input("w", graph.Shape{4, 1, 1, 4}, graph.TypeF32)
+			return b.Conv(x, w, nil, graph.ConvOptions{})
+		}, "", elements + ", and so do parts of its batch"},
+	} {
 		b := graph.NewBuilder(false)
-		b.Output(b.ReLU(b.Input("x", graph.Shape{rows, 1 << 15}, graph.TypeF32)))
+		b.Output(c.build(b))
 		g, err := b.Graph()
 		if err != nil {
 			t.Fatal(err)
 		}
 		p, err := d.Prepare(g)
-		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%d rows: got %v, want %q", rows, err, want)
+		if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("%s: got %v, want %q", name, err, c.wrong)
 		}
-		if err == nil {
-			p.Close()
+		if err != nil {
+			continue
+		}
+		if got := p.Kernels()[0]; !strings.HasSuffix(got, c.kernel) {
+			t.Errorf("%s: got kernel %q, want one that ends with %q", name, got, c.kernel)
+		}
+		p.Close()
+	}
+}
+
+// inParts are the kinds that are computed in parts of the batch where their tensors are too large.
+var inParts = []graph.Kind{graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights, graph.KindMaxPool,
+	graph.KindMaxPoolBackward, graph.KindAveragePool, graph.KindAveragePoolBackward, graph.KindAdaptiveAveragePool,
+	graph.KindAdaptiveAveragePoolBackward, graph.KindUpsample, graph.KindUpsampleBackward, graph.KindGate, graph.KindGateBackward}
+
+// TestBatchParts lowers the limit of elements, so that the ops of small tensors are computed in parts: convolutions, pooling,
+// upsampling and gates give the results of the reference all the same, with our own convolutions, in bf16 and in place too.
+func TestBatchParts(t *testing.T) {
+	enginetest.NeedsCPU(t)
+	options := []engine.Options{{TF32: true}, ownKernels}
+	var devices []engine.Device
+	for _, o := range options {
+		devices = append(devices, enginetest.Open(t, "emu", o))
+	}
+	for i, d := range devices {
+		split := map[graph.Kind]int{}
+		for _, c := range optest.Cases() {
+			if !slices.Contains(inParts, c.Kind) {
+				continue
+			}
+			r, err := newTrial(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, limit := range []string{"20000", "5000", "2500", "300", "60"} { // after opening, which runs a few ops, too
+				t.Setenv("LB_EMU_MOST_ELEMENTS", limit)
+				p, err := d.Prepare(r.graph)
+				if err != nil {
+					if !strings.Contains(err.Error(), "exceeds the limit of "+limit) {
+						t.Errorf("%s: %v", c, err)
+					}
+					continue
+				}
+				parts := strings.HasSuffix(p.Kernels()[0], " parts")
+				p.Close()
+				if !parts {
+					continue
+				}
+				split[c.Kind]++
+				if err := r.on(t, d); err != nil {
+					t.Errorf("%s, %s elements: %v", c, limit, err)
+				}
+			}
+		}
+		for _, k := range inParts {
+			if split[k] == 0 {
+				t.Errorf("%+v: %s: no case was computed in parts", options[i], k)
+			}
 		}
 	}
 }

@@ -333,12 +333,7 @@ std::string gpu::describe() {
 std::unique_ptr<program> gpu::new_program() { return std::make_unique<gpu_program>(); }
 
 std::unique_ptr<kernel> gpu::choose(const op &o) {
-  constexpr int64_t most = (int64_t{1} << 31) - 1;
-  for (const auto *list : {&o.operands, &o.results})
-    for (const value *v : *list)
-      if (v && v->elements > most)
-        fail(LB_UNSUPPORTED, "a tensor of %lld elements exceeds the limit of %lld: use a smaller batch",
-             static_cast<long long>(v->elements), static_cast<long long>(most));
+  if (auto parts = make_split(o, *this)) return parts;
   switch (family_of(o.kind)) {
     case family::none:
       break;

@@ -81,6 +81,9 @@ struct gpu : device {
 struct gpu_kernel : kernel {
   gpu &d;
   explicit gpu_kernel(gpu &g) : d(g) {}
+  // parts are the ops that are computed for an op: itself, or if its tensors are too large parts of its
+  // batch.
+  virtual std::vector<const op *> parts(const op &o) const { return {&o}; }
 };
 
 // One function for each family: it returns the kernel of an op of one of its kinds.
@@ -89,6 +92,10 @@ LB_FAMILIES(LB_MAKE)
 #undef LB_MAKE
 std::unique_ptr<kernel> make_plain(const op &, gpu &);     // plain.cu: conv and linear without libraries
 std::unique_ptr<kernel> make_mma_conv(const op &, gpu &);  // nullptr: unsupported shapes
+
+// make_split returns the kernel of an op whose tensors have 2^31 elements or more, in parts of the batch
+// (split.cu); nullptr: it needs none.
+std::unique_ptr<kernel> make_split(const op &, gpu &);
 
 // update_many runs consecutive updates of one rate and one set of attributes at once.
 void update_many(const op *first, size_t n, gpu &);

@@ -456,9 +456,8 @@ std::string notes_of(const gpu &d) { return d.library ? d.library->unused.line()
 
 std::string choices_of(const program &p, gpu &d) {
   std::map<std::string, std::string> lines;
-  for (const op &o : p.ops) {
-    if (!is_convolution(o)) continue;
-    std::string name = signature(o).text(d);
+  for (const op *o : convolutions_of(p)) {
+    std::string name = signature(*o).text(d);
     auto found = d.library->engines.find(name);
     if (found != d.library->engines.end() && found->second && !found->second->estimated)
       lines[name] = found->second->chosen.text();

@@ -62,8 +62,7 @@ std::string describe_libraries() {
 }
 std::string choices_of(const program &p, gpu &d) {
   std::map<std::string, std::string> lines;
-  for (const op &o : p.ops)
-    if (is_convolution(o)) lines[signature(o).text(d)] = engine_of(o, d).text();
+  for (const op *o : convolutions_of(p)) lines[signature(*o).text(d)] = engine_of(*o, d).text();
   std::string text;
   for (const auto &l : lines) text += l.first + "\t" + l.second + "\n";
   return text;

@@ -45,6 +45,17 @@ inline bool is_convolution(const op &o) {
   return o.kind == kind_conv || o.kind == kind_conv_backward_data || o.kind == kind_conv_backward_weights;
 }
 
+// convolutions_of lists the convolutions that a program computes: of one on large tensors, its parts.
+inline std::vector<const op *> convolutions_of(const program &p) {
+  std::vector<const op *> all;
+  for (const op &o : p.ops) {
+    if (!is_convolution(o)) continue;
+    auto parts = static_cast<const gpu_kernel &>(*o.work).parts(o);
+    all.insert(all.end(), parts.begin(), parts.end());
+  }
+  return all;
+}
+
 // choice is a line of the tuning cache: signature, engine, knobs (number=value,...), workspace in
 // bytes and microseconds, separated by tabs. Microseconds are 0 where nothing was timed. Knobs
 // have cuDNN's own numbers and order: the front end's names do not cover all of them.
