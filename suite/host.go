@@ -7,6 +7,7 @@ import "github.com/localbench/localbench/results/planbook"
 type Host struct {
 	LibraryDir string // folder in which libraries of backends are looked for first; empty: none
 	PlanBook   string // file of the tuning cache; empty: the one that the program was built with
+	OwnKernels bool   // of the CUDA backend: its own convolutions before cuDNN's where the tuning cache has none
 }
 
 // Book reads the tuning cache.

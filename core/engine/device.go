@@ -428,6 +428,28 @@ func (p *nativeProgram) read(v *graph.Value, first int64, data []byte) error {
 	})
 }
 
+// ReadNumbers reads values of one number each, in one call on the thread that owns the device.
+func (p *nativeProgram) ReadNumbers(values []*graph.Value, to []float32) error {
+	if len(values) != len(to) {
+		return fmt.Errorf("read: %d values to %d numbers", len(values), len(to))
+	}
+	data := make([][]byte, len(values))
+	for i, v := range values {
+		var err error
+		if data[i], err = raw(v, to[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return p.device.do(func() error {
+		for i, v := range values {
+			if err := p.device.backend.Read(p.handle, uint64(v.ID), 0, data[i]); err != nil {
+				return p.explain("read "+v.Name, err)
+			}
+		}
+		return nil
+	})
+}
+
 // Run runs the ops first, ..., last-1 in one call.
 func (p *nativeProgram) Run(first, last int) error {
 	if first < 0 || last < first {

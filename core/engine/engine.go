@@ -60,6 +60,25 @@ type Program interface {
 // queried on any machine, but nothing can run.
 const PlanOnly = -1
 
+// NumberReader is a program that reads several values of one number each in one call: a step of a local method has a loss
+// and a count for every module, and each call waits for the thread that owns the device. It is optional; ReadNumbers uses it.
+type NumberReader interface {
+	ReadNumbers(values []*graph.Value, to []float32) error
+}
+
+// ReadNumbers reads values of one f32 each to the elements of to.
+func ReadNumbers(p Program, values []*graph.Value, to []float32) error {
+	if r, ok := p.(NumberReader); ok {
+		return r.ReadNumbers(values, to)
+	}
+	for i, v := range values {
+		if err := p.Read(v, to[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Chooser is a program that returns the chosen kernels as lines of a tuning cache. It is
 // optional.
 type Chooser interface {

@@ -45,7 +45,7 @@ type options struct {
 	peerDevice, book            string
 	overlap                     int
 	budget, workspace           size // of our arena, and limit of a kernel's workspace; 0: no limit
-	compile, floors             bool
+	compile, floors, own        bool
 }
 
 // size is a number of bytes as a flag.
@@ -82,6 +82,7 @@ func main() {
 	flag.Var(&o.budget, "budget", "our arena has at most this size, as with benchctl's flag: 512MiB")
 	flag.Var(&o.workspace, "workspace-limit", "as benchctl's flag: 64MiB")
 	flag.BoolVar(&o.compile, "compile", false, "the peer compiles the network of bp")
+	flag.BoolVar(&o.own, "own", false, "our own convolutions before cuDNN's where the tuning cache has none")
 	flag.BoolVar(&o.floors, "floors", false, "run nothing: print the operations and the bytes that our step has to do")
 	flag.StringVar(&o.worker, "worker", "", "internal: be our side for this method")
 	flag.Parse()
@@ -145,7 +146,7 @@ func (o options) compare(method string) error {
 	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
 	ours, err := start(self, append([]string{"-worker", method, "-overlap", fmt.Sprint(o.overlap), "-budget", o.budget.String(),
 		"-workspace-limit", o.workspace.String(), "-network", o.network, "-dataset", o.dataset, "-backend", o.backend,
-		"-precision", o.precision, "-library", o.library, "-book", o.book}, shared...))
+		"-precision", o.precision, "-library", o.library, "-book", o.book, fmt.Sprintf("-own=%t", o.own)}, shared...))
 	if err != nil {
 		return err
 	}
@@ -233,7 +234,7 @@ func (o options) append(method string, ours *side, our summary, theirs map[strin
 	defer f.Close()
 	row := map[string]any{"network": o.network, "dataset": o.dataset, "method": method, "batch": o.batch, "backend": o.backend,
 		"precision": o.precision, "overlap": o.overlap, "budget_bytes": o.budget, "workspace_limit_bytes": o.workspace,
-		"book": o.book, "step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
+		"book": o.book, "own": o.own, "step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
 	maps.Copy(row, theirs)
 	return json.NewEncoder(f).Encode(row)
 }
@@ -344,7 +345,7 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	device, err := run.OpenDevice(suite.Host{LibraryDir: o.library, PlanBook: o.book})
+	device, err := run.OpenDevice(suite.Host{LibraryDir: o.library, PlanBook: o.book, OwnKernels: o.own})
 	if err != nil {
 		return err
 	}
@@ -380,9 +381,25 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	for i := range labels {
 		labels[i] = int32(i % set.Classes)
 	}
+	batch := train.Batch{Images: images, Labels: labels}
+	if err := session.Feed(batch, 0.1); err != nil {
+		return err
+	}
+	// As in training the next batch is fed while a step runs.
 	step := func() (float64, error) {
 		begin := time.Now()
-		_, err := session.Train(images, labels, 0.1)
+		if err := session.Launch(); err != nil {
+			return 0, err
+		}
+		if options.Step.KeepInputs {
+			if err := session.Feed(batch, 0.1); err != nil {
+				return 0, err
+			}
+		}
+		_, err := session.Outcome()
+		if err == nil && !options.Step.KeepInputs {
+			err = session.Feed(batch, 0.1)
+		}
 		return time.Since(begin).Seconds(), err
 	}
 	for range 3 { // the third is the first replay on a GPU

@@ -30,6 +30,8 @@ type Session struct {
 	augment    core.Augmentation // on the device; the zero value: none there
 	fed        *core.Program     // whose batch is written
 	launched   *core.Program
+	outputs    []*graph.Value // what outcome reads, to numbers
+	numbers    []float32
 }
 
 type tailKey struct {
@@ -344,18 +346,24 @@ func (s *Session) run(p *core.Program, images []byte, labels []int32) (Outcome, 
 	return s.outcome(p)
 }
 
-// outcome reads the losses and counts of a finished program.
+// outcome reads the losses and counts of a finished program, all in one call.
 func (s *Session) outcome(p *core.Program) (Outcome, error) {
 	out := Outcome{Losses: s.losses[:len(p.Losses)], Correct: s.correct[:len(p.Losses)]}
-	for i, l := range p.Losses {
-		if err := p.Read(l.Value, out.Losses[i:i+1]); err != nil {
-			return Outcome{}, err
-		}
-		out.Correct[i] = 0
+	s.outputs, s.numbers = s.outputs[:0], slices.Grow(s.numbers[:0], 2*len(p.Losses))
+	for _, l := range p.Losses {
+		s.outputs = append(s.outputs, l.Value)
 		if l.Correct != nil {
-			if err := p.Read(l.Correct, out.Correct[i:i+1]); err != nil {
-				return Outcome{}, err
-			}
+			s.outputs = append(s.outputs, l.Correct)
+		}
+	}
+	numbers := s.numbers[:len(s.outputs)]
+	if err := engine.ReadNumbers(p.Program, s.outputs, numbers); err != nil {
+		return Outcome{}, err
+	}
+	for i, l := range p.Losses {
+		out.Losses[i], out.Correct[i], numbers = numbers[0], 0, numbers[1:]
+		if l.Correct != nil {
+			out.Correct[i], numbers = numbers[0], numbers[1:]
 		}
 	}
 	return out, nil
