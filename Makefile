@@ -90,20 +90,21 @@ build/gpu/%.cu.o: %.cu $(filter %.h,$(CUDA) $(NATIVE)) Makefile build/cuda.mk
 # command and the benchmark without the cpu backend, the headers of cudnn-frontend, make, and
 # the library, should it not compile there.
 PACK  := build/gpu-check
-# The interpreter of that machine, by name: its headers travel from here, for torch.compile.
+# An interpreter of that machine's version, by name or path: its headers travel from here, for torch.compile.
 PEER_PYTHON ?= python3.12
 STRIP := -tags nocpu -trimpath -ldflags '-s -w -extldflags=-Wl,-z,lazy'
 
 ## gpu-pack: build what gpu-check.sh takes to a machine with a GPU, into build/gpu-check
 gpu-pack: cuda
+	@[ -e "$$($(PEER_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null)/Python.h" ] || \
+	  { echo "gpu-pack: no Python.h of $(PEER_PYTHON): PEER_PYTHON=PATH names an interpreter of the GPU machine's version with its headers" >&2; exit 1; }
 	@rm -rf $(PACK) && mkdir -p $(PACK)/parts/include $(PACK)/parts/tools
 	$(GO) test -c $(STRIP) -o $(PACK)/parts/engine.test ./core/engine
 	$(GO) test -c $(STRIP) -o $(PACK)/parts/methods.test ./methods
 	$(GO) build $(STRIP) -o $(PACK)/parts/benchctl ./cmd/benchctl
 	$(GO) build $(STRIP) -o $(PACK)/parts/benchpeer ./scripts/benchpeer
 	@cp -r "$$(sed -n 's/^CUDA_INCLUDE := .* //p' build/cuda.mk)"/cudnn_* $(PACK)/parts/include
-	@include=$$($(PEER_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null) && [ -e "$$include/Python.h" ] && \
-	  mkdir $(PACK)/parts/python && cp -r "$$include" $(PACK)/parts/python || echo "gpu-pack: no headers of $(PEER_PYTHON) here: torch.compile needs them there"
+	@mkdir $(PACK)/parts/python && cp -r "$$($(PEER_PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')" $(PACK)/parts/python
 	@cp $(CUDA_LIB) $(PACK)/parts && cp "$$(command -v $(firstword $(MAKE)))" $(PACK)/parts/tools
 	@tar -C $(PACK)/parts -czf $(PACK)/pack.tar.gz . && rm -rf $(PACK)/parts
 	@ls -l $(PACK)/pack.tar.gz

@@ -102,6 +102,43 @@ func TestGoldenTraces(t *testing.T) {
 	}
 }
 
+// TestGoldenRounded follows two of the traces in tf32 and in bf16, with the CUDA backend's own convolutions: ten steps on a GPU,
+// one on the emulator. The traces are float32, so the limits are wide: operands of products are rounded to 10 bits
+// in tf32, and in bf16 all activations to 7, which is expected to move a loss by some 1e-3 and 1e-2. A wrong kernel moves it
+// by more.
+func TestGoldenRounded(t *testing.T) {
+	backends := enginetest.Backends()
+	backend := backends[len(backends)-1]
+	for _, name := range []string{"golden_resnet32_bp", "golden_resnet32_auglocal_d2"} {
+		for _, c := range []struct {
+			name   string
+			mixed  bool
+			limits [2]float64 // at the first step, and what each step adds
+		}{{"tf32", false, [2]float64{2e-3, 4e-3}}, {"bf16", true, [2]float64{1e-2, 1e-2}}} {
+			t.Run(name+" "+c.name, func(t *testing.T) {
+				g := readGolden(t, filepath.Join("testdata", name+".json"))
+				if backend == "emu" {
+					if testing.Short() && name != "golden_resnet32_bp" {
+						t.Skip("-short: one trace is enough on the emulator")
+					}
+					g.Steps = g.Steps[:1]
+				}
+				d := enginetest.Open(t, backend, engine.Options{TF32: !c.mixed, Own: true})
+				s := goldenSessionOf(t, d, g, c.mixed)
+				defer s.Close()
+				for i, want := range g.Steps {
+					images, labels := goldenBatch(g.Case.Seed, i, g.Case.Batch)
+					got, err := s.Train(images, labels, g.Case.LearningRate)
+					if err != nil {
+						t.Fatal(err)
+					}
+					compareLosses(t, i, c.limits[0]+float64(i)*c.limits[1], s.Training.Losses, got.Losses, want)
+				}
+			})
+		}
+	}
+}
+
 func readGolden(t *testing.T, file string) (g golden) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -146,6 +183,12 @@ func follow(t *testing.T, d engine.Device, g golden) {
 
 func goldenSession(t *testing.T, d engine.Device, g golden) *train.Session {
 	t.Helper()
+	return goldenSessionOf(t, d, g, false)
+}
+
+// goldenSessionOf is the session of a trace, in bf16 if mixed.
+func goldenSessionOf(t *testing.T, d engine.Device, g golden, mixed bool) *train.Session {
+	t.Helper()
 	n, err := networks.New(g.Case.Network, graph.Shape{32, 32, 3}, 10)
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +203,8 @@ func goldenSession(t *testing.T, d engine.Device, g golden) *train.Session {
 		t.Fatal(err)
 	}
 	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: core.StepOptions{
-		Batch: int64(g.Case.Batch), Image: n.Input, Mean: [4]float64{125.3, 123.0, 113.9}, Deviation: [4]float64{63.0, 62.1, 66.7},
+		Batch: int64(g.Case.Batch), Image: n.Input, Mixed: mixed,
+		Mean: [4]float64{125.3, 123.0, 113.9}, Deviation: [4]float64{63.0, 62.1, 66.7},
 		Optimizer: goldenOptimizer(t, g)}})
 	if err != nil {
 		t.Fatal(err)

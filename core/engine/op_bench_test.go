@@ -175,11 +175,7 @@ func (f family) run(b *testing.B, d engine.Device, element graph.ElementType, sh
 	g.Outputs = append(g.Outputs, g.Ops[last-1].Results...)
 	p := bind(b, d, g)
 	for _, v := range g.Values {
-		content := make([]float64, v.Shape.Elements())
-		for i := range content {
-			content[i] = 0.5 + float64(uint32(i)*2654435761>>20)/4096
-		}
-		write(b, p, v, content)
+		fillPattern(b, p, v)
 	}
 	if err := p.Run(last-1, last); err != nil {
 		b.Fatal(err)
@@ -203,6 +199,40 @@ func (f family) run(b *testing.B, d engine.Device, element graph.ElementType, sh
 		bytes = float64(op.Bytes())
 	}
 	b.ReportMetric(bytes/seconds/1e9, "GB/s")
+}
+
+// patterns are numbers from 0.5 to 1.5 in each element type: a benchmark of many ops fills tensors of many megabytes, and
+// computes their contents once.
+var patterns struct {
+	f32    []float32
+	bf16   []uint16
+	s32    []int32
+	octets []byte
+}
+
+// fillPattern writes numbers of no regularity to a value, all of them normal.
+func fillPattern(b *testing.B, p engine.Program, v *graph.Value) {
+	b.Helper()
+	n := int(v.Shape.Elements())
+	for i := len(patterns.f32); i < n; i++ {
+		x := float32(0.5 + float64(uint32(i)*2654435761>>20)/4096)
+		patterns.f32, patterns.bf16 = append(patterns.f32, x), append(patterns.bf16, graph.BF16(x))
+		patterns.s32, patterns.octets = append(patterns.s32, int32(x)), append(patterns.octets, byte(x))
+	}
+	var err error
+	switch v.Type {
+	case graph.TypeF32:
+		err = p.Write(v, patterns.f32[:n])
+	case graph.TypeBF16:
+		err = p.Write(v, patterns.bf16[:n])
+	case graph.TypeS32:
+		err = p.Write(v, patterns.s32[:n])
+	default:
+		err = p.Write(v, patterns.octets[:n])
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
 }
 
 // processorSeconds is the time that this process has computed.
