@@ -109,6 +109,7 @@ __global__ void __launch_bounds__(threads_per_block)
   for (int k = 0; k < W; k++) a[k] = b[k] = 0;
   vec<float, W> factor{};
   if (p.active) factor = load<float, W>(s + p.column);
+  LB_NO_UNROLL
   for (int64_t i = p.row; i < p.end; i += p.stride) {
     int64_t from = i * t.c + p.column;
     vec<T, W> u = load<T, W>(dy + from), v = load<T, W>(x + from);
