@@ -34,6 +34,11 @@ __device__ void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2
 // bytes: row lane % 16, words 0 to 3 for lanes below 16 and words 4 to 7 for the others (ldmatrix).
 __device__ inline void load_rows(uint32_t (&a)[4], const uint32_t *words);
 
+// load_columns fills a from shared memory, transposed: each lane passes the address of 4 words, 8 bf16 of one
+// row, aligned to 16 bytes; lanes 8i to 8i+7 those of matrix i, of 8 rows. a[i] has the elements of its
+// column lane/4 in rows 2(lane%4) and 2(lane%4)+1 (ldmatrix.trans).
+__device__ inline void load_columns(uint32_t (&a)[4], const uint32_t *words);
+
 #ifdef LB_EMU
 
 namespace emu_words {
@@ -79,6 +84,20 @@ inline void load_rows(uint32_t (&a)[4], const uint32_t *words) {
   emu::wait(emu::state::shuffle);
 }
 
+inline void load_columns(uint32_t (&a)[4], const uint32_t *words) {
+  using namespace emu_words;
+  unsigned me = emu::current, warp = me / 32 * 32, g = me % 32 / 4, t = me % 4;
+  if (reinterpret_cast<uintptr_t>(words) % 16 != 0) emu::stop("rows at an address that is no multiple of 16");
+  rows[me] = words;
+  emu::wait(emu::state::shuffle);
+  for (unsigned i = 0; i < 4; i++) {
+    uint32_t half[2];
+    for (unsigned e = 0; e < 2; e++) half[e] = rows[warp + i * 8 + 2 * t + e][g / 2] >> g % 2 * 16 & 0xffffu;
+    a[i] = half[0] | half[1] << 16;
+  }
+  emu::wait(emu::state::shuffle);
+}
+
 // shared_words is the dynamic shared memory of the block.
 inline uint32_t *shared_words() { return emu::dynamic; }
 
@@ -105,6 +124,13 @@ __device__ inline void mma<bf16>(float (&c)[4], const uint32_t (&a)[4], const ui
 __device__ inline void load_rows(uint32_t (&a)[4], const uint32_t *words) {
   auto at = static_cast<unsigned>(__cvta_generic_to_shared(words));
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+               : "r"(at));
+}
+
+__device__ inline void load_columns(uint32_t (&a)[4], const uint32_t *words) {
+  auto at = static_cast<unsigned>(__cvta_generic_to_shared(words));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
                : "r"(at));
 }

@@ -107,15 +107,19 @@ __device__ inline quad rounded(quad v, float) {
 }
 __device__ inline quad rounded(quad v, bf16) { return v; }
 
-// load_tile reads words [first, first+chunk) of the tile's elements and of the border.
-template <typename T, int C, int TW, int chunk, int pitch>
-__device__ inline void load_tile(const image &g, const T *x, int row, int column, int first, uint32_t *to) {
-  constexpr int words = C * static_cast<int>(sizeof(T)) / 4, across = TW + 2;
-  constexpr int parts = chunk / 4, all = (pixels / TW + 2) * across * parts,
-                turns = (all + threads - 1) / threads;
-  quad v[turns];
+// tile_quads is the number of 16-byte pieces of a tile that a thread reads.
+template <int TW, int chunk>
+constexpr int tile_quads = ((pixels / TW + 2) * (TW + 2) * chunk / 4 + threads - 1) / threads;
+
+// read_tile reads words [first, first+chunk) of the tile's elements, and of the border, into
+// registers; write_tile writes them to shared memory.
+template <typename T, int C, int TW, int chunk>
+__device__ inline void read_tile(const image &g, const T *x, int row, int column, int first,
+                                 quad (&v)[tile_quads<TW, chunk>]) {
+  constexpr int words = C * static_cast<int>(sizeof(T)) / 4, across = TW + 2, parts = chunk / 4,
+                all = (pixels / TW + 2) * across * parts;
   LB_UNROLL
-  for (int k = 0; k < turns; k++) {
+  for (int k = 0; k < tile_quads<TW, chunk>; k++) {
     int i = static_cast<int>(threadIdx.x) + k * threads, p = i / parts;
     int r = row + p / across - 1, c = column + p % across - 1;
     v[k] = quad{};
@@ -124,8 +128,13 @@ __device__ inline void load_tile(const image &g, const T *x, int row, int column
                                              (static_cast<int64_t>(r) * g.w + c) * words + first +
                                              i % parts * 4);
   }
+}
+
+template <typename T, int TW, int chunk, int pitch>
+__device__ inline void write_tile(const quad (&v)[tile_quads<TW, chunk>], uint32_t *to) {
+  constexpr int parts = chunk / 4, all = (pixels / TW + 2) * (TW + 2) * parts;
   LB_UNROLL
-  for (int k = 0; k < turns; k++) {
+  for (int k = 0; k < tile_quads<TW, chunk>; k++) {
     int i = static_cast<int>(threadIdx.x) + k * threads;
     if (i < all) *reinterpret_cast<quad *>(to + i / parts * pitch + i % parts * 4) = rounded(v[k], T{});
   }
@@ -145,6 +154,13 @@ __global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) 
   load_weights<T, C, K>(a, weights);
   if (threadIdx.x < 4) zeros[threadIdx.x] = 0;
   int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  // In bf16 the next tile of 16 channels fits into the registers that the products leave: it is read while
+  // they are computed. Of wider tiles the reads are under way while other warps still multiply.
+  constexpr bool ahead = S::words == 8;
+  quad next[tile_quads<TW, S::chunk>]{};
+  auto read = [&](int at, int first) {
+    read_tile<T, C, TW, S::chunk>(a.g, a.x, at / a.g.across * TH, at % a.g.across * TW, first, next);
+  };
   for (int at = static_cast<int>(blockIdx.x); at < a.g.down * a.g.across; at += static_cast<int>(gridDim.x)) {
     int row = at / a.g.across * TH, column = at % a.g.across * TW;
     // The addresses that this lane loads for the warp's two blocks of 16 elements, and whether the rows above
@@ -158,9 +174,12 @@ __global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) 
     }
     float sum[2][S::blocks][4] = {};
     for (int first = 0; first < S::words; first += S::chunk) {
+      if (!ahead || at == static_cast<int>(blockIdx.x)) read(at, first);
       __syncthreads();
-      load_tile<T, C, TW, S::chunk, S::pitch>(a.g, a.x, row, column, first, tile);
+      write_tile<T, TW, S::chunk, S::pitch>(next, tile);
       __syncthreads();
+      int after = at + static_cast<int>(gridDim.x);
+      if (ahead && after < a.g.down * a.g.across) read(after, 0);
       const uint32_t *w = weights + first / 8 * S::blocks * 64 + lane * 2;
       LB_UNROLL
       for (int tap = 0; tap < taps; tap++) {
@@ -209,9 +228,20 @@ struct weights_args {
 template <int C>
 constexpr int row_pitch = C + 8;
 
-template <int C, int K, int TW>
+// Length of a row of the tiles in bf16, in words: 8 neighbouring rows of 4 words are in different banks.
+template <int C>
+constexpr int narrow_pitch = C / 2 + 4;
+
+// Length of a row of the sums of a block, in words: the rows of a warp's lanes are in different banks.
+template <int C>
+constexpr int sum_pitch = C + 4;
+
+template <typename T, int C, int K, int TW>
 constexpr size_t weights_shared() {
-  size_t tiles = (pixels / TW + 2) * (TW + 2) * row_pitch<C> + pixels * row_pitch<K>, sums = taps * C * K;
+  constexpr bool narrow = sizeof(T) == 2;
+  size_t border = (pixels / TW + 2) * (TW + 2), sums = taps * K * sum_pitch<C>;
+  size_t tiles = narrow ? border * narrow_pitch<C> + pixels * narrow_pitch<K> + 4
+                        : border * row_pitch<C> + pixels * row_pitch<K>;
   return 4 * (tiles > sums ? tiles : sums);
 }
 
@@ -244,55 +274,141 @@ __device__ inline void load_numbers(const image &g, const T *x, int row, int col
   }
 }
 
-// weights_partial: a warp computes 16 channels of x by 16 of dy for all taps; where there are fewer such
-// pairs than warps, several warps share a pair and divide its elements.
-template <typename T, int C, int K, int TW>
-__global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a) {
-  constexpr int TH = pixels / TW, across = TW + 2, pairs = C / 16 * (K / 16), sharing = warps / pairs;
-  uint32_t *x = shared_words(), *dy = x + (TH + 2) * across * row_pitch<C>;
-  int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32, g = lane / 4,
-      t = lane % 4;
-  int pair = warp % pairs, share = warp / pairs, c = pair % (C / 16) * 16, k = pair / (C / 16) * 16;
-  float sum[taps][2][4] = {};
-  for (int at = static_cast<int>(blockIdx.x); at < a.g.down * a.g.across; at += static_cast<int>(gridDim.x)) {
-    int row = at / a.g.across * TH, column = at % a.g.across * TW;
-    __syncthreads();
-    load_numbers<T, C, TW, 1>(a.g, a.x, row, column, x);
-    load_numbers<T, K, TW, 0>(a.g, a.dy, row, column, dy);
-    __syncthreads();
-    for (int step = share; step < pixels / 8; step += sharing) {  // 8 elements of a row
-      int p = step * 8, line = p / TW, h = (row + line) % a.g.h;
-      const uint32_t *from = dy + (p + t) * row_pitch<K> + k + g;
-      uint32_t right[2][2] = {{from[0], from[4 * row_pitch<K>]}, {from[8], from[4 * row_pitch<K> + 8]}};
+// copy_tile copies a tile in bf16, with a few reads of a thread under way: more do not fit beside the sums.
+template <typename T, int C, int TW, int border>
+__device__ inline void copy_tile(const image &g, const T *x, int row, int column, uint32_t *to) {
+  constexpr int words = C / 2, across = TW + 2 * border, parts = words / 4,
+                all = (pixels / TW + 2 * border) * across * parts, turns = (all + threads - 1) / threads;
+  constexpr int together = turns < 3 ? turns : 3;
+  LB_NO_UNROLL
+  for (int from = 0; from < turns; from += together) {
+    quad v[together];
+    LB_UNROLL
+    for (int k = 0; k < together; k++) {
+      int i = static_cast<int>(threadIdx.x) + (from + k) * threads, p = i / parts;
+      int r = row + p / across - border, c = column + p % across - border;
+      v[k] = quad{};
+      if (i < all && r >= 0 && r < g.rows && c >= 0 && c < g.w)
+        v[k] = *reinterpret_cast<const quad *>(reinterpret_cast<const uint32_t *>(x) +
+                                               (static_cast<int64_t>(r) * g.w + c) * words + i % parts * 4);
+    }
+    LB_UNROLL
+    for (int k = 0; k < together; k++) {
+      int i = static_cast<int>(threadIdx.x) + (from + k) * threads;
+      if (i < all) *reinterpret_cast<quad *>(to + i / parts * narrow_pitch<C> + i % parts * 4) = v[k];
+    }
+  }
+}
+
+// pair_of is what a warp computes: 16 channels of x from c on by 16 of dy from k on, for all taps. Where
+// there are fewer such pairs than warps, several warps share a pair and divide its elements.
+template <int C, int K>
+struct pair_of {
+  static constexpr int pairs = C / 16 * (K / 16), sharing = warps / pairs;
+  int c, k, share;
+  __device__ explicit pair_of(int warp)
+      : c(warp % pairs % (C / 16) * 16), k(warp % pairs / (C / 16) * 16), share(warp / pairs) {}
+};
+
+// multiply_numbers adds the products of a tile of tf32, 8 elements of a row at a time.
+template <int C, int K, int TW>
+__device__ inline void multiply_numbers(const image &image, int row, const uint32_t *x, const uint32_t *dy,
+                                        const pair_of<C, K> &own, float (&sum)[taps][2][4]) {
+  constexpr int across = TW + 2;
+  int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+  for (int step = own.share; step < pixels / 8; step += own.sharing) {
+    int p = step * 8, line = p / TW, h = (row + line) % image.h;
+    const uint32_t *from = dy + (p + t) * row_pitch<K> + own.k + g;
+    uint32_t right[2][2] = {{from[0], from[4 * row_pitch<K>]}, {from[8], from[4 * row_pitch<K> + 8]}};
+    LB_UNROLL
+    for (int r = 0; r < 3; r++) {
+      if (h + r - 1 < 0 || h + r - 1 >= image.h) continue;  // uniform in the warp
       LB_UNROLL
-      for (int r = 0; r < 3; r++) {
-        if (h + r - 1 < 0 || h + r - 1 >= a.g.h) continue;  // uniform in the warp
-        LB_UNROLL
-        for (int s = 0; s < 3; s++) {
-          const uint32_t *b = x + ((line + r) * across + p % TW + s + t) * row_pitch<C> + c + g;
-          uint32_t left[4] = {b[0], b[8], b[4 * row_pitch<C>], b[4 * row_pitch<C> + 8]};
-          mma<float>(sum[r * 3 + s][0], left, right[0]);
-          mma<float>(sum[r * 3 + s][1], left, right[1]);
-        }
+      for (int s = 0; s < 3; s++) {
+        const uint32_t *b = x + ((line + r) * across + p % TW + s + t) * row_pitch<C> + own.c + g;
+        uint32_t left[4] = {b[0], b[8], b[4 * row_pitch<C>], b[4 * row_pitch<C> + 8]};
+        mma<float>(sum[r * 3 + s][0], left, right[0]);
+        mma<float>(sum[r * 3 + s][1], left, right[1]);
       }
     }
   }
+}
+
+// multiply_narrow adds the products of a tile of bf16, 16 elements at a time, of one or two rows. Both
+// operands have their elements as rows, but the sum is over elements: they are loaded transposed.
+template <int C, int K, int TW>
+__device__ inline void multiply_narrow(const image &image, int row, const uint32_t *x, const uint32_t *dy,
+                                       const uint32_t *zeros, const pair_of<C, K> &own,
+                                       float (&sum)[taps][2][4]) {
+  constexpr int across = TW + 2;
+  int lane = static_cast<int>(threadIdx.x) % 32, matrix = lane / 8;
+  LB_NO_UNROLL
+  for (int step = own.share; step < pixels / 16; step += own.sharing) {
+    // dy: elements 0-7 and 8-15 of the first 8 channels, then of the others.
+    int e = step * 16 + lane % 8 + matrix % 2 * 8;
+    uint32_t right[4];
+    load_columns(right, dy + e * narrow_pitch<K> + (own.k + matrix / 2 * 8) / 2);
+    // x: the first 8 channels and the others of elements 0-7, then of elements 8-15.
+    e = step * 16 + lane % 8 + matrix / 2 * 8;
+    int line = e / TW, h = (row + line) % image.h;
+    const uint32_t *from = x + (line * across + e % TW) * narrow_pitch<C> + (own.c + matrix % 2 * 8) / 2;
+    LB_UNROLL
+    for (int r = 0; r < 3; r++) {
+      bool inside = h + r - 1 >= 0 && h + r - 1 < image.h;
+      LB_UNROLL
+      for (int s = 0; s < 3; s++) {
+        uint32_t left[4], first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};
+        load_columns(left, inside ? from + (r * across + s) * narrow_pitch<C> : zeros);
+        mma<bf16>(sum[r * 3 + s][0], left, first);
+        mma<bf16>(sum[r * 3 + s][1], left, second);
+      }
+    }
+  }
+}
+
+template <typename T, int C, int K, int TW>
+__global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a) {
+  constexpr bool narrow = sizeof(T) == 2;
+  constexpr int TH = pixels / TW, across = TW + 2;
+  uint32_t *x = shared_words(), *dy = x + (TH + 2) * across * (narrow ? narrow_pitch<C> : row_pitch<C>),
+           *zeros = dy + pixels * narrow_pitch<K>;
+  int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+  pair_of<C, K> own(static_cast<int>(threadIdx.x) / 32);
+  float sum[taps][2][4] = {};
+  if (narrow && threadIdx.x < 4) zeros[threadIdx.x] = 0;
+  for (int at = static_cast<int>(blockIdx.x); at < a.g.down * a.g.across; at += static_cast<int>(gridDim.x)) {
+    int row = at / a.g.across * TH, column = at % a.g.across * TW;
+    __syncthreads();
+    if constexpr (narrow) {
+      copy_tile<T, C, TW, 1>(a.g, a.x, row, column, x);
+      copy_tile<T, K, TW, 0>(a.g, a.dy, row, column, dy);
+    } else {
+      load_numbers<T, C, TW, 1>(a.g, a.x, row, column, x);
+      load_numbers<T, K, TW, 0>(a.g, a.dy, row, column, dy);
+    }
+    __syncthreads();
+    if constexpr (narrow)
+      multiply_narrow<C, K, TW>(a.g, row, x, dy, zeros, own, sum);
+    else
+      multiply_numbers<C, K, TW>(a.g, row, x, dy, own, sum);
+  }
   // The warps of a pair add their sums in turn.
   auto *sums = reinterpret_cast<float *>(shared_words());
-  for (int turn = 0; turn < sharing; turn++) {
+  for (int turn = 0; turn < own.sharing; turn++) {
     __syncthreads();
-    if (share != turn) continue;
+    if (own.share != turn) continue;
     LB_UNROLL
     for (int tap = 0; tap < taps; tap++)
       for (int i = 0; i < 8; i++) {
-        int channel = c + g + i % 4 / 2 * 8, of = k + i / 4 * 8 + 2 * t + i % 2;
-        float *to = sums + (of * taps + tap) * C + channel, own = sum[tap][i / 4][i % 4];
-        *to = turn == 0 ? own : *to + own;
+        int channel = own.c + g + i % 4 / 2 * 8, of = own.k + i / 4 * 8 + 2 * t + i % 2;
+        float *to = sums + (tap * K + of) * sum_pitch<C> + channel, add = sum[tap][i / 4][i % 4];
+        *to = turn == 0 ? add : *to + add;
       }
   }
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < taps * C * K; i += threads)
-    a.partial[static_cast<int64_t>(blockIdx.x) * taps * C * K + i] = sums[i];
+    a.partial[static_cast<int64_t>(blockIdx.x) * taps * C * K + i] =
+        sums[(i / C % taps * K + i / C / taps) * sum_pitch<C> + i % C];
 }
 
 // weights_total adds the partial sums: a block computes 32 of the n elements, a multiple of 32, and
@@ -367,7 +483,7 @@ struct mma_conv : gpu_kernel {
     with(x.channels(), dy.channels(), x.dims[2], [&](auto c, auto k, auto width) {
       constexpr int C = decltype(c)::value, K = decltype(k)::value, TW = decltype(width)::value;
       weights_args<T> a{image_of<TW>(x), at<T>(&x), at<T>(&dy), partial};
-      launch_shared(d, dim3(static_cast<unsigned>(blocks)), dim3(threads), weights_shared<C, K, TW>(),
+      launch_shared(d, dim3(static_cast<unsigned>(blocks)), dim3(threads), weights_shared<T, C, K, TW>(),
                     weights_partial<T, C, K, TW>, a);
     });
     int n = static_cast<int>(dw.elements);

@@ -104,6 +104,31 @@ void check_rows() {
     }
 }
 
+// check_columns loads 16 channels by 16 elements in bf16, stored by element, with the addresses that the
+// kernels give, and compares what lanes get with layout A of bf16, where channels are rows and elements are
+// summed over.
+void check_columns() {
+  alignas(16) static uint32_t words[16][12];  // by element: 16 channels, and padding
+  for (int e = 0; e < 16; e++)
+    for (int c = 0; c < 16; c += 2)
+      words[e][c / 2] = static_cast<uint32_t>(e * 16 + c) | static_cast<uint32_t>(e * 16 + c + 1) << 16;
+  uint32_t got[32][4];
+  emu::run_grid(dim3(1), dim3(32), true, [&] {
+    unsigned l = threadIdx.x, matrix = l / 8;
+    uint32_t a[4];
+    lb::load_columns(a, &words[l % 8 + matrix / 2 * 8][matrix % 2 * 4]);
+    for (int e = 0; e < 4; e++) got[l][e] = a[e];
+  });
+  for (int l = 0; l < 32; l++)
+    for (int e = 0; e < 8; e++) {
+      uint32_t number = got[l][e / 2] >> e % 2 * 16 & 0xffffu;
+      auto want = static_cast<uint32_t>(bf16_a.column(l, e) * 16 + bf16_a.row(l, e));
+      if (number == want) continue;
+      std::printf("columns: lane %d element %d: got %u, want %u\n", l, e, number, want);
+      faults++;
+    }
+}
+
 // check_rounding: cvt.rna.tf32 goes to the nearest number of 10 fraction bits, ties away from zero.
 void check_rounding() {
   const float step = 1.0f / (1 << 10);
@@ -128,6 +153,7 @@ int main() {
   check<float>("tf32", tf32_a, tf32_b);
   check<lb::bf16>("bf16", bf16_a, bf16_b);
   check_rows();
+  check_columns();
   check_rounding();
   return faults > 0;
 }
