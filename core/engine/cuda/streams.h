@@ -9,6 +9,14 @@
 
 namespace lb {
 
+// hold keeps the device's stream busy for a time (hold.cu). What is submitted meanwhile runs without gaps:
+// the time between two events is then the device's own, and not that in which the host submits.
+void hold(uint64_t nanoseconds, gpu &);
+
+}  // namespace lb
+
+namespace lb {
+
 // stream_events are what the ops of a program wait with.
 struct stream_events {
   std::vector<cudaEvent_t> ended;   // by op: recorded after it; nullptr: no op waits for it
