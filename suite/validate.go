@@ -32,23 +32,33 @@ type MeasuredPrediction struct {
 	OutOfMemory   bool  // it needs more than the GPU has; false where its memory is not known
 }
 
-// Predict predicts one run: `plan --policy eager` of the network under bp, with the options of MeasuredOptions.
+// Predict predicts one run: `plan --policy eager` of the network under bp, with those options of the eager model that
+// describe the program: see options.
 func (v *Validator) Predict(r peaks.Row) (p MeasuredPrediction, err error) {
-	stages, err := v.network(r)
+	g, err := v.program(r)
 	if err != nil {
 		return p, err
 	}
+	said := eager.Predict(g, v.options(r))
+	return MeasuredPrediction{ReservedBytes: said.ReservedBytes, OutOfMemory: said.OutOfMemory}, nil
+}
+
+// program is the training step of a row, written op by op.
+func (v *Validator) program(r peaks.Row) (*graph.Graph, error) {
+	stages, err := v.network(r)
+	if err != nil {
+		return nil, err
+	}
 	optimizer, err := findOptimizer(strings.ToLower(r.Optimizer))
 	if err != nil {
-		return p, err
+		return nil, err
 	}
 	step, err := core.TrainingStep(stages, core.StepOptions{Batch: r.Batch, Image: graph.Shape{r.Side, r.Side, r.Channels},
 		Deviation: [4]float64{1, 1, 1, 1}, Dropout: true, Eager: true, Unverified: true, Optimizer: optimizer.of(results.Spec{})})
 	if err != nil {
-		return p, err
+		return nil, err
 	}
-	said := eager.Predict(step.Graph, v.options(r))
-	return MeasuredPrediction{ReservedBytes: said.ReservedBytes, OutOfMemory: said.OutOfMemory}, nil
+	return step.Graph, nil
 }
 
 // options are those of the program that a row describes. A file that does not say when gradients are dropped is taken to mean
