@@ -117,13 +117,13 @@ func TestGoldenRounded(t *testing.T) {
 		}{{"tf32", false, [2]float64{2e-3, 4e-3}}, {"bf16", true, [2]float64{1e-2, 1e-2}}} {
 			t.Run(name+" "+c.name, func(t *testing.T) {
 				g := readGolden(t, filepath.Join("testdata", name+".json"))
-				if backend == "emu" {
+				d := enginetest.Open(t, backend, engine.Options{TF32: !c.mixed, Own: true})
+				if d.Facts()["library"] == "none" { // the emulator
 					if testing.Short() && name != "golden_resnet32_bp" {
 						t.Skip("-short: one trace is enough on the emulator")
 					}
 					g.Steps = g.Steps[:1]
 				}
-				d := enginetest.Open(t, backend, engine.Options{TF32: !c.mixed, Own: true})
 				s := goldenSessionOf(t, d, g, c.mixed)
 				defer s.Close()
 				for i, want := range g.Steps {
