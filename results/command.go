@@ -44,18 +44,10 @@ func Command(s Spec) string {
 	if err != nil { // of another version: the options as they are stored
 		return strings.Join(args, " ") + fmt.Sprintf(" # options %v", s.Options)
 	}
-	add(settings.Cuts != "", "cuts", settings.Cuts)
-	add(settings.Mode == "contrast", "infopro-mode", settings.Mode)
-	add(settings.Coefficients != "", "infopro-coefficients", settings.Coefficients)
-	whole("segment", int64(settings.Segment))
-	add(settings.RecomputeNorm, "recompute", "norm")
-	add(settings.DeferUpdates, "update", "deferred")
-	add(settings.Budget > 0, "budget", strconv.FormatInt(settings.Budget, 10)+"B")
-	add(settings.Overlap > 1, "overlap", strconv.Itoa(settings.Overlap))
-	add(settings.WorkspaceLimit > 0, "workspace-limit", strconv.FormatInt(settings.WorkspaceLimit, 10)+"B")
-	add(settings.Eager != "", "eager", settings.Eager)
-	add(settings.Deterministic, "deterministic", "")
-	add(settings.InitDigest != "", "init", "FILE")
+	for _, f := range settings.fields() {
+		text := f.text()
+		add(text != "" && text != f.tag.Get("default") && f.flag() != "-", f.flag(), f.argument())
+	}
 	return strings.Join(args, " ")
 }
 

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -15,34 +16,38 @@ import (
 // The other tags define the valid text. `least`: a whole number of at least this, which is the default. `stored`: a switch,
 // with the text of a switch that is on. Text without a tag is not checked here but where it is used. `compared`: a plan is
 // shown beside the plan with this setting at its default.
+//
+// The flag of a setting has the name of its key, or that in the tag `flag`; "-": other flags decide it. `default` is a text
+// that is stored though it is what the flag does by default, `unit` that of the flag's numbers, and `argument` stands for a
+// value that a spec does not know.
 type Settings struct {
 	// Cuts says where modules end; empty: as published, else even.
 	Cuts string `option:"cuts"`
 	// Mode is InfoPro's classification loss: softmax or contrast.
-	Mode string `option:"mode"`
+	Mode string `option:"mode" flag:"infopro-mode" default:"softmax"`
 	// Coefficients are InfoPro's weights: a preset or four numbers.
-	Coefficients string `option:"coefficients"`
+	Coefficients string `option:"coefficients" flag:"infopro-coefficients"`
 	// Head is the form of InfoPro's classification loss; empty: 1c2f for cross-entropy, and for contrast 1c1f, which is what
 	// records from before this option mean.
-	Head string `option:"head"`
+	Head string `option:"head" flag:"-"`
 	// PublishedProgram is the method as the paper's program has it; off: as the paper describes it.
-	PublishedProgram bool `option:"program" stored:"published-program"`
+	PublishedProgram bool `option:"program" stored:"published-program" flag:"-"`
 	// Segment is the number of units that checkpoint recomputes together; 0: about the root of their number.
 	Segment int `option:"segment" least:"0"`
 	// InitDigest is the digest of the file of starting weights; empty: weights come from the seed.
-	InitDigest string `option:"init"`
+	InitDigest string `option:"init" argument:"FILE"`
 	// NetworkDigest is the digest of the file that the network was read from; empty: a built-in network.
-	NetworkDigest string `option:"network_digest"`
+	NetworkDigest string `option:"network_digest" flag:"-"`
 	// RecomputeNorm recomputes results of normalisations in the backward pass.
 	RecomputeNorm bool `option:"recompute" stored:"norm"`
 	// DeferUpdates makes one update at the end of the step, as eager frameworks do.
 	DeferUpdates bool `option:"update" stored:"deferred"`
 	// Budget is the size in bytes that the arena may have; 0: no limit.
-	Budget int64 `option:"budget" least:"0" compared:"yes"`
+	Budget int64 `option:"budget" least:"0" unit:"B" compared:"yes"`
 	// Overlap is the number of local modules in flight; 0 and 1: one after the other.
 	Overlap int `option:"overlap" least:"1" compared:"yes"`
 	// WorkspaceLimit is the workspace in bytes that a kernel may need; 0: no limit.
-	WorkspaceLimit int64 `option:"workspace_limit" least:"0"`
+	WorkspaceLimit int64 `option:"workspace_limit" least:"0" unit:"B"`
 	// Eager describes the program of the eager model, where it differs from PyTorch's defaults.
 	Eager string `option:"eager"`
 	// Deterministic chooses only kernels that give the same bits each time.
@@ -96,12 +101,21 @@ func (s Settings) Compared() map[string]Settings {
 	return out
 }
 
+// AtDefaults are the settings with those at their defaults that plans are compared without (Compared).
+func (s Settings) AtDefaults() Settings {
+	for _, f := range settingFields(&s) {
+		if f.tag.Get("compared") != "" {
+			f.value.SetZero()
+		}
+	}
+	return s
+}
+
 // Check returns an error for a number below its least value.
 func (s Settings) Check() error {
-	fields := settingFields(&s)
-	for _, key := range slices.Sorted(maps.Keys(fields)) {
-		if f := fields[key]; f.value.CanInt() && f.value.Int() < 0 {
-			return fmt.Errorf("--%s %d: must be at least 0", strings.ReplaceAll(key, "_", "-"), f.value.Int())
+	for _, f := range s.fields() {
+		if f.value.CanInt() && f.value.Int() < 0 {
+			return fmt.Errorf("--%s %d: must be at least 0", f.flag(), f.value.Int())
 		}
 	}
 	return nil
@@ -122,6 +136,29 @@ func settingFields(s *Settings) map[string]settingField {
 		fields[tag.Get("option")] = settingField{v.Field(i), tag}
 	}
 	return fields
+}
+
+// fields are those of the settings, in the order of their keys.
+func (s Settings) fields() (all []settingField) {
+	fields := settingFields(&s)
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		all = append(all, fields[key])
+	}
+	return all
+}
+
+// flag is the name of the flag that sets the field.
+func (f settingField) flag() string {
+	return cmp.Or(f.tag.Get("flag"), strings.ReplaceAll(f.tag.Get("option"), "_", "-"))
+}
+
+// argument is what follows the flag for the field's value; empty for a switch.
+func (f settingField) argument() string {
+	text := f.text()
+	if text == "yes" {
+		return ""
+	}
+	return cmp.Or(f.tag.Get("argument"), text+f.tag.Get("unit"))
 }
 
 // least is the smallest valid number.

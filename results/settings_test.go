@@ -60,6 +60,27 @@ func TestComparedSettings(t *testing.T) {
 	}
 }
 
+// The command of a spec has the flags of its settings; what other flags decide, and defaults that are stored, are left out.
+func TestFlagsOfSettings(t *testing.T) {
+	all := Settings{Cuts: "even", Mode: "contrast", Coefficients: "1,2,3,4", Head: "1c2f", PublishedProgram: true, Segment: 3,
+		InitDigest: "ab", NetworkDigest: "cd", RecomputeNorm: true, DeferUpdates: true, Budget: 100, Overlap: 2, WorkspaceLimit: 5,
+		Eager: "foreach=false", Deterministic: true}
+	want := " --budget 100B --infopro-coefficients 1,2,3,4 --cuts even --deterministic --eager foreach=false --init FILE " +
+		"--infopro-mode contrast --overlap 2 --recompute norm --segment 3 --update deferred --workspace-limit 5B"
+	if got := Command(Spec{}.WithSettings(all)); !strings.HasSuffix(got, want) {
+		t.Errorf("got %s, want it to end in %s", got, want)
+	}
+	plain := Command(Spec{})
+	for _, s := range []Settings{{}, {Mode: "softmax"}, {Overlap: 1}, {Head: "1c2f"}} {
+		if got := Command(Spec{}.WithSettings(s)); got != plain {
+			t.Errorf("%+v: got %s, want %s", s, got, plain)
+		}
+	}
+	if got, want := all.AtDefaults(), all; got.Budget != 0 || got.Overlap != 0 || got.Segment != want.Segment || got.Cuts != want.Cuts {
+		t.Errorf("at the defaults of what plans are compared without: got %+v", got)
+	}
+}
+
 // Defaults are not stored: the ids of runs without options stay.
 func TestDefaultSettingsAreNotStored(t *testing.T) {
 	spec := Spec{Method: "bp"}

@@ -79,7 +79,8 @@ func (b *balance) cut(ends []int) (*Run, error) {
 	for i, end := range ends {
 		places[i] = r.Network.Units[end].Place
 	}
-	r.Settings.Cuts, r.Settings.Overlap, r.Settings.Budget = strings.Join(places, ","), 0, 0
+	r.Settings = r.Settings.AtDefaults()
+	r.Settings.Cuts = strings.Join(places, ",")
 	return r, r.divide()
 }
 
