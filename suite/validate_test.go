@@ -12,8 +12,8 @@ import (
 )
 
 // TestValidatorLikePyTorch compares the program that `validate` predicts with what PyTorch's autograd and optimizers allocate in
-// the same loops, on device meta and without workspaces (testdata/make_validation_peaks.py). It needs the exported networks, which
-// are beside the repository, or in $LOCALBENCH_SHARED.
+// the same loops, on device meta and without workspaces (testdata/make_validation_peaks.py). It needs the exported networks,
+// which are beside the repository, or in $LOCALBENCH_SHARED.
 func TestValidatorLikePyTorch(t *testing.T) {
 	folder := os.Getenv("LOCALBENCH_SHARED")
 	if folder == "" {
