@@ -5,7 +5,7 @@
     python3 methods/testdata/make_golden.py resnet32_bp     # some cases
     python3 methods/testdata/make_golden.py --check         # only the checks
 
-A trace is a few steps of SGD on made batches. Both run twice from the same
+A trace is a few steps of an optimizer on made batches. Both run twice from the same
 float32 parameters and inputs: in float32, and in float64 (suffix `64`) as the
 truth that float32 is judged by. The difference of the two says which tolerance
 means something.
