@@ -319,6 +319,32 @@ func TestInPlaceByHand(t *testing.T) {
 	}
 }
 
+// TestFuseActivations: a normalisation applies hardswish itself; GELU, and hardswish after a sum, stay ops of their own.
+func TestFuseActivations(t *testing.T) {
+	b := graph.NewBuilder(true)
+	x := b.Input("x", graph.Shape{2, 5, 5, 4}, graph.TypeF32)
+	b.In("a", func() { x = b.Activate(normalised(b, convolved(b, x, 4)), graph.ActivationHardswish) })
+	b.In("b", func() { x = b.Activate(normalised(b, convolved(b, x, 4)), graph.ActivationGELU) })
+	b.In("c", func() { x = b.Activate(b.Add(normalised(b, convolved(b, x, 4)), x), graph.ActivationHardswish) })
+	b.Output(x)
+	b.Rewrite(0, passes.FuseNorm)
+	g, err := b.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := counts(g, graph.KindActivate, 2, graph.KindAdd, 0, graph.KindNormApply, 3); err != nil {
+		t.Error(err)
+	}
+	for _, op := range g.Ops {
+		if op.Kind == graph.KindNormApply && (op.Attr.Activation == graph.ActivationHardswish) != (op.Scope == "step/a") {
+			t.Errorf("%s applies %s", op.Scope, op.Attr.Activation)
+		}
+	}
+	if err := g.Verify(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDropDeadAndUnused: of three branches one leads to an output, one updates state, and one does neither.
 func TestDropDeadAndUnused(t *testing.T) {
 	b := graph.NewBuilder(true)

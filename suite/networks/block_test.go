@@ -74,7 +74,7 @@ func blockOps(t *testing.T, block model.Unit, channels int64) (out []string) {
 	return out
 }
 
-// Units that slice, join and shuffle maps follow the width of their input, by hand: two halves of 12 channels, one of which goes
+// Units of all kinds of op follow the width of their input, by hand. Units that slice, join and shuffle maps follow the width of their input, by hand: two halves of 12 channels, one of which goes
 // through convolutions; the last of them keeps its 58 channels. A stride is that of all paths.
 func TestExportedBlocksThatJoin(t *testing.T) {
 	for _, c := range []struct {
@@ -96,6 +96,15 @@ func TestExportedBlocksThatJoin(t *testing.T) {
 		{"googlenet", "inception3b", 100, 2, []string{"conv 1 2x16x16x128", "conv 1 2x16x16x128", "conv 1 2x16x16x192",
 			"conv 1 2x16x16x32", "conv 1 2x16x16x96", "max_pool 1 2x16x16x100", "conv 1 2x16x16x64", "concat 2x16x16x480",
 			"max_pool 2 2x8x8x480"}},
+		// ConvNeXt: the linear layers keep their outputs, the normalisation has the channels of the depthwise convolution. The sum is
+		// left out where the shapes differ, and with it stochastic depth; the layer scale stays.
+		{"convnext_tiny_64", "features.3.0", 40, 2, []string{"conv 2 2x8x8x40 in 40 groups", "layer_norm 2x8x8x40", "linear 2x8x8x768",
+			"activate 2x8x8x768", "linear 2x8x8x192", "scale 2x8x8x192"}},
+		{"convnext_tiny_64", "features.3.1", 192, 1, []string{"conv 1 2x16x16x192 in 192 groups", "layer_norm 2x16x16x192",
+			"linear 2x16x16x768", "activate 2x16x16x768", "linear 2x16x16x192", "scale 2x16x16x192", "add 2x16x16x192"}},
+		// MobileNetV3: the squeeze keeps its ratio to the map, 24 of 96 channels; the excitation has those of the map.
+		{"mobilenet_v3_small_64", "features.4", 48, 1, []string{"conv 1 2x16x16x192", "conv 1 2x16x16x192 in 192 groups",
+			"conv 1 2x1x1x48", "conv 1 2x1x1x192", "gate 2x16x16x192", "conv 1 2x16x16x40"}},
 		{"squeezenet1_1", "features.4", 40, 1, []string{"conv 1 2x16x16x16", "conv 1 2x16x16x64", "conv 1 2x16x16x64",
 			"concat 2x16x16x128"}},
 	} {
@@ -121,7 +130,12 @@ func TestExportedBlocksThatJoin(t *testing.T) {
 			switch op.Kind {
 			case graph.KindConv, graph.KindMaxPool:
 				line += fmt.Sprint(" ", op.Attr.Stride[0])
-			case graph.KindSlice, graph.KindConcat, graph.KindPermute:
+			case graph.KindSlice, graph.KindConcat, graph.KindPermute, graph.KindLayerNorm, graph.KindLinear, graph.KindScale, graph.KindGate,
+				graph.KindAdd:
+			case graph.KindActivate:
+				if op.Attr.Activation != graph.ActivationGELU {
+					continue
+				}
 			default:
 				continue
 			}

@@ -14,6 +14,7 @@ import (
 //   - Convolutions keep their number of output channels, but a depthwise one has as many as its input times what it had,
 //     one whose result a depthwise one reads (an expansion) has its old ratio to its input, and so has the squeeze of
 //     squeeze-and-excitation; its second convolution has the channels of the map that is scaled.
+//   - A linear layer of channels keeps its number of outputs; normalisations and layer scales follow their operand.
 //   - Groups are as many as before, or the largest divisor of that number that divides the input's channels.
 //   - Pools and all strides of more than 1 are left out. A stride of 2 is that of the convolution that had it, else
 //     of the first one over more than 1x1, else of the first.

@@ -197,10 +197,13 @@ class Unsupported(nn.Module):
         self.stem = nn.Conv2d(3, 8, 3, stride=(1, 2))
         self.act = nn.Softplus()
         self.head = nn.Linear(8, 10)
+        self.rows, self.columns = nn.LayerNorm(32), nn.Linear(32, 32)
+        self.scale = nn.ParameterDict({"width": torch.ones(32)})
 
-    def forward(self, x):
-        x = self.act(self.act(self.stem(x)))
-        return self.head(torch.cat([x, x], 1)[:, ::2].cumsum(1).amax((2, 3)))
+    def forward(self, images):
+        x = self.act(self.act(self.stem(images)))
+        over_width = self.rows(images) + self.columns(images) + images * self.scale["width"]
+        return self.head(torch.cat([x, x], 1)[:, ::2].cumsum(1).amax((2, 3))) + over_width.mean((2, 3))[:, :1]
 
 
 def save(path, network, size, symbolic=False):
@@ -304,6 +307,9 @@ def main():
     networks |= {f"{name}_64": (pointwise[name], side, 10) for name, side in POINTWISE.items()}
     logits = [make_golden.logits_of(net, f"exported/testdata/{name}.pt2", side, classes, True)
               for name, (net, side, classes) in networks.items()]
+    for entry in logits:  # with running statistics that are not its own, its activations grow until PyTorch's f32 is wrong as well
+        if "efficientnet_v2_s" in entry["network"]:
+            entry["inference"] = []
     make_golden.write(golden / "exported.json", {"command": "python3 suite/networks/exported/testdata/make.py",
                                                  "torch": torch.__version__, "torchvision": torchvision.__version__, "logits": logits})
 
