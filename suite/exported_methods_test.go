@@ -11,7 +11,8 @@ func TestExportedNetworksPlanUnderEveryMethod(t *testing.T) {
 	names := []string{"mobilenet_v3_small_64", "convnext_tiny_64"}
 	methods := []string{"bp", "checkpoint", "dgl", "predsim", "infopro", "man", "auglocal"}
 	if !testing.Short() {
-		names = append(names, "mobilenet_v3_large_64", "mnasnet1_0_64", "efficientnet_b0_64", "efficientnet_v2_s_64", "resnext50_32x4d_64")
+		names = append(names, "mobilenet_v3_large_64", "mnasnet1_0_64", "efficientnet_b0_64", "efficientnet_v2_s_64",
+			"resnext50_32x4d_64", "resnet50_64", "wide_resnet50_2_64", "vgg16_64", "vgg16_bn_64", "regnet_y_400mf")
 	}
 	for _, name := range names {
 		for _, method := range methods {

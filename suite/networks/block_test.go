@@ -74,7 +74,8 @@ func blockOps(t *testing.T, block model.Unit, channels int64) (out []string) {
 	return out
 }
 
-// Units of all kinds of op follow the width of their input, by hand. Units that slice, join and shuffle maps follow the width of their input, by hand: two halves of 12 channels, one of which goes
+// Units of all kinds of op follow the width of their input, by hand.
+// Units that slice, join and shuffle maps follow the width of their input, by hand: two halves of 12 channels, one of which goes
 // through convolutions; the last of them keeps its 58 channels. A stride is that of all paths.
 func TestExportedBlocksThatJoin(t *testing.T) {
 	for _, c := range []struct {
@@ -130,8 +131,8 @@ func TestExportedBlocksThatJoin(t *testing.T) {
 			switch op.Kind {
 			case graph.KindConv, graph.KindMaxPool:
 				line += fmt.Sprint(" ", op.Attr.Stride[0])
-			case graph.KindSlice, graph.KindConcat, graph.KindPermute, graph.KindLayerNorm, graph.KindLinear, graph.KindScale, graph.KindGate,
-				graph.KindAdd:
+			case graph.KindSlice, graph.KindConcat, graph.KindPermute, graph.KindLayerNorm, graph.KindLinear, graph.KindScale,
+				graph.KindGate, graph.KindAdd:
 			case graph.KindActivate:
 				if op.Attr.Activation != graph.ActivationGELU {
 					continue

@@ -205,7 +205,8 @@ func TestAllUnsupportedOpsAreReportedAtOnce(t *testing.T) {
 	}
 	want := []UnsupportedOp{{"softplus", 2, "act"}, {"amax", 1, ""},
 		{"conv2d with different strides, paddings or dilations in height and width", 1, "stem"}, {"cumsum", 1, ""},
-		{"layer_norm over other dimensions than the channels", 1, "rows"}, {"linear of another dimension than the channels", 1, "columns"},
+		{"layer_norm over other dimensions than the channels", 1, "rows"},
+		{"linear of another dimension than the channels", 1, "columns"},
 		{"mul by a parameter other than one with an element for each channel", 1, ""}}
 	if d := cmp.Diff(want, unsupported.Ops); d != "" {
 		t.Errorf("ops (-want +got):\n%s", d)

@@ -11,8 +11,8 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// Channels last, in PyTorch, are how maps are stored here: the permutations of a ConvNeXt block leave no op. Gates and scales are ops of
-// their own, a dilated convolution and a pool in ceil mode keep their arguments.
+// Channels last, in PyTorch, are how maps are stored here: the permutations of a ConvNeXt block leave no op. Gates and scales are
+// ops of their own, a dilated convolution and a pool in ceil mode keep their arguments.
 func TestPointwiseOps(t *testing.T) {
 	n, err := New("testdata/pointwise.pt2", graph.Shape{32, 32, 3}, 10)
 	if err != nil {
@@ -27,8 +27,8 @@ func TestPointwiseOps(t *testing.T) {
 		got = append(got, name+" "+op.Results[0].Shape.String())
 	}
 	mixer := func(map_, wide, pooled string) []string {
-		return []string{"conv " + map_, "layer_norm " + map_, "linear " + wide, "activate gelu " + wide, "linear " + map_, "scale " + map_,
-			"add " + map_, "adaptive_average_pool " + pooled, "conv " + pooled, "relu relu " + pooled, "gate " + map_}
+		return []string{"conv " + map_, "layer_norm " + map_, "linear " + wide, "activate gelu " + wide, "linear " + map_,
+			"scale " + map_, "add " + map_, "adaptive_average_pool " + pooled, "conv " + pooled, "relu relu " + pooled, "gate " + map_}
 	}
 	want := slices.Concat([]string{"conv 2x32x32x8", "activate gelu_tanh 2x32x32x8"}, mixer("2x32x32x8", "2x32x32x24", "2x1x1x8"),
 		[]string{"conv 2x16x16x12", "activate sigmoid 2x16x16x12", "average_pool 2x9x9x12"}, mixer("2x9x9x12", "2x9x9x36", "2x1x1x12"),
