@@ -76,7 +76,8 @@ func TestFlagsOfSettings(t *testing.T) {
 			t.Errorf("%+v: got %s, want %s", s, got, plain)
 		}
 	}
-	if got, want := all.AtDefaults(), all; got.Budget != 0 || got.Overlap != 0 || got.Segment != want.Segment || got.Cuts != want.Cuts {
+	if got, want := all.AtDefaults(), all; got.Budget != 0 || got.Overlap != 0 || got.Segment != want.Segment ||
+		got.Cuts != want.Cuts {
 		t.Errorf("at the defaults of what plans are compared without: got %+v", got)
 	}
 }

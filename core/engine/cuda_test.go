@@ -110,7 +110,8 @@ func fewChannels(t *testing.T, c optest.Case) bool {
 		return false
 	}
 	few := func(v *graph.Value) bool { n := v.Shape[3]; return n == 16 || n == 32 }
-	return few(x) && few(y) && w.Shape[1] == 3 && w.Shape[2] == 3 && op.Attr.Stride == [2]int64{1, 1} && op.Attr.Padding == [2]int64{1, 1} && op.Attr.Groups == 1
+	return few(x) && few(y) && w.Shape[1] == 3 && w.Shape[2] == 3 && op.Attr.Stride == [2]int64{1, 1} &&
+		op.Attr.Padding == [2]int64{1, 1} && op.Attr.Groups == 1
 }
 
 // TestOwnConvolutions asks for the backend's own kernels: it takes them for the convolutions that they
@@ -207,7 +208,8 @@ func TestCUDAPlansForAbsentGPUs(t *testing.T) {
 					if !isConvolution(op) {
 						continue
 					}
-					if name, bytes := p.Kernels()[i], p.Scratch()[i]; !strings.HasPrefix(name, "cuDNN engine ") || o.WorkspaceLimit > 0 && bytes > limit+256 { // to align
+					name, bytes := p.Kernels()[i], p.Scratch()[i]
+					if !strings.HasPrefix(name, "cuDNN engine ") || o.WorkspaceLimit > 0 && bytes > limit+256 { // to align
 						t.Errorf("%s, %s: got %q with %d bytes of workspace", gpu.Name, c, name, bytes)
 					}
 				}
@@ -294,7 +296,8 @@ func TestBadProperties(t *testing.T) {
 func oneConvolution(t *testing.T) *graph.Graph {
 	t.Helper()
 	b := graph.NewBuilder(false)
-	b.Output(b.Conv(b.Input("x", graph.Shape{8, 16, 16, 24}, graph.TypeF32), b.Input("w", graph.Shape{24, 3, 3, 24}, graph.TypeF32), nil, graph.ConvOptions{Padding: 1}))
+	b.Output(b.Conv(b.Input("x", graph.Shape{8, 16, 16, 24}, graph.TypeF32),
+		b.Input("w", graph.Shape{24, 3, 3, 24}, graph.TypeF32), nil, graph.ConvOptions{Padding: 1}))
 	g, err := b.Graph()
 	if err != nil {
 		t.Fatal(err)
@@ -340,8 +343,10 @@ func TestPlanBookMismatch(t *testing.T) {
 	}
 	fields := strings.Split(line, "\t")
 	for want, change := range map[string]func(f []string){
-		"1 of the cache's engines, such as conv tf32 x8x16x16x24 w24x3x3x24 s1x1 p1x1: engine eng123456": func(f []string) { f[1] = "123456" },
-		"bytes of workspace, the cache says 77":                                                          func(f []string) { f[3] = "77" },
+		"1 of the cache's engines, such as conv tf32 x8x16x16x24 w24x3x3x24 s1x1 p1x1: engine eng123456": func(f []string) {
+			f[1] = "123456"
+		},
+		"bytes of workspace, the cache says 77": func(f []string) { f[3] = "77" },
 	} {
 		changed := slices.Clone(fields)
 		change(changed)
@@ -409,7 +414,8 @@ func TestTuning(t *testing.T) {
 func runProgram(t *testing.T, source string, objects ...string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "program")
-	arguments := append([]string{"-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-DLB_EMU", "testdata/" + source, "-o", program}, objects...)
+	arguments := append([]string{"-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", "-DLB_EMU", "testdata/" + source,
+		"-o", program}, objects...)
 	if out, err := exec.Command(cmp.Or(os.Getenv("CXX"), "g++"), arguments...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -547,7 +553,8 @@ func TestPlanBookNamesOwnKernel(t *testing.T) {
 	library := cudaLibrary(t)
 	limit := int64(0)
 	prepare := func(book string, channels int64) (engine.Program, error) {
-		d, err := engine.Open("cuda", engine.Options{LibraryDir: library, Device: engine.PlanOnly, TF32: true, PlanBook: book, WorkspaceLimit: limit})
+		d, err := engine.Open("cuda", engine.Options{LibraryDir: library, Device: engine.PlanOnly, TF32: true, PlanBook: book,
+			WorkspaceLimit: limit})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -556,9 +563,11 @@ func TestPlanBookNamesOwnKernel(t *testing.T) {
 			t.Skip("the host's stand-in plays the GPU: it has no tuning cache")
 		}
 		b := graph.NewBuilder(true)
-		x, w := b.Input("x", graph.Shape{8, 32, 32, channels}, graph.TypeF32), b.Input("w", graph.Shape{16, 3, 3, channels}, graph.TypeF32)
-		b.ConvBackwardWeights(&graph.Op{Kind: graph.KindConv, Operands: []*graph.Value{x, w, nil}, Attr: graph.Attributes{Stride: [2]int64{1, 1}, Padding: [2]int64{1, 1}, Groups: 1}},
-			b.Input("dy", graph.Shape{8, 32, 32, 16}, graph.TypeF32))
+		x := b.Input("x", graph.Shape{8, 32, 32, channels}, graph.TypeF32)
+		w := b.Input("w", graph.Shape{16, 3, 3, channels}, graph.TypeF32)
+		conv := &graph.Op{Kind: graph.KindConv, Operands: []*graph.Value{x, w, nil},
+			Attr: graph.Attributes{Stride: [2]int64{1, 1}, Padding: [2]int64{1, 1}, Groups: 1}}
+		b.ConvBackwardWeights(conv, b.Input("dy", graph.Shape{8, 32, 32, 16}, graph.TypeF32))
 		g, err := b.Graph()
 		if err != nil {
 			t.Fatal(err)
@@ -627,13 +636,15 @@ A backward op reads the gradient of the result and what is listed here, which is
 | op | reads | because |
 |---|---|---|
 | convolutions, ` + "`linear`" + ` | the operand | the gradient of the weight needs it |
-| ` + "`norm_apply`" + ` | its operand and the statistics | with ReLU, ReLU6, SiLU or hardswish as its activation, too: the result of the normalisation is not stored |
+| ` + "`norm_apply`" + ` | its operand and the statistics | with ReLU, ReLU6, SiLU or hardswish as its activation, too: ` +
+	`the result of the normalisation is not stored |
 | ` + "`layer_norm`" + ` | its operand | the statistics of a row are computed again while the row is in the cache |
 | ` + "`relu`" + `; ` + "`activate`" + ` of sigmoid and hardsigmoid | the result | the next op often saves it anyway |
 | ` + "`silu`" + `; ` + "`activate`" + ` of hardswish and GELU | the operand | the derivative doesn't follow from the result |
-| ` + "`gate`" + `, ` + "`scale`" + ` | both operands | the factor is small, and the activation of a gate is part of the op: its result isn't stored |
+| ` + "`gate`" + `, ` + "`scale`" + ` | both operands | the factor is small, and the activation of a gate is part of the op: ` +
+	`its result isn't stored |
 | ` + "`max_pool`" + ` | a byte for each result | the place of the maximum in its window |
-| ` + "`add`, `average_pool`, `adaptive_average_pool`" + `, ` + "`dropout`, `upsample`" + ` | nothing | dropout draws its numbers again |
+| ` + "`add`, `average_pool`, `adaptive_average_pool`, `dropout`, `upsample`" + ` | nothing | dropout draws its numbers again |
 `
 
 // TestOpTable holds docs/ops.md against the backends: which of them has a kernel of which kind. A kind
@@ -668,7 +679,10 @@ func TestOpTable(t *testing.T) {
 		}
 	}
 	var b strings.Builder
-	b.WriteString("# Ops and backends\n\nMade by `go test ./core/engine -run OpTable -update`. The kernels of cuda are tested on a stand-in for\nCUDA on the host; convolutions and linear layers by cuDNN and cuBLAS are not yet run on a GPU.\n\n| op | reference | cpu | cuda |\n|---|---|---|---|\n")
+	b.WriteString("# Ops and backends\n\nMade by `go test ./core/engine -run OpTable -update`. " +
+		"The kernels of cuda are tested on a stand-in for\nCUDA on the host; " +
+		"convolutions and linear layers by cuDNN and cuBLAS are not yet run on a GPU.\n\n" +
+		"| op | reference | cpu | cuda |\n|---|---|---|---|\n")
 	for _, k := range graph.Kinds() {
 		fmt.Fprintf(&b, "| `%s` |", k)
 		for i := range devices {

@@ -41,7 +41,8 @@ func BenchmarkOp(b *testing.B) {
 			batch = 1
 		}
 		settings = []setting{
-			{"tf32/", engine.Options{TF32: true}, graph.TypeF32}, {"tf32, own kernels/", engine.Options{TF32: true, Own: true}, graph.TypeF32},
+			{"tf32/", engine.Options{TF32: true}, graph.TypeF32},
+			{"tf32, own kernels/", engine.Options{TF32: true, Own: true}, graph.TypeF32},
 			{"bf16/", engine.Options{}, graph.TypeBF16}, {"bf16, own kernels/", engine.Options{Own: true}, graph.TypeBF16},
 		}
 	}
@@ -52,7 +53,8 @@ func BenchmarkOp(b *testing.B) {
 				if s.options.Own && (f.passes > 0 || shape[3] > 32) {
 					continue // what was measured before
 				}
-				b.Run(fmt.Sprintf("%s%s/%dx%dx%d", s.name, f.name, shape[1], shape[2], shape[3]), func(b *testing.B) { f.run(b, d, s.element, shape) })
+				b.Run(fmt.Sprintf("%s%s/%dx%dx%d", s.name, f.name, shape[1], shape[2], shape[3]),
+					func(b *testing.B) { f.run(b, d, s.element, shape) })
 			}
 		}
 	}
@@ -150,7 +152,8 @@ func families(element graph.ElementType) []family {
 	}
 	return append(all, // losses and updates are of f32 alone
 		family{"binary_cross_entropy", func(b *builder, s ...int64) { reconstruction(b, s) }, 1.25},
-		family{"binary_cross_entropy_backward", func(b *builder, s ...int64) { b.BinaryCrossEntropyBackward(reconstruction(b, s), 1) }, 2.25},
+		family{"binary_cross_entropy_backward",
+			func(b *builder, s ...int64) { b.BinaryCrossEntropyBackward(reconstruction(b, s), 1) }, 2.25},
 		family{"sgd", func(b *builder, s ...int64) {
 			w := b.Parameter("w", s, graph.Weight{})
 			b.SGD(w, tensor(b, "g", s), b.Momentum(w), b.Input("lr", graph.Shape{1}, graph.TypeF32), graph.SGDOptions{Momentum: 0.9})

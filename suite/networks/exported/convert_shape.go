@@ -425,8 +425,8 @@ func readConcat(c *converter, n *nodeText, o *op) string {
 	return ""
 }
 
-// writeSlice writes a part of x along the op's dimension. Where an auxiliary network has more or fewer channels than the file, its
-// bounds are in proportion, so that slices that make up the whole still do.
+// writeSlice writes a part of x along the op's dimension. Where an auxiliary network has more or fewer channels than the file,
+// its bounds are in proportion, so that slices that make up the whole still do.
 func (o *op) writeSlice(b *graph.Builder, x *graph.Value) *graph.Value {
 	axis := axisOf(o.dim, len(x.Shape)-1)
 	from, to, extent := o.from, o.from+o.length, x.Shape[axis]

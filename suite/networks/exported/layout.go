@@ -193,9 +193,9 @@ func extentsOf(x *graph.Value, n int) ([]int64, bool) {
 	return extents, true
 }
 
-// fitted is the layout for a stored tensor of other extents than those of the file. Dimensions that are not split have any extent.
-// Where channels says so, as in an auxiliary network of AugLocal, a split of the first dimension into groups keeps the number of
-// groups, or takes the largest divisor of it that divides the channels.
+// fitted is the layout for a stored tensor of other extents than those of the file. Dimensions that are not split have any
+// extent. Where channels says so, as in an auxiliary network of AugLocal, a split of the first dimension into groups keeps the
+// number of groups, or takes the largest divisor of it that divides the channels.
 func (l *layout) fitted(extents []int64, channels bool) (*layout, error) {
 	v := &layout{stored: extents}
 	for _, axis := range l.axes {
