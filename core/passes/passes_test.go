@@ -402,6 +402,24 @@ func TestMixedByHand(t *testing.T) {
 	}
 }
 
+// TestLayerNormResults: the results of layer normalisations are recomputed, too.
+func TestLayerNormResults(t *testing.T) {
+	b := graph.NewBuilder(true)
+	x := b.Input("x", graph.Shape{2, 5, 5, 4}, graph.TypeF32)
+	var y *graph.Value
+	b.InModule(0, graph.PhaseForward, func() {
+		y = b.LayerNorm(x, b.Parameter("weight", graph.Shape{4}, graph.Weight{}), b.Parameter("bias", graph.Shape{4}, graph.Weight{}), 1e-6)
+		b.Output(b.Activate(y, graph.ActivationGELU))
+	})
+	g, err := b.Graph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := passes.NormResults(g, 3, nil); !slices.Equal(got, []*graph.Value{y}) {
+		t.Errorf("got %v, want %v", got, y)
+	}
+}
+
 // TestNormResults: of a chain of residual blocks every third result is saved, and none that is kept or that another module
 // reads.
 func TestNormResults(t *testing.T) {

@@ -136,12 +136,12 @@ func NormResults(g *graph.Graph, chain int, keep map[*graph.Value]bool) []*graph
 	}
 	depth := map[*graph.Value]int{} // of a dropped result: how many are recomputed for it, including itself
 	for _, op := range g.Ops {
-		if op.Kind != graph.KindNormApply || op.Phase == graph.PhaseBackward {
+		if op.Kind != graph.KindNormApply && op.Kind != graph.KindLayerNorm || op.Phase == graph.PhaseBackward {
 			continue
 		}
 		v, n := op.Results[0], 1
-		if residual := op.Operands[normResidual]; residual != nil {
-			n += depth[residual]
+		if op.Kind == graph.KindNormApply && op.Operands[normResidual] != nil {
+			n += depth[op.Operands[normResidual]]
 		}
 		if n < chain && !border[v] && !keep[v] {
 			depth[v] = n
