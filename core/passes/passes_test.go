@@ -408,7 +408,8 @@ func TestLayerNormResults(t *testing.T) {
 	x := b.Input("x", graph.Shape{2, 5, 5, 4}, graph.TypeF32)
 	var y *graph.Value
 	b.InModule(0, graph.PhaseForward, func() {
-		y = b.LayerNorm(x, b.Parameter("weight", graph.Shape{4}, graph.Weight{}), b.Parameter("bias", graph.Shape{4}, graph.Weight{}), 1e-6)
+		weight, bias := b.Parameter("weight", graph.Shape{4}, graph.Weight{}), b.Parameter("bias", graph.Shape{4}, graph.Weight{})
+		y = b.LayerNorm(x, weight, bias, 1e-6)
 		b.Output(b.Activate(y, graph.ActivationGELU))
 	})
 	g, err := b.Graph()
