@@ -9,8 +9,8 @@ import (
 	"github.com/localbench/localbench/suite/weights"
 )
 
-// check says which settings of a run contradict each other, or its method; with execute also what its backend can't run,
-// though it can be planned.
+// check returns an error for settings that can't be combined with each other or with the method, and with execute also for
+// what the backend can plan but not run.
 func (r *Run) check(execute bool) error {
 	switch n, modules := r.Settings.Overlap, len(r.Stages); {
 	case n < 2:

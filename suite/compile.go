@@ -117,7 +117,7 @@ func (r *Run) sessionOptions(d engine.Device, job JobOptions, n samples) (train.
 }
 
 // checkBudget says why the arena of a session is above the budget of its run, which bounds all that is allocated. The
-// training step is within it: budget.Fit has seen to that.
+// training step is within it: budget.Fit ensures that.
 func (r *Run) checkBudget(s *train.Session) error {
 	limit := r.Settings.Budget
 	if arena := s.ArenaBytes(); limit > 0 && arena > limit {

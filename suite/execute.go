@@ -196,7 +196,7 @@ func (x *execution) statePath() string {
 	return statePath(x.job.Out, x.record.ID)
 }
 
-// statePath is the file that an interrupted run goes on from.
+// statePath is the file that an interrupted run resumes from.
 func statePath(out, id string) string { return filepath.Join(out, id+".state.safetensors") }
 
 func (x *execution) run(ctx context.Context) error {
@@ -306,7 +306,7 @@ func (x *execution) options(data *datasets.Dataset, r *Run) train.Options {
 		StatePath: x.statePath(), Resume: x.job.Resume, InitPath: x.job.Init, Now: x.now, CPU: meter.CPUSeconds, On: x.tick,
 		Warn: func(sentence string) { x.on(Event{Kind: EventWarning, Text: sentence}) },
 		// The peak of training, without its preparation: memory left from planning is
-		// given back. Where the peak cannot be reset it is that of the whole process.
+		// returned to the system. Where the peak cannot be reset it is that of the whole process.
 		Ready: func() {
 			debug.FreeOSMemory()
 			if x.found == nil { // a probe is for the peak of the whole life
@@ -321,7 +321,7 @@ func (x *execution) options(data *datasets.Dataset, r *Run) train.Options {
 	return o
 }
 
-// tick turns the harness's signs of life into events.
+// tick turns the progress of the training loop into events.
 func (x *execution) tick(t train.Tick) {
 	if e := t.Finished; e != nil {
 		x.watch.epoch(t.Epoch)
@@ -335,7 +335,7 @@ func (x *execution) tick(t train.Tick) {
 		SamplesPerSecond: float64(x.job.Spec.Batch) / t.Seconds, SecondsLeft: left})
 }
 
-// fill puts what the harness measured into the record.
+// fill puts what the training loop measured into the record.
 func (x *execution) fill(r *train.Report) {
 	record := x.record
 	if peak, ok := peakBytes(); ok {

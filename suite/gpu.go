@@ -12,7 +12,7 @@ import (
 // backendCUDA is the backend whose runs have a card to watch.
 const backendCUDA = "cuda"
 
-// watch is the card of a run under NVML's eyes. A nil watch is that of a run on another
+// watch samples the GPU of a run through NVML. A nil watch is that of a run on another
 // backend: its methods do nothing.
 type watch struct {
 	library gpu.Library
@@ -22,7 +22,7 @@ type watch struct {
 }
 
 // watchGPU finds the card of a device of the cuda backend and puts its facts into the
-// record. That NVML is not there, or knows no such card, is a note and no error: the
+// record. If NVML is missing or does not know the card, the record gets a note; that is no error, since the
 // run does not need it.
 func watchGPU(r *results.Record, device engine.Device, open func() (gpu.Library, error), now func() time.Time) *watch {
 	if r.Spec.Backend != backendCUDA {

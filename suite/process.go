@@ -92,7 +92,7 @@ func (o Runner) listen(i int, spec results.Spec, output io.Reader, end *ending) 
 	}
 }
 
-// lastWords keeps of a process's standard error what says why it ended.
+// lastWords keeps the part of a process's standard error that says why it ended.
 type lastWords struct {
 	partial []byte   // the line that is not complete yet
 	recent  []string // the last lines before a crash, without hints; at most crashContext
@@ -146,7 +146,7 @@ func (l *lastWords) line(text string) {
 }
 
 // diagnose says why a process ended that has not said so in an event. The error is that of waiting for it; starved
-// says that the kernel killed processes for want of memory meanwhile.
+// says that the kernel killed processes meanwhile because memory ran out.
 func (l *lastWords) diagnose(err error, starved bool) (results.Status, string) {
 	l.line(strings.TrimSpace(string(l.partial)))
 	l.partial = nil

@@ -74,7 +74,7 @@ func profileOn(ctx context.Context, device engine.Device, r *Run, j Job) (*resul
 	return x.found, nil
 }
 
-// profiler is one profile on its way.
+// profiler is the state of one profile.
 type profiler struct {
 	session  *train.Session
 	batch    batch
@@ -84,7 +84,7 @@ type profiler struct {
 	measured bool
 }
 
-// batch is made-up data of the right shape: what a step costs does not depend on it.
+// batch is synthetic data of the right shape: what a step costs does not depend on it.
 type batch struct {
 	images []byte
 	labels []int32
@@ -180,7 +180,7 @@ func distribution(seconds []float64) *results.Distribution {
 	return &results.Distribution{Median: sum.Median, P05: sum.P05, P95: sum.P95, N: int64(sum.N)}
 }
 
-// grow notes by what the parts of the process have grown.
+// grow notes by how much each part of the process has grown.
 func (x *profiler) grow() {
 	peak := x.found.Memory.ProcessPeakBytes
 	after, err := meter.Self().Residency(*x.found.Memory.ArenaBytes)
@@ -219,8 +219,7 @@ func (x *profiler) others() error {
 	})
 }
 
-// cover runs one step in an arena full of canaries and looks at what is left of
-// them.
+// cover runs one step in an arena that is filled with canaries and compares the bytes that the step changed with the plan.
 func (x *profiler) cover() error {
 	arena := x.session.Arena()
 	if err := arena.Fill(canary); err != nil {

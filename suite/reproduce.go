@@ -15,7 +15,7 @@ type Reproduction struct {
 	Request Request // seeds, what is held out, what computes, and Quirks
 }
 
-// Check says what of a reproduction is wrong for every cell.
+// Check returns an error for a request that is invalid whatever the cell.
 func (r Reproduction) Check() error {
 	all := []published.Scale{published.ScaleFull, published.ScaleReduced, published.ScaleSmoke}
 	if !slices.Contains(all, r.Scale) {

@@ -369,8 +369,8 @@ func (r Request) settings(m methods.Method, network *model.Network, dataset stri
 // augmentNone in a spec leaves the images of training as they are.
 const augmentNone = "none"
 
-// Whether a network trains with its dropout and stochastic depth. A spec has the word on, or none: off, or
-// there is none in the network.
+// Whether a network trains with its dropout and stochastic depth. A spec has the text "on", or is empty: off, or the network
+// has neither.
 const (
 	DropoutOn  = "on"
 	DropoutOff = "off"
@@ -383,7 +383,7 @@ const (
 	PrecisionTF32 = "tf32" // f32, but convolutions and linear layers may round their operands to tf32
 )
 
-// The ways of trading memory that every method has, beside the defaults.
+// Options that trade memory for time or the order of updates; every method has them.
 const (
 	RecomputeNone  = "none"
 	RecomputeNorm  = "norm" // outputs of normalisations are recomputed in the backward pass
