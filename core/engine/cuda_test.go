@@ -459,6 +459,13 @@ func TestLargeTensors(t *testing.T) {
 		"2^31 elements, relu": {func(b *graph.Builder) *graph.Value {
 			return b.ReLU(b.Input("x", graph.Shape{1 << 16, 1 << 15}, graph.TypeF32))
 		}, "", ""},
+		"2^31 elements, gelu": {func(b *graph.Builder) *graph.Value {
+			return b.Activate(b.Input("x", graph.Shape{1 << 16, 1 << 15}, graph.TypeF32), graph.ActivationGELU)
+		}, "", ""},
+		"2^31 elements, layer norm": {func(b *graph.Builder) *graph.Value {
+			v := b.Input("v", graph.Shape{1 << 15}, graph.TypeF32)
+			return b.LayerNorm(b.Input("x", graph.Shape{1 << 16, 1 << 15}, graph.TypeF32), v, v, 1e-6)
+		}, "", ""},
 		"2^31 elements, linear": {func(b *graph.Builder) *graph.Value {
 			x, w := b.Input("x", graph.Shape{1 << 16, 1 << 15}, graph.TypeF32), b.Input("w", graph.Shape{10, 1 << 15}, graph.TypeF32)
 			return b.Linear(x, w, nil)

@@ -30,6 +30,10 @@ bool counts_in_64_bits(int32_t kind) {
     case kind_relu_backward:
     case kind_silu:
     case kind_silu_backward:
+    case kind_activate:
+    case kind_activate_backward:
+    case kind_layer_norm:
+    case kind_layer_norm_backward:
     case kind_add:
     case kind_detach:
     case kind_cast:
