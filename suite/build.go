@@ -58,11 +58,18 @@ func BuildAll(specs []results.Spec) ([]*Run, error) {
 func begin(spec results.Spec) (*Run, error) {
 	r := &Run{Spec: spec}
 	var err error
+	classes := 0 // of a network that was exported, for generated images
 	if r.Method, err = methods.Find(spec.Method); err != nil {
 		return nil, err
 	}
 	if r.Dataset, err = datasets.Find(spec.Dataset); err != nil {
 		return nil, err
+	}
+	if spec.Dataset == "synthetic" && networks.IsExported(spec.Network) {
+		if classes, err = r.likeExported(); err != nil {
+			return nil, err
+		}
+		spec = r.Spec
 	}
 	if spec.ImageSize != 0 {
 		own := r.Dataset.Shape
@@ -73,12 +80,30 @@ func begin(spec results.Spec) (*Run, error) {
 			r.Spec.ImageSize = 0
 		}
 	}
+	r.Dataset = r.Dataset.WithClasses(classes)
 	if err = r.checkOptimizer(); err != nil {
 		return nil, err
 	}
 	image := graph.Shape{int64(r.Dataset.Height), int64(r.Dataset.Width), int64(r.Dataset.Channels)}
 	r.Network, err = networks.New(spec.Network, image, classesOf(spec, r.Dataset.Card))
 	return r, err
+}
+
+// likeExported gives generated images the size of those that a network was exported with, unless --image-size asks for another
+// one, and returns its number of classes: so that a plan needs the file alone.
+func (r *Run) likeExported() (int, error) {
+	image, classes, err := networks.Images(r.Spec.Network)
+	if err != nil {
+		return 0, err
+	}
+	side := int(image[1])
+	if r.Spec.ImageSize == 0 && image[1] == image[2] && side >= r.Dataset.MinSide && side <= r.Dataset.MaxSide {
+		r.Spec.ImageSize = int64(side)
+	}
+	if r.Spec.ImageSize == int64(r.Dataset.Height) {
+		r.Spec.ImageSize = 0 // the default has one id
+	}
+	return int(classes), nil
 }
 
 // divide has the method divide the network into stages, by the settings of the run.

@@ -11,6 +11,7 @@ import (
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/plan"
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/datasets"
 )
 
 // planned is what a plan says without the names of scopes and values.
@@ -115,5 +116,40 @@ func TestExportedNetworkOfASpecIsPinned(t *testing.T) {
 	spec.Options = nil
 	if _, err := Build(spec); err == nil {
 		t.Error("a spec without a digest was accepted")
+	}
+}
+
+// Generated images take the size and the number of classes of an exported network, so that a plan needs the file alone;
+// --image-size and other data sets are as they are asked for.
+func TestGeneratedImagesFitAnExportedNetwork(t *testing.T) {
+	path := filepath.Join("networks", "exported", "testdata", "resnet50.pt2") // of 224 pixels and 1000 classes
+	build := func(r Request) *Run {
+		t.Helper()
+		r.Methods, r.Networks, r.Batches = []string{"bp"}, []string{path}, []int64{2}
+		runs, err := r.Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Build(runs[0].Spec)
+		if err != nil || again.ID() != runs[0].ID() {
+			t.Errorf("the spec builds another run: %v", err)
+		}
+		return runs[0]
+	}
+	if r := build(Request{Datasets: []string{"synthetic"}}); r.Dataset.Height != 224 || r.Dataset.Classes != 1000 ||
+		r.Spec.ImageSize != 224 ||
+		len(r.Dataset.ClassNames) != 1000 {
+		t.Errorf("%d pixels, %d classes, --image-size %d: want 224, 1000, 224", r.Dataset.Height, r.Dataset.Classes, r.Spec.ImageSize)
+	}
+	if r := build(Request{Datasets: []string{"synthetic"}, ImageSize: 64}); r.Dataset.Height != 64 || r.Dataset.Classes != 1000 {
+		t.Errorf("with --image-size 64: %d pixels, %d classes, want 64 and 1000", r.Dataset.Height, r.Dataset.Classes)
+	}
+	wide, err := build(Request{Datasets: []string{"synthetic"}, TrainLimit: 4, TestLimit: 2}).Dataset.Open("",
+		datasets.Options{TrainLimit: 4, TestLimit: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wide.Classes != 1000 || len(wide.Train.Images) != 4*224*224*3 {
+		t.Errorf("opened: %d classes, %d bytes, want 1000 and 4 images", wide.Classes, len(wide.Train.Images))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/localbench/localbench/core/rng"
@@ -69,6 +70,21 @@ func syntheticCard() Card {
 			"rings", "spokes", "waves", "dots", "mottle",
 		},
 	}
+}
+
+// WithClasses is the generated set for a network that returns more logits than it has patterns: labels stay those of the
+// patterns. It is the set itself if it is another one, or has that many patterns.
+func (e Entry) WithClasses(classes int) Entry {
+	if e.Name != "synthetic" || classes <= syntheticClasses {
+		return e
+	}
+	for i := syntheticClasses; i < classes; i++ {
+		e.ClassNames = append(slices.Clip(e.ClassNames), fmt.Sprintf("unused %d", i))
+	}
+	e.Classes = classes
+	card := e.Card
+	e.Open = func(_ string, opts Options) (*Dataset, error) { return openSynthetic(card, opts) }
+	return e
 }
 
 // openSynthetic generates the set. Sample i of a split does not depend on how many

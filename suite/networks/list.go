@@ -73,6 +73,12 @@ func New(name string, image graph.Shape, classes int64) (*model.Network, error) 
 	return entry.New(name, image, classes), nil
 }
 
+// IsExported says whether a name is the path of a file of torch.export.
+func IsExported(name string) bool { return exported.Is(name) }
+
+// Images returns the shape [C H W] of the images and the number of classes that a network was exported with.
+func Images(name string) (image graph.Shape, classes int64, err error) { return exported.Images(name) }
+
 // Digest tells apart the files that networks of one name were read from; it is empty for a built-in network.
 func Digest(name string) (string, error) {
 	if !exported.Is(name) {

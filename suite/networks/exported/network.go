@@ -33,6 +33,16 @@ func New(path string, image graph.Shape, classes int64) (*model.Network, error) 
 	return n, at(path, err)
 }
 
+// Images returns what the network in the file at path was exported with: the shape [C H W] of its images, and its number of
+// classes.
+func Images(path string) (image graph.Shape, classes int64, err error) {
+	p, _, err := read(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	return graph.Shape(p.image[:]), p.classes, nil
+}
+
 // Digest returns "sha256:" and the first 64 bits of the SHA-256 of the graph in the file at path. It tells networks apart:
 // everything that a
 // network is follows from the graph, and the weights are not read.
