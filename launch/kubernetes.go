@@ -1,18 +1,16 @@
 package launch
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
 
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
+	"go.yaml.in/yaml/v3"
 )
 
-// Kubernetes is how cells become indexed jobs.
+// Kubernetes is how cells become indexed jobs. The published Go types of the API are not linked in: they would make the process of
+// every run larger by 18 MB. The tests decode the manifests into them, strictly.
 type Kubernetes struct {
 	Image     string // of the container, with benchctl
 	Claim     string // persistent volume claim with the folder of the records and the data sets
@@ -21,15 +19,19 @@ type Kubernetes struct {
 	Retries   int32 // of one index
 }
 
-// Job is the indexed job of a class: one index for each cell. The digest in its name is that of the manifest.
-func (o Kubernetes) Job(s Sweep, c Class, number int) batchv1.Job {
-	name := fmt.Sprintf("benchctl-%s-%d", strings.TrimSuffix(base(s.Path), ".json"), number)
-	limits := corev1.ResourceList{
-		corev1.ResourceMemory: *resource.NewQuantity(mebibytes(c.MemoryBytes)<<20, resource.BinarySI),
-		corev1.ResourceCPU:    *resource.NewQuantity(c.Threads, resource.DecimalSI),
+// object is a mapping of a manifest.
+type object map[string]any
+
+// job is the indexed job of a class: one index for each cell. Its name has the digest of the sweep's manifest.
+func (o Kubernetes) job(s Sweep, c Class, number int) object {
+	labels := object{"app.kubernetes.io/name": "benchctl"}
+	metadata := object{"name": fmt.Sprintf("benchctl-%s-%d", strings.TrimSuffix(base(s.Path), ".json"), number), "labels": labels}
+	if o.Namespace != "" {
+		metadata["namespace"] = o.Namespace
 	}
+	limits := object{"memory": strconv.FormatInt(mebibytes(c.MemoryBytes), 10) + "Mi", "cpu": strconv.FormatInt(c.Threads, 10)}
 	if c.GPU {
-		limits["nvidia.com/gpu"] = *resource.NewQuantity(1, resource.DecimalSI)
+		limits["nvidia.com/gpu"] = "1"
 	}
 	// The indices of a job are 0, 1, 2, ...; the cells of a class are some of the manifest: the shell looks the cell up.
 	cells := make([]string, len(c.Cells))
@@ -39,53 +41,36 @@ func (o Kubernetes) Job(s Sweep, c Class, number int) batchv1.Job {
 	script := "set -- " + strings.Join(cells, " ") + "\n" +
 		`shift "$JOB_COMPLETION_INDEX"` + "\n" +
 		"exec " + s.work(`"$1"`) + "\n"
-	mode, never := batchv1.IndexedCompletion, corev1.RestartPolicyNever
-	return batchv1.Job{
-		TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: o.Namespace,
-			Labels: map[string]string{"app.kubernetes.io/name": "benchctl"}},
-		Spec: batchv1.JobSpec{
-			Completions:          new(int32(len(c.Cells))),
-			Parallelism:          new(int32(len(c.Cells))),
-			CompletionMode:       &mode,
-			BackoffLimitPerIndex: new(o.Retries),
-			MaxFailedIndexes:     new(int32(len(c.Cells))), // a cell that fails ends no other one
-			// A pod that is evicted or preempted is no failure: the cell goes on from its state.
-			PodFailurePolicy: &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{{
-				Action: batchv1.PodFailurePolicyActionIgnore,
-				OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget,
-					Status: corev1.ConditionTrue}},
-			}}},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/name": "benchctl"}},
-				Spec: corev1.PodSpec{
-					RestartPolicy:                 never,
-					ActiveDeadlineSeconds:         new(c.Seconds),
-					TerminationGracePeriodSeconds: new(int64(60)), // to save the state
-					Containers: []corev1.Container{{
-						Name: "cell", Image: o.Image, Command: []string{"sh", "-c", script},
-						Env:          []corev1.EnvVar{{Name: "OMP_WAIT_POLICY", Value: "passive"}},
-						Resources:    corev1.ResourceRequirements{Limits: limits, Requests: limits},
-						VolumeMounts: []corev1.VolumeMount{{Name: "sweep", MountPath: o.Mount}},
-					}},
-					Volumes: []corev1.Volume{{Name: "sweep", VolumeSource: corev1.VolumeSource{
-						PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: o.Claim}}}},
-				},
-			},
-		},
-	}
+	container := object{"name": "cell", "image": o.Image, "command": []string{"sh", "-c", script},
+		"env":          []object{{"name": "OMP_WAIT_POLICY", "value": "passive"}},
+		"resources":    object{"limits": limits, "requests": limits},
+		"volumeMounts": []object{{"name": "sweep", "mountPath": o.Mount}}}
+	pod := object{"restartPolicy": "Never", "activeDeadlineSeconds": c.Seconds,
+		"terminationGracePeriodSeconds": 60, // to save the state
+		"containers":                    []object{container},
+		"volumes":                       []object{{"name": "sweep", "persistentVolumeClaim": object{"claimName": o.Claim}}}}
+	return object{"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": object{
+		"completions": len(cells), "parallelism": len(cells), "completionMode": "Indexed",
+		"backoffLimitPerIndex": o.Retries, "maxFailedIndexes": len(cells), // a cell that fails ends no other one
+		// A pod that is evicted or preempted is no failure: the cell goes on from its state.
+		"podFailurePolicy": object{"rules": []object{{"action": "Ignore",
+			"onPodConditions": []object{{"type": "DisruptionTarget", "status": "True"}}}}},
+		"template": object{"metadata": object{"labels": labels}, "spec": pod}}}
 }
 
 // Manifests are the jobs of classes as YAML documents.
 func (o Kubernetes) Manifests(s Sweep, classes []Class) (string, error) {
-	var b strings.Builder
+	var b bytes.Buffer
 	for i, c := range classes {
-		text, err := yaml.Marshal(o.Job(s, c, i))
-		if err != nil {
+		b.WriteString("---\n")
+		encoder := yaml.NewEncoder(&b)
+		encoder.SetIndent(2)
+		if err := encoder.Encode(o.job(s, c, i)); err != nil {
 			return "", fmt.Errorf("kubernetes: %w", err)
 		}
-		b.WriteString("---\n")
-		b.Write(text)
+		if err := encoder.Close(); err != nil {
+			return "", fmt.Errorf("kubernetes: %w", err)
+		}
 	}
 	return b.String(), nil
 }
