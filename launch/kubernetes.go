@@ -9,8 +9,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Kubernetes is how cells become indexed jobs. The published Go types of the API are not linked in: they would make the process of
-// every run larger by 18 MB. The tests decode the manifests into them, strictly.
+// Kubernetes is how cells become indexed jobs. The published Go types of the API are not linked in: they would make the process
+// of every run larger by 18 MB. The tests decode the manifests into them, strictly.
 type Kubernetes struct {
 	Image     string // of the container, with benchctl
 	Claim     string // persistent volume claim with the folder of the records and the data sets
