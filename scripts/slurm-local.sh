@@ -30,7 +30,7 @@ start)
 	if ! command -v slurmctld >/dev/null || ! command -v slurmd >/dev/null || ! command -v munged >/dev/null; then
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -q slurmctld slurmd slurm-client munge >"$dir/packages.log" 2>&1 || {
 			echo "slurm-local.sh: Slurm can't be installed; see $dir/packages.log" >&2
-			exit 1
+			exit 3
 		}
 	fi
 	mkdir -p "$dir/state" "$dir/spool"
