@@ -23,7 +23,7 @@ export GOFLAGS := $(strip $(GOFLAGS) -ldflags=-extldflags=-Wl,-z,lazy)
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
 .DEFAULT_GOAL := build
-.PHONY: help aa deps build test-slurm emu cuda cuda-deps gpu-pack run test test-all race cover sanitize lint fmt docs bench bench-peer size clean
+.PHONY: help results aa deps build test-slurm emu cuda cuda-deps gpu-pack run test test-all race cover sanitize lint fmt docs bench bench-peer size clean
 
 ## help: print this list
 help:
@@ -170,6 +170,10 @@ fmt:
 ## docs: write docs/cli.md and the man pages (build/man) from the commands
 docs:
 	$(GO) test ./cmd/benchctl -run '^TestReference$$' -count=1 -update -man "$(CURDIR)/build/man"
+
+## results: write docs/results.md and its plots from the records in results/reproductions
+results: build
+	./bin/benchctl report --quiet --results docs/results.md --times results/reproductions/step-times results/reproductions/resnet20-cifar10-12-epochs
 
 ## bench: run the Go benchmarks; BENCH=regexp chooses
 bench:
