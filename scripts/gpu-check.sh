@@ -228,6 +228,15 @@ smoke() {
   tr ' ' '\n' <<<"$families" | xargs -P "$together" -I{} bash -c 'smoke_one {}'
 }
 
+# racecheck FAMILY... looks for races in the kernels of each family, in a process of its own.
+racecheck() {
+  local family bad=0
+  for family in "$@"; do
+    sanitize racecheck "^TestSmoke\$/^$family\$" --kernel-name "$own" || bad=1
+  done
+  return $bad
+}
+
 # caches has torch.compile fill its caches, in the background: nothing is timed meanwhile.
 caches() {
   local precision
@@ -317,7 +326,7 @@ tune() {
   "$pack/benchctl" tune --backend cuda --precision "$2" --networks "$network" --methods "$1" --aux-depths 3 --batch "$batch" --book "$book" --time-limit "$3s"
 }
 
-export -f versions library tests smoke smoke_one caches sanitize bench tuned ops counters epoch peer profile tune
+export -f versions library tests smoke smoke_one caches sanitize racecheck bench tuned ops counters epoch peer profile tune
 
 # The rehearsal is of the stages: some kinds are enough for the emulator, which all tests use elsewhere.
 golden=TestGoldenTraces rounded=TestGoldenRounded kinds=
@@ -358,7 +367,7 @@ stage tune-auglocal 90 'tune auglocal tf32 40 && tune auglocal bf16 40'
 stage bench-tuned-auglocal 50 'for p in tf32 bf16; do tuned resnet110 3 $p auglocal || exit; done'
 stage profile 40 'profile bp,auglocal >"$parts/profile.json"'
 stage golden 100 "tests methods.test $golden"
-stage racecheck 90 'sanitize racecheck "TestSmoke/(norm|loss|similarity|gate|own)" --kernel-name $own'
+stage racecheck 90 'racecheck norm loss similarity gate layernorm own'
 stage epoch 60 epoch
 # Three fifths of what PyTorch is predicted to allocate.
 stage budget 40 'bench resnet110 3 tf32 bp -budget 4.8GiB -peer-device none && bench resnet110 3 tf32 auglocal -budget 488MiB -workspace-limit 64MiB -peer-device none'
