@@ -170,7 +170,7 @@ void bind_op(lb::op &o, lb::memory &m, uint64_t scratch_offset) {
     for (const lb::value *v : *list)
       if (v && !v->data) lb::fail(LB_INVALID, "an operand or result has no offset in the arena");
   o.scratch = o.work->scratch > 0 ? m.place(scratch_offset, o.work->scratch) : nullptr;
-  o.work->bind();
+  o.work->bind(o);
 }
 
 int32_t abi_bind(lb_program *p, lb_arena *a, const uint64_t *value_offsets, uint64_t values,

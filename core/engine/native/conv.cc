@@ -199,8 +199,8 @@ std::shared_ptr<prepared> prepare_conv(int32_t kind, const geometry &g, convolut
   return known = checked("choice of a convolution", [&] { return new_conv(kind, g, c, limit); });
 }
 
-// onednn_kernel runs a prepared primitive for one op. Arguments are bound to
-// memory at the first run: addresses do not change after bind.
+// onednn_kernel runs a prepared primitive for one op. Its arguments are made when it is bound, since
+// oneDNN 2.6 does not check their allocation either: addresses do not change after bind.
 struct onednn_kernel : kernel {
   std::shared_ptr<prepared> p;
   std::shared_ptr<convolutions> c;
@@ -208,11 +208,14 @@ struct onednn_kernel : kernel {
   onednn_kernel(std::shared_ptr<prepared> q, cpu &d) : p(std::move(q)), c(d.cache) {
     scratch = p->scratch(), name = "oneDNN " + p->name;
   }
-  void bind() override {
+  // operands adds the op's operands and results to the arguments.
+  virtual void operands(const op &) = 0;
+  void bind(const op &o) override {
     require_memory(code_headroom);
     p->generate();
     arguments.clear();
     reorder_arguments.clear();
+    operands(o);
   }
   dnnl::memory at(const desc &d, const void *place) const {
     return dnnl::memory(d, c->engine, const_cast<void *>(place));
@@ -246,13 +249,13 @@ struct onednn_kernel : kernel {
 
 struct conv_forward : onednn_kernel {
   using onednn_kernel::onednn_kernel;
-  void run(const op &o) override {
-    if (arguments.empty()) {
-      arguments.insert({DNNL_ARG_SRC, at(p->x, o.in(0))});
-      arguments.insert({DNNL_ARG_DST, at(p->y, o.out(0))});
-      if (o.in(2)) arguments.insert({DNNL_ARG_BIAS, at(p->bias, o.in(2))});
-      weights(o, DNNL_ARG_WEIGHTS, o.in(1), false);
-    }
+  void operands(const op &o) override {
+    arguments.insert({DNNL_ARG_SRC, at(p->x, o.in(0))});
+    arguments.insert({DNNL_ARG_DST, at(p->y, o.out(0))});
+    if (o.in(2)) arguments.insert({DNNL_ARG_BIAS, at(p->bias, o.in(2))});
+    weights(o, DNNL_ARG_WEIGHTS, o.in(1), false);
+  }
+  void run(const op &) override {
     reorder();
     execute();
   }
@@ -260,12 +263,12 @@ struct conv_forward : onednn_kernel {
 
 struct conv_backward_data : onednn_kernel {
   using onednn_kernel::onednn_kernel;
-  void run(const op &o) override {
-    if (arguments.empty()) {
-      arguments.insert({DNNL_ARG_DIFF_DST, at(p->y, o.in(0))});
-      arguments.insert({DNNL_ARG_DIFF_SRC, at(p->x, o.out(0))});
-      weights(o, DNNL_ARG_WEIGHTS, o.in(1), false);
-    }
+  void operands(const op &o) override {
+    arguments.insert({DNNL_ARG_DIFF_DST, at(p->y, o.in(0))});
+    arguments.insert({DNNL_ARG_DIFF_SRC, at(p->x, o.out(0))});
+    weights(o, DNNL_ARG_WEIGHTS, o.in(1), false);
+  }
+  void run(const op &) override {
     reorder();
     execute();
   }
@@ -273,13 +276,13 @@ struct conv_backward_data : onednn_kernel {
 
 struct conv_backward_weights : onednn_kernel {
   using onednn_kernel::onednn_kernel;
-  void run(const op &o) override {
-    if (arguments.empty()) {
-      arguments.insert({DNNL_ARG_SRC, at(p->x, o.in(0))});
-      arguments.insert({DNNL_ARG_DIFF_DST, at(p->y, o.in(1))});
-      if (o.results.size() > 1) arguments.insert({DNNL_ARG_DIFF_BIAS, at(p->bias, o.out(1))});
-      weights(o, DNNL_ARG_DIFF_WEIGHTS, o.out(0), true);
-    }
+  void operands(const op &o) override {
+    arguments.insert({DNNL_ARG_SRC, at(p->x, o.in(0))});
+    arguments.insert({DNNL_ARG_DIFF_DST, at(p->y, o.in(1))});
+    if (o.results.size() > 1) arguments.insert({DNNL_ARG_DIFF_BIAS, at(p->bias, o.out(1))});
+    weights(o, DNNL_ARG_DIFF_WEIGHTS, o.out(0), true);
+  }
+  void run(const op &) override {
     execute();
     reorder();
   }
@@ -293,14 +296,14 @@ struct linear_kernel : onednn_kernel {
   int threads;
   linear_kernel(std::shared_ptr<prepared> q, cpu &d, int32_t k, int a_, int b_)
       : onednn_kernel(std::move(q), d), a(a_), b(b_), kind(k), threads(d.threads) {}
+  void operands(const op &o) override {
+    arguments.insert({DNNL_ARG_SRC, at(p->x, o.in(static_cast<size_t>(a)))});
+    arguments.insert({DNNL_ARG_WEIGHTS, at(p->weights, o.in(static_cast<size_t>(b)))});
+    arguments.insert({DNNL_ARG_DST, at(p->y, o.out(0))});
+    if (!p->bias.is_zero()) arguments.insert({DNNL_ARG_BIAS, at(p->bias, o.in(2))});
+    if (p->scratchpad.get_size() > 0) arguments.insert({DNNL_ARG_SCRATCHPAD, at(p->scratchpad, o.scratch)});
+  }
   void run(const op &o) override {
-    if (arguments.empty()) {
-      arguments.insert({DNNL_ARG_SRC, at(p->x, o.in(static_cast<size_t>(a)))});
-      arguments.insert({DNNL_ARG_WEIGHTS, at(p->weights, o.in(static_cast<size_t>(b)))});
-      arguments.insert({DNNL_ARG_DST, at(p->y, o.out(0))});
-      if (!p->bias.is_zero()) arguments.insert({DNNL_ARG_BIAS, at(p->bias, o.in(2))});
-      if (p->scratchpad.get_size() > 0) arguments.insert({DNNL_ARG_SCRATCHPAD, at(p->scratchpad, o.scratch)});
-    }
     execute();
     if (kind == kind_linear_backward_weights && o.results.size() > 1)
       sum_columns(o.in(1), o.operands[1]->elements / o.operands[1]->channels(), o.operands[1]->channels(),

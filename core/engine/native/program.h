@@ -80,7 +80,7 @@ struct kernel {
   uint64_t scratch = 0;        // bytes
   std::string name = "plain";  // of the algorithm, where there is a choice
   virtual ~kernel() = default;
-  virtual void bind() {}  // work that is deferred to bind: code generation
+  virtual void bind(const op &) {}  // work that is deferred to bind: code generation
   virtual void run(const op &) = 0;
 };
 
