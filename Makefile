@@ -22,8 +22,18 @@ export GOFLAGS := $(strip $(GOFLAGS) -ldflags=-extldflags=-Wl,-z,lazy)
 # C++ has CGO_CXXFLAGS. (cgo takes flags of another module's package from the environment alone, so a plain `go build` prints them.)
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
+# Another oneDNN than the system's: a folder with include and lib, as `make onednn3` makes it.
+ONEDNN ?=
+ifneq ($(ONEDNN),)
+ifeq ($(wildcard $(ONEDNN)/include/oneapi/dnnl/dnnl.h),)
+$(error ONEDNN=$(ONEDNN): has no include/oneapi/dnnl/dnnl.h; `make onednn3` installs oneDNN 3 into build/onednn3)
+endif
+export CGO_CXXFLAGS := $(strip $(CGO_CXXFLAGS) -I$(abspath $(ONEDNN))/include)
+export CGO_LDFLAGS := $(strip $(CGO_LDFLAGS) -L$(abspath $(ONEDNN))/lib -Wl,-rpath,$(abspath $(ONEDNN))/lib)
+endif
+
 .DEFAULT_GOAL := build
-.PHONY: help results aa deps build test-slurm emu cuda cuda-deps gpu-pack run test test-all race cover sanitize lint fmt docs bench bench-peer size clean
+.PHONY: help results aa deps onednn3 build test-onednn test-slurm emu cuda cuda-deps gpu-pack run test test-all race cover sanitize lint fmt docs bench bench-peer size clean
 
 ## help: print this list
 help:
@@ -32,6 +42,10 @@ help:
 ## deps: install what is missing: compiler, oneDNN, formatter; check the version of Go
 deps:
 	@./scripts/deps.sh
+
+## onednn3: install oneDNN 3 into build/onednn3; ONEDNN=build/onednn3 builds and tests with it
+onednn3:
+	@./scripts/onednn3-deps.sh
 
 ## build: build the command into bin/benchctl
 build:
@@ -125,6 +139,15 @@ test: deps
 test-all: deps
 	$(GO_TEST) $(TESTFLAGS) ./...
 
+# What depends on oneDNN: the op table, the optimizers, and the first steps of training compared with PyTorch's.
+ONEDNN_ENGINE  := TestParity/^cpu|TestSameBits/^cpu|TestSmoke|TestMisuse|TestOutOfMemory|TestInPlaceSameBits|TestNotANumber|TestOptimizers|TestParts
+ONEDNN_METHODS := TestGoldenTraces/^cpu|TestModesGiveTheSameBits
+## test-onednn: run the tests of the cpu's ops, and print which oneDNN they use: the system's, or that in ONEDNN
+test-onednn: deps
+	$(GO) run ./cmd/benchctl devices | grep oneDNN
+	$(GO_TEST) -short $(TESTFLAGS) -run '$(ONEDNN_ENGINE)' ./core/engine
+	$(GO_TEST) -short $(TESTFLAGS) -run '$(ONEDNN_METHODS)' ./methods
+
 ## test-slurm: run a sweep through a real Slurm on this machine, which is installed if it can be; needs root
 test-slurm: build
 	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then echo "test-slurm: skipped: needs root and apt-get"; else \
@@ -149,7 +172,7 @@ cover: deps
 SANITIZED ?= TestOpTable|TestBlob|TestMisuse|TestOutOfMemory|TestWrongLabel|TestSharedArena|TestInPlaceSameBits|NotANumber|TestPart|TestDropoutNumbers|TestOpen
 ## sanitize: run the table of ops on the C++ core under AddressSanitizer and UBSan
 sanitize: deps
-	ASAN_OPTIONS=detect_leaks=0 CGO_CXXFLAGS='-O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined' CGO_LDFLAGS=-fsanitize=undefined \
+	ASAN_OPTIONS=detect_leaks=0 CGO_CXXFLAGS='$(CGO_CXXFLAGS) -O1 -g -fsanitize=undefined -fno-sanitize-recover=undefined' CGO_LDFLAGS='$(CGO_LDFLAGS) -fsanitize=undefined' \
 	  $(GO_TEST) -asan -short $(TESTFLAGS) -run '$(SANITIZED)' ./core/engine
 
 ## lint: check format, common faults of Go and C++, complexity, and words

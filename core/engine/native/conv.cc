@@ -364,28 +364,35 @@ std::unique_ptr<kernel> make_linear(const op &o, cpu &d) {
 }
 
 std::string onednn_isa() {
-  switch (dnnl::get_effective_cpu_isa()) {
-    case dnnl::cpu_isa::sse41:
-      return "sse41";
-    case dnnl::cpu_isa::avx:
-      return "avx";
-    case dnnl::cpu_isa::avx2:
-      return "avx2";
-    case dnnl::cpu_isa::avx512_core:
-      return "avx512_core";
-    case dnnl::cpu_isa::avx512_core_vnni:
-      return "avx512_core_vnni";
-    case dnnl::cpu_isa::avx512_core_bf16:
-      return "avx512_core_bf16";
-    case dnnl::cpu_isa::avx512_core_amx:
-      return "avx512_core_amx";
-    default:
-      return "other";
+  dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+  switch (isa) {
+#define LB_ISA(name)        \
+  case dnnl::cpu_isa::name: \
+    return #name;
+    LB_ISA(sse41)
+    LB_ISA(avx)
+    LB_ISA(avx2)
+    LB_ISA(avx2_vnni)
+    LB_ISA(avx512_core)
+    LB_ISA(avx512_core_vnni)
+    LB_ISA(avx512_core_bf16)
+    LB_ISA(avx512_core_amx)
+#if DNNL_VERSION_MAJOR >= 3
+    LB_ISA(avx2_vnni_2)
+    LB_ISA(avx512_core_fp16)
+    LB_ISA(avx512_core_amx_fp16)
+#endif
+#undef LB_ISA
+    default:  // of a later version
+      return "number " + std::to_string(static_cast<int>(isa));
   }
 }
 
 std::string onednn_version() {
   const dnnl_version_t *v = dnnl_version();
+  if (v->major != DNNL_VERSION_MAJOR)
+    fail(LB_INTERNAL, "compiled with the headers of oneDNN %d, and linked with version %d.%d.%d: build again",
+         DNNL_VERSION_MAJOR, v->major, v->minor, v->patch);
   return std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
 }
 
