@@ -154,11 +154,10 @@ __device__ inline void reduce_grid(const tile &t, const float *partial, int64_t 
   for (unsigned half = reduce_threads / 2; half > 0; half /= 2) {
     __syncthreads();
     if (threadIdx.x < half) {
-      shared[threadIdx.x] += shared[threadIdx.x + half];
-      shared[reduce_threads + threadIdx.x] += shared[reduce_threads + threadIdx.x + half];
+      a += shared[threadIdx.x + half], b += shared[reduce_threads + threadIdx.x + half];
+      shared[threadIdx.x] = a, shared[reduce_threads + threadIdx.x] = b;
     }
   }
-  if (threadIdx.x == 0) a = shared[0], b = shared[reduce_threads];  // no barrier: thread 0 wrote them
 }
 
 #endif
