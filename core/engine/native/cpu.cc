@@ -15,11 +15,22 @@
 namespace lb {
 namespace {
 
-std::string describe_libraries() {
-  std::string isa = "default";
+// vector_width is the number of floats of a vector of our convolutions: that of the instruction set which
+// oneDNN uses, so that ONEDNN_MAX_CPU_ISA limits both.
+int vector_width() {
 #if defined(__x86_64__)
-  isa = __builtin_cpu_supports("avx512f") ? "avx512f" : __builtin_cpu_supports("avx2") ? "avx2" : "default";
+  std::string limit = onednn_isa();
+  if (limit.rfind("avx512", 0) == 0 && __builtin_cpu_supports("avx512f")) return 16;
+  if ((limit == "avx2" || limit.rfind("avx512", 0) == 0) && __builtin_cpu_supports("avx2") &&
+      __builtin_cpu_supports("fma"))
+    return 8;
 #endif
+  return 0;
+}
+
+std::string describe_libraries() {
+  int width = vector_width();
+  std::string isa = width == 16 ? "avx512f" : width == 8 ? "avx2" : "default";
   return "isa=" + isa + "\noneDNN=" + onednn_version() + "\noneDNN_isa=" + onednn_isa() + "\n";
 }
 
@@ -64,6 +75,7 @@ std::unique_ptr<device> open_device(const lb_options &o) {
   if (o.precision != 0) fail(LB_UNSUPPORTED, "the cpu backend computes in f32 only");
   auto d = std::make_unique<cpu>();
   d->threads = o.threads > 0 ? o.threads : omp_get_num_procs();
+  d->width = vector_width();
   d->workspace_limit = o.workspace_limit;
   omp_set_dynamic(0);
   omp_set_num_threads(d->threads);

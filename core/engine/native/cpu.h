@@ -18,6 +18,8 @@
 #define LB_CLONES
 #endif
 
+#define LB_INLINE static inline __attribute__((always_inline))
+
 namespace lb {
 
 // code_headroom is more than oneDNN allocates to generate the code of one primitive.
@@ -31,6 +33,7 @@ struct convolutions;  // the cache of oneDNN primitives, conv.cc
 
 struct cpu : device {
   int threads = 1;
+  int width = 0;  // floats of a vector of our convolutions: 16 AVX-512, 8 AVX2 with FMA, 0 neither
   uint64_t workspace_limit = 0;  // bytes of workspace that a kernel may need at the most; 0: no limit
   std::shared_ptr<convolutions> cache;
 
@@ -52,6 +55,7 @@ std::unique_ptr<kernel> make_winograd(const op &, cpu &, const value &x, const v
                                       bool bias);
 void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int threads);
 std::string onednn_version();
+// onednn_isa names the instruction set that oneDNN uses: the processor's, limited by ONEDNN_MAX_CPU_ISA.
 std::string onednn_isa();
 
 // function wraps a kernel that needs no state.

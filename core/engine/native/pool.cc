@@ -65,8 +65,6 @@ struct geometry {
 
 constexpr int64_t lanes = 16;  // channels that are computed together
 
-#define LB_INLINE static inline __attribute__((always_inline))
-
 // Sixteen lanes as one vector type of the compiler, which splits it on machines with narrower
 // registers.
 using floats = float __attribute__((vector_size(4 * lanes)));

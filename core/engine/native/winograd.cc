@@ -21,12 +21,7 @@
 // then the threads. Results are reproducible with the same number of threads.
 #include <cstring>
 
-#include "cpu.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#define LB_AVX512 __attribute__((target("avx512f")))
-#endif
+#include "product.h"
 
 namespace lb {
 
@@ -34,67 +29,6 @@ namespace lb {
 namespace {
 
 constexpr int64_t tiles = 48;  // of a block
-constexpr int64_t step = 24;   // a multiple of every micro-kernel's rows
-
-// The loops over rows of accumulators must be unrolled, or the accumulators are in
-// memory.
-#define LB_UNROLL _Pragma("GCC unroll 24")
-
-// multiply: c[rows, n] = a[rows, inner] * b[inner, n], row major; rows is a multiple of step.
-template <int R, int Z>
-LB_AVX512 void multiply_columns(const float *a, const float *b, float *c, int64_t rows, int64_t inner,
-                                int64_t n) {
-  for (int64_t row = 0; row < rows; row += R) {
-    __m512 acc[R][Z];
-    LB_UNROLL for (int r = 0; r < R; r++) for (int z = 0; z < Z; z++) acc[r][z] = _mm512_setzero_ps();
-    const float *ar = a + row * inner;
-    for (int64_t i = 0; i < inner; i++) {
-      __m512 v[Z];
-      for (int z = 0; z < Z; z++) v[z] = _mm512_loadu_ps(b + i * n + 16 * z);
-      LB_UNROLL for (int r = 0; r < R; r++) {
-        __m512 x = _mm512_set1_ps(ar[r * inner + i]);
-        for (int z = 0; z < Z; z++) acc[r][z] = _mm512_fmadd_ps(x, v[z], acc[r][z]);
-      }
-    }
-    LB_UNROLL for (int r = 0; r < R; r++) for (int z = 0; z < Z; z++)
-        _mm512_storeu_ps(c + (row + r) * n + 16 * z, acc[r][z]);
-  }
-}
-
-LB_AVX512 void multiply(const float *a, const float *b, float *c, int64_t rows, int64_t inner, int64_t n) {
-  int64_t k = 0;
-  for (; k + 64 <= n; k += 64) multiply_columns<6, 4>(a, b + k, c + k, rows, inner, n);
-  for (; k + 32 <= n; k += 32) multiply_columns<12, 2>(a, b + k, c + k, rows, inner, n);
-  for (; k < n; k += 16) multiply_columns<24, 1>(a, b + k, c + k, rows, inner, n);
-}
-
-// accumulate: c[m, n] += a[rows, m] transposed * b[rows, n].
-template <int R, int Z>
-LB_AVX512 void accumulate_columns(const float *a, const float *b, float *c, int64_t rows, int64_t m,
-                                  int64_t n) {
-  for (int64_t row = 0; row < m; row += R) {
-    __m512 acc[R][Z];
-    LB_UNROLL for (int r = 0; r < R; r++) for (int z = 0; z < Z; z++) acc[r][z] =
-        _mm512_loadu_ps(c + (row + r) * n + 16 * z);
-    for (int64_t t = 0; t < rows; t++) {
-      __m512 v[Z];
-      for (int z = 0; z < Z; z++) v[z] = _mm512_loadu_ps(b + t * n + 16 * z);
-      LB_UNROLL for (int r = 0; r < R; r++) {
-        __m512 x = _mm512_set1_ps(a[t * m + row + r]);
-        for (int z = 0; z < Z; z++) acc[r][z] = _mm512_fmadd_ps(x, v[z], acc[r][z]);
-      }
-    }
-    LB_UNROLL for (int r = 0; r < R; r++) for (int z = 0; z < Z; z++)
-        _mm512_storeu_ps(c + (row + r) * n + 16 * z, acc[r][z]);
-  }
-}
-
-LB_AVX512 void accumulate(const float *a, const float *b, float *c, int64_t rows, int64_t m, int64_t n) {
-  int64_t k = 0;
-  for (; k + 64 <= n; k += 64) accumulate_columns<4, 4>(a, b + k, c + k, rows, m, n);
-  for (; k + 32 <= n; k += 32) accumulate_columns<8, 2>(a, b + k, c + k, rows, m, n);
-  for (; k < n; k += 16) accumulate_columns<16, 1>(a, b + k, c + k, rows, m, n);
-}
 
 // image is a tensor [n, h, w, c] divided into 2x2 tiles.
 struct image {
@@ -114,11 +48,13 @@ place place_of(const image &s, int64_t tile) {
 }
 
 // padded is the number of rows of a block that hold n tiles.
-int64_t padded(int64_t n) { return (n + step - 1) / step * step; }
+int64_t padded(int64_t n) { return (n + product_rows - 1) / product_rows * product_rows; }
 
 // input_tiles writes v[16][tiles][c] = Bt d B for the tiles from..to of x; rows that
 // pad the block are zero.
-LB_AVX512 void input_tiles(const image &s, const float *x, int64_t from, int64_t to, float *v) {
+template <int W>
+LB_INLINE void input_tiles(const image *of, const float *x, int64_t from, int64_t to, float *v) {
+  const image s = *of;
   for (int64_t t = from; t < from + padded(to - from); t++) {
     float *out = v + (t - from) * s.c;
     if (t >= to) {
@@ -126,81 +62,82 @@ LB_AVX512 void input_tiles(const image &s, const float *x, int64_t from, int64_t
       continue;
     }
     place q = place_of(s, t);
-    for (int64_t k = 0; k < s.c; k += 16) {
-      __m512 d[4][4], e[4][4];
+    for (int64_t k = 0; k < s.c; k += W) {
+      floats<W> d[4][4], e[4][4];
       for (int r = 0; r < 4; r++)
         for (int c = 0; c < 4; c++) {
           int64_t y = q.y + r - 1, z = q.x + c - 1;
           bool inside = y >= 0 && y < s.h && z >= 0 && z < s.w;
-          d[r][c] = inside ? _mm512_loadu_ps(x + ((q.n * s.h + y) * s.w + z) * s.c + k) : _mm512_setzero_ps();
+          d[r][c] = inside ? load<W>(x + ((q.n * s.h + y) * s.w + z) * s.c + k) : floats<W>{};
         }
       for (int c = 0; c < 4; c++) {
-        e[0][c] = _mm512_sub_ps(d[0][c], d[2][c]);
-        e[1][c] = _mm512_add_ps(d[1][c], d[2][c]);
-        e[2][c] = _mm512_sub_ps(d[2][c], d[1][c]);
-        e[3][c] = _mm512_sub_ps(d[1][c], d[3][c]);
+        e[0][c] = d[0][c] - d[2][c];
+        e[1][c] = d[1][c] + d[2][c];
+        e[2][c] = d[2][c] - d[1][c];
+        e[3][c] = d[1][c] - d[3][c];
       }
       for (int r = 0; r < 4; r++) {
         float *o = out + 4 * r * tiles * s.c + k;
-        _mm512_storeu_ps(o, _mm512_sub_ps(e[r][0], e[r][2]));
-        _mm512_storeu_ps(o + tiles * s.c, _mm512_add_ps(e[r][1], e[r][2]));
-        _mm512_storeu_ps(o + 2 * tiles * s.c, _mm512_sub_ps(e[r][2], e[r][1]));
-        _mm512_storeu_ps(o + 3 * tiles * s.c, _mm512_sub_ps(e[r][1], e[r][3]));
+        store<W>(o, e[r][0] - e[r][2]);
+        store<W>(o + tiles * s.c, e[r][1] + e[r][2]);
+        store<W>(o + 2 * tiles * s.c, e[r][2] - e[r][1]);
+        store<W>(o + 3 * tiles * s.c, e[r][1] - e[r][3]);
       }
     }
   }
 }
 
 // output_tiles writes y = At m A for the tiles from..to, from m[16][tiles][c].
-LB_AVX512 void output_tiles(const image &s, const float *m, int64_t from, int64_t to, float *y) {
+template <int W>
+LB_INLINE void output_tiles(const image *of, const float *m, int64_t from, int64_t to, float *y) {
+  const image s = *of;
   for (int64_t t = from; t < to; t++) {
     place q = place_of(s, t);
-    for (int64_t k = 0; k < s.c; k += 16) {
+    for (int64_t k = 0; k < s.c; k += W) {
       const float *in = m + (t - from) * s.c + k;
-      __m512 e[2][4];
+      floats<W> e[2][4];
       for (int c = 0; c < 4; c++) {
-        __m512 a = _mm512_loadu_ps(in + c * tiles * s.c), b = _mm512_loadu_ps(in + (4 + c) * tiles * s.c),
-               d = _mm512_loadu_ps(in + (8 + c) * tiles * s.c),
-               f = _mm512_loadu_ps(in + (12 + c) * tiles * s.c);
-        e[0][c] = _mm512_add_ps(_mm512_add_ps(a, b), d);
-        e[1][c] = _mm512_sub_ps(_mm512_sub_ps(b, d), f);
+        floats<W> a = load<W>(in + c * tiles * s.c), b = load<W>(in + (4 + c) * tiles * s.c),
+                  d = load<W>(in + (8 + c) * tiles * s.c), f = load<W>(in + (12 + c) * tiles * s.c);
+        e[0][c] = a + b + d;
+        e[1][c] = b - d - f;
       }
       for (int r = 0; r < 2; r++) {
         if (q.y + r >= s.h) continue;
         float *o = y + ((q.n * s.h + q.y + r) * s.w + q.x) * s.c + k;
-        _mm512_storeu_ps(o, _mm512_add_ps(_mm512_add_ps(e[r][0], e[r][1]), e[r][2]));
-        if (q.x + 1 < s.w) _mm512_storeu_ps(o + s.c, _mm512_sub_ps(_mm512_sub_ps(e[r][1], e[r][2]), e[r][3]));
+        store<W>(o, e[r][0] + e[r][1] + e[r][2]);
+        if (q.x + 1 < s.w) store<W>(o + s.c, e[r][1] - e[r][2] - e[r][3]);
       }
     }
   }
 }
 
 // gradient_tiles writes z[16][tiles][c] = A dY At for the tiles from..to of dy.
-LB_AVX512 void gradient_tiles(const image &s, const float *dy, int64_t from, int64_t to, float *z) {
+template <int W>
+LB_INLINE void gradient_tiles(const image *of, const float *dy, int64_t from, int64_t to, float *z) {
+  const image s = *of;
   for (int64_t t = from; t < to; t++) {
     float *out = z + (t - from) * s.c;
     place q = place_of(s, t);
-    for (int64_t k = 0; k < s.c; k += 16) {
-      __m512 d[2][2], e[4][2];
+    for (int64_t k = 0; k < s.c; k += W) {
+      floats<W> d[2][2], e[4][2];
       for (int r = 0; r < 2; r++)
         for (int c = 0; c < 2; c++) {
           bool inside = q.y + r < s.h && q.x + c < s.w;
-          d[r][c] = inside ? _mm512_loadu_ps(dy + ((q.n * s.h + q.y + r) * s.w + q.x + c) * s.c + k)
-                           : _mm512_setzero_ps();
+          d[r][c] = inside ? load<W>(dy + ((q.n * s.h + q.y + r) * s.w + q.x + c) * s.c + k) : floats<W>{};
         }
-      __m512 zero = _mm512_setzero_ps();
       for (int c = 0; c < 2; c++) {
         e[0][c] = d[0][c];
-        e[1][c] = _mm512_add_ps(d[0][c], d[1][c]);
-        e[2][c] = _mm512_sub_ps(d[0][c], d[1][c]);
-        e[3][c] = _mm512_sub_ps(zero, d[1][c]);
+        e[1][c] = d[0][c] + d[1][c];
+        e[2][c] = d[0][c] - d[1][c];
+        e[3][c] = -d[1][c];
       }
       for (int r = 0; r < 4; r++) {
         float *o = out + 4 * r * tiles * s.c + k;
-        _mm512_storeu_ps(o, e[r][0]);
-        _mm512_storeu_ps(o + tiles * s.c, _mm512_add_ps(e[r][0], e[r][1]));
-        _mm512_storeu_ps(o + 2 * tiles * s.c, _mm512_sub_ps(e[r][0], e[r][1]));
-        _mm512_storeu_ps(o + 3 * tiles * s.c, _mm512_sub_ps(zero, e[r][1]));
+        store<W>(o, e[r][0]);
+        store<W>(o + tiles * s.c, e[r][0] + e[r][1]);
+        store<W>(o + 2 * tiles * s.c, e[r][0] - e[r][1]);
+        store<W>(o + 3 * tiles * s.c, -e[r][1]);
       }
     }
   }
@@ -208,104 +145,103 @@ LB_AVX512 void gradient_tiles(const image &s, const float *dy, int64_t from, int
 
 // filters of one output channel o, sixteen input channels i from i on: G g Gt.
 // Turned: rotated by 180 degrees, for backward data.
-LB_AVX512 void filter_tile(const float *w, int64_t o, int64_t i, int64_t in, bool turned, __m512 u[16]) {
-  const __m512 half = _mm512_set1_ps(0.5f);
-  __m512 e[4][3];
+template <int W>
+LB_INLINE void filter_tile(const float *w, int64_t o, int64_t i, int64_t in, bool turned, floats<W> u[16]) {
+  const float half = 0.5f;
+  floats<W> e[4][3];
   for (int c = 0; c < 3; c++) {
-    __m512 g[3];
+    floats<W> g[3];
     for (int r = 0; r < 3; r++) {
       int at = turned ? (2 - r) * 3 + 2 - c : r * 3 + c;
-      g[r] = _mm512_loadu_ps(w + (o * 9 + at) * in + i);
+      g[r] = load<W>(w + (o * 9 + at) * in + i);
     }
-    __m512 s = _mm512_mul_ps(half, _mm512_add_ps(g[0], g[2])), t = _mm512_mul_ps(half, g[1]);
+    floats<W> s = half * (g[0] + g[2]), t = half * g[1];
     e[0][c] = g[0];
-    e[1][c] = _mm512_add_ps(s, t);
-    e[2][c] = _mm512_sub_ps(s, t);
+    e[1][c] = s + t;
+    e[2][c] = s - t;
     e[3][c] = g[2];
   }
   for (int r = 0; r < 4; r++) {
-    __m512 s = _mm512_mul_ps(half, _mm512_add_ps(e[r][0], e[r][2])), t = _mm512_mul_ps(half, e[r][1]);
+    floats<W> s = half * (e[r][0] + e[r][2]), t = half * e[r][1];
     u[4 * r] = e[r][0];
-    u[4 * r + 1] = _mm512_add_ps(s, t);
-    u[4 * r + 2] = _mm512_sub_ps(s, t);
+    u[4 * r + 1] = s + t;
+    u[4 * r + 2] = s - t;
     u[4 * r + 3] = e[r][2];
   }
 }
 
 // forward_filters writes u[16][in][out] for the output channels from..to of
-// w[out][3][3][in]; both are multiples of 16. Sixteen filters at a time go through
-// a buffer, which is read transposed: stores are whole vectors.
-LB_AVX512 void forward_filters(const float *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
-  alignas(64) float buffer[16][16][16];  // place, output channel, input channel
-  const __m512i across = _mm512_mullo_epi32(
-      _mm512_set1_epi32(16), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-  for (int64_t o = from; o < to; o += 16)
-    for (int64_t i = 0; i < in; i += 16) {
-      for (int k = 0; k < 16; k++) {
-        __m512 t[16];
-        filter_tile(w, o + k, i, in, false, t);
-        for (int p = 0; p < 16; p++) _mm512_store_ps(buffer[p][k], t[p]);
+// w[out][3][3][in]; both are multiples of 16. The filters of W output channels at a time go through
+// a buffer, which is transposed: stores are whole vectors.
+template <int W>
+LB_INLINE void forward_filters(const float *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
+  alignas(64) float buffer[16][8][W];  // place, output channel, input channel
+  for (int64_t o = from; o < to; o += 8)
+    for (int64_t i = 0; i < in; i += W) {
+      for (int k = 0; k < 8; k++) {
+        floats<W> t[16];
+        filter_tile<W>(w, o + k, i, in, false, t);
+        for (int p = 0; p < 16; p++) store<W>(buffer[p][k], t[p]);
       }
       for (int p = 0; p < 16; p++)
-        for (int k = 0; k < 16; k++)
-          _mm512_storeu_ps(
-              u + (p * in + i + k) * out + o,
-              _mm512_mask_i32gather_ps(_mm512_setzero_ps(), 0xffff, across, &buffer[p][0][k], 4));
+        for (int k = 0; k < W; k += 8) transpose(buffer[p][0] + k, W, u + (p * in + i + k) * out + o, out);
     }
 }
 
 // backward_filters writes u[16][out][in], rotated by 180 degrees.
-LB_AVX512 void backward_filters(const float *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
+template <int W>
+LB_INLINE void backward_filters(const float *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
   for (int64_t o = from; o < to; o++)
-    for (int64_t i = 0; i < in; i += 16) {
-      __m512 t[16];
-      filter_tile(w, o, i, in, true, t);
-      for (int p = 0; p < 16; p++) _mm512_storeu_ps(u + (p * out + o) * in + i, t[p]);
+    for (int64_t i = 0; i < in; i += W) {
+      floats<W> t[16];
+      filter_tile<W>(w, o, i, in, true, t);
+      for (int p = 0; p < 16; p++) store<W>(u + (p * out + o) * in + i, t[p]);
     }
 }
 
 // filter_gradients adds the threads' sums du[thread][16][out][in] and writes
 // dw[out][3][3][in] = Gt du G for the output channels from..to.
-LB_AVX512 void filter_gradients(const float *du, int threads, int64_t from, int64_t to, int64_t out,
+template <int W>
+LB_INLINE void filter_gradients(const float *du, int threads, int64_t from, int64_t to, int64_t out,
                                 int64_t in, float *dw) {
-  const __m512 half = _mm512_set1_ps(0.5f);
+  const float half = 0.5f;
   for (int64_t o = from; o < to; o++)
-    for (int64_t i = 0; i < in; i += 16) {
-      __m512 u[4][4], e[3][4];
+    for (int64_t i = 0; i < in; i += W) {
+      floats<W> u[4][4], e[3][4];
       for (int p = 0; p < 16; p++) {
         const float *at = du + (p * out + o) * in + i;
-        __m512 sum = _mm512_loadu_ps(at);
-        for (int t = 1; t < threads; t++) sum = _mm512_add_ps(sum, _mm512_loadu_ps(at + t * 16 * out * in));
+        floats<W> sum = load<W>(at);
+        for (int t = 1; t < threads; t++) sum = sum + load<W>(at + t * 16 * out * in);
         u[p / 4][p % 4] = sum;
       }
       for (int c = 0; c < 4; c++) {
-        __m512 s = _mm512_mul_ps(half, _mm512_add_ps(u[1][c], u[2][c])),
-               t = _mm512_mul_ps(half, _mm512_sub_ps(u[1][c], u[2][c]));
-        e[0][c] = _mm512_add_ps(u[0][c], s);
+        floats<W> s = half * (u[1][c] + u[2][c]), t = half * (u[1][c] - u[2][c]);
+        e[0][c] = u[0][c] + s;
         e[1][c] = t;
-        e[2][c] = _mm512_add_ps(s, u[3][c]);
+        e[2][c] = s + u[3][c];
       }
       for (int r = 0; r < 3; r++) {
-        __m512 s = _mm512_mul_ps(half, _mm512_add_ps(e[r][1], e[r][2])),
-               t = _mm512_mul_ps(half, _mm512_sub_ps(e[r][1], e[r][2]));
+        floats<W> s = half * (e[r][1] + e[r][2]), t = half * (e[r][1] - e[r][2]);
         float *w = dw + (o * 9 + 3 * r) * in + i;
-        _mm512_storeu_ps(w, _mm512_add_ps(e[r][0], s));
-        _mm512_storeu_ps(w + in, t);
-        _mm512_storeu_ps(w + 2 * in, _mm512_add_ps(s, e[r][3]));
+        store<W>(w, e[r][0] + s);
+        store<W>(w + in, t);
+        store<W>(w + 2 * in, s + e[r][3]);
       }
     }
 }
 
 // winograd is the kernel of all three kinds: in and out are the channels of the
 // convolution it computes; backward data swaps them.
+template <int W>
 struct winograd : kernel {
+  using isa = machine<W>;
   int32_t kind;
   int threads;
   int64_t out, in;  // of the weight [out 3 3 in]
   image x, y;
-  winograd(const op &o, cpu &d, const value &xv, const value &wv, const value &yv)
+  winograd(const op &o, const value &xv, const value &wv, const value &yv, int t)
       : kind(o.kind),
-        threads(d.threads),
+        threads(t),
         out(wv.dims[0]),
         in(wv.dims[3]),
         x{xv.dims[0], xv.dims[1], xv.dims[2], in},
@@ -320,12 +256,14 @@ struct winograd : kernel {
   }
   void run(const op &o) override {
     if (kind == kind_conv) {
-      parallel(out, 16, threads, 16 * in * out,
-               [&](int64_t a, int64_t b, int) { forward_filters(o.in(1), a, b, out, in, filters(o)); });
+      parallel(out, 16, threads, 16 * in * out, [&](int64_t a, int64_t b, int) {
+        isa::template call<forward_filters<W>>(o.in(1), a, b, out, in, filters(o));
+      });
       convolve(o, x, o.in(0), y, o.out(0));
     } else if (kind == kind_conv_backward_data) {
-      parallel(out, 1, threads, 16 * in * out,
-               [&](int64_t a, int64_t b, int) { backward_filters(o.in(1), a, b, out, in, filters(o)); });
+      parallel(out, 1, threads, 16 * in * out, [&](int64_t a, int64_t b, int) {
+        isa::template call<backward_filters<W>>(o.in(1), a, b, out, in, filters(o));
+      });
       convolve(o, y, o.in(0), x, o.out(0));
     } else {
       weights(o);
@@ -338,10 +276,11 @@ struct winograd : kernel {
       float *v = blocks(o, t, 1), *m = v + 16 * tiles * s.c;
       for (int64_t a = first; a < last; a += tiles) {
         int64_t b = a + tiles < last ? a + tiles : last;
-        input_tiles(s, from, a, b, v);
+        isa::template call<input_tiles<W>>(&s, from, a, b, v);
         for (int p = 0; p < 16; p++)
-          multiply(v + p * tiles * s.c, u + p * in * out, m + p * tiles * d.c, padded(b - a), s.c, d.c);
-        output_tiles(d, m, a, b, to);
+          isa::template call<multiply<W>>(v + p * tiles * s.c, u + p * in * out, m + p * tiles * d.c,
+                                          padded(b - a), s.c, d.c);
+        isa::template call<output_tiles<W>>(&d, m, a, b, to);
       }
     });
   }
@@ -353,14 +292,16 @@ struct winograd : kernel {
       float *v = blocks(o, t, threads), *z = v + 16 * tiles * in, *sum = du + t * 16 * in * out;
       for (int64_t a = first; a < last; a += tiles) {
         int64_t b = a + tiles < last ? a + tiles : last;
-        input_tiles(x, o.in(0), a, b, v);
-        gradient_tiles(y, o.in(1), a, b, z);
+        isa::template call<input_tiles<W>>(&x, o.in(0), a, b, v);
+        isa::template call<gradient_tiles<W>>(&y, o.in(1), a, b, z);
         for (int p = 0; p < 16; p++)
-          accumulate(z + p * tiles * out, v + p * tiles * in, sum + p * in * out, b - a, out, in);
+          isa::template call<accumulate<W>>(z + p * tiles * out, v + p * tiles * in, sum + p * in * out,
+                                            b - a, out, in);
       }
     });
-    parallel(out, 1, threads, 16 * in * out,
-             [&](int64_t a, int64_t b, int) { filter_gradients(du, threads, a, b, out, in, o.out(0)); });
+    parallel(out, 1, threads, 16 * in * out, [&](int64_t a, int64_t b, int) {
+      isa::template call<filter_gradients<W>>(du, threads, a, b, out, in, o.out(0));
+    });
   }
 };
 
@@ -370,7 +311,7 @@ struct winograd : kernel {
 // make_winograd returns a kernel where the op is a 3x3 convolution of stride 1 and
 // padding 1 without groups or bias, its channels are such that the products
 // outweigh the transforms, the workspace is within the limit and the processor
-// has AVX-512; else nullptr.
+// has AVX-512, or AVX2 with FMA; else nullptr.
 std::unique_ptr<kernel> make_winograd(const op &o, cpu &d, const value &x, const value &w, const value &y,
                                       bool bias) {
 #if defined(__x86_64__)
@@ -378,11 +319,13 @@ std::unique_ptr<kernel> make_winograd(const op &o, cpu &d, const value &x, const
   auto fits = [](int64_t c) { return c >= 32 && c <= 128 && c % 16 == 0; };
   bool small = w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 1 && a.stride[1] == 1 &&
                a.padding[0] == 1 && a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1;
-  if (small && a.groups == 1 && !bias && fits(w.dims[0]) && fits(w.dims[3]) &&
-      __builtin_cpu_supports("avx512f")) {
-    auto k = std::make_unique<winograd>(o, d, x, w, y);
-    if (d.workspace_limit == 0 || k->scratch <= d.workspace_limit) return k;
-  }
+  if (!small || a.groups != 1 || bias || !fits(w.dims[0]) || !fits(w.dims[3]) || d.width == 0) return nullptr;
+  std::unique_ptr<kernel> k;
+  if (d.width == 16)
+    k = std::make_unique<winograd<16>>(o, x, w, y, d.threads);
+  else
+    k = std::make_unique<winograd<8>>(o, x, w, y, d.threads);
+  if (d.workspace_limit == 0 || k->scratch <= d.workspace_limit) return k;
 #else
   (void)o, (void)d, (void)x, (void)w, (void)y, (void)bias;
 #endif

@@ -1,0 +1,90 @@
+// Vectors of W floats, where W is a template parameter: one source of a kernel for AVX-512 (W = 16) and for
+// AVX2 with FMA (W = 8).
+//
+//   template <int W>
+//   LB_INLINE void twice(const float *x, float *y) { store<W>(y, 2 * load<W>(x)); }
+//   ...
+//   machine<W>::template call<twice<W>>(x, y);
+//
+// The functions of a kernel are inlined, all of them, into `call`, which is compiled for the instruction set.
+// Sums of products are contracted to FMA, so that both instruction sets have the same rounding.
+#pragma once
+#include <cstring>
+
+#include "cpu.h"
+
+namespace lb {
+
+#if defined(__x86_64__)
+
+// Every function that takes or returns a vector is inlined, so how vectors are passed does not matter.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
+template <int W>
+struct lanes_of;
+template <>
+struct lanes_of<8> {
+  typedef float type __attribute__((vector_size(32)));
+  typedef float unaligned __attribute__((vector_size(32), aligned(4), may_alias));
+};
+template <>
+struct lanes_of<16> {
+  typedef float type __attribute__((vector_size(64)));
+  typedef float unaligned __attribute__((vector_size(64), aligned(4), may_alias));
+};
+
+template <int W>
+using floats = typename lanes_of<W>::type;
+
+template <int W>
+LB_INLINE floats<W> load(const float *from) {
+  return *reinterpret_cast<const typename lanes_of<W>::unaligned *>(from);
+}
+
+template <int W>
+LB_INLINE void store(float *to, const floats<W> &v) {
+  *reinterpret_cast<typename lanes_of<W>::unaligned *>(to) = v;
+}
+
+// machine compiles an inline function for one instruction set and calls it.
+template <int W>
+struct machine;
+template <>
+struct machine<8> {
+  template <auto F, typename... A>
+  __attribute__((target("avx2,fma"), noinline)) static void call(A... a) {
+    F(a...);
+  }
+};
+template <>
+struct machine<16> {
+  template <auto F, typename... A>
+  __attribute__((target("avx512f"), noinline)) static void call(A... a) {
+    F(a...);
+  }
+};
+
+// transpose writes to[j * stride + i] = from[i * width + j] for i and j in 0..7.
+LB_INLINE void transpose(const float *from, int64_t width, float *to, int64_t stride) {
+  floats<8> r[8], s[8];
+  for (int i = 0; i < 8; i++) r[i] = load<8>(from + i * width);
+  for (int i = 0; i < 8; i += 2) {
+    s[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    s[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4)
+    for (int k = 0; k < 2; k++) {
+      r[i + 2 * k] = __builtin_shufflevector(s[i + k], s[i + 2 + k], 0, 1, 8, 9, 4, 5, 12, 13);
+      r[i + 2 * k + 1] = __builtin_shufflevector(s[i + k], s[i + 2 + k], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  for (int i = 0; i < 4; i++) {
+    store<8>(to + i * stride, __builtin_shufflevector(r[i], r[i + 4], 0, 1, 2, 3, 8, 9, 10, 11));
+    store<8>(to + (i + 4) * stride, __builtin_shufflevector(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15));
+  }
+}
+
+#endif
+
+}  // namespace lb
