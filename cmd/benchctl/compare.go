@@ -55,7 +55,8 @@ func compareCommand(env Env) *cobra.Command {
 			"  better        significantly better\n" +
 			"  same          all else\n\n" +
 			"Exit code 1: a regression, a missing or an inconclusive cell; 4: there is no baseline;\n" +
-			"5: a record or baseline cannot be read, or times are of different machines.\n" +
+			"5: a record or baseline cannot be read, or times are of different machines, libraries or\n" +
+			"instruction sets, which --metrics can leave out.\n" +
 			"docs/comparing.md has the details and examples.\n\n" +
 			"With --interleave, OLD and NEW are benchctl programs or git revisions, which are built in a\n" +
 			"worktree. Both measure the runs that the flags after -- describe, in turns and in random\n" +

@@ -72,8 +72,8 @@ func Repeatable(here results.Environment, old []results.Record, r results.Record
 		if results.ExperimentID(before.Spec) != results.ExperimentID(r.Spec) {
 			continue
 		}
-		if differ := Machine(before.Environment, here); len(differ) > 0 {
-			return fmt.Errorf("this machine differs from that of the new records: %s", strings.Join(differ, ", "))
+		if differ := Timing(before, results.Record{Spec: r.Spec, Environment: here}); len(differ) > 0 {
+			return fmt.Errorf("this machine or its libraries are not those of the old records: %s", strings.Join(differ, ", "))
 		}
 	}
 	if e := r.Environment; e.Commit != here.Commit || e.Version != here.Version {

@@ -70,7 +70,7 @@ func TestWhatCannotBeRepeated(t *testing.T) {
 		t.Errorf("the same machine and program: got %v", err)
 	}
 	if err := Repeatable(here, []results.Record{of("a", 2, 0, "old", "v", "other")}, new); err == nil ||
-		!strings.Contains(err.Error(), "machine differs") {
+		!strings.Contains(err.Error(), `libraries are not those of the old records: cpu "other" and "cpu"`) {
 		t.Errorf("another processor: got %v", err)
 	}
 	if err := Repeatable(here, []results.Record{of("b", 2, 0, "old", "v", "other")}, new); err != nil {

@@ -76,8 +76,8 @@ type Cell struct {
 // Comparison is the whole grid.
 type Comparison struct {
 	Cells []Cell
-	// Apart are measurements whose noisy metrics were taken on different machines, each
-	// with the fields that differ.
+	// Apart are measurements whose times were taken on different machines, or with different libraries or instruction
+	// sets, each with what differs.
 	Apart []string
 	// OnlyOld and OnlyNew are measurements without a partner.
 	OnlyOld, OnlyNew []string
@@ -147,8 +147,10 @@ func cells(old, new []results.Record, t Thresholds, with tester, wanted func(run
 				continue
 			}
 			c.Cells = append(c.Cells, m.compare(with, run, a, b, t))
-			if differ := Machine(a[0].Environment, b[0].Environment); m.timed && len(differ) > 0 {
-				c.Apart = append(c.Apart, run+" ("+strings.Join(differ, ", ")+")")
+			if m.timed {
+				if differ := apart(a, b); len(differ) > 0 {
+					c.Apart = append(c.Apart, run+" ("+strings.Join(differ, ", ")+")")
+				}
 			}
 		}
 	}

@@ -21,7 +21,7 @@ func (c Comparison) Flagged() []Cell {
 // pooled data. The correction is over the flagged cells that were measured; a
 // regression has then passed two tests, and one that was inconclusive at first, one.
 // Cells without fresh measurements stay as they are, and measurements of another machine
-// go to Apart.
+// or library go to Apart.
 func (c *Comparison) Confirm(old, fresh []results.Record, t Thresholds) {
 	c.again(old, fresh, t, unpaired())
 }

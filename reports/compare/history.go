@@ -48,8 +48,8 @@ func (s Series) Text(x float64) string {
 }
 
 // History follows the metrics of finished records over revisions, the oldest first.
-// Chosen names the metrics; empty: all. Times and process memory of different machines
-// are separate series. A measurement at only one commit is not a series.
+// Chosen names the metrics; empty: all. Times and process memory of different machines,
+// libraries or instruction sets are separate series. A measurement at only one commit is not a series.
 func History(revisions []Revision, chosen ...string) []Series {
 	var out []Series
 	at := map[seriesKey]int{}
@@ -71,8 +71,8 @@ func History(revisions []Revision, chosen ...string) []Series {
 						machines[id] = map[string]bool{}
 					}
 					if m.timed {
-						machines[id][place(x.Environment)] = true
-						id.machine = place(x.Environment)
+						machines[id][place(x)] = true
+						id.machine = place(x)
 					}
 					if _, ok := at[id]; !ok {
 						at[id] = len(out)
@@ -105,11 +105,17 @@ func (s *Series) add(r Revision, value float64) {
 	last.Values = append(last.Values, value)
 }
 
-// place names a machine as far as times depend on it.
-func place(e results.Environment) string {
+// place names a machine and libraries as far as times depend on them.
+func place(r results.Record) string {
+	e := r.Environment
 	parts := []string{e.CPU, e.OS, e.GPU, e.Driver}
 	if e.Threads != nil {
 		parts = append(parts, fmt.Sprintf("%d threads", *e.Threads))
+	}
+	for _, l := range timedLibraries(r.Spec.Backend) {
+		if version := e.Libraries[l.key]; version != "" {
+			parts = append(parts, l.key+" "+version)
+		}
 	}
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", ")
 }

@@ -66,6 +66,47 @@ func Machine(x, y results.Environment) (differ []string) {
 	return differ
 }
 
+// timedLibraries are the libraries, and the instruction sets, on which the times of a backend depend: their keys in
+// Environment.Libraries, and what a sentence calls them.
+func timedLibraries(backend string) []struct{ key, name string } {
+	switch backend {
+	case "cpu":
+		return []struct{ key, name string }{{"oneDNN", "oneDNN"}, {"oneDNN_isa", "oneDNN's instruction set"},
+			{"isa", "instruction set of own kernels"}}
+	case "cuda":
+		return []struct{ key, name string }{{"cuDNN", "cuDNN"}, {"cuBLAS", "cuBLAS"}}
+	}
+	return nil
+}
+
+// Timing lists what keeps the times of two records of one experiment from being compared: known differences of their machines,
+// libraries of other versions, other instruction sets, and libraries that only one of them names. Every record of the cpu
+// backend names its libraries, so one that does not can't be compared.
+func Timing(x, y results.Record) (differ []string) {
+	differ = Machine(x.Environment, y.Environment)
+	for _, l := range timedLibraries(y.Spec.Backend) {
+		a, b := x.Environment.Libraries[l.key], y.Environment.Libraries[l.key]
+		switch {
+		case a == "" && b == "" && y.Spec.Backend != "cpu": // a stand-in without libraries
+		case a == "" || b == "":
+			return append(differ, fmt.Sprintf("%s is not recorded on both sides", l.name))
+		case a != b:
+			differ = append(differ, fmt.Sprintf("%s %s and %s", l.name, a, b))
+		}
+	}
+	return differ
+}
+
+// apart is Timing of the first pair of records that differ, among all of both sides.
+func apart(old, new []results.Record) []string {
+	for _, r := range slices.Concat(old, new) {
+		if differ := Timing(old[0], r); len(differ) > 0 {
+			return differ
+		}
+	}
+	return nil
+}
+
 func sortedKeys(m map[string][]results.Record) []string {
 	var keys []string
 	for k := range m {

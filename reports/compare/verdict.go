@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/localbench/localbench/reports/rank"
@@ -67,12 +66,12 @@ func (c *Cell) judge(noisy int) {
 	}
 }
 
-// ApartError says that times of different machines were to be compared.
+// ApartError says that times of different machines, or of different libraries or instruction sets, were to be compared.
 type ApartError struct{ Runs []string }
 
 // Error names the first measurement.
 func (e *ApartError) Error() string {
-	return fmt.Sprintf("compare: times and process memory of different machines cannot be compared: %s", e.Runs[0])
+	return "compare: times and process memory of different machines, libraries or instruction sets can't be compared: " + e.Runs[0]
 }
 
 // Hint names what can be compared.
