@@ -128,6 +128,16 @@ func Slim(r *Record) {
 	}
 }
 
+// Totals is Slim, and removes what else a table of many records does not show: all epochs but the last, and the memory by module
+// and by value.
+func Totals(r *Record) {
+	Brief(r)
+	if n := len(r.Accuracy.Epochs); n > 1 {
+		r.Accuracy.Epochs = []Epoch{r.Accuracy.Epochs[n-1]}
+	}
+	Slim(r)
+}
+
 // decode converts the text of a file to a valid record.
 func decode(text []byte) (Record, error) {
 	// Nearly every record is of the newest schema and is read once.

@@ -37,13 +37,13 @@ func frontierCommand(env Env) *cobra.Command {
 		if len(args) == 0 {
 			args = []string{filepath.Join("results", "runs")}
 		}
-		records, err := readAll(env, args)
+		records, err := readAll(env, args, results.Totals)
 		if err != nil {
 			return err
 		}
 		var timed []results.Record
 		if len(times) > 0 {
-			if timed, err = readAll(env, times); err != nil {
+			if timed, err = readAll(env, times, results.Totals); err != nil {
 				return err
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/localbench/localbench/reports/compare"
 	"github.com/localbench/localbench/reports/history"
 	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/results/baseline"
 )
 
@@ -63,7 +64,7 @@ func (f *historyFlags) run(env Env, paths []string) error {
 	order := history.GitOrder
 	say := func(line string) { warn(env.Stderr, line) }
 	if len(paths) > 0 {
-		records, err := readAll(env, paths)
+		records, err := readAll(env, paths, results.Slim)
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/localbench/localbench/cli"
 	"github.com/localbench/localbench/launch"
 	"github.com/localbench/localbench/reports/table"
+	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
 )
 
@@ -54,7 +55,7 @@ func addLaunch(flags *pflag.FlagSet) *launchFlags {
 // start hands the runs to the launcher.
 func (f *launchFlags) start(env Env, o suite.Runner, runs []*suite.Run, format *output) (err error) {
 	if len(f.times) > 0 {
-		if f.Measured, err = readAll(env, f.times); err != nil {
+		if f.Measured, err = readAll(env, f.times, results.Totals); err != nil {
 			return err
 		}
 	}

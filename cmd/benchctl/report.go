@@ -68,7 +68,11 @@ func (f *reportFlags) run(env Env, paths []string) error {
 	if len(paths) == 0 {
 		paths = []string{filepath.Join("results", "runs")}
 	}
-	records, err := readAll(env, paths)
+	details := results.Totals
+	if f.plots != "" || f.html != "" {
+		details = results.Slim
+	}
+	records, err := readAll(env, paths, details)
 	if err != nil {
 		return err
 	}
@@ -130,9 +134,9 @@ func (f *reportFlags) publish(env Env, paths []string) (files []string, err erro
 	return files, nil
 }
 
-// readAll reads the records of all paths and warns of those that are skipped.
-func readAll(env Env, paths []string) ([]results.Record, error) {
-	records, skipped, err := results.ReadAll(paths, results.Slim)
+// readAll reads the records of all paths and warns of those that are skipped. details removes what is not needed of each.
+func readAll(env Env, paths []string, details func(*results.Record)) ([]results.Record, error) {
+	records, skipped, err := results.ReadAll(paths, details)
 	for _, w := range skipped {
 		warn(env.Stderr, w.String())
 	}

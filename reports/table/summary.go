@@ -33,9 +33,14 @@ func Summary(records []results.Record) Table {
 	rows := make([]summaryRow, len(groups))
 	for i, g := range groups {
 		rows[i] = summaryRow{group: g, first: g.First(), fields: map[string]string{}}
+		var settings strings.Builder
 		for _, f := range results.Fields(g.First()) {
 			rows[i].fields[f.Name] = f.Text
+			if f.Text != "" && f.Name != "seed" && !results.MethodField(f.Name) {
+				settings.WriteString(f.Name + "\x00" + f.Text + "\x00")
+			}
 		}
+		rows[i].settings = settings.String()
 	}
 	slices.SortStableFunc(rows, compareRows)
 	setBaselines(rows)
@@ -61,6 +66,7 @@ type summaryRow struct {
 	group    results.Group
 	first    results.Record
 	fields   map[string]string // of results.Fields
+	settings string            // equal for rows between which otherwise finds no difference
 	baseline *summaryRow       // BP to compare with; nil if missing
 	doubt    string            // why baseline is missing, or how it differs
 }
@@ -112,7 +118,7 @@ func setBaselines(rows []summaryRow) {
 		}
 		bps := candidates[r.comparable()]
 		if len(bps) > 1 {
-			bps = slices.DeleteFunc(slices.Clone(bps), func(bp *summaryRow) bool { return len(otherwise(r, bp)) > 0 })
+			bps = slices.DeleteFunc(slices.Clone(bps), func(bp *summaryRow) bool { return bp.settings != r.settings })
 			if len(bps) != 1 {
 				r.doubt = fmt.Sprintf("no ratio to BP: %d runs of BP are comparable, and %s agree in all other settings",
 					len(candidates[r.comparable()]), [2]string{"none", "several"}[min(len(bps), 1)])

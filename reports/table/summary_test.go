@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -341,5 +342,27 @@ func TestThreadsHaveOneColumn(t *testing.T) {
 	records[0].Environment.Threads = new(int64(2))
 	if got := headings(); !slices.Equal(got, []string{"threads", "environment threads"}) {
 		t.Errorf("got the columns %q, want that of the spec and that of the environment", got)
+	}
+}
+
+// What Totals removes from records is not shown by the table.
+func TestSummaryOfTotals(t *testing.T) {
+	full, err := filepath.Glob(filepath.Join("..", "..", "results", "reproductions", "*"))
+	if err != nil || len(full) == 0 {
+		t.Fatalf("no folders of records: %v", err)
+	}
+	read := func(details func(*results.Record)) string {
+		records, _, err := results.ReadAll(full, details)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		if err := ForTerminal(0).Write(&text, Summary(records)); err != nil {
+			t.Fatal(err)
+		}
+		return text.String()
+	}
+	if all, totals := read(func(*results.Record) {}), read(results.Totals); all != totals {
+		t.Errorf("of whole records:\n%s\nof totals:\n%s", all, totals)
 	}
 }

@@ -1,9 +1,11 @@
 package sweepdir
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"runtime"
@@ -40,10 +42,10 @@ type Status struct {
 	Age    time.Duration  // of its last heartbeat
 }
 
-// head is the part of a record that says what became of the run.
+// head is the part of a record that says what became of the run. The record has it before everything that is long.
 type head struct {
-	Status results.Status `json:"status"`
-	Error  string         `json:"error"`
+	Status results.Status
+	Error  string
 }
 
 // maxRecordBytes bounds the size of a record.
@@ -118,19 +120,66 @@ func (s *Status) fill(dir string, lease found, now time.Time, timeout time.Durat
 	}
 }
 
-// readHead reads the status of a record; the zero value if there is none.
+// readHead reads the status of a record; the zero value if there is none. Of a record as this
+// program writes it, it reads the first fields and the last line, not the epochs between them: a record may have megabytes, and a
+// sweep ten thousand of them.
 func readHead(path string) (h head, err error) {
-	text, err := files.Read(path, maxRecordBytes)
+	f, size, err := files.Open(path, maxRecordBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return h, nil
 	}
 	if err != nil {
 		return h, fmt.Errorf("record: %w", err)
 	}
-	if err := json.Unmarshal(text, &h); err != nil {
+	defer f.Close()
+	if err := h.read(f); err != nil {
 		return h, fmt.Errorf("%s: damaged record: %w", path, err)
 	}
+	end := make([]byte, min(size, 16))
+	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil {
+		return h, fmt.Errorf("record: %w", err)
+	}
+	if bytes.HasSuffix(end, []byte("\n}\n")) { // as records are written, indented: nothing is missing
+		return h, nil
+	}
+	text, err := files.Read(path, maxRecordBytes)
+	if err == nil && !json.Valid(text) {
+		err = errors.New("damaged record: is not JSON; its end may be missing")
+	}
+	if err != nil {
+		return h, fmt.Errorf("%s: %w", path, err)
+	}
 	return h, nil
+}
+
+// read reads the fields of a JSON object up to the first one that comes after the status and the error.
+func (h *head) read(r io.Reader) error {
+	d := json.NewDecoder(r)
+	if start, err := d.Token(); err != nil || start != json.Delim('{') {
+		return errors.Join(errors.New("is not a JSON object"), err)
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return err
+		}
+		var value any = new(json.RawMessage)
+		switch {
+		case key == "status":
+			value = &h.Status
+		case key == "error":
+			value = &h.Error
+		case h.Status != "":
+			return nil
+		}
+		if err := d.Decode(value); err != nil {
+			return err
+		}
+	}
+	if h.Status == "" {
+		return errors.New("it has no status")
+	}
+	return nil
 }
 
 // present is the time by the clock of the file server.

@@ -167,6 +167,38 @@ func TestCellsAreRunOnce(t *testing.T) {
 	}
 }
 
+// Of a long record the status is found without its middle, wherever it stands; one without its end, or without a status, is
+// damaged.
+func TestStatusOfLongRecords(t *testing.T) {
+	long := `"accuracy":{"epochs":[` + strings.Repeat(`{"epoch":1},`, 10_000) + `{"epoch":2}]}`
+	for _, row := range []struct {
+		text, status, reason string
+	}{
+		{`{"schema":3,"status":"oom","error":"too \"large\"",` + long + "}\n", "oom", `too "large"`},
+		{`{` + long + `,"status":"diverged"}`, "diverged", ""},
+		{"{\"status\":\"done\",\n \"accuracy\":{\"epochs\":[]\n }\n}\n", "done", ""},
+		{"{\"status\":\"done\",\n \"accuracy\":{\"epochs\":[]\n }\n", "", "damaged record"},
+		{`{"status":"done",` + long, "", "its end may be missing"},
+		{`{"status":"done",` + long + ",", "", "its end may be missing"},
+		{`{"status":7,` + long + "}", "", "damaged record"},
+		{`{` + long + "}", "", "it has no status"},
+		{`[]`, "", "is not a JSON object"},
+		{``, "", "is not a JSON object"},
+	} {
+		path := filepath.Join(t.TempDir(), "r.json")
+		if err := os.WriteFile(path, []byte(row.text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		h, err := readHead(path)
+		switch {
+		case row.status == "" && (err == nil || !strings.Contains(err.Error(), row.reason)):
+			t.Errorf("%.40s: %v, want an error with %q", row.text, err, row.reason)
+		case row.status != "" && (err != nil || string(h.Status) != row.status || h.Error != row.reason):
+			t.Errorf("%.40s: %+v, %v, want %s, %q", row.text, h, err, row.status, row.reason)
+		}
+	}
+}
+
 func TestStatus(t *testing.T) {
 	dir, m, _ := written(t, 7)
 	m.Cells[6].Refused = "not run: the plan needs more"
