@@ -2,6 +2,7 @@
 #pragma once
 #include <omp.h>
 
+#include "bf16.h"
 #include "program.h"
 
 // No kernel reads the flags of floating-point exceptions. If they had to be correct, GCC would not
@@ -57,6 +58,12 @@ void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int 
 std::string onednn_version();
 // onednn_isa names the instruction set that oneDNN uses: the processor's, limited by ONEDNN_MAX_CPU_ISA.
 std::string onednn_isa();
+
+// typed calls f with a number of the element type of a tensor, f32 or bf16.
+template <typename F>
+auto typed(const value &v, F f) {
+  return v.type == type_bf16 ? f(bf16{}) : f(0.0f);
+}
 
 // function wraps a kernel that needs no state.
 struct function : kernel {

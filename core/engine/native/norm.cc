@@ -9,9 +9,9 @@
 //                  dbeta = sum g;  dgamma = sum g*(x-mean) / sigma;  dresidual = g;
 //                  dx = scale * (g - dbeta/n - (x-mean)/sigma * dgamma/n)
 //
-// Operands and results are f32: tensors [N H W C] or [N C], vectors [C].
-// In place: y may alias x or residual; dresidual dy or dy2; dx x, dy or dy2. Element i of
-// every operand is read before element i of a result is written.
+// Tensors [N H W C] or [N C] are f32 or bf16, vectors [C] f32; arithmetic is f32. In bf16 g is added to the
+// sums before it is rounded to dresidual. In place: y may alias x or residual; dresidual dy or dy2; dx x, dy
+// or dy2. Element i of every operand is read before element i of a result is written.
 //
 // Passes over memory, in tensors read (r) and written (w):
 //   stats 1r;  apply 1r 1w, with residual 2r 1w
@@ -55,7 +55,8 @@ void from_end(int64_t begin, int64_t end, int64_t p, F f) {
   }
 }
 
-LB_INLINE void stats_body(const float *__restrict x, int64_t n, int64_t p, const float *__restrict first,
+template <typename T>
+LB_INLINE void stats_body(const T *__restrict x, int64_t n, int64_t p, const float *__restrict first,
                           float *__restrict a, float *__restrict b, double *__restrict sums, int64_t c) {
   for (int64_t from = 0; from < n; from += block * p) {
     int64_t to = from + block * p < n ? from + block * p : n;
@@ -80,21 +81,25 @@ LB_INLINE void stats_body(const float *__restrict x, int64_t n, int64_t p, const
   }
 }
 
-LB_CLONES void stats_64(const float *x, int64_t n, const float *first, double *sums, int64_t c) {
-  float a[64], b[64];
-  stats_body(x, n, 64, first, a, b, sums, c);
-}
-LB_CLONES void stats_any(const float *x, int64_t n, int64_t p, const float *first, float *a, float *b,
-                         double *sums, int64_t c) {
-  stats_body(x, n, p, first, a, b, sums, c);
-}
+// LB_CLONES does not apply to templates: each function is there for both element types.
+#define LB_STATS(T)                                                                                  \
+  LB_CLONES void stats_64(const T *x, int64_t n, const float *first, double *sums, int64_t c) {      \
+    float a[64], b[64];                                                                              \
+    stats_body(x, n, 64, first, a, b, sums, c);                                                      \
+  }                                                                                                  \
+  LB_CLONES void stats_any(const T *x, int64_t n, int64_t p, const float *first, float *a, float *b, \
+                           double *sums, int64_t c) {                                                \
+    stats_body(x, n, p, first, a, b, sums, c);                                                       \
+  }
+LB_STATS(float)
+LB_STATS(bf16)
 
 enum class residual { none, some };
 enum class epilogue { none, clip, silu, hardswish };
 
-template <residual R, epilogue A>
-LB_INLINE void apply_body(const float *x, const float *r, float *y, int64_t n, int64_t p,
-                          const float *__restrict scale, const float *__restrict shift, float top) {
+template <residual R, epilogue A, typename T>
+LB_INLINE void apply_body(const T *x, const T *r, T *y, int64_t n, int64_t p, const float *__restrict scale,
+                          const float *__restrict shift, float top) {
   int64_t i = 0;
   auto one = [&](int64_t at, int64_t j) __attribute__((always_inline)) {
     float v = x[at] * scale[j] + shift[j];
@@ -111,16 +116,18 @@ LB_INLINE void apply_body(const float *x, const float *r, float *y, int64_t n, i
   for (int64_t j = 0; i + j < n; j++) one(i + j, j);
 }
 
-using apply_function = void(const float *x, const float *r, float *y, int64_t n, int64_t p,
-                            const float *scale, const float *shift, float top);
-#define LB_APPLY(name, R, A)                                                                              \
-  LB_CLONES void name(const float *x, const float *r, float *y, int64_t n, int64_t p, const float *scale, \
-                      const float *shift, float top) {                                                    \
-    if (p == 64)                                                                                          \
-      apply_body<R, A>(x, r, y, n, 64, scale, shift, top);                                                \
-    else                                                                                                  \
-      apply_body<R, A>(x, r, y, n, p, scale, shift, top);                                                 \
+template <typename T>
+using apply_function = void(const T *x, const T *r, T *y, int64_t n, int64_t p, const float *scale,
+                            const float *shift, float top);
+#define LB_APPLY_TO(T, name, R, A)                                                            \
+  LB_CLONES void name(const T *x, const T *r, T *y, int64_t n, int64_t p, const float *scale, \
+                      const float *shift, float top) {                                        \
+    if (p == 64)                                                                              \
+      apply_body<R, A>(x, r, y, n, 64, scale, shift, top);                                    \
+    else                                                                                      \
+      apply_body<R, A>(x, r, y, n, p, scale, shift, top);                                     \
   }
+#define LB_APPLY(name, R, A) LB_APPLY_TO(float, name, R, A) LB_APPLY_TO(bf16, name, R, A)
 LB_APPLY(apply_plain, residual::none, epilogue::none)
 LB_APPLY(apply_clip, residual::none, epilogue::clip)
 LB_APPLY(apply_silu, residual::none, epilogue::silu)
@@ -133,15 +140,16 @@ LB_APPLY(apply_add_clip, residual::some, epilogue::clip)
 enum class mask { none, from_x, from_z, silu, hardswish };
 enum class second { none, some };
 
+template <typename T>
 struct backward_args {
-  const float *dy, *dy2, *x, *z;
-  float *residual, *dx;  // residual: where g is stored, or nullptr
+  const T *dy, *dy2, *x, *z;
+  T *residual, *dx;  // residual: where g is stored, or nullptr
   const float *scale, *shift, *mean, *a, *b, *d;
   float top;
 };
 
-template <mask M, second S>
-LB_INLINE float incoming(const backward_args &t, int64_t at, int64_t j) {
+template <mask M, second S, typename T>
+LB_INLINE float incoming(const backward_args<T> &t, int64_t at, int64_t j) {
   float g = t.dy[at];
   if (S == second::some) g += t.dy2[at];
   if (M == mask::from_x) g = passes(t.x[at] * t.scale[j] + t.shift[j], t.top) ? g : 0;
@@ -151,9 +159,9 @@ LB_INLINE float incoming(const backward_args &t, int64_t at, int64_t j) {
   return g;
 }
 
-template <mask M, second S>
-LB_INLINE void reduce_body(const backward_args &t, int64_t from, int64_t end, int64_t p, float *__restrict a,
-                           float *__restrict b, double *__restrict sums, int64_t c) {
+template <mask M, second S, typename T>
+LB_INLINE void reduce_body(const backward_args<T> &t, int64_t from, int64_t end, int64_t p,
+                           float *__restrict a, float *__restrict b, double *__restrict sums, int64_t c) {
   for (; from < end; from += block * p) {
     int64_t to = from + block * p < end ? from + block * p : end;
     for (int64_t j = 0; j < p; j++) a[j] = b[j] = 0;
@@ -177,11 +185,11 @@ LB_INLINE void reduce_body(const backward_args &t, int64_t from, int64_t end, in
   }
 }
 
-template <mask M, second S>
-LB_INLINE void dx_body(const backward_args &t, int64_t from, int64_t end, int64_t p) {
+template <mask M, second S, typename T>
+LB_INLINE void dx_body(const backward_args<T> &t, int64_t from, int64_t end, int64_t p) {
   int64_t i = from;
   auto one = [&](int64_t at, int64_t j) __attribute__((always_inline)) {
-    float g = M == mask::from_z ? t.residual[at] : incoming<M, S>(t, at, j);
+    float g = M == mask::from_z ? static_cast<float>(t.residual[at]) : incoming<M, S>(t, at, j);
     t.dx[at] = t.a[j] * g + (t.b[j] * (t.x[at] - t.mean[j]) + t.d[j]);
   };
   for (; i + p <= end; i += p) {
@@ -191,24 +199,27 @@ LB_INLINE void dx_body(const backward_args &t, int64_t from, int64_t end, int64_
   for (int64_t j = 0; i + j < end; j++) one(i + j, j);
 }
 
-using reduce_function = void(const backward_args &, int64_t, int64_t, int64_t, float *, float *, double *,
+template <typename T>
+using reduce_function = void(const backward_args<T> &, int64_t, int64_t, int64_t, float *, float *, double *,
                              int64_t);
-using dx_function = void(const backward_args &, int64_t, int64_t, int64_t);
-#define LB_BACKWARD(name, M, S)                                                                        \
-  LB_CLONES void reduce_##name(const backward_args &t, int64_t from, int64_t end, int64_t p, float *a, \
-                               float *b, double *sums, int64_t c) {                                    \
-    float fa[64], fb[64];                                                                              \
-    if (p == 64)                                                                                       \
-      reduce_body<M, S>(t, from, end, 64, fa, fb, sums, c);                                            \
-    else                                                                                               \
-      reduce_body<M, S>(t, from, end, p, a, b, sums, c);                                               \
-  }                                                                                                    \
-  LB_CLONES void dx_##name(const backward_args &t, int64_t from, int64_t end, int64_t p) {             \
-    if (p == 64)                                                                                       \
-      dx_body<M, S>(t, from, end, 64);                                                                 \
-    else                                                                                               \
-      dx_body<M, S>(t, from, end, p);                                                                  \
+template <typename T>
+using dx_function = void(const backward_args<T> &, int64_t, int64_t, int64_t);
+#define LB_BACKWARD_OF(T, name, M, S)                                                                     \
+  LB_CLONES void reduce_##name(const backward_args<T> &t, int64_t from, int64_t end, int64_t p, float *a, \
+                               float *b, double *sums, int64_t c) {                                       \
+    float fa[64], fb[64];                                                                                 \
+    if (p == 64)                                                                                          \
+      reduce_body<M, S>(t, from, end, 64, fa, fb, sums, c);                                               \
+    else                                                                                                  \
+      reduce_body<M, S>(t, from, end, p, a, b, sums, c);                                                  \
+  }                                                                                                       \
+  LB_CLONES void dx_##name(const backward_args<T> &t, int64_t from, int64_t end, int64_t p) {             \
+    if (p == 64)                                                                                          \
+      dx_body<M, S>(t, from, end, 64);                                                                    \
+    else                                                                                                  \
+      dx_body<M, S>(t, from, end, p);                                                                     \
   }
+#define LB_BACKWARD(name, M, S) LB_BACKWARD_OF(float, name, M, S) LB_BACKWARD_OF(bf16, name, M, S)
 LB_BACKWARD(plain, mask::none, second::none)
 LB_BACKWARD(plain_sum, mask::none, second::some)
 LB_BACKWARD(clip, mask::from_x, second::none)
@@ -261,12 +272,13 @@ struct norm_kernel : kernel {
   }
 };
 
+template <typename T>
 struct norm_stats : norm_kernel {
   norm_stats(const op &o, cpu &d) : norm_kernel(o, d, *o.operands[0]) {}
   void run(const op &o) override {
-    const float *x = o.in(0);
+    const T *x = o.in<T>(0);
     float *first = constant(o, 0);
-    std::memcpy(first, x, static_cast<size_t>(4 * c));
+    for (int64_t j = 0; j < c; j++) first[j] = x[j];
     repeat(first);
     std::memset(o.scratch, 0, static_cast<size_t>(16 * c * threads));
     parallel(n, p, threads, n, [&](int64_t from, int64_t to, int t) {
@@ -293,43 +305,51 @@ struct norm_stats : norm_kernel {
   }
 };
 
+template <typename T>
+apply_function<T> *apply_of(const op &o) {
+  bool clipped = o.attr.rectifies();
+  if (o.operands[5] && clipped) return apply_add_clip;
+  if (o.operands[5]) return apply_add;
+  if (clipped) return apply_clip;
+  if (o.attr.activation == activation_silu) return apply_silu;
+  if (o.attr.activation == activation_hardswish) return apply_hardswish;
+  return apply_plain;
+}
+
+template <typename T>
 struct norm_apply : norm_kernel {
-  apply_function *f;
-  norm_apply(const op &o, cpu &d) : norm_kernel(o, d, *o.operands[0]) {
-    bool clipped = o.attr.rectifies();
-    if (o.operands[5])
-      f = clipped ? apply_add_clip : apply_add;
-    else
-      f = clipped                                     ? apply_clip
-          : o.attr.activation == activation_silu      ? apply_silu
-          : o.attr.activation == activation_hardswish ? apply_hardswish
-                                                      : apply_plain;
-  }
+  apply_function<T> *f;
+  norm_apply(const op &o, cpu &d) : norm_kernel(o, d, *o.operands[0]), f(apply_of<T>(o)) {}
   void run(const op &o) override {
     scale_shift(o, o.in(1), o.in(2), o.in(3), o.in(4));
-    const float *x = o.in(0), *r = o.in(5), *scale = constant(o, 0), *shift = constant(o, 1);
-    float *y = o.out(0);
+    const T *x = o.in<T>(0), *r = o.in<T>(5);
+    const float *scale = constant(o, 0), *shift = constant(o, 1);
+    T *y = o.out<T>(0);
     parallel(n, p, threads, n, [&](int64_t from, int64_t to, int) {
       f(x + from, r ? r + from : nullptr, y + from, to - from, p, scale, shift, o.attr.top());
     });
   }
 };
 
+template <typename T>
 struct norm_backward : norm_kernel {
-  reduce_function *reduce;
-  dx_function *write;
+  struct parts {
+    reduce_function<T> *reduce;
+    dx_function<T> *write;
+  } chosen;
   norm_backward(const op &o, cpu &d) : norm_kernel(o, d, *o.operands[1]) {
     bool sum = o.operands[7] != nullptr;
+    auto choose = [&](parts alone, parts summed) { chosen = sum ? summed : alone; };
     if (o.operands[6])
-      reduce = sum ? reduce_residual_sum : reduce_residual, write = sum ? dx_residual_sum : dx_residual;
+      choose({reduce_residual, dx_residual}, {reduce_residual_sum, dx_residual_sum});
     else if (o.attr.rectifies())
-      reduce = sum ? reduce_clip_sum : reduce_clip, write = sum ? dx_clip_sum : dx_clip;
+      choose({reduce_clip, dx_clip}, {reduce_clip_sum, dx_clip_sum});
     else if (o.attr.activation == activation_silu)
-      reduce = sum ? reduce_silu_sum : reduce_silu, write = sum ? dx_silu_sum : dx_silu;
+      choose({reduce_silu, dx_silu}, {reduce_silu_sum, dx_silu_sum});
     else if (o.attr.activation == activation_hardswish)
-      reduce = sum ? reduce_hardswish_sum : reduce_hardswish, write = sum ? dx_hardswish_sum : dx_hardswish;
+      choose({reduce_hardswish, dx_hardswish}, {reduce_hardswish_sum, dx_hardswish_sum});
     else
-      reduce = sum ? reduce_plain_sum : reduce_plain, write = sum ? dx_plain_sum : dx_plain;
+      choose({reduce_plain, dx_plain}, {reduce_plain_sum, dx_plain_sum});
   }
   void run(const op &o) override {
     const float *mean = o.in(2), *variance = o.in(3), *gamma = o.in(4);
@@ -337,23 +357,23 @@ struct norm_backward : norm_kernel {
     float *means = constant(o, 2), *a = constant(o, 3), *b = constant(o, 4), *d = constant(o, 5);
     std::memcpy(means, mean, static_cast<size_t>(4 * c));
     repeat(means);
-    backward_args t{o.in(0),
-                    o.in(7),
-                    o.in(1),
-                    o.in(6),
-                    o.results.size() > 3 ? o.out(3) : nullptr,
-                    o.out(0),
-                    constant(o, 0),
-                    constant(o, 1),
-                    means,
-                    a,
-                    b,
-                    d,
-                    o.attr.top()};
+    backward_args<T> t{o.in<T>(0),
+                       o.in<T>(7),
+                       o.in<T>(1),
+                       o.in<T>(6),
+                       o.results.size() > 3 ? o.out<T>(3) : nullptr,
+                       o.out<T>(0),
+                       constant(o, 0),
+                       constant(o, 1),
+                       means,
+                       a,
+                       b,
+                       d,
+                       o.attr.top()};
     std::memset(o.scratch, 0, static_cast<size_t>(16 * c * threads));
     parallel(n, p, threads, n, [&](int64_t from, int64_t to, int i) {
       from_end(from, to, p, [&](int64_t u, int64_t v) {
-        reduce(t, u, v, p, accumulators(o, i), accumulators(o, i) + p, sums(o, i), c);
+        chosen.reduce(t, u, v, p, accumulators(o, i), accumulators(o, i) + p, sums(o, i), c);
       });
     });
     const double *all = total(o);
@@ -368,16 +388,19 @@ struct norm_backward : norm_kernel {
       d[j] = static_cast<float>(-scale * all[j] / r);
     }
     repeat(a), repeat(b), repeat(d);
-    parallel(n, p, threads, n, [&](int64_t from, int64_t to, int) { write(t, from, to, p); });
+    parallel(n, p, threads, n, [&](int64_t from, int64_t to, int) { chosen.write(t, from, to, p); });
   }
 };
 
 }  // namespace
 
 std::unique_ptr<kernel> make_norm(const op &o, cpu &d) {
-  if (o.kind == kind_norm_stats) return std::make_unique<norm_stats>(o, d);
-  if (o.kind == kind_norm_apply) return std::make_unique<norm_apply>(o, d);
-  return std::make_unique<norm_backward>(o, d);
+  return typed(*o.operands[0], [&](auto number) -> std::unique_ptr<kernel> {
+    using T = decltype(number);
+    if (o.kind == kind_norm_stats) return std::make_unique<norm_stats<T>>(o, d);
+    if (o.kind == kind_norm_apply) return std::make_unique<norm_apply<T>>(o, d);
+    return std::make_unique<norm_backward<T>>(o, d);
+  });
 }
 
 }  // namespace lb

@@ -97,11 +97,15 @@ struct op {
   std::unique_ptr<kernel> work;
   uint8_t *scratch = nullptr;
   double seconds = 0;
-  const float *in(size_t i) const {
-    return operands[i] ? reinterpret_cast<const float *>(operands[i]->data) : nullptr;
+  template <typename T = float>
+  const T *in(size_t i) const {
+    return operands[i] ? reinterpret_cast<const T *>(operands[i]->data) : nullptr;
   }
   float *mutate(size_t i) const { return reinterpret_cast<float *>(operands[i]->data); }
-  float *out(size_t i) const { return reinterpret_cast<float *>(results[i]->data); }
+  template <typename T = float>
+  T *out(size_t i) const {
+    return reinterpret_cast<T *>(results[i]->data);
+  }
 };
 
 // memory is the memory of an arena. Its data is null once it has been released, which programs that are
