@@ -27,12 +27,22 @@ func predSim(n *model.Network, o Options) ([]model.Stage, error) {
 		if b.Err() != nil {
 			return nil
 		}
-		spread := b.Deviation(model.Conv(b, "sim", x, x.Shape[3], 3, 1))
-		similarity := model.Term{Name: "similarity", Value: b.Similarity(spread, batch.Labels, n.Classes), Weight: predSimSimilarity}
+		features := predSimMatched(b, model.Conv(b, "sim", x, x.Shape[3], 3, 1))
+		similarity := model.Term{Name: "similarity", Value: b.Similarity(features, batch.Labels, n.Classes), Weight: predSimSimilarity}
 		prediction := model.CrossEntropy(b, model.Linear(b, "pred", predSimPool(b, x), n.Classes), batch)
 		prediction.Name, prediction.Weight = "prediction", predSimPrediction
 		return []model.Term{similarity, prediction}
 	}), nil
+}
+
+// predSimMatched returns the features [N C] whose similarities are matched, of y [N H W C]: the standard deviation of each
+// channel over the positions. A map of one position has none: as in the published program, the channels themselves are the
+// features.
+func predSimMatched(b *graph.Builder, y *graph.Value) *graph.Value {
+	if b.Err() == nil && y.Shape[1]*y.Shape[2] == 1 {
+		return b.Reshape(y, graph.Shape{y.Shape[0], y.Shape[3]})
+	}
+	return b.Deviation(y)
 }
 
 // predSimPool averages x [N H W C] until at most 512 features are left: the

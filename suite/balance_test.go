@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/results"
 )
 
@@ -88,26 +89,35 @@ func TestBalancedCutsWherePublished(t *testing.T) {
 	}
 }
 
-// TestBalancedCutsOfAnExportedNetwork: PredSim needs maps of more than 1x1, which the last two blocks of resnet18 do not have for
-// images of 32 pixels; no module ends there. Places are module paths.
+// TestBalancedCutsOfAnExportedNetwork: places are module paths. Two of the nine units of resnet18 have maps of one pixel for
+// images of 32 pixels; modules of all methods can end there.
 func TestBalancedCutsOfAnExportedNetwork(t *testing.T) {
 	for _, method := range []string{"dgl", "predsim", "infopro", "man", "auglocal"} {
-		r := balancedRequest(method, 4)
-		r.Networks, r.Datasets, r.ImageSize = []string{"networks/exported/testdata/resnet18.pt2"}, []string{"imagenet"}, 32
-		_, run, err := peakOf(t, r)
-		if err != nil || len(run.Stages) != 4 || !strings.Contains(run.Settings.Cuts, "layer") {
-			t.Errorf("%s: got %v", method, err)
-			continue
-		}
-		if method == "predsim" && strings.Contains(run.Settings.Cuts, "layer4") {
-			t.Errorf("predsim: got the cuts %s, want none in layer4", run.Settings.Cuts)
-		}
-		if r.Modules = []int{9}; method == "predsim" {
-			const want = "--modules must be at most 8: predsim can end a module after 7 of the 9 units"
-			if _, err := r.Build(); err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("predsim with 9 modules: got %v, want an error with the most", err)
+		for _, modules := range []int{4, 8} {
+			r := balancedRequest(method, modules)
+			r.Networks, r.Datasets, r.ImageSize = []string{"networks/exported/testdata/resnet18.pt2"}, []string{"imagenet"}, 32
+			_, run, err := peakOf(t, r)
+			if err != nil || len(run.Stages) != modules || modules == 4 && !strings.Contains(run.Settings.Cuts, "layer") {
+				t.Errorf("%s, %d modules: got %v", method, modules, err)
 			}
 		}
+	}
+}
+
+// TestBalancedCutsWhereModulesCanEnd: the classifiers of AugLocal for VGG average whole rows, whose number must be a multiple of
+// 2 or 4 where there are fewer than 512 channels; for images of 132 pixels the first three units have 66 and 33.
+func TestBalancedCutsWhereModulesCanEnd(t *testing.T) {
+	r := balancedRequest("auglocal", 5)
+	r.Networks, r.Datasets, r.ImageSize, r.AuxDepths = []string{"vgg11"}, []string{"imagenet"}, 132, []int{1}
+	r.Selection = string(methods.SelectionSequential)
+	_, run, err := peakOf(t, r)
+	if err != nil || run.Settings.Cuts != "3.1,4.0,4.1,5.0" {
+		t.Errorf("5 modules: got %v, want cuts after the fourth unit to the seventh", err)
+	}
+	r.Modules = []int{6}
+	const want = "--modules must be at most 5: auglocal can end a module after 4 of the 8 units"
+	if _, err := r.Build(); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("6 modules: got %v, want an error with the most", err)
 	}
 }
 
