@@ -3,6 +3,7 @@ package methods
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/localbench/localbench/core/model"
@@ -43,8 +44,8 @@ func (o Options) moduleEnds(n *model.Network) ([]int, error) {
 	}
 	switch o.Cuts {
 	case "", CutsPublished:
-		if places := cutsFor(publishedCuts, n.Name, k); places != nil && k < len(n.Units) {
-			return endsAt(n, places)
+		if places := cutsFor(publishedCuts, n.PublishedName(), k); places != nil && k < len(n.Units) {
+			return endsAtPublished(n, places)
 		}
 		return evenEnds(len(n.Units), k), nil
 	case CutsEven:
@@ -52,11 +53,11 @@ func (o Options) moduleEnds(n *model.Network) ([]int, error) {
 	case CutsFirst:
 		return firstEnds(0, k-1), nil
 	case CutsBalanced:
-		places := balancedPlaces(n.Name, o.Dataset, k)
+		places := balancedPlaces(n.PublishedName(), o.Dataset, k)
 		if places == nil {
 			return nil, fmt.Errorf("--cuts balanced: no memory-balanced cuts of %s into %d modules are published", n.Name, k)
 		}
-		return endsAt(n, places)
+		return endsAtPublished(n, places)
 	}
 	places := o.places()
 	if o.Modules != 0 && o.Modules != len(places)+1 {
@@ -109,6 +110,19 @@ func cutsFor(table map[string][]string, network string, k int) []string {
 	return nil
 }
 
+// endsAtPublished converts places of papers into positions of units.
+func endsAtPublished(n *model.Network, places []string) ([]int, error) {
+	own := make([]string, len(places))
+	for i, p := range places {
+		at := slices.IndexFunc(n.Units, func(u model.Unit) bool { return u.PublishedPlace() == p })
+		if at < 0 {
+			return nil, fmt.Errorf("network %s has no unit %s, where a published module ends", n.PublishedName(), p)
+		}
+		own[i] = n.Units[at].Place
+	}
+	return endsAt(n, own)
+}
+
 // endsAt converts places into positions of units.
 func endsAt(n *model.Network, places []string) ([]int, error) {
 	var ends []int
@@ -134,11 +148,12 @@ func endsAt(n *model.Network, places []string) ([]int, error) {
 const nearestCuts = 4
 
 // unitAt is the position of the unit that a place or a module path names: the unit's place, its name, the module of its last
-// op, or a path that contains units, of which it is the last; -1 if there is none.
+// op, its place in papers, or a path that contains units, of which it is the last; -1 if there is none.
 func unitAt(n *model.Network, path string) int {
 	for _, matches := range []func(u model.Unit) bool{
 		func(u model.Unit) bool { return u.Place == path },
 		func(u model.Unit) bool { return u.Name == path || u.Last == path },
+		func(u model.Unit) bool { return u.BuiltInPlace != "" && u.BuiltInPlace == path },
 		func(u model.Unit) bool {
 			return strings.HasPrefix(u.Place, path+".") || strings.HasPrefix(u.Name, path+".")
 		},

@@ -149,7 +149,7 @@ func (o Options) infoProLosses(n *model.Network, k int) (l infoProLosses, err er
 	if l.convolutions, l.linears, err = cmp.Or(o.Head, Head1c2f).layers(); err != nil {
 		return l, err
 	}
-	name, err := o.CoefficientsName(n.Name, k)
+	name, err := o.CoefficientsName(n.PublishedName(), k)
 	if err != nil {
 		return l, err
 	}

@@ -90,10 +90,10 @@ func (o Options) manEnds(n *model.Network, k int) ([]int, error) {
 	if !o.Program || o.Cuts != "" && o.Cuts != CutsPublished {
 		return o.moduleEnds(n)
 	}
-	if places := cutsFor(manCuts, n.Name, k); places != nil {
-		return endsAt(n, places)
+	if places := cutsFor(manCuts, n.PublishedName(), k); places != nil {
+		return endsAtPublished(n, places)
 	}
-	if k == len(n.Units) && n.Units[0].Place == stemPlace {
+	if k == len(n.Units) && n.Units[0].PublishedPlace() == stemPlace {
 		return firstEnds(1, k-1), nil
 	}
 	return o.moduleEnds(n)
@@ -103,7 +103,7 @@ func (o Options) manEnds(n *model.Network, k int) ([]int, error) {
 func stageRatio(n *model.Network, ends []int, k int) (func(m int) float64, error) {
 	ratios := make([]float64, len(ends))
 	for m, end := range ends {
-		place := n.Units[end+1].Place
+		place := n.Units[end+1].PublishedPlace()
 		text, _, _ := strings.Cut(place, ".")
 		stage, err := strconv.Atoi(text)
 		if err != nil {

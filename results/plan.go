@@ -25,6 +25,7 @@ type Plan struct {
 // Unit is a unit of a network, after which a local module can end, or its head.
 type Unit struct {
 	Place      string  // as --cuts takes it; empty for the head
+	BuiltIn    string  // place in the built-in network that has the layers of an exported one
 	Name       string  // the scope of its parameters; several units may share one
 	Shape      []int64 // of the result for one sample: height, width, channels; of the head: classes
 	Parameters int64

@@ -104,6 +104,7 @@ type Model struct {
 	Parameters          *int64   `json:"parameters,omitempty"`           // without auxiliary ones
 	AuxiliaryParameters *int64   `json:"auxiliary_parameters,omitempty"` // thrown away after training
 	Modules             []Module `json:"modules,omitempty"`
+	BuiltIn             string   `json:"built_in,omitempty"` // the built-in network that has the layers of an exported one
 	FLOPsPerSample      FLOPs    `json:"flops_per_sample,omitzero"`
 }
 

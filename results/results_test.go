@@ -43,7 +43,7 @@ func full() Record {
 			GPU: "some gpu", Driver: "580",
 			Libraries: map[string]string{"onednn": "2.6.3"}},
 		Model: Model{Parameters: new(int64(466906)), AuxiliaryParameters: new(int64(1341058)),
-			Modules:        []Module{{Units: 1, AuxDepth: 2, Parameters: 99}},
+			Modules:        []Module{{Units: 1, AuxDepth: 2, Parameters: 99}}, BuiltIn: "resnet18",
 			FLOPsPerSample: FLOPs{Forward: new(int64(139)), Step: new(int64(417))}},
 		Memory: Memory{ByCategory: map[string]int64{"gradients": 60, "parameters": 40},
 			ByPhase:  map[string]int64{"forward": 80, "backward": 100},

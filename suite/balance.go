@@ -261,7 +261,7 @@ func (r *Run) resolveCuts() error {
 		return nil
 	case k == 0:
 		return errors.New("--cuts balanced: needs --modules, the number of modules")
-	case !augLocal && methods.PublishedBalance(r.Network.Name, r.Spec.Dataset, k):
+	case !augLocal && methods.PublishedBalance(r.Network.PublishedName(), r.Spec.Dataset, k):
 		return nil
 	case !augLocal && k == 1:
 		r.Settings.Cuts = ""

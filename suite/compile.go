@@ -243,7 +243,7 @@ func (r *Run) describe(s *train.Session) results.Model {
 		modules[v.Module].Parameters += v.Shape.Elements()
 	}
 	forward, all := evaluation.Graph.FLOPs()/r.Spec.Batch, step.Graph.FLOPs()/r.Spec.Batch
-	return results.Model{Parameters: &network, AuxiliaryParameters: &auxiliary, Modules: modules,
+	return results.Model{Parameters: &network, AuxiliaryParameters: &auxiliary, Modules: modules, BuiltIn: r.Network.BuiltIn,
 		FLOPsPerSample: results.FLOPs{Forward: &forward, Step: &all}}
 }
 

@@ -71,7 +71,7 @@ func (r Request) firstUnits(m methods.Method, n *model.Network, modules int) boo
 	if r.Quirks != QuirksPaper || modules == 0 || modules == len(n.Units) {
 		return false
 	}
-	return m.Name == "dgl" || m.Name == "predsim" || m.Name == "infopro" && !methods.PublishedCuts(n.Name, modules)
+	return m.Name == "dgl" || m.Name == "predsim" || m.Name == "infopro" && !methods.PublishedCuts(n.PublishedName(), modules)
 }
 
 // deferred says whether gradients are kept until one update ends the step, as the programs keep them.

@@ -359,7 +359,7 @@ func (r Request) settings(m methods.Method, network *model.Network, dataset stri
 		if s.PublishedProgram {
 			o.Coefficients = cmp.Or(o.Coefficients, methods.ManCoefficients(network))
 		}
-		if s.Coefficients, err = o.CoefficientsName(network.Name, cmp.Or(modules, len(network.Units))); err != nil {
+		if s.Coefficients, err = o.CoefficientsName(network.PublishedName(), cmp.Or(modules, len(network.Units))); err != nil {
 			return s, fmt.Errorf("infopro: %w", err)
 		}
 	}

@@ -14,8 +14,8 @@ func (r *Run) Units() ([]results.Unit, error) {
 		one := [4]float64{1, 1, 1, 1}
 		x := b.NormalizeImage(b.Input("images", append(graph.Shape{batch}, r.Network.Input...), graph.TypeU8), [4]float64{}, one)
 		counted := 0
-		add := func(place, name string) {
-			u := results.Unit{Place: place, Name: name, Shape: append([]int64{}, x.Shape[1:]...)}
+		add := func(place, builtIn, name string) {
+			u := results.Unit{Place: place, BuiltIn: builtIn, Name: name, Shape: append([]int64{}, x.Shape[1:]...)}
 			state := b.State("")
 			for _, v := range state[counted:] {
 				if v.Category == graph.CategoryParameter {
@@ -29,10 +29,10 @@ func (r *Run) Units() ([]results.Unit, error) {
 			if b.In(u.Name, func() { x = u.Forward(b, x) }); b.Err() != nil {
 				return
 			}
-			add(u.Place, u.Name)
+			add(u.Place, u.BuiltInPlace, u.Name)
 		}
 		if x = r.Network.Head(b, x); b.Err() == nil {
-			add("", "head")
+			add("", "", "head")
 		}
 	})
 	return units, b.Err()

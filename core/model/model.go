@@ -4,6 +4,7 @@
 package model
 
 import (
+	"cmp"
 	"math"
 	"strings"
 
@@ -16,6 +17,8 @@ type Unit struct {
 	Name  string // scope of its parameters: "layer1.0"; several units may share one, such as the empty one
 	Place string // "stage.block", as papers write where they divide networks: "2.1"; a stem is "0.0"
 	Last  string // module path of its last op, of an exported network
+	// BuiltInPlace is, of a network with BuiltIn, the Place of this unit in that network.
+	BuiltInPlace string
 	// Width is the nominal number of channels, AugLocal's dims; a bottleneck's
 	// result has several times as many.
 	Width int64
@@ -28,6 +31,7 @@ type Unit struct {
 // Network is one architecture for one input and number of classes.
 type Network struct {
 	Name    string
+	BuiltIn string      // of an exported network: the built-in one that has the same forward pass; empty for others
 	Input   graph.Shape // height, width, channels of one sample
 	Classes int64
 	Units   []Unit
@@ -48,6 +52,12 @@ type Network struct {
 	// that initialises the weights, so that they keep PyTorch's defaults.
 	LateAuxiliary bool
 }
+
+// PublishedName is the name by which papers know the network.
+func (n *Network) PublishedName() string { return cmp.Or(n.BuiltIn, n.Name) }
+
+// PublishedPlace is the place of the unit as papers write it, "stage.block"; of an exported network without BuiltIn, its Place.
+func (u Unit) PublishedPlace() string { return cmp.Or(u.BuiltInPlace, u.Place) }
 
 // Small reports whether images [H W C] are small, as those of CIFAR-10 and STL-10 are: networks and auxiliary
 // networks for ImageNet have a different form for them.

@@ -2,6 +2,7 @@ package planned
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,9 @@ func Describe(plans []results.Plan) []table.Table {
 	tables := []table.Table{all}
 	for _, p := range plans {
 		m, units := p.Model, int64(0)
+		if note := sameLayers(p.Spec.Network, m); note != "" && !slices.Contains(tables[0].Notes, note) {
+			tables[0].Notes = append(tables[0].Notes, note)
+		}
 		for _, module := range m.Modules {
 			units += module.Units
 		}
@@ -34,6 +38,15 @@ func Describe(plans []results.Plan) []table.Table {
 		}
 	}
 	return tables
+}
+
+// sameLayers says which built-in network has the layers of an exported one; empty if none has.
+func sameLayers(network string, m results.Model) string {
+	if m.BuiltIn == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s has the layers of the built-in network %s, and takes its units, published cuts and auxiliary networks.",
+		network, m.BuiltIn)
 }
 
 // modules are the local modules of one run.
@@ -64,6 +77,11 @@ func Units(network string, units []results.Unit) table.Table {
 		Notes: []string{"--cuts takes places, names, the path of a unit's last module, or a path that contains units: " +
 			"a module ends after the last of them. The result is height x width x channels for one sample."},
 	}
+	known := slices.ContainsFunc(units, func(u results.Unit) bool { return u.BuiltIn != "" })
+	if known {
+		t.Columns = append(t.Columns, table.TextColumn("built_in_place", "built-in place"))
+		t.Notes = append(t.Notes, "--cuts takes the places of the built-in network with the same layers, too.")
+	}
 	for i, u := range units {
 		number := table.Cell{}
 		if u.Place != "" {
@@ -74,6 +92,9 @@ func Units(network string, units []results.Unit) table.Table {
 			sides[k] = strconv.FormatInt(n, 10)
 		}
 		t.AddRow(number, table.Text(u.Place), table.Text(u.Name), table.Text(strings.Join(sides, "x")), table.CountCell(&u.Parameters))
+		if row := &t.Rows[len(t.Rows)-1]; known {
+			*row = append(*row, table.Text(u.BuiltIn))
+		}
 	}
 	return t
 }

@@ -64,13 +64,21 @@ func New(name string, image graph.Shape, classes int64) (*model.Network, error) 
 		return nil, fmt.Errorf("network: image shape %s must have a height, a width and channels", image)
 	}
 	if exported.Is(name) {
-		return exported.New(name, image, classes)
+		return exported.New(name, image, classes, builtIn(image, classes)...)
 	}
 	entry, err := names.Find("network", name, List(), func(e Entry) string { return e.Name })
 	if err != nil {
 		return nil, err
 	}
 	return entry.New(name, image, classes), nil
+}
+
+// builtIn are all networks of the list, for images of that shape and a number of classes.
+func builtIn(image graph.Shape, classes int64) (all []*model.Network) {
+	for _, e := range List() {
+		all = append(all, e.New(e.Name, image, classes))
+	}
+	return all
 }
 
 // IsExported says whether a name is the path of a file of torch.export.

@@ -55,23 +55,29 @@ func TestLogitsOfABuiltInNetworkWithWeightsOfAnArchive(t *testing.T) {
 	all := readJSON[golden](t, "testdata/torchvision.json").Logits
 	at := slices.IndexFunc(all, func(n goldenNetwork) bool { return n.Network == "regnetx400mf" && n.Side == 32 })
 	compareLogits(t, d, all[at], false, func(t *testing.T, p *core.Program) {
-		fill(t, p)
-		tensors := map[string]archived{}
-		for _, v := range persistent(p) {
-			program, canonical := make([]float32, v.Shape.Elements()), make([]float32, v.Shape.Elements())
-			if err := p.Read(v, program); err != nil {
-				t.Fatal(err)
-			}
-			graph.ToCanonical(v, canonical, program)
-			tensors[v.Name] = archived{v.CanonicalShape(), canonical}
-			if err := p.Write(v, make([]float32, len(program))); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := weights.LoadModel(writeArchive(t, tensors), p, persistent(p)); err != nil {
+		if err := weights.LoadModel(writeArchive(t, filledTensors(t, p)), p, persistent(p)); err != nil {
 			t.Fatal(err)
 		}
 	})
+}
+
+// filledTensors are the weights of the golden script for a program, which has none of them afterwards.
+func filledTensors(t *testing.T, p *core.Program) map[string]archived {
+	t.Helper()
+	fill(t, p)
+	tensors := map[string]archived{}
+	for _, v := range persistent(p) {
+		program, canonical := make([]float32, v.Shape.Elements()), make([]float32, v.Shape.Elements())
+		if err := p.Read(v, program); err != nil {
+			t.Fatal(err)
+		}
+		graph.ToCanonical(v, canonical, program)
+		tensors[v.Name] = archived{v.CanonicalShape(), canonical}
+		if err := p.Write(v, make([]float32, len(program))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return tensors
 }
 
 // archived is a tensor to write.

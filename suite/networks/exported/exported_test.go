@@ -302,7 +302,7 @@ func checkArchive(t *testing.T, content []byte) {
 	if err != nil {
 		return
 	}
-	n, err := p.network("fuzz", graph.Shape{p.image[1], p.image[2], p.image[0]})
+	n, err := p.network("fuzz", graph.Shape{p.image[1], p.image[2], p.image[0]}, nil)
 	if err != nil {
 		return
 	}

@@ -16,7 +16,10 @@ func Is(name string) bool { return len(name) > len(Suffix) && name[len(name)-len
 
 // New reads the network in the file at path, for images of the shape [H W C] and a number of classes, which must be the ones
 // of its logits. Images may be of another size than those that it was exported with, if its layers take them.
-func New(path string, image graph.Shape, classes int64) (*model.Network, error) {
+//
+// If its forward pass is that of a built-in network for these images and classes, it gets that one's units and rules of auxiliary
+// networks, and BuiltIn is that one's name.
+func New(path string, image graph.Shape, classes int64, builtIn ...*model.Network) (*model.Network, error) {
 	p, _, err := read(path)
 	if err != nil {
 		return nil, err
@@ -29,7 +32,7 @@ func New(path string, image graph.Shape, classes int64) (*model.Network, error) 
 		return nil, &FormatError{Path: path, Export: true, Reason: fmt.Sprintf(
 			"the network takes images of %d channels, but those of the data set have %d", p.image[0], image[2])}
 	}
-	n, err := p.network(path, image)
+	n, err := p.network(path, image, builtIn)
 	return n, at(path, err)
 }
 
@@ -83,13 +86,23 @@ func at(path string, err error) error {
 }
 
 // network makes units and a head of the program.
-func (p *program) network(name string, image graph.Shape) (*model.Network, error) {
-	units, head, err := p.units()
+func (p *program) network(name string, image graph.Shape, builtIn []*model.Network) (*model.Network, error) {
+	units, head, t, err := p.units()
 	if err != nil {
 		return nil, err
 	}
 	n := &model.Network{Name: name, Input: image, Classes: p.classes, Drops: p.drops, Block: p.blocks(units),
 		NoBlock: noRebuild(units)}
+	p.setUnits(n, units, head)
+	if len(builtIn) > 0 {
+		p.takeFrom(builtIn, n, t)
+	}
+	return n, nil
+}
+
+// setUnits sets the units and the head of n.
+func (p *program) setUnits(n *model.Network, units []unit, head unit) {
+	n.Units = nil
 	for _, u := range units {
 		n.Units = append(n.Units, model.Unit{Name: u.name, Place: u.place, Last: u.ops[len(u.ops)-1].path(), Width: u.width,
 			Forward: p.forward(u)})
@@ -98,11 +111,30 @@ func (p *program) network(name string, image graph.Shape) (*model.Network, error
 		b.In(head.name, func() { y = p.forward(head)(b, x) })
 		return y
 	}
-	return n, nil
 }
 
-// forward writes the ops of a unit.
+// forward returns a function that writes the ops of a unit.
 func (p *program) forward(u unit) func(*graph.Builder, *graph.Value) *graph.Value {
+	return func(b *graph.Builder, x *graph.Value) *graph.Value {
+		values := p.writeAll(b, u, x)
+		if b.Err() != nil {
+			return x
+		}
+		if y := values[u.out]; y != nil {
+			return y
+		}
+		b.Fail(u.notRebuilt())
+		return x
+	}
+}
+
+// notRebuilt is the error of a unit that can't be made for an auxiliary network.
+func (u *unit) notRebuilt() error {
+	return fmt.Errorf("the block %s can't be rebuilt for an auxiliary network of AugLocal; all other methods work", u.name)
+}
+
+// writeAll writes the ops of a unit, whose input is x, until the first error. It returns what they compute.
+func (p *program) writeAll(b *graph.Builder, u unit, x *graph.Value) map[int]*graph.Value {
 	scopes, seen := make([]string, len(u.ops)), map[string]int{}
 	for i, o := range u.ops {
 		scopes[i] = u.relative(cmp.Or(o.layer, o.path()))
@@ -112,34 +144,28 @@ func (p *program) forward(u unit) func(*graph.Builder, *graph.Value) *graph.Valu
 			}
 		}
 	}
-	return func(b *graph.Builder, x *graph.Value) *graph.Value {
-		values := map[int]*graph.Value{u.in: x}
-		for i, o := range u.ops {
-			operands := make([]*graph.Value, len(o.in))
-			for k, v := range o.in {
-				if operands[k] = values[v]; operands[k] == nil {
-					b.Fail(fmt.Errorf("the block %s can't be rebuilt for an auxiliary network of AugLocal; all other methods work", u.name))
-					return x
-				}
-			}
-			write := func() { values[o.out] = p.write(b, o, operands) }
-			b.In(scopes[i], func() {
-				if o.shared {
-					b.Shared(write)
-					return
-				}
-				write()
-			})
-			if b.Err() != nil {
-				return x
+	values := map[int]*graph.Value{u.in: x}
+	for i, o := range u.ops {
+		operands := make([]*graph.Value, len(o.in))
+		for k, v := range o.in {
+			if operands[k] = values[v]; operands[k] == nil {
+				b.Fail(u.notRebuilt())
+				return values
 			}
 		}
-		if y := values[u.out]; y != nil {
-			return y
+		write := func() { values[o.out] = p.write(b, o, operands) }
+		b.In(scopes[i], func() {
+			if o.shared {
+				b.Shared(write)
+				return
+			}
+			write()
+		})
+		if b.Err() != nil {
+			break
 		}
-		b.Fail(fmt.Errorf("the block %s can't be rebuilt for an auxiliary network of AugLocal; all other methods work", u.name))
-		return x
 	}
+	return values
 }
 
 // write writes one op.

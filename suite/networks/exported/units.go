@@ -28,20 +28,20 @@ type unit struct {
 // The head begins after the block of the last convolution, or, if that is outside of blocks, at the first pool after it. If no
 // single map is all that is read from there on, it begins at the last cut before. Where that leaves fewer than two units, as
 // for a network in a wrapper, the largest block is taken for a container.
-func (p *program) units() (units []unit, head unit, err error) {
-	t := p.tree()
+func (p *program) units() (units []unit, head unit, t *tree, err error) {
+	t = p.tree()
 	for range 100 { // as deep as any nesting of modules; each round opens one
 		ends, ok := p.ends(t)
 		if ok && len(ends) > 1 || !t.open(p) {
 			if !ok {
-				return nil, head, formatError("there is no place after a convolution of the network where a single map [N, C, H, W] is all " +
-					"that later layers read, so it can't be cut into units and a head")
+				return nil, head, nil, formatError("there is no place after a convolution of the network where a single map " +
+					"[N, C, H, W] is all that later layers read, so it can't be cut into units and a head")
 			}
 			units, head = p.cut(ends, t)
-			return units, head, nil
+			return units, head, t, nil
 		}
 	}
-	return nil, head, formatError("modules are nested too deeply")
+	return nil, head, nil, formatError("modules are nested too deeply")
 }
 
 // tree is what is known of the modules.
