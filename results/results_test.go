@@ -43,7 +43,7 @@ func full() Record {
 			GPU: "some gpu", Driver: "580",
 			Libraries: map[string]string{"onednn": "2.6.3"}},
 		Model: Model{Parameters: new(int64(466906)), AuxiliaryParameters: new(int64(1341058)),
-			Modules:        []Module{{Units: 1, AuxDepth: 2, Parameters: 99}}, BuiltIn: "resnet18",
+			Modules: []Module{{Units: 1, AuxDepth: 2, Parameters: 99}}, BuiltIn: "resnet18",
 			FLOPsPerSample: FLOPs{Forward: new(int64(139)), Step: new(int64(417))}},
 		Memory: Memory{ByCategory: map[string]int64{"gradients": 60, "parameters": 40},
 			ByPhase:  map[string]int64{"forward": 80, "backward": 100},
@@ -136,7 +136,7 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 			precision backend device threads seed epochs lr weight_decay momentum nesterov
 			optimizer beta1 beta2 alpha epsilon train_limit test_limit val_fraction image_size augment quirks dropout`,
 		"environment": "version commit go os cpu threads memory_bytes memory_limit_bytes memory_limit gpu driver libraries",
-		"model":       "parameters auxiliary_parameters modules flops_per_sample",
+		"model":       "parameters auxiliary_parameters modules built_in flops_per_sample",
 		"memory": `planned_peak_bytes step_arena_bytes arena_bytes lower_bound_bytes touched_bytes data_buffer_bytes process_peak_bytes
 			process_baseline_bytes driver_peak_bytes eager_requested_bytes eager_allocated_bytes eager_reserved_bytes
 			eager_searched_bytes by_category by_phase by_module peak_op top ladder`,
