@@ -16,11 +16,15 @@ func TestResultsPageIsThatOfItsRecords(t *testing.T) {
 	p := publish.Page{Images: "images/results"}
 	for _, part := range []struct {
 		sources *[]publish.Source
-		folder  string
-	}{{&p.Trained, "resnet20-cifar10-12-epochs"}, {&p.Timed, "step-times"}} {
-		found, skipped, err := publish.Sources(page, []string{filepath.Join(root, "results", "reproductions", part.folder)})
+		folders []string
+	}{{&p.Trained, []string{"resnet20-cifar10-12-epochs", "smoke"}}, {&p.Timed, []string{"step-times"}}} {
+		var paths []string
+		for _, folder := range part.folders {
+			paths = append(paths, filepath.Join(root, "results", "reproductions", folder))
+		}
+		found, skipped, err := publish.Sources(page, paths)
 		if err != nil || len(skipped) > 0 || len(found) == 0 {
-			t.Fatalf("%s: %d records, %v, %v", part.folder, len(found), skipped, err)
+			t.Fatalf("%s: %d records, %v, %v", part.folders, len(found), skipped, err)
 		}
 		*part.sources = found
 	}

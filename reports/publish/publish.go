@@ -39,6 +39,9 @@ type Page struct {
 // Figures are the plots of the page, in its order, by the names of their files without extension.
 func (p Page) Figures() (all []figure.Named, err error) {
 	for _, s := range p.sections() {
+		if s.smoke() {
+			continue
+		}
 		f, err := figure.Frontier(s.task)
 		if err != nil {
 			return nil, err
@@ -57,6 +60,7 @@ type section struct {
 	trained []Source
 }
 
+// sections are those whose accuracies mean something, then the smoke runs.
 func (p Page) sections() (all []section) {
 	for _, t := range frontier.Of(records(p.Trained), records(p.Timed)) {
 		s := section{task: t}
@@ -67,7 +71,15 @@ func (p Page) sections() (all []section) {
 		}
 		all = append(all, s)
 	}
+	slices.SortStableFunc(all, func(a, b section) int { return cmp.Compare(rank(a.smoke()), rank(b.smoke())) })
 	return all
+}
+
+func rank(last bool) int {
+	if last {
+		return 1
+	}
+	return 0
 }
 
 func records(sources []Source) (all []results.Record) {
@@ -93,34 +105,45 @@ func (p Page) Write(w io.Writer) error {
 	if err != nil {
 		return err
 	}
+	smoke := false
 	for _, s := range sections {
 		t := s.task.Table()
-		fmt.Fprintf(&b, "\n## %s\n\n", s.task.Title())
 		t.Title, t.Notes = "", s.task.Notes // the others are in frontier.md
+		heading := "##"
 		if s.smoke() {
-			b.WriteString("A short run that shows that this combination works; its accuracy means nothing.\n\n")
+			if !smoke {
+				b.WriteString("\n## Smoke runs\n\nShort runs, which show that a combination works. Their accuracies mean nothing.\n")
+			}
+			smoke, heading = true, "###"
+			t = t.Only("run", "step_arena_bytes", "last_top1")
 		}
+		fmt.Fprintf(&b, "\n%s %s\n\n", heading, s.task.Title())
 		if err := markdown.Write(&b, t); err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "\n![%s](%s)\n", "accuracy over memory", path.Join(p.Images, "frontier-"+s.task.Name()+".svg"))
-		if s.task.Epochs > 1 {
-			fmt.Fprintf(&b, "\n![%s](%s)\n", "accuracy by epoch", path.Join(p.Images, "accuracy-"+s.task.Name()+".svg"))
+		if !s.smoke() {
+			fmt.Fprintf(&b, "\n![%s](%s)\n", "accuracy over memory", path.Join(p.Images, "frontier-"+s.task.Name()+".svg"))
+			if s.task.Epochs > 1 {
+				fmt.Fprintf(&b, "\n![%s](%s)\n", "accuracy by epoch", path.Join(p.Images, "accuracy-"+s.task.Name()+".svg"))
+			}
 		}
-		b.WriteString("\n| record | command |\n|---|---|\n")
-		for _, r := range s.trained {
-			fmt.Fprintf(&b, "| [%s](%s) | `benchctl %s` |\n", r.Record.ID, r.Path, results.Command(r.Record.Spec))
-		}
+		links(&b, s.trained)
 	}
 	if len(p.Timed) > 0 {
-		b.WriteString("\n## Records of step times\n\n| record | command |\n|---|---|\n")
-		for _, r := range p.Timed {
-			fmt.Fprintf(&b, "| [%s](%s) | `benchctl %s` |\n", r.Record.ID, r.Path, results.Command(r.Record.Spec))
-		}
+		b.WriteString("\n## Records of step times\n")
+		links(&b, p.Timed)
 	}
 	b.WriteString(p.limits(sections))
 	_, err = w.Write(b.Bytes())
 	return err
+}
+
+// links writes a table of records with links to their files, and the command of each.
+func links(b *bytes.Buffer, sources []Source) {
+	b.WriteString("\n| record | command |\n|---|---|\n")
+	for _, r := range sources {
+		fmt.Fprintf(b, "| [%s](%s) | `benchctl %s` |\n", r.Record.ID, r.Path, results.Command(r.Record.Spec))
+	}
 }
 
 // smoke reports whether the runs were too short to say anything about accuracy.

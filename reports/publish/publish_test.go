@@ -64,3 +64,23 @@ func TestPage(t *testing.T) {
 		t.Errorf("%d plots shown, %d drawn", n, len(figures))
 	}
 }
+
+// Runs too short to compare come last, without plots and verdicts.
+func TestSmokeRuns(t *testing.T) {
+	short := source("bp", 1, 200, 0.1)
+	short.Record.Spec.Network, short.Record.Spec.Epochs = "resnet18", 1
+	short.Record.ID = results.SpecID(short.Record.Spec)
+	p := Page{Trained: []Source{short, source("bp", 1, 200, 0.9)}, Images: "images/results"}
+	var b bytes.Buffer
+	if err := p.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	whole, smoke, found := strings.Cut(b.String(), "\n## Smoke runs\n")
+	if !found || !strings.Contains(whole, "resnet20 on cifar10") || !strings.Contains(smoke, "### resnet18 on cifar10, 1 epoch\n") ||
+		strings.Contains(smoke, "verdict") || strings.Contains(smoke, ".svg") {
+		t.Errorf("got %s", b.String())
+	}
+	if figures, err := p.Figures(); err != nil || len(figures) != 2 {
+		t.Errorf("%d plots, %v: must be the two of the run of 12 epochs", len(figures), err)
+	}
+}

@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 )
 
@@ -39,6 +40,22 @@ type Table struct {
 
 // AddRow adds a row: a cell for each column.
 func (t *Table) AddRow(cells ...Cell) { t.Rows = append(t.Rows, cells) }
+
+// Only returns the table with the columns of these keys, in their order in t.
+func (t Table) Only(keys ...string) Table {
+	columns, rows := t.Columns, t.Rows
+	t.Columns, t.Rows = nil, make([][]Cell, len(rows))
+	for i, c := range columns {
+		if !slices.Contains(keys, c.Key) {
+			continue
+		}
+		t.Columns = append(t.Columns, c)
+		for k, row := range rows {
+			t.Rows[k] = append(t.Rows[k], row[i])
+		}
+	}
+	return t
+}
 
 // Column describes the cells of a column.
 type Column struct {
