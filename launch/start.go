@@ -37,6 +37,7 @@ type Options struct {
 	GPUBytes    int64
 	RetryFailed bool
 	Limit       time.Duration // of a cell; 0: none
+	MemoryLimit int64         // of a cell's process, in bytes; 0: none
 	Heartbeat   time.Duration
 	Kubernetes  Kubernetes
 	Measured    []results.Record // whose step times are used
@@ -145,6 +146,9 @@ func (o Options) write(r suite.Runner, cells []sweepdir.Cell) (s Sweep, err erro
 	}
 	if o.Limit > 0 {
 		s.Options = append(s.Options, "--limit-time", o.Limit.String())
+	}
+	if o.MemoryLimit > 0 {
+		s.Options = append(s.Options, "--limit-memory", fmt.Sprintf("%dB", o.MemoryLimit))
 	}
 	return s, nil
 }

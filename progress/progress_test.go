@@ -2,6 +2,7 @@ package progress_test
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -30,7 +31,7 @@ func TestProgress(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var b bytes.Buffer
-			p := progress.New(progress.Screen{Writer: &b, Terminal: row.tty, Color: row.color}, 1, row.quiet, false)
+			p := progress.New(progress.Screen{Writer: &b, Terminal: row.tty, Color: row.color}, 1, row.quiet)
 			for _, e := range events {
 				p.On(0, spec, e)
 			}
@@ -45,7 +46,7 @@ func TestProgress(t *testing.T) {
 // Records of other commits are counted and named at the end.
 func TestKeptRecords(t *testing.T) {
 	var b bytes.Buffer
-	p := progress.New(progress.Screen{Writer: &b}, 3, true, false)
+	p := progress.New(progress.Screen{Writer: &b}, 3, true)
 	for run, commit := range []string{"0123456789abcdef", "", "0123456789abcdef"} {
 		p.On(run, results.Spec{}, suite.Event{Kind: suite.EventKept, Text: commit})
 	}
@@ -55,4 +56,73 @@ func TestKeptRecords(t *testing.T) {
 			t.Errorf("got %q, want %q in it", b.String(), want)
 		}
 	}
+}
+
+// A sweep says how many of its runs ended and what is left; runs whose record is kept are not said one by one.
+func TestSweepLines(t *testing.T) {
+	specs := make([]results.Spec, 4)
+	for i := range specs {
+		specs[i] = results.Spec{Network: "resnet20", Method: "bp", Dataset: "synthetic", Batch: 10, Epochs: 1, TrainLimit: 100}
+	}
+	var b bytes.Buffer
+	p := progress.OfSweep(progress.Screen{Writer: &b}, specs, 1, false)
+	on := func(run int, e suite.Event) { p.On(run, specs[run], e) }
+	on(0, suite.Event{Kind: suite.EventSkipped})
+	on(0, suite.Event{Kind: suite.EventEnded, Text: "done"})
+	on(1, suite.Event{Kind: suite.EventStep, Epoch: 1, Epochs: 1, SamplesPerSecond: 20, SecondsLeft: 4})
+	on(1, suite.Event{Kind: suite.EventDone, Text: "done"})
+	on(1, suite.Event{Kind: suite.EventEnded, Text: "done"})
+	on(2, suite.Event{Kind: suite.EventEnded, Text: "failed"}) // whose process was killed
+	p.Finish()
+	// 100 samples at 20 samples/s are 5 s.
+	want := "sweep: 2 of 4 runs ended, about 10s left\nsweep: 3 of 4 runs ended, 1 of them failed, about 5s left\n"
+	if b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
+	}
+}
+
+// Several runs at a time are a table on a terminal, which is erased before other text.
+func TestLiveTable(t *testing.T) {
+	specs := []results.Spec{{Network: "resnet20", Method: "bp", Batch: 8, Seed: 1},
+		{Network: "resnet32", Method: "dgl", Batch: 8, Seed: 2}}
+	var b bytes.Buffer
+	p := progress.OfSweep(progress.Screen{Writer: &b, Terminal: true, Columns: 120}, specs, 2, false)
+	for i := range specs {
+		p.On(i, specs[i], suite.Event{Kind: suite.EventStep, Epoch: 1, Epochs: 2, SamplesPerSecond: 512, SecondsLeft: 61})
+		p.On(i, specs[i], suite.Event{Kind: suite.EventMemory, MemoryBytes: 3 << 20})
+	}
+	p.On(0, specs[0], suite.Event{Kind: suite.EventWarning, Text: "hot"})
+	p.On(0, specs[0], suite.Event{Kind: suite.EventEnded, Text: "done"})
+	p.Finish()
+	got := screen(b.String())
+	if strings.Contains(got, "resnet32") || !strings.Contains(got, "hot") {
+		t.Errorf("in the end the screen has\n%s", got)
+	}
+	before, _, _ := strings.Cut(b.String(), "[1/2] resnet20 bp: hot")
+	if shown := screen(before); strings.Contains(shown, "resnet20") { // erased before the warning
+		t.Errorf("before the warning the screen has\n%s", shown)
+	}
+	if !strings.Contains(b.String(), "sweep: 1 of 2 runs ended") || !strings.Contains(b.String(), "1 of 2") {
+		t.Errorf("got %q", b.String())
+	}
+}
+
+// screen is what a terminal shows after a text with the sequences that move the cursor up and erase what is below.
+func screen(text string) string {
+	lines := []string{""}
+	for text != "" {
+		var up int
+		if n, _ := fmt.Sscanf(text, "\x1b[%dA", &up); n == 1 {
+			_, text, _ = strings.Cut(text, "\r\x1b[J")
+			lines = append(lines[:len(lines)-1-up], "")
+			continue
+		}
+		if text[0] == '\n' {
+			lines = append(lines, "")
+		} else {
+			lines[len(lines)-1] += text[:1]
+		}
+		text = text[1:]
+	}
+	return strings.Join(lines, "\n")
 }

@@ -38,6 +38,7 @@ type JobOptions struct {
 	EvalHeads   bool   `json:"eval_heads,omitempty"`   // record the accuracy of auxiliary networks by epoch
 	Profile     int    `json:"profile,omitempty"`      // do not train: profile this many steps and report them in an event
 	Probe       bool   `json:"probe,omitempty"`        // train a few steps, and tell the memory of the process in an event
+	MemoryLimit int64  `json:"memory_limit,omitempty"` // bytes of the run's process; 0: no limit
 }
 
 // maxJobBytes bounds a job; one has some kilobytes.
@@ -84,6 +85,12 @@ const (
 	// EventKept says that a sweep resumed and kept the record of another commit of this program, which Text names; empty: it is
 	// not known.
 	EventKept EventKind = "kept"
+	// EventMemory says how much memory the run's process has. The process that started it sends it.
+	EventMemory EventKind = "memory"
+	// EventEnded says that a sweep goes on to the next run: Text is the status of this one. The process that started it sends it.
+	EventEnded EventKind = "ended"
+	// EventSkipped says that a sweep resumed and kept the record of a run that is done.
+	EventSkipped EventKind = "skipped"
 	// EventProbe ends a job that asked for a probe.
 	EventProbe EventKind = "probe"
 )
@@ -98,6 +105,7 @@ type Event struct {
 	SamplesPerSecond float64          `json:"samples_per_second,omitempty"`
 	SecondsLeft      float64          `json:"seconds_left,omitempty"` // of the run, evaluation not counted
 	Loss             float64          `json:"loss,omitempty"`         // of the head, mean over the epoch so far
+	MemoryBytes      int64            `json:"memory_bytes,omitempty"` // resident; with EventMemory
 	TestTop1         float64          `json:"test_top1,omitempty"`    // fraction; with EventEpoch
 	Text             string           `json:"text,omitempty"`         // with EventDone the run's status
 	Error            string           `json:"error,omitempty"`        // why the run is not done; with EventDone
@@ -275,6 +283,10 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, r *Run, dat
 	}
 	if err := r.checkBudget(session); err != nil {
 		return err
+	}
+	if bytes := *x.record.Memory.ArenaBytes; spec.Backend != backendCUDA && x.job.MemoryLimit > 0 && bytes > x.job.MemoryLimit {
+		return &engine.OutOfMemory{NeedBytes: bytes, HaveBytes: x.job.MemoryLimit, What: "an arena", Limit: "--limit-memory",
+			LimitBytes: x.job.MemoryLimit}
 	}
 	if err := session.Allocate(); err != nil {
 		return err

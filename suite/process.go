@@ -11,11 +11,15 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
+	"github.com/dustin/go-humanize"
 	"golang.org/x/sys/unix"
 
 	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/meter"
 )
 
 // ending is how the process of a run ended.
@@ -28,7 +32,14 @@ type ending struct {
 // process starts the process of one run, hands it the job, passes its events
 // on, and waits for it. On cancellation it is asked to stop, and saves its
 // state.
-func (o Runner) process(ctx context.Context, i int, j Job) ending {
+func (o Runner) process(ctx context.Context, i int, j Job, place Place) ending {
+	var one sync.Mutex // the process's events, and what is seen of it
+	on := o.On
+	o.On = func(i int, spec results.Spec, e Event) {
+		one.Lock()
+		defer one.Unlock()
+		on(i, spec, e)
+	}
 	j.DataDir, j.Out, j.Resume, j.JobOptions = o.DataDir, o.Out, o.Resume, o.JobOptions
 	failed := func(err error) ending { return ending{status: results.StatusFailed, text: err.Error()} }
 	job, err := json.Marshal(j)
@@ -51,12 +62,21 @@ func (o Runner) process(ctx context.Context, i int, j Job) ending {
 		return failed(err)
 	}
 	killsBefore, killsErr := o.oomKills()
-	if err := command.Start(); err != nil {
+	if err := startOn(command, place.CPUs); err != nil {
 		return failed(err)
 	}
 	var end ending
+	watching, unwatch := context.WithCancel(ctx)
+	tooLarge := make(chan int64, 1)
+	go func() { tooLarge <- o.watch(watching, i, j.Spec, command.Process) }()
 	o.listen(i, j.Spec, events, &end)
+	unwatch()
+	killedAt := <-tooLarge // before Wait: the number is the process's
 	err = command.Wait()
+	if killedAt > 0 {
+		return ending{status: results.StatusOutOfMemory, text: fmt.Sprintf("the run's process had %s of memory, and --limit-memory "+
+			"allows %s", humanize.IBytesN(uint64(killedAt), 4), humanize.IBytesN(uint64(o.MemoryLimit), 4))}
+	}
 	if end.done != nil && end.done.Error != "" {
 		end.status, end.text = results.Status(end.done.Text), end.done.Error
 		return end
@@ -67,6 +87,32 @@ func (o Runner) process(ctx context.Context, i int, j Job) ending {
 	}
 	end.status, end.text = said.diagnose(err, starved)
 	return end
+}
+
+// watchEvery is the time between two looks at the memory of a run's process.
+const watchEvery = 250 * time.Millisecond
+
+// watch tells how much memory a process has until the context ends. If it is more than the limit, the process is killed, and the
+// bytes are returned; 0: it was not.
+func (o Runner) watch(ctx context.Context, i int, spec results.Spec, p *os.Process) (killedAt int64) {
+	ticks := time.NewTicker(watchEvery)
+	defer ticks.Stop()
+	of := meter.Process{Dir: fmt.Sprintf("/proc/%d", p.Pid)}
+	for {
+		select {
+		case <-ctx.Done():
+			return 0
+		case <-ticks.C:
+		}
+		m, err := of.Memory()
+		if err != nil || m.ResidentBytes == nil { // of a process that has just ended
+			continue
+		}
+		if o.MemoryLimit > 0 && *m.ResidentBytes > o.MemoryLimit && p.Kill() == nil {
+			return *m.ResidentBytes
+		}
+		o.On(i, spec, Event{Kind: EventMemory, MemoryBytes: *m.ResidentBytes})
+	}
 }
 
 // listen reads events, one a line of any length, to the end of the output. Lines that are no events are passed on to Stderr:

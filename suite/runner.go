@@ -118,7 +118,7 @@ func (o Runner) Profile(ctx context.Context, spec results.Spec, steps int) (*res
 			found = e.Profile
 		}
 	}
-	end := o.withDefaults().process(ctx, 0, Job{Spec: spec})
+	end := o.withDefaults().process(ctx, 0, Job{Spec: spec}, Place{})
 	if found == nil || end.done != nil {
 		return nil, fmt.Errorf("%s: %s", results.SpecID(spec), end.text)
 	}
@@ -134,7 +134,7 @@ func (o Runner) Probe(ctx context.Context, spec results.Spec) (*ProcessMemory, e
 			found = e.Probe
 		}
 	}
-	end := o.withDefaults().process(ctx, 0, Job{Spec: spec})
+	end := o.withDefaults().process(ctx, 0, Job{Spec: spec}, Place{})
 	if found == nil || end.done != nil {
 		return nil, fmt.Errorf("%s: %s", results.SpecID(spec), end.text)
 	}

@@ -27,9 +27,15 @@ type Runner struct {
 	Resume   bool // skip finished runs, go on with interrupted ones
 	FailFast bool // stop the sweep at the first run that fails
 	Jobs     int  // runs at a time; 0: 1
+	// Places are where runs at a time run, as many as Jobs; nil: they share what this process may use.
+	Places []Place
 	JobOptions
+	TimeLimit time.Duration // of a run; 0: none. One that takes longer is stopped, saves its state, and fails.
+	OnOOM     string        // one of the OnOOM constants; empty: OnOOMSkip
+	// Trim removes from a record what the caller does not need: a sweep keeps the records of all runs in memory. May be nil.
+	Trim   func(*results.Record)
 	Now    func() time.Time
-	On     func(run int, spec results.Spec, e Event) // called from one goroutine a run; may be nil
+	On     func(run int, spec results.Spec, e Event) // one call at a time for a run; may be nil
 	Stderr io.Writer                                 // of the runs' processes
 
 	oomKills func() (int64, error) // nil: meter.OutOfMemoryKills
@@ -50,13 +56,29 @@ func (o Runner) Sweep(ctx context.Context, specs []results.Spec) ([]results.Reco
 	records := make([]*results.Record, len(specs))
 	runs, ctx := errgroup.WithContext(ctx)
 	runs.SetLimit(max(o.Jobs, 1))
+	places := o.Places
+	if len(places) == 0 {
+		places = ShareCores(max(o.Jobs, 1))
+	}
+	free := make(chan Place, len(places))
+	for _, p := range places {
+		free <- p
+	}
 	for i, spec := range specs {
 		runs.Go(func() error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			r, err := o.one(ctx, i, spec)
+			place := <-free
+			defer func() { free <- place }()
+			r, err := o.untilItFits(ctx, i, spec, place)
+			if r != nil && o.Trim != nil {
+				o.Trim(r)
+			}
 			records[i] = r
+			if r != nil {
+				o.On(i, spec, Event{Kind: EventEnded, Text: string(r.Status)})
+			}
 			return err
 		})
 	}
@@ -87,7 +109,28 @@ func (o Runner) withDefaults() Runner {
 // errFailed stops a sweep that is to fail fast.
 var errFailed = errors.New("a run failed and the sweep is to stop at the first failure")
 
-func (o Runner) one(ctx context.Context, i int, spec results.Spec) (*results.Record, error) {
+// errLimit stops a run that takes too long.
+var errLimit = errors.New("the time limit of a run has passed")
+
+// untilItFits runs a spec, and smaller ones if it is out of memory and OnOOM says so.
+func (o Runner) untilItFits(ctx context.Context, i int, spec results.Spec, place Place) (*results.Record, error) {
+	for {
+		r, err := o.one(ctx, i, place.of(spec), place)
+		if err == nil && r.Status == results.StatusOutOfMemory {
+			if next, ok := smaller(o.OnOOM, spec); ok {
+				o.On(i, spec, Event{Kind: EventWarning, Text: "out of memory; runs again as " + results.SpecID(next)})
+				spec = next
+				continue
+			}
+		}
+		if err == nil && o.FailFast && r.Status != results.StatusDone {
+			return r, errFailed
+		}
+		return r, err
+	}
+}
+
+func (o Runner) one(ctx context.Context, i int, spec results.Spec, place Place) (*results.Record, error) {
 	id := results.SpecID(spec)
 	if o.Resume {
 		if r, ok := doneRecord(o.Out, id); ok {
@@ -96,13 +139,20 @@ func (o Runner) one(ctx context.Context, i int, spec results.Spec) (*results.Rec
 			if o.commit != "" && r.Environment.Commit != o.commit {
 				o.On(i, spec, Event{Kind: EventKept, Text: r.Environment.Commit})
 			}
+			o.On(i, spec, Event{Kind: EventSkipped})
 			return &r, nil
 		}
 	}
 	// What tells the record that this process writes from an older one: times do not, a clock may be set back.
 	attempt := rand.Text()
 	started := o.Now()
-	end := o.process(ctx, i, Job{Spec: spec, Attempt: attempt})
+	limited := ctx
+	if o.TimeLimit > 0 {
+		var stop context.CancelFunc
+		limited, stop = context.WithTimeoutCause(ctx, o.TimeLimit, errLimit)
+		defer stop()
+	}
+	end := o.process(limited, i, Job{Spec: spec, Attempt: attempt}, place)
 	r, err := results.Read(results.Path(o.Out, id))
 	if err != nil || r.Attempt != attempt {
 		// The process ended without a record of its own.
@@ -111,7 +161,7 @@ func (o Runner) one(ctx context.Context, i int, spec results.Spec) (*results.Rec
 		if r.Status == results.StatusOutOfMemory {
 			r.Error += underLimit()
 		}
-		if ctx.Err() != nil {
+		if limited.Err() != nil {
 			r.Status, r.Error = results.StatusInterrupted, ""
 		}
 		kept, err := record(o.Out, r)
@@ -125,8 +175,12 @@ func (o Runner) one(ctx context.Context, i int, spec results.Spec) (*results.Rec
 	if ctx.Err() != nil {
 		return &r, ctx.Err()
 	}
-	if o.FailFast && r.Status != results.StatusDone {
-		return &r, errFailed
+	if errors.Is(context.Cause(limited), errLimit) && r.Status == results.StatusInterrupted {
+		r.Status, r.Error = results.StatusFailed, fmt.Sprintf("took longer than the limit of %s; its state is kept: the next attempt "+
+			"goes on from it", o.TimeLimit)
+		if _, err := record(o.Out, r); err != nil {
+			return &r, err
+		}
 	}
 	return &r, nil
 }

@@ -28,8 +28,6 @@ type Worker struct {
 	Runner
 	RetryFailed bool   // run cells again that failed
 	Job         string // of the scheduler that started this process; may be empty
-	// Limit is the longest time that a cell may take; 0: no limit. A cell that takes longer is stopped, saves its state, and fails.
-	Limit time.Duration
 }
 
 // Cell runs one cell of a manifest, unless it is done, has failed (and RetryFailed is off), was refused, or another process
@@ -37,11 +35,11 @@ type Worker struct {
 func (w Worker) Cell(ctx context.Context, m sweepdir.Manifest, c sweepdir.Cell) (results.Record, error) {
 	r, err := w.leased(ctx, m, c)
 	for err == nil && r.Status == results.StatusOutOfMemory {
-		next, ok := w.smaller(m.OnOOM, c)
+		next, ok := smaller(m.OnOOM, c.Spec)
 		if !ok {
 			break
 		}
-		c = next
+		c.Spec, c.ID = next, results.SpecID(next)
 		r, err = w.leased(ctx, m, c)
 	}
 	return r, err
@@ -118,10 +116,6 @@ func (w Worker) leased(ctx context.Context, m sweepdir.Manifest, c sweepdir.Cell
 	}
 	runs, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	if w.Limit > 0 {
-		timer := time.AfterFunc(w.Limit, func() { stop(errLimit) })
-		defer timer.Stop()
-	}
 	p := &pulse{lease: lease, holder: holder, stop: stop}
 	o := w.Runner
 	on := o.On
@@ -131,7 +125,7 @@ func (w Worker) leased(ctx context.Context, m sweepdir.Manifest, c sweepdir.Cell
 			on(i, spec, e)
 		}
 	}
-	o.Resume, o.Jobs = true, 1
+	o.Resume, o.Jobs, o.OnOOM = true, 1, OnOOMSkip // a smaller cell has a lease of its own
 	o.Init, o.SaveWeights, o.EvalHeads = m.Init, m.SaveWeights, m.EvalHeads
 	beating := make(chan struct{})
 	go func() {
@@ -145,25 +139,14 @@ func (w Worker) leased(ctx context.Context, m sweepdir.Manifest, c sweepdir.Cell
 	if len(records) > 0 {
 		r = records[0]
 	}
-	switch {
-	case errors.Is(cause, sweepdir.ErrLost):
+	if errors.Is(cause, sweepdir.ErrLost) {
 		return r, fmt.Errorf("%s: %w", c.ID, cause)
-	case errors.Is(cause, errLimit) && r.Status == results.StatusInterrupted:
-		r.Status, r.Error = results.StatusFailed, fmt.Sprintf("took longer than the limit of %s; its state is kept: "+
-			"--retry-failed goes on", w.Limit)
-		if _, err := record(w.Out, r); err != nil {
-			return r, err
-		}
-		err = nil
 	}
 	if releasing := lease.Release(); err == nil {
 		err = releasing
 	}
 	return r, err
 }
-
-// errLimit stops a cell that takes too long.
-var errLimit = errors.New("the time limit of a cell has passed")
 
 // pulse writes the heartbeats of one cell.
 type pulse struct {
@@ -183,6 +166,9 @@ func (p *pulse) note(e Event) {
 	}
 	if e.SecondsLeft > 0 {
 		p.holder.SecondsLeft = e.SecondsLeft
+	}
+	if e.MemoryBytes > 0 {
+		p.holder.MemoryBytes = e.MemoryBytes
 	}
 }
 
@@ -207,37 +193,40 @@ func (p *pulse) beat(ctx context.Context, every time.Duration) {
 	}
 }
 
-// smaller is a cell to run instead of one that ran out of memory; false if there is none.
-func (w Worker) smaller(policy string, c sweepdir.Cell) (sweepdir.Cell, bool) {
-	s := c.Spec
+// smaller is a spec to run instead of one that ran out of memory; false if there is none.
+func smaller(policy string, s results.Spec) (results.Spec, bool) {
 	switch policy {
 	case OnOOMHalve:
 		if s.Batch < 2 {
-			return c, false
+			return s, false
 		}
 		s.Batch /= 2
 	case OnOOMBudget:
-		settings, err := s.Settings()
+		run, err := Build(s)
 		if err != nil {
-			return c, false
+			return s, false
 		}
+		settings := run.Settings
 		if settings.Budget == 0 {
-			settings.Budget = c.ArenaBytes
+			compiled, err := run.CompileHere(Host{})
+			if err != nil {
+				return s, false
+			}
+			settings.Budget = *compiled.Memory.ArenaBytes
 		}
 		settings.Budget = settings.Budget / 4 * 3
 		s = s.WithSettings(settings)
 	default:
-		return c, false
+		return s, false
 	}
 	run, err := Build(s)
 	if err != nil {
-		return c, false
+		return s, false
 	}
 	if _, err := run.CompileHere(Host{}); err != nil { // no budget reaches it
-		return c, false
+		return s, false
 	}
-	c.Spec, c.ID = s, results.SpecID(s)
-	return c, true
+	return s, true
 }
 
 // Worked is the verdict on cells that were run: an *InterruptedError, a *SweepError, or that another process runs a cell

@@ -25,6 +25,8 @@ type Env struct {
 	Program string
 	// Columns is the width of the terminal if standard output is one, else 0.
 	Columns int
+	// ErrColumns is the width of the terminal if standard error is one, else 0.
+	ErrColumns int
 }
 
 func processEnv() (Env, error) {
@@ -36,8 +38,12 @@ func processEnv() (Env, error) {
 	if err != nil {
 		columns = 0
 	}
+	errColumns, _, err := term.GetSize(int(os.Stderr.Fd()))
+	if err != nil {
+		errColumns = 0
+	}
 	return Env{Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now,
-		IsTTY: term.IsTerminal(int(os.Stderr.Fd())), Program: program, Columns: columns}, nil
+		IsTTY: term.IsTerminal(int(os.Stderr.Fd())), Program: program, Columns: columns, ErrColumns: errColumns}, nil
 }
 
 // host is where files of the program lie.
@@ -55,6 +61,6 @@ func (e Env) runner(out string) suite.Runner {
 
 // screen is standard error, for progress.
 func (e Env) screen() progress.Screen {
-	return progress.Screen{Writer: e.Stderr, Terminal: e.IsTTY,
+	return progress.Screen{Writer: e.Stderr, Terminal: e.IsTTY, Columns: e.ErrColumns,
 		Color: e.IsTTY && e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb"}
 }

@@ -29,6 +29,10 @@ func exclusives() (all []cli.Exclusive) {
 	add("against", "--against compares plans of one batch size and budget", "fit", "fit-process", "target", "curve")
 	add("against", "--against prints differences only", "dump", "export", "details")
 	add("from", "records are either read or planned", "plan")
+	for _, flag := range []string{"jobs", "gpus", "share-cores", "fail-fast"} {
+		add(flag, "the launcher decides what runs, and when", "launcher slurm", "launcher k8s", "launcher print")
+	}
+	add("gpus", "--gpus runs one at a time on each", "jobs", "device")
 	add("interleave", "--interleave measures both sides itself", "baseline", "self-test", "confirm")
 	return all
 }
@@ -39,13 +43,14 @@ func requirements() []cli.Requirement {
 		{Flag: "old", With: []string{"confirm"}, Why: "--interleave takes OLD and NEW as arguments"},
 		{Flag: "limit", With: []string{"against"}},
 		{Flag: "reserve", With: []string{"fit", "target"}},
+		{Flag: "share-cores", With: []string{"jobs", "gpus"}},
 		{Flag: "slurm", With: []string{"launcher slurm"}},
 		{Flag: "at-a-time", With: []string{"launcher slurm"}},
 	}
 	for _, flag := range []string{"image", "claim", "mount", "namespace"} {
 		all = append(all, cli.Requirement{Flag: flag, With: []string{"launcher k8s"}})
 	}
-	for _, flag := range []string{"node-memory", "gpu-memory", "times", "on-oom", "retry-failed", "limit-time", "heartbeat"} {
+	for _, flag := range []string{"node-memory", "gpu-memory", "times", "retry-failed", "heartbeat"} {
 		all = append(all, cli.Requirement{Flag: flag, With: []string{"launcher slurm", "launcher k8s", "launcher print"}})
 	}
 	return all

@@ -30,7 +30,7 @@ func commandWith(c *cobra.Command, names ...string) *cobra.Command {
 // Every pair of the table is of flags of one command, and is refused with its sentence; either flag alone is not.
 func TestExclusiveFlags(t *testing.T) {
 	values := map[string]string{"batch": "8", "curve": "8", "fit": "1GiB", "fit-process": "1GiB", "budget": "1MiB",
-		"target": "cpu", "format": "json"}
+		"target": "cpu", "format": "json", "jobs": "2", "gpus": "0,1", "device": "0"}
 	for _, e := range exclusives() {
 		second, value, ofValue := strings.Cut(e.Second, " ")
 		set := func(names ...string) error {
@@ -73,7 +73,8 @@ func TestExclusiveFlags(t *testing.T) {
 
 // Every flag that needs another one is of a command with one of those, and is refused without them.
 func TestRequiredFlags(t *testing.T) {
-	values := map[string]string{"size": "1GiB", "size or percentage": "2%", "duration": "1h", "cells": "2", "bool": "true"}
+	values := map[string]string{"size": "1GiB", "size or percentage": "2%", "duration": "1h", "cells": "2", "bool": "true",
+		"count": "2", "numbers": "0,1"}
 	set := func(c *cobra.Command, name string) {
 		t.Helper()
 		name, value, _ := strings.Cut(name, " ")

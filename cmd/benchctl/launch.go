@@ -39,8 +39,10 @@ func addLaunch(flags *pflag.FlagSet) *launchFlags {
 		"records with measured step times, comma separated, by which time is asked for", cli.Words(&f.times))
 	cli.Define(flags, "on-oom", "name", f.OnOOM,
 		"what to do with a run that is out of memory: "+strings.Join(suite.OnOOMPolicies(), ", "), cli.Word(&f.OnOOM))
-	flags.BoolVar(&f.RetryFailed, "retry-failed", false, "submit runs again that failed")
+	flags.BoolVar(&f.RetryFailed, "retry-failed", false, "submit runs again that failed; without a launcher --resume does")
 	flags.DurationVar(&f.Limit, "limit-time", 0, "stop a run that takes longer, such as 4h; its state is kept")
+	cli.Define(flags, "limit-memory", "size", "",
+		"stop a run whose process has more memory; it is recorded as out of memory", cli.One(&f.MemoryLimit, cli.Size))
 	flags.DurationVar(&f.Heartbeat, "heartbeat", f.Heartbeat,
 		"time between two signs of life of a run; without three of them another process may go on with it")
 	k := &f.Kubernetes

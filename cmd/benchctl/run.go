@@ -29,6 +29,8 @@ type runFlags struct {
 	suite.Runner
 	dryRun, quiet bool
 	metrics       []string
+	gpus          []int
+	shareCores    bool
 	*launchFlags
 }
 
@@ -49,7 +51,11 @@ func runCommand(env Env) *cobra.Command {
 	f.addJob(flags)
 	cli.Define(flags, "out", "folder", f.Out, "folder for the records", cli.Word(&f.Out))
 	cli.Define(flags, "jobs", "count", "1",
-		"number of parallel runs; with more than one, times are meaningless", cli.One(&f.Jobs, cli.Number(1, 1024)))
+		"runs at a time, each with processor cores of its own; with more than one, step times are those of a busy machine",
+		cli.One(&f.Jobs, cli.Number(1, 1024)))
+	cli.Define(flags, "gpus", "numbers", "",
+		"GPUs of this machine, comma separated, from 0: one run at a time on each", cli.List(&f.gpus, cli.Number(0, 1023)))
+	flags.BoolVar(&f.shareCores, "share-cores", false, "with --jobs or --gpus: all runs may use all cores")
 	flags.BoolVar(&f.Resume, "resume", false, "skip finished runs and continue interrupted ones")
 	flags.BoolVar(&f.SaveWeights, "save-weights", false,
 		"write parameters and running statistics next to the record, as safetensors")
@@ -94,6 +100,12 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if f.Launcher != launch.Local {
 		return f.start(env, f.Runner, runs, format)
 	}
+	if f.Places, err = suite.PlacesHere(suite.Specs(runs), f.Jobs, f.gpus, f.shareCores); err != nil {
+		return usage(err)
+	}
+	f.Jobs, f.Runner.OnOOM = len(f.Places), f.launchFlags.OnOOM
+	f.TimeLimit, f.Runner.MemoryLimit = f.Limit, f.launchFlags.MemoryLimit
+	f.Trim = func(r *results.Record) { results.Brief(r); results.Slim(r) }
 	debug.FreeOSMemory() // a data set that was opened to check it is not kept beside the runs
 	records, verdict := sweepUntilInterrupted(env, f.Runner, suite.Specs(runs), f.quiet)
 	summary, err := table.Summary(records).WithMetrics(f.metrics)
@@ -125,7 +137,7 @@ func withoutPlots(verdict, plots error, runs int, out string) error {
 
 // sweep runs the specs and shows their progress.
 func sweep(ctx context.Context, env Env, r suite.Runner, specs []results.Spec, quiet bool) ([]results.Record, error) {
-	p := progress.New(env.screen(), len(specs), quiet, r.Jobs > 1)
+	p := progress.OfSweep(env.screen(), specs, r.Jobs, quiet)
 	defer p.Finish()
 	r.On, r.Stderr = p.On, p
 	return r.Run(ctx, specs)

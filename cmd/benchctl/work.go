@@ -34,7 +34,9 @@ func workCommand(env Env) *cobra.Command {
 	cli.Define(flags, "manifest", "name", "", "file of the sweep in FOLDER/sweep, if it has several", cli.Word(&manifest))
 	cli.Define(flags, "cell", "number", "", "only this cell, from 0", cli.One(&cell, cli.Number(0, math.MaxInt32)))
 	flags.BoolVar(&w.RetryFailed, "retry-failed", false, "run cells again that failed")
-	flags.DurationVar(&w.Limit, "limit-time", 0, "stop a cell that takes longer, such as 90m or 4h; its state is kept")
+	flags.DurationVar(&w.TimeLimit, "limit-time", 0, "stop a cell that takes longer, such as 90m or 4h; its state is kept")
+	cli.Define(flags, "limit-memory", "size", "",
+		"stop a cell whose process has more memory; it is recorded as out of memory", cli.One(&w.MemoryLimit, cli.Size))
 	flags.BoolVar(&quiet, "quiet", false, "no progress on standard error")
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		w.Out = args[0]
@@ -47,7 +49,7 @@ func workCommand(env Env) *cobra.Command {
 		}
 		ctx, stop := interrupts(env, "the cell saves its state")
 		defer stop()
-		p := progress.New(progress.Screen{Writer: env.Stderr}, len(manifests[0].Cells), quiet, false)
+		p := progress.New(progress.Screen{Writer: env.Stderr}, len(manifests[0].Cells), quiet)
 		w.On, w.Stderr, w.DataDir = p.On, p, manifests[0].DataDir
 		if cell >= 0 {
 			one, err := manifests[0].Cell(cell)

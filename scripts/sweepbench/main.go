@@ -4,8 +4,8 @@
 //	go run ./scripts/sweepbench -benchctl bin/benchctl
 //
 // The overhead of a run is the wall time of the sweep divided by the number of runs, less the time that the records give for
-// training and evaluation. The many records are copies of one real record with other specs, accuracies and step times, and with as
-// many epochs as -epochs says. Figures of one machine are in docs/scaling.md.
+// training and evaluation. The many records are copies of one real record with other specs and accuracies, and with as many epochs
+// as -epochs says. Figures of one machine are in docs/scaling.md.
 package main
 
 import (
@@ -144,8 +144,8 @@ func (b bench) tiny(w io.Writer, out string) error {
 		inside += *r.Time.TrainSeconds + *r.Time.EvalSeconds
 	}
 	each := (wall.Seconds()*float64(b.jobs) - inside) / float64(b.runs)
-	fmt.Fprintf(w, "%d runs of one step, %d at a time: %.1f s; overhead %.1f ms a run; resident memory of the sweep: %s after a tenth, "+
-		"%s after nine tenths of the runs\n", b.runs, b.jobs, wall.Seconds(), 1000*each, humanize.IBytes(growth.early),
+	fmt.Fprintf(w, "%d runs of one step, %d at a time: %.1f s; overhead %.1f ms a run; resident memory of the sweep: %s after a "+
+		"tenth, %s after nine tenths of the runs\n", b.runs, b.jobs, wall.Seconds(), 1000*each, humanize.IBytes(growth.early),
 		humanize.IBytes(growth.late))
 	return nil
 }
