@@ -72,14 +72,16 @@ func syntheticCard() Card {
 	}
 }
 
-// WithClasses is the generated set for a network that returns more logits than it has patterns: labels stay those of the
-// patterns. It is the set itself if it is another one, or has that many patterns.
+// WithClasses is the generated set for a network that returns another number of logits than it has patterns: of fewer classes, 2 at
+// least, it has the first patterns; with more, labels stay those of the patterns. It is the set itself if it is another one, has that
+// many patterns, or classes is less than 2.
 func (e Entry) WithClasses(classes int) Entry {
-	if e.Name != "synthetic" || classes <= syntheticClasses {
+	if e.Name != "synthetic" || classes == syntheticClasses || classes < 2 {
 		return e
 	}
+	e.ClassNames = slices.Clone(e.ClassNames[:min(classes, syntheticClasses)])
 	for i := syntheticClasses; i < classes; i++ {
-		e.ClassNames = append(slices.Clip(e.ClassNames), fmt.Sprintf("unused %d", i))
+		e.ClassNames = append(e.ClassNames, fmt.Sprintf("unused %d", i))
 	}
 	e.Classes = classes
 	card := e.Card
@@ -88,7 +90,7 @@ func (e Entry) WithClasses(classes int) Entry {
 }
 
 // openSynthetic generates the set. Sample i of a split does not depend on how many
-// samples are made; labels cycle through 0, 1, .. 9, so every prefix is balanced.
+// samples are made; labels cycle through the patterns, so every prefix is balanced.
 func openSynthetic(card Card, opts Options) (*Dataset, error) {
 	set := &Dataset{Card: card}
 	if err := opts.check(set.Name); err != nil {
@@ -106,6 +108,7 @@ func openSynthetic(card Card, opts Options) (*Dataset, error) {
 	}
 	// The splits are two epochs of the generator, hence disjoint.
 	painter := newPainter(card.Height)
+	painter.patterns = min(card.Classes, syntheticClasses)
 	set.Train = painter.split(rng.Stream{Seed: opts.Seed, Purpose: rng.PurposeSynthetic, Epoch: 0}, set.TrainSamples)
 	set.Test = painter.split(rng.Stream{Seed: opts.Seed, Purpose: rng.PurposeSynthetic, Epoch: 1}, set.TestSamples)
 	return set, nil
@@ -120,14 +123,15 @@ const (
 	perPixel = 16
 )
 
-// painter makes images of side x side pixels. It has a table of cosines, rounded to integers.
+// painter makes images of side x side pixels of a number of patterns. It has a table of cosines, rounded to integers.
 type painter struct {
-	side    int
-	cosines [turn]int
+	side     int
+	patterns int
+	cosines  [turn]int
 }
 
 func newPainter(side int) *painter {
-	p := &painter{side: side}
+	p := &painter{side: side, patterns: syntheticClasses}
 	for i := range p.cosines {
 		p.cosines[i] = int(math.Round(one * math.Cos(2*math.Pi*float64(i)/turn)))
 	}
@@ -148,7 +152,7 @@ func (p *painter) split(stream rng.Stream, n int) Split {
 	for worker := range workers {
 		group.Go(func() {
 			for sample := worker; sample < n; sample += workers {
-				split.Labels[sample] = int32(sample % syntheticClasses)
+				split.Labels[sample] = int32(sample % p.patterns)
 				p.paint(split.Image(sample), stream, sample)
 			}
 		})
@@ -219,7 +223,7 @@ func (p *painter) paint(pixels []byte, stream rng.Stream, sample int) {
 	centreX := d.within(11*perPixel, 21*perPixel)
 	centreY := d.within(11*perPixel, 21*perPixel)
 	radius := d.within(10*perPixel, 15*perPixel)
-	figure := p.texture(sample%syntheticClasses, d)
+	figure := p.texture(sample%p.patterns, d)
 	colour := d.colour(40, 80)
 	distractor := p.grating(d.within(0, turn-1), d.within(14*perPixel, 30*perPixel), d.word())
 	tint := d.colour(10, 40)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/crc32"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -203,6 +204,40 @@ func BenchmarkSynthetic(b *testing.B) {
 	for b.Loop() {
 		if _, err := synthetic().Open("", Options{}); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// TestSyntheticClasses: of fewer classes there are the first patterns, the same images for the same sample and pattern; with more, the
+// other labels do not occur.
+func TestSyntheticClasses(t *testing.T) {
+	open := func(classes int) *Dataset {
+		t.Helper()
+		e := synthetic().WithClasses(classes)
+		set, err := e.Open("", Options{TrainLimit: 12, TestLimit: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(set.ClassNames) != set.Classes {
+			t.Errorf("%d classes have %d names", set.Classes, len(set.ClassNames))
+		}
+		return set
+	}
+	all := open(10)
+	for _, c := range []struct {
+		asked, classes int
+		labels         []int32
+	}{{2, 2, []int32{0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1}}, {7, 7, []int32{0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4}},
+		{12, 12, all.Train.Labels}, {1, 10, all.Train.Labels}} {
+		set := open(c.asked)
+		if set.Classes != c.classes || !slices.Equal(set.Train.Labels, c.labels) {
+			t.Errorf("asked for %d classes: %d, labels %v, want %d, %v", c.asked, set.Classes, set.Train.Labels, c.classes, c.labels)
+		}
+		for i := range set.Train.Labels {
+			if same := bytes.Equal(set.Train.Image(i), all.Train.Image(i)); same != (c.labels[i] == all.Train.Labels[i]) {
+				t.Errorf("%d classes: image %d of class %d is the same as that of class %d: %v", c.classes, i, c.labels[i],
+					all.Train.Labels[i], same)
+			}
 		}
 	}
 }
