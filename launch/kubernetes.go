@@ -2,11 +2,16 @@ package launch
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/localbench/localbench/suite/sweepdir"
 )
 
 // Kubernetes is how cells become indexed jobs. The published Go types of the API are not linked in: they would make the process
@@ -22,10 +27,10 @@ type Kubernetes struct {
 // object is a mapping of a manifest.
 type object map[string]any
 
-// job is the indexed job of a class: one index for each cell. Its name has the digest of the sweep's manifest.
-func (o Kubernetes) job(s Sweep, c Class, number int) object {
+// job is the indexed job of a class: one index for each cell, without a name.
+func (o Kubernetes) job(s Sweep, c Class) object {
 	labels := object{"app.kubernetes.io/name": "benchctl"}
-	metadata := object{"name": fmt.Sprintf("benchctl-%s-%d", strings.TrimSuffix(base(s.Path), ".json"), number), "labels": labels}
+	metadata := object{"labels": labels}
 	if o.Namespace != "" {
 		metadata["namespace"] = o.Namespace
 	}
@@ -51,28 +56,55 @@ func (o Kubernetes) job(s Sweep, c Class, number int) object {
 		"volumes":                       []object{{"name": "sweep", "persistentVolumeClaim": object{"claimName": o.Claim}}}}
 	return object{"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": object{
 		"completions": len(cells), "parallelism": len(cells), "completionMode": "Indexed",
-		"backoffLimitPerIndex": o.Retries, "maxFailedIndexes": len(cells), // a cell that fails ends no other one
+		"ttlSecondsAfterFinished": keptSeconds,
+		"backoffLimitPerIndex":    o.Retries, "maxFailedIndexes": len(cells), // a cell that fails ends no other one
 		// A pod that is evicted or preempted is no failure: the cell goes on from its state.
 		"podFailurePolicy": object{"rules": []object{{"action": "Ignore",
 			"onPodConditions": []object{{"type": "DisruptionTarget", "status": "True"}}}}},
 		"template": object{"metadata": object{"labels": labels}, "spec": pod}}}
 }
 
-// Manifests are the jobs of classes as YAML documents.
-func (o Kubernetes) Manifests(s Sweep, classes []Class) (string, error) {
+// keptSeconds is the time that a job is kept after its end. Then the same manifest starts it again, if cells still wait.
+const keptSeconds = 300
+
+// Manifests are the jobs as YAML documents, of the classes in which there is something to do. The classes and the jobs' names
+// do not depend on what is done already: as long as a job is in the cluster, the same command changes nothing. Cells that are
+// done end at once.
+func (o Kubernetes) Manifests(s Sweep, todo func(sweepdir.Cell) bool) (string, error) {
 	var b bytes.Buffer
-	for i, c := range classes {
+	for _, c := range s.Classes(func(sweepdir.Cell) bool { return true }) {
+		if !slices.ContainsFunc(c.Cells, func(i int) bool { return todo(s.Manifest.Cells[i]) }) {
+			continue
+		}
+		job := o.job(s, c)
+		text, err := manifest(job)
+		if err != nil {
+			return "", err
+		}
+		digest := sha256.Sum256(text)
+		job["metadata"].(object)["name"] = fmt.Sprintf("benchctl-%s-%s", strings.TrimSuffix(base(s.Path), ".json"),
+			hex.EncodeToString(digest[:4]))
+		if text, err = manifest(job); err != nil {
+			return "", err
+		}
 		b.WriteString("---\n")
-		encoder := yaml.NewEncoder(&b)
-		encoder.SetIndent(2)
-		if err := encoder.Encode(o.job(s, c, i)); err != nil {
-			return "", fmt.Errorf("kubernetes: %w", err)
-		}
-		if err := encoder.Close(); err != nil {
-			return "", fmt.Errorf("kubernetes: %w", err)
-		}
+		b.Write(text)
 	}
 	return b.String(), nil
+}
+
+// manifest is an object as YAML.
+func manifest(o object) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := yaml.NewEncoder(&b)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(o); err != nil {
+		return nil, fmt.Errorf("kubernetes: %w", err)
+	}
+	if err := encoder.Close(); err != nil {
+		return nil, fmt.Errorf("kubernetes: %w", err)
+	}
+	return b.Bytes(), nil
 }
 
 // base is the last part of a path with slashes.

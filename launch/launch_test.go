@@ -91,7 +91,7 @@ func TestSlurmScript(t *testing.T) {
 func TestKubernetesManifests(t *testing.T) {
 	s := example()
 	o := Kubernetes{Image: "registry.example/benchctl:1", Claim: "runs", Mount: "/sweep", Namespace: "lab", Retries: 2}
-	text, err := o.Manifests(s, s.Classes(all))
+	text, err := o.Manifests(s, all)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,5 +128,29 @@ func TestLines(t *testing.T) {
 	if want := "/usr/bin/benchctl|work|/shared/my runs|--manifest|0123456789abcdef.json|--cell|1|"; err != nil ||
 		string(out) != want {
 		t.Errorf("got %q, %v, want %q", out, err, want)
+	}
+}
+
+// The jobs of Kubernetes have the same names and content whatever is done, those with nothing to do are left out, and other
+// options are other jobs.
+func TestKubernetesJobsDoNotChange(t *testing.T) {
+	s, o := example(), Kubernetes{Image: "i", Claim: "c", Mount: "/sweep"}
+	manifests := func(s Sweep, todo func(sweepdir.Cell) bool) []string {
+		text, err := o.Manifests(s, todo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(text, "---\n")[1:]
+	}
+	before := manifests(s, all)
+	after := manifests(s, func(c sweepdir.Cell) bool { return c.MemoryBytes == 410<<20 })
+	if len(before) != 3 || len(after) != 1 || after[0] != before[1] {
+		t.Errorf("with one cell left there are %d jobs, want the one with that cell, unchanged:\n%s", len(after),
+			strings.Join(after, ""))
+	}
+	s.Options = []string{"--retry-failed"}
+	name := func(text string) string { return text[strings.Index(text, "  name: "):][:50] }
+	if again := manifests(s, all); name(again[1]) == name(before[1]) {
+		t.Errorf("with another option the job has the same name: %s", name(again[1]))
 	}
 }

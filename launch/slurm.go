@@ -112,6 +112,28 @@ func (o Slurm) Submit(ctx context.Context, script string) (string, error) {
 	return job, nil
 }
 
+// queue are the tasks that Slurm has not ended yet, by the number of their array job: their indices.
+func (o Slurm) queue(ctx context.Context) (map[string][]int, error) {
+	command := exec.CommandContext(ctx, "squeue", "--noheader", "--array", "--format=%F %K")
+	var said strings.Builder
+	command.Stderr = &said
+	out, err := command.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, errors.New("squeue: not found: --launcher slurm needs the commands of Slurm on this machine")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("squeue: %w: %s", err, strings.TrimSpace(said.String()))
+	}
+	tasks := map[string][]int{}
+	for line := range strings.Lines(string(out)) {
+		job, index, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if i, err := strconv.Atoi(index); err == nil { // or else it is no task of an array
+			tasks[job] = append(tasks[job], i)
+		}
+	}
+	return tasks, nil
+}
+
 // Node is the memory of the largest machine of a partition, in bytes, and whether any machine has a GPU.
 func (o Slurm) Node(ctx context.Context) (bytes int64, err error) {
 	args := []string{"--noheader", "--format=%m"}

@@ -82,7 +82,13 @@ func (c cluster) states(out string) map[sweepdir.State][]sweepdir.Status {
 
 func (c cluster) submit(out string) {
 	c.t.Helper()
-	c.sh(c.program, append(append([]string{"run", "--launcher", "slurm", "--heartbeat", "1s", "--out", out}, c.arguments...))...)
+	c.sh(c.program, append([]string{"run", "--launcher", "slurm", "--heartbeat", "1s", "--out", out}, c.arguments...)...)
+}
+
+// queued is the number of tasks in the queue.
+func (c cluster) queued() int {
+	c.t.Helper()
+	return len(strings.Fields(c.sh("squeue", "--noheader", "--array", "--format=%K")))
 }
 
 // TestSlurmLosesNothing runs twelve cells through Slurm while one task is killed, one node drained and resumed, one task
@@ -103,9 +109,14 @@ func TestSlurmLosesNothing(t *testing.T) {
 	}
 	t.Cleanup(func() { c.script("stop") })
 	alone, shared := filepath.Join(t.TempDir(), "alone"), filepath.Join(t.TempDir(), "shared")
-	c.sh(c.program, append([]string{"run", "--quiet", "--jobs", "2", "--out", alone}, c.arguments...)...)
+	c.sh(c.program, append([]string{"run", "--quiet", "--jobs", "2", "--share-cores", "--out", alone}, c.arguments...)...)
 
 	c.submit(shared)
+	tasks := c.queued()
+	c.submit(shared) // the same command while all cells are in the queue
+	if again := c.queued(); again > tasks {
+		t.Errorf("%d tasks in the queue, %d after the same command again: want no more", tasks, again)
+	}
 	running := func() []sweepdir.Status {
 		var all []sweepdir.Status
 		for _, s := range c.states(shared)[sweepdir.Running] {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
@@ -90,7 +92,22 @@ func (o Options) Start(ctx context.Context, h suite.Host, r suite.Runner, runs [
 	if err != nil {
 		return nil, err
 	}
-	classes := s.Classes(todo)
+	if o.Launcher == BySlurm {
+		queued, err := slurm.queued(ctx, r.Out)
+		if err != nil {
+			return nil, err
+		}
+		waits, n := todo, 0
+		for _, c := range s.Manifest.Cells {
+			if waits(c) && queued[c.ID] {
+				n++
+			}
+		}
+		if n > 0 {
+			warn(english.Plural(n, "cell is", "cells are") + " in the queue of Slurm already: not submitted again")
+		}
+		todo = func(c sweepdir.Cell) bool { return waits(c) && !queued[c.ID] }
+	}
 	switch o.Launcher {
 	case Print:
 		for _, line := range s.Lines(todo) {
@@ -100,7 +117,7 @@ func (o Options) Start(ctx context.Context, h suite.Host, r suite.Runner, runs [
 		}
 		return nil, nil
 	case ByK8s:
-		text, err := o.Kubernetes.Manifests(s, classes)
+		text, err := o.Kubernetes.Manifests(s, todo)
 		if err == nil {
 			_, err = io.WriteString(w, text)
 		}
@@ -111,9 +128,16 @@ func (o Options) Start(ctx context.Context, h suite.Host, r suite.Runner, runs [
 			table.NumberColumn("memory_bytes", "memory"), table.NumberColumn("threads", "threads"),
 			table.NumberColumn("seconds", "time limit")},
 		Notes: []string{"benchctl status " + r.Out + " says how far the sweep is"}}
-	for _, class := range classes {
+	for _, class := range s.Classes(todo) {
 		job, err := slurm.Submit(ctx, slurm.Script(s, class))
 		if err != nil {
+			return nil, err
+		}
+		kept := submission{Job: job, Index: class.Cells}
+		for _, i := range class.Cells {
+			kept.Cells = append(kept.Cells, s.Manifest.Cells[i].ID)
+		}
+		if err := kept.write(r.Out); err != nil {
 			return nil, err
 		}
 		t.Rows = append(t.Rows, []table.Cell{table.Text(job), table.PlainCell(int64(len(class.Cells))),

@@ -32,6 +32,7 @@ func exclusives() (all []cli.Exclusive) {
 	for _, flag := range []string{"jobs", "gpus", "share-cores", "fail-fast"} {
 		add(flag, "the launcher decides what runs, and when", "launcher slurm", "launcher k8s", "launcher print")
 	}
+	add("no-run", "--no-run runs nothing", "jobs", "gpus", "launcher slurm", "launcher k8s", "launcher print")
 	add("gpus", "--gpus runs one at a time on each", "jobs", "device")
 	add("interleave", "--interleave measures both sides itself", "baseline", "self-test", "confirm")
 	return all

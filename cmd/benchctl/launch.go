@@ -37,8 +37,6 @@ func addLaunch(flags *pflag.FlagSet) *launchFlags {
 	cli.Define(flags, "gpu-memory", "size", "", "the same of the largest GPU", cli.One(&f.GPUBytes, cli.Size))
 	cli.Define(flags, "times", "paths", "",
 		"records with measured step times, comma separated, by which time is asked for", cli.Words(&f.times))
-	cli.Define(flags, "on-oom", "name", f.OnOOM,
-		"what to do with a run that is out of memory: "+strings.Join(suite.OnOOMPolicies(), ", "), cli.Word(&f.OnOOM))
 	flags.BoolVar(&f.RetryFailed, "retry-failed", false, "submit runs again that failed; without a launcher --resume does")
 	flags.DurationVar(&f.Limit, "limit-time", 0, "stop a run that takes longer, such as 4h; its state is kept")
 	cli.Define(flags, "limit-memory", "size", "",
@@ -52,6 +50,44 @@ func addLaunch(flags *pflag.FlagSet) *launchFlags {
 	cli.Define(flags, "mount", "folder", k.Mount, "with --launcher k8s: where the claim is mounted", cli.Word(&k.Mount))
 	cli.Define(flags, "namespace", "name", "", "with --launcher k8s: of the jobs", cli.Word(&k.Namespace))
 	return f
+}
+
+// addOnOOM defines the flag of commands whose runs may be replaced by smaller ones.
+func (f *launchFlags) addOnOOM(flags *pflag.FlagSet) {
+	cli.Define(flags, "on-oom", "name", f.OnOOM,
+		"what to do with a run that is out of memory: "+strings.Join(suite.OnOOMPolicies(), ", "), cli.Word(&f.OnOOM))
+}
+
+// limit gives a runner of this process the limits of a run.
+func (f *launchFlags) limit(r *suite.Runner) {
+	r.OnOOM, r.TimeLimit, r.MemoryLimit = f.OnOOM, f.Limit, f.MemoryLimit
+}
+
+// placeFlags are those of runs of this process, several at a time.
+type placeFlags struct {
+	gpus       []int
+	shareCores bool
+}
+
+// addPlaces defines the flags.
+func addPlaces(flags *pflag.FlagSet, r *suite.Runner) *placeFlags {
+	f := &placeFlags{}
+	cli.Define(flags, "jobs", "count", "1",
+		"runs at a time, each with processor cores of its own; with more than one, step times are those of a busy machine",
+		cli.One(&r.Jobs, cli.Number(1, 1024)))
+	cli.Define(flags, "gpus", "numbers", "",
+		"GPUs of this machine, comma separated, from 0: one run at a time on each", cli.List(&f.gpus, cli.Number(0, 1023)))
+	flags.BoolVar(&f.shareCores, "share-cores", false, "with --jobs or --gpus: all runs may use all cores")
+	return f
+}
+
+// place gives a runner the places of its runs.
+func (f *placeFlags) place(r *suite.Runner, specs []results.Spec) (err error) {
+	if r.Places, err = suite.PlacesHere(specs, r.Jobs, f.gpus, f.shareCores); err != nil {
+		return usage(err)
+	}
+	r.Jobs = len(r.Places)
+	return nil
 }
 
 // start hands the runs to the launcher.

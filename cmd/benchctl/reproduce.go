@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/cli"
+	"github.com/localbench/localbench/launch"
 	"github.com/localbench/localbench/reports/gate"
 	"github.com/localbench/localbench/reports/reproduce"
 	"github.com/localbench/localbench/results/published"
@@ -20,6 +21,8 @@ type reproduceFlags struct {
 	runs                            suite.Reproduction
 	methods, networks               []string // of the cells; empty: all
 	noRun, quiet                    bool
+	*placeFlags
+	*launchFlags
 }
 
 func reproduceCommand(env Env) *cobra.Command {
@@ -31,7 +34,9 @@ func reproduceCommand(env Env) *cobra.Command {
 			"only; at reduced scale the order of methods is. Memory is that of the eager model, and\n" +
 			"needs no run. A cell that is not reproduced, or an order of methods that is another one\n" +
 			"than in the paper, ends with exit code 1. Some values could not be verified: --published\n" +
-			"takes a file in the format of results/published/published.json with values from the paper.",
+			"takes a file in the format of results/published/published.json with values from the paper.\n" +
+			"With --launcher the missing cells are submitted; the same command judges them when they\n" +
+			"are done.",
 		Example: "  benchctl reproduce --table memory --quirks paper\n" +
 			"  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
 		Args: noArguments,
@@ -65,6 +70,7 @@ func reproduceCommand(env Env) *cobra.Command {
 	f.output = addOutput(flags)
 	flags.BoolVar(&f.noRun, "no-run", false, "run nothing, judge the existing records")
 	flags.BoolVar(&f.quiet, "quiet", false, "no progress on standard error")
+	f.placeFlags, f.launchFlags = addPlaces(flags, &f.runner), addLaunch(flags)
 	c.RunE = func(*cobra.Command, []string) error { return f.run(env) }
 	return c
 }
@@ -72,6 +78,9 @@ func reproduceCommand(env Env) *cobra.Command {
 func (f *reproduceFlags) run(env Env) error {
 	if err := f.output.open(); err != nil {
 		return err
+	}
+	if err := f.Check(); err != nil {
+		return usage(err)
 	}
 	cells, err := published.Select(f.published, f.table, f.methods, f.networks)
 	if err != nil {
@@ -90,6 +99,13 @@ func (f *reproduceFlags) run(env Env) error {
 		if err != nil {
 			return usage(err)
 		}
+		if f.Launcher != launch.Local {
+			return f.start(env, f.runner, built, f.output)
+		}
+		if err := f.place(&f.runner, missing); err != nil {
+			return err
+		}
+		f.limit(&f.runner)
 		if _, err = sweepUntilInterrupted(env, f.runner, missing, f.quiet); err != nil {
 			return err
 		}

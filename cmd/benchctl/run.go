@@ -29,8 +29,7 @@ type runFlags struct {
 	suite.Runner
 	dryRun, quiet bool
 	metrics       []string
-	gpus          []int
-	shareCores    bool
+	*placeFlags
 	*launchFlags
 }
 
@@ -50,12 +49,7 @@ func runCommand(env Env) *cobra.Command {
 	flags := c.Flags()
 	f.addJob(flags)
 	cli.Define(flags, "out", "folder", f.Out, "folder for the records", cli.Word(&f.Out))
-	cli.Define(flags, "jobs", "count", "1",
-		"runs at a time, each with processor cores of its own; with more than one, step times are those of a busy machine",
-		cli.One(&f.Jobs, cli.Number(1, 1024)))
-	cli.Define(flags, "gpus", "numbers", "",
-		"GPUs of this machine, comma separated, from 0: one run at a time on each", cli.List(&f.gpus, cli.Number(0, 1023)))
-	flags.BoolVar(&f.shareCores, "share-cores", false, "with --jobs or --gpus: all runs may use all cores")
+	f.placeFlags = addPlaces(flags, &f.Runner)
 	flags.BoolVar(&f.Resume, "resume", false, "skip finished runs and continue interrupted ones")
 	flags.BoolVar(&f.SaveWeights, "save-weights", false,
 		"write parameters and running statistics next to the record, as safetensors")
@@ -66,6 +60,7 @@ func runCommand(env Env) *cobra.Command {
 		"measured columns of the table, comma separated: "+strings.Join(table.Metrics(), ", "), metricNames(&f.metrics))
 	flags.BoolVar(&f.quiet, "quiet", false, "no progress on standard error")
 	f.launchFlags = addLaunch(flags)
+	f.addOnOOM(flags)
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c) }
 	return c
 }
@@ -100,11 +95,10 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if f.Launcher != launch.Local {
 		return f.start(env, f.Runner, runs, format)
 	}
-	if f.Places, err = suite.PlacesHere(suite.Specs(runs), f.Jobs, f.gpus, f.shareCores); err != nil {
-		return usage(err)
+	if err := f.place(&f.Runner, suite.Specs(runs)); err != nil {
+		return err
 	}
-	f.Jobs, f.Runner.OnOOM = len(f.Places), f.launchFlags.OnOOM
-	f.TimeLimit, f.Runner.MemoryLimit = f.Limit, f.launchFlags.MemoryLimit
+	f.limit(&f.Runner)
 	f.Trim = func(r *results.Record) { results.Brief(r); results.Slim(r) }
 	debug.FreeOSMemory() // a data set that was opened to check it is not kept beside the runs
 	records, verdict := sweepUntilInterrupted(env, f.Runner, suite.Specs(runs), f.quiet)

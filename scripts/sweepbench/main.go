@@ -4,8 +4,8 @@
 //	go run ./scripts/sweepbench -benchctl bin/benchctl
 //
 // The overhead of a run is the wall time of the sweep divided by the number of runs, less the time that the records give for
-// training and evaluation. The many records are copies of one real record with other specs and accuracies, and with as many epochs
-// as -epochs says. Figures of one machine are in docs/scaling.md.
+// training and evaluation. The many records are copies of one real record with other specs and accuracies, and with -epochs
+// epochs. Figures of one machine are in docs/scaling.md.
 package main
 
 import (
