@@ -95,7 +95,7 @@ func TestReadConfig(t *testing.T) {
 			t.Fatal(err)
 		}
 		run, _, got := commands()
-		switch err := cli.ReadConfig(run, path); {
+		switch _, err := cli.ReadConfig(run, path); {
 		case want == "":
 			if err != nil || !slices.Equal(got.seeds, []uint64{5}) || !slices.Equal(got.names, []string{"a", "b"}) {
 				t.Errorf("%q: got %+v, %v, want the seed 5, not five seeds", text, got, err)
@@ -108,11 +108,26 @@ func TestReadConfig(t *testing.T) {
 	if err := os.WriteFile(path, []byte("names: c\nseeds: 2\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	// Entries that are set apart come back, and a misspelt one is found.
+	for text, want := range map[string]string{"names: a\nmatrix: {x: 1}\n": "", "marix: 1\n": `did you mean "matrix"?`} {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		run, _, _ := commands()
+		apart, err := cli.ReadConfig(run, path, "matrix")
+		if want == "" && (err != nil || len(apart) != 1 || apart[0].Key != "matrix" || apart[0].Line != 2) ||
+			want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: got %+v, %v, want %q", text, apart, err, want)
+		}
+	}
+	if err := os.WriteFile(path, []byte("names: c\nseeds: 2\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	_, plan, got := commands()
 	if err := plan.ParseFlags([]string{"--names", "d"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := cli.ReadConfig(plan, path); err != nil || !slices.Equal(got.names, []string{"d"}) || got.seeds != nil {
+	if _, err := cli.ReadConfig(plan, path); err != nil || !slices.Equal(got.names, []string{"d"}) || got.seeds != nil {
 		t.Errorf("got %+v, %v, want the names of the command line and no seeds", got, err)
 	}
 }

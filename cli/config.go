@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/localbench/localbench/names"
@@ -18,38 +19,62 @@ import (
 const ConfigFlag = "config"
 
 // ReadConfig sets the flags that a YAML file names and the command line does not. A key of another command that has the flag
-// --config is ignored, so that one file serves several commands; a key of no command is an error with its line.
-func ReadConfig(c *cobra.Command, path string) error {
+// --config is ignored, so that one file serves several commands; a key of no command is an error with its line. Keys named in
+// apart are no flags: their entries are returned.
+func ReadConfig(c *cobra.Command, path string, apart ...string) (found []yamlfile.Entry, err error) {
 	entries, err := yamlfile.Read(path)
 	if err != nil {
-		return fmt.Errorf("config: %w", err)
+		return nil, fmt.Errorf("config: %w", err)
 	}
-	for _, e := range entries {
-		err := SetFromConfig(c, e.Key, e.Value)
-		var unknown *names.UnknownError
-		if errors.As(err, &unknown) {
-			return fmt.Errorf("config: %s:%d: %w", path, e.Line, err)
+	return found, eachEntry(path, entries, func(e yamlfile.Entry) error {
+		if slices.Contains(apart, e.Key) {
+			found = append(found, e)
+			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("config: %s:%d: %s: %w", path, e.Line, printable.Name(e.Key), err)
+		return SetFromConfig(c, e.Key, e.Value, apart...)
+	})
+}
+
+// eachEntry does something with each entry of a file. Errors get the place.
+func eachEntry(path string, entries []yamlfile.Entry, do func(yamlfile.Entry) error) error {
+	for _, e := range entries {
+		if err := AtEntry(path, e, do(e)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// SetFromConfig is ReadConfig for one key of a file.
-func SetFromConfig(c *cobra.Command, key string, value *yaml.Node) error {
-	text, err := textOf(value)
-	if err != nil {
-		return err
+// AtEntry is an error about an entry of a configuration file with its place; nil for nil.
+func AtEntry(path string, e yamlfile.Entry, err error) error {
+	var unknown *names.UnknownError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &unknown) && unknown.Kind == "key":
+		return fmt.Errorf("config: %s:%d: %w", path, e.Line, err)
 	}
+	return fmt.Errorf("config: %s:%d: %s: %w", path, e.Line, printable.Name(e.Key), err)
+}
+
+// SetFromConfig is ReadConfig for one key of a file. others are keys that a misspelt one may have meant, too.
+func SetFromConfig(c *cobra.Command, key string, value *yaml.Node, others ...string) error {
 	flag := c.Flags().Lookup(key)
 	known := knownKeys(c)
 	switch {
 	case !slices.Contains(known, key):
-		return &names.UnknownError{Kind: "key", Name: key, Known: known}
+		return &names.UnknownError{Kind: "key", Name: key, Known: append(known, others...)}
 	case flag == nil || flag.Changed:
 		return nil
+	}
+	return SetFlag(flag, value)
+}
+
+// SetFlag sets a flag to a value of a YAML file.
+func SetFlag(flag *pflag.Flag, value *yaml.Node) error {
+	text, err := textOf(value)
+	if err != nil {
+		return err
 	}
 	if value.Kind == yaml.SequenceNode && flag.Value.Type() == CountOrList {
 		text += "," // [5] is the number 5, not a count of five

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/dustin/go-humanize/english"
 
@@ -110,6 +111,9 @@ func (o *Options) build(request suite.Request) (runs []*suite.Run, planner strin
 			planner = ""
 		case o.GPU != "":
 			request.Backend = "cuda"
+			for i := range request.More {
+				request.More[i].Backend = "cuda"
+			}
 		}
 	}
 	runs, err = request.Build()
@@ -236,21 +240,38 @@ func Audit(h suite.Host, runs []*suite.Run) (tables []table.Table, broken int, e
 	return tables, broken, err
 }
 
-// Runs is the table of what would be run.
+// Runs is the table of what would be run. Other settings have a column where runs differ in them.
 func Runs(runs []*suite.Run) table.Table {
+	var records []results.Record
+	for _, r := range runs {
+		records = append(records, results.Record{Spec: r.Spec})
+	}
+	shown := []string{"method", "network", "dataset", "batch", "aux_depth", "modules", "seed", "epochs"}
+	others := slices.DeleteFunc(results.Varying(records), func(name string) bool { return slices.Contains(shown, name) })
 	t := table.Table{ID: "runs", Title: english.Plural(len(runs), "run", ""), Columns: append(
 		table.SpecColumns(),
 		table.NumberColumn("seed", "seed"),
 		table.NumberColumn("epochs", "epochs"),
 		table.TextColumn("id", "id"),
 	)}
-	for _, r := range runs {
-		t.Rows = append(t.Rows, append(
+	for _, name := range others {
+		t.Columns = append(t.Columns, table.TextColumn(name, strings.TrimPrefix(name, "options.")))
+	}
+	for i, r := range runs {
+		row := append(
 			table.SpecCells(r.Spec, int64(r.ModuleCount())),
 			table.Number(float64(r.Spec.Seed), fmt.Sprint(r.Spec.Seed)),
 			table.Number(float64(r.Spec.Epochs), fmt.Sprint(r.Spec.Epochs)),
 			table.Text(r.ID()),
-		))
+		)
+		texts := map[string]string{}
+		for _, f := range results.Fields(records[i]) {
+			texts[f.Name] = f.Text
+		}
+		for _, name := range others {
+			row = append(row, table.Text(texts[name]))
+		}
+		t.Rows = append(t.Rows, row)
 	}
 	return t
 }

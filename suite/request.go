@@ -50,6 +50,8 @@ type Request struct {
 	// Settings of every run, as far as its method reads them. Cuts may be CutsPublished, and Eager is as eager.ParseOptions reads
 	// it. What the fields above ask for (Recompute, Update, Init, Quirks) is filled in by Expand.
 	results.Settings
+	// More are requests whose runs come after those of this one, without those that are there already.
+	More []Request
 }
 
 // Names lists what the Methods, Networks and Datasets of a Request may be.
@@ -106,6 +108,19 @@ func (r Request) Build() ([]*Run, error) {
 						out = append(out, run)
 					}
 				}
+			}
+		}
+	}
+	for _, more := range r.More {
+		more.Init = cmp.Or(more.Init, r.Init)
+		runs, err := more.Build()
+		if err != nil {
+			return nil, err
+		}
+		for _, run := range runs {
+			if id := run.ID(); !seen[id] {
+				seen[id] = true
+				out = append(out, run)
 			}
 		}
 	}

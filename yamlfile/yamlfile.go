@@ -62,21 +62,42 @@ func Parse(path string, text []byte) (entries []Entry, err error) {
 		if mapping.Kind == yaml.ScalarNode && mapping.Tag == "!!null" {
 			continue
 		}
-		if mapping.Kind != yaml.MappingNode {
-			return nil, fmt.Errorf("%s:%d: must be lines of `name: value`: it is %s", path, mapping.Line, kind(mapping))
+		found, err := entriesOf(mapping, seen)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%w", path, err)
 		}
-		for i := 0; i < len(mapping.Content); i += 2 {
-			key := mapping.Content[i]
-			if key.Kind != yaml.ScalarNode {
-				return nil, fmt.Errorf("%s:%d: %s is not a name: lines must be `name: value`", path, key.Line, kind(key))
-			}
-			if first, twice := seen[key.Value]; twice {
-				return nil, fmt.Errorf("%s:%d: %s: is already set in line %d", path, key.Line, printable.Name(key.Value), first)
-			}
-			seen[key.Value] = key.Line
-			entries = append(entries, Entry{key.Value, key.Line, mapping.Content[i+1]})
-		}
+		entries = append(entries, found...)
 	}
+}
+
+// Mapping is the lines `key: value` of a value of a file. The error begins with its line.
+func Mapping(n *yaml.Node) ([]Entry, error) { return entriesOf(n, map[string]int{}) }
+
+// entriesOf are the entries of a mapping; seen are the lines of keys that are set already.
+func entriesOf(mapping *yaml.Node, seen map[string]int) (entries []Entry, err error) {
+	if mapping.Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("%d: must be lines of `name: value`: it is %s", mapping.Line, kind(mapping))
+	}
+	for i := 0; i < len(mapping.Content); i += 2 {
+		key := mapping.Content[i]
+		if key.Kind != yaml.ScalarNode {
+			return nil, fmt.Errorf("%d: %s is not a name: lines must be `name: value`", key.Line, kind(key))
+		}
+		if first, twice := seen[key.Value]; twice {
+			return nil, fmt.Errorf("%d: %s: is already set in line %d", key.Line, printable.Name(key.Value), first)
+		}
+		seen[key.Value] = key.Line
+		entries = append(entries, Entry{key.Value, key.Line, mapping.Content[i+1]})
+	}
+	return entries, nil
+}
+
+// List is the entries of a list. The error begins with its line.
+func List(n *yaml.Node) ([]*yaml.Node, error) {
+	if n.Kind != yaml.SequenceNode {
+		return nil, fmt.Errorf("%d: must be a list: it is %s", n.Line, kind(n))
+	}
+	return n.Content, nil
 }
 
 // check refuses anchors, aliases and deep nesting; the error begins with the line.

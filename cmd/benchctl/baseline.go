@@ -115,7 +115,10 @@ func baselineUpdate(env Env) *cobra.Command {
 		_ = c.Flags().MarkHidden(name) // update prints one line
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if _, _, err := g.expand(c); err != nil {
+		if request, _, err := g.expand(c); err != nil || len(request.More) > 0 {
+			if err == nil {
+				err = usage(errors.New("--config: a baseline stores flags: it takes no " + strings.Join(sweepKeys(), ", ")))
+			}
 			return err
 		}
 		without := append([]string{"from", "plan", "details"}, notStored...)

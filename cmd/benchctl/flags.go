@@ -175,11 +175,17 @@ func addTraining(c *cobra.Command, r *suite.Request) {
 // format of the results.
 func (s *shared) expand(c *cobra.Command) (suite.Request, *output, error) {
 	if s.config != "" {
-		if err := cli.ReadConfig(c, s.config); err != nil {
+		apart, err := cli.ReadConfig(c, s.config, sweepKeys()...)
+		if err != nil {
 			return s.request, nil, usage(err)
 		}
 		if err := checkFlags(c); err != nil {
 			return s.request, nil, err
+		}
+		if len(apart) > 0 {
+			if s.request, err = requestsOf(c, s.config, apart); err != nil {
+				return s.request, nil, usage(err)
+			}
 		}
 	}
 	return s.request, s.output, s.output.open()

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/cli"
+	"github.com/localbench/localbench/launch"
 	"github.com/localbench/localbench/plans"
 	"github.com/localbench/localbench/reports/catalog"
 	"github.com/localbench/localbench/reports/table"
@@ -57,22 +58,27 @@ func addCompletions(root *cobra.Command) {
 		"networks": completeNames(suite.ListNetworks),
 		"datasets": completeNames(suite.ListDatasets),
 	}
-	for flag, names := range map[string][]string{
+	for flag, names := range wordValues() {
+		values[flag] = cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp)
+	}
+	values["cuts"] = cobra.FixedCompletions([]string{"published", "balanced", "even"}, cobra.ShellCompDirectiveNoFileComp)
+	cli.Complete(root, values)
+}
+
+// wordValues are all values of flags that take one of a few words.
+func wordValues() map[string][]string {
+	values := map[string][]string{
 		"precision":    {"f32", "tf32", "bf16"},
 		"backend":      {"auto", "cpu", "cuda", "reference"},
 		"selection":    {"uniform", "sequential", "repetitive"},
-		"cuts":         {"published", "balanced", "even"},
 		"infopro-mode": {"softmax", "contrast"},
 		"dropout":      {"on", "off"},
 		"recompute":    {"none", "norm"},
 		"update":       {"early", "deferred"}, "quirks": {"none", "paper"}, "policy": {plans.PolicyPlanned, plans.PolicyEager},
-	} {
-		values[flag] = cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp)
+		"optimizer": suite.OptimizerNames(), "launcher": launch.Launchers(), "on-oom": suite.OnOOMPolicies(),
 	}
-	var formats []string
 	for _, f := range table.Formats() {
-		formats = append(formats, f.Name())
+		values["format"] = append(values["format"], f.Name())
 	}
-	values["format"] = cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)
-	cli.Complete(root, values)
+	return values
 }

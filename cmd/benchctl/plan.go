@@ -105,6 +105,11 @@ func (f *planFlags) run(env Env, c *cobra.Command, s *shared) error {
 	if err != nil {
 		return err
 	}
+	for _, mode := range []string{"fit", "fit-process", "target", "against"} {
+		if len(request.More) > 0 && c.Flags().Changed(mode) {
+			return usage(fmt.Errorf("--%s: takes no configuration file with %s", mode, strings.Join(sweepKeys(), ", ")))
+		}
+	}
 	f.Whole = slices.Contains([]string{"csv", "json"}, format.Name())
 	f.Plain = f.Whole || format.Name() == "latex"
 	if f.dump != "" {

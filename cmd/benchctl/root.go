@@ -66,7 +66,8 @@ func newRoot(env Env) *cobra.Command {
 			reproduceCommand(env), validateCommand(env),
 		}},
 		{"lookup", "Look up:", []*cobra.Command{
-			methodsCommand(env), networksCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), versionCommand(env),
+			methodsCommand(env), networksCommand(env), describeCommand(env), dataCommand(env), devicesCommand(env), schemaCommand(env),
+			versionCommand(env),
 		}},
 	} {
 		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})

@@ -83,11 +83,11 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if err != nil {
 		return usage(err)
 	}
-	if f.dryRun {
-		return env.emit(format, answer{tables: []table.Table{plans.Runs(runs)}}, nil)
-	}
 	if err := f.Check(); err != nil {
 		return usage(err)
+	}
+	if f.dryRun {
+		return env.emit(format, answer{tables: []table.Table{plans.Runs(runs)}}, nil)
 	}
 	if err := f.Preflight(env.host(), runs); err != nil {
 		return usage(err)
