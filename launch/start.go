@@ -157,7 +157,7 @@ func (o Options) write(r suite.Runner, cells []sweepdir.Cell) (s Sweep, err erro
 		return s, fmt.Errorf("data-dir: %w", err)
 	}
 	s.Manifest = sweepdir.Manifest{Schema: sweepdir.Schema, DataDir: data, Init: r.Init, SaveWeights: r.SaveWeights,
-		EvalHeads: r.EvalHeads, OnOOM: o.OnOOM, HeartbeatSeconds: o.Heartbeat.Seconds(), Cells: cells}
+		EvalHeads: r.EvalHeads, Profile: r.JobOptions.Profile, OnOOM: o.OnOOM, HeartbeatSeconds: o.Heartbeat.Seconds(), Cells: cells}
 	if s.Path, err = s.Manifest.Write(s.Out); err != nil {
 		return s, err
 	}
@@ -189,7 +189,7 @@ func (o Options) todo(r suite.Runner, m sweepdir.Manifest, warn func(string)) (f
 		submit[s.ID] = s.State == sweepdir.Waiting || s.State == sweepdir.Failed && o.RetryFailed
 		if s.State == sweepdir.Refused {
 			warn(s.ID + ": " + s.Reason)
-			if err := w.Refuse(s.Cell); err != nil {
+			if err := w.Refuse(m, s.Cell); err != nil {
 				return nil, err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/localbench/localbench/reports/gate"
 	"github.com/localbench/localbench/reports/planned"
@@ -19,6 +20,7 @@ type Profile struct {
 	Runner    suite.Runner
 	Steps     int     // that are timed
 	Tolerance float64 // percent by which the arena's resident memory may differ from the plan
+	Keep      bool    // profiles in the runner's folder; those that are there are not measured again
 	Export    string  // folder of timelines; empty: none is written
 	Next      func(run int, s results.Spec)
 }
@@ -34,11 +36,8 @@ type Profiled struct {
 func (p Profile) Run(ctx context.Context, runs []*suite.Run) (found Profiled, err error) {
 	compiled := make([]*suite.Compiled, len(runs))
 	for _, r := range runs {
-		if err := r.CheckRunnable(); err != nil {
+		if err := checkProfiled(r); err != nil {
 			return found, err
-		}
-		if r.Spec.Backend == "reference" {
-			return found, errors.New("--backend reference: must be cpu or cuda: the reference has no arena to measure")
 		}
 	}
 	for i, r := range runs {
@@ -83,18 +82,56 @@ func (p Profile) profile(ctx context.Context, runs []*suite.Run, compiled []*sui
 	return all, kept, ended
 }
 
+// unlimited is the spec of a run without the limit of workspaces.
+func unlimited(run *suite.Run) results.Spec {
+	settings := run.Settings
+	settings.WorkspaceLimit = 0
+	return run.Spec.WithSettings(settings)
+}
+
+// Cells are the runs to profile: those of a request, and those that they are compared with.
+func (p Profile) Cells(runs []*suite.Run) ([]*suite.Run, error) {
+	all := slices.Clone(runs)
+	for _, r := range runs {
+		if err := checkProfiled(r); err != nil {
+			return nil, err
+		}
+		if r.Settings.WorkspaceLimit > 0 {
+			other, err := suite.Build(unlimited(r))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, other)
+		}
+	}
+	return all, nil
+}
+
+// checkProfiled returns an error for a run that can't be profiled.
+func checkProfiled(r *suite.Run) error {
+	if err := r.CheckRunnable(); err != nil {
+		return err
+	}
+	if r.Spec.Backend == "reference" {
+		return errors.New("--backend reference: must be cpu or cuda: the reference has no arena to measure")
+	}
+	return nil
+}
+
 // one profiles a run, and again without the limit of workspaces if it has one.
 func (p Profile) one(ctx context.Context, run *suite.Run) (planned.Profiled, error) {
 	one := planned.Profiled{Tolerance: p.Tolerance, PageBytes: int64(os.Getpagesize())}
-	found, err := p.Runner.Profile(ctx, run.Spec, p.Steps)
+	measure := p.Runner.Profile
+	if p.Keep {
+		measure = p.Runner.KeptProfile
+	}
+	found, err := measure(ctx, run.Spec, p.Steps)
 	if err != nil {
 		return one, err
 	}
 	one.Found = *found
 	if run.Settings.WorkspaceLimit > 0 {
-		settings := run.Settings
-		settings.WorkspaceLimit = 0
-		one.Unlimited, err = p.Runner.Profile(ctx, run.Spec.WithSettings(settings), p.Steps)
+		one.Unlimited, err = measure(ctx, unlimited(run), p.Steps)
 	}
 	return one, err
 }

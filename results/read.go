@@ -74,7 +74,7 @@ func decodeNamed(path string, text []byte) (Record, error) {
 	return record, nil
 }
 
-// ReadDir reads every *.json of a folder, without its sub-folders, in the order
+// ReadDir reads every *.json of a folder but profiles, without its sub-folders, in the order
 // of their names. A file that is damaged, truncated or of a newer schema becomes a
 // warning and never hides the others. The error is for the folder itself. Functions that are applied
 // to each record as it is read (Slim) limit the memory of thousands of records.
@@ -85,7 +85,7 @@ func ReadDir(dir string, each ...func(*Record)) ([]Record, []Warning, error) {
 	}
 	var paths []string
 	for _, entry := range entries {
-		if name := entry.Name(); strings.HasSuffix(name, ".json") && !strings.HasPrefix(name, ".") {
+		if name := entry.Name(); strings.HasSuffix(name, ".json") && !strings.HasPrefix(name, ".") && !isProfile(name) {
 			paths = append(paths, filepath.Join(dir, name))
 		}
 	}

@@ -41,11 +41,11 @@ func Cells(d engine.Device, runs []*Run, job JobOptions, measured []results.Reco
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", r.ID(), err)
 			}
-			c = r.resources(compiled, measured)
+			c = r.resources(compiled, measured, job.Profile)
 			c.Refused = refusal(c, nodeBytes, gpuBytes)
 			planned[key] = c
 		}
-		c.Spec, c.ID = r.Spec, r.ID()
+		c.Spec, c.ID = r.Spec, sweepdir.Manifest{Profile: job.Profile}.CellID(r.Spec)
 		cells = append(cells, c)
 	}
 	return cells, nil
@@ -56,8 +56,11 @@ func unseeded(s results.Spec) results.Spec {
 	return s
 }
 
-// resources is what a compiled run asks of a machine.
-func (r *Run) resources(c *Compiled, measured []results.Record) (cell sweepdir.Cell) {
+// profileSteps are the steps of a profile beyond those that are timed: the first one, evaluation, and one among canaries.
+const profileSteps = 4
+
+// resources is what a compiled run asks of a machine, or the profile of some of its steps.
+func (r *Run) resources(c *Compiled, measured []results.Record, profile int) (cell sweepdir.Cell) {
 	cell.ArenaBytes = *c.Memory.ArenaBytes
 	host := int64(programBytes)
 	if r.Spec.Backend == backendCUDA {
@@ -73,6 +76,9 @@ func (r *Run) resources(c *Compiled, measured []results.Record) (cell sweepdir.C
 	}
 	n := r.samples()
 	steps := float64(r.Spec.Epochs) * float64((int64(n.train)+r.Spec.Batch-1)/r.Spec.Batch)
+	if profile > 0 {
+		steps = float64(profile + profileSteps)
+	}
 	step := float64(*c.Model.FLOPsPerSample.Step*r.Spec.Batch) / (predictedFLOPS * float64(cell.Threads))
 	if s := stepSeconds(r.Spec, measured); s > 0 {
 		step, cell.Measured = s, true

@@ -111,18 +111,57 @@ func (o Runner) Written(records []results.Record) (count int) {
 
 // Profile profiles a spec in a process of its own.
 func (o Runner) Profile(ctx context.Context, spec results.Spec, steps int) (*results.Profile, error) {
-	var found *results.Profile
-	o.Out, o.JobOptions = os.TempDir(), JobOptions{Profile: steps}
-	o.On = func(_ int, _ results.Spec, e Event) {
+	k := o.profile(ctx, spec, steps)
+	if k.Profile == nil {
+		return nil, fmt.Errorf("%s: %s", results.SpecID(spec), k.Error)
+	}
+	return k.Profile, nil
+}
+
+func (o Runner) profile(ctx context.Context, spec results.Spec, steps int) results.KeptProfile {
+	k := results.KeptProfile{Spec: spec, Steps: steps, Status: results.StatusDone}
+	o = o.withDefaults()
+	k.Commit = o.commit
+	o.Out, o.JobOptions = os.TempDir(), JobOptions{Profile: steps, MemoryLimit: o.MemoryLimit}
+	on := o.On
+	o.On = func(i int, s results.Spec, e Event) {
 		if e.Kind == EventProfile {
-			found = e.Profile
+			k.Profile = e.Profile
+		}
+		on(i, s, e)
+	}
+	limited := ctx
+	if o.TimeLimit > 0 {
+		var stop context.CancelFunc
+		limited, stop = context.WithTimeoutCause(ctx, o.TimeLimit, errLimit)
+		defer stop()
+	}
+	end := o.process(limited, 0, Job{Spec: spec}, Place{})
+	if k.Profile == nil || end.done != nil {
+		k.Profile, k.Status, k.Error = nil, end.status, end.text
+		if errors.Is(context.Cause(limited), errLimit) {
+			k.Status, k.Error = results.StatusFailed, fmt.Sprintf("took longer than the limit of %s", o.TimeLimit)
 		}
 	}
-	end := o.withDefaults().process(ctx, 0, Job{Spec: spec}, Place{})
-	if found == nil || end.done != nil {
-		return nil, fmt.Errorf("%s: %s", results.SpecID(spec), end.text)
+	return k
+}
+
+// KeptProfile is Profile, with the profile kept in the folder Out. One that is there, of this program, is not measured again.
+func (o Runner) KeptProfile(ctx context.Context, spec results.Spec, steps int) (*results.Profile, error) {
+	k, err := results.ReadProfile(o.Out, spec, steps)
+	if err != nil || k.Status != results.StatusDone || k.Commit != o.withDefaults().commit {
+		k = o.profile(ctx, spec, steps)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err := results.WriteProfile(o.Out, k); err != nil {
+			return nil, err
+		}
 	}
-	return found, nil
+	if k.Profile == nil {
+		return nil, fmt.Errorf("%s: %s", results.SpecID(spec), k.Error)
+	}
+	return k.Profile, nil
 }
 
 // Probe runs a few steps of a spec in a process of its own, and returns what the memory of that process was.

@@ -34,7 +34,7 @@ type Worker struct {
 // runs it (*sweepdir.HeldError). If the context is cancelled, the cell saves its state and gives its lease back.
 func (w Worker) Cell(ctx context.Context, m sweepdir.Manifest, c sweepdir.Cell) (results.Record, error) {
 	r, err := w.leased(ctx, m, c)
-	for err == nil && r.Status == results.StatusOutOfMemory {
+	for err == nil && r.Status == results.StatusOutOfMemory && m.Profile == 0 {
 		next, ok := smaller(m.OnOOM, c.Spec)
 		if !ok {
 			break
@@ -85,22 +85,60 @@ func (w Worker) Any(ctx context.Context, manifests []sweepdir.Manifest) (all []r
 }
 
 // Refuse records that no machine can run a cell, unless a record says that one did.
-func (w Worker) Refuse(c sweepdir.Cell) error {
+func (w Worker) Refuse(m sweepdir.Manifest, c sweepdir.Cell) error {
+	if m.Profile > 0 {
+		return results.WriteProfile(w.Out, results.KeptProfile{Spec: c.Spec, Steps: m.Profile, Status: results.StatusOutOfMemory,
+			Error: c.Refused})
+	}
 	_, err := record(w.Out, results.Record{ID: c.ID, Spec: c.Spec, Status: results.StatusOutOfMemory, Error: c.Refused})
 	return err
 }
 
 // leased runs a cell while it holds its lease.
 func (w Worker) leased(ctx context.Context, m sweepdir.Manifest, c sweepdir.Cell) (r results.Record, err error) {
-	if r, ok := doneRecord(w.Out, c.ID); ok {
-		return r, nil
-	}
-	if c.Refused != "" {
-		return results.Record{ID: c.ID, Spec: c.Spec, Status: results.StatusOutOfMemory, Error: c.Refused}, w.Refuse(c)
-	}
-	if old, err := results.Read(results.Path(w.Out, c.ID)); err == nil && old.Status != results.StatusInterrupted && !w.RetryFailed {
+	if old, ok := w.ended(m, c); ok {
 		return old, nil
 	}
+	if c.Refused != "" {
+		return results.Record{ID: c.ID, Spec: c.Spec, Status: results.StatusOutOfMemory, Error: c.Refused}, w.Refuse(m, c)
+	}
+	return r, w.hold(ctx, m, c, func(ctx context.Context, o Runner) error {
+		if old, ok := w.ended(m, c); ok && old.Status == results.StatusDone { // the process that had the lease is done since
+			r = old
+			return nil
+		}
+		if m.Profile > 0 {
+			r = results.Record{ID: c.ID, Spec: c.Spec, Status: results.StatusDone}
+			if _, err := o.KeptProfile(ctx, c.Spec, m.Profile); err != nil {
+				r.Status, r.Error = results.StatusFailed, err.Error()
+			}
+			return ctx.Err()
+		}
+		records, err := o.Sweep(ctx, []results.Spec{c.Spec})
+		if len(records) > 0 {
+			r = records[0]
+		}
+		return err
+	})
+}
+
+// ended is the outcome of a cell that is not to be run: it is done, or it failed and RetryFailed is off. Of a profile it has the
+// status alone.
+func (w Worker) ended(m sweepdir.Manifest, c sweepdir.Cell) (results.Record, bool) {
+	var r results.Record
+	var err error
+	if m.Profile > 0 {
+		var k results.KeptProfile
+		k, err = results.ReadProfile(w.Out, c.Spec, m.Profile)
+		r = results.Record{ID: c.ID, Spec: c.Spec, Status: k.Status, Error: k.Error}
+	} else if r, err = results.Read(results.Path(w.Out, c.ID)); err == nil && results.SpecID(r.Spec) != c.ID {
+		return r, false // its spec was edited: it is of another run than its name says
+	}
+	return r, err == nil && (r.Status == results.StatusDone || r.Status != results.StatusInterrupted && !w.RetryFailed)
+}
+
+// hold lets do run a cell while this process holds its lease.
+func (w Worker) hold(ctx context.Context, m sweepdir.Manifest, c sweepdir.Cell, do func(context.Context, Runner) error) error {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "an unknown host"
@@ -109,10 +147,7 @@ func (w Worker) leased(ctx context.Context, m sweepdir.Manifest, c sweepdir.Cell
 		Epochs: int(c.Spec.Epochs)}
 	lease, err := sweepdir.Acquire(w.Out, c.ID, holder, m.Timeout())
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", c.ID, err)
-	}
-	if r, ok := doneRecord(w.Out, c.ID); ok { // the process that had it is done since
-		return r, lease.Release()
+		return fmt.Errorf("%s: %w", c.ID, err)
 	}
 	runs, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -132,20 +167,17 @@ func (w Worker) leased(ctx context.Context, m sweepdir.Manifest, c sweepdir.Cell
 		defer close(beating)
 		p.beat(runs, time.Duration(m.HeartbeatSeconds*float64(time.Second)))
 	}()
-	records, err := o.Sweep(runs, []results.Spec{c.Spec})
+	err = do(runs, o)
 	cause := context.Cause(runs)
 	stop(nil)
 	<-beating
-	if len(records) > 0 {
-		r = records[0]
-	}
 	if errors.Is(cause, sweepdir.ErrLost) {
-		return r, fmt.Errorf("%s: %w", c.ID, cause)
+		return fmt.Errorf("%s: %w", c.ID, cause)
 	}
 	if releasing := lease.Release(); err == nil {
 		err = releasing
 	}
-	return r, err
+	return err
 }
 
 // pulse writes the heartbeats of one cell.

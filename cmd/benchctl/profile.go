@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/cli"
+	"github.com/localbench/localbench/launch"
 	"github.com/localbench/localbench/plans"
 	"github.com/localbench/localbench/reports/planned"
 	"github.com/localbench/localbench/results"
@@ -15,6 +16,7 @@ import (
 type profileFlags struct {
 	*shared
 	plans.Profile
+	*launchFlags
 }
 
 func profileCommand(env Env) *cobra.Command {
@@ -24,7 +26,9 @@ func profileCommand(env Env) *cobra.Command {
 		Long: "profile plans the step of every run, runs a few of them in a separate process,\n" +
 			"and compares the plan with the bytes of the arena that were overwritten (it is filled\n" +
 			"with a canary pattern) and with the resident set of the process. A violated plan ends\n" +
-			"with exit code 1. The data are synthetic: the cost of a step does not depend on them.",
+			"with exit code 1. The data are synthetic: the cost of a step does not depend on them.\n" +
+			"With --out profiles are kept, and those that are there are not measured again: after\n" +
+			"--launcher has had them measured elsewhere, the same command without it compares them.",
 		Example: "  benchctl profile --methods bp,auglocal --networks resnet32 --batch 256\n" +
 			"  benchctl profile --methods bp,auglocal --networks resnet110 --export timeline",
 		Args: noArguments,
@@ -37,6 +41,8 @@ func profileCommand(env Env) *cobra.Command {
 		"maximum difference between the arena's resident memory and the plan", cli.One(&f.Tolerance, cli.Real))
 	cli.Define(c.Flags(), "export", "folder", "",
 		"write the timelines there: Chrome trace (ui.perfetto.dev), CSV, PyTorch snapshot, plots", cli.Word(&f.Export))
+	cli.Define(c.Flags(), "out", "folder", "", "keep the profiles there", cli.Word(&f.Runner.Out))
+	f.launchFlags = addLaunch(c.Flags())
 	c.RunE = func(c *cobra.Command, _ []string) error { return f.run(env, c) }
 	return c
 }
@@ -50,6 +56,21 @@ func (f *profileFlags) run(env Env, c *cobra.Command) error {
 	if err != nil {
 		return usage(err)
 	}
+	if err := f.Check(); err != nil {
+		return usage(err)
+	}
+	if f.Launcher != launch.Local {
+		if f.Runner.Out == "" {
+			return usage(fmt.Errorf("--launcher %s: needs --out, the folder for the profiles", f.Launcher))
+		}
+		if runs, err = f.Profile.Cells(runs); err != nil {
+			return usage(err)
+		}
+		f.Runner.JobOptions.Profile = f.Steps
+		return f.start(env, f.Runner, runs, format)
+	}
+	f.Keep = f.Runner.Out != ""
+	f.limit(&f.Runner)
 	ctx, stop := interrupts(env, "the steps end")
 	defer stop()
 	f.Next = func(run int, s results.Spec) {

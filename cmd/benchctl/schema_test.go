@@ -68,7 +68,7 @@ func TestSchemaAcceptsDocumentedFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	examples := []string{"methods: bp,dgl\nseeds: \"1,2,5\"\nbudget: 512MiB\nno-augment: true\nlimit-time: 1h30m\nbetas: [0.9, 0.99]\n",
+	examples := []string{"methods: bp,dgl\nseeds: \"1,2,5\"\nbudget: 512MiB\nno-augment: true\nlimit-time: 1h\nbetas: [0.9, 0.99]\n",
 		"networks: [resnet20, my/net.pt2]\ndatasets: folder:photos\nfit: 8GiB\ncuts: [1.2, 2.1]\nlr: 0.1\ndropout: off\n"}
 	for block := range strings.SplitSeq(string(text), "\n    # ") {
 		if name, rest, _ := strings.Cut(block, "\n"); strings.HasSuffix(name, ".yaml") {

@@ -44,7 +44,8 @@ type Manifest struct {
 	Init        string `json:"init,omitzero"`
 	SaveWeights bool   `json:"save_weights,omitzero"`
 	EvalHeads   bool   `json:"eval_heads,omitzero"`
-	OnOOM       string `json:"on_oom,omitzero"` // skip, halve-batch or budget; empty: skip
+	Profile     int    `json:"profile,omitzero"` // steps: cells are profiles, not runs
+	OnOOM       string `json:"on_oom,omitzero"`  // skip, halve-batch or budget; empty: skip
 	// HeartbeatSeconds is the time between two heartbeats of a lease; one that is older than three of them may be taken over.
 	HeartbeatSeconds float64 `json:"heartbeat_seconds"`
 	Cells            []Cell  `json:"cells"`
@@ -52,7 +53,7 @@ type Manifest struct {
 
 // Cell is one run of a sweep, with what it asks of a machine.
 type Cell struct {
-	ID          string       `json:"id"` // results.SpecID of Spec
+	ID          string       `json:"id"` // results.SpecID of Spec, or results.ProfileID
 	Spec        results.Spec `json:"spec"`
 	MemoryBytes int64        `json:"memory_bytes"`         // of the process: planned arena, data set, and program
 	GPUBytes    int64        `json:"gpu_bytes,omitzero"`   // of a GPU: the arena; 0: the cell uses none
@@ -61,6 +62,14 @@ type Cell struct {
 	Measured    bool         `json:"measured,omitzero"`    // Seconds is from records of the same step
 	Refused     string       `json:"refused,omitzero"`     // why the cell is not run at all: no machine has its memory
 	ArenaBytes  int64        `json:"arena_bytes,omitzero"` // that is planned
+}
+
+// CellID is the id of a spec's cell: that of its record, or of its profile.
+func (m Manifest) CellID(s results.Spec) string {
+	if m.Profile > 0 {
+		return results.ProfileID(s, m.Profile)
+	}
+	return results.SpecID(s)
 }
 
 // Timeout is the age at which a lease may be taken over.
@@ -123,7 +132,7 @@ func Read(path string) (m Manifest, err error) {
 		return m, fmt.Errorf("%s: heartbeat_seconds %g: must be greater than 0", path, m.HeartbeatSeconds)
 	}
 	for i, c := range m.Cells {
-		if id := results.SpecID(c.Spec); id != c.ID {
+		if id := m.CellID(c.Spec); id != c.ID {
 			return m, fmt.Errorf("%s: cell %d: id %s: its spec has the id %s", path, i, c.ID, id)
 		}
 	}
