@@ -199,21 +199,18 @@ func (r Request) check() error {
 
 // checkBackend tests backend and precision, which not every backend has.
 func (r Request) checkBackend() error {
-	var has []string
+	has := []string{PrecisionF32, PrecisionBF16}
 	switch r.Backend {
-	case "auto", "cpu":
-		has = []string{PrecisionF32}
+	case "auto", "cpu", "reference":
 	case "cuda":
-		has = []string{PrecisionF32, PrecisionBF16, PrecisionTF32}
-	case "reference":
-		has = []string{PrecisionF32, PrecisionBF16}
+		has = append(has, PrecisionTF32)
 	default:
 		return fmt.Errorf("--backend %q: must be auto, cpu, cuda or reference", r.Backend)
 	}
 	if !slices.Contains(has, r.Precision) {
 		others := ""
-		if len(has) == 1 && (r.Precision == PrecisionBF16 || r.Precision == PrecisionTF32) {
-			others = "; bf16 and tf32 are for backend cuda"
+		if r.Precision == PrecisionTF32 {
+			others = "; tf32 is for backend cuda"
 		}
 		return fmt.Errorf("--precision %q: must be %s with --backend %s%s", r.Precision, strings.Join(has, " or "), r.Backend, others)
 	}

@@ -3,7 +3,6 @@ package engine_test
 import (
 	"fmt"
 	"math"
-	"strings"
 	"testing"
 
 	"github.com/localbench/localbench/core/engine"
@@ -50,7 +49,7 @@ func bindTo(t testing.TB, d engine.Device, g *graph.Graph, o plan.Options) engin
 	return p
 }
 
-// narrow tells whether a case is in a type that the cpu backend does not compute in.
+// narrow tells whether a case is in bf16.
 func narrow(c optest.Case) bool { return c.Element == graph.TypeBF16 }
 
 // write stores content in the element type of v.
@@ -114,7 +113,7 @@ func read(t testing.TB, p engine.Program, v *graph.Value) []float32 {
 // TestParity runs every case of the op table on the cpu backend, and on other threads, and
 // on the CUDA backend's code on the host, and holds what each writes against the float64
 // reference. The tolerance grows with the terms of a sum and covers float32 arithmetic and,
-// in bf16, the rounding of results, nothing else. The cpu backend refuses bf16. Scattered,
+// in bf16, the rounding of results, nothing else. Scattered,
 // every value is an allocation of its own, and what reaches beyond one is seen by tools that
 // watch allocations (scripts/gpu-check.sh).
 func TestParity(t *testing.T) {
@@ -156,12 +155,6 @@ func testParity(t *testing.T, d engine.Device, o plan.Options, rounding float64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d.Name() == "cpu" && narrow(c) {
-				if _, err := d.Prepare(g); err == nil || !strings.Contains(err.Error(), "the cpu backend computes in f32 only") {
-					t.Errorf("got %v, want bf16 to be refused", err)
-				}
-				return
-			}
 			values := c.Values(g, 1)
 			p, m := bindTo(t, d, g, o), reference.New(g)
 			for v, content := range values {
@@ -193,7 +186,7 @@ func TestSameBits(t *testing.T) {
 	for _, backend := range enginetest.Backends() {
 		t.Run(backend, func(t *testing.T) {
 			testSameBits(t, enginetest.Open(t, backend, engine.Options{Threads: 2, Deterministic: backend == "cuda"}),
-				func(c optest.Case) bool { return !narrow(c) })
+				func(c optest.Case) bool { return backend == "cpu" || !narrow(c) })
 		})
 		if backend == "cpu" {
 			continue

@@ -72,7 +72,8 @@ std::unique_ptr<device> open_device(const lb_options &o) {
   if (o.device != 0) fail(LB_INVALID, "device %d: the only device is 0", o.device);
   if (o.threads < 0 || o.threads > most_threads)
     fail(LB_INVALID, "%d threads: must be 1 to %d, or 0 for all cores", o.threads, most_threads);
-  if (o.precision != 0) fail(LB_UNSUPPORTED, "the cpu backend computes in f32 only");
+  if (o.precision != 0)
+    fail(LB_UNSUPPORTED, "the cpu backend has no tf32: it computes in f32, and stores f32 or bf16");
   auto d = std::make_unique<cpu>();
   d->threads = o.threads > 0 ? o.threads : omp_get_num_procs();
   d->width = vector_width();
@@ -89,10 +90,25 @@ std::unique_ptr<device> open_device(const lb_options &o) {
 
 std::string cpu::describe() { return "threads=" + std::to_string(threads) + "\n" + describe_libraries(); }
 
+// in_blocks tells whether an op with tensors in bf16 runs the f32 kernel on blocks of its samples: other
+// families have kernels of both types, or choose between the two (conv.cc).
+static bool in_blocks(const op &o) {
+  const value &tensor = o.kind == kind_deviation_backward ? *o.operands[1] : *o.operands[0];
+  if (tensor.type != type_bf16) return false;
+  switch (family_of(o.kind)) {
+    case family::pool:
+    case family::upsample:
+    case family::similarity:
+    case family::gate:
+    case family::layernorm:
+      return true;
+    default:
+      return false;
+  }
+}
+
 std::unique_ptr<kernel> cpu::choose(const op &o) {
-  for (const auto *list : {&o.operands, &o.results})
-    for (const value *v : *list)
-      if (v && v->type == type_bf16) fail(LB_UNSUPPORTED, "the cpu backend computes in f32 only");
+  if (in_blocks(o)) return make_blocks(o, *this);
   switch (family_of(o.kind)) {
     case family::none:
       break;

@@ -32,11 +32,25 @@ void require_memory(uint64_t bytes);
 
 struct convolutions;  // the cache of oneDNN primitives, conv.cc
 
+// with_threads has the library and OpenMP use this many threads during its lifetime.
+class with_threads {
+ public:
+  explicit with_threads(int n) : before_(omp_get_max_threads()) { omp_set_num_threads(n); }
+  ~with_threads() { omp_set_num_threads(before_); }
+  with_threads(const with_threads &) = delete;
+  with_threads &operator=(const with_threads &) = delete;
+
+ private:
+  int before_;
+};
+
 struct cpu : device {
   int threads = 1;
   int width = 0;  // floats of a vector of our convolutions: 16 AVX-512, 8 AVX2 with FMA, 0 neither
   uint64_t workspace_limit = 0;  // bytes of workspace that a kernel may need at the most; 0: no limit
   std::shared_ptr<convolutions> cache;
+  std::shared_ptr<cpu>
+      single;  // of one thread: chooses the kernels that each thread runs on blocks of samples
 
   std::string describe() override;
   std::unique_ptr<kernel> choose(const op &) override;
@@ -51,10 +65,14 @@ struct cpu : device {
 #define LB_MAKE(name) std::unique_ptr<kernel> make_##name(const op &, cpu &);
 LB_FAMILIES(LB_MAKE)
 #undef LB_MAKE
+// make_blocks returns a kernel that runs the f32 kernel of an op with tensors in bf16 on blocks of its
+// samples.
+std::unique_ptr<kernel> make_blocks(const op &, cpu &);
 // make_winograd returns nullptr where the algorithm does not apply or is slower.
 std::unique_ptr<kernel> make_winograd(const op &, cpu &, const value &x, const value &w, const value &y,
                                       bool bias);
-void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int threads);
+template <typename T>  // float or bf16
+void sum_columns(const T *x, int64_t rows, int64_t columns, float *sum, int threads);
 std::string onednn_version();
 // onednn_isa names the instruction set that oneDNN uses: the processor's, limited by ONEDNN_MAX_CPU_ISA.
 std::string onednn_isa();

@@ -31,7 +31,9 @@ inline __attribute__((always_inline)) void draw(const dropping &d, uint32_t bloc
 }
 
 // drop_part is elements [from, to), from a multiple of 4.
-LB_CLONES void drop_part(dropping d, const float *x, float *y, int64_t from, int64_t to) {
+template <typename T>
+static inline __attribute__((always_inline)) void drop_body(const dropping &d, const T *x, T *y, int64_t from,
+                                                            int64_t to) {
   alignas(64) float factor[4 * width];
   for (; from < to; from += 4 * width) {
     draw(d, static_cast<uint32_t>(from / 4), factor);
@@ -44,15 +46,22 @@ LB_CLONES void drop_part(dropping d, const float *x, float *y, int64_t from, int
   }
 }
 
-LB_CLONES void scale_part(const float *x, float *y, float scale, int64_t n) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; i++) y[i] = x[i] * scale;
-}
+// LB_CLONES does not apply to templates.
+#define LB_DROP(T)                                                                   \
+  LB_CLONES void drop_part(dropping d, const T *x, T *y, int64_t from, int64_t to) { \
+    drop_body(d, x, y, from, to);                                                    \
+  }                                                                                  \
+  LB_CLONES void scale_part(const T *x, T *y, float scale, int64_t n) {              \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = x[i] * scale;         \
+  }
+LB_DROP(float)
+LB_DROP(bf16)
 
+template <typename T>
 void dropout(const op &o, int threads) {
   const value &x = *o.operands[0];
-  const float *from = o.in(0);
-  float *to = o.out(0);
+  const T *from = o.in<T>(0);
+  T *to = o.out<T>(0);
   dropping d = dropping_of(o);
   if (!o.attr.rows)
     return parallel(x.elements, 4 * width, threads, x.elements,
@@ -63,15 +72,17 @@ void dropout(const op &o, int threads) {
       if (d.keeps(k))
         scale_part(from + k * sample, to + k * sample, d.scale, sample);
       else
-        std::fill_n(to + k * sample, sample, 0.0f);
+        std::fill_n(to + k * sample, sample, T{});
     }
   });
 }
 
 }  // namespace
 
-std::unique_ptr<kernel> make_dropout(const op &, cpu &d) {
-  return std::make_unique<function>(dropout, d.threads);
+std::unique_ptr<kernel> make_dropout(const op &o, cpu &d) {
+  return typed(*o.operands[0], [&](auto number) -> std::unique_ptr<kernel> {
+    return std::make_unique<function>(dropout<decltype(number)>, d.threads);
+  });
 }
 
 }  // namespace lb

@@ -3,31 +3,33 @@
 // Elementwise ops. One pass each: r operands read, one result written. Every
 // result may alias an operand of its size: element i is read before it is written.
 #include <cstring>
+#include <type_traits>
 
 #include "cpu.h"
 
 namespace lb {
 namespace {
 
-LB_CLONES void relu_part(const float *x, float *y, float top, int64_t n) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; i++) y[i] = clip(x[i], top);
-}
+// LB_CLONES does not apply to templates: macros write each loop for f32 and for bf16. Arithmetic is f32.
+#define LB_EACH_TYPE(write) write(float) write(bf16)
 
-LB_CLONES void relu_backward_part(const float *dy, const float *y, float *dx, float top, int64_t n) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; i++) dx[i] = passes(y[i], top) ? dy[i] : 0;
-}
+#define LB_RELU(T)                                                                                       \
+  LB_CLONES void relu_part(const T *x, T *y, float top, int64_t n) {                                     \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = clip(x[i], top);                          \
+  }                                                                                                      \
+  LB_CLONES void relu_backward_part(const T *dy, const T *y, T *dx, float top, int64_t n) {              \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] = passes(y[i], top) ? float{dy[i]} : 0.0f; \
+  }
+LB_EACH_TYPE(LB_RELU)
 
-LB_CLONES void silu_part(const float *x, float *y, int64_t n) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; i++) y[i] = x[i] * sigmoid(x[i]);
-}
-
-LB_CLONES void silu_backward_part(const float *dy, const float *x, float *dx, int64_t n) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * silu_slope(x[i]);
-}
+#define LB_SILU(T)                                                                        \
+  LB_CLONES void silu_part(const T *x, T *y, int64_t n) {                                 \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = x[i] * sigmoid(x[i]);      \
+  }                                                                                       \
+  LB_CLONES void silu_backward_part(const T *dy, const T *x, T *dx, int64_t n) {          \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * silu_slope(x[i]); \
+  }
+LB_EACH_TYPE(LB_SILU)
 
 // value_of is an activation, and slope_of its derivative from what the backward op reads: the operand or, of
 // sigmoid and hardsigmoid, the result.
@@ -52,92 +54,129 @@ static inline __attribute__((always_inline)) float slope_of(float x) {
   return s + x * (e * s) * s * (1.59576912f + 0.21406443f * x * x);
 }
 
-using activate_function = void(const float *x, float *y, int64_t n);
-using activate_backward_function = void(const float *dy, const float *saved, float *dx, int64_t n);
-#define LB_ACTIVATION(name)                                                                        \
-  LB_CLONES void name##_part(const float *x, float *y, int64_t n) {                                \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = value_of<activation_##name>(x[i]);  \
-  }                                                                                                \
-  LB_CLONES void name##_backward_part(const float *dy, const float *saved, float *dx, int64_t n) { \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                          \
-      float s = slope_of<activation_##name>(saved[i]), g = dy[i] * s;                              \
-      dx[i] = s == 0 ? 0 : g;                                                                      \
-    }                                                                                              \
+template <typename T>
+using activate_function = void(const T *x, T *y, int64_t n);
+template <typename T>
+using activate_backward_function = void(const T *dy, const T *saved, T *dx, int64_t n);
+#define LB_ACTIVATION_OF(name, T)                                                                 \
+  LB_CLONES void name##_part(const T *x, T *y, int64_t n) {                                       \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = value_of<activation_##name>(x[i]); \
+  }                                                                                               \
+  LB_CLONES void name##_backward_part(const T *dy, const T *saved, T *dx, int64_t n) {            \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                         \
+      float s = slope_of<activation_##name>(saved[i]), g = dy[i] * s;                             \
+      dx[i] = s == 0 ? 0 : g;                                                                     \
+    }                                                                                             \
   }
+#define LB_ACTIVATION(name) LB_ACTIVATION_OF(name, float) LB_ACTIVATION_OF(name, bf16)
 LB_ACTIVATION(hardswish)
 LB_ACTIVATION(hardsigmoid)
 LB_ACTIVATION(sigmoid)
 LB_ACTIVATION(gelu)
 LB_ACTIVATION(gelu_tanh)
 
-LB_CLONES void add_part(const float *x, const float *y, float *z, int64_t n) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; i++) z[i] = x[i] + y[i];
-}
+#define LB_ADD(T)                                                           \
+  LB_CLONES void add_part(const T *x, const T *y, T *z, int64_t n) {        \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) z[i] = x[i] + y[i]; \
+  }
+LB_EACH_TYPE(LB_ADD)
+
+#define LB_CAST(From, To)                                            \
+  LB_CLONES void cast_part(const From *x, To *y, int64_t n) {        \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = x[i]; \
+  }
+LB_CAST(float, bf16)
+LB_CAST(bf16, float)
 
 // Columns [from, to) of a matrix, in order of the rows, summed in f64.
-LB_CLONES void sum_part(const float *x, int64_t rows, int64_t columns, float *sum, int64_t from, int64_t to) {
-  constexpr int64_t width = 32;
-  for (; from < to; from += width) {
-    int64_t n = to - from < width ? to - from : width;
-    double a[width] = {};
-    for (int64_t i = 0; i < rows; i++)
-      for (int64_t j = 0; j < n; j++) a[j] += x[i * columns + from + j];
-    for (int64_t j = 0; j < n; j++) sum[from + j] = static_cast<float>(a[j]);
+#define LB_SUM(T)                                                                                            \
+  LB_CLONES void sum_part(const T *x, int64_t rows, int64_t columns, float *sum, int64_t from, int64_t to) { \
+    constexpr int64_t width = 32;                                                                            \
+    for (; from < to; from += width) {                                                                       \
+      int64_t n = to - from < width ? to - from : width;                                                     \
+      double a[width] = {};                                                                                  \
+      for (int64_t i = 0; i < rows; i++)                                                                     \
+        for (int64_t j = 0; j < n; j++) a[j] += x[i * columns + from + j];                                   \
+      for (int64_t j = 0; j < n; j++) sum[from + j] = static_cast<float>(a[j]);                              \
+    }                                                                                                        \
   }
+LB_EACH_TYPE(LB_SUM)
+
+// unary and binary call a loop over the elements of one operand, or of two.
+template <typename T, typename F>
+void unary(const op &o, int threads, F f) {
+  int64_t n = o.results[0]->elements;
+  parallel(n, 32, threads, n, [&](int64_t a, int64_t b, int) { f(o.in<T>(0) + a, o.out<T>(0) + a, b - a); });
+}
+template <typename T, typename F>
+void binary(const op &o, int threads, F f) {
+  int64_t n = o.results[0]->elements;
+  parallel(n, 32, threads, n,
+           [&](int64_t a, int64_t b, int) { f(o.in<T>(0) + a, o.in<T>(1) + a, o.out<T>(0) + a, b - a); });
 }
 
+template <typename T>
 void relu(const op &o, int threads) {
-  int64_t n = o.results[0]->elements;
-  parallel(n, 16, threads, n,
-           [&](int64_t a, int64_t b, int) { relu_part(o.in(0) + a, o.out(0) + a, o.attr.top(), b - a); });
+  unary<T>(o, threads, [&](const T *x, T *y, int64_t n) { relu_part(x, y, o.attr.top(), n); });
 }
 
+template <typename T>
 void relu_backward(const op &o, int threads) {
-  int64_t n = o.results[0]->elements;
-  parallel(n, 16, threads, n, [&](int64_t a, int64_t b, int) {
-    relu_backward_part(o.in(0) + a, o.in(1) + a, o.out(0) + a, o.attr.top(), b - a);
+  binary<T>(o, threads, [&](const T *dy, const T *y, T *dx, int64_t n) {
+    relu_backward_part(dy, y, dx, o.attr.top(), n);
   });
 }
 
+template <typename T>
 void silu(const op &o, int threads) {
-  int64_t n = o.results[0]->elements;
-  parallel(n, 16, threads, n,
-           [&](int64_t a, int64_t b, int) { silu_part(o.in(0) + a, o.out(0) + a, b - a); });
+  unary<T>(o, threads, [](const T *x, T *y, int64_t n) { silu_part(x, y, n); });
 }
 
+template <typename T>
 void silu_backward(const op &o, int threads) {
-  int64_t n = o.results[0]->elements;
-  parallel(n, 16, threads, n, [&](int64_t a, int64_t b, int) {
-    silu_backward_part(o.in(0) + a, o.in(1) + a, o.out(0) + a, b - a);
-  });
+  binary<T>(o, threads, [](const T *dy, const T *x, T *dx, int64_t n) { silu_backward_part(dy, x, dx, n); });
 }
 
+template <typename T>
+activate_function<T> *activate_of(int64_t activation) {
+  if (activation == activation_hardswish) return hardswish_part;
+  if (activation == activation_hardsigmoid) return hardsigmoid_part;
+  if (activation == activation_sigmoid) return sigmoid_part;
+  if (activation == activation_gelu) return gelu_part;
+  return gelu_tanh_part;
+}
+
+template <typename T>
+activate_backward_function<T> *activate_backward_of(int64_t activation) {
+  if (activation == activation_hardswish) return hardswish_backward_part;
+  if (activation == activation_hardsigmoid) return hardsigmoid_backward_part;
+  if (activation == activation_sigmoid) return sigmoid_backward_part;
+  if (activation == activation_gelu) return gelu_backward_part;
+  return gelu_tanh_backward_part;
+}
+
+template <typename T>
 void activate(const op &o, int threads) {
-  activate_function *f = o.attr.activation == activation_hardswish     ? hardswish_part
-                         : o.attr.activation == activation_hardsigmoid ? hardsigmoid_part
-                         : o.attr.activation == activation_sigmoid     ? sigmoid_part
-                         : o.attr.activation == activation_gelu        ? gelu_part
-                                                                       : gelu_tanh_part;
-  int64_t n = o.results[0]->elements;
-  parallel(n, 16, threads, n, [&](int64_t a, int64_t b, int) { f(o.in(0) + a, o.out(0) + a, b - a); });
+  unary<T>(o, threads, activate_of<T>(o.attr.activation));
 }
 
+template <typename T>
 void activate_backward(const op &o, int threads) {
-  activate_backward_function *f = o.attr.activation == activation_hardswish     ? hardswish_backward_part
-                                  : o.attr.activation == activation_hardsigmoid ? hardsigmoid_backward_part
-                                  : o.attr.activation == activation_sigmoid     ? sigmoid_backward_part
-                                  : o.attr.activation == activation_gelu        ? gelu_backward_part
-                                                                                : gelu_tanh_backward_part;
-  int64_t n = o.results[0]->elements;
-  parallel(n, 16, threads, n,
-           [&](int64_t a, int64_t b, int) { f(o.in(0) + a, o.in(1) + a, o.out(0) + a, b - a); });
+  binary<T>(o, threads, activate_backward_of<T>(o.attr.activation));
 }
 
+template <typename T>
 void add(const op &o, int threads) {
+  binary<T>(o, threads, [](const T *x, const T *y, T *z, int64_t n) { add_part(x, y, z, n); });
+}
+
+// cast converts from T.
+template <typename T>
+void cast(const op &o, int threads) {
+  using To = std::conditional_t<std::is_same_v<T, float>, bf16, float>;
   int64_t n = o.results[0]->elements;
-  parallel(n, 16, threads, n,
-           [&](int64_t a, int64_t b, int) { add_part(o.in(0) + a, o.in(1) + a, o.out(0) + a, b - a); });
+  parallel(n, 32, threads, n,
+           [&](int64_t a, int64_t b, int) { cast_part(o.in<T>(0) + a, o.out<To>(0) + a, b - a); });
 }
 
 void detach(const op &o, int) {
@@ -145,12 +184,13 @@ void detach(const op &o, int) {
 }
 
 // normalize_image: y = (x - mean[c]) / deviation[c], from bytes.
+template <typename T>
 void normalize_image(const op &o, int threads) {
   int64_t n = o.results[0]->elements, c = o.results[0]->dims[3];
   const uint8_t *x = o.operands[0]->data;
-  float *y = o.out(0);
+  T *y = o.out<T>(0);
   // There are 256 bytes and at most four channels: the quotients are a table.
-  float table[4][256];
+  T table[4][256];
   for (int64_t k = 0; k < c; k++)
     for (int b = 0; b < 256; b++)
       table[k][b] = static_cast<float>((b - o.attr.mean[k]) / o.attr.deviation[k]);
@@ -194,22 +234,42 @@ void augment(const op &o, int threads) {
 
 // sum[j] = sum over i of x[i,j]: the gradient of a bias. Threads divide the columns, so
 // the result does not depend on the number of threads.
-void sum_columns(const float *x, int64_t rows, int64_t columns, float *sum, int threads) {
+template <typename T>
+void sum_columns(const T *x, int64_t rows, int64_t columns, float *sum, int threads) {
   parallel(columns, 32, threads, rows * columns,
            [&](int64_t from, int64_t to, int) { sum_part(x, rows, columns, sum, from, to); });
 }
+template void sum_columns(const float *, int64_t, int64_t, float *, int);
+template void sum_columns(const bf16 *, int64_t, int64_t, float *, int);
 
 std::unique_ptr<kernel> make_elementwise(const op &o, cpu &d) {
-  void (*f)(const op &, int) = o.kind == kind_relu                ? relu
-                               : o.kind == kind_relu_backward     ? relu_backward
-                               : o.kind == kind_silu              ? silu
-                               : o.kind == kind_silu_backward     ? silu_backward
-                               : o.kind == kind_activate          ? activate
-                               : o.kind == kind_activate_backward ? activate_backward
-                               : o.kind == kind_add               ? add
-                               : o.kind == kind_detach            ? detach
-                               : o.kind == kind_augment           ? augment
-                                                                  : normalize_image;
+  const value &first = o.kind == kind_normalize_image ? *o.results[0] : *o.operands[0];
+  auto *f = typed(first, [&](auto number) -> void (*)(const op &, int) {
+    using T = decltype(number);
+    switch (o.kind) {
+      case kind_relu:
+        return relu<T>;
+      case kind_relu_backward:
+        return relu_backward<T>;
+      case kind_silu:
+        return silu<T>;
+      case kind_silu_backward:
+        return silu_backward<T>;
+      case kind_activate:
+        return activate<T>;
+      case kind_activate_backward:
+        return activate_backward<T>;
+      case kind_add:
+        return add<T>;
+      case kind_cast:
+        return cast<T>;
+      case kind_detach:
+        return detach;
+      case kind_augment:
+        return augment;
+    }
+    return normalize_image<T>;
+  });
   return std::make_unique<function>(f, d.threads);
 }
 

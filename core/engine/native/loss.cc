@@ -47,13 +47,14 @@ void cross_entropy(const op &o, int) {
   o.out(1)[0] = static_cast<float>(correct);
 }
 
+template <typename T>
 void cross_entropy_backward(const op &o, int) {
   int64_t n = o.operands[0]->dims[0], classes = o.operands[0]->dims[1];
   double scale = o.attr.scale / static_cast<double>(n);
   for (int64_t i = 0; i < n; i++) {
     int32_t label = label_of(o, i, classes);
     for (int64_t k = 0; k < classes; k++)
-      o.out(0)[i * classes + k] =
+      o.out<T>(0)[i * classes + k] =
           static_cast<float>(scale * (o.in(0)[i * classes + k] - (k == label ? 1.0 : 0.0)));
   }
 }
@@ -84,17 +85,20 @@ LB_CLONES double reconstruction_loss(const float *z, const uint8_t *image, int64
   return loss;
 }
 
-LB_CLONES void reconstruction_gradient(const float *z, const uint8_t *image, float scale, int64_t n,
-                                       float *dz) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; i++) {
-    float x = z[i], e = exponential(x < 0 ? x : -x);
-    float sigmoid = (x < 0 ? e : 1) / (1 + e);
-    dz[i] = scale * (sigmoid - static_cast<float>(image[i]) * (1.0f / 255));
+#define LB_RECONSTRUCTION_GRADIENT(T)                                                                  \
+  LB_CLONES void reconstruction_gradient(const float *z, const uint8_t *image, float scale, int64_t n, \
+                                         T *dz) {                                                      \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                              \
+      float x = z[i], e = exponential(x < 0 ? x : -x);                                                 \
+      float sigmoid = (x < 0 ? e : 1) / (1 + e);                                                       \
+      dz[i] = scale * (sigmoid - static_cast<float>(image[i]) * (1.0f / 255));                         \
+    }                                                                                                  \
   }
-}
+LB_RECONSTRUCTION_GRADIENT(float)
+LB_RECONSTRUCTION_GRADIENT(bf16)
 
-// reconstruction keeps the losses of the samples in the workspace.
+// reconstruction keeps the losses of the samples in the workspace. The gradient is of type T.
+template <typename T>
 struct reconstruction : kernel {
   int threads;
   reconstruction(const op &o, cpu &d) : threads(d.threads) {
@@ -112,7 +116,7 @@ struct reconstruction : kernel {
         if (o.kind == kind_binary_cross_entropy)
           losses[i] = reconstruction_loss(x, image, size);
         else
-          reconstruction_gradient(x, image, scale, size, o.out(0) + i * size);
+          reconstruction_gradient(x, image, scale, size, o.out<T>(0) + i * size);
       }
     });
     if (o.kind != kind_binary_cross_entropy) return;
@@ -125,10 +129,13 @@ struct reconstruction : kernel {
 }  // namespace
 
 std::unique_ptr<kernel> make_loss(const op &o, cpu &d) {
-  if (o.kind == kind_binary_cross_entropy || o.kind == kind_binary_cross_entropy_backward)
-    return std::make_unique<reconstruction>(o, d);
-  return std::make_unique<function>(o.kind == kind_cross_entropy ? cross_entropy : cross_entropy_backward,
-                                    d.threads);
+  return typed(*o.results[0], [&](auto number) -> std::unique_ptr<kernel> {
+    using T = decltype(number);
+    if (o.kind == kind_binary_cross_entropy || o.kind == kind_binary_cross_entropy_backward)
+      return std::make_unique<reconstruction<T>>(o, d);
+    return std::make_unique<function>(
+        o.kind == kind_cross_entropy ? cross_entropy : cross_entropy_backward<T>, d.threads);
+  });
 }
 
 }  // namespace lb

@@ -9,9 +9,9 @@
 //                  dbeta = sum g;  dgamma = sum g*(x-mean) / sigma;  dresidual = g;
 //                  dx = scale * (g - dbeta/n - (x-mean)/sigma * dgamma/n)
 //
-// Tensors [N H W C] or [N C] are f32 or bf16, vectors [C] f32; arithmetic is f32. In bf16 g is added to the
-// sums before it is rounded to dresidual. In place: y may alias x or residual; dresidual dy or dy2; dx x, dy
-// or dy2. Element i of every operand is read before element i of a result is written.
+// Tensors [N H W C] or [N C] are f32 or bf16, vectors [C] f32; arithmetic is f32. Where g is
+// stored to dresidual, the sums are of what was stored. In place: y may alias x or residual; dresidual dy or
+// dy2; dx x, dy or dy2. Element i of every operand is read before element i of a result is written.
 //
 // Passes over memory, in tensors read (r) and written (w):
 //   stats 1r;  apply 1r 1w, with residual 2r 1w
@@ -168,7 +168,11 @@ LB_INLINE void reduce_body(const backward_args<T> &t, int64_t from, int64_t end,
     int64_t i = from;
     auto one = [&](int64_t at, int64_t j) __attribute__((always_inline)) {
       float g = incoming<M, S>(t, at, j);
-      if (M == mask::from_z) t.residual[at] = g;
+      if (M == mask::from_z) {
+        T stored = g;
+        t.residual[at] = stored;
+        g = stored;
+      }
       a[j] += g;
       b[j] += g * (t.x[at] - t.mean[j]);
     };

@@ -17,9 +17,9 @@ namespace {
 
 // update_part is elements [from, to) of an update. Rules with fewer state values have the missing ones in
 // registers.
-template <typename Rule>
+template <typename Rule, typename T>
 inline __attribute__((always_inline)) void update_part(const Rule &rule, float *__restrict w,
-                                                       const float *__restrict g, float *__restrict a,
+                                                       const T *__restrict g, float *__restrict a,
                                                        float *__restrict b, int64_t from, int64_t to) {
 #pragma omp simd
   for (int64_t i = from; i < to; i++) {
@@ -33,12 +33,12 @@ inline __attribute__((always_inline)) void update_part(const Rule &rule, float *
   }
 }
 
-// LB_CLONES does not apply to templates.
-#define LB_UPDATE_PART(rule)                                                                     \
-  LB_CLONES void part(const rule &r, float *w, const float *g, float *a, float *b, int64_t from, \
-                      int64_t to) {                                                              \
-    update_part(r, w, g, a, b, from, to);                                                        \
+// LB_CLONES does not apply to templates. The gradient is f32 or bf16.
+#define LB_UPDATE_PART_OF(rule, T)                                                                         \
+  LB_CLONES void part(const rule &r, float *w, const T *g, float *a, float *b, int64_t from, int64_t to) { \
+    update_part(r, w, g, a, b, from, to);                                                                  \
   }
+#define LB_UPDATE_PART(rule) LB_UPDATE_PART_OF(rule, float) LB_UPDATE_PART_OF(rule, bf16)
 LB_UPDATE_PART(sgd_rule)
 LB_UPDATE_PART(descent_rule)
 LB_UPDATE_PART(adam_rule)
@@ -46,14 +46,16 @@ LB_UPDATE_PART(rmsprop_rule)
 LB_UPDATE_PART(rmsprop_momentum_rule)
 LB_UPDATE_PART(adagrad_rule)
 #undef LB_UPDATE_PART
+#undef LB_UPDATE_PART_OF
 
+template <typename T>
 void update(const op &o, int threads) {
   int64_t n = o.operands[0]->elements;
   updated u = updated_of(o);
   with_rule(o, [&](auto rule) {
     rule.begin(*u.rate, u.words ? u.words[2] : 0);
     parallel(n, 16, threads, n, [&](int64_t from, int64_t to, int) {
-      part(rule, u.w, static_cast<const float *>(u.g), u.a, u.b, from, to);
+      part(rule, u.w, static_cast<const T *>(u.g), u.a, u.b, from, to);
     });
   });
 }
@@ -74,7 +76,10 @@ void average(const op &o, int threads) {
 }  // namespace
 
 std::unique_ptr<kernel> make_update(const op &o, cpu &d) {
-  return std::make_unique<function>(o.kind == kind_average ? average : update, d.threads);
+  if (o.kind == kind_average) return std::make_unique<function>(average, d.threads);
+  return typed(*o.operands[1], [&](auto number) -> std::unique_ptr<kernel> {
+    return std::make_unique<function>(update<decltype(number)>, d.threads);
+  });
 }
 
 }  // namespace lb
