@@ -212,7 +212,8 @@ func TestGeneratedImagesFitAnExportedNetwork(t *testing.T) {
 	if r := build(Request{Datasets: []string{"synthetic"}, ImageSize: 64}); r.Dataset.Height != 64 || r.Dataset.Classes != 1000 {
 		t.Errorf("with --image-size 64: %d pixels, %d classes, want 64 and 1000", r.Dataset.Height, r.Dataset.Classes)
 	}
-	few, err := (&Request{Methods: []string{"dgl"}, Networks: []string{filepath.Join("networks", "exported", "testdata", "weights.pt2")},
+	few, err := (&Request{Methods: []string{"dgl"},
+		Networks: []string{filepath.Join("networks", "exported", "testdata", "weights.pt2")},
 		Datasets: []string{"synthetic"}, Batches: []int64{2}}).Build() // of 16 pixels and 4 classes
 	if err != nil || few[0].Dataset.Height != 16 || few[0].Dataset.Classes != 4 || few[0].Network.Classes != 4 {
 		t.Errorf("a network of 4 classes: got %v, want images of 16 pixels and 4 classes", err)

@@ -72,9 +72,9 @@ func syntheticCard() Card {
 	}
 }
 
-// WithClasses is the generated set for a network that returns another number of logits than it has patterns: of fewer classes, 2 at
-// least, it has the first patterns; with more, labels stay those of the patterns. It is the set itself if it is another one, has that
-// many patterns, or classes is less than 2.
+// WithClasses is the generated set for a network that returns another number of logits than it has patterns: of fewer classes, 2
+// at least, it has the first patterns; with more, labels stay those of the patterns. It is the set itself if it is another one,
+// has that many patterns, or classes is less than 2.
 func (e Entry) WithClasses(classes int) Entry {
 	if e.Name != "synthetic" || classes == syntheticClasses || classes < 2 {
 		return e

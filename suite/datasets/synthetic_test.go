@@ -208,8 +208,8 @@ func BenchmarkSynthetic(b *testing.B) {
 	}
 }
 
-// TestSyntheticClasses: of fewer classes there are the first patterns, the same images for the same sample and pattern; with more, the
-// other labels do not occur.
+// TestSyntheticClasses: of fewer classes there are the first patterns, the same images for the same sample and pattern; with
+// more, the other labels do not occur.
 func TestSyntheticClasses(t *testing.T) {
 	open := func(classes int) *Dataset {
 		t.Helper()

@@ -2,11 +2,16 @@
 
 Each .pt2 file is torch.export.save of a network in training mode, without weights, sample inputs and stack traces, so that it is
 small. exported.json has logits and gradients of some of them as ../../testdata/make_golden.py writes those of torchvision.
+
+python make.py --check writes all of them into a temporary folder, and compares them with those that are here: the graphs, and the
+numbers up to rounding, which depends on the processor. The serialization_id of a file is left out: it follows from its weights. Both take
+some minutes.
 """
 
 import io
 import json
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -206,6 +211,14 @@ class Unsupported(nn.Module):
         return self.head(torch.cat([x, x], 1)[:, ::2].cumsum(1).amax((2, 3))) + over_width.mean((2, 3))[:, :1]
 
 
+def without_traces(model):
+    """The JSON of a graph without stack traces, which have the paths of the machine."""
+    document = json.loads(model)
+    for node in document["graph_module"]["graph"]["nodes"]:
+        node["metadata"].pop("stack_trace", None)
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
 def save(path, network, size, symbolic=False):
     shapes = ({0: torch.export.Dim("batch")},) if symbolic else None
     exported = torch.export.export(network, (torch.zeros(4, 3, size, size),), dynamic_shapes=shapes)
@@ -217,10 +230,7 @@ def save(path, network, size, symbolic=False):
                 continue
             content = source.read(name)
             if "/models/" in name:
-                document = json.loads(content)
-                for node in document["graph_module"]["graph"]["nodes"]:
-                    node["metadata"].pop("stack_trace", None)
-                content = json.dumps(document, separators=(",", ":")).encode()
+                content = without_traces(content)
             target.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
 
 
@@ -267,8 +277,12 @@ class Mixer(nn.Module):
         return y * torch.relu(self.gate(nn.functional.adaptive_avg_pool2d(y, 1)))
 
 
-def main():
-    folder = Path(__file__).parent
+HERE = Path(__file__).parent
+GOLDEN = HERE.parent.parent / "testdata"
+
+
+def make(folder, golden):
+    """Writes the .pt2 files into a folder, and exported.json into another."""
     torch.manual_seed(0)
     for name in ("resnet18", "resnet34", "resnet50", "vgg13_bn", "mobilenet_v2", "regnet_x_400mf", "efficientnet_b0"):
         save(folder / f"{name}.pt2", torchvision.models.get_model(name, weights=None).train(), 224)
@@ -294,8 +308,7 @@ def main():
     for name, network in pointwise.items():
         save(folder / f"{name}_64.pt2", network.train(), 64)
 
-    golden = folder.parent.parent / "testdata"
-    sys.path.insert(0, str(golden))
+    sys.path.insert(0, str(GOLDEN))
     import make_golden
 
     nn.functional.dropout = lambda x, *_, **__: x
@@ -314,5 +327,37 @@ def main():
                                                  "torch": torch.__version__, "torchvision": torchvision.__version__, "logits": logits})
 
 
+def content(path):
+    """The files of an archive, without the one that depends on the weights."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/serialization_id")}
+
+
+def apart(old, new):
+    """How far two lists of numbers are apart, relative to the largest; infinite where their lengths differ."""
+    if len(old) != len(new):
+        return float("inf")
+    return max((abs(x - y) for x, y in zip(old, new)), default=0) / max(map(abs, old), default=1)
+
+
+def check():
+    """Lists what make would change. It returns whether there is anything."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make(folder, folder)
+        made = sorted(folder.glob("*.pt2"))
+        changed = [f"{path.name} is another graph" for path in made
+                   if not (HERE / path.name).exists() or content(HERE / path.name) != content(path)]
+        old, new = (json.loads((where / "exported.json").read_text())["logits"] for where in (GOLDEN, folder))
+    if [entry["network"] for entry in old] != [entry["network"] for entry in new]:
+        changed.append("exported.json has other networks")
+    changed += [f"{key} of {a['network']} are other numbers" for a, b in zip(old, new)
+                for key in ("inference", "training", "gradients") if apart(a[key], b[key]) > 1e-12]
+    print("\n".join(changed) or f"{len(made)} files and {len(new)} networks of exported.json are as they were made")
+    return bool(changed)
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--check"]:
+        sys.exit(check())
+    make(HERE, GOLDEN)
