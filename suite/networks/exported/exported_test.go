@@ -306,6 +306,9 @@ func checkArchive(t *testing.T, content []byte) {
 	if err != nil {
 		return
 	}
+	if _, err := p.network("again", n.Input, []*model.Network{n}); err != nil {
+		t.Errorf("compared with itself: %v", err)
+	}
 	b := graph.NewBuilder(true)
 	x := b.Input("x", append(graph.Shape{2}, n.Input...), graph.TypeF32)
 	for _, u := range n.Units {
