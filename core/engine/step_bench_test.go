@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -16,15 +17,25 @@ import (
 // images, bound to an arena, with small values everywhere.
 func residualStep(b testing.TB, d engine.Device, batch int64) (*core.Program, func()) {
 	b.Helper()
-	n, err := networks.New("resnet32", graph.Shape{32, 32, 3}, 10)
+	return trainingStep(b, d, "bp", "resnet32", batch)
+}
+
+// trainingStep is a training step of a network by a method, with an auxiliary depth of 2 where it has one.
+func trainingStep(b testing.TB, d engine.Device, method, network string, batch int64) (*core.Program, func()) {
+	b.Helper()
+	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, err := methods.Find("bp")
+	m, err := methods.Find(method)
 	if err != nil {
 		b.Fatal(err)
 	}
-	stages, err := m.Stages(n, methods.Options{})
+	options := methods.Options{}
+	if method == "auglocal" {
+		options.AuxDepth = 2
+	}
+	stages, err := m.Stages(n, options)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -108,19 +119,66 @@ func BenchmarkStep(b *testing.B) {
 				busy += processorSeconds(b) - begin
 			}
 			b.ReportMetric(busy*1e3/float64(b.N), "cpu-ms/op")
-			reportByKind(b, p)
+			reportByKind(b, p, p.Trace(false), b.N)
 		})
 	}
 }
 
-// reportByKind reports milliseconds a step, and GB/s or GFLOP/s, of each kind.
-func reportByKind(b *testing.B, p *core.Program) {
+// BenchmarkSmallBatches runs training steps of many small ops, where what surrounds an op counts: starting it, and waiting for
+// the threads that share it. fastest-ms is the sum, over the ops, of the least time that each one took in any step: what
+// other programs do on the machine hits some steps of an op, and hardly all of them.
+func BenchmarkSmallBatches(b *testing.B) {
+	for _, method := range []string{"bp", "auglocal"} {
+		for _, network := range []string{"resnet32", "resnet110"} {
+			for _, batch := range []int64{8, 32} {
+				for _, threads := range []int{1, 2} {
+					b.Run(fmt.Sprintf("%s/%s/batch=%d/threads=%d", method, network, batch, threads), func(b *testing.B) {
+						d := openDevice(b, "cpu", threads)
+						p, done := trainingStep(b, d, method, network, batch)
+						defer done()
+						smallBatch(b, p)
+					})
+				}
+			}
+		}
+	}
+}
+
+func smallBatch(b *testing.B, p *core.Program) {
+	p.Trace(true)
+	fastest := make([]float64, len(p.Graph.Ops))
+	for i := range fastest {
+		fastest[i] = math.Inf(1)
+	}
+	for b.Loop() {
+		b.StopTimer() // inputs do not outlive a step
+		fill(b, p, isInput)
+		b.StartTimer()
+		if err := p.Run(0, len(p.Graph.Ops)); err != nil {
+			b.Fatal(err)
+		}
+		for i, seconds := range p.Trace(true) {
+			fastest[i] = min(fastest[i], seconds)
+		}
+	}
+	sum := 0.0
+	for _, seconds := range fastest {
+		sum += seconds
+	}
+	b.ReportMetric(sum*1e3, "fastest-ms")
+	b.ReportMetric(float64(len(p.Graph.Ops)), "ops")
+	if testing.Verbose() {
+		reportByKind(b, p, fastest, 1)
+	}
+}
+
+// reportByKind reports milliseconds a step, and GB/s or GFLOP/s, of each kind, from the seconds that the ops took in some steps.
+func reportByKind(b *testing.B, p *core.Program, trace []float64, steps int) {
 	var seconds, bytes, flops [64]float64
 	var kinds []graph.Kind
-	trace := p.Trace(false)
 	for i, op := range p.Graph.Ops {
 		k := op.Kind
-		seconds[k] += trace[i] / float64(b.N)
+		seconds[k] += trace[i] / float64(steps)
 		bytes[k] += float64(op.Bytes())
 		flops[k] += float64(op.FLOPs())
 		if !slices.Contains(kinds, k) {

@@ -9,11 +9,20 @@
 #include <xmmintrin.h>
 #endif
 
+#include <strings.h>
+
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 
 namespace lb {
 namespace {
+
+// threads_sleep tells whether OpenMP was asked to let waiting threads sleep.
+bool threads_sleep() {
+  const char *policy = std::getenv("OMP_WAIT_POLICY");
+  return policy && strcasecmp(policy, "passive") == 0;
+}
 
 // vector_width is the number of floats of a vector of our convolutions: that of the instruction set which
 // oneDNN uses, so that ONEDNN_MAX_CPU_ISA limits both.
@@ -57,6 +66,8 @@ struct mapping : memory {
 };
 
 }  // namespace
+
+const int64_t light_limit = threads_sleep() ? 4 * serial_limit : serial_limit;
 
 void require_memory(uint64_t bytes) {
   void *m = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

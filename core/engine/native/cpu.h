@@ -91,9 +91,14 @@ struct function : kernel {
   void run(const op &o) override { call(o, threads); }
 };
 
-// Below this many elements a parallel region saves some microseconds at best, and
-// costs a time slice when other programs use the cores.
+// Ops of fewer elements are not divided into parts: they take 2 to 5 us on one thread, and starting and
+// ending a parallel region takes 1 us while its threads spin (BenchmarkThreads, docs/performance.md).
 constexpr int64_t serial_limit = 65536;
+
+// Parts of memory-bound ops of fewer elements are computed by one thread, without a parallel region. Where
+// threads sleep while they wait (OMP_WAIT_POLICY=passive), waking them takes 7 us and more, and this is
+// larger than serial_limit.
+extern const int64_t light_limit;
 
 // exponential is exp(x) for x in [-87, 88], and that of the nearer end elsewhere, to two
 // units in the last place: a polynomial (Cephes) that loops can be vectorised over. NaN stays
@@ -154,22 +159,34 @@ static inline __attribute__((always_inline)) float hardswish_slope(float x) {
   return x <= -3 ? 0 : x < 3 ? inner : 1;
 }
 
-// parallel calls f(begin, end, thread) on parts of [0, n) that are whole
-// multiples of grain, the same parts for the same number of threads.
+// parallel calls f(begin, end, part) on parts of [0, n) that are whole multiples of grain, the same parts for
+// the same number of threads. Of fewer elements than one_thread the parts are computed one after the other,
+// by the calling thread.
 template <typename F>
-void parallel(int64_t n, int64_t grain, int threads, int64_t elements, F f) {
+void parallel(int64_t n, int64_t grain, int threads, int64_t elements, F f,
+              int64_t one_thread = serial_limit) {
   int64_t blocks = (n + grain - 1) / grain;
   if (elements < serial_limit || threads == 1 || blocks < 2) {
     f(int64_t{0}, n, 0);
     return;
   }
-#pragma omp parallel num_threads(threads)
-  {
-    int64_t t = omp_get_thread_num(), all = omp_get_num_threads();
+  auto part = [&](int64_t t, int64_t all) {
     int64_t from = blocks * t / all * grain, to = blocks * (t + 1) / all * grain;
     if (to > n) to = n;
     if (from < to) f(from, to, static_cast<int>(t));
+  };
+  if (elements < one_thread) {
+    for (int64_t t = 0; t < threads; t++) part(t, threads);
+    return;
   }
+#pragma omp parallel num_threads(threads)
+  part(omp_get_thread_num(), omp_get_num_threads());
+}
+
+// parallel_light is parallel for n elements of an op that is bound by memory.
+template <typename F>
+void parallel_light(int64_t n, int64_t grain, int threads, F f) {
+  parallel(n, grain, threads, n, f, light_limit);
 }
 
 }  // namespace lb

@@ -102,29 +102,35 @@ LB_CAST(bf16, float)
   }
 LB_EACH_TYPE(LB_SUM)
 
-// unary and binary call a loop over the elements of one operand, or of two.
+// unary and binary call a loop over the elements of one operand, or of two; one_thread is as in parallel.
 template <typename T, typename F>
-void unary(const op &o, int threads, F f) {
+void unary(const op &o, int threads, F f, int64_t one_thread = serial_limit) {
   int64_t n = o.results[0]->elements;
-  parallel(n, 32, threads, n, [&](int64_t a, int64_t b, int) { f(o.in<T>(0) + a, o.out<T>(0) + a, b - a); });
+  parallel(
+      n, 32, threads, n, [&](int64_t a, int64_t b, int) { f(o.in<T>(0) + a, o.out<T>(0) + a, b - a); },
+      one_thread);
 }
 template <typename T, typename F>
-void binary(const op &o, int threads, F f) {
+void binary(const op &o, int threads, F f, int64_t one_thread = serial_limit) {
   int64_t n = o.results[0]->elements;
-  parallel(n, 32, threads, n,
-           [&](int64_t a, int64_t b, int) { f(o.in<T>(0) + a, o.in<T>(1) + a, o.out<T>(0) + a, b - a); });
+  parallel(
+      n, 32, threads, n,
+      [&](int64_t a, int64_t b, int) { f(o.in<T>(0) + a, o.in<T>(1) + a, o.out<T>(0) + a, b - a); },
+      one_thread);
 }
 
 template <typename T>
 void relu(const op &o, int threads) {
-  unary<T>(o, threads, [&](const T *x, T *y, int64_t n) { relu_part(x, y, o.attr.top(), n); });
+  unary<T>(
+      o, threads, [&](const T *x, T *y, int64_t n) { relu_part(x, y, o.attr.top(), n); }, light_limit);
 }
 
 template <typename T>
 void relu_backward(const op &o, int threads) {
-  binary<T>(o, threads, [&](const T *dy, const T *y, T *dx, int64_t n) {
-    relu_backward_part(dy, y, dx, o.attr.top(), n);
-  });
+  binary<T>(
+      o, threads,
+      [&](const T *dy, const T *y, T *dx, int64_t n) { relu_backward_part(dy, y, dx, o.attr.top(), n); },
+      light_limit);
 }
 
 template <typename T>
@@ -167,7 +173,8 @@ void activate_backward(const op &o, int threads) {
 
 template <typename T>
 void add(const op &o, int threads) {
-  binary<T>(o, threads, [](const T *x, const T *y, T *z, int64_t n) { add_part(x, y, z, n); });
+  binary<T>(
+      o, threads, [](const T *x, const T *y, T *z, int64_t n) { add_part(x, y, z, n); }, light_limit);
 }
 
 // cast converts from T.
@@ -175,8 +182,8 @@ template <typename T>
 void cast(const op &o, int threads) {
   using To = std::conditional_t<std::is_same_v<T, float>, bf16, float>;
   int64_t n = o.results[0]->elements;
-  parallel(n, 32, threads, n,
-           [&](int64_t a, int64_t b, int) { cast_part(o.in<T>(0) + a, o.out<To>(0) + a, b - a); });
+  parallel_light(n, 32, threads,
+                 [&](int64_t a, int64_t b, int) { cast_part(o.in<T>(0) + a, o.out<To>(0) + a, b - a); });
 }
 
 void detach(const op &o, int) {

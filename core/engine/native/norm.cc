@@ -285,7 +285,7 @@ struct norm_stats : norm_kernel {
     for (int64_t j = 0; j < c; j++) first[j] = x[j];
     repeat(first);
     std::memset(o.scratch, 0, static_cast<size_t>(16 * c * threads));
-    parallel(n, p, threads, n, [&](int64_t from, int64_t to, int t) {
+    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int t) {
       from_end(from, to, p, [&](int64_t a, int64_t b) {
         if (p == 64)
           stats_64(x + a, b - a, first, sums(o, t), c);
@@ -329,7 +329,7 @@ struct norm_apply : norm_kernel {
     const T *x = o.in<T>(0), *r = o.in<T>(5);
     const float *scale = constant(o, 0), *shift = constant(o, 1);
     T *y = o.out<T>(0);
-    parallel(n, p, threads, n, [&](int64_t from, int64_t to, int) {
+    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int) {
       f(x + from, r ? r + from : nullptr, y + from, to - from, p, scale, shift, o.attr.top());
     });
   }
@@ -375,7 +375,7 @@ struct norm_backward : norm_kernel {
                        d,
                        o.attr.top()};
     std::memset(o.scratch, 0, static_cast<size_t>(16 * c * threads));
-    parallel(n, p, threads, n, [&](int64_t from, int64_t to, int i) {
+    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int i) {
       from_end(from, to, p, [&](int64_t u, int64_t v) {
         chosen.reduce(t, u, v, p, accumulators(o, i), accumulators(o, i) + p, sums(o, i), c);
       });
@@ -392,7 +392,7 @@ struct norm_backward : norm_kernel {
       d[j] = static_cast<float>(-scale * all[j] / r);
     }
     repeat(a), repeat(b), repeat(d);
-    parallel(n, p, threads, n, [&](int64_t from, int64_t to, int) { chosen.write(t, from, to, p); });
+    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int) { chosen.write(t, from, to, p); });
   }
 };
 

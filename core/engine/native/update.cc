@@ -54,7 +54,7 @@ void update(const op &o, int threads) {
   updated u = updated_of(o);
   with_rule(o, [&](auto rule) {
     rule.begin(*u.rate, u.words ? u.words[2] : 0);
-    parallel(n, 16, threads, n, [&](int64_t from, int64_t to, int) {
+    parallel_light(n, 16, threads, [&](int64_t from, int64_t to, int) {
       part(rule, u.w, static_cast<const T *>(u.g), u.a, u.b, from, to);
     });
   });
@@ -67,7 +67,7 @@ LB_CLONES void average_part(float *__restrict a, const float *__restrict s, int6
 
 void average(const op &o, int threads) {
   int64_t n = o.operands[0]->elements;
-  parallel(n, 16, threads, n, [&](int64_t from, int64_t to, int) {
+  parallel_light(n, 16, threads, [&](int64_t from, int64_t to, int) {
     average_part(o.mutate(0) + from, o.in(1) + from, to - from, static_cast<float>(o.attr.momentum),
                  static_cast<float>(1 - o.attr.momentum));
   });
