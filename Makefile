@@ -151,7 +151,7 @@ test-onednn: deps
 ## test-slurm: run a sweep through a real Slurm on this machine, which is installed if it can be; needs root
 test-slurm: build
 	@if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then echo "test-slurm: skipped: needs root and apt-get"; else \
-	  $(GO_TEST) -tags slurm -run TestSlurmLosesNothing $(TESTFLAGS) ./launch; fi
+	  $(GO_TEST) -v -tags slurm -run TestSlurmLosesNothing $(TESTFLAGS) ./launch; fi
 
 # Training in the reference of double precision is slow under the detector; -short leaves most of it out.
 ## race: run the tests of what is concurrent in Go under the race detector
