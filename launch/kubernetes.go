@@ -2,6 +2,7 @@ package launch
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -22,6 +23,7 @@ type Kubernetes struct {
 	Mount     string // where the claim is mounted: Sweep.Out and the data sets lie below
 	Namespace string
 	Retries   int32 // of one index
+	AtATime   int   // cells of a job that run at a time; 0: all
 }
 
 // object is a mapping of a manifest.
@@ -39,13 +41,7 @@ func (o Kubernetes) job(s Sweep, c Class) object {
 		limits["nvidia.com/gpu"] = "1"
 	}
 	// The indices of a job are 0, 1, 2, ...; the cells of a class are some of the manifest: the shell looks the cell up.
-	cells := make([]string, len(c.Cells))
-	for i, cell := range c.Cells {
-		cells[i] = strconv.Itoa(cell)
-	}
-	script := "set -- " + strings.Join(cells, " ") + "\n" +
-		`shift "$JOB_COMPLETION_INDEX"` + "\n" +
-		"exec " + s.work(`"$1"`) + "\n"
+	script := s.chosen(c, "JOB_COMPLETION_INDEX") + "exec " + s.work(`"$1"`) + "\n"
 	container := object{"name": "cell", "image": o.Image, "command": []string{"sh", "-c", script},
 		"env":          []object{{"name": "OMP_WAIT_POLICY", "value": "passive"}},
 		"resources":    object{"limits": limits, "requests": limits},
@@ -55,9 +51,9 @@ func (o Kubernetes) job(s Sweep, c Class) object {
 		"containers":                    []object{container},
 		"volumes":                       []object{{"name": "sweep", "persistentVolumeClaim": object{"claimName": o.Claim}}}}
 	return object{"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": object{
-		"completions": len(cells), "parallelism": len(cells), "completionMode": "Indexed",
+		"completions": len(c.Cells), "completionMode": "Indexed",
 		"ttlSecondsAfterFinished": keptSeconds,
-		"backoffLimitPerIndex":    o.Retries, "maxFailedIndexes": len(cells), // a cell that fails ends no other one
+		"backoffLimitPerIndex":    o.Retries, "maxFailedIndexes": len(c.Cells), // a cell that fails ends no other one
 		// A pod that is evicted or preempted is no failure: the cell goes on from its state.
 		"podFailurePolicy": object{"rules": []object{{"action": "Ignore",
 			"onPodConditions": []object{{"type": "DisruptionTarget", "status": "True"}}}}},
@@ -84,6 +80,8 @@ func (o Kubernetes) Manifests(s Sweep, todo func(sweepdir.Cell) bool) (string, e
 		digest := sha256.Sum256(text)
 		job["metadata"].(object)["name"] = fmt.Sprintf("benchctl-%s-%s", strings.TrimSuffix(base(s.Path), ".json"),
 			hex.EncodeToString(digest[:4]))
+		// What runs at a time can be changed while the job runs: it is not part of the name.
+		job["spec"].(object)["parallelism"] = min(len(c.Cells), cmp.Or(o.AtATime, len(c.Cells)))
 		if text, err = manifest(job); err != nil {
 			return "", err
 		}

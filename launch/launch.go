@@ -103,6 +103,26 @@ func (s Sweep) work(index string) string {
 	return strings.Join(args, " ")
 }
 
+// chosen lets a shell choose the cell of a class whose place, from 0, a variable has: it is $1 then.
+func (s Sweep) chosen(c Class, variable string) string {
+	cells := make([]string, len(c.Cells))
+	for i, cell := range c.Cells {
+		cells[i] = strconv.Itoa(cell)
+	}
+	return "set -- " + strings.Join(cells, " ") + "\n" + `shift "$` + variable + `"` + "\n"
+}
+
+// Parts are classes of at most so many cells.
+func Parts(classes []Class, most int) (parts []Class) {
+	for _, c := range classes {
+		for cells := range slices.Chunk(c.Cells, most) {
+			c.Cells = cells
+			parts = append(parts, c)
+		}
+	}
+	return parts
+}
+
 // Lines are one shell command for each cell that todo names.
 func (s Sweep) Lines(todo func(sweepdir.Cell) bool) (lines []string) {
 	for i, c := range s.Manifest.Cells {

@@ -2,6 +2,7 @@ package launch
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,7 +55,7 @@ func TestClasses(t *testing.T) {
 	classes := example().Classes(all)
 	var got []string
 	for _, c := range classes {
-		got = append(got, indices(c.Cells))
+		got = append(got, strings.ReplaceAll(strings.Trim(fmt.Sprint(c.Cells), "[]"), " ", ","))
 	}
 	if strings.Join(got, " ") != "5 0,2,4 1" {
 		t.Fatalf("classes %q, want 5, 0,2,4 and 1", got)
@@ -67,11 +68,12 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-func TestIndices(t *testing.T) {
-	for want, list := range map[string][]int{"": nil, "3": {3}, "0-2": {0, 1, 2}, "0-1,3,5-7": {0, 1, 3, 5, 6, 7}} {
-		if got := indices(list); got != want {
-			t.Errorf("%v: %q, want %q", list, got, want)
-		}
+// A cluster limits the tasks of an array.
+func TestParts(t *testing.T) {
+	class := Class{Threads: 3, Cells: []int{1, 2, 4, 7, 8}}
+	parts := Parts([]Class{class, {Cells: []int{9}}}, 2)
+	if got := fmt.Sprint(parts); got != "[{0 3 false 0 [1 2]} {0 3 false 0 [4 7]} {0 3 false 0 [8]} {0 0 false 0 [9]}]" {
+		t.Errorf("got %s", got)
 	}
 }
 
@@ -148,8 +150,12 @@ func TestKubernetesJobsDoNotChange(t *testing.T) {
 		t.Errorf("with one cell left there are %d jobs, want the one with that cell, unchanged:\n%s", len(after),
 			strings.Join(after, ""))
 	}
-	s.Options = []string{"--retry-failed"}
+	o.AtATime = 1
 	name := func(text string) string { return text[strings.Index(text, "  name: "):][:50] }
+	if fewer := manifests(s, all); name(fewer[1]) != name(before[1]) || !strings.Contains(fewer[1], "parallelism: 1\n") {
+		t.Errorf("with one cell at a time the job is\n%s", fewer[1])
+	}
+	s.Options = []string{"--retry-failed"}
 	if again := manifests(s, all); name(again[1]) == name(before[1]) {
 		t.Errorf("with another option the job has the same name: %s", name(again[1]))
 	}

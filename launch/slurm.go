@@ -20,11 +20,30 @@ type Slurm struct {
 	Pass   map[string]string // options of sbatch by name without dashes; they replace ours of the same name
 }
 
-// Script is the batch script of a class: an array with one task for each cell.
+// defaultArraySize is Slurm's own limit of the tasks of an array.
+const defaultArraySize = 1001
+
+// maxArraySize is the most tasks of an array that the cluster takes.
+func (o Slurm) maxArraySize(ctx context.Context) int {
+	out, err := exec.CommandContext(ctx, "scontrol", "show", "config").Output()
+	if err != nil { // sbatch will say what is wrong
+		return defaultArraySize
+	}
+	for line := range strings.Lines(string(out)) {
+		name, value, _ := strings.Cut(line, "=")
+		if n, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && n > 0 && strings.TrimSpace(name) == "MaxArraySize" {
+			return n
+		}
+	}
+	return defaultArraySize
+}
+
+// Script is the batch script of a class: an array with one task for each cell. The numbers of the tasks begin at 0: a cluster
+// limits them, not only how many there are.
 func (o Slurm) Script(s Sweep, c Class) string {
 	options := map[string]string{
 		"job-name":      "benchctl",
-		"array":         indices(c.Cells) + o.atATime(),
+		"array":         tasks(len(c.Cells)) + o.atATime(),
 		"mem":           strconv.FormatInt(mebibytes(c.MemoryBytes), 10) + "M",
 		"cpus-per-task": strconv.FormatInt(c.Threads, 10),
 		"time":          clock(c.Seconds),
@@ -53,7 +72,8 @@ func (o Slurm) Script(s Sweep, c Class) string {
 	}
 	// The shell passes the signal on: Slurm sends it to the batch shell alone. An interrupted cell is put back into the queue.
 	b.WriteString("export OMP_WAIT_POLICY=passive\n" +
-		s.work(`"$SLURM_ARRAY_TASK_ID"`) + " &\n" +
+		s.chosen(c, "SLURM_ARRAY_TASK_ID") +
+		s.work(`"$1"`) + " &\n" +
 		"cell=$!\n" +
 		`trap 'kill -TERM "$cell"' TERM INT` + "\n" +
 		`wait "$cell"; code=$?` + "\n" +
@@ -74,22 +94,12 @@ func (o Slurm) atATime() string {
 	return ""
 }
 
-// indices writes ascending numbers as Slurm reads them: 0-3,7.
-func indices(all []int) string {
-	var parts []string
-	for i := 0; i < len(all); {
-		j := i
-		for j+1 < len(all) && all[j+1] == all[j]+1 {
-			j++
-		}
-		if i == j {
-			parts = append(parts, strconv.Itoa(all[i]))
-		} else {
-			parts = append(parts, fmt.Sprintf("%d-%d", all[i], all[j]))
-		}
-		i = j + 1
+// tasks are the numbers of tasks from 0 on.
+func tasks(count int) string {
+	if count == 1 {
+		return "0"
 	}
-	return strings.Join(parts, ",")
+	return fmt.Sprintf("0-%d", count-1)
 }
 
 // Submit hands a script to sbatch and returns the number of the job.

@@ -117,6 +117,7 @@ func (o Options) Start(ctx context.Context, h suite.Host, r suite.Runner, runs [
 		}
 		return nil, nil
 	case ByK8s:
+		o.Kubernetes.AtATime = o.AtATime
 		text, err := o.Kubernetes.Manifests(s, todo)
 		if err == nil {
 			_, err = io.WriteString(w, text)
@@ -128,12 +129,12 @@ func (o Options) Start(ctx context.Context, h suite.Host, r suite.Runner, runs [
 			table.NumberColumn("memory_bytes", "memory"), table.NumberColumn("threads", "threads"),
 			table.NumberColumn("seconds", "time limit")},
 		Notes: []string{"benchctl status " + r.Out + " says how far the sweep is"}}
-	for _, class := range s.Classes(todo) {
+	for _, class := range Parts(s.Classes(todo), slurm.maxArraySize(ctx)) {
 		job, err := slurm.Submit(ctx, slurm.Script(s, class))
 		if err != nil {
 			return nil, err
 		}
-		kept := submission{Job: job, Index: class.Cells}
+		kept := submission{Job: job}
 		for _, i := range class.Cells {
 			kept.Cells = append(kept.Cells, s.Manifest.Cells[i].ID)
 		}

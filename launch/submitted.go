@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/localbench/localbench/atomicfile"
@@ -19,8 +18,7 @@ import (
 // that the same command does not submit a cell that is in the queue.
 type submission struct {
 	Job   string   `json:"job"`
-	Index []int    `json:"index"` // of the tasks
-	Cells []string `json:"cells"` // their ids
+	Cells []string `json:"cells"` // the ids of the tasks' cells, from task 0
 }
 
 // submissionFile is the pattern of the files of submissions. They are no manifests, whose names end with .json.
@@ -57,9 +55,6 @@ func submissions(out string) (all []submission, err error) {
 		if err == nil {
 			err = json.Unmarshal(text, &s)
 		}
-		if err == nil && len(s.Index) != len(s.Cells) {
-			err = errors.New("it has not one cell for each task")
-		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w; remove the file if its job has ended", entry.Name(), err)
 		}
@@ -81,8 +76,8 @@ func (o Slurm) queued(ctx context.Context, out string) (map[string]bool, error) 
 	ids := map[string]bool{}
 	for _, s := range all {
 		for _, index := range tasks[s.Job] {
-			if i := slices.Index(s.Index, index); i >= 0 {
-				ids[s.Cells[i]] = true
+			if index >= 0 && index < len(s.Cells) {
+				ids[s.Cells[index]] = true
 			}
 		}
 	}

@@ -81,6 +81,7 @@ start)
 	for n in n1 n2; do
 		timeout 60 srun --immediate=30 --nodelist=$n --ntasks=1 true || { echo "slurm-local.sh: node $n runs no job" >&2; exit 1; }
 	done
+	kill -0 "$(cat "$dir/ctld.pid")" # or else another cluster on this machine ran them
 	echo "export SLURM_CONF=$conf"
 	;;
 restart)

@@ -46,7 +46,7 @@ func requirements() []cli.Requirement {
 		{Flag: "reserve", With: []string{"fit", "target"}},
 		{Flag: "share-cores", With: []string{"jobs", "gpus"}},
 		{Flag: "slurm", With: []string{"launcher slurm"}},
-		{Flag: "at-a-time", With: []string{"launcher slurm"}},
+		{Flag: "at-a-time", With: []string{"launcher slurm", "launcher k8s"}},
 	}
 	for _, flag := range []string{"image", "claim", "mount", "namespace"} {
 		all = append(all, cli.Requirement{Flag: flag, With: []string{"launcher k8s"}})

@@ -1,5 +1,5 @@
 #!/bin/sh
-#SBATCH --array=5%4
+#SBATCH --array=0%4
 #SBATCH --cpus-per-task=2
 #SBATCH --gres=gpu:1
 #SBATCH --job-name=benchctl
@@ -11,7 +11,9 @@
 #SBATCH --signal=B:TERM@60
 #SBATCH --time=01:00:00
 export OMP_WAIT_POLICY=passive
-/usr/bin/benchctl work '/shared/my runs' --manifest 0123456789abcdef.json --cell "$SLURM_ARRAY_TASK_ID" &
+set -- 5
+shift "$SLURM_ARRAY_TASK_ID"
+/usr/bin/benchctl work '/shared/my runs' --manifest 0123456789abcdef.json --cell "$1" &
 cell=$!
 trap 'kill -TERM "$cell"' TERM INT
 wait "$cell"; code=$?

@@ -144,8 +144,10 @@ func (b bench) tiny(w io.Writer, out string) error {
 		inside += *r.Time.TrainSeconds + *r.Time.EvalSeconds
 	}
 	each := (wall.Seconds()*float64(b.jobs) - inside) / float64(b.runs)
-	fmt.Fprintf(w, "%d runs of one step, %d at a time: %.1f s; overhead %.1f ms a run; resident memory of the sweep: %s after a "+
-		"tenth, %s after nine tenths of the runs\n", b.runs, b.jobs, wall.Seconds(), 1000*each, humanize.IBytes(growth.early),
+	cpu := command.ProcessState.UserTime() + command.ProcessState.SystemTime() // with that of the runs
+	fmt.Fprintf(w, "%d runs of one step, %d at a time: %.1f s; overhead %.1f ms a run, %.1f ms of the cpu; resident "+
+		"memory of the sweep: %s after a tenth, %s after nine tenths of the runs\n", b.runs, b.jobs, wall.Seconds(), 1000*each,
+		(cpu.Seconds()-inside)*1000/float64(b.runs), humanize.IBytes(growth.early),
 		humanize.IBytes(growth.late))
 	return nil
 }
