@@ -30,7 +30,8 @@ func addLaunch(flags *pflag.FlagSet) *launchFlags {
 		"options of sbatch by name, comma separated, such as partition=gpu,account=x; they replace ours of the same name",
 		cli.Words(&f.Pass))
 	cli.Define(flags, "at-a-time", "cells", "0",
-		"with --launcher slurm or k8s: cells of an array or a job that run at a time; 0: no limit", cli.One(&f.AtATime, cli.Number(0, 1<<20)))
+		"with --launcher slurm or k8s: cells of an array or a job that run at a time; 0: no limit",
+		cli.One(&f.AtATime, cli.Number(0, 1<<20)))
 	cli.Define(flags, "node-memory", "size", "",
 		"memory of the largest machine (slurm: asked of sinfo): runs that need more are not submitted, and recorded as out of memory",
 		cli.One(&f.NodeBytes, cli.Size))
