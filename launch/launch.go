@@ -112,7 +112,7 @@ func (s Sweep) chosen(c Class, variable string) string {
 	return "set -- " + strings.Join(cells, " ") + "\n" + `shift "$` + variable + `"` + "\n"
 }
 
-// Parts are classes of at most so many cells.
+// Parts are classes of at most this many cells.
 func Parts(classes []Class, most int) (parts []Class) {
 	for _, c := range classes {
 		for cells := range slices.Chunk(c.Cells, most) {

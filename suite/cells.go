@@ -32,9 +32,9 @@ const (
 func Cells(d engine.Device, runs []*Run, job JobOptions, measured []results.Record, nodeBytes, gpuBytes int64) ([]sweepdir.Cell,
 	error) {
 	var cells []sweepdir.Cell
-	planned := map[string]sweepdir.Cell{} // by the spec without its seed
+	planned := map[string]sweepdir.Cell{} // by what decides about memory and time
 	for _, r := range runs {
-		key := results.SpecID(unseeded(r.Spec))
+		key := results.SpecID(alike(r.Spec))
 		c, known := planned[key]
 		if !known {
 			compiled, err := r.Compile(d, job)
@@ -51,9 +51,11 @@ func Cells(d engine.Device, runs []*Run, job JobOptions, measured []results.Reco
 	return cells, nil
 }
 
-func unseeded(s results.Spec) results.Spec {
-	s.Seed = 0
-	return s
+// alike is equal for specs that ask for the same memory and time: those of the same program on as many samples.
+func alike(s results.Spec) results.Spec {
+	step := results.StepSpec(s)
+	step.Epochs, step.TrainLimit, step.TestLimit, step.ValFraction = s.Epochs, s.TrainLimit, s.TestLimit, s.ValFraction
+	return step
 }
 
 // profileSteps are the steps of a profile beyond those that are timed: the first one, evaluation, and one among canaries.

@@ -16,7 +16,7 @@ func TestCommandsInDocsParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	docs := filepath.Join(repository, "docs")
-	for _, path := range append(paths, filepath.Join(docs, "gate.md"), filepath.Join(docs, "plan-diff.md")) {
+	for _, path := range append(paths, filepath.Join(docs, "gate.md"), filepath.Join(docs, "plan-diff.md"), filepath.Join(docs, "scaling.md")) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
