@@ -7,8 +7,10 @@ import (
 	"testing"
 
 	"github.com/localbench/localbench/progress"
+	"github.com/localbench/localbench/reports/table"
 	"github.com/localbench/localbench/results"
 	"github.com/localbench/localbench/suite"
+	"github.com/localbench/localbench/suite/sweepdir"
 )
 
 func TestProgress(t *testing.T) {
@@ -125,4 +127,22 @@ func screen(text string) string {
 		text = text[1:]
 	}
 	return strings.Join(lines, "\n")
+}
+
+// The table of running cells has the epoch, and the memory of the process; before it was seen, the memory that was asked for.
+func TestStatusTables(t *testing.T) {
+	running := func(resident int64) sweepdir.Status {
+		return sweepdir.Status{Cell: sweepdir.Cell{MemoryBytes: 1 << 30}, State: sweepdir.Running,
+			Holder: sweepdir.Holder{Host: "n1", Epoch: 2, Epochs: 5, SecondsLeft: 60, MemoryBytes: resident}}
+	}
+	tables := progress.StatusTables([]sweepdir.Status{running(3 << 20), running(0), {State: sweepdir.Done}})
+	var text strings.Builder
+	if err := table.ForTerminal(0).Write(&text, tables...); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"3 cells", "2 of 5", "3.000 MiB", "1.000 GiB", "1m0s"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("got\n%s\nwant %q in it", text.String(), want)
+		}
+	}
 }

@@ -30,10 +30,14 @@ func StatusTables(all []sweepdir.Status) []table.Table {
 		switch s.State {
 		case sweepdir.Running:
 			left += s.Holder.SecondsLeft
+			memory := s.MemoryBytes // that it asked for, until its process was seen
+			if s.Holder.MemoryBytes > 0 {
+				memory = s.Holder.MemoryBytes
+			}
 			running.Rows = append(running.Rows, append(row, table.Text(printable.Line(s.Holder.Host)),
 				table.Text(fmt.Sprintf("%d of %d", s.Holder.Epoch, s.Holder.Epochs)),
 				table.Number(s.Holder.SecondsLeft, (time.Duration(s.Holder.SecondsLeft)*time.Second).String()),
-				table.BytesCell(&s.MemoryBytes), table.Number(s.Age.Seconds(), s.Age.Round(time.Second).String()+" ago")))
+				table.BytesCell(&memory), table.Number(s.Age.Seconds(), s.Age.Round(time.Second).String()+" ago")))
 		case sweepdir.Failed, sweepdir.Refused:
 			failed.Rows = append(failed.Rows, append(row, table.Text(string(s.State)), table.Text(printable.Line(s.Reason))))
 		case sweepdir.Waiting:

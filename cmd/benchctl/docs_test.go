@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestCommandsInDocsParse: the command lines in the templates for continuous integration and in the page about the gate name
+// TestCommandsInDocsParse: the command lines in the templates for continuous integration and in some pages name
 // commands and flags that exist, with values that the flags take.
 func TestCommandsInDocsParse(t *testing.T) {
 	paths, err := filepath.Glob(filepath.Join(repository, "docs", "ci", "*.yml"))
@@ -16,7 +16,10 @@ func TestCommandsInDocsParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	docs := filepath.Join(repository, "docs")
-	for _, path := range append(paths, filepath.Join(docs, "gate.md"), filepath.Join(docs, "plan-diff.md"), filepath.Join(docs, "scaling.md")) {
+	for _, name := range []string{"gate.md", "plan-diff.md", "scaling.md"} {
+		paths = append(paths, filepath.Join(docs, name))
+	}
+	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
