@@ -102,7 +102,8 @@ type Options struct {
 	Scatter bool
 	// PlanBook is a tuning cache: the convolution engines to use, as lines of Chooser; empty: the
 	// backend chooses. An engine that does not exist, or needs another workspace than the line says,
-	// is an error.
+	// is an error. On the cpu, for tests and benchmarks, it is "oneDNN" or the name of our kernel that computes
+	// every convolution that it can.
 	PlanBook string
 	// Properties describes the device to plan for with PlanOnly, as Described.Properties of such a
 	// device returns it: the backend chooses the engines that it would choose there. Empty: it

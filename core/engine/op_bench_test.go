@@ -160,8 +160,8 @@ func families(element graph.ElementType) []family {
 		}, 5})
 }
 
-// run times the last op of the program.
-func (f family) run(b *testing.B, d engine.Device, element graph.ElementType, shape []int64) {
+// run times the last op of the program and returns its operations a second.
+func (f family) run(b *testing.B, d engine.Device, element graph.ElementType, shape []int64) (rate float64) {
 	builder := &builder{graph.NewBuilder(true), element}
 	f.build(builder, shape...)
 	g, err := builder.Graph()
@@ -202,6 +202,7 @@ func (f family) run(b *testing.B, d engine.Device, element graph.ElementType, sh
 		bytes = float64(op.Bytes())
 	}
 	b.ReportMetric(bytes/seconds/1e9, "GB/s")
+	return float64(op.FLOPs()) / seconds
 }
 
 // patterns are numbers from 0.5 to 1.5 in each element type: a benchmark of many ops fills tensors of many megabytes, and

@@ -149,7 +149,12 @@ const tf32Roundoff = 1.0 / (1 << 11)
 // size, a sum of products of random sign errs by about as much of its own, however many
 // there are; the factor is for the largest of many elements, as in optest.Tolerance.
 func testParity(t *testing.T, d engine.Device, o plan.Options, rounding float64) {
-	for _, c := range optest.Cases() {
+	testCases(t, d, o, rounding, optest.Cases())
+}
+
+// testCases runs some cases of the table.
+func testCases(t *testing.T, d engine.Device, o plan.Options, rounding float64, cases []optest.Case) {
+	for _, c := range cases {
 		t.Run(c.String(), func(t *testing.T) {
 			g, err := c.Graph()
 			if err != nil {

@@ -37,6 +37,8 @@ var convolutions = []convolution{
 	{"16 to 32 channels, stride 2, even sides", 3, 8, 10, 16, 32, 3, 3, 2, 1, 1, false, 1},
 	{"32 to 64 channels, stride 2, odd sides", 2, 9, 11, 32, 64, 3, 3, 2, 1, 1, false, 1},
 	{"64 channels, 3x3", 3, 8, 7, 64, 64, 3, 3, 1, 1, 1, true, 1},
+	{"48 to 80 channels, 3x3, bias, many tiles, odd sides", 7, 13, 11, 48, 80, 3, 3, 1, 1, 1, true, 1},
+	{"80 to 48 channels, 3x3, sides of a tile and one", 9, 5, 9, 80, 48, 3, 3, 1, 1, 1, false, 1},
 	{"17 to 33 channels, 3x3", 1, 5, 8, 17, 33, 3, 3, 1, 1, 1, true, 1},
 	{"17 to 33 channels, 1x1", 3, 5, 4, 17, 33, 1, 1, 1, 0, 1, false, 1},
 	{"64 to 16 channels, 1x1, bias", 1, 13, 6, 64, 16, 1, 1, 1, 0, 1, true, 1},

@@ -339,7 +339,7 @@ std::unique_ptr<kernel> make_conv(const op &o, cpu &d) {
   bool bias = o.kind == kind_conv ? o.operands[2] != nullptr : o.results.size() > 1;
   if (x.type == type_bf16 && !multiplies_bf16()) return make_blocks(o, d);
   if (x.type == type_f32)
-    if (auto k = make_winograd(o, d, x, w, y, bias)) return k;
+    if (auto k = make_own_conv(o, d, x, w, y, bias)) return k;
   auto p = prepare_conv(o.kind, conv_geometry(o, x, w, y, bias), cache(d), d.workspace_limit);
   if (!p) return make_blocks(o, d);
   if (o.kind == kind_conv) return std::make_unique<conv_forward>(p, d);

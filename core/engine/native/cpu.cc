@@ -88,6 +88,7 @@ std::unique_ptr<device> open_device(const lb_options &o) {
   auto d = std::make_unique<cpu>();
   d->threads = o.threads > 0 ? o.threads : omp_get_num_procs();
   d->width = vector_width();
+  if (o.plan_book) d->convolution = o.plan_book;
   d->workspace_limit = o.workspace_limit;
   omp_set_dynamic(0);
   omp_set_num_threads(d->threads);

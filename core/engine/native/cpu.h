@@ -48,6 +48,7 @@ struct cpu : device {
   int threads = 1;
   int width = 0;  // floats of a vector of our convolutions: 16 AVX-512, 8 AVX2 with FMA, 0 neither
   uint64_t workspace_limit = 0;  // bytes of workspace that a kernel may need at the most; 0: no limit
+  std::string convolution;  // the kernel of every convolution that it can compute; empty: the table decides
   std::shared_ptr<convolutions> cache;
   std::shared_ptr<cpu>
       single;  // of one thread: chooses the kernels that each thread runs on blocks of samples
@@ -68,9 +69,13 @@ LB_FAMILIES(LB_MAKE)
 // make_blocks returns a kernel that runs the f32 kernel of an op with tensors in bf16 on blocks of its
 // samples.
 std::unique_ptr<kernel> make_blocks(const op &, cpu &);
-// make_winograd returns nullptr where the algorithm does not apply or is slower.
-std::unique_ptr<kernel> make_winograd(const op &, cpu &, const value &x, const value &w, const value &y,
+// make_own_conv returns our own kernel of a convolution, or nullptr where there is none or oneDNN's is
+// faster.
+std::unique_ptr<kernel> make_own_conv(const op &, cpu &, const value &x, const value &w, const value &y,
                                       bool bias);
+// The Winograd kernels F(2x2, 3x3), for convolutions without bias, and F(4x4, 3x3).
+std::unique_ptr<kernel> make_winograd2(const op &, cpu &, const value &x, const value &w, const value &y);
+std::unique_ptr<kernel> make_winograd4(const op &, cpu &, const value &x, const value &w, const value &y);
 template <typename T>  // float or bf16
 void sum_columns(const T *x, int64_t rows, int64_t columns, float *sum, int threads);
 std::string onednn_version();

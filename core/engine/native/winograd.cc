@@ -308,26 +308,12 @@ struct winograd : kernel {
 }  // namespace
 #endif
 
-// make_winograd returns a kernel where the op is a 3x3 convolution of stride 1 and
-// padding 1 without groups or bias, its channels are such that the products
-// outweigh the transforms, the workspace is within the limit and the processor
-// has AVX-512, or AVX2 with FMA; else nullptr.
-std::unique_ptr<kernel> make_winograd(const op &o, cpu &d, const value &x, const value &w, const value &y,
-                                      bool bias) {
+std::unique_ptr<kernel> make_winograd2(const op &o, cpu &d, const value &x, const value &w, const value &y) {
 #if defined(__x86_64__)
-  const attributes &a = o.attr;
-  auto fits = [](int64_t c) { return c >= 32 && c <= 128 && c % 16 == 0; };
-  bool small = w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 1 && a.stride[1] == 1 &&
-               a.padding[0] == 1 && a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1;
-  if (!small || a.groups != 1 || bias || !fits(w.dims[0]) || !fits(w.dims[3]) || d.width == 0) return nullptr;
-  std::unique_ptr<kernel> k;
-  if (d.width == 16)
-    k = std::make_unique<winograd<16>>(o, x, w, y, d.threads);
-  else
-    k = std::make_unique<winograd<8>>(o, x, w, y, d.threads);
-  if (d.workspace_limit == 0 || k->scratch <= d.workspace_limit) return k;
+  if (d.width == 16) return std::make_unique<winograd<16>>(o, x, w, y, d.threads);
+  if (d.width == 8) return std::make_unique<winograd<8>>(o, x, w, y, d.threads);
 #else
-  (void)o, (void)d, (void)x, (void)w, (void)y, (void)bias;
+  (void)o, (void)d, (void)x, (void)w, (void)y;
 #endif
   return nullptr;
 }

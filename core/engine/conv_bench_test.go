@@ -1,0 +1,108 @@
+package engine_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/engine/enginetest"
+	"github.com/localbench/localbench/core/graph"
+)
+
+// convKernels are the kernels of a 3x3 convolution of stride 1 on the cpu, in the order of native/choice.cc.
+var convKernels = []string{"oneDNN", "winograd F(2x2, 3x3)", "winograd F(4x4, 3x3)"}
+
+// convClass is a row of the table of rates in native/rates_*.h.
+type convClass struct {
+	kind            graph.Kind
+	channels, tiles int64 // tiles of 4x4 outputs, of all images
+}
+
+// BenchmarkConv runs 3x3 convolutions of stride 1 by each kernel that can compute them, on one thread: GFLOP/s of a direct
+// convolution, by processor time. With -update it writes the table by which native/choice.cc chooses:
+//
+//	go test ./core/engine -run NONE -bench '^BenchmarkConv$' -benchtime 0.05s -timeout 1h -update
+//	ONEDNN_MAX_CPU_ISA=AVX2 go test ./core/engine -run NONE -bench '^BenchmarkConv$' -benchtime 0.05s -timeout 1h -update
+func BenchmarkConv(b *testing.B) {
+	rates := map[convClass]map[string]float64{}
+	isa := ""
+	for _, kernel := range convKernels {
+		d := enginetest.Open(b, "cpu", engine.Options{Threads: 1, PlanBook: kernel})
+		isa = d.Facts()["isa"]
+		for _, class := range convClasses() {
+			name := fmt.Sprintf("%s/%d_channels/%d_tiles/%s", class.kind, class.channels, class.tiles, kernel)
+			b.Run(name, func(b *testing.B) {
+				if rates[class] == nil {
+					rates[class] = map[string]float64{}
+				}
+				shape := []int64{class.tiles / 4, 8, 8, class.channels}
+				rates[class][kernel] = max(rates[class][kernel], class.family().run(b, d, graph.TypeF32, shape))
+			})
+		}
+	}
+	if !*update {
+		return
+	}
+	if err := os.WriteFile("native/rates_"+strings.TrimSuffix(isa, "f")+".h", convTable(isa, rates), 0o666); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// convClasses are the rows of the table; the longest take some tenths of a second.
+func convClasses() (out []convClass) {
+	for _, kind := range []graph.Kind{graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights} {
+		for _, channels := range []int64{16, 32, 64, 128, 256, 512} {
+			for tiles := int64(4); tiles <= 1024 && tiles*channels <= 65536; tiles *= 4 {
+				out = append(out, convClass{kind, channels, tiles})
+			}
+		}
+	}
+	return out
+}
+
+// family is the convolution of a class on images of 8x8, four tiles.
+func (c convClass) family() family {
+	return family{c.kind.String(), func(b *builder, shape ...int64) {
+		x, dy := b.Input("x", shape, b.element), b.Input("dy", shape, b.element)
+		b.Conv(x, b.Input("w", graph.Shape{c.channels, 3, 3, c.channels}, b.element), nil, graph.ConvOptions{Padding: 1})
+		switch c.kind {
+		case graph.KindConvBackwardData:
+			b.ConvBackwardData(b.Ops()[0], dy)
+		case graph.KindConvBackwardWeights:
+			b.ConvBackwardWeights(b.Ops()[0], dy)
+		}
+	}, 0}
+}
+
+// convTable is the text of the header.
+func convTable(isa string, rates map[convClass]map[string]float64) []byte {
+	var s strings.Builder
+	fmt.Fprintf(&s, "// clang-format off\n// GFLOP/s of a direct 3x3 convolution of stride 1, by kernel, on one thread;\n"+
+		"// written by BenchmarkConv -update on %s.\n// kind, channels, tiles of 4x4 outputs, {oneDNN, F(2x2, 3x3), F(4x4, 3x3)}\n", processor(isa))
+	classes := slices.SortedFunc(maps.Keys(rates), func(x, y convClass) int {
+		return slices.Compare([]int64{int64(x.kind), x.channels, x.tiles}, []int64{int64(y.kind), y.channels, y.tiles})
+	})
+	for _, c := range classes {
+		fmt.Fprintf(&s, "{kind_%s, %d, %d, {", c.kind, c.channels, c.tiles)
+		for i, kernel := range convKernels {
+			if i > 0 {
+				s.WriteString(", ")
+			}
+			fmt.Fprintf(&s, "%.0f", rates[c][kernel]/1e9)
+		}
+		s.WriteString("}},\n")
+	}
+	return []byte(s.String())
+}
+
+// processor names the machine and the instruction set.
+func processor(isa string) string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	_, rest, _ := strings.Cut(string(text), "model name")
+	line, _, _ := strings.Cut(rest, "\n")
+	return strings.Trim(line, "\t :") + ", " + isa
+}

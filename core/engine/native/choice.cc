@@ -1,0 +1,81 @@
+//go:build !nocpu
+
+// Which kernel serves a 3x3 convolution of stride 1: the one that takes the least time by rates that were
+// measured on a machine of the same instruction set and are kept in rates_avx2.h and rates_avx512.h. Nothing
+// is timed at run time: on every machine of an instruction set, plans are the same, and so are the bits.
+//
+// A rate is GFLOP/s of a direct convolution. A Winograd kernel computes whole tiles, also where these extend
+// past the image, so a convolution takes the operations on all of its tiles over the rate.
+#include <algorithm>
+#include <cmath>
+
+#include "cpu.h"
+
+namespace lb {
+namespace {
+
+// The workspace of a Winograd kernel grows with the square of the channels, and is part of the plan: one that
+// needs more than this is not chosen.
+constexpr uint64_t most_workspace = 16 << 20;
+
+enum algorithm { library, tiles_of_2, tiles_of_4, algorithms };
+
+// rate is a row of the table: tiles of 4x4 outputs, of all images.
+struct rate {
+  int32_t kind;
+  int64_t channels, tiles;
+  double gflops[algorithms];
+};
+
+constexpr rate avx2[] = {
+#include "rates_avx2.h"
+};
+constexpr rate avx512[] = {
+#include "rates_avx512.h"
+};
+
+// nearest returns the row whose numbers of channels and tiles are nearest, as ratios.
+template <size_t N>
+const rate &nearest(const rate (&table)[N], int32_t kind, double channels, double tiles) {
+  const rate *best = nullptr;
+  double least = 0;
+  for (const rate &r : table) {
+    double distance = 4 * std::abs(std::log2(channels / static_cast<double>(r.channels))) +
+                      std::abs(std::log2(tiles / static_cast<double>(r.tiles)));
+    if (r.kind == kind && (!best || distance < least)) best = &r, least = distance;
+  }
+  return *best;
+}
+
+}  // namespace
+
+std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const value &w, const value &y,
+                                      bool bias) {
+  const attributes &a = o.attr;
+  bool one = w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 1 && a.stride[1] == 1 && a.padding[0] == 1 &&
+             a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1 && a.groups == 1;
+  if (!one || w.dims[0] % 16 != 0 || w.dims[3] % 16 != 0 || d.width == 0) return nullptr;
+  auto outputs = [&](int64_t side) {
+    return static_cast<double>(x.dims[0] * ((x.dims[1] + side - 1) / side) * ((x.dims[2] + side - 1) / side) *
+                               side * side);
+  };
+  double channels = std::sqrt(static_cast<double>(w.dims[0]) * static_cast<double>(w.dims[3]));
+  const rate &r = d.width == 16 ? nearest(avx512, o.kind, channels, outputs(4) / 16)
+                                : nearest(avx2, o.kind, channels, outputs(4) / 16);
+  const double time[algorithms] = {outputs(1) / r.gflops[library], outputs(2) / r.gflops[tiles_of_2],
+                                   outputs(4) / r.gflops[tiles_of_4]};
+  std::unique_ptr<kernel> best;
+  uint64_t limit = d.convolution.empty() ? most_workspace : UINT64_MAX;
+  if (d.workspace_limit > 0) limit = std::min(limit, d.workspace_limit);
+  double least = d.convolution.empty() ? time[library] : HUGE_VAL;
+  auto consider = [&](algorithm at, const char *name, std::unique_ptr<kernel> k) {
+    bool wanted = d.convolution.empty() || d.convolution == name;
+    if (!k || !wanted || time[at] >= least || k->scratch > limit) return;
+    best = std::move(k), least = time[at];
+  };
+  if (!bias) consider(tiles_of_2, "winograd F(2x2, 3x3)", make_winograd2(o, d, x, w, y));
+  consider(tiles_of_4, "winograd F(4x4, 3x3)", make_winograd4(o, d, x, w, y));
+  return best;
+}
+
+}  // namespace lb
