@@ -5,6 +5,9 @@
 //
 //	go run ./scripts/benchpeer -methods bp,auglocal -batch 128 -turns 8
 //	benchpeer -backend cuda -precision tf32 -network resnet110 -batch 1024 -json out.json
+//
+// With -floors it prints how long a step has to take at the least: on the cpu by the rates that it measures on this machine
+// (scripts/cpu_ceilings.cc), beside the time of each kind of op; for a GPU by those of a data sheet.
 package main
 
 import (
@@ -41,6 +44,7 @@ type options struct {
 	turns, steps                int
 	worker                      string
 	backend, precision, library string
+	ceilings                    string // source of the program that measures the cpu
 	json                        string // file that a line a method is appended to
 	peerDevice, book            string
 	overlap                     int
@@ -83,7 +87,10 @@ func main() {
 	flag.Var(&o.workspace, "workspace-limit", "as benchctl's flag: 64MiB")
 	flag.BoolVar(&o.compile, "compile", false, "the peer compiles the network of bp")
 	flag.BoolVar(&o.own, "own", false, "our own convolutions before cuDNN's where the tuning cache has none")
-	flag.BoolVar(&o.floors, "floors", false, "run nothing: print the operations and the bytes that our step has to do")
+	flag.BoolVar(&o.floors, "floors", false, "print the operations and the bytes that our step has to do:\n"+
+		"on the cpu with the time that they take at the least on this machine, and that they took; of cuda without running anything")
+	flag.StringVar(&o.ceilings, "ceilings", "scripts/cpu_ceilings.cc",
+		"with -floors on the cpu: the program that measures the machine")
 	flag.StringVar(&o.worker, "worker", "", "internal: be our side for this method")
 	flag.Parse()
 	if err := o.run(); err != nil {
@@ -100,6 +107,9 @@ func (o options) run() error {
 	if o.floors {
 		if o.budget > 0 {
 			return errors.New("-floors and -budget can't be combined: the cost of a budget depends on the device")
+		}
+		if o.backend == "cpu" {
+			return o.measureFloors(os.Stdout, methods)
 		}
 		return o.printFloors(os.Stdout, methods)
 	}
@@ -370,37 +380,9 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	if err := session.Initialise(1); err != nil {
 		return err
 	}
-	set, err := datasets.Find(o.dataset)
+	step, err := o.stepper(session, options.Step.KeepInputs)
 	if err != nil {
 		return err
-	}
-	images, labels := make([]byte, o.batch*set.Shape.Bytes()), make([]int32, o.batch)
-	for i := range images {
-		images[i] = byte(i * 2654435761 >> 24)
-	}
-	for i := range labels {
-		labels[i] = int32(i % set.Classes)
-	}
-	batch := train.Batch{Images: images, Labels: labels}
-	if err := session.Feed(batch, 0.1); err != nil {
-		return err
-	}
-	// As in training the next batch is fed while a step runs.
-	step := func() (float64, error) {
-		begin := time.Now()
-		if err := session.Launch(); err != nil {
-			return 0, err
-		}
-		if options.Step.KeepInputs {
-			if err := session.Feed(batch, 0.1); err != nil {
-				return 0, err
-			}
-		}
-		_, err := session.Outcome()
-		if err == nil && !options.Step.KeepInputs {
-			err = session.Feed(batch, 0.1)
-		}
-		return time.Since(begin).Seconds(), err
 	}
 	for range 3 { // the third is the first replay on a GPU
 		if _, err := step(); err != nil {
@@ -421,6 +403,43 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	sum := summary{Baseline: known(baseline.ResidentBytes), Peak: known(peak.PeakBytes),
 		Planned: session.Training.Profile.PlannedPeakBytes, Arena: session.ArenaBytes(), Floor: &least, Facts: device.Facts()}
 	return json.NewEncoder(out).Encode(sum)
+}
+
+// stepper returns a function that runs a step on one fixed batch and returns its seconds. As in training the next batch is fed
+// while a step runs, if the step keeps its inputs.
+func (o options) stepper(session *train.Session, keepInputs bool) (func() (float64, error), error) {
+	set, err := datasets.Find(o.dataset)
+	if err != nil {
+		return nil, err
+	}
+	images, labels := make([]byte, o.batch*set.Shape.Bytes()), make([]int32, o.batch)
+	for i := range images {
+		images[i] = byte(i * 2654435761 >> 24)
+	}
+	for i := range labels {
+		labels[i] = int32(i % set.Classes)
+	}
+	batch := train.Batch{Images: images, Labels: labels}
+	if err := session.Feed(batch, 0.1); err != nil {
+		return nil, err
+	}
+	// As in training the next batch is fed while a step runs.
+	return func() (float64, error) {
+		begin := time.Now()
+		if err := session.Launch(); err != nil {
+			return 0, err
+		}
+		if keepInputs {
+			if err := session.Feed(batch, 0.1); err != nil {
+				return 0, err
+			}
+		}
+		_, err := session.Outcome()
+		if err == nil && !keepInputs {
+			err = session.Feed(batch, 0.1)
+		}
+		return time.Since(begin).Seconds(), err
+	}, nil
 }
 
 // known is a number of bytes; 0 if unknown.
