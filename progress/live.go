@@ -84,8 +84,9 @@ func (l *live) draw(title string, now bool) {
 		r := l.runs[i]
 		t.Rows = append(t.Rows, []table.Cell{table.PlainCell(int64(i) + 1), table.Text(printable.Line(r.spec.Network)),
 			table.Text(r.spec.Method), table.PlainCell(r.spec.Batch), table.Number(float64(r.spec.Seed), fmt.Sprint(r.spec.Seed)),
-			table.Text(fmt.Sprintf("%d of %d", r.epoch, r.epochs)), table.Number(r.rate, fmt.Sprintf("%.4g", r.rate)),
-			table.BytesCell(&r.memory), table.Number(r.left, table.Seconds(r.left))})
+			table.Text(fmt.Sprintf("%d of %d", r.epoch, r.epochs)),
+			whenKnown(r.rate > 0, table.Number(r.rate, fmt.Sprintf("%.4g", r.rate))),
+			whenKnown(r.memory > 0, table.BytesCell(&r.memory)), whenKnown(r.rate > 0, table.Number(r.left, table.Seconds(r.left)))})
 	}
 	var text bytes.Buffer
 	if err := table.ForTerminal(cmp.Or(l.screen.Columns, 80)).Write(&text, t); err != nil {
@@ -94,6 +95,14 @@ func (l *live) draw(title string, now bool) {
 	l.clear()
 	_, _ = l.screen.Write(text.Bytes())
 	l.lines = strings.Count(text.String(), "\n")
+}
+
+// whenKnown is a cell, or an empty one as long as its value is not known.
+func whenKnown(known bool, c table.Cell) table.Cell {
+	if !known {
+		return table.Text("")
+	}
+	return c
 }
 
 // clear removes the table: the cursor goes to its first line, and what is below is erased.
