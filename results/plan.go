@@ -113,5 +113,5 @@ const CategoryWorkspace = "workspace"
 // lives for one op. Package core/graph has the same names.
 func Categories() []string {
 	return []string{"parameters", "auxiliary parameters", "buffers", "optimizer state", "gradients",
-		"saved activations", "transient activations", CategoryWorkspace, "input batch"}
+		"saved activations", "compressed activations", "transient activations", CategoryWorkspace, "input batch"}
 }

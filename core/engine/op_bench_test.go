@@ -102,6 +102,9 @@ func families(element graph.ElementType) []family {
 		b.Upsample(tensor(b, "x", s), 2*s[1], 2*s[2])
 		return b.Ops()[0]
 	}
+	quantized := func(b *builder, s []int64, bits int64) (packed, ranges *graph.Value) {
+		return b.Quantize(tensor(b, "x", s), b.Input("stream", graph.Shape{3}, graph.TypeS32), bits)
+	}
 	reconstruction := func(b *builder, s []int64) *graph.Op {
 		b.BinaryCrossEntropy(tensor(b, "z", s), b.Input("images", s, graph.TypeU8))
 		return b.Ops()[0]
@@ -129,6 +132,20 @@ func families(element graph.ElementType) []family {
 		{"dropout_samples", func(b *builder, s ...int64) {
 			b.Dropout(tensor(b, "x", s), b.Input("stream", graph.Shape{3}, graph.TypeS32), graph.DropoutOptions{Rate: 0.5, Rows: true})
 		}, 2},
+		{"quantize", func(b *builder, s ...int64) { quantized(b, s, 8) }, 1.25},
+		{"quantize_4_bits", func(b *builder, s ...int64) { quantized(b, s, 4) }, 1.125},
+		{"quantize_mask", func(b *builder, s ...int64) { b.QuantizeMask(tensor(b, "x", s), graph.ActivationReLU) }, 1.03},
+		{"dequantize", func(b *builder, s ...int64) {
+			packed, ranges := quantized(b, s, 8)
+			b.Dequantize(packed, ranges, 8, s, b.element)
+		}, 1.25},
+		{"dequantize_4_bits", func(b *builder, s ...int64) {
+			packed, ranges := quantized(b, s, 4)
+			b.Dequantize(packed, ranges, 4, s, b.element)
+		}, 1.125},
+		{"dequantize_mask", func(b *builder, s ...int64) {
+			b.Dequantize(b.QuantizeMask(tensor(b, "x", s), graph.ActivationReLU), nil, 1, s, b.element)
+		}, 1.03},
 		{"max_pool", func(b *builder, s ...int64) { b.MaxPool(tensor(b, "x", s), window) }, 1.3125},
 		{"max_pool_backward", func(b *builder, s ...int64) {
 			b.MaxPool(tensor(b, "x", s), window)

@@ -2,7 +2,6 @@ package graph
 
 import (
 	"fmt"
-	"hash/fnv"
 	"strings"
 )
 
@@ -29,9 +28,7 @@ type DropoutOptions struct {
 // Dropout adds the dropout of x. Two in one scope would draw the same numbers: an error.
 func (b *Builder) Dropout(x, stream *Value, o DropoutOptions) *Value {
 	scope := strings.Join(b.path, ".")
-	hash := fnv.New32a()
-	hash.Write([]byte(scope))
-	salt := hash.Sum32()
+	salt := uint32(NameSalt(scope))
 	if other, ok := b.salts[salt]; ok {
 		b.Fail(fmt.Errorf("dropout: scopes %q and %q draw the same numbers: rename one, so that the hashes of the names differ",
 			other, scope))

@@ -53,6 +53,7 @@ const (
 	CategoryOptimizer                          // state of the optimizer: momentum, averages of gradients
 	CategoryGradient                           // of parameters and of activations
 	CategorySaved                              // activations read again by the backward pass
+	CategoryCompressed                         // saved activations in fewer bits
 	CategoryActivation                         // activations that die in the forward pass
 	CategoryWorkspace                          // of one kernel, copies of weights in another type
 	CategoryInput                              // the batch and the run-time scalars
@@ -71,7 +72,7 @@ func Categories() []Category {
 // String returns the name that records and tables use.
 func (c Category) String() string {
 	return [...]string{"parameters", "auxiliary parameters", "buffers", "optimizer state", "gradients",
-		"saved activations", "transient activations", "workspace", "input batch"}[c]
+		"saved activations", "compressed activations", "transient activations", "workspace", "input batch"}[c]
 }
 
 // Persistent reports whether values of the category live from step to step.
@@ -145,6 +146,9 @@ type Value struct {
 	// Recomputes is the value of the forward pass that this one holds again, recomputed for the backward pass; nil for
 	// others. Set by passes.Recompute.
 	Recomputes *Value
+	// Stores is the activation that this value holds in fewer bits, or expanded again for the backward pass; nil for others. Set by
+	// passes.Store.
+	Stores *Value
 	// Weight says how a parameter or buffer starts and travels; nil for others.
 	Weight *Weight
 }
@@ -210,7 +214,8 @@ type Attributes struct {
 	Reflect      bool       // augment: the border mirrors the image, else it is zero
 	Flip         bool       // augment: half of the images are mirrored
 	Rows         bool       // dropout: of whole samples; linear: of every row, the last dimension
-	Salt         int64      // dropout: selects the op's part of the stream, 32 bits
+	Salt         int64      // dropout, quantize: selects the op's part of the stream, 32 bits
+	Bits         int64      // quantize, dequantize: of an element, 8, 4 or 1
 	Decoupled    bool       // adam: weight decay apart from the gradient (AdamW)
 	Epsilon      float64    // added to the variance; adam, rmsprop, adagrad: to the root
 	Momentum     float64    // of running statistics; of sgd and rmsprop
@@ -224,13 +229,13 @@ type Attributes struct {
 	Length       int64      // slice: its extent along the axis
 	View         [4]int64   // permute: the extents that x is read with
 	Order        [4]int64   // permute: the dimension of the view that dimension i of the result is
-	Shape        [4]int64   // slice_backward, permute, reshape: of the result, followed by zeros
+	Shape        [4]int64   // slice_backward, permute, reshape, dequantize: of the result, followed by zeros
 	Temperature  float64    // contrast: divides the products of features
 	Rate         float64    // dropout: the share that is dropped
 	Mean         [4]float64 // normalize_image, by channel, in 0..255
 	Deviation    [4]float64 // normalize_image, by channel, in 0..255
 	// Element is the type of the result where the operands leave it open, f32 or bf16:
-	// cast, normalize_image, and the gradients of losses over logits.
+	// cast, normalize_image, dequantize, and the gradients of losses over logits.
 	Element ElementType
 }
 

@@ -71,6 +71,8 @@ const (
 	KindLayerNormBackward
 	KindScale
 	KindScaleBackward
+	KindQuantize
+	KindDequantize
 	kindCount
 )
 
@@ -154,6 +156,8 @@ var kinds = [kindCount]kindRow{
 	KindLayerNormBackward:           {"layer_norm_backward", FamilyLayerNorm, "ttf", "tff", false},
 	KindScale:                       {"scale", FamilyGate, "tf", "t", true},
 	KindScaleBackward:               {"scale_backward", FamilyGate, "ttf", "tf", false},
+	KindQuantize:                    {"quantize", FamilyQuantize, "eS", "uF", false},
+	KindDequantize:                  {"dequantize", FamilyQuantize, "uF", "e", false},
 }
 
 // Family groups kinds whose shapes, kernels and tests stand together: core/graph/<family>.go holds the
@@ -176,13 +180,14 @@ const (
 	FamilyDropout
 	FamilyShape
 	FamilyLayerNorm
+	FamilyQuantize
 	familyCount
 )
 
 // String returns the name of the family's files.
 func (f Family) String() string {
 	return [...]string{"none", "conv", "norm", "elementwise", "pool", "linear", "loss", "update", "upsample",
-		"similarity", "gate", "dropout", "shape", "layernorm"}[f]
+		"similarity", "gate", "dropout", "shape", "layernorm", "quantize"}[f]
 }
 
 // Family returns the family of a kind, FamilyNone for an unknown one.
@@ -265,6 +270,8 @@ func (k Kind) makeRule() rule {
 		return shapeRule(k)
 	case FamilyLayerNorm:
 		return layerNormRule(k)
+	case FamilyQuantize:
+		return quantizeRule(k)
 	}
 	return rule{results: func(*Op) ([]resultType, error) {
 		return nil, fmt.Errorf("unknown kind %d: the kinds are 1 to %d", k, kindCount-1)

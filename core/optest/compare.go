@@ -114,7 +114,7 @@ func terms(op *graph.Op, result int) int64 {
 	operand := func(i int) graph.Shape { return op.Operands[i].Shape }
 	switch op.Kind {
 	case graph.KindReLU, graph.KindReLUBackward, graph.KindDetach, graph.KindMaxPool, graph.KindAugment, graph.KindCast,
-		graph.KindConcat, graph.KindPermute, graph.KindReshape:
+		graph.KindConcat, graph.KindPermute, graph.KindReshape, graph.KindQuantize, graph.KindDequantize:
 		return 0
 	case graph.KindSlice, graph.KindSliceBackward:
 		if op.Operands[1] == nil {

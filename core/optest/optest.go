@@ -40,7 +40,7 @@ type Case struct {
 func Cases() []Case {
 	all := slices.Concat(convCases(), normCases(), elementwiseCases(), poolCases(), linearCases(), lossCases(), updateCases(),
 		upsampleCases(), reconstructionCases(), deviationCases(), pairCases(), gateCases(), dropoutCases(), shapeCases(),
-		layerNormCases())
+		layerNormCases(), quantizeCases())
 	return slices.Concat(all, castCases(), narrowed(all))
 }
 

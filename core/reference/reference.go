@@ -188,6 +188,10 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return contrastBackward, true
 	case graph.KindAverage:
 		return average, true
+	case graph.KindQuantize:
+		return quantize, true
+	case graph.KindDequantize:
+		return dequantize, true
 	}
 	return nil, false
 }

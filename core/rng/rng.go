@@ -34,6 +34,7 @@ const (
 	PurposeDropout   Purpose = 4
 	PurposeSynthetic Purpose = 5
 	PurposeHoldout   Purpose = 6
+	PurposeRounding  Purpose = 7
 	PurposeGolden    Purpose = 100
 )
 

@@ -47,10 +47,10 @@ func MethodColor(method string) color.RGBA {
 // from the longest to the shortest lifetime.
 func Categories() []string { return results.Categories() }
 
-// CategoryColor is the colour of a memory category, from Tol's muted palette (2021),
+// CategoryColor is the colour of a memory category, from Tol's muted palette (2021) and one of his vibrant ones,
 // also made for any colour vision. An unknown category is light grey.
 func CategoryColor(category string) color.RGBA {
-	colors := []uint32{0x332288, 0xaa4499, 0x999933, 0x44aa99, 0x117733, 0xcc6677, 0xddcc77, 0x882255, 0x88ccee}
+	colors := []uint32{0x332288, 0xaa4499, 0x999933, 0x44aa99, 0x117733, 0xcc6677, 0x0077bb, 0xddcc77, 0x882255, 0x88ccee}
 	for i, c := range Categories() {
 		if c == category {
 			return hex(colors[i])

@@ -399,6 +399,10 @@ V __shfl_xor_sync(unsigned, V v, int mask) {
   return r;
 }
 
+// Arithmetic that is not fused. The host's compiler fuses nothing without -march.
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fadd_rn(float a, float b) { return a + b; }
+
 // The runtime.
 enum cudaError_t {
   cudaSuccess = 0,

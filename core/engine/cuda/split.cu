@@ -37,6 +37,8 @@ bool counts_in_64_bits(int32_t kind) {
     case kind_add:
     case kind_detach:
     case kind_cast:
+    case kind_quantize:
+    case kind_dequantize:
       return true;
   }
   return false;

@@ -260,6 +260,16 @@ void check_update(const op &o) {
          "a momentum and its state, or neither");
 }
 
+void check_quantized(const op &o, const value &x, const value &packed, const value *ranges) {
+  int64_t bits = o.attr.bits, groups = (x.elements + 255) / 256;
+  want(bits == 1 || bits == 4 || bits == 8, "1, 4 or 8 bits an element");
+  want(x.rank >= 1 && x.elements <= int64_t{1} << 34 && vector_of(&packed, groups * 32 * bits),
+       "at most 2^34 elements in whole groups of 256");
+  want((bits > 1) == (ranges != nullptr), "ranges for 4 and 8 bits only");
+  if (ranges)
+    want(ranges->rank == 2 && ranges->dims[0] == groups && ranges->dims[1] == 2, "two numbers a group");
+}
+
 const value *second_result(const op &o) { return o.results.size() > 1 ? o.results[1] : nullptr; }
 
 }  // namespace
@@ -376,6 +386,13 @@ void check(op &o) {
       return check_permute(o);
     case kind_reshape:
       return want(in[0]->elements == out[0]->elements, "a result of as many elements");
+    case kind_quantize:
+      want(o.attr.bits == 1 ? !in[1] && o.attr.rectifies() : in[1] && vector_of(in[1], 3),
+           "an activation that rectifies for 1 bit, else a stream of three words");
+      want(o.attr.salt >= 0 && o.attr.salt <= UINT32_MAX, "a salt of 32 bits");
+      return check_quantized(o, *in[0], *out[0], second_result(o));
+    case kind_dequantize:
+      return check_quantized(o, *out[0], *in[0], in[1]);
     case kind_normalize_image:
       want(in[0]->rank == 4 && in[0]->dims[3] <= 4, "an image of rank 4 with at most 4 channels");
       break;

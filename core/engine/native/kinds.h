@@ -58,7 +58,9 @@
   row(layer_norm, 52, layernorm, "tff", "t") \
   row(layer_norm_backward, 53, layernorm, "ttf", "tff") \
   row(scale, 54, gate, "tf", "t") \
-  row(scale_backward, 55, gate, "ttf", "tf")
+  row(scale_backward, 55, gate, "ttf", "tf") \
+  row(quantize, 56, quantize, "eS", "uF") \
+  row(dequantize, 57, quantize, "uF", "e")
 
 // row(name): make_<name> chooses the kernels of a family.
 #define LB_FAMILIES(row) \
@@ -74,6 +76,7 @@
   row(gate) \
   row(dropout) \
   row(shape) \
-  row(layernorm)
+  row(layernorm) \
+  row(quantize)
 
 // clang-format on

@@ -18,7 +18,8 @@
 
 namespace lb {
 
-constexpr uint32_t purpose_dropout = 4;  // rng.PurposeDropout
+constexpr uint32_t purpose_dropout = 4;   // rng.PurposeDropout
+constexpr uint32_t purpose_rounding = 7;  // rng.PurposeRounding
 
 // random_block returns the four words at an address.
 struct random_block {
@@ -60,6 +61,20 @@ inline dropping dropping_of(const op &o) {
   return {reinterpret_cast<const uint32_t *>(o.operands[1]->data), static_cast<uint32_t>(o.attr.salt),
           bound < 4294967295.0 ? static_cast<uint32_t>(bound) : 4294967295u,
           static_cast<float>(1 / (1 - o.attr.rate))};
+}
+
+// rounding has the random bits of a quantize op: 16 blocks for each group of 256 elements.
+struct rounding {
+  const uint32_t *stream;  // low and high 32 bits of the seed, step
+  uint32_t salt;
+  LB_ANYWHERE random_block words(uint32_t block) const {
+    return random_at(stream[0], stream[1], purpose_rounding, stream[2], block, salt);
+  }
+};
+
+// bits_of gives an element its 16 bits of a word; quarter is its place in the group divided by 64.
+LB_ANYWHERE uint32_t bits_of(uint32_t word, int quarter) {
+  return (quarter == 0 ? word : word >> 8 * quarter | word << (32 - 8 * quarter)) & 0xffffu;
 }
 
 }  // namespace lb

@@ -1,0 +1,307 @@
+//go:build !nocpu
+
+// Quantization of saved activations; core/graph/quantize.go defines it to the bit. One read of x and one
+// write of the packed bytes, and the reverse: bound by memory, so a group of 256 elements stays in the cache
+// while its extent, the random words and the levels are computed, each in a loop over vectors.
+#include <algorithm>
+#include <cstring>
+
+// Each operation is rounded on its own: a fused multiply-add would give other bits than the other backends.
+#pragma GCC optimize("fp-contract=off")
+#include "cpu.h"
+#include "rng.h"
+#if defined(__x86_64__)
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"  // of variables in this header of GCC 12
+#endif
+#include <immintrin.h>
+#endif
+
+namespace lb {
+namespace {
+
+constexpr int64_t group = 256, width = 16;
+constexpr float smallest_range = 1e-30f;
+
+struct extent {
+  float least, range;
+};
+
+// extent_of is the minimum and the range of a group. Each of the `width` columns has an extent of its own
+// first.
+static inline __attribute__((always_inline)) extent extent_of(const float *x) {
+  alignas(64) float low[width], high[width];
+  alignas(64) int32_t magnitude[width];
+#pragma omp simd
+  for (int64_t j = 0; j < width; j++) {
+    float a = x[j], b = x[j];
+    int32_t top = 0;
+    for (int64_t i = 0; i < group; i += width) {
+      float v = x[i + j];
+      int32_t bits = __builtin_bit_cast(int32_t, v) & 0x7fffffff;
+      a = v < a ? v : a, b = v > b ? v : b, top = bits > top ? bits : top;
+    }
+    low[j] = a, high[j] = b, magnitude[j] = top;
+  }
+#pragma GCC unroll 4
+  for (int64_t half = width / 2; half > 0; half /= 2)
+#pragma omp simd
+    for (int64_t j = 0; j < half; j++) {
+      low[j] = low[j + half] < low[j] ? low[j + half] : low[j];
+      high[j] = high[j + half] > high[j] ? high[j + half] : high[j];
+      magnitude[j] = magnitude[j + half] > magnitude[j] ? magnitude[j + half] : magnitude[j];
+    }
+  float least = low[0], most = high[0];
+  if (__builtin_fabsf(least) < 1.17549435e-38f) least = 0;
+  float range = most - least;
+  if (magnitude[0] >= 0x7f800000 || !(range <= 3.40282347e38f)) return {0, __builtin_nanf("")};
+  return {least, range < smallest_range ? 0 : range};
+}
+
+// words_of writes the random words of a group: stream k of its 16 blocks from word[16 k] on. GCC does not see
+// that operands of a product of 64 bits have 32, so there are versions with intrinsics: each block in a lane
+// of 64 bits, of which the upper half is ignored.
+using words_function = void(const rounding &r, uint32_t block, uint32_t *word);
+
+void words_plain(const rounding &r, uint32_t block, uint32_t *word) {
+  for (uint32_t j = 0; j < width; j++) {
+    random_block w = r.words(block + j);
+    for (int64_t k = 0; k < 4; k++) word[k * width + j] = w.word[k];
+  }
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) void words_avx512(const rounding &r, uint32_t block, uint32_t *word) {
+  const __m512i first = _mm512_set1_epi64(0xD2511F53), second = _mm512_set1_epi64(0xCD9E8D57);
+  const __m512i first_step = _mm512_set1_epi64(0x9E3779B9), second_step = _mm512_set1_epi64(0xBB67AE85);
+  __m512i low = _mm512_set1_epi64(r.stream[0]), high = _mm512_set1_epi64(r.stream[1]), c[2][4];
+  for (int64_t h = 0; h < 2; h++) {
+    c[h][0] = _mm512_add_epi64(_mm512_set1_epi64(block + 8 * h), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0));
+    c[h][1] = _mm512_set1_epi64(r.salt), c[h][2] = _mm512_set1_epi64(r.stream[2]);
+    c[h][3] = _mm512_set1_epi64(purpose_rounding);
+  }
+  for (int round = 0; round < 10; round++) {
+    for (auto &v : c) {
+      __m512i a = _mm512_mul_epu32(v[0], first), b = _mm512_mul_epu32(v[2], second);
+      v[0] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(b, 32), v[1], low, 0x96),
+      v[1] = b;  // 0x96: a ^ b ^ c
+      v[2] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(a, 32), v[3], high, 0x96), v[3] = a;
+    }
+    low = _mm512_add_epi64(low, first_step), high = _mm512_add_epi64(high, second_step);
+  }
+  for (int64_t h = 0; h < 2; h++)
+    for (int64_t k = 0; k < 4; k++)
+      _mm256_store_si256(reinterpret_cast<__m256i *>(word + k * width + 8 * h),
+                         _mm512_cvtepi64_epi32(c[h][k]));
+}
+
+__attribute__((target("avx2"))) void words_avx2(const rounding &r, uint32_t block, uint32_t *word) {
+  const __m256i first = _mm256_set1_epi64x(0xD2511F53), second = _mm256_set1_epi64x(0xCD9E8D57);
+  const __m256i first_step = _mm256_set1_epi64x(0x9E3779B9), second_step = _mm256_set1_epi64x(0xBB67AE85);
+  for (int64_t h = 0; h < 2; h++) {
+    __m256i low = _mm256_set1_epi64x(r.stream[0]), high = _mm256_set1_epi64x(r.stream[1]), c[2][4];
+    for (int64_t part = 0; part < 2; part++) {
+      c[part][0] =
+          _mm256_add_epi64(_mm256_set1_epi64x(block + 8 * h + 4 * part), _mm256_set_epi64x(3, 2, 1, 0));
+      c[part][1] = _mm256_set1_epi64x(r.salt), c[part][2] = _mm256_set1_epi64x(r.stream[2]);
+      c[part][3] = _mm256_set1_epi64x(purpose_rounding);
+    }
+    for (int round = 0; round < 10; round++) {
+      for (auto &v : c) {
+        __m256i a = _mm256_mul_epu32(v[0], first), b = _mm256_mul_epu32(v[2], second);
+        v[0] = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(b, 32), v[1]), low), v[1] = b;
+        v[2] = _mm256_xor_si256(_mm256_xor_si256(_mm256_srli_epi64(a, 32), v[3]), high), v[3] = a;
+      }
+      low = _mm256_add_epi64(low, first_step), high = _mm256_add_epi64(high, second_step);
+    }
+    for (int64_t k = 0; k < 4; k++) {
+      __m256 lower = _mm256_shuffle_ps(_mm256_castsi256_ps(c[0][k]), _mm256_castsi256_ps(c[1][k]), 0x88);
+      __m256i ordered = _mm256_permute4x64_epi64(_mm256_castps_si256(lower), 0xd8);
+      _mm256_store_si256(reinterpret_cast<__m256i *>(word + k * width + 8 * h), ordered);
+    }
+  }
+}
+#endif
+
+words_function *choose_words() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) return words_avx512;
+  if (__builtin_cpu_supports("avx2")) return words_avx2;
+#endif
+  return words_plain;
+}
+words_function *const words_of = choose_words();
+
+// levels_of writes the levels of a group, rounded with its random words.
+static inline __attribute__((always_inline)) void levels_of(const float *x, uint8_t *level, extent e,
+                                                            float most, const uint32_t *word) {
+  float scale = most / e.range;
+#pragma GCC unroll 4
+  for (int quarter = 0; quarter < 4; quarter++) {
+    const float *from = x + 64 * quarter;
+    uint8_t *to = level + 64 * quarter;
+#pragma omp simd
+    for (int64_t i = 0; i < 64; i++) {
+      float t = (from[i] - e.least) * scale;
+      t = t < most ? t : most;
+      to[i] = static_cast<uint8_t>(
+          (static_cast<int32_t>(t) + static_cast<int32_t>(bits_of(word[i], quarter))) >> 16);
+    }
+  }
+}
+
+// group_of returns a group of x in f32: where it is, or widened into the buffer.
+static inline __attribute__((always_inline)) const float *group_of(const float *x, float *) { return x; }
+static inline __attribute__((always_inline)) const float *group_of(const bf16 *x, float *buffer) {
+#pragma omp simd
+  for (int64_t i = 0; i < group; i++) buffer[i] = x[i];
+  return buffer;
+}
+
+// quantize_body quantizes groups [from, to) of x, whose first group has number `first` in the tensor.
+template <typename T>
+static inline __attribute__((always_inline)) void quantize_body(const T *x, uint8_t *packed, float *ranges,
+                                                                int64_t bits, const rounding &r,
+                                                                int64_t first, int64_t from, int64_t to) {
+  alignas(64) float buffer[group];
+  alignas(64) uint8_t level[group];
+  alignas(64) uint32_t word[4 * width];
+  float most = static_cast<float>(((1 << bits) - 1) << 16);
+  for (int64_t g = from; g < to; g++) {
+    const float *part = group_of(x + g * group, buffer);
+    extent e = extent_of(part);
+    ranges[2 * g] = e.least, ranges[2 * g + 1] = e.range;
+    uint8_t *out = packed + g * 32 * bits;
+    if (!(e.range > 0)) {
+      std::memset(out, 0, static_cast<size_t>(32 * bits));
+      continue;
+    }
+    words_of(r, static_cast<uint32_t>(16 * (first + g)), word);
+    levels_of(part, bits == 8 ? out : level, e, most, word);
+    if (bits == 8) continue;
+#pragma omp simd
+    for (int64_t b = 0; b < group / 2; b++)
+      out[b] = static_cast<uint8_t>(level[b] | level[b + group / 2] << 4);
+  }
+}
+
+// mask_body stores where x is above 0 and below the top: bit k of byte b of a group is element 32 k + b.
+template <typename T>
+static inline __attribute__((always_inline)) void mask_body(const T *x, uint8_t *packed, float top,
+                                                            int64_t from, int64_t to) {
+  alignas(64) float buffer[group];
+  alignas(64) uint32_t byte[32];
+  for (int64_t g = from; g < to; g++) {
+    const float *part = group_of(x + g * group, buffer);
+#pragma omp simd
+    for (int64_t b = 0; b < 32; b++) {
+      uint32_t all = 0;
+      for (int k = 0; k < 8; k++) all |= (passes(part[32 * k + b], top) ? 1u : 0u) << k;
+      byte[b] = all;
+    }
+    uint8_t *out = packed + g * 32;
+#pragma omp simd
+    for (int64_t b = 0; b < 32; b++) out[b] = static_cast<uint8_t>(byte[b]);
+  }
+}
+
+// expand_body writes the elements of groups [from, to).
+template <int bits, typename T>
+static inline __attribute__((always_inline)) void expand_body(const uint8_t *packed, const float *ranges,
+                                                              T *y, int64_t from, int64_t to) {
+  constexpr int64_t period = 32 * bits;
+  for (int64_t g = from; g < to; g++) {
+    const uint8_t *in = packed + g * period;
+    T *out = y + g * group;
+    float least = bits > 1 ? ranges[2 * g] : 0, step = bits > 1 ? ranges[2 * g + 1] / ((1 << bits) - 1) : 1;
+#pragma GCC unroll 8
+    for (int k = 0; k < 8 / bits; k++) {
+#pragma omp simd
+      for (int64_t b = 0; b < period; b++) {
+        float q = static_cast<float>(static_cast<int32_t>(in[b]) >> (k * bits) & ((1 << bits) - 1));
+        out[k * period + b] = bits > 1 ? least + q * step : q;
+      }
+    }
+  }
+}
+
+// LB_CLONES does not apply to templates.
+#define LB_QUANTIZE(T)                                                                                 \
+  LB_CLONES void quantize_groups(const T *x, uint8_t *packed, float *ranges, int64_t bits, rounding r, \
+                                 int64_t first, int64_t from, int64_t to) {                            \
+    quantize_body(x, packed, ranges, bits, r, first, from, to);                                        \
+  }                                                                                                    \
+  LB_CLONES void mask_groups(const T *x, uint8_t *packed, float top, int64_t from, int64_t to) {       \
+    mask_body(x, packed, top, from, to);                                                               \
+  }                                                                                                    \
+  LB_CLONES void expand8(const uint8_t *packed, const float *ranges, T *y, int64_t from, int64_t to) { \
+    expand_body<8>(packed, ranges, y, from, to);                                                       \
+  }                                                                                                    \
+  LB_CLONES void expand4(const uint8_t *packed, const float *ranges, T *y, int64_t from, int64_t to) { \
+    expand_body<4>(packed, ranges, y, from, to);                                                       \
+  }                                                                                                    \
+  LB_CLONES void expand1(const uint8_t *packed, const float *ranges, T *y, int64_t from, int64_t to) { \
+    expand_body<1>(packed, ranges, y, from, to);                                                       \
+  }
+LB_QUANTIZE(float)
+LB_QUANTIZE(bf16)
+
+// clear_tail clears the bits of elements from n on in the bytes of a group.
+void clear_tail(uint8_t *packed, int64_t bits, int64_t n) {
+  for (int64_t e = n; e < group; e++)
+    packed[e % (32 * bits)] &= static_cast<uint8_t>(~(((1 << bits) - 1) << (e / (32 * bits) * bits)));
+}
+
+template <typename T>
+void quantize(const op &o, int threads) {
+  const value &x = *o.operands[0];
+  int64_t bits = o.attr.bits, whole = x.elements / group, rest = x.elements % group;
+  uint8_t *packed = o.results[0]->data;
+  float *ranges = bits > 1 ? o.out(1) : nullptr;
+  rounding r{bits > 1 ? reinterpret_cast<const uint32_t *>(o.operands[1]->data) : nullptr,
+             static_cast<uint32_t>(o.attr.salt)};
+  auto part = [&](const T *from, int64_t first, int64_t a, int64_t b) {
+    uint8_t *to = packed + first * 32 * bits;
+    if (bits == 1)
+      mask_groups(from, to, o.attr.top(), a, b);
+    else
+      quantize_groups(from, to, ranges + 2 * first, bits, r, first, a, b);
+  };
+  if (whole > 0)
+    parallel(whole, 1, threads, x.elements, [&](int64_t a, int64_t b, int) { part(o.in<T>(0), 0, a, b); });
+  if (rest == 0) return;
+  // The last group is filled up with its first element, which does not change its extent.
+  alignas(64) T last[group];
+  const T *from = o.in<T>(0) + whole * group;
+  std::copy_n(from, rest, last), std::fill(last + rest, last + group, from[0]);
+  part(last, whole, 0, 1);
+  clear_tail(packed + whole * 32 * bits, bits, rest);
+}
+
+template <typename T>
+void dequantize(const op &o, int threads) {
+  int64_t n = o.results[0]->elements, bits = o.attr.bits, whole = n / group, rest = n % group;
+  const uint8_t *packed = o.operands[0]->data;
+  const float *ranges = o.in(1);
+  T *y = o.out<T>(0);
+  using function = void(const uint8_t *, const float *, T *, int64_t, int64_t);
+  function *of8 = expand8, *of4 = expand4, *of1 = expand1, *expand = bits == 8 ? of8 : bits == 4 ? of4 : of1;
+  if (whole > 0)
+    parallel(whole, 1, threads, n, [&](int64_t a, int64_t b, int) { expand(packed, ranges, y, a, b); });
+  if (rest == 0) return;
+  alignas(64) T last[group];
+  expand(packed + whole * 32 * bits, ranges ? ranges + 2 * whole : nullptr, last, 0, 1);
+  std::copy_n(last, rest, y + whole * group);
+}
+
+}  // namespace
+
+std::unique_ptr<kernel> make_quantize(const op &o, cpu &d) {
+  bool store = o.kind == kind_quantize;
+  return typed(store ? *o.operands[0] : *o.results[0], [&](auto number) -> std::unique_ptr<kernel> {
+    using T = decltype(number);
+    return std::make_unique<function>(store ? quantize<T> : dequantize<T>, d.threads);
+  });
+}
+
+}  // namespace lb
