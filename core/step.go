@@ -42,6 +42,9 @@ type StepOptions struct {
 	// Mixed has activations and their gradients in bf16; weights, statistics, losses and
 	// optimizer state stay f32 (passes.Mixed).
 	Mixed bool
+	// Store is how activations are stored from the forward to the backward pass (passes.Store): in formats other than f32 the
+	// gradients differ.
+	Store graph.StoreFormat
 	// Overlap is the number of local modules in flight: the auxiliary network, backward pass
 	// and update of one run during the forward pass of later ones. 0 or 1: one after
 	// the other. The same bits, more memory. It can't be combined with DeferUpdates.
@@ -70,7 +73,8 @@ type Step struct {
 	Labels       *graph.Value // input, s32 [N]
 	Words        *graph.Value // input, s32 [N 4], with StepOptions.Augment; else nil
 	LearningRate *graph.Value // input, f32 [1]; nil in an evaluation
-	// Stream is the input of seed and step, s32 [3] (graph.Builder.Stream); nil if neither dropout nor the optimizer reads it
+	// Stream is the input of seed and step, s32 [3] (graph.Builder.Stream); nil if neither dropout nor the optimizer nor a
+	// quantization reads it
 	Stream *graph.Value
 	Losses []ModuleLoss // in program order
 	// Probabilities of the head, f32 [N C], an output of an evaluation for the top-5 accuracy; nil in a
@@ -161,6 +165,8 @@ func newWriter(b *graph.Builder, o StepOptions) *writer {
 	}
 	if o.Eager {
 		b.KeepIdentities()
+	} else if b.Training() && o.Store.Bits() > 0 {
+		b.Stream()
 	}
 	if len(o.Image) != 3 {
 		b.Fail(fmt.Errorf("image shape %s: must be height, width and channels", o.Image))
@@ -356,7 +362,7 @@ func (w *writer) finish() (*Step, error) {
 }
 
 // passes lists what rewrites the whole program, in order. Each pass relies on those before it: what is recomputed is not
-// saved, casts are added when the list of ops and the categories are final, in-place results need final element types, and
+// saved, casts are added when the list of ops and the categories are final, in-place results and stored ones need final types, and
 // streams need the final order of ops.
 func (w *writer) passes() []passes.Pass {
 	if w.o.Eager {
@@ -376,6 +382,14 @@ func (w *writer) passes() []passes.Pass {
 	if w.o.Mixed {
 		list = append(list, passes.Pass{Name: "mixed", Run: passes.Mixed})
 	}
+	if w.b.Training() && w.o.Store != graph.StoreF32 {
+		list = append(list, passes.Pass{Name: "store", Run: func(g *graph.Graph) error {
+			if w.o.Mixed && w.o.Store == graph.StoreBF16 {
+				return errors.New("activations are bf16 already: they can be stored in int8 or int4")
+			}
+			return passes.Store(g, w.o.Store)
+		}})
+	}
 	list = append(list, passes.Always("in-place", passes.InPlace))
 	if w.b.Training() && w.o.Overlap > 1 {
 		list = append(list, passes.Pass{Name: "overlap", Run: func(g *graph.Graph) error {
@@ -391,7 +405,7 @@ func (w *writer) passes() []passes.Pass {
 
 // PassNames lists PassNone and the passes of a training step that has all of them, in order.
 func PassNames() []string {
-	w := writer{b: graph.NewBuilder(true), o: StepOptions{Mixed: true, Overlap: 2}}
+	w := writer{b: graph.NewBuilder(true), o: StepOptions{Mixed: true, Store: graph.StoreInt8, Overlap: 2}}
 	names := []string{PassNone}
 	for _, p := range w.passes() {
 		names = append(names, p.Name)

@@ -37,16 +37,33 @@ func forward(op *graph.Op) bool {
 	return op.Phase != graph.PhaseBackward && op.Phase != graph.PhaseUpdate
 }
 
+// stored is the activation of which v is a form in fewer bits, or expanded again (passes.Store); v itself if it is no such form.
+func stored(v *graph.Value) *graph.Value {
+	if v.Stores != nil {
+		return v.Stores
+	}
+	return v
+}
+
+// stores reports whether op compresses or expands an activation.
+func stores(op *graph.Op) bool { return len(op.Results) > 0 && op.Results[0].Stores != nil }
+
 // candidatesOf lists the ops of the forward pass that can run again, the cheapest first: they update nothing, and only ops of
-// their module, among them of its backward pass, read their results. Results that are small compared with the budget are
-// left out.
+// their module, among them of its backward pass, read their results. What is freed of a result that is stored in fewer bits are those.
+// Results that are small compared with the budget are left out.
 func candidatesOf(g *graph.Graph, budget int64) (list []candidate) {
-	kept := map[*graph.Value]bool{} // outputs, and what another module reads
-	late := map[*graph.Value]bool{} // read by the backward pass
+	kept := map[*graph.Value]bool{}  // outputs, and what another module reads
+	late := map[*graph.Value]bool{}  // read by the backward pass
+	bits := map[*graph.Value]int64{} // bytes of what is stored in fewer bits
 	for _, v := range g.Outputs {
 		kept[v] = true
 	}
 	for _, op := range g.Ops {
+		if stores(op) && forward(op) {
+			for _, v := range op.Results {
+				bits[v.Stores] += v.Bytes()
+			}
+		}
 		for _, v := range op.Operands {
 			if v != nil {
 				kept[v] = kept[v] || v.Module != op.Module
@@ -55,7 +72,7 @@ func candidatesOf(g *graph.Graph, budget int64) (list []candidate) {
 		}
 	}
 	for _, op := range g.Ops {
-		if !forward(op) || op.Kind == graph.KindNormStats || len(op.Mutates()) > 0 ||
+		if !forward(op) || stores(op) || op.Kind == graph.KindNormStats || len(op.Mutates()) > 0 ||
 			slices.ContainsFunc(op.Results, func(v *graph.Value) bool { return kept[v] }) {
 			continue
 		}
@@ -63,7 +80,7 @@ func candidatesOf(g *graph.Graph, budget int64) (list []candidate) {
 		var bytes int64
 		for _, v := range op.Results {
 			c.results = append(c.results, v.Name)
-			if late[v] {
+			if bytes += bits[v]; late[v] {
 				bytes += v.Bytes()
 			}
 		}
@@ -82,7 +99,7 @@ func checkpointsOf(g *graph.Graph) map[int][]string {
 	ops := map[int][]*graph.Op{}   // by module: its forward pass
 	last := map[*graph.Value]int{} // position of the last reader among the module's own ops
 	for _, op := range g.Ops {
-		if !forward(op) {
+		if !forward(op) || stores(op) {
 			continue
 		}
 		for _, v := range op.Operands {

@@ -229,8 +229,8 @@ func (s *search) choose(now state) (chosen []candidate) {
 			case v == nil:
 			case forward(op):
 				read[v.Name] = i
-			case wanted[v.Name] == 0:
-				wanted[v.Name] = i
+			case wanted[stored(v).Name] == 0: // what is stored in fewer bits is wanted when it is expanded
+				wanted[stored(v).Name] = i
 			}
 		}
 	}

@@ -17,11 +17,12 @@ import (
 // images, bound to an arena, with small values everywhere.
 func residualStep(b testing.TB, d engine.Device, batch int64) (*core.Program, func()) {
 	b.Helper()
-	return trainingStep(b, d, "bp", "resnet32", batch)
+	return trainingStep(b, d, "bp", "resnet32", batch, graph.StoreF32)
 }
 
 // trainingStep is a training step of a network by a method, with an auxiliary depth of 2 where it has one.
-func trainingStep(b testing.TB, d engine.Device, method, network string, batch int64) (*core.Program, func()) {
+func trainingStep(b testing.TB, d engine.Device, method, network string, batch int64,
+	store graph.StoreFormat) (*core.Program, func()) {
 	b.Helper()
 	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
 	if err != nil {
@@ -41,7 +42,7 @@ func trainingStep(b testing.TB, d engine.Device, method, network string, batch i
 	}
 	step, err := core.TrainingStep(stages, core.StepOptions{
 		Batch: batch, Image: n.Input, Mean: [4]float64{125, 123, 114}, Deviation: [4]float64{63, 62, 67},
-		Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true},
+		Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}, Store: store,
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -134,9 +135,9 @@ func BenchmarkSmallBatches(b *testing.B) {
 				for _, threads := range []int{1, 2} {
 					b.Run(fmt.Sprintf("%s/%s/batch=%d/threads=%d", method, network, batch, threads), func(b *testing.B) {
 						d := openDevice(b, "cpu", threads)
-						p, done := trainingStep(b, d, method, network, batch)
+						p, done := trainingStep(b, d, method, network, batch, graph.StoreF32)
 						defer done()
-						smallBatch(b, p)
+						fastestOps(b, p)
 					})
 				}
 			}
@@ -144,7 +145,21 @@ func BenchmarkSmallBatches(b *testing.B) {
 	}
 }
 
-func smallBatch(b *testing.B, p *core.Program) {
+// BenchmarkStoredStep runs the step of BenchmarkStep with activations stored in each format, and reports fastest-ms.
+func BenchmarkStoredStep(b *testing.B) {
+	for _, threads := range []int{1, 2} {
+		for _, format := range graph.StoreFormats() {
+			b.Run(fmt.Sprintf("%s/threads=%d", format, threads), func(b *testing.B) {
+				p, done := trainingStep(b, openDevice(b, "cpu", threads), "bp", "resnet32", 128, format)
+				defer done()
+				fastestOps(b, p)
+			})
+		}
+	}
+}
+
+// fastestOps runs steps and reports fastest-ms.
+func fastestOps(b *testing.B, p *core.Program) {
 	p.Trace(true)
 	fastest := make([]float64, len(p.Graph.Ops))
 	for i := range fastest {

@@ -12,8 +12,10 @@
 //  6. MarkSaved: activations that the backward pass reads get the category of saved activations.
 //  7. DropUnused: values that no op uses any more are removed, and ids are renumbered.
 //  8. Mixed: bf16 activations and gradients, f32 master weights (Micikevicius et al., "Mixed Precision Training", 2018).
-//  9. InPlace: a result aliases an operand that is not read any more.
-//  10. Overlap: list scheduling of the local modules on several streams (Belilovsky et al., "Decoupled Greedy Learning of
+//  9. Store: saved activations are compressed between forward and backward pass (Chen et al., "ActNN: Reducing Training Memory
+//     Footprint via 2-Bit Activation Compressed Training", 2021).
+//  10. InPlace: a result aliases an operand that is not read any more.
+//  11. Overlap: list scheduling of the local modules on several streams (Belilovsky et al., "Decoupled Greedy Learning of
 //     CNNs", 2020); last, because it depends on the order of the ops.
 package passes
 

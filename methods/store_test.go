@@ -1,0 +1,129 @@
+package methods_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/methods"
+	"github.com/localbench/localbench/suite/train"
+)
+
+// gradients trains steps with these numbers, each from the same weights, and returns the losses of the first, and of each step the
+// gradients of all parameters, one after the other. Before a step momentum is zero, so that after it momentum is the gradient
+// and the weight decay.
+func gradients(t *testing.T, network, method string, trade core.StepOptions, steps ...uint32) (losses []float32, all [][]float64) {
+	t.Helper()
+	s := sessionWith(t, network, method, methods.Options{}, trade)
+	defer s.Close()
+	before := map[string][]float32{}
+	for _, v := range s.Persistent() {
+		before[v.Name] = content(t, s, v)
+	}
+	images, labels := goldenBatch(3, 0, 8)
+	for i, step := range steps {
+		for _, v := range s.Persistent() {
+			if err := s.Training.Write(v, before[v.Name]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Feed(train.Batch{Images: images, Labels: labels, Seed: 3, Step: step}, 0.05); err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.Step()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			losses = out.Losses
+		}
+		var g []float64
+		for _, v := range s.Persistent() {
+			if v.Category != graph.CategoryOptimizer {
+				continue
+			}
+			weight := before[strings.TrimSuffix(v.Name, ".momentum")]
+			for i, m := range content(t, s, v) {
+				g = append(g, float64(m)-1e-4*float64(weight[i]))
+			}
+		}
+		all = append(all, g)
+	}
+	return losses, all
+}
+
+// relativeError is the Euclidean norm of got - want, relative to that of want.
+func relativeError(got, want []float64) float64 {
+	difference, norm := 0.0, 0.0
+	for i := range want {
+		difference += (got[i] - want[i]) * (got[i] - want[i])
+		norm += want[i] * want[i]
+	}
+	return math.Sqrt(difference / norm)
+}
+
+// TestStoredActivations: in every format the losses of a step are those of f32 to the bit, because the forward pass is exact, and a
+// step that is run again has the same gradients to the bit. The error of the gradients, relative to all of f32, is bounded; in int8 and
+// int4 also that of the mean of 16 steps, which differ in the rounding only: without bias it is a quarter of the error of one. Recomputing from
+// activations in int4 adds some bias.
+// docs/memory.md has the figures that this prints.
+func TestStoredActivations(t *testing.T) {
+	for _, network := range []string{"resnet20", "resnet32"} {
+		for _, m := range methods.List() {
+			if testing.Short() && (network != "resnet20" || m.Name != "bp" && m.Name != "auglocal") {
+				continue
+			}
+			losses, exact := gradients(t, network, m.Name, core.StepOptions{}, 0)
+			testStored(t, network, m.Name, false, losses, exact[0])
+			if network == "resnet20" {
+				testStored(t, network, m.Name, true, losses, exact[0])
+			}
+		}
+	}
+}
+
+// testStored compares the formats with losses and gradients of f32.
+func testStored(t *testing.T, network, method string, recompute bool, losses []float32, exact []float64) {
+	t.Helper()
+	line := fmt.Sprintf("%s %s, recomputed norms %v:", network, method, recompute)
+	for _, c := range []struct {
+		format graph.StoreFormat
+		most   float64 // error of the gradients
+	}{{graph.StoreBF16, 0.02}, {graph.StoreInt8, 0.05}, {graph.StoreInt4, 0.8}} {
+		const runs = 16
+		var steps []uint32
+		for step := range uint32(runs) {
+			steps = append(steps, step)
+		}
+		got, all := gradients(t, network, method, core.StepOptions{Store: c.format, RecomputeNorm: recompute}, append(steps, 0)...)
+		if !sameBits(got, losses) {
+			t.Errorf("%s %s: losses %v, want those of f32: %v", line, c.format, got, losses)
+		}
+		if !slices.Equal(all[0], all[runs]) {
+			t.Errorf("%s %s: the same step has other gradients the second time", line, c.format)
+		}
+		off := relativeError(all[0], exact)
+		line += fmt.Sprintf(" %s %.4f", c.format, off)
+		if off == 0 || off > c.most {
+			t.Errorf("%s: relative error of the gradients %g, want more than 0 and at most %g", line, off, c.most)
+		}
+		if c.format == graph.StoreBF16 {
+			continue
+		}
+		mean := make([]float64, len(exact))
+		for _, g := range all[:runs] {
+			for i := range mean {
+				mean[i] += g[i] / runs
+			}
+		}
+		left := relativeError(mean, exact)
+		if line += fmt.Sprintf(" (mean of %d %.4f)", runs, left); left > 0.6*off {
+			t.Errorf("%s: the mean of %d gradients errs by %g, want at most 0.6 of %g", line, runs, left, off)
+		}
+	}
+	t.Log(line)
+}
