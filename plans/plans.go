@@ -176,7 +176,8 @@ func (o *Options) tables(d engine.Device, gpu string, runs []*suite.Run) (tables
 
 // sizes are the tables of plans of our arena.
 func (o *Options) sizes(plans []results.Plan, compiled []*suite.Compiled, gpu string) ([]table.Table, error) {
-	tables := []table.Table{planned.Sizes(plans), planned.Categories(plans, !o.Whole), planned.Overlap(plans), planned.Budget(plans)}
+	tables := []table.Table{planned.Sizes(plans), planned.Categories(plans, !o.Whole), planned.Overlap(plans),
+		planned.Store(plans), planned.Budget(plans)}
 	kind, rates, err := o.known(gpu)
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ import (
 // under the key in the tag `option`; a setting at its default is not stored, so that a new setting changes no id.
 //
 // The other tags define the valid text. `least`: a whole number of at least this, which is the default. `stored`: a switch,
-// with the text of a switch that is on. Text without a tag is not checked here but where it is used. `compared`: a plan is
+// with the text of a switch that is on, or for a text the valid ones, with commas. Text without a tag is not checked here but where it is used. `compared`: a plan is
 // shown beside the plan with this setting at its default.
 //
 // The flag of a setting has the name of its key, or that in the tag `flag`; "-": other flags decide it. `default` is a text
@@ -42,6 +42,8 @@ type Settings struct {
 	RecomputeNorm bool `option:"recompute" stored:"norm"`
 	// DeferUpdates makes one update at the end of the step, as eager frameworks do.
 	DeferUpdates bool `option:"update" stored:"deferred"`
+	// Store is how activations are stored from the forward to the backward pass: bf16, int8 or int4; empty: as they are.
+	Store string `option:"store" stored:"bf16,int8,int4" compared:"yes"`
 	// Budget is the size in bytes that the arena may have; 0: no limit.
 	Budget int64 `option:"budget" least:"0" unit:"B" compared:"yes"`
 	// Overlap is the number of local modules in flight; 0 and 1: one after the other.
@@ -182,6 +184,9 @@ func (f settingField) read(text string) error {
 		}
 		f.value.SetBool(true)
 	default:
+		if stored := f.tag.Get("stored"); stored != "" && !slices.Contains(strings.Split(stored, ","), text) {
+			return fmt.Errorf("must be one of %s, or left out", strings.ReplaceAll(stored, ",", ", "))
+		}
 		f.value.SetString(text)
 	}
 	return nil

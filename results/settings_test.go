@@ -24,6 +24,7 @@ func TestSettingsRoundTrip(t *testing.T) {
 		{func(s *Settings) { s.InitDigest = "ab12" }, "init", "ab12"},
 		{func(s *Settings) { s.RecomputeNorm = true }, "recompute", "norm"},
 		{func(s *Settings) { s.DeferUpdates = true }, "update", "deferred"},
+		{func(s *Settings) { s.Store = "int8" }, "store", "int8"},
 		{func(s *Settings) { s.Budget = 1 << 40 }, "budget", "1099511627776"},
 		{func(s *Settings) { s.Overlap = 2 }, "overlap", "2"},
 		{func(s *Settings) { s.WorkspaceLimit = 5 }, "workspace_limit", "5"},
@@ -40,17 +41,19 @@ func TestSettingsRoundTrip(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want %+v", row.key, got, err, want)
 		}
 	}
-	if n := reflect.TypeFor[Settings]().NumField(); n != 15 {
+	if n := reflect.TypeFor[Settings]().NumField(); n != 16 {
 		t.Errorf("got %d settings, want a row above for each of them", n)
 	}
 }
 
-// Plans are compared with the same run without a budget, and without overlapping modules: each alone is at its default.
+// Plans are compared with the same run without a budget, without compressed activations, and without overlapping modules: each
+// alone is at its default.
 func TestComparedSettings(t *testing.T) {
-	s := Settings{Budget: 1 << 20, Overlap: 3, Segment: 2, RecomputeNorm: true}
+	s := Settings{Budget: 1 << 20, Overlap: 3, Segment: 2, RecomputeNorm: true, Store: "int4"}
 	want := map[string]Settings{
-		"budget":  {Overlap: 3, Segment: 2, RecomputeNorm: true},
-		"overlap": {Budget: 1 << 20, Segment: 2, RecomputeNorm: true},
+		"budget":  {Overlap: 3, Segment: 2, RecomputeNorm: true, Store: "int4"},
+		"overlap": {Budget: 1 << 20, Segment: 2, RecomputeNorm: true, Store: "int4"},
+		"store":   {Budget: 1 << 20, Overlap: 3, Segment: 2, RecomputeNorm: true},
 	}
 	if got := s.Compared(); !maps.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -63,10 +66,10 @@ func TestComparedSettings(t *testing.T) {
 // The command of a spec has the flags of its settings; what other flags decide, and defaults that are stored, are left out.
 func TestFlagsOfSettings(t *testing.T) {
 	all := Settings{Cuts: "even", Mode: "contrast", Coefficients: "1,2,3,4", Head: "1c2f", PublishedProgram: true, Segment: 3,
-		InitDigest: "ab", NetworkDigest: "cd", RecomputeNorm: true, DeferUpdates: true, Budget: 100, Overlap: 2, WorkspaceLimit: 5,
+		InitDigest: "ab", NetworkDigest: "cd", RecomputeNorm: true, DeferUpdates: true, Budget: 100, Overlap: 2, WorkspaceLimit: 5, Store: "bf16",
 		Eager: "foreach=false", Deterministic: true}
 	want := " --budget 100B --infopro-coefficients 1,2,3,4 --cuts even --deterministic --eager foreach=false --init FILE " +
-		"--infopro-mode contrast --overlap 2 --recompute norm --segment 3 --update deferred --workspace-limit 5B"
+		"--infopro-mode contrast --overlap 2 --recompute norm --segment 3 --store bf16 --update deferred --workspace-limit 5B"
 	if got := Command(Spec{}.WithSettings(all)); !strings.HasSuffix(got, want) {
 		t.Errorf("got %s, want it to end in %s", got, want)
 	}
@@ -107,6 +110,7 @@ func TestStoredOptionsAreChecked(t *testing.T) {
 		{"segment", "", `option segment: ""`},
 		{"recompute", "everything", `must be "norm"`},
 		{"update", "early", `must be "deferred"`},
+		{"store", "int7", `option store: "int7": must be one of bf16, int8, int4, or left out`},
 		{"program", "other", `must be "published-program"`},
 		{"deterministic", "no", `must be "yes"`},
 		{"overlapp", "2", "option overlapp: unknown; this program knows budget, coefficients"},

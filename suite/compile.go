@@ -209,6 +209,7 @@ func (r *Run) stepOptions() core.StepOptions {
 	spec, card := r.Spec, r.Dataset.Card
 	o := core.StepOptions{Batch: spec.Batch, Image: r.Network.Input, Optimizer: r.optimizer()}
 	o.RecomputeNorm, o.DeferUpdates, o.Overlap = r.Settings.RecomputeNorm, r.Settings.DeferUpdates, r.Settings.Overlap
+	o.Store = storeFormat(r.Settings.Store)
 	if spec.Backend == backendCUDA {
 		// The next batch is copied while a step runs, and the GPU changes the images.
 		o.KeepInputs = true

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/localbench/localbench/core/eager"
+	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/results"
@@ -49,6 +50,7 @@ type Request struct {
 	ValFraction                 float64 // of the training set, held out to choose the epoch by; 0: nothing
 	// Settings of every run, as far as its method reads them. Cuts may be CutsPublished, and Eager is as eager.ParseOptions reads
 	// it. What the fields above ask for (Recompute, Update, Init, Quirks) is filled in by Expand.
+	// Store may be f32, the default.
 	results.Settings
 	// More are requests whose runs come after those of this one, without those that are there already.
 	More []Request
@@ -177,6 +179,7 @@ func (r Request) check() error {
 		names       []string
 	}{
 		{"recompute", r.Recompute, []string{RecomputeNone, RecomputeNorm}},
+		{"store", r.Store, storeNames()},
 		{"update", r.Update, []string{UpdateEarly, UpdateDeferred}},
 		{"dropout", r.Dropout, []string{DropoutOn, DropoutOff}},
 		{"quirks", r.Quirks, []string{QuirksNone, QuirksPaper}},
@@ -349,6 +352,9 @@ func (r Request) settings(m methods.Method, network *model.Network, dataset stri
 		}
 	}
 	s.RecomputeNorm, s.DeferUpdates = r.Recompute == RecomputeNorm, r.deferred()
+	if s.Store == graph.StoreF32.String() {
+		s.Store = ""
+	}
 	variant, err := eager.ParseOptions(r.Eager)
 	if err != nil {
 		return s, fmt.Errorf("--eager: %w", err)
@@ -376,6 +382,19 @@ func (r Request) settings(m methods.Method, network *model.Network, dataset stri
 		}
 	}
 	return s, nil
+}
+
+// storeNames are the formats of --store.
+func storeNames() (names []string) {
+	for _, f := range graph.StoreFormats() {
+		names = append(names, f.String())
+	}
+	return names
+}
+
+// storeFormat is the format of a setting, which has been checked.
+func storeFormat(name string) graph.StoreFormat {
+	return graph.StoreFormat(max(0, slices.Index(storeNames(), name)))
 }
 
 // augmentNone in a spec leaves the images of training as they are.

@@ -74,6 +74,7 @@ func wordValues() map[string][]string {
 		"infopro-mode": {"softmax", "contrast"},
 		"dropout":      {"on", "off"},
 		"recompute":    {"none", "norm"},
+		"store":        {"f32", "bf16", "int8", "int4"},
 		"update":       {"early", "deferred"}, "quirks": {"none", "paper"}, "policy": {plans.PolicyPlanned, plans.PolicyEager},
 		"optimizer": suite.OptimizerNames(), "launcher": launch.Launchers(), "on-oom": suite.OnOOMPolicies(),
 	}

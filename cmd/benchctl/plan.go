@@ -32,7 +32,7 @@ func planCommand(env Env) *cobra.Command {
 			"  benchctl plan new.pt2 --against old.pt2 --policy eager --limit 2%",
 		Args: oneNetwork,
 	}
-	s := addShared(c, "memory", "categories", "overlap", "budget", "roofline", "modules", "scopes", "largest", "timeline",
+	s := addShared(c, "memory", "categories", "overlap", "store", "budget", "roofline", "modules", "scopes", "largest", "timeline",
 		"fit", "eager", "against", "against_categories", "against_modules", "against_tensors")
 	f := planFlags{Options: plans.Options{Host: env.host(), Policy: plans.PolicyPlanned,
 		Fit: plans.Fit{Limit: suite.LimitContainer}}}

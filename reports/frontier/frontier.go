@@ -136,14 +136,19 @@ func Of(records, timed []results.Record) []Task {
 	return tasks
 }
 
-// class identifies runs with the same bits: what is recomputed, and when parameters are updated, changes none.
+// class identifies runs with the same bits: what is recomputed, and when parameters are updated, changes none. If activations are
+// compressed (--store), the backward pass recomputes from those, and what is recomputed makes a difference.
 func class(s results.Spec) results.Spec {
 	s = results.StepSpec(s)
 	settings, err := s.Settings()
 	if err != nil { // of another version of this program: its own class
 		return s
 	}
-	settings.RecomputeNorm, settings.Budget, settings.DeferUpdates, settings.Eager = false, 0, false, ""
+	settings.DeferUpdates, settings.Eager = false, ""
+	if settings.Store != "" {
+		return s.WithSettings(settings)
+	}
+	settings.RecomputeNorm, settings.Budget = false, 0
 	if s.Method == "checkpoint" {
 		s.Method, settings.Segment = "bp", 0
 	}

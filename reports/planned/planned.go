@@ -104,6 +104,34 @@ func Overlap(all []results.Plan) table.Table {
 	return t
 }
 
+// Store compares runs that compress activations for the backward pass with the same runs without; it has no rows where no run does.
+func Store(all []results.Plan) table.Table {
+	t := table.Table{
+		ID:    "store",
+		Title: "What compressed activations save",
+		Columns: runColumns(
+			table.TextColumn("store", "stored in"),
+			table.NumberColumn("planned_peak_bytes", "planned peak"),
+			table.NumberColumn("step_arena_bytes", "step arena"),
+			table.NumberColumn("exact_planned_peak_bytes", "planned peak without"),
+			table.NumberColumn("exact_step_arena_bytes", "step arena without"),
+		),
+		Notes: []string{"In brackets: relative to the same run with activations stored as they are. The forward pass is the same to " +
+			"the bit; gradients are not."},
+	}
+	for _, p := range all {
+		exact := p.Without["store"]
+		if exact == nil {
+			continue
+		}
+		as, m := exact.Memory, p.Memory
+		addRun(&t, p, table.Text(p.Settings.Store),
+			relative(m.PlannedPeakBytes, as.PlannedPeakBytes), relative(m.StepArenaBytes, as.StepArenaBytes),
+			table.BytesCell(as.PlannedPeakBytes), table.BytesCell(as.StepArenaBytes))
+	}
+	return t
+}
+
 // Budget is what runs with a budget pay for it; it has no rows where there are none.
 func Budget(all []results.Plan) table.Table {
 	t := table.Table{
@@ -119,7 +147,7 @@ func Budget(all []results.Plan) table.Table {
 		Notes: []string{
 			"The budget bounds the arena: all that the run allocates. In brackets: relative to the same run without a budget.",
 			"Recomputed: results of forward ops that the backward pass computes again. The results of the step are the same to " +
-				"the bit.",
+				"the bit, unless activations are compressed (--store): then the backward pass recomputes from those.",
 		},
 	}
 	for _, p := range all {
