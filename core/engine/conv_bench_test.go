@@ -81,8 +81,9 @@ func (c convClass) family() family {
 // convTable is the text of the header.
 func convTable(isa string, rates map[convClass]map[string]float64) []byte {
 	var s strings.Builder
-	fmt.Fprintf(&s, "// clang-format off\n// GFLOP/s of a direct 3x3 convolution of stride 1, by kernel, on one thread;\n"+
-		"// written by BenchmarkConv -update on %s.\n// kind, channels, tiles of 4x4 outputs, {oneDNN, F(2x2, 3x3), F(4x4, 3x3)}\n", processor(isa))
+	s.WriteString("// clang-format off\n// GFLOP/s of a direct 3x3 convolution of stride 1, by kernel, on one thread;\n" +
+		"// written by BenchmarkConv -update on " + processor(isa) + ".\n" +
+		"// kind, channels, tiles of 4x4 outputs, {oneDNN, F(2x2, 3x3), F(4x4, 3x3)}\n")
 	classes := slices.SortedFunc(maps.Keys(rates), func(x, y convClass) int {
 		return slices.Compare([]int64{int64(x.kind), x.channels, x.tiles}, []int64{int64(y.kind), y.channels, y.tiles})
 	})

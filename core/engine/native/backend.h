@@ -62,9 +62,8 @@ typedef struct lb_options {
   int32_t tune;              // 1: kernels are timed before one is chosen
   int32_t own;               // 1: the backend's own kernels before a library's, where it has both
   uint64_t workspace_limit;  // bytes of workspace that a chosen kernel may need at the most; 0: no limit
-  const char *plan_book;  // lines of a tuning cache; of the cpu, for tests: the kernel of 3x3 convolutions,
-                          // if it can compute them; NULL: the backend chooses
-  const char *properties;  // LB_NO_DEVICE: description of the device to plan for, NULL: unknown
+  const char *plan_book;     // lines of a tuning cache, NULL: the backend chooses; of the cpu, see engine.go
+  const char *properties;    // LB_NO_DEVICE: description of the device to plan for, NULL: unknown
 } lb_options;
 
 #define LB_NO_DEVICE (-1)

@@ -18,7 +18,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "cpu.h"
+#include "simd.h"
 
 namespace lb {
 namespace {
@@ -63,29 +63,11 @@ struct geometry {
   int32_t row[256], column[256];  // of a position in the window
 };
 
-constexpr int64_t lanes = 16;  // channels that are computed together
-
-// Sixteen lanes as one vector type of the compiler, which splits it on machines with narrower
-// registers.
-using floats = float __attribute__((vector_size(4 * lanes)));
-using ints = int32_t __attribute__((vector_size(4 * lanes)));
-using octets = uint8_t __attribute__((vector_size(lanes)));
+constexpr int64_t lanes = 16;  // channels that are summed together
 
 template <typename V>
-LB_INLINE void load(V &to, const void *from) {
+LB_INLINE void copy(V &to, const void *from) {
   std::memcpy(&to, from, sizeof to);
-}
-
-// chunks calls f(k, lanes) for sixteen channels from k on, until all are done: the
-// last sixteen overlap those before. Fewer than sixteen channels are done one by one.
-template <typename F, typename G>
-LB_INLINE void chunks(int64_t c, F sixteen, G one) {
-  if (c < lanes) {
-    for (int64_t k = 0; k < c; k++) one(k);
-    return;
-  }
-  for (int64_t k = 0; k + lanes <= c; k += lanes) sixteen(k);
-  if (c % lanes != 0) sixteen(c - lanes);
 }
 
 // max_window finds the largest elements of window (i, j), T floats and I ints at a time.
@@ -94,14 +76,14 @@ LB_INLINE void max_window(const geometry &g, const float *x, int64_t i, int64_t 
   range v = g.h.window[static_cast<size_t>(i)], h = g.w.window[static_cast<size_t>(j)];
   int64_t top = g.h.begin[static_cast<size_t>(i)], left = g.w.begin[static_cast<size_t>(j)];
   int64_t step = g.c, width = g.w.in, kernel = g.w.kernel;
-  load(best, x + (v.from * width + h.from) * step);
+  copy(best, x + (v.from * width + h.from) * step);
   where = I{} + static_cast<int32_t>((v.from - top) * kernel + h.from - left);
   for (int64_t r = v.from; r < v.to; r++) {
     const float *p = x + (r * width + h.from) * step;
     auto place = static_cast<int32_t>((r - top) * kernel + h.from - left);
     for (int64_t s = h.from; s < h.to; s++, p += step, place++) {
       T next;
-      load(next, p);
+      copy(next, p);
       auto more = next > best;
       best = more ? next : best;
       where = more ? I{} + place : where;
@@ -109,23 +91,33 @@ LB_INLINE void max_window(const geometry &g, const float *x, int64_t i, int64_t 
   }
 }
 
-LB_CLONES void max_row(const geometry &g, const float *x, int64_t i, float *y, uint8_t *index) {
-  for (int64_t j = 0; j < g.w.out; j++, y += g.c, index += g.c)
-    chunks(
-        g.c,
-        [&](int64_t k) __attribute__((always_inline)) {
-          floats best;
-          ints where;
-          max_window(g, x + k, i, j, best, where);
-          octets narrow = __builtin_convertvector(where, octets);
-          std::memcpy(y + k, &best, sizeof best);
-          std::memcpy(index + k, &narrow, sizeof narrow);
-        },
-        [&](int64_t k) __attribute__((always_inline)) {
-          int32_t where;
-          max_window(g, x + k, i, j, y[k], where);
-          index[k] = static_cast<uint8_t>(where);
-        });
+// max_row is row i of the result. Channels are compared W at a time, as many as a vector of the machine has:
+// GCC would split a wider vector into its elements. The last W overlap those before.
+template <int W>
+LB_INLINE void max_row(const geometry *of, const float *x, int64_t i, float *y, uint8_t *index) {
+  const geometry &g = *of;
+  for (int64_t j = 0; j < g.w.out; j++, y += g.c, index += g.c) {
+    if (W == 1 || g.c < W) {
+      for (int64_t k = 0; k < g.c; k++) {
+        int32_t where;
+        max_window(g, x + k, i, j, y[k], where);
+        index[k] = static_cast<uint8_t>(where);
+      }
+      continue;
+    }
+#if defined(__x86_64__)
+    if constexpr (W > 1)
+      for (int64_t next = 0; next < g.c; next += W) {
+        int64_t k = next + W <= g.c ? next : g.c - W;
+        floats<W> best;
+        ints<W> where;
+        max_window(g, x + k, i, j, best, where);
+        auto narrow = __builtin_convertvector(where, octets<W>);
+        std::memcpy(y + k, &best, sizeof best);
+        std::memcpy(index + k, &narrow, sizeof narrow);
+      }
+#endif
+  }
 }
 
 // max_gradient_sample gives dy of every window, in order, to the element that
@@ -202,8 +194,9 @@ LB_CLONES void mean_gradient_row(const geometry &g, const float *dy, int64_t r, 
 struct pool_kernel : kernel {
   geometry g;
   int32_t kind;
-  int threads;
-  pool_kernel(const op &o, const value &x, bool adaptive, int t) : kind(o.kind), threads(t) {
+  int threads, width;
+  pool_kernel(const op &o, const value &x, bool adaptive, const cpu &d)
+      : kind(o.kind), threads(d.threads), width(d.width) {
     const attributes &a = o.attr;
     auto side = [&](int i) {
       axis s{x.dims[1 + i], a.output[i], a.kernel[i], a.stride[i], a.padding[i], adaptive, {}, {}, {}, {}};
@@ -224,7 +217,13 @@ struct pool_kernel : kernel {
       case kind_max_pool:
         return each(g.h.out, [&](int64_t b, int64_t i) {
           int64_t at = b * y + i * g.w.out * g.c;
-          max_row(g, in + b * x, i, out + at, o.results[1]->data + at);
+          const float *from = in + b * x;
+          uint8_t *index = o.results[1]->data + at;
+#if defined(__x86_64__)
+          if (width == 16) return machine<16>::call<max_row<16>>(&g, from, i, out + at, index);
+          if (width == 8) return machine<8>::call<max_row<8>>(&g, from, i, out + at, index);
+#endif
+          max_row<1>(&g, from, i, out + at, index);
         });
       case kind_max_pool_backward:
         return each(1, [&](int64_t b, int64_t) {
@@ -256,7 +255,7 @@ std::unique_ptr<kernel> make_pool(const op &o, cpu &d) {
   bool adaptive = o.kind == kind_adaptive_average_pool || o.kind == kind_adaptive_average_pool_backward;
   bool forward =
       o.kind == kind_max_pool || o.kind == kind_average_pool || o.kind == kind_adaptive_average_pool;
-  return std::make_unique<pool_kernel>(o, forward ? *o.operands[0] : *o.results[0], adaptive, d.threads);
+  return std::make_unique<pool_kernel>(o, forward ? *o.operands[0] : *o.results[0], adaptive, d);
 }
 
 }  // namespace lb

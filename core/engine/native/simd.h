@@ -26,17 +26,25 @@ template <int W>
 struct lanes_of;
 template <>
 struct lanes_of<8> {
+  typedef int32_t ints __attribute__((vector_size(32)));
+  typedef uint8_t octets __attribute__((vector_size(8)));
   typedef float type __attribute__((vector_size(32)));
   typedef float unaligned __attribute__((vector_size(32), aligned(4), may_alias));
 };
 template <>
 struct lanes_of<16> {
+  typedef int32_t ints __attribute__((vector_size(64)));
+  typedef uint8_t octets __attribute__((vector_size(16)));
   typedef float type __attribute__((vector_size(64)));
   typedef float unaligned __attribute__((vector_size(64), aligned(4), may_alias));
 };
 
 template <int W>
 using floats = typename lanes_of<W>::type;
+template <int W>
+using ints = typename lanes_of<W>::ints;
+template <int W>
+using octets = typename lanes_of<W>::octets;
 
 template <int W>
 LB_INLINE floats<W> load(const float *from) {
