@@ -207,7 +207,8 @@ func distanceTable(title string, rows []distance) table.Table {
 	t := table.Table{Title: title, Columns: []table.Column{{Key: "kind", Name: "op"}}}
 	for _, c := range []table.Column{{Key: "ops", Name: "ops"}, {Key: "flops", Name: "operations", Unit: "GFLOP"},
 		{Key: "bytes", Name: "bytes", Unit: "GB"}, {Key: "least", Name: "floor", Unit: "ms"},
-		{Key: "took", Name: "took", Unit: "ms"}, {Key: "times", Name: "times the floor"}, {Key: "above", Name: "above it", Unit: "ms"}} {
+		{Key: "took", Name: "took", Unit: "ms"}, {Key: "times", Name: "times the floor"},
+		{Key: "above", Name: "above it", Unit: "ms"}} {
 		c.Align = table.AlignRight
 		t.Columns = append(t.Columns, c)
 	}
