@@ -35,7 +35,7 @@ func BenchmarkOp(b *testing.B) {
 		element graph.ElementType
 	}
 	backend, batch := enginetest.Backends()[0], int64(128)
-	settings := []setting{{"", engine.Options{Threads: 1}, graph.TypeF32}}
+	settings := []setting{{"", engine.Options{Threads: 1}, graph.TypeF32}, {"bf16/", engine.Options{Threads: 1}, graph.TypeBF16}}
 	if backend == "cuda" {
 		if batch = 1024; testing.Short() { // to try the benchmark on the stand-in
 			batch = 1

@@ -13,16 +13,10 @@ import (
 	"github.com/localbench/localbench/suite/networks"
 )
 
-// residualStep is one training step of ResNet-32 by backpropagation on small
-// images, bound to an arena, with small values everywhere.
-func residualStep(b testing.TB, d engine.Device, batch int64) (*core.Program, func()) {
-	b.Helper()
-	return trainingStep(b, d, "bp", "resnet32", batch, graph.StoreF32)
-}
-
-// trainingStep is a training step of a network by a method, with an auxiliary depth of 2 where it has one.
-func trainingStep(b testing.TB, d engine.Device, method, network string, batch int64,
-	store graph.StoreFormat) (*core.Program, func()) {
+// trainingStep is a training step of a network by a method on small images, with an auxiliary depth of 2 where it has one, bound
+// to an arena, with small values everywhere; in bf16 if mixed.
+func trainingStep(b testing.TB, d engine.Device, method, network string, batch int64, store graph.StoreFormat,
+	mixed bool) (*core.Program, func()) {
 	b.Helper()
 	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
 	if err != nil {
@@ -41,7 +35,7 @@ func trainingStep(b testing.TB, d engine.Device, method, network string, batch i
 		b.Fatal(err)
 	}
 	step, err := core.TrainingStep(stages, core.StepOptions{
-		Batch: batch, Image: n.Input, Mean: [4]float64{125, 123, 114}, Deviation: [4]float64{63, 62, 67},
+		Batch: batch, Image: n.Input, Mean: [4]float64{125, 123, 114}, Deviation: [4]float64{63, 62, 67}, Mixed: mixed,
 		Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}, Store: store,
 	})
 	if err != nil {
@@ -95,34 +89,42 @@ func starting(v *graph.Value, i int) float64 {
 	return (noise - 0.5) * 0.2
 }
 
-// BenchmarkStep runs a whole training step of ResNet-32 at batch 128 and reports
+// BenchmarkStep runs a whole training step of ResNet-32 at batch 128, in f32 and in bf16, and reports
 // where its time goes, by kind of op.
 func BenchmarkStep(b *testing.B) {
-	for _, threads := range []int{1, 2} {
-		b.Run(fmt.Sprintf("threads=%d", threads), func(b *testing.B) {
-			d := openDevice(b, "cpu", threads)
-			p, done := residualStep(b, d, 128)
-			defer done()
-			fill(b, p, isInput)
-			if err := p.Run(0, len(p.Graph.Ops)); err != nil {
-				b.Fatal(err)
+	for _, method := range []string{"bp", "auglocal"} {
+		for _, threads := range []int{1, 2} {
+			for _, precision := range []graph.ElementType{graph.TypeF32, graph.TypeBF16} {
+				b.Run(fmt.Sprintf("%s/threads=%d/%s", method, threads, precision), func(b *testing.B) {
+					d := openDevice(b, "cpu", threads)
+					p, done := trainingStep(b, d, method, "resnet32", 128, graph.StoreF32, precision == graph.TypeBF16)
+					defer done()
+					wholeStep(b, p)
+				})
 			}
-			p.Trace(true)
-			busy := 0.0
-			for b.Loop() {
-				b.StopTimer() // inputs do not outlive a step
-				fill(b, p, isInput)
-				b.StartTimer()
-				begin := processorSeconds(b)
-				if err := p.Run(0, len(p.Graph.Ops)); err != nil {
-					b.Fatal(err)
-				}
-				busy += processorSeconds(b) - begin
-			}
-			b.ReportMetric(busy*1e3/float64(b.N), "cpu-ms/op")
-			reportByKind(b, p, p.Trace(false), b.N)
-		})
+		}
 	}
+}
+
+func wholeStep(b *testing.B, p *core.Program) {
+	fill(b, p, isInput)
+	if err := p.Run(0, len(p.Graph.Ops)); err != nil {
+		b.Fatal(err)
+	}
+	p.Trace(true)
+	busy := 0.0
+	for b.Loop() {
+		b.StopTimer() // inputs do not outlive a step
+		fill(b, p, isInput)
+		b.StartTimer()
+		begin := processorSeconds(b)
+		if err := p.Run(0, len(p.Graph.Ops)); err != nil {
+			b.Fatal(err)
+		}
+		busy += processorSeconds(b) - begin
+	}
+	b.ReportMetric(busy*1e3/float64(b.N), "cpu-ms/op")
+	reportByKind(b, p, p.Trace(false), b.N)
 }
 
 // BenchmarkSmallBatches runs training steps of many small ops, where what surrounds an op counts: starting it, and waiting for
@@ -135,7 +137,7 @@ func BenchmarkSmallBatches(b *testing.B) {
 				for _, threads := range []int{1, 2} {
 					b.Run(fmt.Sprintf("%s/%s/batch=%d/threads=%d", method, network, batch, threads), func(b *testing.B) {
 						d := openDevice(b, "cpu", threads)
-						p, done := trainingStep(b, d, method, network, batch, graph.StoreF32)
+						p, done := trainingStep(b, d, method, network, batch, graph.StoreF32, false)
 						defer done()
 						fastestOps(b, p)
 					})
@@ -150,7 +152,7 @@ func BenchmarkStoredStep(b *testing.B) {
 	for _, threads := range []int{1, 2} {
 		for _, format := range graph.StoreFormats() {
 			b.Run(fmt.Sprintf("%s/threads=%d", format, threads), func(b *testing.B) {
-				p, done := trainingStep(b, openDevice(b, "cpu", threads), "bp", "resnet32", 128, format)
+				p, done := trainingStep(b, openDevice(b, "cpu", threads), "bp", "resnet32", 128, format, false)
 				defer done()
 				fastestOps(b, p)
 			})

@@ -24,11 +24,11 @@
 namespace lb {
 namespace {
 
-LB_CLONES void expand(const bf16 *x, float *y, int64_t n) {
+LB_CLONES_bf16 void expand(const bf16 *x, float *y, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; i++) y[i] = x[i];
 }
-LB_CLONES void narrow(const float *x, bf16 *y, int64_t n) {
+LB_CLONES_bf16 void narrow(const float *x, bf16 *y, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; i++) y[i] = x[i];
 }
@@ -108,8 +108,11 @@ struct blocks : kernel {
     bool together = n < d.threads || sums * all > sums_bytes;
     each = together ? d.threads : 1;
     workers.resize(together || work < serial_limit ? 1 : all);
-    if (!d.single) d.single = std::make_shared<cpu>();
-    d.single->threads = 1, d.single->workspace_limit = d.workspace_limit;
+    if (!d.single) {
+      auto one = std::make_shared<cpu>(d);
+      one->threads = 1, one->cache = nullptr;
+      d.single = one;
+    }
     auto count = static_cast<int64_t>(workers.size()), part = (n + count - 1) / count;
     uint64_t most = std::max(block_bytes * static_cast<uint64_t>(each), weight_times * weights) / sample;
     for (block = even(part, static_cast<int64_t>(most)); !prepare(o, together ? d : *d.single);

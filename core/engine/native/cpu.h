@@ -19,6 +19,15 @@
 #define LB_CLONES
 #endif
 
+// LB_CLONES_float and LB_CLONES_bf16 are for kernels that a macro writes for both element types. Vectors of
+// 512 bits of 16-bit numbers need more than AVX-512F: AVX-512BW, which every processor of x86-64-v4 has.
+#define LB_CLONES_float LB_CLONES
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#define LB_CLONES_bf16 __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
+#else
+#define LB_CLONES_bf16 LB_CLONES
+#endif
+
 #define LB_INLINE static inline __attribute__((always_inline))
 
 namespace lb {
@@ -50,8 +59,7 @@ struct cpu : device {
   uint64_t workspace_limit = 0;  // bytes of workspace that a kernel may need at the most; 0: no limit
   std::string convolution;  // the kernel of every convolution that it can compute; empty: the table decides
   std::shared_ptr<convolutions> cache;
-  std::shared_ptr<cpu>
-      single;  // of one thread: chooses the kernels that each thread runs on blocks of samples
+  std::shared_ptr<cpu> single;  // the same of one thread, for blocks.cc
 
   std::string describe() override;
   std::unique_ptr<kernel> choose(const op &) override;

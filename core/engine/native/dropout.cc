@@ -47,12 +47,12 @@ static inline __attribute__((always_inline)) void drop_body(const dropping &d, c
 }
 
 // LB_CLONES does not apply to templates.
-#define LB_DROP(T)                                                                   \
-  LB_CLONES void drop_part(dropping d, const T *x, T *y, int64_t from, int64_t to) { \
-    drop_body(d, x, y, from, to);                                                    \
-  }                                                                                  \
-  LB_CLONES void scale_part(const T *x, T *y, float scale, int64_t n) {              \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = x[i] * scale;         \
+#define LB_DROP(T)                                                                       \
+  LB_CLONES_##T void drop_part(dropping d, const T *x, T *y, int64_t from, int64_t to) { \
+    drop_body(d, x, y, from, to);                                                        \
+  }                                                                                      \
+  LB_CLONES_##T void scale_part(const T *x, T *y, float scale, int64_t n) {              \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = x[i] * scale;             \
   }
 LB_DROP(float)
 LB_DROP(bf16)

@@ -14,19 +14,19 @@ namespace {
 #define LB_EACH_TYPE(write) write(float) write(bf16)
 
 #define LB_RELU(T)                                                                                       \
-  LB_CLONES void relu_part(const T *x, T *y, float top, int64_t n) {                                     \
+  LB_CLONES_##T void relu_part(const T *x, T *y, float top, int64_t n) {                                 \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = clip(x[i], top);                          \
   }                                                                                                      \
-  LB_CLONES void relu_backward_part(const T *dy, const T *y, T *dx, float top, int64_t n) {              \
+  LB_CLONES_##T void relu_backward_part(const T *dy, const T *y, T *dx, float top, int64_t n) {          \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] = passes(y[i], top) ? float{dy[i]} : 0.0f; \
   }
 LB_EACH_TYPE(LB_RELU)
 
 #define LB_SILU(T)                                                                        \
-  LB_CLONES void silu_part(const T *x, T *y, int64_t n) {                                 \
+  LB_CLONES_##T void silu_part(const T *x, T *y, int64_t n) {                             \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = x[i] * sigmoid(x[i]);      \
   }                                                                                       \
-  LB_CLONES void silu_backward_part(const T *dy, const T *x, T *dx, int64_t n) {          \
+  LB_CLONES_##T void silu_backward_part(const T *dy, const T *x, T *dx, int64_t n) {      \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] = dy[i] * silu_slope(x[i]); \
   }
 LB_EACH_TYPE(LB_SILU)
@@ -59,10 +59,10 @@ using activate_function = void(const T *x, T *y, int64_t n);
 template <typename T>
 using activate_backward_function = void(const T *dy, const T *saved, T *dx, int64_t n);
 #define LB_ACTIVATION_OF(name, T)                                                                 \
-  LB_CLONES void name##_part(const T *x, T *y, int64_t n) {                                       \
+  LB_CLONES_##T void name##_part(const T *x, T *y, int64_t n) {                                   \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = value_of<activation_##name>(x[i]); \
   }                                                                                               \
-  LB_CLONES void name##_backward_part(const T *dy, const T *saved, T *dx, int64_t n) {            \
+  LB_CLONES_##T void name##_backward_part(const T *dy, const T *saved, T *dx, int64_t n) {        \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                         \
       float s = slope_of<activation_##name>(saved[i]), g = dy[i] * s;                             \
       dx[i] = s == 0 ? 0 : g;                                                                     \
@@ -76,29 +76,30 @@ LB_ACTIVATION(gelu)
 LB_ACTIVATION(gelu_tanh)
 
 #define LB_ADD(T)                                                           \
-  LB_CLONES void add_part(const T *x, const T *y, T *z, int64_t n) {        \
+  LB_CLONES_##T void add_part(const T *x, const T *y, T *z, int64_t n) {    \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++) z[i] = x[i] + y[i]; \
   }
 LB_EACH_TYPE(LB_ADD)
 
 #define LB_CAST(From, To)                                            \
-  LB_CLONES void cast_part(const From *x, To *y, int64_t n) {        \
+  LB_CLONES_bf16 void cast_part(const From *x, To *y, int64_t n) {   \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = x[i]; \
   }
 LB_CAST(float, bf16)
 LB_CAST(bf16, float)
 
 // Columns [from, to) of a matrix, in order of the rows, summed in f64.
-#define LB_SUM(T)                                                                                            \
-  LB_CLONES void sum_part(const T *x, int64_t rows, int64_t columns, float *sum, int64_t from, int64_t to) { \
-    constexpr int64_t width = 32;                                                                            \
-    for (; from < to; from += width) {                                                                       \
-      int64_t n = to - from < width ? to - from : width;                                                     \
-      double a[width] = {};                                                                                  \
-      for (int64_t i = 0; i < rows; i++)                                                                     \
-        for (int64_t j = 0; j < n; j++) a[j] += x[i * columns + from + j];                                   \
-      for (int64_t j = 0; j < n; j++) sum[from + j] = static_cast<float>(a[j]);                              \
-    }                                                                                                        \
+#define LB_SUM(T)                                                                                  \
+  LB_CLONES_##T void sum_part(const T *x, int64_t rows, int64_t columns, float *sum, int64_t from, \
+                              int64_t to) {                                                        \
+    constexpr int64_t width = 32;                                                                  \
+    for (; from < to; from += width) {                                                             \
+      int64_t n = to - from < width ? to - from : width;                                           \
+      double a[width] = {};                                                                        \
+      for (int64_t i = 0; i < rows; i++)                                                           \
+        for (int64_t j = 0; j < n; j++) a[j] += x[i * columns + from + j];                         \
+      for (int64_t j = 0; j < n; j++) sum[from + j] = static_cast<float>(a[j]);                    \
+    }                                                                                              \
   }
 LB_EACH_TYPE(LB_SUM)
 

@@ -85,14 +85,14 @@ LB_CLONES double reconstruction_loss(const float *z, const uint8_t *image, int64
   return loss;
 }
 
-#define LB_RECONSTRUCTION_GRADIENT(T)                                                                  \
-  LB_CLONES void reconstruction_gradient(const float *z, const uint8_t *image, float scale, int64_t n, \
-                                         T *dz) {                                                      \
-    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                              \
-      float x = z[i], e = exponential(x < 0 ? x : -x);                                                 \
-      float sigmoid = (x < 0 ? e : 1) / (1 + e);                                                       \
-      dz[i] = scale * (sigmoid - static_cast<float>(image[i]) * (1.0f / 255));                         \
-    }                                                                                                  \
+#define LB_RECONSTRUCTION_GRADIENT(T)                                                                      \
+  LB_CLONES_##T void reconstruction_gradient(const float *z, const uint8_t *image, float scale, int64_t n, \
+                                             T *dz) {                                                      \
+    _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                                  \
+      float x = z[i], e = exponential(x < 0 ? x : -x);                                                     \
+      float sigmoid = (x < 0 ? e : 1) / (1 + e);                                                           \
+      dz[i] = scale * (sigmoid - static_cast<float>(image[i]) * (1.0f / 255));                             \
+    }                                                                                                      \
   }
 LB_RECONSTRUCTION_GRADIENT(float)
 LB_RECONSTRUCTION_GRADIENT(bf16)

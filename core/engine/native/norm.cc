@@ -82,14 +82,14 @@ LB_INLINE void stats_body(const T *__restrict x, int64_t n, int64_t p, const flo
 }
 
 // LB_CLONES does not apply to templates: each function is there for both element types.
-#define LB_STATS(T)                                                                                  \
-  LB_CLONES void stats_64(const T *x, int64_t n, const float *first, double *sums, int64_t c) {      \
-    float a[64], b[64];                                                                              \
-    stats_body(x, n, 64, first, a, b, sums, c);                                                      \
-  }                                                                                                  \
-  LB_CLONES void stats_any(const T *x, int64_t n, int64_t p, const float *first, float *a, float *b, \
-                           double *sums, int64_t c) {                                                \
-    stats_body(x, n, p, first, a, b, sums, c);                                                       \
+#define LB_STATS(T)                                                                                      \
+  LB_CLONES_##T void stats_64(const T *x, int64_t n, const float *first, double *sums, int64_t c) {      \
+    float a[64], b[64];                                                                                  \
+    stats_body(x, n, 64, first, a, b, sums, c);                                                          \
+  }                                                                                                      \
+  LB_CLONES_##T void stats_any(const T *x, int64_t n, int64_t p, const float *first, float *a, float *b, \
+                               double *sums, int64_t c) {                                                \
+    stats_body(x, n, p, first, a, b, sums, c);                                                           \
   }
 LB_STATS(float)
 LB_STATS(bf16)
@@ -119,13 +119,13 @@ LB_INLINE void apply_body(const T *x, const T *r, T *y, int64_t n, int64_t p, co
 template <typename T>
 using apply_function = void(const T *x, const T *r, T *y, int64_t n, int64_t p, const float *scale,
                             const float *shift, float top);
-#define LB_APPLY_TO(T, name, R, A)                                                            \
-  LB_CLONES void name(const T *x, const T *r, T *y, int64_t n, int64_t p, const float *scale, \
-                      const float *shift, float top) {                                        \
-    if (p == 64)                                                                              \
-      apply_body<R, A>(x, r, y, n, 64, scale, shift, top);                                    \
-    else                                                                                      \
-      apply_body<R, A>(x, r, y, n, p, scale, shift, top);                                     \
+#define LB_APPLY_TO(T, name, R, A)                                                                \
+  LB_CLONES_##T void name(const T *x, const T *r, T *y, int64_t n, int64_t p, const float *scale, \
+                          const float *shift, float top) {                                        \
+    if (p == 64)                                                                                  \
+      apply_body<R, A>(x, r, y, n, 64, scale, shift, top);                                        \
+    else                                                                                          \
+      apply_body<R, A>(x, r, y, n, p, scale, shift, top);                                         \
   }
 #define LB_APPLY(name, R, A) LB_APPLY_TO(float, name, R, A) LB_APPLY_TO(bf16, name, R, A)
 LB_APPLY(apply_plain, residual::none, epilogue::none)
@@ -208,20 +208,20 @@ using reduce_function = void(const backward_args<T> &, int64_t, int64_t, int64_t
                              int64_t);
 template <typename T>
 using dx_function = void(const backward_args<T> &, int64_t, int64_t, int64_t);
-#define LB_BACKWARD_OF(T, name, M, S)                                                                     \
-  LB_CLONES void reduce_##name(const backward_args<T> &t, int64_t from, int64_t end, int64_t p, float *a, \
-                               float *b, double *sums, int64_t c) {                                       \
-    float fa[64], fb[64];                                                                                 \
-    if (p == 64)                                                                                          \
-      reduce_body<M, S>(t, from, end, 64, fa, fb, sums, c);                                               \
-    else                                                                                                  \
-      reduce_body<M, S>(t, from, end, p, a, b, sums, c);                                                  \
-  }                                                                                                       \
-  LB_CLONES void dx_##name(const backward_args<T> &t, int64_t from, int64_t end, int64_t p) {             \
-    if (p == 64)                                                                                          \
-      dx_body<M, S>(t, from, end, 64);                                                                    \
-    else                                                                                                  \
-      dx_body<M, S>(t, from, end, p);                                                                     \
+#define LB_BACKWARD_OF(T, name, M, S)                                                               \
+  LB_CLONES_##T void reduce_##name(const backward_args<T> &t, int64_t from, int64_t end, int64_t p, \
+                                   float *a, float *b, double *sums, int64_t c) {                   \
+    float fa[64], fb[64];                                                                           \
+    if (p == 64)                                                                                    \
+      reduce_body<M, S>(t, from, end, 64, fa, fb, sums, c);                                         \
+    else                                                                                            \
+      reduce_body<M, S>(t, from, end, p, a, b, sums, c);                                            \
+  }                                                                                                 \
+  LB_CLONES_##T void dx_##name(const backward_args<T> &t, int64_t from, int64_t end, int64_t p) {   \
+    if (p == 64)                                                                                    \
+      dx_body<M, S>(t, from, end, 64);                                                              \
+    else                                                                                            \
+      dx_body<M, S>(t, from, end, p);                                                               \
   }
 #define LB_BACKWARD(name, M, S) LB_BACKWARD_OF(float, name, M, S) LB_BACKWARD_OF(bf16, name, M, S)
 LB_BACKWARD(plain, mask::none, second::none)

@@ -28,7 +28,7 @@ int64_t inner_of(const value &v, int64_t axis) {
 int64_t row_of(const value &v, int64_t axis) { return v.dims[axis] * inner_of(v, axis); }
 
 #define LB_ADD_ROW(T)                                                       \
-  LB_CLONES void add_row(const T *x, const T *y, T *z, int64_t n) {         \
+  LB_CLONES_##T void add_row(const T *x, const T *y, T *z, int64_t n) {     \
     _Pragma("omp simd") for (int64_t i = 0; i < n; i++) z[i] = x[i] + y[i]; \
   }
 LB_ADD_ROW(float)

@@ -34,9 +34,10 @@ inline __attribute__((always_inline)) void update_part(const Rule &rule, float *
 }
 
 // LB_CLONES does not apply to templates. The gradient is f32 or bf16.
-#define LB_UPDATE_PART_OF(rule, T)                                                                         \
-  LB_CLONES void part(const rule &r, float *w, const T *g, float *a, float *b, int64_t from, int64_t to) { \
-    update_part(r, w, g, a, b, from, to);                                                                  \
+#define LB_UPDATE_PART_OF(rule, T)                                                               \
+  LB_CLONES_##T void part(const rule &r, float *w, const T *g, float *a, float *b, int64_t from, \
+                          int64_t to) {                                                          \
+    update_part(r, w, g, a, b, from, to);                                                        \
   }
 #define LB_UPDATE_PART(rule) LB_UPDATE_PART_OF(rule, float) LB_UPDATE_PART_OF(rule, bf16)
 LB_UPDATE_PART(sgd_rule)
