@@ -361,8 +361,8 @@ func (w *writer) finish() (*Step, error) {
 	return w.step, nil
 }
 
-// passes lists what rewrites the whole program, in order. Each pass relies on those before it: what is recomputed is not
-// saved, casts are added when the list of ops and the categories are final, in-place results and stored ones need final types, and
+// passes lists what rewrites the whole program, in order. Each pass relies on those before it: what is recomputed is not saved,
+// casts are added when the list of ops and the categories are final, in-place results and stored ones need final types, and
 // streams need the final order of ops.
 func (w *writer) passes() []passes.Pass {
 	if w.o.Eager {

@@ -24,7 +24,8 @@ func storedSteps(t *testing.T, test func(t *testing.T, method string, o core.Ste
 				if o.Overlap > 1 && (method == "bp" || method == "checkpoint") || o.Mixed && format == graph.StoreBF16 {
 					continue
 				}
-				name := fmt.Sprintf("%s in %s, recomputed norms %v, mixed %v, in flight %d", method, format, o.RecomputeNorm, o.Mixed, o.Overlap)
+				name := fmt.Sprintf("%s in %s, recomputed norms %v, mixed %v, in flight %d", method, format, o.RecomputeNorm, o.Mixed,
+					o.Overlap)
 				o.Batch, o.Image, o.Deviation, o.Store = plain.Batch, plain.Image, plain.Deviation, format
 				t.Run(name, func(t *testing.T) { test(t, method, o) })
 			}
@@ -69,8 +70,8 @@ func TestStoreLeavesTheForwardPass(t *testing.T) {
 }
 
 // TestStoreCompressesWhatItMay: only tensors of floating-point numbers of at least a group are stored in another form; masks
-// only for backward ops that read a mask; random numbers are those of the name of the activation, or of what it recomputes; and what was
-// expanded is read by the backward pass alone.
+// only for backward ops that read a mask; random numbers are those of the name of the activation, or of what it recomputes; and
+// what was expanded is read by the backward pass alone.
 func TestStoreCompressesWhatItMay(t *testing.T) {
 	storedSteps(t, func(t *testing.T, method string, o core.StepOptions) {
 		stored, masks := 0, 0
@@ -92,7 +93,8 @@ func TestStoreCompressesWhatItMay(t *testing.T) {
 				continue
 			}
 			x := op.Operands[0]
-			if stored++; len(x.Shape) < 2 || x.Shape.Elements() < graph.QuantizedGroup || x.Type == graph.TypeU8 || x.Type == graph.TypeS32 {
+			if stored++; len(x.Shape) < 2 || x.Shape.Elements() < graph.QuantizedGroup || x.Type == graph.TypeU8 ||
+				x.Type == graph.TypeS32 {
 				t.Errorf("op %d stores %s", i, x)
 			}
 			for _, v := range op.Results {

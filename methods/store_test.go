@@ -13,10 +13,11 @@ import (
 	"github.com/localbench/localbench/suite/train"
 )
 
-// gradients trains steps with these numbers, each from the same weights, and returns the losses of the first, and of each step the
-// gradients of all parameters, one after the other. Before a step momentum is zero, so that after it momentum is the gradient
-// and the weight decay.
-func gradients(t *testing.T, network, method string, trade core.StepOptions, steps ...uint32) (losses []float32, all [][]float64) {
+// gradients trains steps with these numbers, each from the same weights, and returns the losses of the first, and of each step
+// the gradients of all parameters, one after the other. Before a step momentum is zero, so that after it momentum is the
+// gradient and the weight decay.
+func gradients(t *testing.T, network, method string, trade core.StepOptions, steps ...uint32) (losses []float32,
+	all [][]float64) {
 	t.Helper()
 	s := sessionWith(t, network, method, methods.Options{}, trade)
 	defer s.Close()
@@ -66,11 +67,10 @@ func relativeError(got, want []float64) float64 {
 	return math.Sqrt(difference / norm)
 }
 
-// TestStoredActivations: in every format the losses of a step are those of f32 to the bit, because the forward pass is exact, and a
-// step that is run again has the same gradients to the bit. The error of the gradients, relative to all of f32, is bounded; in int8 and
-// int4 also that of the mean of 16 steps, which differ in the rounding only: without bias it is a quarter of the error of one. Recomputing from
-// activations in int4 adds some bias.
-// docs/memory.md has the figures that this prints.
+// TestStoredActivations: in every format the losses of a step are those of f32 to the bit, because the forward pass is exact,
+// and a step that is run again has the same gradients to the bit. The error of the gradients, relative to all of f32, is
+// bounded; in int8 and int4 also that of the mean of 16 steps, which differ in the rounding only: without bias it is a quarter
+// of the error of one. Recomputing from activations in int4 adds some bias. docs/memory.md has the figures that this prints.
 func TestStoredActivations(t *testing.T) {
 	for _, network := range []string{"resnet20", "resnet32"} {
 		for _, m := range methods.List() {

@@ -13,9 +13,9 @@ import (
 // Settings are the options of a spec that have no field in Spec. A record stores them as text, in Spec.Options,
 // under the key in the tag `option`; a setting at its default is not stored, so that a new setting changes no id.
 //
-// The other tags define the valid text. `least`: a whole number of at least this, which is the default. `stored`: a switch,
-// with the text of a switch that is on, or for a text the valid ones, with commas. Text without a tag is not checked here but where it is used. `compared`: a plan is
-// shown beside the plan with this setting at its default.
+// The other tags define the valid text. `least`: a whole number of at least this, which is the default. `stored`: a switch, with
+// the text of a switch that is on, or for a text the valid ones, with commas. Text without a tag is checked where it is used.
+// `compared`: a plan is shown beside the plan with this setting at its default.
 //
 // The flag of a setting has the name of its key, or that in the tag `flag`; "-": other flags decide it. `default` is a text
 // that is stored though it is what the flag does by default, `unit` that of the flag's numbers, and `argument` stands for a

@@ -66,7 +66,8 @@ func TestComparedSettings(t *testing.T) {
 // The command of a spec has the flags of its settings; what other flags decide, and defaults that are stored, are left out.
 func TestFlagsOfSettings(t *testing.T) {
 	all := Settings{Cuts: "even", Mode: "contrast", Coefficients: "1,2,3,4", Head: "1c2f", PublishedProgram: true, Segment: 3,
-		InitDigest: "ab", NetworkDigest: "cd", RecomputeNorm: true, DeferUpdates: true, Budget: 100, Overlap: 2, WorkspaceLimit: 5, Store: "bf16",
+		InitDigest: "ab", NetworkDigest: "cd", RecomputeNorm: true, DeferUpdates: true, Budget: 100, Overlap: 2, WorkspaceLimit: 5,
+		Store: "bf16",
 		Eager: "foreach=false", Deterministic: true}
 	want := " --budget 100B --infopro-coefficients 1,2,3,4 --cuts even --deterministic --eager foreach=false --init FILE " +
 		"--infopro-mode contrast --overlap 2 --recompute norm --segment 3 --store bf16 --update deferred --workspace-limit 5B"

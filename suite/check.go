@@ -14,7 +14,8 @@ import (
 // what the backend can plan but not run.
 func (r *Run) check(execute bool) error {
 	if r.Settings.Store == graph.StoreBF16.String() && r.Spec.Precision == PrecisionBF16 {
-		return errors.New("--store bf16 and --precision bf16 can't be combined: activations are bf16 already; int8 and int4 are smaller")
+		return errors.New("--store bf16 and --precision bf16 can't be combined: activations are bf16 already; int8 and int4 are " +
+			"smaller")
 	}
 	switch n, modules := r.Settings.Overlap, len(r.Stages); {
 	case n < 2:

@@ -68,7 +68,8 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 		"none, or norm: recompute the outputs of normalisations in the backward pass; bitwise equal results, less memory",
 		cli.Word(&r.Recompute))
 	cli.Define(f, "store", "format", "f32",
-		"how activations are stored from the forward to the backward pass: f32 (as they are), bf16, int8 or int4; the forward pass stays "+
+		"how activations are stored from the forward to the backward pass: f32 (as they are), bf16, int8 or int4; the forward "+
+			"pass stays "+
 			"exact, gradients get an error without bias (int8, int4) and a ReLU's mask takes one bit", cli.Word(&r.Store))
 	cli.Define(f, "budget", "size", "",
 		"limit of the arena, the memory that a run allocates, such as 512MiB: as few activations as necessary are recomputed in the "+

@@ -49,8 +49,8 @@ func stored(v *graph.Value) *graph.Value {
 func stores(op *graph.Op) bool { return len(op.Results) > 0 && op.Results[0].Stores != nil }
 
 // candidatesOf lists the ops of the forward pass that can run again, the cheapest first: they update nothing, and only ops of
-// their module, among them of its backward pass, read their results. What is freed of a result that is stored in fewer bits are those.
-// Results that are small compared with the budget are left out.
+// their module, among them of its backward pass, read their results. What is freed of a result that is stored in fewer bits are
+// those. Results that are small compared with the budget are left out.
 func candidatesOf(g *graph.Graph, budget int64) (list []candidate) {
 	kept := map[*graph.Value]bool{}  // outputs, and what another module reads
 	late := map[*graph.Value]bool{}  // read by the backward pass

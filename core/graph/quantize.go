@@ -23,8 +23,8 @@ import (
 // So q is one of the two levels next to x, and its expectation is x up to 2^-16 of a level: stochastic rounding. The error of
 // an element is less than r / L. Zeros of a tensor without negative elements stay zeros.
 //
-// Magnitudes of m below 2^-126 are 0. A range below 1e-30 is 0: all elements of the group are then m. In a group with an element that
-// is not finite, or with a range that overflows, r is NaN, and so are all elements of y.
+// Magnitudes of m below 2^-126 are 0. A range below 1e-30 is 0: all elements of the group are then m. In a group with an
+// element that is not finite, or with a range that overflows, r is NaN, and so are all elements of y.
 //
 // The random bits are those of core/rng: with e the place of an element in group g, its bits are the lower 16 of
 //
@@ -36,8 +36,8 @@ import (
 // With one bit, only whether the activation passes the gradient is stored: bit 1 where 0 < x and, for ReLU6, x < 6. There are no
 // ranges and no random numbers, and y is 1 or 0, which passes the gradient exactly where x does.
 //
-// Packed is u8, 32 bits bytes a group: element e of a group is in byte e % (32 bits), in the bits from (e / (32 bits)) * bits on. Bits
-// of elements that the last group does not have are 0. x and y are f32 or bf16, of at most 2^34 elements.
+// Packed is u8, 32 bits bytes a group: element e of a group is in byte e % (32 bits), in the bits from (e / (32 bits)) * bits
+// on. Bits of elements that the last group does not have are 0. x and y are f32 or bf16, of at most 2^34 elements.
 
 // QuantizedGroup is the number of elements that share a minimum and a range.
 const QuantizedGroup = 256

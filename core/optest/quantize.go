@@ -12,8 +12,9 @@ import (
 // threads share.
 var quantizations = []graph.Shape{{1}, {3, 10}, {1, 3, 5, 17}, {256}, {2, 8, 8, 16}, {257, 33}, {5, 7, 9, 12}, {19, 4096}}
 
-// groupwise gives groups of 256 elements different extents: one of equal numbers, one of zeros of both signs, one of a range that is
-// too small to divide by, and others of results of a ReLU, of numbers of both signs, and of numbers that are far from zero.
+// groupwise gives groups of 256 elements different extents: one of equal numbers, one of zeros of both signs, one of a range
+// that is too small to divide by, and others of results of a ReLU, of numbers of both signs, and of numbers that are far from
+// zero.
 func groupwise() fill {
 	return func(s rng.Stream, out []float64) {
 		for i := range out {

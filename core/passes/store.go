@@ -8,11 +8,11 @@ import (
 )
 
 // Store compresses what is saved for the backward pass: an activation that the backward pass reads is stored in the format
-// after its last use in the forward pass, and expanded before its first use in the backward pass. The forward pass
-// reads the activation itself, so that what it computes does not change. In int8 and int4 activations are quantized in
-// groups (graph.Builder.Quantize), as in BLPA (Chakrabarti, Moseley: "Backprop with Approximate Activations for
-// Memory-efficient Network Training", 2019) and ActNN (Chen et al., 2021); in bf16 they are cast. Where the backward pass needs only
-// whether a ReLU passes the gradient, one bit an element is stored, which is exact.
+// after its last use in the forward pass, and expanded before its first use in the backward pass. The forward pass reads the
+// activation itself, so that what it computes does not change. In int8 and int4 activations are quantized in groups
+// (graph.Builder.Quantize), as in BLPA (Chakrabarti, Moseley: "Backprop with Approximate Activations for Memory-efficient
+// Network Training", 2019) and ActNN (Chen et al., 2021); in bf16 they are cast. Where the backward pass needs only whether a
+// ReLU passes the gradient, one bit an element is stored, which is exact.
 //
 // An activation stays as it is if
 //
@@ -23,12 +23,12 @@ import (
 //     peak would not be lower;
 //   - it is kept for the forward pass of another module, or as an output: a backward op that runs before that reads it as it is.
 //
-// If its last use in the forward pass can write its result into the bytes of the activation, it is stored before that op, else after
-// it. It runs when the types of values are final, and before InPlace.
+// If its last use in the forward pass can write its result into the bytes of the activation, it is stored before that op, else
+// after it. It runs when the types of values are final, and before InPlace.
 //
 // What Recompute recomputes is stored likewise, with the same random numbers as the activation would have had: from its last
-// use by the recomputation to its first use by another op of the backward pass. The recomputation reads activations of the forward pass
-// that are expanded, so that what it computes differs from the forward pass.
+// use by the recomputation to its first use by another op of the backward pass. The recomputation reads activations of the
+// forward pass that are expanded, so that what it computes differs from the forward pass.
 func Store(g *graph.Graph, format graph.StoreFormat) error {
 	if format == graph.StoreF32 {
 		return nil
@@ -80,8 +80,9 @@ func exactMasks(g *graph.Graph) {
 			if read(op, graph.NormBackwardResult, y); z != nil {
 				continue
 			}
-			unused := &graph.Value{ID: len(g.Values), Name: op.Results[0].Name + " before normalisation", Scope: op.Scope, Module: op.Module,
-				Shape: x.Shape, Type: x.Type, Category: graph.CategoryGradient}
+			unused := &graph.Value{ID: len(g.Values), Name: op.Results[0].Name + " before normalisation", Scope: op.Scope,
+				Module: op.Module,
+				Shape:  x.Shape, Type: x.Type, Category: graph.CategoryGradient}
 			g.Values, op.Results = append(g.Values, unused), append(op.Results, unused)
 		}
 	}

@@ -104,7 +104,8 @@ func Overlap(all []results.Plan) table.Table {
 	return t
 }
 
-// Store compares runs that compress activations for the backward pass with the same runs without; it has no rows where no run does.
+// Store compares runs that compress activations for the backward pass with the same runs without; it has no rows where no run
+// does.
 func Store(all []results.Plan) table.Table {
 	t := table.Table{
 		ID:    "store",
