@@ -23,6 +23,8 @@ type StepOptions struct {
 	// RecomputeNorm does not save the results of normalisations; the backward
 	// pass recomputes them from the convolutions' results: the same bits, less memory.
 	RecomputeNorm bool
+	// FuseNorm is how far normalisations are fused with the convolutions around them, in training and evaluation.
+	FuseNorm FuseNorm
 	// Recompute names results of the forward pass that are not saved either, but recomputed: budget.Fit chooses them.
 	Recompute map[string]bool
 	// DeferUpdates keeps all gradients until one update of everything ends the step,
@@ -59,6 +61,12 @@ type StepOptions struct {
 	// not keep or change. The first name is PassNone: the program before any pass.
 	AfterPass func(pass string, g *graph.Graph)
 }
+
+// FuseNorm is a set of fusions of normalisations with the convolutions around them.
+type FuseNorm uint8
+
+// FuseNormInput lets convolutions normalise their input while they read it (passes.FuseNormInput).
+const FuseNormInput FuseNorm = 1 << iota
 
 // Augmentation has the arguments of graph.Builder.Augment; the zero value is no augmentation.
 type Augmentation struct {
@@ -375,10 +383,15 @@ func (w *writer) passes() []passes.Pass {
 	list := []passes.Pass{
 		passes.Always("drop-detach", passes.DropDetach),
 		passes.Always("fuse-gradient-sum", passes.FuseGradientSum),
+	}
+	if w.o.FuseNorm&FuseNormInput != 0 {
+		// What is recomputed must stay computable from what is kept, so the checkpoints stay.
+		list = append(list, passes.Always("fuse-norm-input", func(g *graph.Graph) { passes.FuseNormInput(g, w.kept) }))
+	}
+	list = append(list,
 		passes.Always("recompute", w.recompute),
 		passes.Always("mark-saved", passes.MarkSaved),
-		passes.Always("drop-unused", passes.DropUnused),
-	}
+		passes.Always("drop-unused", passes.DropUnused))
 	if w.o.Mixed {
 		list = append(list, passes.Pass{Name: "mixed", Run: passes.Mixed})
 	}
@@ -405,7 +418,8 @@ func (w *writer) passes() []passes.Pass {
 
 // PassNames lists PassNone and the passes of a training step that has all of them, in order.
 func PassNames() []string {
-	w := writer{b: graph.NewBuilder(true), o: StepOptions{Mixed: true, Store: graph.StoreInt8, Overlap: 2}}
+	w := writer{b: graph.NewBuilder(true),
+		o: StepOptions{Mixed: true, Store: graph.StoreInt8, Overlap: 2, FuseNorm: FuseNormInput}}
 	names := []string{PassNone}
 	for _, p := range w.passes() {
 		names = append(names, p.Name)

@@ -23,6 +23,7 @@ func TestSettingsRoundTrip(t *testing.T) {
 		{func(s *Settings) { s.NetworkDigest = "sha256:ab12" }, "network_digest", "sha256:ab12"},
 		{func(s *Settings) { s.InitDigest = "ab12" }, "init", "ab12"},
 		{func(s *Settings) { s.RecomputeNorm = true }, "recompute", "norm"},
+		{func(s *Settings) { s.FuseNorm = "input" }, "fuse_norm", "input"},
 		{func(s *Settings) { s.DeferUpdates = true }, "update", "deferred"},
 		{func(s *Settings) { s.Store = "int8" }, "store", "int8"},
 		{func(s *Settings) { s.Budget = 1 << 40 }, "budget", "1099511627776"},
@@ -41,7 +42,7 @@ func TestSettingsRoundTrip(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want %+v", row.key, got, err, want)
 		}
 	}
-	if n := reflect.TypeFor[Settings]().NumField(); n != 16 {
+	if n := reflect.TypeFor[Settings]().NumField(); n != 17 {
 		t.Errorf("got %d settings, want a row above for each of them", n)
 	}
 }

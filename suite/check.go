@@ -17,6 +17,13 @@ func (r *Run) check(execute bool) error {
 		return errors.New("--store bf16 and --precision bf16 can't be combined: activations are bf16 already; int8 and int4 are " +
 			"smaller")
 	}
+	if _, err := fuseNorm(r.Settings.FuseNorm); err != nil {
+		return err
+	}
+	if r.Settings.FuseNorm != "" && r.Settings.Store != "" {
+		return fmt.Errorf("--fuse-norm %s and --store %s can't be combined: stored activations are not yet tested with it",
+			r.Settings.FuseNorm, r.Settings.Store)
+	}
 	switch n, modules := r.Settings.Overlap, len(r.Stages); {
 	case n < 2:
 		return nil

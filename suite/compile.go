@@ -210,6 +210,7 @@ func (r *Run) stepOptions() core.StepOptions {
 	o := core.StepOptions{Batch: spec.Batch, Image: r.Network.Input, Optimizer: r.optimizer()}
 	o.RecomputeNorm, o.DeferUpdates, o.Overlap = r.Settings.RecomputeNorm, r.Settings.DeferUpdates, r.Settings.Overlap
 	o.Store = storeFormat(r.Settings.Store)
+	o.FuseNorm, _ = fuseNorm(r.Settings.FuseNorm) // checked when the run was built
 	if spec.Backend == backendCUDA {
 		// The next batch is copied while a step runs, and the GPU changes the images.
 		o.KeepInputs = true

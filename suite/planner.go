@@ -130,6 +130,9 @@ func (d *bookDevice) Prepare(g *graph.Graph) (engine.Program, error) {
 				if e.WorkspaceBytes > 0 {
 					p.scratch[i] += cudaAlignment
 				}
+				if op.NormalisesInput() { // in the workspace, before the engine's own
+					p.scratch[i] += (op.Operands[0].Bytes() + 63) / 64 * 64
+				}
 			}
 			continue
 		}
@@ -184,8 +187,15 @@ func signature(op *graph.Op, o engine.Options) string {
 		return strings.Trim(strings.ReplaceAll(fmt.Sprint([]int64(s)), " ", "x"), "[]")
 	}
 	a := op.Attr
-	return fmt.Sprintf("%s %s x%s w%s s%dx%d p%dx%d", bookNames[op.Kind], precision, dims(x.Shape), dims(w.Shape),
+	text := fmt.Sprintf("%s %s x%s w%s s%dx%d p%dx%d", bookNames[op.Kind], precision, dims(x.Shape), dims(w.Shape),
 		a.Stride[0], a.Stride[1], a.Padding[0], a.Padding[1])
+	if a.Spacing(0) != 1 || a.Spacing(1) != 1 {
+		text += fmt.Sprintf(" d%dx%d", a.Spacing(0), a.Spacing(1))
+	}
+	if op.NormalisesInput() {
+		text += " norm"
+	}
+	return text
 }
 
 // bookNames are the names of convolutions in the tuning cache.

@@ -180,6 +180,7 @@ func (r Request) check() error {
 	}{
 		{"recompute", r.Recompute, []string{RecomputeNone, RecomputeNorm}},
 		{"store", r.Store, storeNames()},
+		{"fuse-norm", r.FuseNorm, FuseNames()},
 		{"update", r.Update, []string{UpdateEarly, UpdateDeferred}},
 		{"dropout", r.Dropout, []string{DropoutOn, DropoutOff}},
 		{"quirks", r.Quirks, []string{QuirksNone, QuirksPaper}},
@@ -350,6 +351,9 @@ func (r Request) settings(m methods.Method, network *model.Network, dataset stri
 		case small && s.Mode == string(methods.ModeContrast):
 			s.Head = string(methods.Head1c2f)
 		}
+	}
+	if s.FuseNorm == FuseNone {
+		s.FuseNorm = ""
 	}
 	s.RecomputeNorm, s.DeferUpdates = r.Recompute == RecomputeNorm, r.deferred()
 	if s.Store == graph.StoreF32.String() {

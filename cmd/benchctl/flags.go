@@ -71,6 +71,9 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 		"how activations are stored from the forward to the backward pass: f32 (as they are), bf16, int8 or int4; the forward "+
 			"pass stays "+
 			"exact, gradients get an error without bias (int8, int4) and a ReLU's mask takes one bit", cli.Word(&r.Store))
+	cli.Define(f, "fuse-norm", "name", "none",
+		"none, or input: convolutions normalise their input while they read it, and normalised tensors that only they read do not "+
+			"exist; equal results within rounding, less memory", cli.Word(&r.FuseNorm))
 	cli.Define(f, "budget", "size", "",
 		"limit of the arena, the memory that a run allocates, such as 512MiB: as few activations as necessary are recomputed in the "+
 			"backward pass; bitwise equal results", cli.One(&r.Budget, cli.Size))

@@ -75,6 +75,7 @@ func wordValues() map[string][]string {
 		"dropout":      {"on", "off"},
 		"recompute":    {"none", "norm"},
 		"store":        {"f32", "bf16", "int8", "int4"},
+		"fuse-norm":    suite.FuseNames(),
 		"update":       {"early", "deferred"}, "quirks": {"none", "paper"}, "policy": {plans.PolicyPlanned, plans.PolicyEager},
 		"optimizer": suite.OptimizerNames(), "launcher": launch.Launchers(), "on-oom": suite.OnOOMPolicies(),
 	}

@@ -36,6 +36,7 @@ type trial struct {
 	values  map[*graph.Value][]float64
 	want    map[*graph.Value][]float64
 	compute func() error
+	inParts bool // computed in parts of the batch
 }
 
 func newTrial(c optest.Case) (*trial, error) {
@@ -114,6 +115,9 @@ func (c *trial) compare(t testing.TB, p engine.Program) error {
 		tolerance := optest.Tolerance(op, v)
 		if op.FLOPs() > 0 {
 			tolerance = max(tolerance, 8*tf32Roundoff)
+		}
+		if c.inParts && op.Kind == graph.KindConvBackwardWeights && v.Type == graph.TypeBF16 {
+			tolerance += 1.0 / (1 << 8) // the gradients of the parts are rounded, too: half the distance of two neighbours
 		}
 		if err := optest.Compare(read(t, p, v), c.want[v], tolerance); err != nil {
 			return fmt.Errorf("%s: %w", v.Name, err)

@@ -11,6 +11,14 @@ import (
 //	y[n,p,q,o] = bias[o] + sum over r,s,i of x[n, p*stride-pad+r*dilation, q*stride-pad+s*dilation, i] * w[o,r,s,i]
 //
 // x is [N H W C], w is [O R S C/groups], y is [N P Q O].
+//
+// A convolution, and its backward op for weights, may normalise its input: with the operands mean, variance, gamma and beta
+// [C] it computes the same of
+//
+//	activation(gamma * (x - mean) / sqrt(variance + epsilon) + beta)
+//
+// in place of x, rounded to the type of x as norm_apply stores it. The padding stays zero. passes.FuseNormInput writes such
+// ops: the normalised tensor then need not exist.
 
 // ConvOptions are the constants of a convolution. The zero value is stride 1,
 // no padding, one group.
@@ -34,7 +42,25 @@ func (b *Builder) Conv(x, weight, bias *Value, o ConvOptions) *Value {
 	if o.Dilation != 0 && o.Dilation != 1 {
 		a.Dilation = [2]int64{o.Dilation, o.Dilation}
 	}
-	return b.first(KindConv, a, x, weight, bias)
+	return b.first(KindConv, a, x, weight, bias, nil, nil, nil, nil)
+}
+
+// NormInput returns the index of the first of the four operands (mean, variance, gamma, beta) with which a kind normalises
+// its first operand; false if it can't.
+func (k Kind) NormInput() (first int, ok bool) {
+	switch k {
+	case KindConv:
+		return 3, true
+	case KindConvBackwardWeights:
+		return 2, true
+	}
+	return 0, false
+}
+
+// NormalisesInput reports whether the op is a convolution that normalises its input.
+func (op *Op) NormalisesInput() bool {
+	first, ok := op.Kind.NormInput()
+	return ok && len(op.Operands) > first && op.Operands[first] != nil
 }
 
 // Spacing returns the dilation of a convolution in a direction, at least 1.
@@ -45,16 +71,22 @@ func (a *Attributes) Spacing(direction int) int64 { return max(a.Dilation[direct
 func (b *Builder) ConvBackwardData(conv *Op, dy *Value) *Value {
 	a := conv.Attr
 	a.Input = dims4(conv.Operands[0].Shape)
+	a.Activation, a.Epsilon = ActivationNone, 0
 	return b.first(KindConvBackwardData, a, dy, conv.Operands[1])
 }
 
 // ConvBackwardWeights adds the gradients with respect to the weight and, if
-// conv has one, the bias (else nil), from dy [N P Q O].
+// conv has one, the bias (else nil), from dy [N P Q O]. It normalises the input as conv does.
 func (b *Builder) ConvBackwardWeights(conv *Op, dy *Value) (weight, bias *Value) {
 	a := conv.Attr
 	w := conv.Operands[1].Shape
 	a.Kernel, a.Bias = [2]int64{w[1], w[2]}, conv.Operands[2] != nil
-	r := b.add(KindConvBackwardWeights, a, conv.Operands[0], dy)
+	norm := make([]*Value, 4)
+	if conv.NormalisesInput() {
+		first, _ := conv.Kind.NormInput()
+		copy(norm, conv.Operands[first:])
+	}
+	r := b.add(KindConvBackwardWeights, a, conv.Operands[0], dy, norm[0], norm[1], norm[2], norm[3])
 	if a.Bias {
 		return r[0], r[1]
 	}
@@ -64,19 +96,48 @@ func (b *Builder) ConvBackwardWeights(conv *Op, dy *Value) (weight, bias *Value)
 func convRule(k Kind) rule {
 	switch k {
 	case KindConv:
-		return rule{operands: []string{"x", "weight", "bias?"}, results: convShape,
+		return rule{operands: []string{"x", "weight", "bias?", "mean?", "variance?", "gamma?", "beta?"}, results: convShape,
 			flops: func(op *Op) int64 { return convFLOPs(op.Results[0].Shape, op.Operands[1].Shape) }}
 	case KindConvBackwardData:
 		return rule{operands: []string{"dy", "weight"}, results: convBackwardDataShape,
 			flops: func(op *Op) int64 { return convFLOPs(op.Operands[0].Shape, op.Operands[1].Shape) }}
 	default:
-		return rule{operands: []string{"x", "dy"}, results: convBackwardWeightsShape,
+		return rule{operands: []string{"x", "dy", "mean?", "variance?", "gamma?", "beta?"}, results: convBackwardWeightsShape,
 			flops: func(op *Op) int64 { return convFLOPs(op.Operands[1].Shape, op.Results[0].Shape) }}
 	}
 }
 
 // convFLOPs counts two operations for each product of the convolution.
 func convFLOPs(y, w Shape) int64 { return 2 * y.Elements() * w[1] * w[2] * w[3] }
+
+// checkNormInput checks the operands with which a convolution normalises its input.
+func checkNormInput(op *Op) error {
+	first, _ := op.Kind.NormInput()
+	vectors := op.Operands[first : first+4]
+	missing := 0
+	for _, v := range vectors {
+		if v == nil {
+			missing++
+		}
+	}
+	switch a := op.Attr; {
+	case missing == 4 && (a.Activation != ActivationNone || a.Epsilon != 0):
+		return fmt.Errorf("activation %s, epsilon %g: must be none and 0 where the input is not normalised", a.Activation, a.Epsilon)
+	case missing == 4:
+		return nil
+	case missing > 0:
+		return fmt.Errorf("%d of mean, variance, gamma and beta are missing: pass all of them or none", missing)
+	case !a.Activation.Fuses():
+		return fmt.Errorf("activation %s: must be none to %s", a.Activation, ActivationHardswish)
+	}
+	return wantVectors(op.Operands[0].Shape[3], vectors...)
+}
+
+// forwardShape infers the results of the convolution whose backward op this is, which normalises nothing.
+func forwardShape(a Attributes, x, w *Value) ([]resultType, error) {
+	a.Activation, a.Epsilon = ActivationNone, 0
+	return convShape(&Op{Kind: KindConv, Attr: a, Operands: []*Value{x, w, nil, nil, nil, nil, nil}})
+}
 
 func convShape(op *Op) ([]resultType, error) {
 	x, w, bias := op.Operands[0], op.Operands[1], op.Operands[2]
@@ -104,7 +165,7 @@ func convShape(op *Op) ([]resultType, error) {
 		}
 		y[1+i] = n
 	}
-	return []resultType{{"y", y, x.Type, CategoryActivation}}, nil
+	return []resultType{{"y", y, x.Type, CategoryActivation}}, checkNormInput(op)
 }
 
 func convBackwardDataShape(op *Op) ([]resultType, error) {
@@ -113,7 +174,7 @@ func convBackwardDataShape(op *Op) ([]resultType, error) {
 		return nil, err
 	}
 	x := Shape(op.Attr.Input[:])
-	forward, err := convShape(&Op{Attr: op.Attr, Operands: []*Value{{Shape: x}, w, nil}})
+	forward, err := forwardShape(op.Attr, &Value{Shape: x}, w)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +191,7 @@ func convBackwardWeightsShape(op *Op) ([]resultType, error) {
 	}
 	a := op.Attr
 	w := Shape{dy.Shape[3], a.Kernel[0], a.Kernel[1], x.Shape[3] / max(a.Groups, 1)}
-	forward, err := convShape(&Op{Attr: a, Operands: []*Value{x, {Shape: w}, nil}})
+	forward, err := forwardShape(a, x, &Value{Shape: w})
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +202,7 @@ func convBackwardWeightsShape(op *Op) ([]resultType, error) {
 	if a.Bias {
 		out = append(out, resultType{"dbias", Shape{w[0]}, TypeF32, CategoryGradient})
 	}
-	return out, nil
+	return out, checkNormInput(op)
 }
 
 // windows returns how many windows of the given kernel fit into size extents

@@ -101,9 +101,9 @@ const formLetters = "fsuet"
 
 // kinds is the table of ops.
 var kinds = [kindCount]kindRow{
-	KindConv:                        {"conv", FamilyConv, "ttF", "t", true},
+	KindConv:                        {"conv", FamilyConv, "ttFFFFF", "t", true},
 	KindConvBackwardData:            {"conv_backward_data", FamilyConv, "tt", "t", false},
-	KindConvBackwardWeights:         {"conv_backward_weights", FamilyConv, "tt", "tF", false},
+	KindConvBackwardWeights:         {"conv_backward_weights", FamilyConv, "ttFFFF", "tF", false},
 	KindNormStats:                   {"norm_stats", FamilyNorm, "tFF", "ff", false},
 	KindNormApply:                   {"norm_apply", FamilyNorm, "tffffT", "t", true},
 	KindNormBackward:                {"norm_backward", FamilyNorm, "ttffffTT", "tffT", false},

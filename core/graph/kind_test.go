@@ -140,7 +140,7 @@ func TestKindRowsPlantedMismatch(t *testing.T) {
 			t.Errorf("row %+v: no error", r)
 		}
 	}
-	if err := checkRow(kinds[KindConv], roles); err != nil {
-		t.Errorf("the row of conv: %v", err)
+	if err := checkRow(kinds[KindLinear], roles); err != nil {
+		t.Errorf("the row of linear: %v", err)
 	}
 }

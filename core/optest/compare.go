@@ -150,12 +150,12 @@ func terms(op *graph.Op, result int) int64 {
 		return operand(1)[1]*operand(1)[2] + 8
 	case graph.KindConv:
 		w := operand(1)
-		return w[1]*w[2]*w[3] + 1
+		return w[1]*w[2]*w[3] + 1 + ofInput(op)
 	case graph.KindConvBackwardData:
 		w := operand(1)
 		return w[0] / op.Attr.Groups * w[1] * w[2]
 	case graph.KindConvBackwardWeights:
-		return operand(1).Elements() / operand(1)[3]
+		return operand(1).Elements()/operand(1)[3] + ofInput(op)
 	case graph.KindLinear:
 		return operand(1)[1] + 1
 	case graph.KindLinearBackwardData:
@@ -207,6 +207,14 @@ func terms(op *graph.Op, result int) int64 {
 		// by 4 % in one of 3,180 elements: CUDA's expf may err by 1 ulp, that of the C library errs by little more than half of one.
 		steep := int64(8 / (op.Attr.Temperature * op.Attr.Temperature))
 		return operand(0)[0] + operand(0)[1] + steep
+	}
+	return 0
+}
+
+// ofInput is the few roundings, no sum, of an input that the op normalises.
+func ofInput(op *graph.Op) int64 {
+	if op.NormalisesInput() {
+		return 8
 	}
 	return 0
 }

@@ -89,11 +89,17 @@ func convolutionCases(shapes []convolution) []Case {
 // operands declares x, weight and, if there is one, the bias.
 func (s convolution) operands(p *program) (x, weight, bias *graph.Value) {
 	x = p.input("x", normal(0.5, 1), s.n, s.h, s.w, s.c)
+	weight, bias = s.parameters(p)
+	return x, weight, bias
+}
+
+// parameters declares weight and, if there is one, the bias.
+func (s convolution) parameters(p *program) (weight, bias *graph.Value) {
 	weight = p.weight("weight", normal(0, 1), s.o, s.r, s.s, s.c/s.groups)
 	if s.bias {
 		bias = p.weight("bias", normal(0, 1), s.o)
 	}
-	return x, weight, bias
+	return weight, bias
 }
 
 func (s convolution) forward(p *program) *graph.Value {
@@ -105,7 +111,12 @@ func (s convolution) forward(p *program) *graph.Value {
 // backward builders need to know of it.
 func (s convolution) made(p *program) *graph.Op {
 	x, weight, bias := s.operands(p)
-	op := &graph.Op{Kind: graph.KindConv, Operands: []*graph.Value{x, weight, bias}, Attr: graph.Attributes{
+	return s.op(x, weight, bias)
+}
+
+// op is the convolution of some operands.
+func (s convolution) op(operands ...*graph.Value) *graph.Op {
+	op := &graph.Op{Kind: graph.KindConv, Operands: operands, Attr: graph.Attributes{
 		Stride: [2]int64{s.stride, s.stride}, Padding: [2]int64{s.padding, s.padding}, Groups: s.groups,
 	}}
 	if s.dilation > 1 {

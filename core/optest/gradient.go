@@ -60,7 +60,7 @@ func Gradients() []GradientCase {
 		}
 	}
 	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients(), gateGradients(), dropoutGradients(),
-		shapeGradients(), layerNormGradients())
+		shapeGradients(), layerNormGradients(), prologueGradients())
 }
 
 // smallConvolutions are shapes small enough to perturb every element.
@@ -110,21 +110,16 @@ func (s product) derivative(p *program) derivative {
 // residual is larger than all of that. For a ReLU6 the betas are at
 // its bound, or half of the residuals are beyond it.
 func (s normalisation) derivative(p *program) derivative {
-	c := s.shape[len(s.shape)-1]
-	x := p.input("x", balanced(c, 0.8, 1.6), s.shape...)
-	betas, residuals := uniform(-0.1, 0.1), away(4, 5)
-	if s.activation == graph.ActivationReLU6 {
-		residuals = apart(3, 3.5, 9, 10)
-		if !s.residual {
-			betas = uniform(5.9, 6.1)
-		}
-	}
-	gamma, beta := p.weight("gamma", away(0.75, 1.25), c), p.weight("beta", betas, c)
+	x, gamma, beta := s.variables(p)
 	mean, variance := p.NormStats(x, nil, nil, 0.1)
 	d := derivative{result: p.NormApply(x, mean, variance, gamma, beta, s.epsilon)}
 	apply := p.last()
 	apply.Attr.Activation = s.activation
 	if s.residual {
+		residuals := away(4, 5)
+		if s.activation == graph.ActivationReLU6 {
+			residuals = apart(3, 3.5, 9, 10)
+		}
 		apply.Operands[5] = p.input("residual", residuals, s.shape...)
 	}
 	d.forward = len(p.Ops())
@@ -143,6 +138,17 @@ func (s normalisation) derivative(p *program) derivative {
 		d.add(apply.Operands[5], dy)
 	}
 	return d
+}
+
+// variables declares the variables of derivative.
+func (s normalisation) variables(p *program) (x, gamma, beta *graph.Value) {
+	c := s.shape[len(s.shape)-1]
+	betas := uniform(-0.1, 0.1)
+	if s.activation == graph.ActivationReLU6 && !s.residual {
+		betas = uniform(5.9, 6.1)
+	}
+	x = p.input("x", balanced(c, 0.8, 1.6), s.shape...)
+	return x, p.weight("gamma", away(0.75, 1.25), c), p.weight("beta", betas, c)
 }
 
 func poolGradients() []GradientCase {

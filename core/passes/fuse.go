@@ -122,6 +122,60 @@ func FuseGradientSum(g *graph.Graph) {
 	g.Ops = slices.DeleteFunc(g.Ops, func(op *graph.Op) bool { return dead[op] })
 }
 
+// FuseNormInput removes normalisations whose results only convolutions and the gradients of their weights read: these
+// normalise their input while they read it, and the normalised tensor does not exist, neither in the forward pass nor saved for
+// the backward pass. The input of the normalisation is saved in any case, for its own backward op.
+//
+// A normalisation with a residual stays, and so does a result in keep, an output, and a result that another local module reads:
+// its input would outlive the module that owns it.
+func FuseNormInput(g *graph.Graph, keep map[*graph.Value]bool) {
+	readers, updated := map[*graph.Value][]int{}, map[*graph.Value]int{}
+	for i, op := range g.Ops {
+		for _, v := range op.Operands {
+			if v != nil {
+				readers[v] = append(readers[v], i)
+			}
+		}
+		for _, v := range op.Mutates() {
+			updated[v] = i
+		}
+	}
+	dead := map[*graph.Op]bool{}
+	for _, norm := range g.Ops {
+		if norm.Kind != graph.KindNormApply || norm.Operands[normResidual] != nil {
+			continue
+		}
+		y, vectors := norm.Results[0], norm.Operands[1:normResidual]
+		fits := len(readers[y]) > 0 && !keep[y] && !slices.Contains(g.Outputs, y)
+		for _, i := range readers[y] {
+			fits = fits && normalises(g.Ops[i], norm) && !slices.ContainsFunc(vectors, func(v *graph.Value) bool {
+				at, ok := updated[v]
+				return ok && at < i
+			})
+		}
+		if !fits {
+			continue
+		}
+		dead[norm] = true
+		for _, i := range readers[y] {
+			op := g.Ops[i]
+			first, _ := op.Kind.NormInput()
+			op.Operands[0] = norm.Operands[0]
+			copy(op.Operands[first:], vectors)
+			op.Attr.Activation, op.Attr.Epsilon = norm.Attr.Activation, norm.Attr.Epsilon
+		}
+	}
+	g.Ops = slices.DeleteFunc(g.Ops, func(op *graph.Op) bool { return dead[op] })
+}
+
+// normalises reports whether op, which reads the result of a normalisation, can compute it itself: it is its input and nothing
+// else, and both are of one local module.
+func normalises(op, norm *graph.Op) bool {
+	_, ok := op.Kind.NormInput()
+	return ok && !op.NormalisesInput() && op.Module == norm.Module && op.Operands[0] == norm.Results[0] &&
+		!slices.Contains(op.Operands[1:], norm.Results[0])
+}
+
 // countUsers counts, by value, the operands that it is.
 func countUsers(ops []*graph.Op) map[*graph.Value]int {
 	users := map[*graph.Value]int{}

@@ -7,15 +7,17 @@
 //  2. DropDead, in an evaluation: dead code elimination.
 //  3. DropDetach: stop-gradient ops have done their work once the backward pass is written.
 //  4. FuseGradientSum: the sum of a residual block's two gradients is fused into the norm_backward that reads it.
-//  5. Recompute: rematerialization. The backward pass recomputes activations (Chen et al., "Training Deep Nets with Sublinear
+//  5. FuseNormInput, if asked for: convolutions normalise their input while they read it (prologue fusion), and the normalised
+//     tensor does not exist.
+//  6. Recompute: rematerialization. The backward pass recomputes activations (Chen et al., "Training Deep Nets with Sublinear
 //     Memory Cost", 2016). RecomputeSegments is the same for whole segments, as eager frameworks checkpoint.
-//  6. MarkSaved: activations that the backward pass reads get the category of saved activations.
-//  7. DropUnused: values that no op uses any more are removed, and ids are renumbered.
-//  8. Mixed: bf16 activations and gradients, f32 master weights (Micikevicius et al., "Mixed Precision Training", 2018).
-//  9. Store: saved activations are compressed between forward and backward pass (Chen et al., "ActNN: Reducing Training Memory
+//  7. MarkSaved: activations that the backward pass reads get the category of saved activations.
+//  8. DropUnused: values that no op uses any more are removed, and ids are renumbered.
+//  9. Mixed: bf16 activations and gradients, f32 master weights (Micikevicius et al., "Mixed Precision Training", 2018).
+//  10. Store: saved activations are compressed between forward and backward pass (Chen et al., "ActNN: Reducing Training Memory
 //     Footprint via 2-Bit Activation Compressed Training", 2021).
-//  10. InPlace: a result aliases an operand that is not read any more.
-//  11. Overlap: list scheduling of the local modules on several streams (Belilovsky et al., "Decoupled Greedy Learning of
+//  11. InPlace: a result aliases an operand that is not read any more.
+//  12. Overlap: list scheduling of the local modules on several streams (Belilovsky et al., "Decoupled Greedy Learning of
 //     CNNs", 2020); last, because it depends on the order of the ops.
 package passes
 

@@ -148,6 +148,70 @@ func savedBytes(g *graph.Graph) (bytes int64) {
 	return bytes
 }
 
+// TestFuseNormInputLeaves has normalisations that convolutions must not take over: each is left, and the program stays valid.
+func TestFuseNormInputLeaves(t *testing.T) {
+	shape, c := graph.Shape{2, 5, 5, 4}, graph.Shape{4}
+	type parts struct {
+		b    *graph.Builder
+		norm *graph.Op
+		y    *graph.Value // its result
+		keep map[*graph.Value]bool
+	}
+	for _, v := range []struct {
+		what string
+		left int // normalisations
+		more func(p *parts)
+	}{
+		{"nothing else reads it", 0, func(p *parts) { p.b.Output(convolved(p.b, p.y, 4)) }},
+		{"two convolutions read it", 0, func(p *parts) {
+			p.b.Output(convolved(p.b, p.y, 4))
+			p.b.In("second", func() { p.b.Output(convolved(p.b, p.y, 4)) })
+		}},
+		{"an output", 1, func(p *parts) { p.b.Output(convolved(p.b, p.y, 4)); p.b.Output(p.y) }},
+		{"a checkpoint", 1, func(p *parts) { p.b.Output(convolved(p.b, p.y, 4)); p.keep[p.y] = true }},
+		{"a residual", 1, func(p *parts) {
+			p.norm.Operands[5] = p.norm.Operands[0]
+			p.b.Output(convolved(p.b, p.y, 4))
+		}},
+		{"read by a sum, too", 1, func(p *parts) { p.b.Output(p.b.Add(convolved(p.b, p.y, 4), p.y)) }},
+		{"read by another module", 1, func(p *parts) {
+			p.b.InModule(1, graph.PhaseForward, func() { p.b.Output(convolved(p.b, p.y, 4)) })
+		}},
+		{"read by nothing", 1, func(p *parts) { p.b.Output(p.norm.Operands[0]) }},
+		{"gamma changes before the convolution", 1, func(p *parts) {
+			gradient := p.b.Input("g", c, graph.TypeF32)
+			p.b.InModule(0, graph.PhaseUpdate, func() {
+				p.b.SGD(p.norm.Operands[3], gradient, nil, p.b.Input("rate", graph.Shape{1}, graph.TypeF32), graph.SGDOptions{})
+			})
+			p.b.Output(convolved(p.b, p.y, 4))
+		}},
+		{"already normalised input", 1, func(p *parts) {
+			p.b.Output(convolved(p.b, p.y, 4))
+			op := p.b.Ops()[len(p.b.Ops())-1]
+			copy(op.Operands[3:], p.norm.Operands[1:5])
+			op.Attr.Epsilon = 1e-5
+		}},
+	} {
+		p := parts{b: graph.NewBuilder(true), keep: map[*graph.Value]bool{}}
+		p.b.InModule(0, graph.PhaseForward, func() {
+			p.y = normalised(p.b, p.b.Input("x", shape, graph.TypeF32))
+			p.norm = p.b.Ops()[len(p.b.Ops())-1]
+			v.more(&p)
+		})
+		g, err := p.b.Graph()
+		if err != nil {
+			t.Fatal(err)
+		}
+		passes.FuseNormInput(g, p.keep)
+		if err := g.Verify(); err != nil {
+			t.Errorf("%s: %v", v.what, err)
+		}
+		if left := count(g, graph.KindNormApply); left != v.left {
+			t.Errorf("%s: got %d normalisations, want %d", v.what, left, v.left)
+		}
+	}
+}
+
 // TestPasses runs each pass on a program and checks that it verifies, that it leaves the same results, and that the pass has
 // done what it is for, in numbers counted by hand.
 func TestPasses(t *testing.T) {
@@ -171,6 +235,20 @@ func TestPasses(t *testing.T) {
 		{passes.Always("fuse-gradient-sum", passes.FuseGradientSum), true, func(_, g *graph.Graph) error {
 			return counts(g, graph.KindAdd, 0, graph.KindNormBackward, 5)
 		}},
+		{passes.Always("fuse-norm-input", func(g *graph.Graph) { passes.FuseNormInput(g, nil) }), true,
+			func(before, g *graph.Graph) error {
+				// Of each block the first normalisation, which the second convolution and its gradient read. The stem's is also the
+				// residual of the first block.
+				if saved := savedBytes(before) - savedBytes(g); saved != 2*2*5*5*4*4 {
+					return fmt.Errorf("%d bytes less are saved", saved)
+				}
+				for _, op := range g.Ops {
+					if want := strings.HasSuffix(op.Scope, "/b"); op.Kind == graph.KindConv && op.NormalisesInput() != want {
+						return fmt.Errorf("%s at %s: normalises its input: %t", op.Kind, op.Scope, !want)
+					}
+				}
+				return counts(g, graph.KindNormApply, 3, graph.KindNormBackward, 5, graph.KindConvBackwardWeights, 5)
+			}},
 		{passes.Always("recompute", func(g *graph.Graph) { passes.Recompute(g, activations(g)) }), true,
 			func(before, g *graph.Graph) error {
 				// The backward pass reads two vectors of four floats of each of the five normalisations, and the probabilities.

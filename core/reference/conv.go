@@ -6,7 +6,7 @@ import "github.com/localbench/localbench/core/graph"
 //
 //	y[n,p,q,o] = bias[o] + sum over r,s,i of x[n, p*stride-pad+r*dilation, q*stride-pad+s*dilation, i] * w[o,r,s,i]
 func conv(m *Machine, op *graph.Op) error {
-	x, w, bias, y := m.operand(op, 0), m.operand(op, 1), m.operand(op, 2), m.result(op, 0)
+	x, w, bias, y := m.convInput(op), m.operand(op, 1), m.operand(op, 2), m.result(op, 0)
 	g := newConvGeometry(op.Attr, op.Operands[0].Shape, op.Operands[1].Shape, op.Results[0].Shape)
 	clear(y)
 	for i := range y {
@@ -23,6 +23,20 @@ func conv(m *Machine, op *graph.Op) error {
 		y[atY] += sum
 	})
 	return nil
+}
+
+// convInput returns the input of a convolution, normalised if the op says so.
+func (m *Machine) convInput(op *graph.Op) []float64 {
+	x := m.operand(op, 0)
+	if !op.NormalisesInput() {
+		return x
+	}
+	n, out := normOf(m, op), make([]float64, len(x))
+	for i := range x {
+		out[i] = activate(op.Attr.Activation, n.affine(i, x[i]))
+	}
+	roundTo(op.Operands[0].Type, out)
+	return out
 }
 
 // convBackwardData sends every product of conv back to x: dx += dy * w.
@@ -42,7 +56,7 @@ func convBackwardData(m *Machine, op *graph.Op) error {
 // convBackwardWeights sends every product of conv back to w: dw += dy * x. The
 // bias gradient is the sum of dy over all positions.
 func convBackwardWeights(m *Machine, op *graph.Op) error {
-	x, dy, dw := m.operand(op, 0), m.operand(op, 1), m.result(op, 0)
+	x, dy, dw := m.convInput(op), m.operand(op, 1), m.result(op, 0)
 	g := newConvGeometry(op.Attr, op.Operands[0].Shape, op.Results[0].Shape, op.Operands[1].Shape)
 	clear(dw)
 	g.each(func(atX, atY, atW, inputs int) {

@@ -113,11 +113,15 @@ type norm struct {
 	inverse           []float64 // 1 / sqrt(variance + epsilon)
 }
 
-// normOf reads the operands 1 to 4 of norm_apply, 2 to 5 of norm_backward.
+// normOf reads the operands 1 to 4 of norm_apply, 2 to 5 of norm_backward, and those of a convolution that normalises its
+// input.
 func normOf(m *Machine, op *graph.Op) norm {
-	first := 1
-	if op.Kind == graph.KindNormBackward {
+	first, ok := op.Kind.NormInput()
+	switch {
+	case op.Kind == graph.KindNormBackward:
 		first = 2
+	case !ok:
+		first = 1
 	}
 	variance := m.operand(op, first+1)
 	n := norm{mean: m.operand(op, first), gamma: m.operand(op, first+2), beta: m.operand(op, first+3)}

@@ -76,12 +76,15 @@ func (m *Machine) Run(first, last int) error {
 }
 
 // round gives the content of a bf16 value the precision that it has there.
-func (m *Machine) round(v *graph.Value) {
-	if v.Type != graph.TypeBF16 {
+func (m *Machine) round(v *graph.Value) { roundTo(v.Type, m.values[v.ID]) }
+
+// roundTo gives numbers the precision that they have in a type.
+func roundTo(t graph.ElementType, content []float64) {
+	if t != graph.TypeBF16 {
 		return
 	}
-	for i, x := range m.values[v.ID] {
-		m.values[v.ID][i] = float64(graph.FromBF16(graph.BF16(float32(x))))
+	for i, x := range content {
+		content[i] = float64(graph.FromBF16(graph.BF16(float32(x))))
 	}
 }
 

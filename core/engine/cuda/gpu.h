@@ -14,6 +14,7 @@
 #endif
 
 #include "../native/program.h"
+#include "../native/prologue.h"
 
 namespace lb {
 
@@ -92,6 +93,14 @@ LB_FAMILIES(LB_MAKE)
 #undef LB_MAKE
 std::unique_ptr<kernel> make_plain(const op &, gpu &);     // plain.cu: conv and linear without libraries
 std::unique_ptr<kernel> make_mma_conv(const op &, gpu &);  // nullptr: unsupported shapes
+
+// make_normalised returns the kernel of a convolution that normalises its input, from a function that makes
+// the kernel of one that does not: the input is normalised in the workspace first.
+template <typename F>
+std::unique_ptr<kernel> make_normalised(const op &o, gpu &d, F conv) {
+  return std::make_unique<normalised<gpu_kernel>>(
+      o, [&](const op &inner) { return make_norm(inner, d); }, conv, d);
+}
 
 // make_split returns the kernel of an op whose tensors have 2^31 elements or more, in parts of the batch
 // (split.cu); nullptr: it needs none.

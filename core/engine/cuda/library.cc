@@ -210,6 +210,11 @@ choice choice_at(const fe::graph::Graph &g, int64_t i) {
 // guesses first, and those that cuDNN compiles at run time are slow to build.
 constexpr double tuning_seconds = 1;
 
+// nothing is a kernel that does nothing.
+struct nothing : kernel {
+  void run(const op &) override {}
+};
+
 // propose takes the first engine of the heuristics that can be built; false: none supports the convolution.
 bool propose(planned &p, const signature &s, gpu &d) {
   fe::graph::Graph &g = p.graph;
@@ -250,7 +255,21 @@ bool tune(planned &p, const signature &s, const op &o, gpu &d, cudnnHandle_t h) 
       return own->run(timed.o), true;
     });
   }
+  // Of an engine, which cannot normalise the input, the pass that does it is timed with it.
+  std::unique_ptr<kernel> first;
+  std::unique_ptr<rent> input;
   auto pack = pack_of(timed.o);
+  if (normalises_input(o)) {
+    int64_t bytes = timed.o.operands[0]->bytes;
+    input = std::make_unique<rent>(bytes, d.stream);
+    pack[uid_x] = input->p;
+    first = make_normalised(timed.o, d, [](const op &) { return std::make_unique<nothing>(); });
+  }
+  auto normalise = [&] {
+    if (!first) return;
+    timed.o.scratch = static_cast<uint8_t *>(input->p);
+    first->run(timed.o);
+  };
   if (list_engines(g)) {
     leave_out(g, s, d);
     for (int64_t i = 0; i < g.get_execution_plan_count(); i++) {
@@ -259,7 +278,10 @@ bool tune(planned &p, const signature &s, const op &o, gpu &d, cudnnHandle_t h) 
       if (g.build_plan_at_index(i).is_bad()) continue;
       choice c = choice_at(g, i);
       c.workspace = g.get_workspace_size_plan_at_index(i);
-      time(c, i, [&](void *workspace) { return g.execute_plan_at_index(h, pack, workspace, i).is_good(); });
+      time(c, i, [&](void *workspace) {
+        normalise();
+        return g.execute_plan_at_index(h, pack, workspace, i).is_good();
+      });
     }
   }
   int64_t best = least_workspace(candidates);
@@ -471,9 +493,13 @@ std::string choices_of(const program &p, gpu &d) {
 // channels; the kernel's name then says so.
 std::unique_ptr<kernel> make_conv(const op &o, gpu &d) {
   auto p = engine_of(o, d);
-  if (!p) return make_plain(o, d);
-  if (p->chosen.engine == own_engine) return make_mma_conv(o, d);
-  return std::make_unique<dnn_conv>(o, d, p);
+  if (p && p->chosen.engine == own_engine) return make_mma_conv(o, d);
+  auto library = [&](const op &inner) -> std::unique_ptr<kernel> {
+    if (!p) return make_plain(inner, d);
+    return std::make_unique<dnn_conv>(inner, d, p);
+  };
+  if (normalises_input(o)) return make_normalised(o, d, library);
+  return library(o);
 }
 
 std::unique_ptr<kernel> make_linear(const op &o, gpu &d) { return std::make_unique<blas_linear>(o, d); }

@@ -506,7 +506,7 @@ std::unique_ptr<kernel> make_mma_conv(const op &o, gpu &d) {
   bool fits = few(x.channels()) && few(y.channels()) && w.dims[1] == 3 && w.dims[2] == 3 && a.groups == 1 &&
               a.stride[0] == 1 && a.stride[1] == 1 && a.padding[0] == 1 && a.padding[1] == 1 &&
               a.dilation[0] == 1 && a.dilation[1] == 1;
-  if (!fits || (x.type == type_f32 && !d.tf32)) return nullptr;
+  if (!fits || normalises_input(o) || (x.type == type_f32 && !d.tf32)) return nullptr;
   return std::make_unique<mma_conv>(o, d);
 }
 

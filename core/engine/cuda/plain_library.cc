@@ -35,8 +35,11 @@ choice engine_of(const op &o, gpu &d) {
   }
   if (!d.tune) return l.engines[name] = own && d.own ? ours : plain;
   trial timed(o, d.stream);
-  auto loop = make_plain(timed.o, d);
+  auto inner = [&](const op &o) { return make_plain(o, d); };
+  auto loop = normalises_input(o) ? make_normalised(timed.o, d, inner) : inner(timed.o);
   std::vector<choice> candidates{plain};
+  rent own_input(static_cast<int64_t>(loop->scratch), d.stream);
+  timed.o.scratch = static_cast<uint8_t *>(own_input.p);
   candidates[0].microseconds = microseconds_of(d.stream, [&] { return loop->run(timed.o), true; });
   if (own) {
     rent workspace(ours.workspace, d.stream);
@@ -69,6 +72,8 @@ std::string choices_of(const program &p, gpu &d) {
 }
 
 std::unique_ptr<kernel> make_conv(const op &o, gpu &d) {
+  if (normalises_input(o) && engine_of(o, d).engine != own_engine)
+    return make_normalised(o, d, [&](const op &inner) { return make_plain(inner, d); });
   return engine_of(o, d).engine == own_engine ? make_mma_conv(o, d) : make_plain(o, d);
 }
 

@@ -69,7 +69,7 @@ bool by_samples(const op &o) {
 // divided tells whether an operand or a result of such an op has a sample for each of the batch.
 bool divided(const op &o, bool result, size_t i) {
   if (family_of(o.kind) != family::conv) return true;
-  if (o.kind == kind_conv_backward_weights) return !result;
+  if (o.kind == kind_conv_backward_weights) return !result && i < 2;
   return i == 0;
 }
 

@@ -15,8 +15,9 @@ struct signature {
   int32_t kind;
   value x, w, y;  // of the forward convolution
   int64_t stride[2], padding[2], dilation[2];
+  bool normalised;  // the convolution normalises its input
 
-  explicit signature(const op &o) : kind(o.kind) {
+  explicit signature(const op &o) : kind(o.kind), normalised(normalises_input(o)) {
     const value &a = *o.operands[0], &b = *o.operands[1], &c = *o.results[0];
     x = kind == kind_conv_backward_data ? c : a;
     w = kind == kind_conv_backward_weights ? c : b;
@@ -25,7 +26,7 @@ struct signature {
       stride[i] = o.attr.stride[i], padding[i] = o.attr.padding[i], dilation[i] = o.attr.dilation[i];
   }
   // text names the signature in the tuning cache: conv f32 n h w c, k r s, stride, padding,
-  // and a dilation of more than 1.
+  // and a dilation of more than 1; "norm" where the input is normalised.
   std::string text(const gpu &d) const {
     std::ostringstream s;
     s << (kind == kind_conv                 ? "conv"
@@ -37,6 +38,7 @@ struct signature {
     s << " w" << w.dims[0] << "x" << w.dims[1] << "x" << w.dims[2] << "x" << w.dims[3];
     s << " s" << stride[0] << "x" << stride[1] << " p" << padding[0] << "x" << padding[1];
     if (dilation[0] != 1 || dilation[1] != 1) s << " d" << dilation[0] << "x" << dilation[1];
+    if (normalised) s << " norm";
     return s.str();
   }
 };
@@ -126,18 +128,22 @@ struct rent {
 
 // trial is a convolution without bias on its own memory, for timing engines.
 struct trial {
-  value values[3];
+  std::vector<std::unique_ptr<value>> values;
   std::vector<std::unique_ptr<rent>> memory;
   op o;
   trial(const op &like, cudaStream_t stream) {
-    const value *from[3] = {like.operands[0], like.operands[1], like.results[0]};
-    for (int i = 0; i < 3; i++) {
-      values[i] = *from[i];
-      memory.push_back(std::make_unique<rent>(values[i].bytes, stream));
-      values[i].data = static_cast<uint8_t *>(memory.back()->p);
-    }
+    auto place = [&](const value *from) {
+      values.push_back(std::make_unique<value>(*from));
+      memory.push_back(std::make_unique<rent>(from->bytes, stream));
+      values.back()->data = static_cast<uint8_t *>(memory.back()->p);
+      return values.back().get();
+    };
     o.kind = like.kind, o.attr = like.attr;
-    o.operands = {&values[0], &values[1], nullptr}, o.results = {&values[2]};
+    for (size_t i = 0; i < like.operands.size(); i++) {
+      bool bias = like.kind == kind_conv && i == 2;
+      o.operands.push_back(like.operands[i] && !bias ? place(like.operands[i]) : nullptr);
+    }
+    o.results = {place(like.results[0])};
   }
 };
 

@@ -2,7 +2,7 @@
 
 // Checks an op before a kernel is chosen for it: number and type of operands and results,
 // shapes, ranges of attributes. Kernels rely on these checks.
-#include "program.h"
+#include "prologue.h"
 
 namespace lb {
 namespace {
@@ -73,8 +73,22 @@ void check_range(const value *v) {
   for (int i = 0; v && i < 4; i++) want(in_range(1, v->dims[i]), "extents below 2^31");
 }
 
+// check_norm_input checks the operands with which a convolution normalises its input x.
+void check_norm_input(const op &o, const value &x) {
+  size_t first = norm_input(o.kind), there = 0;
+  for (size_t i = first; first > 0 && i < first + 4; i++) {
+    there += o.operands[i] != nullptr;
+    want(vector_of(o.operands[i], x.dims[3]), "one element a channel");
+  }
+  want(there == 0 || there == 4, "all of mean, variance, gamma and beta, or none");
+  want(
+      in_range(0, o.attr.activation) && o.attr.activation <= (there ? activation_hardswish : activation_none),
+      "an activation that a normalisation can apply, and none without one");
+}
+
 void check_conv(const op &o, const value &x, const value &w, const value &y, const value *bias) {
   const attributes &a = o.attr;
+  check_norm_input(o, x);
   want(x.rank == 4 && w.rank == 4 && y.rank == 4, "tensors of rank 4");
   want(in_range(1, a.groups) && x.dims[3] == w.dims[3] * a.groups && w.dims[0] % a.groups == 0,
        "channels that are multiples of the groups");

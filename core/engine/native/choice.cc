@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "cpu.h"
+#include "prologue.h"
 
 namespace lb {
 namespace {
@@ -65,16 +66,20 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   const double time[algorithms] = {outputs(1) / r.gflops[library], outputs(2) / r.gflops[tiles_of_2],
                                    outputs(4) / r.gflops[tiles_of_4]};
   std::unique_ptr<kernel> best;
+  algorithm chosen = library;
   uint64_t limit = d.convolution.empty() ? most_workspace : UINT64_MAX;
   if (d.workspace_limit > 0) limit = std::min(limit, d.workspace_limit);
   double least = d.convolution.empty() ? time[library] : HUGE_VAL;
   auto consider = [&](algorithm at, const char *name, std::unique_ptr<kernel> k) {
     bool wanted = d.convolution.empty() || d.convolution == name;
     if (!k || !wanted || time[at] >= least || k->scratch > limit) return;
-    best = std::move(k), least = time[at];
+    best = std::move(k), least = time[at], chosen = at;
   };
   if (!bias) consider(tiles_of_2, "winograd F(2x2, 3x3)", make_winograd2(o, d, x, w, y));
   consider(tiles_of_4, "winograd F(4x4, 3x3)", make_winograd4(o, d, x, w, y));
+  // F(2x2, 3x3) alone normalises its input, and then applies at most a rectifier.
+  bool simple = a.activation == activation_none || a.rectifies();
+  if (normalises_input(o) && !(chosen == tiles_of_2 && simple)) return nullptr;
   return best;
 }
 

@@ -22,6 +22,7 @@
 
 #include "cpu.h"
 #include "onednn_compat.h"
+#include "prologue.h"
 
 namespace lb {
 namespace {
@@ -327,6 +328,18 @@ struct linear_kernel : onednn_kernel {
   }
 };
 
+// make_normalised returns a kernel that normalises the input of a convolution first: the library cannot do it
+// while it reads. A limit on workspaces is about the whole of it.
+std::unique_ptr<kernel> make_normalised(const op &o, cpu &d) {
+  auto make = [&](const op &inner) { return d.choose(inner); };
+  auto k = std::make_unique<normalised<kernel>>(o, make, make);
+  if (d.workspace_limit > 0 && k->scratch > d.workspace_limit)
+    fail(LB_UNSUPPORTED,
+         "a convolution needs %llu bytes for its normalised input, more than the limit of %llu bytes",
+         static_cast<unsigned long long>(k->scratch), static_cast<unsigned long long>(d.workspace_limit));
+  return k;
+}
+
 }  // namespace
 
 std::unique_ptr<kernel> make_conv(const op &o, cpu &d) {
@@ -337,9 +350,10 @@ std::unique_ptr<kernel> make_conv(const op &o, cpu &d) {
                    : o.kind == kind_conv_backward_data ? *o.operands[0]
                                                        : *o.operands[1];
   bool bias = o.kind == kind_conv ? o.operands[2] != nullptr : o.results.size() > 1;
-  if (x.type == type_bf16 && !multiplies_bf16()) return make_blocks(o, d);
   if (x.type == type_f32)
     if (auto k = make_own_conv(o, d, x, w, y, bias)) return k;
+  if (normalises_input(o)) return make_normalised(o, d);
+  if (x.type == type_bf16 && !multiplies_bf16()) return make_blocks(o, d);
   auto p = prepare_conv(o.kind, conv_geometry(o, x, w, y, bias), cache(d), d.workspace_limit);
   if (!p) return make_blocks(o, d);
   if (o.kind == kind_conv) return std::make_unique<conv_forward>(p, d);

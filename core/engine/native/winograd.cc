@@ -17,11 +17,16 @@
 // transformed filters, and for each thread a block of both sides; for backward weights also
 // the sums of each thread.
 //
+// A convolution that normalises its input does so where tiles of x are loaded: x*scale + shift, as
+// norm_apply computes it, then a rectifier. What lies outside of the image stays zero.
+//
 // Order of summation: channels in order; for dg each thread's tiles in order,
 // then the threads. Results are reproducible with the same number of threads.
+#include <cmath>
 #include <cstring>
 
 #include "product.h"
+#include "prologue.h"
 
 namespace lb {
 
@@ -50,10 +55,27 @@ place place_of(const image &s, int64_t tile) {
 // padded is the number of rows of a block that hold n tiles.
 int64_t padded(int64_t n) { return (n + product_rows - 1) / product_rows * product_rows; }
 
+// clipped rectifies x, to at most top, as clip (cpu.h) does.
+template <int W>
+LB_INLINE floats<W> clipped(const floats<W> &v, float top) {
+  floats<W> x = 0 > v ? 0 : v;
+  return x > top ? top : x;
+}
+
+// What is done to an element of x while it is loaded.
+enum class on_load { nothing, normalise, normalise_and_clip };
+
+// affine is the normalisation of x, by channel.
+struct affine {
+  const float *scale, *shift;
+  float top;  // of a rectifier
+};
+
 // input_tiles writes v[16][tiles][c] = Bt d B for the tiles from..to of x; rows that
 // pad the block are zero.
-template <int W>
-LB_INLINE void input_tiles(const image *of, const float *x, int64_t from, int64_t to, float *v) {
+template <int W, on_load L>
+LB_INLINE void input_tiles(const image *of, const affine *norm, const float *x, int64_t from, int64_t to,
+                           float *v) {
   const image s = *of;
   for (int64_t t = from; t < from + padded(to - from); t++) {
     float *out = v + (t - from) * s.c;
@@ -63,12 +85,16 @@ LB_INLINE void input_tiles(const image *of, const float *x, int64_t from, int64_
     }
     place q = place_of(s, t);
     for (int64_t k = 0; k < s.c; k += W) {
-      floats<W> d[4][4], e[4][4];
+      floats<W> d[4][4], e[4][4], scale{}, shift{};
+      if (L != on_load::nothing) scale = load<W>(norm->scale + k), shift = load<W>(norm->shift + k);
       for (int r = 0; r < 4; r++)
         for (int c = 0; c < 4; c++) {
           int64_t y = q.y + r - 1, z = q.x + c - 1;
-          bool inside = y >= 0 && y < s.h && z >= 0 && z < s.w;
-          d[r][c] = inside ? load<W>(x + ((q.n * s.h + y) * s.w + z) * s.c + k) : floats<W>{};
+          d[r][c] = floats<W>{};
+          if (y < 0 || y >= s.h || z < 0 || z >= s.w) continue;
+          d[r][c] = load<W>(x + ((q.n * s.h + y) * s.w + z) * s.c + k);
+          if (L != on_load::nothing) d[r][c] = d[r][c] * scale + shift;
+          if (L == on_load::normalise_and_clip) d[r][c] = clipped<W>(d[r][c], norm->top);
         }
       for (int c = 0; c < 4; c++) {
         e[0][c] = d[0][c] - d[2][c];
@@ -85,6 +111,19 @@ LB_INLINE void input_tiles(const image *of, const float *x, int64_t from, int64_
       }
     }
   }
+}
+
+// input_tiles_of is input_tiles for one of what may be done on loading.
+template <int W>
+void input_tiles_of(on_load l, const image *of, const affine *norm, const float *x, int64_t from, int64_t to,
+                    float *v) {
+  using isa = machine<W>;
+  if (l == on_load::nothing)
+    isa::template call<input_tiles<W, on_load::nothing>>(of, norm, x, from, to, v);
+  else if (l == on_load::normalise)
+    isa::template call<input_tiles<W, on_load::normalise>>(of, norm, x, from, to, v);
+  else
+    isa::template call<input_tiles<W, on_load::normalise_and_clip>>(of, norm, x, from, to, v);
 }
 
 // output_tiles writes y = At m A for the tiles from..to, from m[16][tiles][c].
@@ -239,6 +278,7 @@ struct winograd : kernel {
   int threads;
   int64_t out, in;  // of the weight [out 3 3 in]
   image x, y;
+  on_load prologue = on_load::nothing;
   winograd(const op &o, const value &xv, const value &wv, const value &yv, int t)
       : kind(o.kind),
         threads(t),
@@ -249,6 +289,23 @@ struct winograd : kernel {
     int64_t filters = kind == kind_conv_backward_weights ? threads : 1;
     name = "winograd F(2x2, 3x3)";
     scratch = static_cast<uint64_t>(4 * (filters * 16 * in * out + threads * 16 * tiles * (in + out)));
+    if (!normalises_input(o)) return;
+    prologue = o.attr.rectifies() ? on_load::normalise_and_clip : on_load::normalise;
+    scratch += static_cast<uint64_t>(8 * in);
+  }
+  // constants computes the normalisation of the input, in the last 2 * in floats of the workspace.
+  affine constants(const op &o) const {
+    if (prologue == on_load::nothing) return {};
+    auto *scale = reinterpret_cast<float *>(o.scratch + scratch) - 2 * in, *shift = scale + in;
+    size_t first = norm_input(kind);
+    const float *mean = o.in(first), *variance = o.in(first + 1), *gamma = o.in(first + 2),
+                *beta = o.in(first + 3);
+    for (int64_t j = 0; j < in; j++) {
+      double s = gamma[j] / std::sqrt(static_cast<double>(variance[j]) + o.attr.epsilon);
+      scale[j] = static_cast<float>(s);
+      shift[j] = static_cast<float>(beta[j] - mean[j] * s);
+    }
+    return {scale, shift, o.attr.top()};
   }
   float *filters(const op &o) const { return reinterpret_cast<float *>(o.scratch); }
   float *blocks(const op &o, int t, int64_t f) const {
@@ -271,12 +328,13 @@ struct winograd : kernel {
   }
   void convolve(const op &o, const image &s, const float *from, const image &d, float *to) const {
     const float *u = filters(o);
+    const affine norm = constants(o);
     int64_t count = s.count();
     parallel(count, 1, threads, count * 16 * in, [&](int64_t first, int64_t last, int t) {
       float *v = blocks(o, t, 1), *m = v + 16 * tiles * s.c;
       for (int64_t a = first; a < last; a += tiles) {
         int64_t b = a + tiles < last ? a + tiles : last;
-        isa::template call<input_tiles<W>>(&s, from, a, b, v);
+        input_tiles_of<W>(prologue, &s, &norm, from, a, b, v);
         for (int p = 0; p < 16; p++)
           isa::template call<multiply<W>>(v + p * tiles * s.c, u + p * in * out, m + p * tiles * d.c,
                                           padded(b - a), s.c, d.c);
@@ -286,13 +344,14 @@ struct winograd : kernel {
   }
   void weights(const op &o) const {
     float *du = filters(o);
+    const affine norm = constants(o);
     std::memset(du, 0, static_cast<size_t>(4 * threads * 16 * in * out));
     int64_t count = x.count();
     parallel(count, 1, threads, count * 16 * in, [&](int64_t first, int64_t last, int t) {
       float *v = blocks(o, t, threads), *z = v + 16 * tiles * in, *sum = du + t * 16 * in * out;
       for (int64_t a = first; a < last; a += tiles) {
         int64_t b = a + tiles < last ? a + tiles : last;
-        isa::template call<input_tiles<W>>(&x, o.in(0), a, b, v);
+        input_tiles_of<W>(prologue, &x, &norm, o.in(0), a, b, v);
         isa::template call<gradient_tiles<W>>(&y, o.in(1), a, b, z);
         for (int p = 0; p < 16; p++)
           isa::template call<accumulate<W>>(z + p * tiles * out, v + p * tiles * in, sum + p * in * out,

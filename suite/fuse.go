@@ -1,0 +1,41 @@
+package suite
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/localbench/localbench/core"
+)
+
+// FuseNone and FuseInput say which work of normalisations convolutions do.
+const (
+	FuseNone  = "none"
+	FuseInput = "input" // they normalise their input while they read it
+)
+
+// fusions are the values of --fuse-norm.
+var fusions = []struct {
+	name string
+	set  core.FuseNorm
+}{{FuseNone, 0}, {FuseInput, core.FuseNormInput}}
+
+// FuseNames lists what Request.FuseNorm may be.
+func FuseNames() (names []string) {
+	for _, f := range fusions {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// fuseNorm reads results.Settings.FuseNorm.
+func fuseNorm(name string) (core.FuseNorm, error) {
+	if name == "" {
+		return 0, nil
+	}
+	for _, f := range fusions {
+		if f.name == name {
+			return f.set, nil
+		}
+	}
+	return 0, fmt.Errorf("--fuse-norm %q: must be %s", name, strings.Join(FuseNames(), " or "))
+}
