@@ -284,9 +284,8 @@ func (x *execution) runOn(ctx context.Context, device engine.Device, r *Run, dat
 	if err := r.checkBudget(session); err != nil {
 		return err
 	}
-	if bytes := *x.record.Memory.ArenaBytes; spec.Backend != backendCUDA && x.job.MemoryLimit > 0 && bytes > x.job.MemoryLimit {
-		return &engine.OutOfMemory{NeedBytes: bytes, HaveBytes: x.job.MemoryLimit, What: "an arena", Limit: "--limit-memory",
-			LimitBytes: x.job.MemoryLimit}
+	if err := r.checkMemoryLimit(session, x.job.MemoryLimit); err != nil {
+		return err
 	}
 	if err := session.Allocate(); err != nil {
 		return err
@@ -421,4 +420,14 @@ func peakBytes() (int64, bool) {
 		return 0, false
 	}
 	return *m.PeakBytes, true
+}
+
+// checkMemoryLimit returns an error if the arena alone has more bytes than the process may have; 0: no limit. The arena of a
+// GPU is not part of the process.
+func (r *Run) checkMemoryLimit(session *train.Session, limit int64) error {
+	bytes := *memory(session).ArenaBytes
+	if r.Spec.Backend == backendCUDA || limit == 0 || bytes <= limit {
+		return nil
+	}
+	return &engine.OutOfMemory{NeedBytes: bytes, HaveBytes: limit, What: "an arena", Limit: "--limit-memory", LimitBytes: limit}
 }

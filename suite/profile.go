@@ -57,7 +57,7 @@ func profileOn(ctx context.Context, device engine.Device, r *Run, j Job) (*resul
 	debug.FreeOSMemory()
 	x.baseline, x.measured = residentBytes()
 	x.before, _ = meter.Self().Residency(0)
-	if err := x.prepare(options, device); err != nil {
+	if err := x.prepare(options, device, r, j.MemoryLimit); err != nil {
 		return nil, err
 	}
 	defer x.session.Close()
@@ -117,13 +117,22 @@ func (x *profiler) peak(phase string, f func() error) error {
 	return nil
 }
 
-func (x *profiler) prepare(options train.SessionOptions, device engine.Device) error {
+// prepare opens the session. If it returns an error, nothing is left open.
+func (x *profiler) prepare(options train.SessionOptions, device engine.Device, r *Run, limit int64) error {
 	err := x.peak(PeakPrepare, func() (err error) {
-		x.session, err = train.NewSession(device, options)
-		if err != nil {
+		if x.session, err = train.Compile(device, options); err != nil {
 			return err
 		}
-		return x.session.Initialise(1)
+		if err = r.checkMemoryLimit(x.session, limit); err == nil {
+			err = x.session.Allocate()
+		}
+		if err == nil {
+			err = x.session.Initialise(1)
+		}
+		if err != nil {
+			x.session.Close()
+		}
+		return err
 	})
 	if err != nil {
 		return err
