@@ -212,6 +212,9 @@ func TestCUDAPlansForAbsentGPUs(t *testing.T) {
 						continue
 					}
 					name, bytes := p.Kernels()[i], p.Scratch()[i]
+					if strings.HasSuffix(name, "normalised input in the workspace") { // the limit is that of the engine
+						bytes -= (op.Operands[0].Bytes() + 63) / 64 * 64
+					}
 					if !strings.HasPrefix(name, "cuDNN engine ") || o.WorkspaceLimit > 0 && bytes > limit+256 { // to align
 						t.Errorf("%s, %s: got %q with %d bytes of workspace", gpu.Name, c, name, bytes)
 					}
