@@ -100,7 +100,7 @@ func balancedPlaces(network, dataset string, k int) []string {
 	return cutsFor(balancedCuts, network, k)
 }
 
-// cutsFor finds the list of k-1 places of a network, nil if there is none.
+// cutsFor finds the list of k-1 places of a network, nil if the table has no such list.
 func cutsFor(table map[string][]string, network string, k int) []string {
 	for _, list := range table[network] {
 		if places := strings.Fields(list); len(places) == k-1 {
@@ -148,7 +148,7 @@ func endsAt(n *model.Network, places []string) ([]int, error) {
 const nearestCuts = 4
 
 // unitAt is the position of the unit that a place or a module path names: the unit's place, its name, the module of its last
-// op, its place in papers, or a path that contains units, of which it is the last; -1 if there is none.
+// op, its place in papers, or a path that contains units, of which it is the last; -1 if no unit has it.
 func unitAt(n *model.Network, path string) int {
 	for _, matches := range []func(u model.Unit) bool{
 		func(u model.Unit) bool { return u.Place == path },

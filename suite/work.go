@@ -225,7 +225,7 @@ func (p *pulse) beat(ctx context.Context, every time.Duration) {
 	}
 }
 
-// smaller is a spec to run instead of one that ran out of memory; false if there is none.
+// smaller is a spec to run instead of one that ran out of memory; false if the policy has no smaller one.
 func smaller(policy string, s results.Spec) (results.Spec, bool) {
 	switch policy {
 	case OnOOMHalve:

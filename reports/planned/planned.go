@@ -78,7 +78,7 @@ func Sizes(all []results.Plan) table.Table {
 // Overlap compares runs whose modules overlap with the same runs with one module after the other; it has no rows where no
 // modules overlap.
 func Overlap(all []results.Plan) table.Table {
-	t := table.Table{
+	return without(all, "overlap", table.Table{
 		ID:    "overlap",
 		Title: "What modules in flight cost",
 		Columns: runColumns(
@@ -90,24 +90,13 @@ func Overlap(all []results.Plan) table.Table {
 		),
 		Notes: []string{"In brackets: relative to one module after the other. The planned peak is the largest sum of what may be " +
 			"alive at the same time."},
-	}
-	for _, p := range all {
-		alone := p.Without["overlap"]
-		if alone == nil {
-			continue
-		}
-		one, m := alone.Memory, p.Memory
-		addRun(&t, p, table.PlainCell(int64(p.Settings.Overlap)),
-			relative(m.PlannedPeakBytes, one.PlannedPeakBytes), relative(m.StepArenaBytes, one.StepArenaBytes),
-			table.BytesCell(one.PlannedPeakBytes), table.BytesCell(one.StepArenaBytes))
-	}
-	return t
+	}, func(s results.Settings) table.Cell { return table.PlainCell(int64(s.Overlap)) })
 }
 
 // Store compares runs that compress activations for the backward pass with the same runs without; it has no rows where no run
 // does.
 func Store(all []results.Plan) table.Table {
-	t := table.Table{
+	return without(all, "store", table.Table{
 		ID:    "store",
 		Title: "What compressed activations save",
 		Columns: runColumns(
@@ -119,16 +108,21 @@ func Store(all []results.Plan) table.Table {
 		),
 		Notes: []string{"In brackets: relative to the same run with activations stored as they are. The forward pass is the same to " +
 			"the bit; gradients are not."},
-	}
+	}, func(s results.Settings) table.Cell { return table.Text(s.Store) })
+}
+
+// without adds to t a row for each plan that has one without a setting: the setting's value, planned peak and step arena, and
+// both without it, in bytes.
+func without(all []results.Plan, setting string, t table.Table, value func(results.Settings) table.Cell) table.Table {
 	for _, p := range all {
-		exact := p.Without["store"]
-		if exact == nil {
+		plain := p.Without[setting]
+		if plain == nil {
 			continue
 		}
-		as, m := exact.Memory, p.Memory
-		addRun(&t, p, table.Text(p.Settings.Store),
-			relative(m.PlannedPeakBytes, as.PlannedPeakBytes), relative(m.StepArenaBytes, as.StepArenaBytes),
-			table.BytesCell(as.PlannedPeakBytes), table.BytesCell(as.StepArenaBytes))
+		m, base := p.Memory, plain.Memory
+		addRun(&t, p, value(p.Settings),
+			relative(m.PlannedPeakBytes, base.PlannedPeakBytes), relative(m.StepArenaBytes, base.StepArenaBytes),
+			table.BytesCell(base.PlannedPeakBytes), table.BytesCell(base.StepArenaBytes))
 	}
 	return t
 }

@@ -36,7 +36,7 @@ func States() []State { return []State{Running, Waiting, Done, Failed, Refused} 
 type Status struct {
 	Cell
 	State  State
-	Status results.Status // of the record; empty: there is none
+	Status results.Status // of the record; empty: not written yet
 	Reason string         // why it failed, or waits
 	Holder Holder         // of a running cell
 	Age    time.Duration  // of its last heartbeat
@@ -120,7 +120,7 @@ func (s *Status) fill(dir string, lease found, now time.Time, timeout time.Durat
 	}
 }
 
-// readHead reads the status of a record; the zero value if there is none. Of a record as this
+// readHead reads the status of a record; the zero value if the file is missing. Of a record as this
 // program writes it, it reads the first fields and the last line, not the epochs between them: a record may have megabytes, and a
 // sweep ten thousand of them.
 func readHead(path string) (h head, err error) {

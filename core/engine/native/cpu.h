@@ -77,8 +77,8 @@ LB_FAMILIES(LB_MAKE)
 // make_blocks returns a kernel that runs the f32 kernel of an op with tensors in bf16 on blocks of its
 // samples.
 std::unique_ptr<kernel> make_blocks(const op &, cpu &);
-// make_own_conv returns our own kernel of a convolution, or nullptr where there is none or oneDNN's is
-// faster.
+// make_own_conv returns our own kernel of a convolution, or nullptr where oneDNN's serves: it is faster, or
+// the only one.
 std::unique_ptr<kernel> make_own_conv(const op &, cpu &, const value &x, const value &w, const value &y,
                                       bool bias);
 // The Winograd kernels F(2x2, 3x3), for convolutions without bias, and F(4x4, 3x3).
