@@ -425,7 +425,7 @@ func peakBytes() (int64, bool) {
 // checkMemoryLimit returns an error if the arena alone has more bytes than the process may have; 0: no limit. The arena of a
 // GPU is not part of the process.
 func (r *Run) checkMemoryLimit(session *train.Session, limit int64) error {
-	bytes := *memory(session).ArenaBytes
+	bytes := session.ArenaBytes()
 	if r.Spec.Backend == backendCUDA || limit == 0 || bytes <= limit {
 		return nil
 	}

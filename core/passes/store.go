@@ -80,9 +80,8 @@ func exactMasks(g *graph.Graph) {
 			if read(op, graph.NormBackwardResult, y); z != nil {
 				continue
 			}
-			unused := &graph.Value{ID: len(g.Values), Name: op.Results[0].Name + " before normalisation", Scope: op.Scope,
-				Module: op.Module,
-				Shape:  x.Shape, Type: x.Type, Category: graph.CategoryGradient}
+			unused := &graph.Value{ID: len(g.Values), Name: op.Results[0].Name + " before normalisation",
+				Scope: op.Scope, Module: op.Module, Shape: x.Shape, Type: x.Type, Category: graph.CategoryGradient}
 			g.Values, op.Results = append(g.Values, unused), append(op.Results, unused)
 		}
 	}
