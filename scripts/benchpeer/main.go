@@ -49,6 +49,7 @@ type options struct {
 	peerDevice, book            string
 	overlap                     int
 	budget, workspace           size // of our arena, and limit of a kernel's workspace; 0: no limit
+	fuseNorm, store             string
 	compile, floors, own        bool
 }
 
@@ -85,6 +86,8 @@ func main() {
 	flag.IntVar(&o.overlap, "overlap", 1, "our local modules in flight")
 	flag.Var(&o.budget, "budget", "our arena has at most this size, as with benchctl's flag: 512MiB")
 	flag.Var(&o.workspace, "workspace-limit", "as benchctl's flag: 64MiB")
+	flag.StringVar(&o.fuseNorm, "fuse-norm", "", "as benchctl's flag")
+	flag.StringVar(&o.store, "store", "", "as benchctl's flag")
 	flag.BoolVar(&o.compile, "compile", false, "the peer compiles the network of bp")
 	flag.BoolVar(&o.own, "own", false, "our own convolutions before cuDNN's where the tuning cache has none")
 	flag.BoolVar(&o.floors, "floors", false, "print the operations and the bytes that our step has to do:\n"+
@@ -156,7 +159,8 @@ func (o options) compare(method string) error {
 	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
 	ours, err := start(self, append([]string{"-worker", method, "-overlap", fmt.Sprint(o.overlap), "-budget", o.budget.String(),
 		"-workspace-limit", o.workspace.String(), "-network", o.network, "-dataset", o.dataset, "-backend", o.backend,
-		"-precision", o.precision, "-library", o.library, "-book", o.book, fmt.Sprintf("-own=%t", o.own)}, shared...))
+		"-precision", o.precision, "-library", o.library, "-book", o.book, fmt.Sprintf("-own=%t", o.own),
+		"-fuse-norm", o.fuseNorm, "-store", o.store}, shared...))
 	if err != nil {
 		return err
 	}
@@ -244,7 +248,8 @@ func (o options) append(method string, ours *side, our summary, theirs map[strin
 	defer f.Close()
 	row := map[string]any{"network": o.network, "dataset": o.dataset, "method": method, "batch": o.batch, "backend": o.backend,
 		"precision": o.precision, "overlap": o.overlap, "budget_bytes": o.budget, "workspace_limit_bytes": o.workspace,
-		"book": o.book, "own": o.own, "step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
+		"book": o.book, "own": o.own, "fuse_norm": o.fuseNorm, "store": o.store,
+		"step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
 	maps.Copy(row, theirs)
 	return json.NewEncoder(f).Encode(row)
 }
@@ -342,7 +347,8 @@ func median(x []float64) float64 {
 func (o options) ours(method string) (*suite.Run, error) {
 	runs, err := suite.Request{Methods: []string{method}, Networks: []string{o.network}, Datasets: []string{o.dataset},
 		Batches: []int64{int64(o.batch)}, AuxDepths: []int{o.depth}, Threads: o.threads, Backend: o.backend, Precision: o.precision,
-		Settings: results.Settings{Overlap: o.overlap, Budget: int64(o.budget), WorkspaceLimit: int64(o.workspace)}}.Build()
+		Settings: results.Settings{Overlap: o.overlap, Budget: int64(o.budget), WorkspaceLimit: int64(o.workspace),
+			FuseNorm: o.fuseNorm, Store: o.store}}.Build()
 	if err != nil {
 		return nil, err
 	}

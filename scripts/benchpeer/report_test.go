@@ -29,9 +29,11 @@ func TestGPUReport(t *testing.T) {
 			// Tuned: 0.09 s of the peer's over 0.03.
 			`{"method":"bp","precision":"tf32","overlap":1,"budget_bytes":0,"book":"b",` + rest + `,"step_seconds":[0.03],` +
 			arena("900") + "}\n" +
-			// Neither counts for speed.
+			// None of them counts for speed, and the last two do not for memory.
 			`{"method":"bp","precision":"tf32","overlap":1,"budget_bytes":5,` + rest + `,"step_seconds":[0.001],` + arena("550") + "}\n" +
 			`{"method":"bp","precision":"tf32","overlap":2,"budget_bytes":0,` + rest + `,"step_seconds":[0.001],` + arena("10") + "}\n" +
+			`{"method":"bp","precision":"tf32","overlap":1,"budget_bytes":0,"store":"int8",` + rest + `,"step_seconds":[0.001],` +
+			arena("10") + "}\n" +
 			`{"method":"auglocal","precision":"tf32","overlap":1,"budget_bytes":0,` + rest +
 			`,"step_seconds":[0.1],"peer_step_seconds":[0.3],"peer":{"max_memory_allocated_bytes":1000},` + arena("600") + "}\n" +
 			// The floor by the data sheet is 3.35e10 bytes at 3.35e12 a second, 0.01 s; the device took 0.012.
@@ -67,8 +69,8 @@ func TestGPUReport(t *testing.T) {
 	if err := json.Unmarshal(text, &results); err != nil {
 		t.Fatal(err)
 	}
-	if len(results.Bench) != 6 || len(results.Ops) != 1 {
-		t.Errorf("got %d steps and %d ops, want 6 and 1: truncated results are ignored", len(results.Bench), len(results.Ops))
+	if len(results.Bench) != 7 || len(results.Ops) != 1 {
+		t.Errorf("got %d steps and %d ops, want 7 and 1: truncated results are ignored", len(results.Bench), len(results.Ops))
 	}
 	want := map[string]string{
 		"bp tf32, times as fast as PyTorch eager":                "reached 3.000",
