@@ -17,7 +17,8 @@ type Plan struct {
 	Recomputed         int64              // results that the backward pass recomputes so that the run fits its budget
 	// UnknownWorkspaces is the number of ops whose workspace is not known and left out of all sizes.
 	UnknownWorkspaces int64
-	// Without has the plans of the same run without one of its options, by the option's key (Settings.Compared).
+	// Without has the plans of the same run without one of its options, by the option's key (Settings.Compared); nil if without
+	// the option the run does not fit into its budget.
 	Without  map[string]*Plan
 	Roofline *Roofline // nil if the rates of the GPU are not known
 }

@@ -1,8 +1,10 @@
 package suite
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/localbench/localbench/core/budget"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/results"
@@ -38,7 +40,8 @@ func (c *Compiled) Plan() results.Plan {
 	return p
 }
 
-// Plans compiles runs on a device, and with them those that they are compared with (results.Settings.Compared).
+// Plans compiles runs on a device, and with them those that they are compared with (results.Settings.Compared): nil where that
+// one does not fit into the budget of the run.
 func Plans(d engine.Device, runs []*Run, job JobOptions) (plans []results.Plan, compiled []*Compiled, err error) {
 	for _, r := range runs {
 		c, err := r.Compile(d, job)
@@ -48,7 +51,8 @@ func Plans(d engine.Device, runs []*Run, job JobOptions) (plans []results.Plan, 
 		p := c.Plan()
 		p.Without = map[string]*results.Plan{}
 		for option, settings := range r.Settings.Compared() {
-			if p.Without[option], err = r.planWith(d, settings); err != nil {
+			var small *budget.TooSmall
+			if p.Without[option], err = r.planWith(d, settings); err != nil && !errors.As(err, &small) {
 				return nil, nil, err
 			}
 		}

@@ -111,15 +111,24 @@ func Store(all []results.Plan) table.Table {
 	}, func(s results.Settings) table.Cell { return table.Text(s.Store) })
 }
 
+// overBudgetNote says why a table has no figures to compare with.
+const overBudgetNote = "Where there are no figures without, the run without the option does not fit into its budget."
+
 // without adds to t a row for each plan that has one without a setting: the setting's value, planned peak and step arena, and
-// both without it, in bytes.
+// both without it, in bytes, empty where the run without it does not fit into its budget.
 func without(all []results.Plan, setting string, t table.Table, value func(results.Settings) table.Cell) table.Table {
 	for _, p := range all {
-		plain := p.Without[setting]
-		if plain == nil {
+		plain, compared := p.Without[setting]
+		if !compared {
 			continue
 		}
-		m, base := p.Memory, plain.Memory
+		var base results.Memory
+		if plain != nil {
+			base = plain.Memory
+		} else if !slices.Contains(t.Notes, overBudgetNote) {
+			t.Notes = append(t.Notes, overBudgetNote)
+		}
+		m := p.Memory
 		addRun(&t, p, value(p.Settings),
 			relative(m.PlannedPeakBytes, base.PlannedPeakBytes), relative(m.StepArenaBytes, base.StepArenaBytes),
 			table.BytesCell(base.PlannedPeakBytes), table.BytesCell(base.StepArenaBytes))

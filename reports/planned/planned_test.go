@@ -75,6 +75,20 @@ func TestPlansBesideThoseWithout(t *testing.T) {
 	}
 }
 
+// A run that fits into its budget only by an option has a row, and no figures to compare with.
+func TestPlanThatNeedsItsOption(t *testing.T) {
+	stored := ofMethod("bp", 5, 10, 20)
+	stored.Settings.Store, stored.Settings.Budget = "int8", 21<<10
+	stored.Without = map[string]*results.Plan{"store": nil}
+	got := Store([]results.Plan{stored})
+	if want := "bp | n | d | 8 |  | 3 | int8 | 5.000 KiB | 10.00 KiB |  | "; lines(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", lines(got), want)
+	}
+	if len(got.Notes) != 2 || got.Notes[1] != overBudgetNote {
+		t.Errorf("got the notes %q, want one about the budget", got.Notes)
+	}
+}
+
 // People get a column for each of up to three runs, the largest category first; programs get every category in a fixed order.
 func TestCategoriesForPeopleAndPrograms(t *testing.T) {
 	a, b := ofMethod("bp", 1, 1, 1), ofMethod("dgl", 1, 1, 1)
