@@ -20,12 +20,13 @@ func storedSteps(t *testing.T, test func(t *testing.T, method string, o core.Ste
 	plain := core.StepOptions{Batch: 4, Image: graph.Shape{8, 8, 3}, Deviation: [4]float64{1, 1, 1}}
 	for _, method := range []string{"bp", "checkpoint", "dgl", "predsim", "infopro", "auglocal", "man"} {
 		for _, format := range graph.StoreFormats()[1:] {
-			for _, o := range []core.StepOptions{{}, {RecomputeNorm: true}, {Mixed: true}, {Overlap: 2}} {
+			for _, o := range []core.StepOptions{{}, {RecomputeNorm: true}, {Mixed: true}, {Overlap: 2},
+				{FuseNorm: core.FuseNormInput}, {FuseNorm: core.FuseNormInput, RecomputeNorm: true, Mixed: format != graph.StoreBF16}} {
 				if o.Overlap > 1 && (method == "bp" || method == "checkpoint") || o.Mixed && format == graph.StoreBF16 {
 					continue
 				}
-				name := fmt.Sprintf("%s in %s, recomputed norms %v, mixed %v, in flight %d", method, format, o.RecomputeNorm, o.Mixed,
-					o.Overlap)
+				name := fmt.Sprintf("%s in %s, recomputed norms %v, mixed %v, in flight %d, fused %d", method, format, o.RecomputeNorm,
+					o.Mixed, o.Overlap, o.FuseNorm)
 				o.Batch, o.Image, o.Deviation, o.Store = plain.Batch, plain.Image, plain.Deviation, format
 				t.Run(name, func(t *testing.T) { test(t, method, o) })
 			}
@@ -46,7 +47,7 @@ func program(t *testing.T, method string, o core.StepOptions) *graph.Graph {
 // forwardOps lists the ops of the forward pass and their operands, but not those that store.
 func forwardOps(g *graph.Graph) (list []string) {
 	for _, op := range g.Ops {
-		if op.Phase == graph.PhaseBackward || op.Phase == graph.PhaseUpdate || len(op.Results) > 0 && op.Results[0].Stores != nil {
+		if op.Phase == graph.PhaseBackward || op.Phase == graph.PhaseUpdate || stores(op) {
 			continue
 		}
 		text := fmt.Sprint(op.Kind, op.Attr, op.Scope)
@@ -57,6 +58,9 @@ func forwardOps(g *graph.Graph) (list []string) {
 	}
 	return list
 }
+
+// stores reports whether an op compresses an activation, expands one, or normalises one for its mask.
+func stores(op *graph.Op) bool { return len(op.Results) > 0 && op.Results[0].Stores != nil }
 
 // TestStoreLeavesTheForwardPass: its ops, their order and their operands are those of the step without.
 func TestStoreLeavesTheForwardPass(t *testing.T) {
@@ -71,7 +75,8 @@ func TestStoreLeavesTheForwardPass(t *testing.T) {
 
 // TestStoreCompressesWhatItMay: only tensors of floating-point numbers of at least a group are stored in another form; masks
 // only for backward ops that read a mask; random numbers are those of the name of the activation, or of what it recomputes; and
-// what was expanded is read by the backward pass alone.
+// what was expanded is read by the backward pass alone. The backward pass of a normalisation with a ReLU whose operand was
+// expanded reads a mask.
 func TestStoreCompressesWhatItMay(t *testing.T) {
 	storedSteps(t, func(t *testing.T, method string, o core.StepOptions) {
 		stored, masks := 0, 0
@@ -85,8 +90,12 @@ func TestStoreCompressesWhatItMay(t *testing.T) {
 					t.Errorf("op %d %s reads %s of %d bits as %s", i, op.Kind, v, b, op.Kind.Roles()[n])
 				}
 			}
-			if len(op.Results) == 0 || op.Results[0].Stores == nil {
-				continue
+			if _, ok := bits[op.Operands[min(1, len(op.Operands)-1)]]; ok && op.Kind == graph.KindNormBackward &&
+				op.Attr.Activation.Rectifies() && op.Operands[graph.NormBackwardResult] == nil {
+				t.Errorf("op %d %s reads %s, and no mask", i, op.Kind, op.Operands[1])
+			}
+			if !stores(op) || op.Kind == graph.KindNormApply {
+				continue // the normalisation of what is only stored as a mask
 			}
 			if op.Kind == graph.KindDequantize || op.Kind == graph.KindCast && op.Results[0].Category != graph.CategoryCompressed {
 				bits[op.Results[0]] = op.Attr.Bits

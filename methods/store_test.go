@@ -78,18 +78,24 @@ func TestStoredActivations(t *testing.T) {
 				continue
 			}
 			losses, exact := gradients(t, network, m.Name, core.StepOptions{}, 0)
-			testStored(t, network, m.Name, false, losses, exact[0])
+			testStored(t, network, m.Name, core.StepOptions{}, losses, exact[0])
 			if network == "resnet20" {
-				testStored(t, network, m.Name, true, losses, exact[0])
+				testStored(t, network, m.Name, core.StepOptions{RecomputeNorm: true}, losses, exact[0])
+				fused := core.StepOptions{FuseNorm: core.FuseNormInput}
+				losses, exact := gradients(t, network, m.Name, fused, 0) // equal to those above within rounding
+				testStored(t, network, m.Name, fused, losses, exact[0])
+				fused.RecomputeNorm = true
+				testStored(t, network, m.Name, fused, losses, exact[0])
 			}
 		}
 	}
 }
 
-// testStored compares the formats with losses and gradients of f32.
-func testStored(t *testing.T, network, method string, recompute bool, losses []float32, exact []float64) {
+// testStored compares the formats, with the other options of a step, with losses and gradients of f32.
+func testStored(t *testing.T, network, method string, o core.StepOptions, losses []float32, exact []float64) {
 	t.Helper()
-	line := fmt.Sprintf("%s %s, recomputed norms %v:", network, method, recompute)
+	line := fmt.Sprintf("%s %s, recomputed norms %v, normalised inputs %v:", network, method, o.RecomputeNorm,
+		o.FuseNorm == core.FuseNormInput)
 	for _, c := range []struct {
 		format graph.StoreFormat
 		most   float64 // error of the gradients
@@ -99,7 +105,8 @@ func testStored(t *testing.T, network, method string, recompute bool, losses []f
 		for step := range uint32(runs) {
 			steps = append(steps, step)
 		}
-		got, all := gradients(t, network, method, core.StepOptions{Store: c.format, RecomputeNorm: recompute}, append(steps, 0)...)
+		o.Store = c.format
+		got, all := gradients(t, network, method, o, append(steps, 0)...)
 		if !sameBits(got, losses) {
 			t.Errorf("%s %s: losses %v, want those of f32: %v", line, c.format, got, losses)
 		}

@@ -20,10 +20,6 @@ func (r *Run) check(execute bool) error {
 	if _, err := fuseNorm(r.Settings.FuseNorm); err != nil {
 		return err
 	}
-	if r.Settings.FuseNorm != "" && r.Settings.Store != "" {
-		return fmt.Errorf("--fuse-norm %s and --store %s can't be combined: stored activations are not yet tested with it",
-			r.Settings.FuseNorm, r.Settings.Store)
-	}
 	switch n, modules := r.Settings.Overlap, len(r.Stages); {
 	case n < 2:
 		return nil

@@ -37,7 +37,7 @@ func forward(op *graph.Op) bool {
 	return op.Phase != graph.PhaseBackward && op.Phase != graph.PhaseUpdate
 }
 
-// stored is the activation of which v is a form in fewer bits, or expanded again (passes.Store); v itself if it is no such form.
+// stored is the activation of which v is another form (graph.Value.Stores); v itself if it is no such form.
 func stored(v *graph.Value) *graph.Value {
 	if v.Stores != nil {
 		return v.Stores
@@ -45,7 +45,7 @@ func stored(v *graph.Value) *graph.Value {
 	return v
 }
 
-// stores reports whether op compresses or expands an activation.
+// stores reports whether op compresses or expands an activation, or normalises one only for a mask.
 func stores(op *graph.Op) bool { return len(op.Results) > 0 && op.Results[0].Stores != nil }
 
 // candidatesOf lists the ops of the forward pass that can run again, the cheapest first: they update nothing, and only ops of
@@ -61,7 +61,9 @@ func candidatesOf(g *graph.Graph, budget int64) (list []candidate) {
 	for _, op := range g.Ops {
 		if stores(op) && forward(op) {
 			for _, v := range op.Results {
-				bits[v.Stores] += v.Bytes()
+				if v.Category == graph.CategoryCompressed {
+					bits[v.Stores] += v.Bytes()
+				}
 			}
 		}
 		for _, v := range op.Operands {

@@ -146,8 +146,8 @@ type Value struct {
 	// Recomputes is the value of the forward pass that this one holds again, recomputed for the backward pass; nil for
 	// others. Set by passes.Recompute.
 	Recomputes *Value
-	// Stores is the activation that this value holds in fewer bits, or expanded again for the backward pass; nil for others. Set by
-	// passes.Store.
+	// Stores is the activation that this value holds in fewer bits, expanded again for the backward pass, or normalised for the
+	// mask of its activation; nil for others. Set by passes.Store.
 	Stores *Value
 	// Weight says how a parameter or buffer starts and travels; nil for others.
 	Weight *Weight

@@ -29,6 +29,8 @@ import (
 // What Recompute recomputes is stored likewise, with the same random numbers as the activation would have had: from its last
 // use by the recomputation to its first use by another op of the backward pass. The recomputation reads activations of the
 // forward pass that are expanded, so that what it computes differs from the forward pass.
+//
+// Where convolutions normalise their input, that input is what is saved: the gradient of the weight normalises what is expanded.
 func Store(g *graph.Graph, format graph.StoreFormat) error {
 	if format == graph.StoreF32 {
 		return nil
@@ -41,6 +43,9 @@ func Store(g *graph.Graph, format graph.StoreFormat) error {
 		if err := s.store(v); err != nil {
 			return fmt.Errorf("store: %s: %w", v.Name, err)
 		}
+	}
+	if err := s.fusedMasks(); err != nil {
+		return err
 	}
 	var ops []*graph.Op
 	for i, op := range g.Ops {
@@ -77,14 +82,19 @@ func exactMasks(g *graph.Graph) {
 			if y == nil {
 				continue
 			}
-			if read(op, graph.NormBackwardResult, y); z != nil {
-				continue
+			if read(op, graph.NormBackwardResult, y); z == nil {
+				addResidualGradient(g, op)
 			}
-			unused := &graph.Value{ID: len(g.Values), Name: op.Results[0].Name + " before normalisation",
-				Scope: op.Scope, Module: op.Module, Shape: x.Shape, Type: x.Type, Category: graph.CategoryGradient}
-			g.Values, op.Results = append(g.Values, unused), append(op.Results, unused)
 		}
 	}
+}
+
+// addResidualGradient adds the result that a norm_backward has where it reads the result of the normalisation.
+func addResidualGradient(g *graph.Graph, op *graph.Op) {
+	x := op.Operands[1]
+	unused := &graph.Value{ID: len(g.Values), Name: op.Results[0].Name + " before normalisation",
+		Scope: op.Scope, Module: op.Module, Shape: x.Shape, Type: x.Type, Category: graph.CategoryGradient}
+	g.Values, op.Results = append(g.Values, unused), append(op.Results, unused)
 }
 
 // use is one reader of a value: operand number operand of op number op.
@@ -191,12 +201,12 @@ func (s *storer) store(v *graph.Value) error {
 		return nil
 	}
 	if len(values) > 0 {
-		if err := s.compress(v, s.format.Bits(), graph.ActivationNone, values); err != nil {
+		if err := s.compress(v, u.lastForward, s.format.Bits(), graph.ActivationNone, values); err != nil {
 			return err
 		}
 	}
 	if len(masks) > 0 {
-		if err := s.compress(v, 1, activation, masks); err != nil {
+		if err := s.compress(v, u.lastForward, 1, activation, masks); err != nil {
 			return err
 		}
 	}
@@ -212,9 +222,57 @@ func readsMask(op *graph.Op, operand int) bool {
 		op.Kind == graph.KindNormBackward && operand == graph.NormBackwardResult && op.Attr.Activation.Rectifies()
 }
 
-// compress writes the ops that store v, with a number of bits or cast to bf16 with 0, and expand it for the readers.
-func (s *storer) compress(v *graph.Value, bits int64, a graph.Activation, readers []use) error {
-	at := s.uses[v.ID].lastForward
+// fusedMasks does what exactMasks does where convolutions normalise their input (FuseNormInput), so that there is no result of
+// the normalisation whose mask could be stored. Where its operand is compressed or recomputed, the last convolution that
+// reads it is followed by the normalisation, which can overwrite the operand, and by the mask of its result.
+func (s *storer) fusedMasks() error {
+	type norm struct{ x, gamma *graph.Value }
+	fused := map[norm]int{} // the last convolution of the forward pass that computes this normalisation
+	for i, op := range s.graph.Ops {
+		if op.Phase != graph.PhaseBackward && op.NormalisesInput() {
+			first, _ := op.Kind.NormInput()
+			fused[norm{op.Operands[0], op.Operands[first+2]}] = i
+		}
+	}
+	for i, op := range s.graph.Ops {
+		if op.Kind != graph.KindNormBackward || op.Operands[graph.NormBackwardResult] != nil || !op.Attr.Activation.Rectifies() {
+			continue
+		}
+		x := op.Operands[1]
+		if x.Stores != nil {
+			x = x.Stores
+		}
+		if x.Recomputes != nil {
+			x = x.Recomputes
+		}
+		at, ok := fused[norm{x, op.Operands[4]}]
+		if !ok || x == op.Operands[1] {
+			continue
+		}
+		apply := s.normalisation(s.graph.Ops[at])
+		s.after[at] = append(s.after[at], apply)
+		reader := []use{{i, graph.NormBackwardResult}}
+		if err := s.compress(apply.Results[0], at, 1, apply.Attr.Activation, reader); err != nil {
+			return err
+		}
+		addResidualGradient(s.graph, op)
+	}
+	return nil
+}
+
+// normalisation is the op that makes what a convolution computes of its input while it reads it.
+func (s *storer) normalisation(conv *graph.Op) *graph.Op {
+	x := conv.Operands[0]
+	first, _ := conv.Kind.NormInput()
+	y := s.value(x, x.Name+" normalised", x.Shape, x.Type, graph.CategoryActivation, conv.Module)
+	operands := append(append([]*graph.Value{x}, conv.Operands[first:first+4]...), nil) // no residual
+	return &graph.Op{Kind: graph.KindNormApply, Operands: operands, Results: []*graph.Value{y}, Scope: conv.Scope,
+		Module: conv.Module, Phase: conv.Phase, Attr: graph.Attributes{Activation: conv.Attr.Activation, Epsilon: conv.Attr.Epsilon}}
+}
+
+// compress writes the ops that store v after op number at, with a number of bits or cast to bf16 with 0, and expand it for the
+// readers.
+func (s *storer) compress(v *graph.Value, at int, bits int64, a graph.Activation, readers []use) error {
 	last, reader := s.graph.Ops[at], s.graph.Ops[readers[0].op]
 	how := s.format.String()
 	if bits == 1 {
