@@ -288,7 +288,7 @@ ops() {
 counters() {
   echo quit | ncu --clock-control none --cache-control none --csv --log-file "$parts/ncu.csv" --kernel-name-base demangled --kernel-name 'regex:lb::' --launch-count 400 \
     --metrics gpu__time_duration.sum,dram__bytes_read.sum,dram__bytes_write.sum,l1tex__data_bank_conflicts_pipe_lsu.sum,sm__warps_active.avg.pct_of_peak_sustained_active \
-    "$pack/benchpeer" -worker bp -backend cuda -own -precision "$1" -library "$BENCHCTL_LIB_DIR" -network resnet110 -aux-depth 3 -batch 1024 -threads 8
+    "$pack/benchpeer" -worker bp -backend cuda -precision "$1" -library "$BENCHCTL_LIB_DIR" -network resnet110 -aux-depth 3 -batch 1024 -threads 8
 }
 
 # epoch trains for three epochs of 50,000 images of noise, in the form of CIFAR-10.
@@ -350,7 +350,7 @@ stage parity 120 'tests engine.test "TestParity/(1_threads|tf32|own)$kinds"'
 if [ -n "$filling" ]; then stage caches 130 "while kill -0 $filling 2>/dev/null; do sleep 1; done; cat $logs/filling.txt; ! grep -q Error $logs/filling.txt"; fi
 if [ -n "$filling" ]; then kill -- "-$filling" 2>/dev/null; fi # nothing else may run while steps are timed
 if [ "$device" = cuda ]; then stage ceilings 20 '"$PYTHON" scripts/gpu_ceilings.py | tee "$parts/ceilings.json"'; fi
-stage bench-own 40 'for p in bf16 tf32; do bench resnet110 3 $p bp -own -peer-device none || exit; done'
+stage bench-cudnn 40 'for p in bf16 tf32; do bench resnet110 3 $p bp -cudnn -peer-device none || exit; done'
 stage ops 60 'ops "(conv|norm)"'
 stage bench-tf32 90 'bench resnet110 3 tf32 bp,auglocal'
 stage bench-bf16 50 'bench resnet110 3 bf16 bp'
@@ -371,7 +371,7 @@ stage racecheck 90 'racecheck norm loss similarity gate layernorm own'
 stage epoch 60 epoch
 # Three fifths of what PyTorch is predicted to allocate.
 stage budget 40 'bench resnet110 3 tf32 bp -budget 4.8GiB -peer-device none && bench resnet110 3 tf32 auglocal -budget 488MiB -workspace-limit 64MiB -peer-device none'
-stage options 60 'for o in "-fuse-norm input" "-store int8"; do bench resnet110 3 bf16 bp -own $o -peer-device none || exit; done'
+stage options 60 'for o in "-fuse-norm input" "-store int8"; do bench resnet110 3 bf16 bp $o -peer-device none || exit; done'
 stage overlap 40 'for n in 2 3; do bench resnet110 3 tf32 auglocal -overlap $n -peer-device none || exit; done'
 stage same 120 'tests engine.test "TestSameBits|TestOwn|TestCUDAChooses|TestPlanBook|TestLarge"'
 stage modes 120 'tests methods.test "TestModes|TestPoison|TestFusedNormalisations"'

@@ -114,8 +114,8 @@ def print_benchmarks(results: dict[str, Any]) -> None:
         name = f"{row['network']} {row['method']} b{row['batch']} {row['precision']}"
         if row.get("book"):
             name += " tuned"
-        if row.get("own"):
-            name += " own"
+        if row.get("cudnn"):
+            name += " cudnn"
         if row["overlap"] > 1:
             name += f" overlap {row['overlap']}"
         if row["budget_bytes"]:

@@ -72,7 +72,7 @@ func (r *Run) OpenDevice(h Host) (engine.Device, error) {
 }
 
 func (r *Run) deviceOptions(h Host) (o engine.Options, err error) {
-	o.LibraryDir, o.Own = h.LibraryDir, h.OwnKernels
+	o.LibraryDir, o.Own = h.LibraryDir, !h.CUDNNFirst
 	o.Threads, o.TF32 = int(r.Spec.Threads), r.Spec.Precision == PrecisionTF32
 	o.Deterministic, o.WorkspaceLimit = r.Settings.Deterministic, r.Settings.WorkspaceLimit
 	if o.Device, err = strconv.Atoi(cmp.Or(r.Spec.Device, "0")); err != nil {

@@ -7,7 +7,9 @@ import "github.com/localbench/localbench/results/planbook"
 type Host struct {
 	LibraryDir string // folder in which libraries of backends are looked for first; empty: none
 	PlanBook   string // file of the tuning cache; empty: the one that the program was built with
-	OwnKernels bool   // of the CUDA backend: its own convolutions before cuDNN's where the tuning cache has none
+	// CUDNNFirst has the CUDA backend use cuDNN's convolutions where the tuning cache has none, also for shapes that it has
+	// kernels of its own for. Those are the faster ones on the GPUs measured (docs/performance.md).
+	CUDNNFirst bool
 }
 
 // Book reads the tuning cache.

@@ -50,7 +50,7 @@ type options struct {
 	overlap                     int
 	budget, workspace           size // of our arena, and limit of a kernel's workspace; 0: no limit
 	fuseNorm, store             string
-	compile, floors, own        bool
+	compile, floors, cudnn      bool
 }
 
 // size is a number of bytes as a flag.
@@ -89,7 +89,7 @@ func main() {
 	flag.StringVar(&o.fuseNorm, "fuse-norm", "", "as benchctl's flag")
 	flag.StringVar(&o.store, "store", "", "as benchctl's flag")
 	flag.BoolVar(&o.compile, "compile", false, "the peer compiles the network of bp")
-	flag.BoolVar(&o.own, "own", false, "our own convolutions before cuDNN's where the tuning cache has none")
+	flag.BoolVar(&o.cudnn, "cudnn", false, "cuDNN's convolutions before our own where the tuning cache has none")
 	flag.BoolVar(&o.floors, "floors", false, "print the operations and the bytes that our step has to do:\n"+
 		"on the cpu with the time that they take at the least on this machine, and that they took; of cuda without running anything")
 	flag.StringVar(&o.ceilings, "ceilings", "scripts/cpu_ceilings.cc",
@@ -159,7 +159,7 @@ func (o options) compare(method string) error {
 	shared := slices.Concat(number("-batch", o.batch), number("-threads", o.threads), number("-aux-depth", o.depth))
 	ours, err := start(self, append([]string{"-worker", method, "-overlap", fmt.Sprint(o.overlap), "-budget", o.budget.String(),
 		"-workspace-limit", o.workspace.String(), "-network", o.network, "-dataset", o.dataset, "-backend", o.backend,
-		"-precision", o.precision, "-library", o.library, "-book", o.book, fmt.Sprintf("-own=%t", o.own),
+		"-precision", o.precision, "-library", o.library, "-book", o.book, fmt.Sprintf("-cudnn=%t", o.cudnn),
 		"-fuse-norm", o.fuseNorm, "-store", o.store}, shared...))
 	if err != nil {
 		return err
@@ -248,7 +248,7 @@ func (o options) append(method string, ours *side, our summary, theirs map[strin
 	defer f.Close()
 	row := map[string]any{"network": o.network, "dataset": o.dataset, "method": method, "batch": o.batch, "backend": o.backend,
 		"precision": o.precision, "overlap": o.overlap, "budget_bytes": o.budget, "workspace_limit_bytes": o.workspace,
-		"book": o.book, "own": o.own, "fuse_norm": o.fuseNorm, "store": o.store,
+		"book": o.book, "cudnn": o.cudnn, "fuse_norm": o.fuseNorm, "store": o.store,
 		"step_seconds": ours.seconds, "device_step_seconds": ours.device, "ours": our}
 	maps.Copy(row, theirs)
 	return json.NewEncoder(f).Encode(row)
@@ -361,7 +361,7 @@ func (o options) work(in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	device, err := run.OpenDevice(suite.Host{LibraryDir: o.library, PlanBook: o.book, OwnKernels: o.own})
+	device, err := run.OpenDevice(suite.Host{LibraryDir: o.library, PlanBook: o.book, CUDNNFirst: o.cudnn})
 	if err != nil {
 		return err
 	}
