@@ -289,6 +289,12 @@ gpu::gpu(const lb_options &o)
   checked(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   checked(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   streams_ = {stream};
+  constexpr size_t bytes = sizeof(unsigned) * max_streams * most_counters;
+  void *p = nullptr;
+  checked(cudaMalloc(&p, bytes), "cudaMalloc");
+  counters_ = static_cast<unsigned *>(p);
+  checked(cudaMemset(counters_, 0, bytes), "cudaMemset");
+  checked(cudaDeviceSynchronize(), "cudaDeviceSynchronize");  // our streams do not wait for the default one
   note_memory("context");
   library = open_libraries(*this);
   note_memory("handles");
@@ -304,6 +310,7 @@ gpu::~gpu() {
     if (s.data) cudaFreeHost(s.data);
   }
   if (copies_) cudaStreamDestroy(copies_);
+  if (counters_) cudaFree(counters_);
   for (cudaStream_t s : streams_) cudaStreamDestroy(s);
 }
 

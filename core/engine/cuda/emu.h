@@ -399,6 +399,25 @@ V __shfl_xor_sync(unsigned, V v, int mask) {
   return r;
 }
 
+inline void __syncwarp() { emu::wait(emu::state::shuffle); }
+
+inline int __syncthreads_or(int any) {
+  emu::slots[emu::current] = any != 0;
+  emu::wait(emu::state::barrier);
+  int r = 0;
+  for (unsigned i = 0; i < emu::block_size.x * emu::block_size.y; i++) r |= emu::slots[i] != 0;
+  emu::wait(emu::state::barrier);
+  return r;
+}
+
+// Blocks run one after the other: what one has stored, the next one sees.
+inline void __threadfence() {}
+inline unsigned atomicInc(unsigned *to, unsigned last) {
+  unsigned old = *to;
+  *to = old >= last ? 0 : old + 1;
+  return old;
+}
+
 // Arithmetic that is not fused. The host's compiler fuses nothing without -march.
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }

@@ -73,8 +73,17 @@ __global__ void __launch_bounds__(threads_per_block) row_statistics(row_args<T> 
   if (valid && lane == 0) g.statistics[2 * row] = mean, g.statistics[2 * row + 1] = inverse;
 }
 
+// vector_gradients stores the gradients of gamma and beta.
+struct vector_gradients {
+  float *dgamma, *dbeta;
+  __device__ void operator()(int64_t j, double a, double b) const {
+    dgamma[j] = static_cast<float>(a), dbeta[j] = static_cast<float>(b);
+  }
+};
+
 template <typename T, int W>
-__global__ void __launch_bounds__(threads_per_block) vectors_partial(tile t, row_args<T> g, float *partial) {
+__global__ void __launch_bounds__(threads_per_block)
+    vectors_partial(tile t, row_args<T> g, float *partial, unsigned *counters, vector_gradients f) {
   slice p = slice_of(t);
   float a[W], b[W];
   for (int k = 0; k < W; k++) a[k] = b[k] = 0;
@@ -88,14 +97,7 @@ __global__ void __launch_bounds__(threads_per_block) vectors_partial(tile t, row
       b[k] += d;
     }
   }
-  reduce_block<W>(t, p, a, b, partial);
-}
-
-__global__ void __launch_bounds__(reduce_threads)
-    vectors_reduce(tile t, const float *partial, float *dgamma, float *dbeta) {
-  double a, b;
-  reduce_grid(t, partial, blockIdx.x, a, b);
-  if (threadIdx.x == 0) dgamma[blockIdx.x] = static_cast<float>(a), dbeta[blockIdx.x] = static_cast<float>(b);
+  reduce<W>(t, p, a, b, partial, counters, f);
 }
 
 template <typename T>
@@ -141,9 +143,10 @@ struct layer_norm : gpu_kernel {
     g.statistics = reinterpret_cast<float *>(o.scratch + partial_bytes(t));
     launch_blocks(d, grid, dim3(threads_per_block), row_statistics<T>, g);
     auto *f = t.width > 1 ? vectors_partial<T, lanes<T>> : vectors_partial<T, 1>;
-    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, g, partial);
-    launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(reduce_threads), vectors_reduce, t,
-                  static_cast<const float *>(partial), o.out(1), o.out(2));
+    vector_gradients gradients{o.out(1), o.out(2)};
+    unsigned *counters = counters_for(d, t);
+    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, g, partial, counters, gradients);
+    reduce_rest(d, t, partial, counters, gradients);
     launch_blocks(d, grid, dim3(threads_per_block), rows_backward<T>, g);
   }
 };

@@ -32,51 +32,44 @@ __device__ inline row_group rows_from(const tile &t, const slice &p, int64_t row
   return s;
 }
 
+// statistics is what norm_stats does with the sums of a channel, of differences from the first row of the
+// matrix and of their squares.
+template <typename T>
+struct statistics {
+  const T *x;
+  float *mean, *variance, *running_mean, *running_variance;
+  double rows, momentum;
+  __device__ void operator()(int64_t j, double a, double b) const {
+    double d = a / rows, v = b / rows - d * d, m = widen(x[j]) + d;
+    if (v < 0) v = 0;
+    mean[j] = static_cast<float>(m);
+    variance[j] = static_cast<float>(v);
+    if (!running_mean) return;
+    running_mean[j] = static_cast<float>((1 - momentum) * running_mean[j] + momentum * m);
+    running_variance[j] =
+        static_cast<float>((1 - momentum) * running_variance[j] + momentum * v * rows / (rows - 1));
+  }
+};
+
 // stats_partial sums differences from the first row of the matrix, to avoid cancellation.
 template <typename T, int W>
-__global__ void __launch_bounds__(threads_per_block) stats_partial(tile t, const T *x, float *partial) {
+__global__ void __launch_bounds__(threads_per_block)
+    stats_partial(tile t, statistics<T> g, float *partial, unsigned *counters) {
   slice p = slice_of(t);
   float a[W], b[W];
   vec<T, W> first{};
-  if (p.active) first = load<T, W>(x + p.column);
+  if (p.active) first = load<T, W>(g.x + p.column);
   for (int k = 0; k < W; k++) a[k] = b[k] = 0;
   LB_UNROLL_4
   for (int64_t i = p.row; i < p.end; i += p.stride) {
-    vec<T, W> v = load<T, W>(x + i * t.c + p.column);
+    vec<T, W> v = load<T, W>(g.x + i * t.c + p.column);
     for (int k = 0; k < W; k++) {
       float d = widen(v.v[k]) - widen(first.v[k]);
       a[k] += d;
       b[k] += d * d;
     }
   }
-  reduce_block<W>(t, p, a, b, partial);
-}
-
-template <typename T>
-struct stats_args {
-  tile t;
-  const T *x;
-  const float *partial;
-  float *mean, *variance, *running_mean, *running_variance;
-  float momentum;
-};
-
-// stats_reduce is the second stage: one block for each channel.
-template <typename T>
-__global__ void __launch_bounds__(reduce_threads) stats_reduce(stats_args<T> g) {
-  int64_t j = blockIdx.x;
-  double a, b;
-  reduce_grid(g.t, g.partial, j, a, b);
-  if (threadIdx.x != 0) return;
-  double rows = static_cast<double>(g.t.rows), d = a / rows, variance = b / rows - d * d;
-  if (variance < 0) variance = 0;
-  double mean = widen(g.x[j]) + d, m = g.momentum;
-  g.mean[j] = static_cast<float>(mean);
-  g.variance[j] = static_cast<float>(variance);
-  if (!g.running_mean) return;
-  g.running_mean[j] = static_cast<float>((1 - m) * g.running_mean[j] + m * mean);
-  g.running_variance[j] =
-      static_cast<float>((1 - m) * g.running_variance[j] + m * variance * rows / (rows - 1));
+  reduce<W>(t, p, a, b, partial, counters, g);
 }
 
 // scale_shift computes the constants of a channel: y = x*scale + shift.
@@ -153,6 +146,19 @@ struct backward_args {
   float *dgamma, *dbeta;
   float *partial, *constants;  // [grid_rows][2][c], [3][c]
   float epsilon, top;
+  unsigned *counters;
+
+  // From the sums of a channel: the gradients of gamma and beta, and the constants u, v and w of
+  // dx = u*g + (v*(x-mean) + w).
+  __device__ void operator()(int64_t j, double a, double b) const {
+    double rows = static_cast<double>(t.rows);
+    double inverse = 1 / sqrt(static_cast<double>(variance[j]) + epsilon), scale = gamma[j] * inverse;
+    dgamma[j] = static_cast<float>(b * inverse);
+    dbeta[j] = static_cast<float>(a);
+    constants[j] = static_cast<float>(scale);
+    constants[t.c + j] = static_cast<float>(-scale * inverse * inverse * b / rows);
+    constants[2 * t.c + j] = static_cast<float>(-scale * a / rows);
+  }
 };
 
 // inputs is what the backward pass loads for W elements.
@@ -212,24 +218,7 @@ __global__ void __launch_bounds__(threads_per_block) backward_partial(backward_a
       if (M == mask::from_z) store<T, W>(t.residual + s.offset[u], stored);
     }
   }
-  reduce_block<W>(t.t, p, a, b, t.partial);
-}
-
-// backward_reduce writes the gradients of gamma and beta of a channel, and the constants u, v and w of
-// dx = u*g + (v*(x-mean) + w).
-template <typename T>
-__global__ void __launch_bounds__(reduce_threads) backward_reduce(backward_args<T> t) {
-  int64_t j = blockIdx.x;
-  double a, b;
-  reduce_grid(t.t, t.partial, j, a, b);
-  if (threadIdx.x != 0) return;
-  double rows = static_cast<double>(t.t.rows);
-  double inverse = 1 / sqrt(static_cast<double>(t.variance[j]) + t.epsilon), scale = t.gamma[j] * inverse;
-  t.dgamma[j] = static_cast<float>(b * inverse);
-  t.dbeta[j] = static_cast<float>(a);
-  t.constants[j] = static_cast<float>(scale);
-  t.constants[t.t.c + j] = static_cast<float>(-scale * inverse * inverse * b / rows);
-  t.constants[2 * t.t.c + j] = static_cast<float>(-scale * a / rows);
+  reduce<W>(t.t, p, a, b, t.partial, t.counters, t);
 }
 
 template <typename T, int W, mask M, bool second>
@@ -275,21 +264,18 @@ struct norm_stats : gpu_kernel {
     scratch = partial_bytes(t);
   }
   void run(const op &o) override {
-    const T *x = at<T>(o.operands[0]);
     auto *partial = reinterpret_cast<float *>(o.scratch);
-    if (t.width > 1)
-      launch_blocks(d, t.grid(), dim3(threads_per_block), stats_partial<T, lanes<T>>, t, x, partial);
-    else
-      launch_blocks(d, t.grid(), dim3(threads_per_block), stats_partial<T, 1>, t, x, partial);
-    stats_args<T> g{t,
-                    x,
-                    partial,
+    unsigned *counters = counters_for(d, t);
+    statistics<T> g{at<T>(o.operands[0]),
                     o.out(0),
                     o.out(1),
                     at<float>(o.operands[1]),
                     at<float>(o.operands[2]),
+                    static_cast<double>(t.rows),
                     static_cast<float>(o.attr.momentum)};
-    launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(reduce_threads), stats_reduce<T>, g);
+    auto *f = t.width > 1 ? stats_partial<T, lanes<T>> : stats_partial<T, 1>;
+    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, g, partial, counters);
+    reduce_rest(d, t, partial, counters, g);
   }
 };
 
@@ -354,7 +340,8 @@ struct norm_backward : gpu_kernel {
                        partial,
                        reinterpret_cast<float *>(o.scratch + partial_bytes(t)),
                        static_cast<float>(o.attr.epsilon),
-                       o.attr.top()};
+                       o.attr.top(),
+                       counters_for(d, t)};
     if (t.width > 1)
       pick<lanes<T>>(a, o.attr);
     else
@@ -376,7 +363,7 @@ struct norm_backward : gpu_kernel {
   template <int W, mask M, bool second>
   void launch_backward(const backward_args<T> &a) {
     launch_blocks(d, t.grid(), dim3(threads_per_block), backward_partial<T, W, M, second>, a);
-    launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(reduce_threads), backward_reduce<T>, a);
+    reduce_rest(d, t, a.partial, a.counters, a);
     backward_args<T> b = a;
     b.t = make_tile(t.rows, t.c, lanes<T>, rows_a_thread, max_blocks);
     launch(d, b.t.grid(), dim3(threads_per_block), backward_write<T, W, M, second>, b);
@@ -385,7 +372,8 @@ struct norm_backward : gpu_kernel {
 
 // sum_partial is the first stage of column sums; the second sum stays 0.
 template <typename T, int W>
-__global__ void __launch_bounds__(threads_per_block) sum_partial(tile t, const T *x, float *partial) {
+__global__ void __launch_bounds__(threads_per_block)
+    sum_partial(tile t, const T *x, float *partial, unsigned *counters, first_sum f) {
   slice p = slice_of(t);
   float a[W], b[W];
   for (int k = 0; k < W; k++) a[k] = b[k] = 0;
@@ -393,13 +381,7 @@ __global__ void __launch_bounds__(threads_per_block) sum_partial(tile t, const T
     vec<T, W> v = load<T, W>(x + i * t.c + p.column);
     for (int k = 0; k < W; k++) a[k] += widen(v.v[k]);
   }
-  reduce_block<W>(t, p, a, b, partial);
-}
-
-__global__ void __launch_bounds__(reduce_threads) sum_reduce(tile t, const float *partial, float *sum) {
-  double a, b;
-  reduce_grid(t, partial, blockIdx.x, a, b);
-  if (threadIdx.x == 0) sum[blockIdx.x] = static_cast<float>(a);
+  reduce<W>(t, p, a, b, partial, counters, f);
 }
 
 tile sum_tile(const value &x) {
@@ -414,13 +396,14 @@ uint64_t sum_columns_scratch(const value &x) { return partial_bytes(sum_tile(x))
 void sum_columns(const value &x, float *sum, void *scratch, gpu &d) {
   tile t = sum_tile(x);
   auto *partial = static_cast<float *>(scratch);
+  unsigned *counters = counters_for(d, t);
   typed(x, [&](auto number) {
     using T = decltype(number);
     auto *f = t.width > 1 ? sum_partial<T, lanes<T>> : sum_partial<T, 1>;
-    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, at<T>(&x), static_cast<float *>(partial));
+    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, at<const T>(&x), partial, counters,
+                  first_sum{sum});
   });
-  launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(reduce_threads), sum_reduce, t,
-                static_cast<const float *>(partial), sum);
+  reduce_rest(d, t, partial, counters, first_sum{sum});
 }
 
 std::unique_ptr<kernel> make_norm(const op &o, gpu &d) {

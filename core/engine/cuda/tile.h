@@ -28,11 +28,16 @@
 //   row_group  the next `unroll` rows of a slice (norm.cu), loaded before the first is used
 //   partial    sums of one block, [grid_rows][2][c] f32 in the workspace: two sums for each column
 //
-// Sums have two stages. First stage, one kernel over the whole matrix: each thread adds its rows in f32, in
-// order, then reduce_block adds the threads of a column in a tree and writes them to partial. Second
-// stage, one block of reduce_threads threads for each channel: reduce_grid adds the blocks' sums in f64.
-// Neither the number of blocks nor the order of summation depends on the device: every GPU computes the
-// same bits.
+// Sums have two stages. First stage, over the whole matrix: each thread adds its rows in f32, in order, then
+// reduce_block adds the threads of a column in a tree and writes them to partial. Second stage: the blocks'
+// sums are added in f64, in a fixed order. Of each grid column the last block to finish does it
+// (total_block): a counter in global memory says which block that is. Where the partial sums are too many for
+// one block (counters_for), a kernel of its own does it, with a block of reduce_threads threads for each
+// channel (reduce_grid). Neither the number of blocks nor the order of summation depends on the device or on
+// which block is the last: every GPU computes the same bits.
+//
+// A kernel of the first stage ends with reduce(), and its launch is followed by reduce_rest(). Both take a
+// functor that gets a channel and its two totals.
 #pragma once
 #include "gpu.h"
 
@@ -139,6 +144,68 @@ __device__ inline void reduce_block(const tile &t, const slice &p, float *a, flo
     to[k] = shared[reduce_slot(k, threadIdx.x)], to[t.c + k] = shared[reduce_slot(W + k, threadIdx.x)];
 }
 
+// last_block tells whether all other blocks of the grid column have stored their partial sums, and makes
+// these visible to the calling block. All threads of a block call it after reduce_block. counters is nullptr,
+// or has a counter for each grid column, which is 0 before the kernel and after it.
+//
+// The first warp alone stores partial sums (thread_columns is at most 32): __syncwarp orders them before the
+// fence of its first thread, and that thread's second fence precedes the loads of the others by the barrier.
+__device__ inline bool last_block(unsigned *counters) {
+  if (!counters) return false;
+  __syncwarp();
+  bool last = false;
+  if (threadIdx.x == 0) {
+    __threadfence();
+    last = atomicInc(counters + blockIdx.y, gridDim.x - 1) == gridDim.x - 1;  // the last one sets it to 0
+    __threadfence();
+  }
+  return __syncthreads_or(last) != 0;
+}
+
+// total_block adds the partial sums of all blocks of the grid column and calls f with each channel and its
+// two totals. A thread adds up to four neighbouring channels of every rows-th block; a tree adds the threads.
+template <int W, typename F>
+__device__ inline void total_block(const tile &t, const float *partial, const F &f) {
+  constexpr int channels = W < 4 ? W : 4;
+  LB_SHARED(double, shared, 2 * channels * threads_per_block);
+  int groups = t.thread_columns * W / channels, rows = 1, row = static_cast<int>(threadIdx.x) / groups;
+  while (rows * 2 * groups <= static_cast<int>(threads_per_block)) rows *= 2;
+  int64_t column = static_cast<int64_t>(blockIdx.y) * t.thread_columns * W +
+                   static_cast<int>(threadIdx.x) % groups * channels;
+  bool active = row < rows && column < t.c;
+  double a[channels], b[channels];
+  for (int k = 0; k < channels; k++) a[k] = b[k] = 0;
+  LB_UNROLL_4
+  for (int64_t i = row; i < (active ? t.grid_rows : 0); i += rows) {
+    vec<float, channels> u = load<float, channels>(partial + i * 2 * t.c + column),
+                         v = load<float, channels>(partial + (i * 2 + 1) * t.c + column);
+    for (int k = 0; k < channels; k++) a[k] += u.v[k], b[k] += v.v[k];
+  }
+  LB_UNROLL
+  for (int k = 0; k < channels; k++)
+    shared[reduce_slot(k, threadIdx.x)] = a[k], shared[reduce_slot(channels + k, threadIdx.x)] = b[k];
+  for (int half = rows / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (!active || row >= half) continue;
+    LB_UNROLL
+    for (int k = 0; k < 2 * channels; k++)
+      shared[reduce_slot(k, threadIdx.x)] +=
+          shared[reduce_slot(k, threadIdx.x + static_cast<unsigned>(half * groups))];
+  }
+  if (!active || row > 0) return;
+  LB_UNROLL
+  for (int k = 0; k < channels; k++)
+    f(column + k, shared[reduce_slot(k, threadIdx.x)], shared[reduce_slot(channels + k, threadIdx.x)]);
+}
+
+// reduce ends a kernel of the first stage.
+template <int W, typename F>
+__device__ inline void reduce(const tile &t, const slice &p, float *a, float *b, float *partial,
+                              unsigned *counters, const F &f) {
+  reduce_block<W>(t, p, a, b, partial);
+  if (last_block(counters)) total_block<W>(t, partial, f);
+}
+
 constexpr unsigned reduce_threads = 128;
 
 // reduce_grid returns, in thread 0 of a block of reduce_threads, the sums of a channel over all blocks.
@@ -158,6 +225,37 @@ __device__ inline void reduce_grid(const tile &t, const float *partial, int64_t 
       shared[threadIdx.x] = a, shared[reduce_threads + threadIdx.x] = b;
     }
   }
+}
+
+// first_sum is the functor that stores the first total.
+struct first_sum {
+  float *sum;
+  __device__ void operator()(int64_t j, double a, double) const { sum[j] = static_cast<float>(a); }
+};
+
+// total_channel is the second stage as a kernel of its own: one block for each channel.
+template <typename F>
+__global__ void __launch_bounds__(reduce_threads) total_channel(tile t, const float *partial, F f) {
+  double a, b;
+  reduce_grid(t, partial, blockIdx.x, a, b);
+  if (threadIdx.x == 0) f(blockIdx.x, a, b);
+}
+
+// counters_for returns the counters of a kernel whose last blocks add the partial sums; nullptr:
+// total_channel does. A block reads 64 bytes a cycle or so: with more than most_total_bytes it takes longer
+// than a kernel of its own, which costs about 5 us on an H100.
+constexpr uint64_t most_total_bytes = 256 << 10;
+inline unsigned *counters_for(gpu &d, const tile &t) {
+  uint64_t bytes =
+      static_cast<uint64_t>(t.grid_rows) * 2 * 4 * static_cast<uint64_t>(t.thread_columns * t.width);
+  return bytes <= most_total_bytes && t.grid_columns <= gpu::most_counters ? d.counters() : nullptr;
+}
+
+// reduce_rest follows the launch of a kernel of the first stage.
+template <typename F>
+void reduce_rest(gpu &d, const tile &t, const float *partial, const unsigned *counters, const F &f) {
+  if (!counters)
+    launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(reduce_threads), total_channel<F>, t, partial, f);
 }
 
 #endif
