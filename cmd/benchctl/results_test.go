@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/localbench/localbench/reports/publish"
@@ -48,4 +50,42 @@ func TestResultsPageIsThatOfItsRecords(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// README.md's table of results has rows of docs/results.md: the same first four cells.
+func TestReadmeShowsResultsOfThePage(t *testing.T) {
+	root := filepath.Join("..", "..")
+	rows := map[string]bool{}
+	for _, row := range tableRows(t, filepath.Join(root, "docs", "results.md")) {
+		rows[row] = true
+	}
+	shown := tableRows(t, filepath.Join(root, "README.md"))
+	if len(shown) < 6 {
+		t.Fatalf("README.md shows %d rows, want at least 6", len(shown))
+	}
+	for _, row := range shown {
+		if !rows[row] {
+			t.Errorf("README.md: no row of docs/results.md begins with: %s", row)
+		}
+	}
+}
+
+// tableRows are the first four cells of each row of a page's tables that give the size of an arena and a step's time.
+func tableRows(t *testing.T, path string) (rows []string) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	arena := regexp.MustCompile(`^[0-9.]+ [KMG]iB$`)
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 6 || !arena.MatchString(strings.TrimSpace(cells[2])) {
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		rows = append(rows, strings.Join(cells[1:5], " | "))
+	}
+	return rows
 }
