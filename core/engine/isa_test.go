@@ -22,7 +22,8 @@ func TestParityOnAVX2(t *testing.T) {
 	if isa := enginetest.Open(t, "cpu", engine.Options{}).Facts()["isa"]; isa != "avx512f" {
 		t.Skipf("the instruction set is %s: TestParity covers it, and another one was not tested", isa)
 	}
-	c := exec.Command(os.Args[0], "-test.run=^(TestParity|TestParityOfConvolutions|TestLimitedISA)$/^(cpu, 2 threads|winograd.*)?$")
+	c := exec.Command(os.Args[0],
+		"-test.run=^(TestParity|TestParityOfConvolutions|TestLimitedISA)$/^(cpu, 2 threads|winograd.*|direct.*)?$")
 	c.Env = append(os.Environ(), limitISA+"=AVX2")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Errorf("%s=AVX2: %v\n%s", limitISA, err, out)
@@ -37,7 +38,7 @@ func TestParityOfConvolutions(t *testing.T) {
 	convolutions := slices.DeleteFunc(optest.Cases(), func(c optest.Case) bool {
 		return narrow(c) || !slices.Contains(kinds, c.Kind)
 	})
-	for _, kernel := range convKernels[1:] {
+	for _, kernel := range append(slices.Clone(convKernels[1:]), "direct, few channels") {
 		t.Run(kernel, func(t *testing.T) {
 			d := enginetest.Open(t, "cpu", engine.Options{Threads: 2, PlanBook: kernel})
 			testCases(t, d, plan.Options{}, 0, convolutions)

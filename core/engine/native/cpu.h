@@ -84,6 +84,8 @@ std::unique_ptr<kernel> make_own_conv(const op &, cpu &, const value &x, const v
 // The Winograd kernels F(2x2, 3x3), for convolutions without bias, and F(4x4, 3x3).
 std::unique_ptr<kernel> make_winograd2(const op &, cpu &, const value &x, const value &w, const value &y);
 std::unique_ptr<kernel> make_winograd4(const op &, cpu &, const value &x, const value &w, const value &y);
+// The direct kernel of a 3x3 convolution of stride 1 with at most 16 channels in and 4 out, or nullptr.
+std::unique_ptr<kernel> make_narrow_conv(const op &, cpu &, const value &x, const value &w);
 template <typename T>  // float or bf16
 void sum_columns(const T *x, int64_t rows, int64_t columns, float *sum, int threads);
 std::string onednn_version();

@@ -1,0 +1,65 @@
+package engine_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/engine/enginetest"
+	"github.com/localbench/localbench/core/graph"
+)
+
+// convShape is a convolution of stride 1 that keeps the sides of its input.
+type convShape struct {
+	batch, side, in, out, kernel int64
+	bias                         bool
+}
+
+// BenchmarkConvFewChannels runs the convolutions of InfoPro's decoder on ResNet-32 at batch 128, on one thread, by oneDNN's
+// kernel and by the one that native/choice.cc chooses. The time is processor time.
+//
+//	go test ./core/engine -run NONE -bench ConvFewChannels -benchtime 0.2s -count 3
+func BenchmarkConvFewChannels(b *testing.B) {
+	benchmarkShapes(b, []string{"oneDNN", ""}, []convShape{
+		{128, 32, 12, 3, 3, true}, {128, 32, 16, 12, 3, true}, {128, 32, 32, 12, 3, true}, {128, 32, 64, 12, 3, true}})
+}
+
+// benchmarkShapes runs the three kinds of convolution on each shape by each kernel; "" is the one that is chosen.
+func benchmarkShapes(b *testing.B, kernels []string, shapes []convShape) {
+	for _, s := range shapes {
+		for _, kind := range []graph.Kind{graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights} {
+			for _, kernel := range kernels {
+				d := enginetest.Open(b, "cpu", engine.Options{Threads: 1, PlanBook: kernel})
+				name := kernel
+				if name == "" {
+					name = "chosen"
+				}
+				b.Run(fmt.Sprintf("%s/%s/%s", s, kind, name), func(b *testing.B) {
+					s.family(kind).run(b, d, graph.TypeF32, []int64{s.batch, s.side, s.side, s.in})
+				})
+			}
+		}
+	}
+}
+
+func (s convShape) String() string {
+	return fmt.Sprintf("%dx%d_%d_to_%d_at_%dx%d_batch_%d", s.kernel, s.kernel, s.in, s.out, s.side, s.side, s.batch)
+}
+
+func (s convShape) family(kind graph.Kind) family {
+	return family{s.String(), func(b *builder, shape ...int64) {
+		dy := b.Input("dy", graph.Shape{s.batch, s.side, s.side, s.out}, b.element)
+		var bias *graph.Value
+		if s.bias {
+			bias = b.Input("bias", graph.Shape{s.out}, b.element)
+		}
+		w := b.Input("w", graph.Shape{s.out, s.kernel, s.kernel, s.in}, b.element)
+		b.Conv(b.Input("x", shape, b.element), w, bias, graph.ConvOptions{Padding: s.kernel / 2})
+		switch kind {
+		case graph.KindConvBackwardData:
+			b.ConvBackwardData(b.Ops()[0], dy)
+		case graph.KindConvBackwardWeights:
+			b.ConvBackwardWeights(b.Ops()[0], dy)
+		}
+	}, 0}
+}
