@@ -54,14 +54,19 @@ const rate &nearest(const rate (&table)[N], int32_t kind, double channels, doubl
 }  // namespace
 
 std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const value &w, const value &y,
-                                      bool bias) {
+                                      bool bias, double in_proportion) {
   const attributes &a = o.attr;
   bool one = w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 1 && a.stride[1] == 1 && a.padding[0] == 1 &&
              a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1 && a.groups == 1;
   if (!one || d.width == 0) return nullptr;
   if (d.convolution.empty() || d.convolution == "direct, few channels")
     if (auto k = make_narrow_conv(o, d, x, w)) return k;
-  if (w.dims[0] % 16 != 0 || w.dims[3] % 16 != 0) return nullptr;
+  if (w.dims[0] % 16 != 0 || w.dims[3] % 16 != 0) {
+    // Half of the channels are padding at the most.
+    bool wide = w.dims[0] >= 8 && w.dims[3] >= 8 && !normalises_input(o);
+    auto k = wide ? make_padded_conv(o, d, x, w, y) : nullptr;
+    return k && (d.workspace_limit == 0 || k->scratch <= d.workspace_limit) ? std::move(k) : nullptr;
+  }
   auto outputs = [&](int64_t side) {
     return static_cast<double>(x.dims[0] * ((x.dims[1] + side - 1) / side) * ((x.dims[2] + side - 1) / side) *
                                side * side);
@@ -69,8 +74,8 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   double channels = std::sqrt(static_cast<double>(w.dims[0]) * static_cast<double>(w.dims[3]));
   const rate &r = d.width == 16 ? nearest(avx512, o.kind, channels, outputs(4) / 16)
                                 : nearest(avx2, o.kind, channels, outputs(4) / 16);
-  const double time[algorithms] = {outputs(1) / r.gflops[library], outputs(2) / r.gflops[tiles_of_2],
-                                   outputs(4) / r.gflops[tiles_of_4]};
+  const double time[algorithms] = {in_proportion * outputs(1) / r.gflops[library],
+                                   outputs(2) / r.gflops[tiles_of_2], outputs(4) / r.gflops[tiles_of_4]};
   std::unique_ptr<kernel> best;
   algorithm chosen = library;
   uint64_t limit = d.convolution.empty() ? most_workspace : UINT64_MAX;

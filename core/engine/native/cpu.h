@@ -78,14 +78,17 @@ LB_FAMILIES(LB_MAKE)
 // samples.
 std::unique_ptr<kernel> make_blocks(const op &, cpu &);
 // make_own_conv returns our own kernel of a convolution, or nullptr where oneDNN's serves: it is faster, or
-// the only one.
-std::unique_ptr<kernel> make_own_conv(const op &, cpu &, const value &x, const value &w, const value &y,
-                                      bool bias);
+// the only one. `library` is oneDNN's time in proportion to that of the table of rates.
+std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const value &w, const value &y,
+                                      bool bias, double library = 1);
 // The Winograd kernels F(2x2, 3x3), for convolutions without bias, and F(4x4, 3x3).
 std::unique_ptr<kernel> make_winograd2(const op &, cpu &, const value &x, const value &w, const value &y);
 std::unique_ptr<kernel> make_winograd4(const op &, cpu &, const value &x, const value &w, const value &y);
 // The direct kernel of a 3x3 convolution of stride 1 with at most 16 channels in and 4 out, or nullptr.
 std::unique_ptr<kernel> make_narrow_conv(const op &, cpu &, const value &x, const value &w);
+// The kernel that make_own_conv returns where numbers of channels are multiples of 16, for others; or
+// nullptr.
+std::unique_ptr<kernel> make_padded_conv(const op &, cpu &, const value &x, const value &w, const value &y);
 template <typename T>  // float or bf16
 void sum_columns(const T *x, int64_t rows, int64_t columns, float *sum, int threads);
 std::string onednn_version();
