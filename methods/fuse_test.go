@@ -1,13 +1,17 @@
 package methods_test
 
 import (
+	"fmt"
 	"math"
+	"path/filepath"
 	"testing"
 
 	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/budget"
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/methods"
 )
 
@@ -71,6 +75,78 @@ func fusedTrainsAlike(t *testing.T, backend, method string, network tiny) {
 		core.Poison(poisoned.Training)
 		same(t, name+", poisoned", bits(t, poisoned, false), bits(t, network.session(t, d, method, o), false))
 	}
+}
+
+// TestGoldenFusedNormalisations follows traces of PyTorch with normalisations fused into convolutions, within the limits of
+// TestGoldenTraces; checkpoint follows that of back-propagation. Some also recompute: the normalisations that are left, or what
+// a budget that is a share of the arena needs.
+func TestGoldenFusedNormalisations(t *testing.T) {
+	for _, c := range []struct {
+		trace, method string
+		recompute     bool
+		budget        float64 // share of the arena; 0: none
+	}{
+		{trace: "bp", method: "bp"},
+		{trace: "bp", method: "bp", recompute: true},
+		{trace: "bp", method: "bp", budget: 0.75},
+		{trace: "bp", method: "checkpoint"},
+		{trace: "dgl", method: "dgl"},
+		{trace: "predsim", method: "predsim"},
+		{trace: "infopro_softmax", method: "infopro"},
+		{trace: "infopro_contrast_k4", method: "infopro"},
+		{trace: "man", method: "man"},
+		{trace: "auglocal_d2", method: "auglocal"},
+		{trace: "auglocal_d2", method: "auglocal", budget: 0.9},
+	} {
+		for _, backend := range enginetest.Backends() {
+			if backend == "emu" && (testing.Short() || c.method != "bp" || c.recompute || c.budget > 0) {
+				continue // slow: its ops are tested one by one
+			}
+			t.Run(fmt.Sprintf("%s %s, %s, recomputed norms %v, budget %g", backend, c.trace, c.method, c.recompute, c.budget),
+				func(t *testing.T) {
+					g := readGolden(t, filepath.Join("testdata", "golden_resnet32_"+c.trace+".json"))
+					if g.Case.Method = c.method; backend == "emu" {
+						g.Steps = g.Steps[:1]
+					} else if testing.Short() && c.trace != "bp" {
+						g.Steps = g.Steps[:2]
+					}
+					d := enginetest.Open(t, backend, engine.Options{Deterministic: backend == "cuda"})
+					stages, o := goldenStages(t, g, core.StepOptions{FuseNorm: core.FuseNormInput, RecomputeNorm: c.recompute})
+					p := compiled(t, d, stages, o)
+					if fusedNorms(p.Graph) == 0 {
+						t.Fatal("nothing is fused")
+					}
+					if c.budget > 0 {
+						bytes := int64(c.budget * float64(p.Layout.ArenaBytes()))
+						var err error
+						if o, err = budget.Fit(d, stages, o, bytes); err != nil {
+							t.Fatal(err)
+						}
+						fitted := compiled(t, d, stages, o)
+						if got := fitted.Layout.ArenaBytes(); got > bytes || len(o.Recompute) == 0 || fusedNorms(fitted.Graph) == 0 {
+							t.Errorf("budget of %d bytes: an arena of %d, %d results recomputed, %d normalisations fused", bytes, got,
+								len(o.Recompute), fusedNorms(fitted.Graph))
+						}
+					}
+					follow(t, d, g, o)
+				})
+		}
+	}
+}
+
+// compiled is the training step of stages on a device.
+func compiled(t *testing.T, d engine.Device, stages []model.Stage, o core.StepOptions) *core.Program {
+	t.Helper()
+	s, err := core.TrainingStep(stages, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := core.Compile(d, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
 }
 
 // near compares numbers, each relative to the larger of its size and 1.

@@ -13,6 +13,7 @@ import (
 	"github.com/localbench/localbench/core/engine"
 	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
+	"github.com/localbench/localbench/core/model"
 	"github.com/localbench/localbench/core/rng"
 	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/suite/networks"
@@ -96,7 +97,7 @@ func TestGoldenTraces(t *testing.T) {
 				} else if testing.Short() && !strings.Contains(name, "_k4") {
 					g.Steps = g.Steps[:2]
 				}
-				follow(t, enginetest.Open(t, backend, engine.Options{Deterministic: backend == "cuda"}), g)
+				follow(t, enginetest.Open(t, backend, engine.Options{Deterministic: backend == "cuda"}), g, core.StepOptions{})
 			})
 		}
 	}
@@ -131,7 +132,7 @@ func testGoldenRounded(t *testing.T, backend string) {
 					}
 					g.Steps = g.Steps[:1]
 				}
-				s := goldenSessionOf(t, d, g, c.mixed)
+				s := goldenSession(t, d, g, core.StepOptions{Mixed: c.mixed})
 				defer s.Close()
 				for i, want := range g.Steps {
 					images, labels := goldenBatch(g.Case.Seed, i, g.Case.Batch)
@@ -158,9 +159,11 @@ func readGolden(t *testing.T, file string) (g golden) {
 	return g
 }
 
-func follow(t *testing.T, d engine.Device, g golden) {
+// follow trains the steps of a trace, with the options of o that change no result but by rounding.
+func follow(t *testing.T, d engine.Device, g golden, o core.StepOptions) {
+	t.Helper()
 	whole := len(g.Steps) == g.Case.Steps
-	s := goldenSession(t, d, g)
+	s := goldenSession(t, d, g, o)
 	defer s.Close()
 	compareParameters(t, s, g, true)
 	limit := 1e-4
@@ -188,13 +191,22 @@ func follow(t *testing.T, d engine.Device, g golden) {
 	}
 }
 
-func goldenSession(t *testing.T, d engine.Device, g golden) *train.Session {
+// goldenSession is the session of a trace, with the options of o.
+func goldenSession(t *testing.T, d engine.Device, g golden, o core.StepOptions) *train.Session {
 	t.Helper()
-	return goldenSessionOf(t, d, g, false)
+	stages, o := goldenStages(t, g, o)
+	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Initialise(g.Case.Seed); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
-// goldenSessionOf is the session of a trace, in bf16 if mixed.
-func goldenSessionOf(t *testing.T, d engine.Device, g golden, mixed bool) *train.Session {
+// goldenStages are the stages of a trace, and o with the batch, the images and the optimizer of the trace.
+func goldenStages(t *testing.T, g golden, o core.StepOptions) ([]model.Stage, core.StepOptions) {
 	t.Helper()
 	n, err := networks.New(g.Case.Network, graph.Shape{32, 32, 3}, 10)
 	if err != nil {
@@ -209,17 +221,9 @@ func goldenSessionOf(t *testing.T, d engine.Device, g golden, mixed bool) *train
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := train.NewSession(d, train.SessionOptions{Stages: stages, Step: core.StepOptions{
-		Batch: int64(g.Case.Batch), Image: n.Input, Mixed: mixed,
-		Mean: [4]float64{125.3, 123.0, 113.9}, Deviation: [4]float64{63.0, 62.1, 66.7},
-		Optimizer: goldenOptimizer(t, g)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Initialise(g.Case.Seed); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	o.Batch, o.Image, o.Optimizer = int64(g.Case.Batch), n.Input, goldenOptimizer(t, g)
+	o.Mean, o.Deviation = [4]float64{125.3, 123.0, 113.9}, [4]float64{63.0, 62.1, 66.7}
+	return stages, o
 }
 
 func goldenOptimizer(t *testing.T, g golden) graph.Optimizer {
