@@ -72,7 +72,8 @@ func undominated(points []results.CurvePoint) (kept []results.CurvePoint) {
 	return kept
 }
 
-// leastArena is the smallest arena that the search of --budget finds for the run.
+// leastArena is the smallest arena that the search of --budget finds for the run. What a search names as its smallest may be
+// missed by the search for that, because layouts have gaps: then a little more is tried.
 func (r *Run) leastArena(d engine.Device) (int64, error) {
 	least := int64(1)
 	for {
@@ -81,10 +82,11 @@ func (r *Run) leastArena(d engine.Device) (int64, error) {
 		switch {
 		case err == nil:
 			return least, nil
-		case !errors.As(err, &small) || small.LeastBytes <= least:
+		case !errors.As(err, &small):
 			return 0, err
 		}
-		least = small.LeastBytes // of the training step; the next error may be that of the evaluation, which needs more
+		// Of the training step; the next error may be that of the evaluation, which needs more.
+		least = max(small.LeastBytes, least+least/256+1)
 	}
 }
 
