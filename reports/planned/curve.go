@@ -27,8 +27,11 @@ func Curves(all []results.Curve) table.Table {
 		t.Columns = append(t.Columns,
 			table.Column{Key: "roofline_seconds", Name: "step, at least", Unit: "ms", Align: table.AlignRight})
 	}
+	var specs []results.Spec
+	exact := true
 	for _, c := range all {
 		first := c.Points[0]
+		exact = exact && c.Spec.Options["store"] == ""
 		for _, p := range c.Points {
 			row := append(table.SpecCells(c.Spec, c.LocalModules), table.Cell{},
 				table.BytesCell(&p.StepArenaBytes), shareCell(p.StepArenaBytes, first.StepArenaBytes), table.BytesCell(&p.ArenaBytes),
@@ -44,19 +47,23 @@ func Curves(all []results.Curve) table.Table {
 				}
 				row = append(row, cell)
 			}
-			t.Rows = append(t.Rows, row)
+			t.Rows, specs = append(t.Rows, row), append(specs, c.Spec)
 		}
+	}
+	bits := "every budget can be given to run: the results have the same bits as without it"
+	if !exact {
+		bits += ", unless activations are compressed (--store): then the backward pass recomputes from those"
 	}
 	t.Notes = append(t.Notes,
 		"without a budget everything is saved; the last row of each run has the smallest arena that was found; budgets that gave no "+
 			"less memory are left out",
-		"every budget can be given to run: the results have the same bits as without it",
+		bits,
 		"lower bound: no layout of this training step can be smaller; bytes moved: operands and results of all ops",
 		"of all saved: compared with the same run without a budget")
 	if timed {
 		t.Notes = append(t.Notes, "step, at least: the roofline of the GPU; kernels stay below its rates")
 	}
-	return t
+	return tellApart(t, specs)
 }
 
 // share is a column of percentages of the run without a budget.

@@ -29,6 +29,7 @@ func Roofline(gpu, source string, all []results.Plan) table.Table {
 	number := func(x float64) table.Cell {
 		return table.Number(x, fmt.Sprintf("%.*f", max(0, 3-int(math.Log10(x))), x))
 	}
+	var specs []results.Spec
 	for _, p := range all {
 		r := p.Roofline
 		if r == nil {
@@ -36,10 +37,11 @@ func Roofline(gpu, source string, all []results.Plan) table.Table {
 		}
 		addRun(&t, p, number(float64(r.FLOPs)/1e9), number(float64(r.Bytes)/1e9), number(1e3*r.Arithmetic), number(1e3*r.Memory),
 			number(1e3*r.Seconds), number(float64(p.Spec.Batch)/r.Seconds), number(float64(r.Steps)*r.Seconds))
+		specs = append(specs, p.Spec)
 	}
 	t.Notes = []string{"Op by op: each takes as long as its operations or its bytes at the rates of the data sheet (" + source +
 		"), each operand read once. A lower bound, not a prediction: kernels need more time, unless caches save reads."}
-	return t
+	return tellApart(t, specs)
 }
 
 // FitNote says which runs do not fit into the memory of a GPU, in bytes.
@@ -68,7 +70,7 @@ func Eager(all []results.Plan, gpu string, library *int64) table.Table {
 	for _, p := range all {
 		records = append(records, p.Record())
 	}
-	t := table.EagerRows("The same step in an eager framework, predicted"+withOptimizer(all), records)
+	t := table.EagerRows("The same step in an eager framework, predicted"+shared(all, optimizer), records)
 	t.Notes = []string{"Without memory of libraries. Workspaces of convolutions are in \"allocated, with search\" only: " +
 		"an estimate of the first step of a program that tries all algorithms."}
 	switch {
@@ -91,7 +93,7 @@ func Eager(all []results.Plan, gpu string, library *int64) table.Table {
 	first := len(table.SpecColumns())
 	related := false
 	for i, p := range all {
-		bp := baselineOf(all, p.Spec)
+		bp := baselineOf(all, p)
 		if bp.EagerAllocatedBytes != nil && !related {
 			related = true
 			t.Notes = append(t.Notes, relatedNote)
@@ -106,5 +108,5 @@ func Eager(all []results.Plan, gpu string, library *int64) table.Table {
 			t.Rows[i] = append(t.Rows[i], table.BytesCell(library))
 		}
 	}
-	return t
+	return tellApart(t, specsOf(all))
 }

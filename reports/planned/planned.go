@@ -31,20 +31,9 @@ func addRun(t *table.Table, p results.Plan, more ...table.Cell) {
 // relative shows bytes, and in brackets what they are relative to those of another run.
 func relative(bytes, baseline *int64) table.Cell { return table.Over(table.BytesCell(bytes), baseline) }
 
-// withOptimizer ends a title with the optimizer, one for all runs of a request, unless it is the recipes'.
-func withOptimizer(all []results.Plan) string {
-	if o := all[0].Spec.Optimizer; o != "" {
-		return ", " + o
-	}
-	return ""
-}
-
 // Sizes are the sizes of every plan.
 func Sizes(all []results.Plan) table.Table {
-	title := "Memory of a training step" + withOptimizer(all)
-	if p := all[0].Spec.Precision; p != "f32" { // one for all runs of a request
-		title += ", " + p
-	}
+	title := "Memory of a training step" + shared(all, optimizer, precision, stored, fusedNorm)
 	t := table.Table{ID: "memory", Title: title, Columns: runColumns(
 		table.NumberColumn("planned_peak_bytes", "planned peak"),
 		table.NumberColumn("step_arena_bytes", "step arena"),
@@ -60,7 +49,7 @@ func Sizes(all []results.Plan) table.Table {
 			"for that reason: see the last column.")
 	}
 	for _, c := range all {
-		m, bp := c.Memory, baselineOf(all, c.Spec)
+		m, bp := c.Memory, baselineOf(all, c)
 		if bp.PlannedPeakBytes != nil && !slices.Contains(t.Notes, relatedNote) {
 			t.Notes = append(t.Notes, relatedNote)
 		}
@@ -72,7 +61,7 @@ func Sizes(all []results.Plan) table.Table {
 		}
 		addRun(&t, c, cells...)
 	}
-	return t
+	return tellApart(t, specsOf(all))
 }
 
 // Overlap compares runs whose modules overlap with the same runs with one module after the other; it has no rows where no
@@ -117,6 +106,7 @@ const overBudgetNote = "Where there are no figures without, the run without the 
 // without adds to t a row for each plan that has one without a setting: the setting's value, planned peak and step arena, and
 // both without it, in bytes, empty where the run without it does not fit into its budget.
 func without(all []results.Plan, setting string, t table.Table, value func(results.Settings) table.Cell) table.Table {
+	var specs []results.Spec
 	for _, p := range all {
 		plain, compared := p.Without[setting]
 		if !compared {
@@ -132,8 +122,9 @@ func without(all []results.Plan, setting string, t table.Table, value func(resul
 		addRun(&t, p, value(p.Settings),
 			relative(m.PlannedPeakBytes, base.PlannedPeakBytes), relative(m.StepArenaBytes, base.StepArenaBytes),
 			table.BytesCell(base.PlannedPeakBytes), table.BytesCell(base.StepArenaBytes))
+		specs = append(specs, p.Spec)
 	}
-	return t
+	return tellApart(t, specs)
 }
 
 // Budget is what runs with a budget pay for it; it has no rows where there are none.
@@ -154,6 +145,7 @@ func Budget(all []results.Plan) table.Table {
 				"the bit, unless activations are compressed (--store): then the backward pass recomputes from those.",
 		},
 	}
+	var specs []results.Spec
 	for _, p := range all {
 		free := p.Without["budget"]
 		if free == nil {
@@ -162,8 +154,9 @@ func Budget(all []results.Plan) table.Table {
 		addRun(&t, p, table.BytesCell(&p.Settings.Budget), relative(p.Memory.ArenaBytes, free.Memory.ArenaBytes),
 			table.BytesCell(free.Memory.ArenaBytes), table.CountCell(&p.Recomputed),
 			table.Over(table.CountCell(p.Model.FLOPsPerSample.Step), free.Model.FLOPsPerSample.Step))
+		specs = append(specs, p.Spec)
 	}
-	return t
+	return tellApart(t, specs)
 }
 
 // Details are what one plan is made of: the bytes alive at its peak by module and by scope, and the largest values; with
@@ -256,17 +249,6 @@ func sparkline(values []int64, width int) string {
 	return string(out)
 }
 
-// baselineOf is the memory of bp for the same task; empty for bp itself and where there is none.
-func baselineOf(all []results.Plan, s results.Spec) results.Memory {
-	for _, c := range all {
-		if c.Spec.Method == "bp" && s.Method != "bp" && c.Spec.Network == s.Network && c.Spec.Dataset == s.Dataset &&
-			c.Spec.Batch == s.Batch {
-			return c.Memory
-		}
-	}
-	return results.Memory{}
-}
-
 // Categories has a row for each run and a column for each category. People who look at up to three runs, for which a
 // terminal has the width, get a row for each category and a column for each run.
 func Categories(all []results.Plan, forPeople bool) table.Table {
@@ -305,7 +287,7 @@ func Categories(all []results.Plan, forPeople bool) table.Table {
 			}
 			addRun(&t, c, cells...)
 		}
-		return t
+		return tellApart(t, specsOf(all))
 	}
 	t.Columns = []table.Column{table.TextColumn("category", "category")}
 	for i, c := range all {

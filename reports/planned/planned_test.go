@@ -75,6 +75,46 @@ func TestPlansBesideThoseWithout(t *testing.T) {
 	}
 }
 
+// Runs that differ in settings which no column shows have columns for these, and each is compared with its own bp; settings
+// that all share stand in the title.
+func TestPlansToldApart(t *testing.T) {
+	of := func(method, precision, fuse string, peak int64) results.Plan {
+		p := ofMethod(method, peak, peak, peak)
+		p.Settings.FuseNorm = fuse
+		p.Spec = p.Spec.WithSettings(p.Settings)
+		p.Spec.Precision = precision
+		return p
+	}
+	all := []results.Plan{of("bp", "f32", "", 40), of("bp", "f32", "input", 30), of("bp", "bf16", "input", 10),
+		of("dgl", "f32", "input", 15), of("dgl", "bf16", "input", 5)}
+	sizes := Sizes(all)
+	var keys []string
+	for _, c := range sizes.Columns[:9] {
+		keys = append(keys, c.Key)
+	}
+	if got, want := strings.Join(keys, " "),
+		"method network dataset batch aux_depth modules precision fuse_norm planned_peak_bytes"; got != want {
+		t.Errorf("got the columns %s, want %s", got, want)
+	}
+	if got := sizes.Rows[1][6].Text + sizes.Rows[1][7].Text + sizes.Rows[0][7].Text; got != "f32input" {
+		t.Errorf("got %q, want f32 and input, and an empty cell for none", got)
+	}
+	for i, want := range []float64{0.5, 0.5} {
+		if got := ratios(sizes.Rows[3+i]); len(got) == 0 || got[0] != want {
+			t.Errorf("row %d: got the ratios %v, want %g of bp with the same settings", 3+i, got, want)
+		}
+	}
+	if sizes.Title != "Memory of a training step" {
+		t.Errorf("got the title %q, want one without settings that vary", sizes.Title)
+	}
+	if got, want := Sizes(all[2:3]).Title, "Memory of a training step, bf16, fuse norm input"; got != want {
+		t.Errorf("got the title %q, want %q", got, want)
+	}
+	if got := len(Sizes(all[2:3]).Columns); got != len(sizes.Columns)-2 {
+		t.Errorf("got %d columns for one run, want 2 fewer than %d", got, len(sizes.Columns))
+	}
+}
+
 // A run that fits into its budget only by an option has a row, and no figures to compare with.
 func TestPlanThatNeedsItsOption(t *testing.T) {
 	stored := ofMethod("bp", 5, 10, 20)
