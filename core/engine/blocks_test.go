@@ -80,12 +80,13 @@ func fillNoise(t *testing.T, g *graph.Graph, p engine.Program, m *reference.Mach
 	}
 }
 
-// TestBlocks runs ops on blocks of samples: 1, 2 and 3 threads with a share of the samples each, and 16, which are more than
-// the samples and work on one block together.
+// TestBlocks runs ops on blocks of samples, without our own convolutions, which need none: 1, 2 and 3 threads with a share of the
+// samples each, and 16, which are more than the samples and work on one block together.
 func TestBlocks(t *testing.T) {
 	for _, threads := range []int{1, 2, 3, 16} {
 		t.Run(fmt.Sprint(threads, " threads"), func(t *testing.T) {
-			d, g := openDevice(t, "cpu", threads), blockOps(t)
+			enginetest.NeedsCPU(t)
+			d, g := enginetest.Open(t, "cpu", engine.Options{Threads: threads, PlanBook: "oneDNN"}), blockOps(t)
 			p, m := bind(t, d, g), reference.New(g)
 			fillNoise(t, g, p, m)
 			if err := m.Run(0, len(g.Ops)); err != nil {

@@ -16,47 +16,69 @@ import (
 // convKernels are the kernels of a 3x3 convolution of stride 1 on the cpu, in the order of native/choice.cc.
 var convKernels = []string{"oneDNN", "winograd F(2x2, 3x3)", "winograd F(4x4, 3x3)"}
 
-// convClass is a row of the table of rates in native/rates_*.h.
+// convClass is a row of a table of rates in native/rates_*.h.
 type convClass struct {
 	kind            graph.Kind
 	channels, tiles int64 // tiles of 4x4 outputs, of all images
 }
 
-// BenchmarkConv runs 3x3 convolutions of stride 1 by each kernel that can compute them, on one thread: GFLOP/s of a direct
-// convolution, by processor time. With -update it writes the table by which native/choice.cc chooses:
+// BenchmarkConv runs 3x3 convolutions of stride 1 by each kernel that can compute them, in f32 and in bf16, on one thread:
+// GFLOP/s of a direct convolution, by processor time. With -update it writes the tables by which native/choice.cc chooses:
 //
 //	go test ./core/engine -run NONE -bench '^BenchmarkConv$' -benchtime 0.05s -timeout 1h -update
+//	ONEDNN_MAX_CPU_ISA=AVX512_CORE go test ./core/engine -run NONE -bench '^BenchmarkConv$/bf16' -benchtime 0.05s -timeout 1h \
+//		-update
 //	ONEDNN_MAX_CPU_ISA=AVX2 go test ./core/engine -run NONE -bench '^BenchmarkConv$' -benchtime 0.05s -timeout 1h -update
+//
+// With -count the best of several runs counts: other programs on the machine slow some of them down.
 func BenchmarkConv(b *testing.B) {
-	rates := map[convClass]map[string]float64{}
-	isa := ""
+	for _, element := range []graph.ElementType{graph.TypeF32, graph.TypeBF16} {
+		b.Run(element.String(), func(b *testing.B) { benchmarkConv(b, element) })
+	}
+}
+
+func benchmarkConv(b *testing.B, element graph.ElementType) {
+	rates, classes := map[convClass]map[string]float64{}, convClasses(element)
+	var facts map[string]string
 	for _, kernel := range convKernels {
 		d := enginetest.Open(b, "cpu", engine.Options{Threads: 1, PlanBook: kernel})
-		isa = d.Facts()["isa"]
-		for _, class := range convClasses() {
+		facts = d.Facts()
+		for _, class := range classes {
 			name := fmt.Sprintf("%s/%d_channels/%d_tiles/%s", class.kind, class.channels, class.tiles, kernel)
 			b.Run(name, func(b *testing.B) {
 				if rates[class] == nil {
 					rates[class] = map[string]float64{}
 				}
 				shape := []int64{class.tiles / 4, 8, 8, class.channels}
-				rates[class][kernel] = max(rates[class][kernel], class.family().run(b, d, graph.TypeF32, shape))
+				rates[class][kernel] = max(rates[class][kernel], class.family().run(b, d, element, shape))
 			})
 		}
 	}
-	if !*update {
+	if !*update || len(rates) < len(classes) {
 		return
 	}
-	if err := os.WriteFile("native/rates_"+strings.TrimSuffix(isa, "f")+".h", convTable(isa, rates), 0o666); err != nil {
+	name, isa := "rates_", strings.TrimSuffix(facts["isa"], "f")
+	if element == graph.TypeBF16 {
+		name += "bf16_"
+		if library := strings.TrimPrefix(facts["oneDNN_isa"], "avx512_core_"); library == "bf16" || strings.Contains(library, "amx") {
+			isa += "_" + library // it multiplies bf16
+		}
+	}
+	if err := os.WriteFile("native/"+name+isa+".h", convTable(isa, element, rates), 0o666); err != nil {
 		b.Fatal(err)
 	}
 }
 
-// convClasses are the rows of the table; the longest take some tenths of a second.
-func convClasses() (out []convClass) {
+// convClasses are the rows of a table; the longest take some tenths of a second. In bf16 the largest tensors exceed the caches of
+// a core, which slows some kernels more than others.
+func convClasses(element graph.ElementType) (out []convClass) {
+	most, mostElements := int64(1024), int64(65536)
+	if element == graph.TypeBF16 {
+		most, mostElements = 4096, 131072
+	}
 	for _, kind := range []graph.Kind{graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights} {
 		for _, channels := range []int64{16, 32, 64, 128, 256, 512} {
-			for tiles := int64(4); tiles <= 1024 && tiles*channels <= 65536; tiles *= 4 {
+			for tiles := int64(4); tiles <= most && tiles*channels <= mostElements; tiles *= 4 {
 				out = append(out, convClass{kind, channels, tiles})
 			}
 		}
@@ -79,9 +101,10 @@ func (c convClass) family() family {
 }
 
 // convTable is the text of the header.
-func convTable(isa string, rates map[convClass]map[string]float64) []byte {
+func convTable(isa string, element graph.ElementType, rates map[convClass]map[string]float64) []byte {
 	var s strings.Builder
-	s.WriteString("// clang-format off\n// GFLOP/s of a direct 3x3 convolution of stride 1, by kernel, on one thread;\n" +
+	s.WriteString("// clang-format off\n" +
+		"// GFLOP/s of a direct 3x3 convolution of stride 1 in " + element.String() + ", by kernel, on one thread;\n" +
 		"// written by BenchmarkConv -update on " + processor(isa) + ".\n" +
 		"// kind, channels, tiles of 4x4 outputs, {oneDNN, F(2x2, 3x3), F(4x4, 3x3)}\n")
 	classes := slices.SortedFunc(maps.Keys(rates), func(x, y convClass) int {

@@ -1,9 +1,14 @@
 package engine_test
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/localbench/localbench/core/engine"
@@ -30,24 +35,92 @@ func TestParityOnAVX2(t *testing.T) {
 	}
 }
 
-// TestParityOfConvolutions runs the convolutions of the op table by each of our kernels that can compute them, also where
-// the table of rates prefers another one. The tolerance is that of TestParity.
+// TestParityOfConvolutions runs the convolutions of the op table, in f32 and in bf16, by each of our kernels that can compute
+// them, also where the table of rates prefers another one. The tolerance is that of TestParity.
 func TestParityOfConvolutions(t *testing.T) {
 	enginetest.NeedsCPU(t)
 	kinds := []graph.Kind{graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights}
 	convolutions := slices.DeleteFunc(optest.Cases(), func(c optest.Case) bool {
-		return narrow(c) || !slices.Contains(kinds, c.Kind)
+		return !slices.Contains(kinds, c.Kind)
 	})
 	for _, kernel := range append(slices.Clone(convKernels[1:]), "direct, few channels") {
 		t.Run(kernel, func(t *testing.T) {
 			d := enginetest.Open(t, "cpu", engine.Options{Threads: 2, PlanBook: kernel})
 			testCases(t, d, plan.Options{}, 0, convolutions)
-			served := slices.ContainsFunc(convolutions, func(c optest.Case) bool { return serves(t, d, kernel, c) })
-			if d.Facts()["isa"] != "default" && !served {
-				t.Errorf("%s computes none of the convolutions", kernel)
+			if d.Facts()["isa"] == "default" {
+				return
+			}
+			elements, of := []graph.ElementType{graph.TypeF32, graph.TypeBF16}, kinds
+			if !slices.Contains(convKernels, kernel) {
+				elements, of = elements[:1], []graph.Kind{graph.KindConv, graph.KindConvBackwardWeights}
+			}
+			for _, element := range elements {
+				for _, kind := range of {
+					if !slices.ContainsFunc(convolutions, func(c optest.Case) bool {
+						return c.Kind == kind && c.Element == element && serves(t, d, kernel, c)
+					}) {
+						t.Errorf("%s computes no case of %s in %s", kernel, kind, element)
+					}
+				}
 			}
 		})
 	}
+}
+
+// digestVariable asks TestConvolutionsHaveSameBits for the digest alone, in a process of its own.
+const digestVariable = "LB_TEST_DIGEST"
+
+// TestConvolutionsHaveSameBits runs our convolutions with AVX2, with AVX-512 and, where the processor has it, with AVX512_BF16,
+// which rounds to bf16 by an instruction: results of the same op have the same bits.
+func TestConvolutionsHaveSameBits(t *testing.T) {
+	enginetest.NeedsCPU(t)
+	got := digest(t)
+	if os.Getenv(digestVariable) != "" {
+		fmt.Println("digest " + got)
+		return
+	}
+	if isa := enginetest.Open(t, "cpu", engine.Options{}).Facts()["isa"]; isa != "avx512f" {
+		t.Skipf("the instruction set is %s: there is no other one to compare with", isa)
+	}
+	for _, isa := range []string{"AVX2", "AVX512_CORE"} {
+		c := exec.Command(os.Args[0], "-test.run=^TestConvolutionsHaveSameBits$")
+		c.Env = append(os.Environ(), limitISA+"="+isa, digestVariable+"=1")
+		if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "digest "+got+"\n") {
+			t.Errorf("%s=%s: %v, want digest %s\n%s", limitISA, isa, err, got, out)
+		}
+	}
+}
+
+// digest is a hash of what our kernels write in the cases of the op table that they serve.
+func digest(t *testing.T) string {
+	t.Helper()
+	hash := sha256.New()
+	for _, kernel := range convKernels[1:] {
+		d := enginetest.Open(t, "cpu", engine.Options{Threads: 2, PlanBook: kernel})
+		for _, c := range optest.Cases() {
+			if (c.Kind != graph.KindConv && c.Kind != graph.KindConvBackwardData && c.Kind != graph.KindConvBackwardWeights) ||
+				!serves(t, d, kernel, c) {
+				continue
+			}
+			g, err := c.Graph()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := bind(t, d, g)
+			for v, content := range c.Values(g, 1) {
+				write(t, p, v, content)
+			}
+			if err := p.Run(0, len(g.Ops)); err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range optest.Written(c.Op(g)) {
+				if err := binary.Write(hash, binary.LittleEndian, read(t, p, v)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // serves says whether the kernel computes a case.

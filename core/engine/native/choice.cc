@@ -1,8 +1,11 @@
 //go:build !nocpu
 
 // Which kernel serves a 3x3 convolution of stride 1: the one that takes the least time by rates that were
-// measured on a machine of the same instruction set and are kept in rates_avx2.h and rates_avx512.h. Nothing
-// is timed at run time: on every machine of an instruction set, plans are the same, and so are the bits.
+// measured on a machine of the same instruction set and are kept in rates_*.h. Nothing is timed at run time:
+// on every machine of an instruction set, plans are the same, and so are the bits.
+//
+// For tensors in bf16 there are tables of their own. What the library's rates are depends on whether the
+// processor multiplies bf16 (AVX512_BF16): otherwise its f32 kernels run on blocks of samples (blocks.cc).
 //
 // A rate is GFLOP/s of a direct convolution. A Winograd kernel computes whole tiles, also where these extend
 // past the image, so a convolution takes the operations on all of its tiles over the rate.
@@ -11,6 +14,7 @@
 // oneDNN (BenchmarkConvFewChannels, docs/performance.md).
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "cpu.h"
 #include "prologue.h"
@@ -37,13 +41,39 @@ constexpr rate avx2[] = {
 constexpr rate avx512[] = {
 #include "rates_avx512.h"
 };
+constexpr rate bf16_avx2[] = {
+#include "rates_bf16_avx2.h"
+};
+constexpr rate bf16_avx512[] = {
+#include "rates_bf16_avx512.h"
+};
+constexpr rate bf16_avx512_bf16[] = {
+#include "rates_bf16_avx512_bf16.h"
+};
+
+struct table {
+  const rate *first = nullptr;
+  size_t rows = 0;
+  table() = default;
+  template <size_t N>
+  constexpr table(const rate (&r)[N]) : first(r), rows(N) {}
+};
+
+// table_of returns the rates for an element type; without rows: the library serves.
+table table_of(const cpu &d, int32_t type) {
+  if (type == type_f32) return d.width == 16 ? table(avx512) : table(avx2);
+  std::string isa = onednn_isa();
+  if (isa.find("amx") != std::string::npos) return {};  // not measured; the library multiplies tiles in bf16
+  if (d.width == 8) return bf16_avx2;
+  return multiplies_bf16() ? table(bf16_avx512_bf16) : table(bf16_avx512);
+}
 
 // nearest returns the row whose numbers of channels and tiles are nearest, as ratios.
-template <size_t N>
-const rate &nearest(const rate (&table)[N], int32_t kind, double channels, double tiles) {
+const rate &nearest(const table &t, int32_t kind, double channels, double tiles) {
   const rate *best = nullptr;
   double least = 0;
-  for (const rate &r : table) {
+  for (size_t i = 0; i < t.rows; i++) {
+    const rate &r = t.first[i];
     double distance = 4 * std::abs(std::log2(channels / static_cast<double>(r.channels))) +
                       std::abs(std::log2(tiles / static_cast<double>(r.tiles)));
     if (r.kind == kind && (!best || distance < least)) best = &r, least = distance;
@@ -59,11 +89,12 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   bool one = w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 1 && a.stride[1] == 1 && a.padding[0] == 1 &&
              a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1 && a.groups == 1;
   if (!one || d.width == 0) return nullptr;
-  if (d.convolution.empty() || d.convolution == "direct, few channels")
+  bool f32 = x.type == type_f32;  // only the Winograd kernels read bf16
+  if (f32 && (d.convolution.empty() || d.convolution == "direct, few channels"))
     if (auto k = make_narrow_conv(o, d, x, w)) return k;
   if (w.dims[0] % 16 != 0 || w.dims[3] % 16 != 0) {
     // Half of the channels are padding at the most.
-    bool wide = w.dims[0] >= 8 && w.dims[3] >= 8 && !normalises_input(o);
+    bool wide = f32 && w.dims[0] >= 8 && w.dims[3] >= 8 && !normalises_input(o);
     auto k = wide ? make_padded_conv(o, d, x, w, y) : nullptr;
     return k && (d.workspace_limit == 0 || k->scratch <= d.workspace_limit) ? std::move(k) : nullptr;
   }
@@ -72,8 +103,9 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
                                side * side);
   };
   double channels = std::sqrt(static_cast<double>(w.dims[0]) * static_cast<double>(w.dims[3]));
-  const rate &r = d.width == 16 ? nearest(avx512, o.kind, channels, outputs(4) / 16)
-                                : nearest(avx2, o.kind, channels, outputs(4) / 16);
+  const table rates = table_of(d, x.type);
+  if (rates.rows == 0) return nullptr;
+  const rate &r = nearest(rates, o.kind, channels, outputs(4) / 16);
   const double time[algorithms] = {in_proportion * outputs(1) / r.gflops[library],
                                    outputs(2) / r.gflops[tiles_of_2], outputs(4) / r.gflops[tiles_of_4]};
   std::unique_ptr<kernel> best;

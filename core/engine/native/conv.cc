@@ -11,9 +11,10 @@
 // Scratchpads are part of the op's workspace, so the plan includes them. Primitives
 // are kept by signature: a network has few shapes and many layers.
 //
-// Tensors in bf16 go to the library where the processor multiplies bf16 (AVX512_BF16, AMX) and the library
-// has such a kernel: on an EPYC with AVX512_BF16 these were 1.3 to 3 times as fast as its kernels in f32.
-// Elsewhere the f32 kernels run on blocks of samples (blocks.cc).
+// Tensors in bf16 go to the library, where our own kernels do not serve (choice.cc), if the processor
+// multiplies bf16 (AVX512_BF16, AMX) and the library has such a kernel: on an EPYC with AVX512_BF16 these
+// were 1.3 to 3 times as fast as its kernels in f32. Elsewhere the f32 kernels run on blocks of samples
+// (blocks.cc).
 #include <oneapi/dnnl/dnnl_debug.h>
 
 #include <functional>
@@ -106,13 +107,6 @@ void plan_reorder(prepared &p, const dnnl::engine &e, bool backwards) {
 using element = dnnl::memory::data_type;
 
 element element_of(const value &v) { return v.type == type_bf16 ? element::bf16 : element::f32; }
-
-// multiplies_bf16 tells whether the library has kernels that multiply bf16 by instructions for it.
-bool multiplies_bf16() {
-  auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  auto least = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  return (isa & least) == least;
-}
 
 // narrow tells whether an implementation of the library reads bf16 as it is: others convert it first.
 bool narrow(const std::string &implementation) {
@@ -350,8 +344,7 @@ std::unique_ptr<kernel> make_conv(const op &o, cpu &d) {
                    : o.kind == kind_conv_backward_data ? *o.operands[0]
                                                        : *o.operands[1];
   bool bias = o.kind == kind_conv ? o.operands[2] != nullptr : o.results.size() > 1;
-  if (x.type == type_f32)
-    if (auto k = make_own_conv(o, d, x, w, y, bias)) return k;
+  if (auto k = make_own_conv(o, d, x, w, y, bias)) return k;
   if (normalises_input(o)) return make_normalised(o, d);
   if (x.type == type_bf16 && !multiplies_bf16()) return make_blocks(o, d);
   auto p = prepare_conv(o.kind, conv_geometry(o, x, w, y, bias), cache(d), d.workspace_limit);
@@ -398,6 +391,12 @@ std::unique_ptr<kernel> make_linear(const op &o, cpu &d) {
   }
   if (!known->second) return make_blocks(o, d);
   return std::make_unique<linear_kernel>(known->second, d, o.kind, a, b);
+}
+
+bool multiplies_bf16() {
+  auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  auto least = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  return (isa & least) == least;
 }
 
 std::string onednn_isa() {

@@ -94,6 +94,8 @@ void sum_columns(const T *x, int64_t rows, int64_t columns, float *sum, int thre
 std::string onednn_version();
 // onednn_isa names the instruction set that oneDNN uses: the processor's, limited by ONEDNN_MAX_CPU_ISA.
 std::string onednn_isa();
+// multiplies_bf16 tells whether oneDNN has kernels that multiply bf16 by instructions for it.
+bool multiplies_bf16();
 
 // typed calls f with a number of the element type of a tensor, f32 or bf16.
 template <typename F>

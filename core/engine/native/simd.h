@@ -6,6 +6,8 @@
 //   ...
 //   machine<W>::template call<twice<W>>(x, y);
 //
+// Elements of a tensor in bf16 become floats when they are loaded, and are rounded when they are stored.
+//
 // The functions of a kernel are inlined, all of them, into `call`, which is compiled for the instruction set.
 // Sums of products are contracted to FMA, so that both instruction sets have the same rounding.
 #pragma once
@@ -26,6 +28,8 @@ template <int W>
 struct lanes_of;
 template <>
 struct lanes_of<8> {
+  typedef uint16_t shorts __attribute__((vector_size(16), aligned(2), may_alias));
+  typedef uint32_t words __attribute__((vector_size(32)));
   typedef int32_t ints __attribute__((vector_size(32)));
   typedef uint8_t octets __attribute__((vector_size(8)));
   typedef float type __attribute__((vector_size(32)));
@@ -33,6 +37,8 @@ struct lanes_of<8> {
 };
 template <>
 struct lanes_of<16> {
+  typedef uint16_t shorts __attribute__((vector_size(32), aligned(2), may_alias));
+  typedef uint32_t words __attribute__((vector_size(64)));
   typedef int32_t ints __attribute__((vector_size(64)));
   typedef uint8_t octets __attribute__((vector_size(16)));
   typedef float type __attribute__((vector_size(64)));
@@ -54,6 +60,43 @@ LB_INLINE floats<W> load(const float *from) {
 template <int W>
 LB_INLINE void store(float *to, const floats<W> &v) {
   *reinterpret_cast<typename lanes_of<W>::unaligned *>(to) = v;
+}
+
+template <int W>
+LB_INLINE floats<W> load(const bf16 *from) {
+  using words = typename lanes_of<W>::words;
+  auto bits = *reinterpret_cast<const typename lanes_of<W>::shorts *>(from);
+  return (floats<W>)(__builtin_convertvector(bits, words) << 16);
+}
+
+// round_to is v as a tensor of the type of the last argument has it, in f32: as it is, or as bf16.h rounds.
+template <int W>
+LB_INLINE floats<W> round_to(const floats<W> &v, float) {
+  return v;
+}
+template <int W>
+LB_INLINE floats<W> round_to(const floats<W> &v, bf16) {
+  auto bits = (typename lanes_of<W>::words)v, sum = bits + 0x7fff + (bits >> 16 & 1);
+  return (floats<W>)((v != v ? bits | 0x400000 : sum) & 0xffff0000);
+}
+
+template <int W>
+LB_INLINE void store(bf16 *to, const floats<W> &v) {
+  using shorts = typename lanes_of<W>::shorts;
+  auto bits = (typename lanes_of<W>::words)round_to<W>(v, bf16{});
+  *reinterpret_cast<shorts *>(to) = __builtin_convertvector(bits >> 16, shorts);
+}
+
+// instruction_bf16 is bf16 on processors with AVX512_BF16, whose instruction rounds. The bits are the same:
+// it differs in denormal numbers only, which the backend flushes to zero (cpu.cc).
+struct instruction_bf16 : bf16 {};
+
+template <int W>
+LB_INLINE void store(instruction_bf16 *to, const floats<W> &v) {
+  static_assert(W == 16, "AVX512_BF16");
+  typename lanes_of<W>::shorts bits;
+  asm("vcvtneps2bf16 %1, %0" : "=v"(bits) : "v"(v));
+  *reinterpret_cast<typename lanes_of<W>::shorts *>(to) = bits;
 }
 
 // machine compiles an inline function for one instruction set and calls it.

@@ -18,12 +18,14 @@
 // the sums of each thread.
 //
 // A convolution that normalises its input does so where tiles of x are loaded: x*scale + shift, as
-// norm_apply computes it, then a rectifier. What lies outside of the image stays zero.
+// norm_apply computes it, then a rectifier, rounded to bf16 where x is in bf16. What lies outside of the
+// image stays zero.
 //
 // Order of summation: channels in order; for dg each thread's tiles in order,
 // then the threads. Results are reproducible with the same number of threads.
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "product.h"
 #include "prologue.h"
@@ -73,8 +75,8 @@ struct affine {
 
 // input_tiles writes v[16][tiles][c] = Bt d B for the tiles from..to of x; rows that
 // pad the block are zero.
-template <int W, on_load L>
-LB_INLINE void input_tiles(const image *of, const affine *norm, const float *x, int64_t from, int64_t to,
+template <int W, on_load L, typename T>
+LB_INLINE void input_tiles(const image *of, const affine *norm, const T *x, int64_t from, int64_t to,
                            float *v) {
   const image s = *of;
   for (int64_t t = from; t < from + padded(to - from); t++) {
@@ -95,6 +97,7 @@ LB_INLINE void input_tiles(const image *of, const affine *norm, const float *x, 
           d[r][c] = load<W>(x + ((q.n * s.h + y) * s.w + z) * s.c + k);
           if (L != on_load::nothing) d[r][c] = d[r][c] * scale + shift;
           if (L == on_load::normalise_and_clip) d[r][c] = clipped<W>(d[r][c], norm->top);
+          if (L != on_load::nothing) d[r][c] = round_to<W>(d[r][c], T{});
         }
       for (int c = 0; c < 4; c++) {
         e[0][c] = d[0][c] - d[2][c];
@@ -114,21 +117,21 @@ LB_INLINE void input_tiles(const image *of, const affine *norm, const float *x, 
 }
 
 // input_tiles_of is input_tiles for one of what may be done on loading.
-template <int W>
-void input_tiles_of(on_load l, const image *of, const affine *norm, const float *x, int64_t from, int64_t to,
+template <int W, typename T>
+void input_tiles_of(on_load l, const image *of, const affine *norm, const T *x, int64_t from, int64_t to,
                     float *v) {
   using isa = machine<W>;
   if (l == on_load::nothing)
-    isa::template call<input_tiles<W, on_load::nothing>>(of, norm, x, from, to, v);
+    isa::template call<input_tiles<W, on_load::nothing, T>>(of, norm, x, from, to, v);
   else if (l == on_load::normalise)
-    isa::template call<input_tiles<W, on_load::normalise>>(of, norm, x, from, to, v);
+    isa::template call<input_tiles<W, on_load::normalise, T>>(of, norm, x, from, to, v);
   else
-    isa::template call<input_tiles<W, on_load::normalise_and_clip>>(of, norm, x, from, to, v);
+    isa::template call<input_tiles<W, on_load::normalise_and_clip, T>>(of, norm, x, from, to, v);
 }
 
 // output_tiles writes y = At m A for the tiles from..to, from m[16][tiles][c].
-template <int W>
-LB_INLINE void output_tiles(const image *of, const float *m, int64_t from, int64_t to, float *y) {
+template <int W, typename T>
+LB_INLINE void output_tiles(const image *of, const float *m, int64_t from, int64_t to, T *y) {
   const image s = *of;
   for (int64_t t = from; t < to; t++) {
     place q = place_of(s, t);
@@ -143,7 +146,7 @@ LB_INLINE void output_tiles(const image *of, const float *m, int64_t from, int64
       }
       for (int r = 0; r < 2; r++) {
         if (q.y + r >= s.h) continue;
-        float *o = y + ((q.n * s.h + q.y + r) * s.w + q.x) * s.c + k;
+        T *o = y + ((q.n * s.h + q.y + r) * s.w + q.x) * s.c + k;
         store<W>(o, e[r][0] + e[r][1] + e[r][2]);
         if (q.x + 1 < s.w) store<W>(o + s.c, e[r][1] - e[r][2] - e[r][3]);
       }
@@ -152,8 +155,8 @@ LB_INLINE void output_tiles(const image *of, const float *m, int64_t from, int64
 }
 
 // gradient_tiles writes z[16][tiles][c] = A dY At for the tiles from..to of dy.
-template <int W>
-LB_INLINE void gradient_tiles(const image *of, const float *dy, int64_t from, int64_t to, float *z) {
+template <int W, typename T>
+LB_INLINE void gradient_tiles(const image *of, const T *dy, int64_t from, int64_t to, float *z) {
   const image s = *of;
   for (int64_t t = from; t < to; t++) {
     float *out = z + (t - from) * s.c;
@@ -184,8 +187,8 @@ LB_INLINE void gradient_tiles(const image *of, const float *dy, int64_t from, in
 
 // filters of one output channel o, sixteen input channels i from i on: G g Gt.
 // Turned: rotated by 180 degrees, for backward data.
-template <int W>
-LB_INLINE void filter_tile(const float *w, int64_t o, int64_t i, int64_t in, bool turned, floats<W> u[16]) {
+template <int W, typename T>
+LB_INLINE void filter_tile(const T *w, int64_t o, int64_t i, int64_t in, bool turned, floats<W> u[16]) {
   const float half = 0.5f;
   floats<W> e[4][3];
   for (int c = 0; c < 3; c++) {
@@ -212,8 +215,8 @@ LB_INLINE void filter_tile(const float *w, int64_t o, int64_t i, int64_t in, boo
 // forward_filters writes u[16][in][out] for the output channels from..to of
 // w[out][3][3][in]; both are multiples of 16. The filters of W output channels at a time go through
 // a buffer, which is transposed: stores are whole vectors.
-template <int W>
-LB_INLINE void forward_filters(const float *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
+template <int W, typename T>
+LB_INLINE void forward_filters(const T *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
   alignas(64) float buffer[16][8][W];  // place, output channel, input channel
   for (int64_t o = from; o < to; o += 8)
     for (int64_t i = 0; i < in; i += W) {
@@ -228,8 +231,8 @@ LB_INLINE void forward_filters(const float *w, int64_t from, int64_t to, int64_t
 }
 
 // backward_filters writes u[16][out][in], rotated by 180 degrees.
-template <int W>
-LB_INLINE void backward_filters(const float *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
+template <int W, typename T>
+LB_INLINE void backward_filters(const T *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
   for (int64_t o = from; o < to; o++)
     for (int64_t i = 0; i < in; i += W) {
       floats<W> t[16];
@@ -240,9 +243,9 @@ LB_INLINE void backward_filters(const float *w, int64_t from, int64_t to, int64_
 
 // filter_gradients adds the threads' sums du[thread][16][out][in] and writes
 // dw[out][3][3][in] = Gt du G for the output channels from..to.
-template <int W>
+template <int W, typename T>
 LB_INLINE void filter_gradients(const float *du, int threads, int64_t from, int64_t to, int64_t out,
-                                int64_t in, float *dw) {
+                                int64_t in, T *dw) {
   const float half = 0.5f;
   for (int64_t o = from; o < to; o++)
     for (int64_t i = 0; i < in; i += W) {
@@ -261,7 +264,7 @@ LB_INLINE void filter_gradients(const float *du, int threads, int64_t from, int6
       }
       for (int r = 0; r < 3; r++) {
         floats<W> s = half * (e[r][1] + e[r][2]), t = half * (e[r][1] - e[r][2]);
-        float *w = dw + (o * 9 + 3 * r) * in + i;
+        T *w = dw + (o * 9 + 3 * r) * in + i;
         store<W>(w, e[r][0] + s);
         store<W>(w + in, t);
         store<W>(w + 2 * in, s + e[r][3]);
@@ -271,7 +274,7 @@ LB_INLINE void filter_gradients(const float *du, int threads, int64_t from, int6
 
 // winograd is the kernel of all three kinds: in and out are the channels of the
 // convolution it computes; backward data swaps them.
-template <int W>
+template <int W, typename T>  // T: of tensors and weights, float or bf16
 struct winograd : kernel {
   using isa = machine<W>;
   int32_t kind;
@@ -314,19 +317,19 @@ struct winograd : kernel {
   void run(const op &o) override {
     if (kind == kind_conv) {
       parallel(out, 16, threads, 16 * in * out, [&](int64_t a, int64_t b, int) {
-        isa::template call<forward_filters<W>>(o.in(1), a, b, out, in, filters(o));
+        isa::template call<forward_filters<W, T>>(o.in<T>(1), a, b, out, in, filters(o));
       });
-      convolve(o, x, o.in(0), y, o.out(0));
+      convolve(o, x, o.in<T>(0), y, o.out<T>(0));
     } else if (kind == kind_conv_backward_data) {
       parallel(out, 1, threads, 16 * in * out, [&](int64_t a, int64_t b, int) {
-        isa::template call<backward_filters<W>>(o.in(1), a, b, out, in, filters(o));
+        isa::template call<backward_filters<W, T>>(o.in<T>(1), a, b, out, in, filters(o));
       });
-      convolve(o, y, o.in(0), x, o.out(0));
+      convolve(o, y, o.in<T>(0), x, o.out<T>(0));
     } else {
       weights(o);
     }
   }
-  void convolve(const op &o, const image &s, const float *from, const image &d, float *to) const {
+  void convolve(const op &o, const image &s, const T *from, const image &d, T *to) const {
     const float *u = filters(o);
     const affine norm = constants(o);
     int64_t count = s.count();
@@ -334,11 +337,11 @@ struct winograd : kernel {
       float *v = blocks(o, t, 1), *m = v + 16 * tiles * s.c;
       for (int64_t a = first; a < last; a += tiles) {
         int64_t b = a + tiles < last ? a + tiles : last;
-        input_tiles_of<W>(prologue, &s, &norm, from, a, b, v);
+        input_tiles_of<W, T>(prologue, &s, &norm, from, a, b, v);
         for (int p = 0; p < 16; p++)
           isa::template call<multiply<W>>(v + p * tiles * s.c, u + p * in * out, m + p * tiles * d.c,
                                           padded(b - a), s.c, d.c);
-        isa::template call<output_tiles<W>>(&d, m, a, b, to);
+        isa::template call<output_tiles<W, T>>(&d, m, a, b, to);
       }
     });
   }
@@ -351,15 +354,15 @@ struct winograd : kernel {
       float *v = blocks(o, t, threads), *z = v + 16 * tiles * in, *sum = du + t * 16 * in * out;
       for (int64_t a = first; a < last; a += tiles) {
         int64_t b = a + tiles < last ? a + tiles : last;
-        input_tiles_of<W>(prologue, &x, &norm, o.in(0), a, b, v);
-        isa::template call<gradient_tiles<W>>(&y, o.in(1), a, b, z);
+        input_tiles_of<W, T>(prologue, &x, &norm, o.in<T>(0), a, b, v);
+        isa::template call<gradient_tiles<W, T>>(&y, o.in<T>(1), a, b, z);
         for (int p = 0; p < 16; p++)
           isa::template call<accumulate<W>>(z + p * tiles * out, v + p * tiles * in, sum + p * in * out,
                                             b - a, out, in);
       }
     });
     parallel(out, 1, threads, 16 * in * out, [&](int64_t a, int64_t b, int) {
-      isa::template call<filter_gradients<W>>(du, threads, a, b, out, in, o.out(0));
+      isa::template call<filter_gradients<W, T>>(du, threads, a, b, out, in, o.out<T>(0));
     });
   }
 };
@@ -369,12 +372,19 @@ struct winograd : kernel {
 
 std::unique_ptr<kernel> make_winograd2(const op &o, cpu &d, const value &x, const value &w, const value &y) {
 #if defined(__x86_64__)
-  if (d.width == 16) return std::make_unique<winograd<16>>(o, x, w, y, d.threads);
-  if (d.width == 8) return std::make_unique<winograd<8>>(o, x, w, y, d.threads);
+  return typed(x, [&](auto number) -> std::unique_ptr<kernel> {
+    using T = decltype(number);
+    if constexpr (std::is_same_v<T, bf16>)
+      if (d.width == 16 && multiplies_bf16())
+        return std::make_unique<winograd<16, instruction_bf16>>(o, x, w, y, d.threads);
+    if (d.width == 16) return std::make_unique<winograd<16, T>>(o, x, w, y, d.threads);
+    if (d.width == 8) return std::make_unique<winograd<8, T>>(o, x, w, y, d.threads);
+    return nullptr;
+  });
 #else
   (void)o, (void)d, (void)x, (void)w, (void)y;
-#endif
   return nullptr;
+#endif
 }
 
 }  // namespace lb

@@ -12,6 +12,7 @@
 //
 // Order of summation: as in winograd.cc.
 #include <cstring>
+#include <type_traits>
 
 #include "simd.h"
 
@@ -112,12 +113,12 @@ struct block {
 };
 
 // input_tile reads a 6x6 tile and writes its transform; whole: all of it is inside of the image.
-template <int W>
-LB_INLINE void input_tile(const image &s, place q, const float *x, bool whole, float *v, int64_t stride) {
+template <int W, typename T>
+LB_INLINE void input_tile(const image &s, place q, const T *x, bool whole, float *v, int64_t stride) {
   floats<W> e[6][6];
   for (int r = 0; r < 6; r++) {
     int64_t y = q.y + r - 1;
-    const float *line = x + ((q.n * s.h + y) * s.w + q.x - 1) * s.c;
+    const T *line = x + ((q.n * s.h + y) * s.w + q.x - 1) * s.c;
     floats<W> d[6];
     bool row = whole || (y >= 0 && y < s.h);
     for (int c = 0; c < 6; c++) {
@@ -135,8 +136,8 @@ LB_INLINE void input_tile(const image &s, place q, const float *x, bool whole, f
 
 // input_tiles writes v[36][c/16][tiles][16] = Bt d B for the tiles from..to of x, and zero for those up to
 // `end`.
-template <int W>
-LB_INLINE void input_tiles(const image *of, const float *x, int64_t from, int64_t to, int64_t end, block b,
+template <int W, typename T>
+LB_INLINE void input_tiles(const image *of, const T *x, int64_t from, int64_t to, int64_t end, block b,
                            float *v) {
   const image s = *of;
   int64_t stride = b.stride();
@@ -156,9 +157,9 @@ LB_INLINE void input_tiles(const image *of, const float *x, int64_t from, int64_
 
 // output_tiles writes y = At m A + bias, if there is one, for the tiles from..to, from
 // m[36][c/16][tiles][16].
-template <int W>
+template <int W, typename T>
 LB_INLINE void output_tiles(const image *of, const float *m, int64_t from, int64_t to, block b,
-                            const float *bias, float *y) {
+                            const float *bias, T *y) {
   const image s = *of;
   int64_t stride = b.stride();
   for (int64_t t = from; t < to; t++) {
@@ -166,7 +167,7 @@ LB_INLINE void output_tiles(const image *of, const float *m, int64_t from, int64
     int64_t rows = s.h - q.y < 4 ? s.h - q.y : 4, columns = s.w - q.x < 4 ? s.w - q.x : 4;
     for (int64_t k = 0; k < s.c; k += W) {
       const float *in = m + b.at(k, t - from);
-      float *out = y + ((q.n * s.h + q.y) * s.w + q.x) * s.c + k;
+      T *out = y + ((q.n * s.h + q.y) * s.w + q.x) * s.c + k;
       floats<W> e[4][6];
       for (int c = 0; c < 6; c++) {
         floats<W> d[6];
@@ -187,15 +188,15 @@ LB_INLINE void output_tiles(const image *of, const float *m, int64_t from, int64
 }
 
 // gradient_tiles writes z[36][c/16][tiles][16] = A dY At for the tiles from..to of dy.
-template <int W>
-LB_INLINE void gradient_tiles(const image *of, const float *dy, int64_t from, int64_t to, block b, float *z) {
+template <int W, typename T>
+LB_INLINE void gradient_tiles(const image *of, const T *dy, int64_t from, int64_t to, block b, float *z) {
   const image s = *of;
   int64_t stride = b.stride();
   for (int64_t t = from; t < to; t++) {
     place q = place_of(s, t);
     int64_t rows = s.h - q.y < 4 ? s.h - q.y : 4, columns = s.w - q.x < 4 ? s.w - q.x : 4;
     for (int64_t k = 0; k < s.c; k += W) {
-      const float *in = dy + ((q.n * s.h + q.y) * s.w + q.x) * s.c + k;
+      const T *in = dy + ((q.n * s.h + q.y) * s.w + q.x) * s.c + k;
       float *out = z + b.at(k, t - from);
       floats<W> e[4][6];
       for (int r = 0; r < 4; r++) {
@@ -218,9 +219,8 @@ LB_INLINE int64_t filters_stride(int64_t out, int64_t in) { return out * in + pa
 
 // filter_tile: G g Gt of one output channel o and W input channels from i on. Turned: rotated by 180 degrees,
 // for backward data.
-template <int W>
-LB_INLINE void filter_tile(const float *w, int64_t o, int64_t i, int64_t in, bool turned,
-                           floats<W> u[places]) {
+template <int W, typename T>
+LB_INLINE void filter_tile(const T *w, int64_t o, int64_t i, int64_t in, bool turned, floats<W> u[places]) {
   floats<W> e[6][3];
   for (int c = 0; c < 3; c++) {
     floats<W> g[3];
@@ -232,8 +232,8 @@ LB_INLINE void filter_tile(const float *w, int64_t o, int64_t i, int64_t in, boo
 }
 
 // forward_filters writes u[36][out/16][in][16] for the output channels from..to of w[out][3][3][in].
-template <int W>
-LB_INLINE void forward_filters(const float *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
+template <int W, typename T>
+LB_INLINE void forward_filters(const T *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
   alignas(64) float buffer[places][8][W];  // place, output channel, input channel
   for (int64_t o = from; o < to; o += 8)
     for (int64_t i = 0; i < in; i += W) {
@@ -250,8 +250,8 @@ LB_INLINE void forward_filters(const float *w, int64_t from, int64_t to, int64_t
 }
 
 // backward_filters writes u[36][in/16][out][16], rotated by 180 degrees.
-template <int W>
-LB_INLINE void backward_filters(const float *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
+template <int W, typename T>
+LB_INLINE void backward_filters(const T *w, int64_t from, int64_t to, int64_t out, int64_t in, float *u) {
   for (int64_t i = 0; i < in; i += W)
     for (int64_t o = from; o < to; o++) {
       floats<W> t[places];
@@ -263,9 +263,9 @@ LB_INLINE void backward_filters(const float *w, int64_t from, int64_t to, int64_
 
 // filter_gradients adds the threads' sums du[thread][36][in/16][out][16] and writes dw[out][3][3][in] = Gt du
 // G for the output channels from..to.
-template <int W>
+template <int W, typename T>
 LB_INLINE void filter_gradients(const float *du, int threads, int64_t from, int64_t to, int64_t out,
-                                int64_t in, float *dw) {
+                                int64_t in, T *dw) {
   for (int64_t i = 0; i < in; i += W)
     for (int64_t o = from; o < to; o++) {
       floats<W> e[3][6];
@@ -374,7 +374,7 @@ LB_INLINE void accumulate(const float *z, const float *v, float *du, int64_t row
 
 // winograd4 is the kernel of all three kinds: in and out are the channels of the convolution it computes;
 // backward data swaps them.
-template <int W>
+template <int W, typename T>  // T: of tensors and weights, float or bf16
 struct winograd4 : kernel {
   using isa = machine<W>;
   int32_t kind;
@@ -404,29 +404,29 @@ struct winograd4 : kernel {
   void run(const op &o) override {
     if (kind == kind_conv) {
       parallel(out, panel, threads, places * in * out, [&](int64_t a, int64_t b, int) {
-        isa::template call<forward_filters<W>>(o.in(1), a, b, out, in, filters(o));
+        isa::template call<forward_filters<W, T>>(o.in<T>(1), a, b, out, in, filters(o));
       });
-      convolve(o, x, xs, o.in(0), y, ys, o.in(2), o.out(0));
+      convolve(o, x, xs, o.in<T>(0), y, ys, o.in(2), o.out<T>(0));
     } else if (kind == kind_conv_backward_data) {
       parallel(out, 1, threads, places * in * out, [&](int64_t a, int64_t b, int) {
-        isa::template call<backward_filters<W>>(o.in(1), a, b, out, in, filters(o));
+        isa::template call<backward_filters<W, T>>(o.in<T>(1), a, b, out, in, filters(o));
       });
-      convolve(o, y, ys, o.in(0), x, xs, nullptr, o.out(0));
+      convolve(o, y, ys, o.in<T>(0), x, xs, nullptr, o.out<T>(0));
     } else {
       weights(o);
     }
   }
-  void convolve(const op &o, const image &s, block sb, const float *from, const image &d, block db,
-                const float *bias, float *to) const {
+  void convolve(const op &o, const image &s, block sb, const T *from, const image &d, block db,
+                const float *bias, T *to) const {
     const float *u = filters(o);
     int64_t count = s.count();
     parallel(count, 1, threads, count * places * in, [&](int64_t first, int64_t last, int t) {
       float *v = blocks(o, t), *m = v + sb.size();
       for (int64_t a = first; a < last; a += sb.tiles) {
         int64_t b = a + sb.tiles < last ? a + sb.tiles : last, rows = (b - a + step - 1) / step * step;
-        isa::template call<input_tiles<W>>(&s, from, a, b, a + rows, sb, v);
+        isa::template call<input_tiles<W, T>>(&s, from, a, b, a + rows, sb, v);
         isa::template call<multiply<W>>(v, u, m, rows, sb, db);
-        isa::template call<output_tiles<W>>(&d, m, a, b, db, bias, to);
+        isa::template call<output_tiles<W, T>>(&d, m, a, b, db, bias, to);
       }
     });
   }
@@ -438,15 +438,18 @@ struct winograd4 : kernel {
       float *v = blocks(o, t), *z = v + xs.size(), *sum = du + t * filters_size();
       for (int64_t a = first; a < last; a += xs.tiles) {
         int64_t b = a + xs.tiles < last ? a + xs.tiles : last;
-        isa::template call<input_tiles<W>>(&x, o.in(0), a, b, b, xs, v);
-        isa::template call<gradient_tiles<W>>(&y, o.in(1), a, b, ys, z);
+        isa::template call<input_tiles<W, T>>(&x, o.in<T>(0), a, b, b, xs, v);
+        isa::template call<gradient_tiles<W, T>>(&y, o.in<T>(1), a, b, ys, z);
         isa::template call<accumulate<W>>(z, v, sum, b - a, ys, xs);
       }
     });
     parallel(out, 1, threads, places * in * out, [&](int64_t a, int64_t b, int) {
-      isa::template call<filter_gradients<W>>(du, threads, a, b, out, in, o.out(0));
+      isa::template call<filter_gradients<W, T>>(du, threads, a, b, out, in, o.out<T>(0));
     });
-    if (o.results.size() > 1) sum_columns(o.in(1), y.n * y.h * y.w, out, o.out(1), threads);
+    if (o.results.size() > 1)
+      typed(*o.operands[1], [&](auto number) {
+        sum_columns(o.in<decltype(number)>(1), y.n * y.h * y.w, out, o.out(1), threads);
+      });
   }
 };
 
@@ -455,12 +458,19 @@ struct winograd4 : kernel {
 
 std::unique_ptr<kernel> make_winograd4(const op &o, cpu &d, const value &x, const value &w, const value &y) {
 #if defined(__x86_64__)
-  if (d.width == 16) return std::make_unique<winograd4<16>>(o, x, w, y, d.threads);
-  if (d.width == 8) return std::make_unique<winograd4<8>>(o, x, w, y, d.threads);
+  return typed(x, [&](auto number) -> std::unique_ptr<kernel> {
+    using T = decltype(number);
+    if constexpr (std::is_same_v<T, bf16>)
+      if (d.width == 16 && multiplies_bf16())
+        return std::make_unique<winograd4<16, instruction_bf16>>(o, x, w, y, d.threads);
+    if (d.width == 16) return std::make_unique<winograd4<16, T>>(o, x, w, y, d.threads);
+    if (d.width == 8) return std::make_unique<winograd4<8, T>>(o, x, w, y, d.threads);
+    return nullptr;
+  });
 #else
   (void)o, (void)d, (void)x, (void)w, (void)y;
-#endif
   return nullptr;
+#endif
 }
 
 }  // namespace lb
