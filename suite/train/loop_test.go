@@ -37,10 +37,12 @@ func newBench(t *testing.T, state string, ahead bool) *bench {
 // units and the head.
 func benchOf(t *testing.T, network, method, state string, ahead bool) *bench {
 	t.Helper()
-	return benchWith(t, network, method, state, ahead, graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true})
+	return benchWith(t, network, method, state, ahead,
+		core.StepOptions{Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}})
 }
 
-func benchWith(t *testing.T, network, method, state string, ahead bool, optimizer graph.Optimizer) *bench {
+// benchWith is a bench whose step has the optimizer and the precision of the options given.
+func benchWith(t *testing.T, network, method, state string, ahead bool, step core.StepOptions) *bench {
 	t.Helper()
 	entry, err := datasets.Find("synthetic")
 	if err != nil {
@@ -70,7 +72,8 @@ func benchWith(t *testing.T, network, method, state string, ahead bool, optimize
 		t.Fatal(err)
 	}
 	o := train.SessionOptions{Stages: stages, Evaluation: true, TrainTail: train.Tail(72, 16), TestTail: train.Tail(40, 16),
-		ValTail: 4, Step: core.StepOptions{Batch: 16, Image: n.Input, Dropout: true, Optimizer: optimizer}}
+		ValTail: 4, Step: core.StepOptions{Batch: 16, Image: n.Input, Dropout: true,
+			Optimizer: step.Optimizer, Mixed: step.Mixed}}
 	copy(o.Step.Mean[:], data.Mean)
 	copy(o.Step.Deviation[:], data.Std)
 	if ahead {
@@ -109,7 +112,7 @@ func (b *bench) content(t *testing.T) map[string][]float32 {
 // step drops is the same after an interruption.
 func TestResumeGivesTheSameBits(t *testing.T) {
 	for _, ahead := range []bool{false, true} {
-		sgd := graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}
+		sgd := core.StepOptions{Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}}
 		t.Run(fmt.Sprint("ahead ", ahead), func(t *testing.T) { testResume(t, "resnet20", "auglocal", ahead, sgd) })
 		t.Run(fmt.Sprint("with dropout, ahead ", ahead), func(t *testing.T) { testResume(t, "mobilenetv2", "bp", ahead, sgd) })
 	}
@@ -122,12 +125,27 @@ func TestResumeWithAdaptiveOptimizers(t *testing.T) {
 		"adamw":   graph.AdamOptions{Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8, WeightDecay: 0.01, Decoupled: true},
 		"rmsprop": graph.RMSpropOptions{Alpha: 0.99, Epsilon: 1e-3, Momentum: 0.9},
 	} {
-		t.Run(name, func(t *testing.T) { testResume(t, "resnet20", "dgl", name == "adamw", o) })
+		t.Run(name, func(t *testing.T) { testResume(t, "resnet20", "dgl", name == "adamw", core.StepOptions{Optimizer: o}) })
 	}
 }
 
-func testResume(t *testing.T, network, method string, ahead bool, optimizer graph.Optimizer) {
-	whole := benchWith(t, network, method, "", false, optimizer)
+// TestResumeInBF16 is TestResumeGivesTheSameBits in bf16: what a state keeps is in f32.
+func TestResumeInBF16(t *testing.T) {
+	for method, ahead := range map[string]bool{"bp": false, "auglocal": true} {
+		t.Run(method, func(t *testing.T) {
+			b := testResume(t, "resnet20", method, ahead, core.StepOptions{Mixed: true,
+				Optimizer: graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}})
+			if !slices.ContainsFunc(b.session.Training.Graph.Values, func(v *graph.Value) bool { return v.Type == graph.TypeBF16 }) {
+				t.Error("the step has no value in bf16")
+			}
+		})
+	}
+}
+
+// testResume returns the bench of the uninterrupted run.
+func testResume(t *testing.T, network, method string, ahead bool, step core.StepOptions) *bench {
+	t.Helper()
+	whole := benchWith(t, network, method, "", false, step)
 	want, err := train.Run(context.Background(), whole.session, whole.options)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +157,7 @@ func testResume(t *testing.T, network, method string, ahead bool, optimizer grap
 		func(k train.Tick) bool { return k.Finished != nil && k.Epoch == 2 },
 		func(train.Tick) bool { return false },
 	} {
-		b := benchWith(t, network, method, state, ahead, optimizer)
+		b := benchWith(t, network, method, state, ahead, step)
 		ctx, cancel := context.WithCancel(context.Background())
 		b.options.Resume = true
 		b.options.On = func(k train.Tick) {
@@ -178,6 +196,7 @@ func testResume(t *testing.T, network, method string, ahead bool, optimizer grap
 	if len(want.Epochs[0].ModuleLosses) != 8 && method == "auglocal" {
 		t.Errorf("%d module losses, want 8: ten units, the last three in one module", len(want.Epochs[0].ModuleLosses))
 	}
+	return whole
 }
 
 // TestStepsDropOthers reads what the next step is fed with while one is noted: the run's seed, and the
