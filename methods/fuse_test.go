@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/localbench/localbench/core"
@@ -74,6 +75,34 @@ func fusedTrainsAlike(t *testing.T, backend, method string, network tiny) {
 		poisoned := network.session(t, d, method, o)
 		core.Poison(poisoned.Training)
 		same(t, name+", poisoned", bits(t, poisoned, false), bits(t, network.session(t, d, method, o), false))
+	}
+}
+
+// TestStoredOnEveryBackend trains with compressed activations and fused normalisations on every backend: the losses of the first
+// step are those without compression to the bit, later ones and the parameters are not, and poisoned values change no bit.
+func TestStoredOnEveryBackend(t *testing.T) {
+	for _, backend := range append(enginetest.Backends(), "reference") {
+		for _, method := range []string{"bp", "auglocal"} {
+			for _, fuse := range []core.FuseNorm{0, core.FuseNormInput} {
+				t.Run(fmt.Sprintf("%s %s, fused %d", backend, method, fuse), func(t *testing.T) {
+					if backend == "reference" {
+						enginetest.NeedsCPU(t)
+					}
+					d := enginetest.Open(t, backend, engine.Options{Threads: 1, Deterministic: backend == "cuda"})
+					want := bits(t, tinySession(t, d, method, core.StepOptions{FuseNorm: fuse}), false)
+					o := core.StepOptions{FuseNorm: fuse, Store: graph.StoreInt8}
+					s := tinySession(t, d, method, o)
+					got, first := bits(t, s, false), len(s.Training.Losses)
+					same(t, "the first step", got[:first], want[:first])
+					if slices.Equal(got, want) {
+						t.Error("all bits are those without compression")
+					}
+					poisoned := tinySession(t, d, method, o)
+					core.Poison(poisoned.Training)
+					same(t, "poisoned", bits(t, poisoned, false), got)
+				})
+			}
+		}
 	}
 }
 

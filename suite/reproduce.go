@@ -52,7 +52,7 @@ func (r Reproduction) Specs(c published.Cell) ([]results.Spec, error) {
 	}
 	if c.Accuracy() { // memory is a model's, of no device and of no run
 		request.Backend, request.Precision, request.Device = r.Request.Backend, r.Request.Precision, r.Request.Device
-		request.ValFraction = r.Request.ValFraction
+		request.Store, request.FuseNorm, request.ValFraction = r.Request.Store, r.Request.FuseNorm, r.Request.ValFraction
 		if r.Scale == published.ScaleSmoke {
 			request.Epochs, request.TrainLimit, request.TestLimit = 1, 2048, 1024
 		}

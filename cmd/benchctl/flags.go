@@ -67,13 +67,7 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 	cli.Define(f, "recompute", "name", "none",
 		"none, or norm: recompute the outputs of normalisations in the backward pass; bitwise equal results, less memory",
 		cli.Word(&r.Recompute))
-	cli.Define(f, "store", "format", "f32",
-		"how activations are stored from the forward to the backward pass: f32 (as they are), bf16, int8 or int4; the forward "+
-			"pass stays "+
-			"exact, gradients get an error without bias (int8, int4) and a ReLU's mask takes one bit", cli.Word(&r.Store))
-	cli.Define(f, "fuse-norm", "name", "none",
-		"none, or input: convolutions normalise their input while they read it, and normalised tensors that only they read do not "+
-			"exist; equal results within rounding, less memory", cli.Word(&r.FuseNorm))
+	addStorage(f, r)
 	cli.Define(f, "budget", "size", "",
 		"limit of the arena, the memory that a run allocates, such as 512MiB: as few activations as necessary are recomputed in the "+
 			"backward pass; bitwise equal results", cli.One(&r.Budget, cli.Size))
@@ -132,6 +126,17 @@ func setNetwork(c *cobra.Command, args []string) error {
 		return usage(fmt.Errorf("--networks and the argument %q: give one of them", args[0]))
 	}
 	return usage(c.Flags().Set("networks", args[0]))
+}
+
+// addStorage defines the flags for how the step stores activations.
+func addStorage(f *pflag.FlagSet, r *suite.Request) {
+	cli.Define(f, "store", "format", "f32",
+		"how activations are stored from the forward to the backward pass: f32 (as they are), bf16, int8 or int4; the forward "+
+			"pass stays "+
+			"exact, gradients get an error without bias (int8, int4) and a ReLU's mask takes one bit", cli.Word(&r.Store))
+	cli.Define(f, "fuse-norm", "name", "none",
+		"none, or input: convolutions normalise their input while they read it, and normalised tensors that only they read do not "+
+			"exist; equal results within rounding, less memory", cli.Word(&r.FuseNorm))
 }
 
 // addDevice defines the flags of the device and its precision.

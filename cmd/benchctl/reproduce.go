@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/localbench/localbench/cli"
+	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/launch"
 	"github.com/localbench/localbench/reports/gate"
 	"github.com/localbench/localbench/reports/reproduce"
@@ -67,12 +70,29 @@ func reproduceCommand(env Env) *cobra.Command {
 		"folder of the data sets; $BENCHCTL_DATA sets the default", cli.Word(&f.runner.DataDir))
 	cli.Define(flags, "out", "folder", f.runner.Out, "folder for the records", cli.Word(&f.runner.Out))
 	addDevice(flags, &f.runs.Request)
+	addStorage(flags, &f.runs.Request)
 	f.output = addOutput(flags)
 	flags.BoolVar(&f.noRun, "no-run", false, "run nothing, judge the existing records")
 	flags.BoolVar(&f.quiet, "quiet", false, "no progress on standard error")
 	f.placeFlags, f.launchFlags = addPlaces(flags, &f.runner), addLaunch(flags)
 	c.RunE = func(*cobra.Command, []string) error { return f.run(env) }
 	return c
+}
+
+// checkStorage returns an error if a flag for how activations are stored has no effect on any of the cells.
+func (f *reproduceFlags) checkStorage(cells []published.Cell) error {
+	if slices.ContainsFunc(cells, published.Cell.Accuracy) {
+		return nil
+	}
+	r := f.runs.Request
+	for _, c := range []struct{ flag, value, none string }{
+		{"store", r.Store, graph.StoreF32.String()}, {"fuse-norm", r.FuseNorm, suite.FuseNone}} {
+		if c.value != "" && c.value != c.none {
+			return fmt.Errorf("--%s %s has no effect on these cells: they are of memory, which is that of an eager framework, and need "+
+				"no run", c.flag, c.value)
+		}
+	}
+	return nil
 }
 
 func (f *reproduceFlags) run(env Env) error {
@@ -84,6 +104,9 @@ func (f *reproduceFlags) run(env Env) error {
 	}
 	cells, err := published.Select(f.published, f.table, f.methods, f.networks)
 	if err != nil {
+		return usage(err)
+	}
+	if err := f.checkStorage(cells); err != nil {
 		return usage(err)
 	}
 	f.runs.Request.Quirks, f.runs.Scale = f.quirks, published.Scale(f.scale)
