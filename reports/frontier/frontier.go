@@ -137,7 +137,8 @@ func Of(records, timed []results.Record) []Task {
 }
 
 // class identifies runs with the same bits: what is recomputed, and when parameters are updated, changes none. If activations are
-// compressed (--store), the backward pass recomputes from those, and what is recomputed makes a difference.
+// compressed (--store), the backward pass recomputes from those, and what is recomputed makes a difference. With --fuse-norm
+// checkpoint fuses other normalisations than bp: not those at the ends of its segments.
 func class(s results.Spec) results.Spec {
 	s = results.StepSpec(s)
 	settings, err := s.Settings()
@@ -149,7 +150,7 @@ func class(s results.Spec) results.Spec {
 		return s.WithSettings(settings)
 	}
 	settings.RecomputeNorm, settings.Budget = false, 0
-	if s.Method == "checkpoint" {
+	if s.Method == "checkpoint" && settings.FuseNorm == "" {
 		s.Method, settings.Segment = "bp", 0
 	}
 	return s.WithSettings(settings)

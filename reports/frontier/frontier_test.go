@@ -106,6 +106,37 @@ func TestSameBits(t *testing.T) {
 	}
 }
 
+// Programs that only recompute differently have the same bits, so one accuracy; those that round elsewhere have their own.
+func TestClasses(t *testing.T) {
+	of := func(method, precision string, options ...string) string {
+		s := results.Spec{Method: method, Network: "n", Dataset: "d", Batch: 8, Precision: precision, Options: map[string]string{}}
+		for i := 0; i < len(options); i += 2 {
+			s.Options[options[i]] = options[i+1]
+		}
+		return results.SpecID(class(s))
+	}
+	plain, fused := of("bp", "f32"), of("bp", "f32", "fuse_norm", "input")
+	for what, id := range map[string]string{"checkpoint": of("checkpoint", "f32"),
+		"recomputed": of("bp", "f32", "recompute", "norm")} {
+		if id != plain {
+			t.Errorf("%s: another class than bp", what)
+		}
+	}
+	if of("bp", "f32", "fuse_norm", "input", "recompute", "norm", "budget", "4096") != fused {
+		t.Error("fused and recomputed: another class than fused")
+	}
+	apart := map[string]string{}
+	for what, id := range map[string]string{"plain": plain, "fused": fused,
+		"checkpoint, fused": of("checkpoint", "f32", "fuse_norm", "input"), "bf16": of("bp", "bf16"),
+		"stored": of("bp", "f32", "store", "int8"), "stored, fused": of("bp", "f32", "store", "int8", "fuse_norm", "input"),
+		"stored, recomputed": of("bp", "f32", "store", "int8", "recompute", "norm")} {
+		if other, ok := apart[id]; ok {
+			t.Errorf("%s and %s are of one class", what, other)
+		}
+		apart[id] = what
+	}
+}
+
 // Runs of the same bits and seed with different accuracies are noted; unfinished ones and other recipes do not mix.
 func TestTasksAndNotes(t *testing.T) {
 	records := seeds("bp", 200, 80, 0.90)
