@@ -30,11 +30,12 @@ func tellApart(t table.Table, specs []results.Spec) table.Table {
 	}
 	at := first
 	for _, name := range results.Varying(all) {
-		key := strings.TrimPrefix(name, "options.")
-		if !apart[name] || slices.ContainsFunc(t.Columns, func(c table.Column) bool { return c.Key == key }) {
+		short := strings.TrimPrefix(name, "options.")
+		if !apart[name] || slices.ContainsFunc(t.Columns, func(c table.Column) bool { return c.Key == short }) {
 			continue
 		}
-		t.Columns = slices.Insert(slices.Clone(t.Columns), at, table.TextColumn(key, strings.ReplaceAll(key, "_", " ")))
+		column := table.TextColumn(strings.ReplaceAll(name, ".", "_"), strings.ReplaceAll(short, "_", " ")) // keys as in reports
+		t.Columns = slices.Insert(slices.Clone(t.Columns), at, column)
 		for i := range t.Rows {
 			t.Rows[i] = slices.Insert(slices.Clone(t.Rows[i]), at, table.Text(field(all[i], name)))
 		}

@@ -93,7 +93,7 @@ func TestPlansToldApart(t *testing.T) {
 		keys = append(keys, c.Key)
 	}
 	if got, want := strings.Join(keys, " "),
-		"method network dataset batch aux_depth modules precision fuse_norm planned_peak_bytes"; got != want {
+		"method network dataset batch aux_depth modules precision options_fuse_norm planned_peak_bytes"; got != want {
 		t.Errorf("got the columns %s, want %s", got, want)
 	}
 	if got := sizes.Rows[1][6].Text + sizes.Rows[1][7].Text + sizes.Rows[0][7].Text; got != "f32input" {
