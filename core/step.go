@@ -65,8 +65,13 @@ type StepOptions struct {
 // FuseNorm is a set of fusions of normalisations with the convolutions around them.
 type FuseNorm uint8
 
-// FuseNormInput lets convolutions normalise their input while they read it (passes.FuseNormInput).
-const FuseNormInput FuseNorm = 1 << iota
+// The fusions.
+const (
+	// FuseNormInput lets convolutions normalise their input while they read it (passes.FuseNormInput).
+	FuseNormInput FuseNorm = 1 << iota
+	// FuseNormStatistics lets convolutions compute the statistics of their results (passes.FuseNormStatistics).
+	FuseNormStatistics
+)
 
 // Augmentation has the arguments of graph.Builder.Augment; the zero value is no augmentation.
 type Augmentation struct {
@@ -403,6 +408,9 @@ func (w *writer) passes() []passes.Pass {
 			return passes.Store(g, w.o.Store)
 		}})
 	}
+	if w.o.FuseNorm&FuseNormStatistics != 0 {
+		list = append(list, passes.Always("fuse-norm-statistics", passes.FuseNormStatistics))
+	}
 	list = append(list, passes.Always("in-place", passes.InPlace))
 	if w.b.Training() && w.o.Overlap > 1 {
 		list = append(list, passes.Pass{Name: "overlap", Run: func(g *graph.Graph) error {
@@ -419,7 +427,7 @@ func (w *writer) passes() []passes.Pass {
 // PassNames lists PassNone and the passes of a training step that has all of them, in order.
 func PassNames() []string {
 	w := writer{b: graph.NewBuilder(true),
-		o: StepOptions{Mixed: true, Store: graph.StoreInt8, Overlap: 2, FuseNorm: FuseNormInput}}
+		o: StepOptions{Mixed: true, Store: graph.StoreInt8, Overlap: 2, FuseNorm: FuseNormInput | FuseNormStatistics}}
 	names := []string{PassNone}
 	for _, p := range w.passes() {
 		names = append(names, p.Name)

@@ -9,15 +9,20 @@ import (
 
 // FuseNone and FuseInput say which work of normalisations convolutions do.
 const (
-	FuseNone  = "none"
-	FuseInput = "input" // they normalise their input while they read it
+	FuseNone       = "none"
+	FuseInput      = "input"      // they normalise their input while they read it
+	FuseStatistics = "statistics" // they compute the statistics of their results
+	FuseAll        = "all"        // both
 )
 
 // fusions are the values of --fuse-norm.
 var fusions = []struct {
 	name string
 	set  core.FuseNorm
-}{{FuseNone, 0}, {FuseInput, core.FuseNormInput}}
+}{
+	{FuseNone, 0}, {FuseInput, core.FuseNormInput}, {FuseStatistics, core.FuseNormStatistics},
+	{FuseAll, core.FuseNormInput | core.FuseNormStatistics},
+}
 
 // FuseNames lists what Request.FuseNorm may be.
 func FuseNames() (names []string) {

@@ -135,8 +135,9 @@ func addStorage(f *pflag.FlagSet, r *suite.Request) {
 			"pass stays "+
 			"exact, gradients get an error without bias (int8, int4) and a ReLU's mask takes one bit", cli.Word(&r.Store))
 	cli.Define(f, "fuse-norm", "name", "none",
-		"none, or input: convolutions normalise their input while they read it, and normalised tensors that only they read do not "+
-			"exist; equal results within rounding, less memory", cli.Word(&r.FuseNorm))
+		"work of normalisations that convolutions do: none; input: they normalise their input while they read it, and normalised "+
+			"tensors that only they read do not exist, which takes less memory; statistics: they compute the statistics of their "+
+			"results; or all; equal results within rounding", cli.Word(&r.FuseNorm))
 }
 
 // addDevice defines the flags of the device and its precision.

@@ -74,13 +74,17 @@ func candidatesOf(g *graph.Graph, budget int64) (list []candidate) {
 		}
 	}
 	for _, op := range g.Ops {
-		if !forward(op) || stores(op) || op.Kind == graph.KindNormStats || len(op.Mutates()) > 0 ||
-			slices.ContainsFunc(op.Results, func(v *graph.Value) bool { return kept[v] }) {
+		results, updates := op.Results, len(op.Mutates()) > 0
+		if op.ComputesStatistics() { // which are kept: recomputed is the convolution alone
+			results, updates = results[:1], false
+		}
+		if !forward(op) || stores(op) || op.Kind == graph.KindNormStats || updates ||
+			slices.ContainsFunc(results, func(v *graph.Value) bool { return kept[v] }) {
 			continue
 		}
 		c := candidate{module: op.Module}
 		var bytes int64
-		for _, v := range op.Results {
+		for _, v := range results {
 			c.results = append(c.results, v.Name)
 			if bytes += bits[v]; late[v] {
 				bytes += v.Bytes()

@@ -19,6 +19,10 @@ import (
 //
 // in place of x, rounded to the type of x as norm_apply stores it. The padding stays zero. passes.FuseNormInput writes such
 // ops: the normalised tensor then need not exist.
+//
+// A convolution may also compute the statistics of its result as norm_stats does, of the elements that it stores: with the
+// operands running_mean and running_variance [O], which it updates, it has the results mean and variance [O].
+// passes.FuseNormStatistics writes such ops: a kernel that adds while it stores spares a read of y.
 
 // ConvOptions are the constants of a convolution. The zero value is stride 1,
 // no padding, one group.
@@ -42,7 +46,7 @@ func (b *Builder) Conv(x, weight, bias *Value, o ConvOptions) *Value {
 	if o.Dilation != 0 && o.Dilation != 1 {
 		a.Dilation = [2]int64{o.Dilation, o.Dilation}
 	}
-	return b.first(KindConv, a, x, weight, bias, nil, nil, nil, nil)
+	return b.first(KindConv, a, x, weight, bias, nil, nil, nil, nil, nil, nil)
 }
 
 // NormInput returns the index of the first of the four operands (mean, variance, gamma, beta) with which a kind normalises
@@ -63,6 +67,15 @@ func (op *Op) NormalisesInput() bool {
 	return ok && len(op.Operands) > first && op.Operands[first] != nil
 }
 
+// ConvRunning is the index of the first of the two operands of a convolution, the running statistics, with which it computes
+// the statistics of its result.
+const ConvRunning = 7
+
+// ComputesStatistics reports whether the op is a convolution that computes the statistics of its result.
+func (op *Op) ComputesStatistics() bool {
+	return op.Kind == KindConv && len(op.Operands) > ConvRunning && op.Operands[ConvRunning] != nil
+}
+
 // Spacing returns the dilation of a convolution in a direction, at least 1.
 func (a *Attributes) Spacing(direction int) int64 { return max(a.Dilation[direction], 1) }
 
@@ -71,7 +84,7 @@ func (a *Attributes) Spacing(direction int) int64 { return max(a.Dilation[direct
 func (b *Builder) ConvBackwardData(conv *Op, dy *Value) *Value {
 	a := conv.Attr
 	a.Input = dims4(conv.Operands[0].Shape)
-	a.Activation, a.Epsilon = ActivationNone, 0
+	a.Activation, a.Epsilon, a.Momentum = ActivationNone, 0, 0
 	return b.first(KindConvBackwardData, a, dy, conv.Operands[1])
 }
 
@@ -80,7 +93,7 @@ func (b *Builder) ConvBackwardData(conv *Op, dy *Value) *Value {
 func (b *Builder) ConvBackwardWeights(conv *Op, dy *Value) (weight, bias *Value) {
 	a := conv.Attr
 	w := conv.Operands[1].Shape
-	a.Kernel, a.Bias = [2]int64{w[1], w[2]}, conv.Operands[2] != nil
+	a.Kernel, a.Bias, a.Momentum = [2]int64{w[1], w[2]}, conv.Operands[2] != nil, 0
 	norm := make([]*Value, 4)
 	if conv.NormalisesInput() {
 		first, _ := conv.Kind.NormInput()
@@ -96,7 +109,8 @@ func (b *Builder) ConvBackwardWeights(conv *Op, dy *Value) (weight, bias *Value)
 func convRule(k Kind) rule {
 	switch k {
 	case KindConv:
-		return rule{operands: []string{"x", "weight", "bias?", "mean?", "variance?", "gamma?", "beta?"}, results: convShape,
+		return rule{operands: []string{"x", "weight", "bias?", "mean?", "variance?", "gamma?", "beta?",
+			"running_mean?", "running_variance?"}, results: convShape, mutates: []int{ConvRunning, ConvRunning + 1},
 			flops: func(op *Op) int64 { return convFLOPs(op.Results[0].Shape, op.Operands[1].Shape) }}
 	case KindConvBackwardData:
 		return rule{operands: []string{"dy", "weight"}, results: convBackwardDataShape,
@@ -136,7 +150,7 @@ func checkNormInput(op *Op) error {
 // forwardShape infers the results of the convolution whose backward op this is, which normalises nothing.
 func forwardShape(a Attributes, x, w *Value) ([]resultType, error) {
 	a.Activation, a.Epsilon = ActivationNone, 0
-	return convShape(&Op{Kind: KindConv, Attr: a, Operands: []*Value{x, w, nil, nil, nil, nil, nil}})
+	return convShape(&Op{Kind: KindConv, Attr: a, Operands: []*Value{x, w, nil, nil, nil, nil, nil, nil, nil}})
 }
 
 func convShape(op *Op) ([]resultType, error) {
@@ -165,7 +179,22 @@ func convShape(op *Op) ([]resultType, error) {
 		}
 		y[1+i] = n
 	}
-	return []resultType{{"y", y, x.Type, CategoryActivation}}, checkNormInput(op)
+	out := []resultType{{"y", y, x.Type, CategoryActivation}}
+	if err := checkNormInput(op); err != nil {
+		return nil, err
+	}
+	return withStatistics(op, out)
+}
+
+// withStatistics adds the statistics of a convolution's result to its results, if it computes them.
+func withStatistics(op *Op, out []resultType) ([]resultType, error) {
+	running := op.Operands[ConvRunning:]
+	if running[0] == nil && running[1] == nil {
+		return out, nil
+	}
+	y := out[0].shape
+	statistics, err := normStatsShape(&Op{Kind: KindNormStats, Operands: []*Value{{Shape: y}, running[0], running[1]}})
+	return append(out, statistics...), err
 }
 
 func convBackwardDataShape(op *Op) ([]resultType, error) {

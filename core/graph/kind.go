@@ -101,7 +101,7 @@ const formLetters = "fsuet"
 
 // kinds is the table of ops.
 var kinds = [kindCount]kindRow{
-	KindConv:                        {"conv", FamilyConv, "ttFFFFF", "t", true},
+	KindConv:                        {"conv", FamilyConv, "ttFFFFFFF", "tFF", true},
 	KindConvBackwardData:            {"conv_backward_data", FamilyConv, "tt", "t", false},
 	KindConvBackwardWeights:         {"conv_backward_weights", FamilyConv, "ttFFFF", "tF", false},
 	KindNormStats:                   {"norm_stats", FamilyNorm, "tFF", "ff", false},

@@ -90,8 +90,8 @@ const unitRoundoff = 1.0 / (1 << 24)
 func Tolerance(op *graph.Op, v *graph.Value) float64 {
 	count := terms(op, slices.Index(op.Results, v))
 	tolerance := 8 * unitRoundoff * math.Sqrt(float64(count))
-	if v.Type == graph.TypeBF16 && count > 0 {
-		tolerance += roundings(op) * neighbour
+	if count > 0 && (v.Type == graph.TypeBF16 || op.ComputesStatistics() && op.Results[0].Type == graph.TypeBF16) {
+		tolerance += roundings(op) * neighbour // of the elements that statistics are of, too
 	}
 	return tolerance
 }
@@ -149,8 +149,12 @@ func terms(op *graph.Op, result int) int64 {
 		}
 		return operand(1)[1]*operand(1)[2] + 8
 	case graph.KindConv:
-		w := operand(1)
-		return w[1]*w[2]*w[3] + 1 + ofInput(op)
+		w, y := operand(1), op.Results[0].Shape
+		products := w[1]*w[2]*w[3] + 1 + ofInput(op)
+		if result != 0 { // the statistics of y
+			return products + y.Elements()/y[3] + 4
+		}
+		return products
 	case graph.KindConvBackwardData:
 		w := operand(1)
 		return w[0] / op.Attr.Groups * w[1] * w[2]

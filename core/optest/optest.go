@@ -38,7 +38,7 @@ type Case struct {
 
 // Cases returns the table, by family, followed by the cases in bf16.
 func Cases() []Case {
-	all := slices.Concat(convCases(), prologueCases(), normCases(), elementwiseCases(), poolCases(), linearCases(), lossCases(),
+	all := slices.Concat(convCases(), prologueCases(), statisticCases(), normCases(), elementwiseCases(), poolCases(), linearCases(), lossCases(),
 		updateCases(), upsampleCases(), reconstructionCases(), deviationCases(), pairCases(), gateCases(), dropoutCases(),
 		shapeCases(), layerNormCases(), quantizeCases())
 	return slices.Concat(all, castCases(), narrowed(all))
@@ -194,7 +194,7 @@ func (p *program) state(w *graph.Value, role string, f fill) *graph.Value {
 // changed without harm.
 func (p *program) last() *graph.Op {
 	if p.Err() != nil {
-		return &graph.Op{Operands: make([]*graph.Value, 8), Results: make([]*graph.Value, 4)}
+		return &graph.Op{Operands: make([]*graph.Value, 9), Results: make([]*graph.Value, 4)}
 	}
 	return p.Ops()[len(p.Ops())-1]
 }

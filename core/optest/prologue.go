@@ -83,7 +83,8 @@ func (s prologue) forward(p *program) {
 	in := s.operands(p)
 	p.Conv(in[0], in[1], in[2], s.options())
 	made, op := s.made(in), p.last()
-	op.Operands, op.Attr = made.Operands, made.Attr
+	op.Attr = made.Attr
+	copy(op.Operands, made.Operands)
 }
 
 // made returns the convolution without writing it to the program.

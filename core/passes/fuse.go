@@ -168,6 +168,40 @@ func FuseNormInput(g *graph.Graph, keep map[*graph.Value]bool) {
 	g.Ops = slices.DeleteFunc(g.Ops, func(op *graph.Op) bool { return dead[op] })
 }
 
+// FuseNormStatistics removes norm_stats ops whose input a convolution of the same local module makes: the convolution computes
+// the statistics, and updates the running ones. It runs after Recompute: a recomputed convolution then computes none. What needs
+// to stay stays: statistics without running ones, and those of which another op reads or updates the running ones in between.
+func FuseNormStatistics(g *graph.Graph) {
+	maker, used := map[*graph.Value]int{}, map[*graph.Value]int{} // the last op so far
+	dead := map[*graph.Op]bool{}
+	for i, op := range g.Ops {
+		if op.Kind == graph.KindNormStats {
+			at, made := maker[op.Operands[0]]
+			if made && computesStatistics(g.Ops[at], op) &&
+				!slices.ContainsFunc(op.Operands[1:], func(v *graph.Value) bool { last, ok := used[v]; return ok && last > at }) {
+				conv := g.Ops[at]
+				copy(conv.Operands[graph.ConvRunning:], op.Operands[1:])
+				conv.Attr.Momentum = op.Attr.Momentum
+				conv.Results = append(conv.Results, op.Results...)
+				dead[op] = true
+			}
+		}
+		for _, v := range op.Operands {
+			used[v] = i
+		}
+		for _, v := range op.Results {
+			maker[v] = i
+		}
+	}
+	g.Ops = slices.DeleteFunc(g.Ops, func(op *graph.Op) bool { return dead[op] })
+}
+
+// computesStatistics reports whether conv, which makes the input of stats, can compute these itself.
+func computesStatistics(conv, stats *graph.Op) bool {
+	return conv.Kind == graph.KindConv && !conv.ComputesStatistics() && conv.Module == stats.Module && conv.Phase == stats.Phase &&
+		stats.Operands[1] != nil
+}
+
 // normalises reports whether op, which reads the result of a normalisation, can compute it itself: it is its input and nothing
 // else, and both are of one local module.
 func normalises(op, norm *graph.Op) bool {

@@ -16,8 +16,9 @@
 //  9. Mixed: bf16 activations and gradients, f32 master weights (Micikevicius et al., "Mixed Precision Training", 2018).
 //  10. Store: saved activations are compressed between forward and backward pass (Chen et al., "ActNN: Reducing Training Memory
 //     Footprint via 2-Bit Activation Compressed Training", 2021).
-//  11. InPlace: a result aliases an operand that is not read any more.
-//  12. Overlap: list scheduling of the local modules on several streams (Belilovsky et al., "Decoupled Greedy Learning of
+//  11. FuseNormStatistics, if asked for: convolutions compute the statistics of their results (epilogue fusion).
+//  12. InPlace: a result aliases an operand that is not read any more.
+//  13. Overlap: list scheduling of the local modules on several streams (Belilovsky et al., "Decoupled Greedy Learning of
 //     CNNs", 2020); last, because it depends on the order of the ops.
 package passes
 

@@ -212,6 +212,57 @@ func TestFuseNormInputLeaves(t *testing.T) {
 	}
 }
 
+// TestFuseNormStatisticsLeaves has statistics that convolutions must not take over: each is left, and the program stays valid.
+func TestFuseNormStatisticsLeaves(t *testing.T) {
+	type parts struct {
+		b           *graph.Builder
+		x, y        *graph.Value // of the convolution
+		mean, other *graph.Value // running statistics
+	}
+	for _, v := range []struct {
+		what string
+		left int // norm_stats
+		more func(p *parts)
+	}{
+		{"of the result", 0, func(p *parts) { p.b.NormStats(p.y, p.mean, p.other, 0.1) }},
+		{"of the result, without running ones", 1, func(p *parts) { p.b.NormStats(p.y, nil, nil, 0.1) }},
+		{"of the input", 1, func(p *parts) { p.b.NormStats(p.x, p.mean, p.other, 0.1) }},
+		{"of the result of another module", 1, func(p *parts) {
+			p.b.InModule(1, graph.PhaseForward, func() { p.b.NormStats(p.y, p.mean, p.other, 0.1) })
+		}},
+		{"two of one result", 1, func(p *parts) {
+			p.b.NormStats(p.y, p.mean, p.other, 0.1)
+			p.b.In("second", func() {
+				c := graph.Shape{4}
+				p.b.NormStats(p.y, p.b.Buffer("mean", c, graph.Weight{}), p.b.Buffer("variance", c, graph.Weight{}), 0.1)
+			})
+		}},
+		{"running ones that are read in between", 1, func(p *parts) {
+			p.b.Add(p.mean, p.other)
+			p.b.NormStats(p.y, p.mean, p.other, 0.1)
+		}},
+	} {
+		p := parts{b: graph.NewBuilder(true)}
+		p.b.InModule(0, graph.PhaseForward, func() {
+			p.x = p.b.Input("x", graph.Shape{2, 5, 5, 4}, graph.TypeF32)
+			p.y = convolved(p.b, p.x, 4)
+			p.mean, p.other = p.b.Buffer("mean", graph.Shape{4}, graph.Weight{}), p.b.Buffer("variance", graph.Shape{4}, graph.Weight{})
+			v.more(&p)
+		})
+		g, err := p.b.Graph()
+		if err != nil {
+			t.Fatalf("%s: %v", v.what, err)
+		}
+		passes.FuseNormStatistics(g)
+		if err := g.Verify(); err != nil {
+			t.Errorf("%s: %v", v.what, err)
+		}
+		if left := count(g, graph.KindNormStats); left != v.left {
+			t.Errorf("%s: got %d norm_stats, want %d", v.what, left, v.left)
+		}
+	}
+}
+
 // TestPasses runs each pass on a program and checks that it verifies, that it leaves the same results, and that the pass has
 // done what it is for, in numbers counted by hand.
 func TestPasses(t *testing.T) {
@@ -249,6 +300,14 @@ func TestPasses(t *testing.T) {
 				}
 				return counts(g, graph.KindNormApply, 3, graph.KindNormBackward, 5, graph.KindConvBackwardWeights, 5)
 			}},
+		{passes.Always("fuse-norm-statistics", passes.FuseNormStatistics), true, func(_, g *graph.Graph) error {
+			for _, op := range g.Ops {
+				if op.Kind == graph.KindConv && (len(op.Results) != 3 || op.Attr.Momentum == 0 || len(op.Mutates()) != 2) {
+					return fmt.Errorf("%s at %s: does not compute statistics", op.Kind, op.Scope)
+				}
+			}
+			return counts(g, graph.KindNormStats, 0, graph.KindConv, 5, graph.KindNormApply, 5)
+		}},
 		{passes.Always("recompute", func(g *graph.Graph) { passes.Recompute(g, activations(g)) }), true,
 			func(before, g *graph.Graph) error {
 				// The backward pass reads two vectors of four floats of each of the five normalisations, and the probabilities.

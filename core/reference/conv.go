@@ -22,6 +22,11 @@ func conv(m *Machine, op *graph.Op) error {
 		}
 		y[atY] += sum
 	})
+	if op.ComputesStatistics() {
+		m.round(op.Results[0])
+		statistics{y, m.result(op, 1), m.result(op, 2), m.operand(op, graph.ConvRunning), m.operand(op, graph.ConvRunning+1)}.
+			compute(op.Attr.Momentum)
+	}
 	return nil
 }
 

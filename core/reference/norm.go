@@ -11,28 +11,32 @@ import (
 //
 //	running = (1-momentum)*running + momentum*batch
 func normStats(m *Machine, op *graph.Op) error {
-	x, runningMean, runningVariance := m.operand(op, 0), m.operand(op, 1), m.operand(op, 2)
-	mean, variance := m.result(op, 0), m.result(op, 1)
-	channels := len(mean)
-	count := float64(len(x) / channels)
-	clear(mean)
-	clear(variance)
-	for i := range x {
-		mean[i%channels] += x[i] / count
-	}
-	for i := range x {
-		d := x[i] - mean[i%channels]
-		variance[i%channels] += d * d / count
-	}
-	if runningMean == nil {
-		return nil
-	}
-	rate := op.Attr.Momentum
-	for c := range channels {
-		runningMean[c] = (1-rate)*runningMean[c] + rate*mean[c]
-		runningVariance[c] = (1-rate)*runningVariance[c] + rate*variance[c]*count/(count-1)
-	}
+	statistics{m.operand(op, 0), m.result(op, 0), m.result(op, 1), m.operand(op, 1), m.operand(op, 2)}.compute(op.Attr.Momentum)
 	return nil
+}
+
+// statistics are the tensor x of norm_stats, the results and the running statistics, nil if there are none.
+type statistics struct{ x, mean, variance, runningMean, runningVariance []float64 }
+
+func (s statistics) compute(rate float64) {
+	channels := len(s.mean)
+	count := float64(len(s.x) / channels)
+	clear(s.mean)
+	clear(s.variance)
+	for i := range s.x {
+		s.mean[i%channels] += s.x[i] / count
+	}
+	for i := range s.x {
+		d := s.x[i] - s.mean[i%channels]
+		s.variance[i%channels] += d * d / count
+	}
+	if s.runningMean == nil {
+		return
+	}
+	for c := range channels {
+		s.runningMean[c] = (1-rate)*s.runningMean[c] + rate*s.mean[c]
+		s.runningVariance[c] = (1-rate)*s.runningVariance[c] + rate*s.variance[c]*count/(count-1)
+	}
 }
 
 // normApply computes

@@ -340,6 +340,13 @@ std::string gpu::describe() {
 std::unique_ptr<program> gpu::new_program() { return std::make_unique<gpu_program>(); }
 
 std::unique_ptr<kernel> gpu::choose(const op &o) {
+  if (computes_statistics(o)) {
+    auto both = std::make_unique<then_statistics>(
+        o, [&](const op &inner) { return choose(inner); }, *this);
+    // Our own kernel computes the statistics, unless a bias is added to what it stores.
+    if (both->conv.work->name == own_convolution && !o.operands[2]) return make_mma_conv(o, *this);
+    return both;
+  }
   if (auto parts = make_split(o, *this)) return parts;
   switch (family_of(o.kind)) {
     case family::none:

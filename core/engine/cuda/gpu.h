@@ -13,6 +13,7 @@
 #include <cuda_runtime.h>
 #endif
 
+#include "../native/epilogue.h"
 #include "../native/program.h"
 #include "../native/prologue.h"
 
@@ -107,6 +108,17 @@ std::unique_ptr<kernel> make_normalised(const op &o, gpu &d, F conv) {
   return std::make_unique<normalised<gpu_kernel>>(
       o, [&](const op &inner) { return make_norm(inner, d); }, conv, d);
 }
+
+// then_statistics runs a convolution, and norm_stats on its result.
+struct then_statistics : with_statistics<gpu_kernel> {
+  using with_statistics<gpu_kernel>::with_statistics;
+  std::vector<const op *> parts(const op &) const override {
+    return static_cast<const gpu_kernel &>(*conv.work).parts(conv);
+  }
+};
+
+// own_convolution is the name of our own kernels of convolutions.
+extern const char *const own_convolution;
 
 // make_split returns the kernel of an op whose tensors have 2^31 elements or more, in parts of the batch
 // (split.cu); nullptr: it needs none.

@@ -10,6 +10,11 @@
 // their channels transposed. Backward weights is a product over all elements; each block writes partial
 // sums, which a second kernel adds in f64. The number of blocks depends only on the shapes, so that
 // every GPU computes the same bits.
+//
+// Forward may also compute the statistics of the result, of the elements as they are stored. A thread adds,
+// for each of its channels, differences from the first element of the block, and their squares, so that large
+// means cancel nothing. A block stores mean, sum of squared differences from the mean, and number of
+// elements; the last block combines them in f64 (Chan, Golub and LeVeque, 1983).
 #include "mma.h"
 #include "tile.h"
 
@@ -44,7 +49,20 @@ struct conv_args {
   const T *x, *w;  // w [K 3 3 C], or [C 3 3 K] of the convolution whose data's gradient this is
   T *y;
   int backward;
+  float *partial;  // for statistics: [block][3][K]
+  unsigned *counters;
+  statistics<float> totals;
 };
+
+// What a convolution does besides storing its result.
+enum class extra { none, statistics };
+
+// Floats in shared memory for statistics: two sums for each channel of each thread, then the K differences'
+// origins. Threads have neighbouring places; the rows are four words longer, so that the sums of a block are
+// read from different banks, too.
+constexpr int sums_pitch = threads + 4;
+template <int K>
+constexpr int statistics_words = K / 2 * sums_pitch + K;
 
 template <typename T, int C, int K>
 struct conv_shape {
@@ -56,10 +74,11 @@ struct conv_shape {
   static constexpr int weights = taps * steps * blocks * 64;
 };
 
-template <typename T, int C, int K, int TW>
+template <typename T, int C, int K, int TW, extra E>
 constexpr size_t conv_shared() {
   using S = conv_shape<T, C, K>;
-  return 4 * (S::weights + (pixels / TW + 2) * (TW + 2) * S::pitch + 4);
+  return 4 * (S::weights + (pixels / TW + 2) * (TW + 2) * S::pitch + 4 +
+              (E == extra::statistics ? statistics_words<K> : 0));
 }
 
 // word_of makes a word of one number, or of two neighbours.
@@ -95,6 +114,14 @@ __device__ inline void load_weights(const conv_args<T> &a, uint32_t *to) {
     for (int u = 0; u < together; u++)
       if (from + u * threads < S::weights) to[from + u * threads] = word_of(v[u]);
   }
+}
+
+// stored is a result as it is stored.
+template <typename T>
+__device__ inline float stored(float x) {
+  T to;
+  narrow(x, to);
+  return widen(to);
 }
 
 __device__ inline quad rounded(quad v, float) {
@@ -145,18 +172,68 @@ __device__ inline void write_tile(const quad (&v)[tile_quads<TW, chunk>], uint32
 template <int C, int K>
 constexpr int resident = C + K == 32 ? 3 : 2;
 
-template <typename T, int C, int K, int TW>
+// elements_of counts the elements of the image in the tiles of a block.
+template <int TW>
+__device__ inline int elements_of(const image &g) {
+  constexpr int TH = pixels / TW;
+  int n = 0;
+  for (int at = static_cast<int>(blockIdx.x); at < g.down * g.across; at += static_cast<int>(gridDim.x)) {
+    int rows = g.rows - at / g.across * TH, columns = g.w - at % g.across * TW;
+    n += (rows < TH ? rows : TH) * (columns < TW ? columns : TW);
+  }
+  return n;
+}
+
+// store_statistics combines the sums of a block's threads and, in the last block, those of all blocks. sums
+// and origin are in shared memory.
+template <typename T, int K, int TW>
+__device__ inline void store_statistics(const conv_args<T> &a, const float *sums, const float *origin) {
+  constexpr int channels = K / 4;  // of a thread
+  __syncthreads();
+  if (threadIdx.x < K) {  // a part of the first warp, as last_block requires
+    int lane = static_cast<int>(threadIdx.x) % 4, c = static_cast<int>(threadIdx.x) / 4;
+    float first = 0, second = 0;
+    for (int i = lane; i < threads; i += 4)
+      first += sums[c * sums_pitch + i], second += sums[(channels + c) * sums_pitch + i];
+    int k = lane * channels + c, count = elements_of<TW>(a.g);
+    double d = static_cast<double>(first) / count;
+    float *to = a.partial + static_cast<int64_t>(blockIdx.x) * 3 * K + k;
+    to[0] = static_cast<float>(origin[k] + d);
+    to[K] = static_cast<float>(second - d * first);
+    to[2 * K] = static_cast<float>(count);
+  }
+  if (!last_block(a.counters)) return;
+  total_block<4>(
+      0, K / 4, K, gridDim.x,
+      [&](int64_t i, int64_t k, double *first, double *second) {
+        const float *from = a.partial + i * 3 * K + k;
+        vec<float, 4> origins = load<float, 4>(a.partial + k), mean = load<float, 4>(from),
+                      squares = load<float, 4>(from + K), n = load<float, 4>(from + 2 * K);
+        for (int e = 0; e < 4; e++) {
+          double d = static_cast<double>(mean.v[e]) - origins.v[e];
+          first[e] += n.v[e] * d, second[e] += squares.v[e] + n.v[e] * d * d;
+        }
+      },
+      a.totals);
+}
+
+template <typename T, int C, int K, int TW, extra E>
 __global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) {
   using S = conv_shape<T, C, K>;
+  constexpr int channels = 2 * S::blocks;  // of the result, that a lane has
   constexpr int TH = pixels / TW, across = TW + 2;
   uint32_t *weights = shared_words(), *tile = weights + S::weights,
            *zeros = tile + (TH + 2) * across * S::pitch;
   load_weights<T, C, K>(a, weights);
   if (threadIdx.x < 4) zeros[threadIdx.x] = 0;
+  auto *sums = reinterpret_cast<float *>(zeros + 4), *origin = sums + 2 * channels * sums_pitch;
+  if (E == extra::statistics)
+    for (int c = 0; c < 2 * channels; c++) sums[c * sums_pitch + static_cast<int>(threadIdx.x)] = 0;
   int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   // In bf16 the next tile of 16 channels fits into the registers that the products leave: it is read while
-  // they are computed. Of wider tiles the reads are under way while other warps still multiply.
-  constexpr bool ahead = S::words == 8;
+  // they are computed; with statistics to 16 channels a register is missing. Of wider tiles the reads are
+  // under way while other warps still multiply.
+  constexpr bool ahead = S::words == 8 && !(E == extra::statistics && K == 16);
   quad next[tile_quads<TW, S::chunk>]{};
   auto read = [&](int at, int first) {
     read_tile<T, C, TW, S::chunk>(a.g, a.x, at / a.g.across * TH, at % a.g.across * TW, first, next);
@@ -214,7 +291,33 @@ __global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) 
           store<T, 4>(to + j * 2, out);
         }
       }
+    if constexpr (E == extra::statistics) {
+      if (at == static_cast<int>(blockIdx.x)) {  // the first element of the first tile
+        if (threadIdx.x < 4)
+          for (int c = 0; c < channels; c++) origin[lane * channels + c] = stored<T>(sum[0][c / 2][c % 2]);
+        __syncthreads();
+      }
+      bool valid[2][2];
+      for (int m = 0; m < 2; m++)
+        for (int half = 0; half < 2; half++) {
+          int p = warp * 32 + m * 16 + half * 8 + lane / 4;
+          valid[m][half] = row + p / TW < a.g.rows && column + p % TW < a.g.w;
+        }
+      LB_UNROLL
+      for (int c = 0; c < channels; c++) {
+        float from = origin[lane % 4 * channels + c], first = 0, second = 0;
+        LB_UNROLL
+        for (int m = 0; m < 2; m++) LB_UNROLL
+        for (int half = 0; half < 2; half++) {
+          float d = valid[m][half] ? stored<T>(sum[m][c / 2][half * 2 + c % 2]) - from : 0;
+          first += d, second += d * d;
+        }
+        float *to = sums + c * sums_pitch + threadIdx.x;
+        to[0] += first, to[channels * sums_pitch] += second;
+      }
+    }
   }
+  if constexpr (E == extra::statistics) store_statistics<T, K, TW>(a, sums, origin);
 }
 
 template <typename T>
@@ -445,7 +548,15 @@ struct mma_conv : gpu_kernel {
   int blocks = 0;
   uint64_t sums = 0;  // bytes
   mma_conv(const op &o, gpu &g) : gpu_kernel(g) {
-    name = "own, tensor cores";
+    name = own_convolution;
+    if (computes_statistics(o)) {
+      const value &x = *o.operands[0], &y = *o.results[0];
+      with(x.channels(), y.channels(), x.dims[2], [&](auto c, auto k, auto width) {
+        scratch = static_cast<uint64_t>(conv_blocks<decltype(c)::value, decltype(k)::value>(
+                      image_of<decltype(width)::value>(x))) *
+                  3 * 4 * static_cast<uint64_t>(y.channels());
+      });
+    }
     if (o.kind != kind_conv_backward_weights) return;
     const value &x = *o.operands[0], &dy = *o.operands[1];
     image i = x.dims[2] > 8 ? image_of<16>(x) : image_of<8>(x);
@@ -463,17 +574,35 @@ struct mma_conv : gpu_kernel {
         data<T>(o);
     });
     if (o.kind == kind_conv && o.operands[2]) add_bias(*o.results[0], o.in(2), d);
-    if (o.results.size() > 1) sum_columns(*o.operands[1], o.out(1), o.scratch, d);
+    if (o.kind == kind_conv_backward_weights && o.results.size() > 1)
+      sum_columns(*o.operands[1], o.out(1), o.scratch, d);
+  }
+  template <int C, int K>
+  static int conv_blocks(const image &g) {
+    return std::min(g.down * g.across, 132 * resident<C, K>);
   }
   template <typename T>
   void data(const op &o) {
     const value &x = *o.operands[0], &y = *o.results[0];
     with(x.channels(), y.channels(), x.dims[2], [&](auto c, auto k, auto width) {
       constexpr int C = decltype(c)::value, K = decltype(k)::value, TW = decltype(width)::value;
-      conv_args<T> a{image_of<TW>(x), at<T>(&x), at<T>(o.operands[1]), at<T>(&y), o.kind != kind_conv};
-      int grid = std::min(a.g.down * a.g.across, 132 * resident<C, K>);
-      launch_shared(d, dim3(static_cast<unsigned>(grid)), dim3(threads), conv_shared<T, C, K, TW>(),
-                    conv<T, C, K, TW>, a);
+      conv_args<T> a{};
+      a.g = image_of<TW>(x), a.x = at<T>(&x), a.w = at<T>(o.operands[1]), a.y = at<T>(&y);
+      a.backward = o.kind != kind_conv;
+      dim3 grid(static_cast<unsigned>(conv_blocks<C, K>(a.g)));
+      constexpr auto plain = extra::none, more = extra::statistics;
+      if (!computes_statistics(o))
+        return launch_shared(d, grid, dim3(threads), conv_shared<T, C, K, TW, plain>(),
+                             conv<T, C, K, TW, plain>, a);
+      a.partial = reinterpret_cast<float *>(o.scratch), a.counters = d.counters();
+      a.totals = {a.partial,
+                  o.out(1),
+                  o.out(2),
+                  o.mutate(first_running),
+                  o.mutate(first_running + 1),
+                  static_cast<double>(y.elements / y.channels()),
+                  static_cast<float>(o.attr.momentum)};
+      launch_shared(d, grid, dim3(threads), conv_shared<T, C, K, TW, more>(), conv<T, C, K, TW, more>, a);
     });
   }
   template <typename T>
@@ -495,6 +624,8 @@ struct mma_conv : gpu_kernel {
 bool few(int64_t channels) { return channels == 16 || channels == 32; }
 
 }  // namespace
+
+const char *const own_convolution = "own, tensor cores";
 
 std::unique_ptr<kernel> make_mma_conv(const op &o, gpu &d) {
   const value &x = o.kind == kind_conv_backward_data ? *o.results[0] : *o.operands[0];

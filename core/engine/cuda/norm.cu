@@ -32,25 +32,6 @@ __device__ inline row_group rows_from(const tile &t, const slice &p, int64_t row
   return s;
 }
 
-// statistics is what norm_stats does with the sums of a channel, of differences from the first row of the
-// matrix and of their squares.
-template <typename T>
-struct statistics {
-  const T *x;
-  float *mean, *variance, *running_mean, *running_variance;
-  double rows, momentum;
-  __device__ void operator()(int64_t j, double a, double b) const {
-    double d = a / rows, v = b / rows - d * d, m = widen(x[j]) + d;
-    if (v < 0) v = 0;
-    mean[j] = static_cast<float>(m);
-    variance[j] = static_cast<float>(v);
-    if (!running_mean) return;
-    running_mean[j] = static_cast<float>((1 - momentum) * running_mean[j] + momentum * m);
-    running_variance[j] =
-        static_cast<float>((1 - momentum) * running_variance[j] + momentum * v * rows / (rows - 1));
-  }
-};
-
 // stats_partial sums differences from the first row of the matrix, to avoid cancellation.
 template <typename T, int W>
 __global__ void __launch_bounds__(threads_per_block)

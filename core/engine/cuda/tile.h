@@ -162,25 +162,21 @@ __device__ inline bool last_block(unsigned *counters) {
   return __syncthreads_or(last) != 0;
 }
 
-// total_block adds the partial sums of all blocks of the grid column and calls f with each channel and its
-// two totals. A thread adds up to four neighbouring channels of every rows-th block; a tree adds the threads.
-template <int W, typename F>
-__device__ inline void total_block(const tile &t, const float *partial, const F &f) {
-  constexpr int channels = W < 4 ? W : 4;
+// total_block adds the partial sums of all blocks, in the last of them, and calls f with each of the c
+// channels from `first` on and its two totals. A thread adds up to four neighbouring channels of every
+// rows-th block, by add(block, channel, a, b); a tree adds the threads.
+template <int channels, typename A, typename F>
+__device__ inline void total_block(int64_t first, int groups, int64_t c, int64_t blocks, const A &add,
+                                   const F &f) {
   LB_SHARED(double, shared, 2 * channels * threads_per_block);
-  int groups = t.thread_columns * W / channels, rows = 1, row = static_cast<int>(threadIdx.x) / groups;
+  int rows = 1, row = static_cast<int>(threadIdx.x) / groups;
   while (rows * 2 * groups <= static_cast<int>(threads_per_block)) rows *= 2;
-  int64_t column = static_cast<int64_t>(blockIdx.y) * t.thread_columns * W +
-                   static_cast<int>(threadIdx.x) % groups * channels;
-  bool active = row < rows && column < t.c;
+  int64_t column = first + static_cast<int>(threadIdx.x) % groups * channels;
+  bool active = row < rows && column < c;
   double a[channels], b[channels];
   for (int k = 0; k < channels; k++) a[k] = b[k] = 0;
   LB_UNROLL_4
-  for (int64_t i = row; i < (active ? t.grid_rows : 0); i += rows) {
-    vec<float, channels> u = load<float, channels>(partial + i * 2 * t.c + column),
-                         v = load<float, channels>(partial + (i * 2 + 1) * t.c + column);
-    for (int k = 0; k < channels; k++) a[k] += u.v[k], b[k] += v.v[k];
-  }
+  for (int64_t i = row; i < (active ? blocks : 0); i += rows) add(i, column, a, b);
   LB_UNROLL
   for (int k = 0; k < channels; k++)
     shared[reduce_slot(k, threadIdx.x)] = a[k], shared[reduce_slot(channels + k, threadIdx.x)] = b[k];
@@ -203,7 +199,17 @@ template <int W, typename F>
 __device__ inline void reduce(const tile &t, const slice &p, float *a, float *b, float *partial,
                               unsigned *counters, const F &f) {
   reduce_block<W>(t, p, a, b, partial);
-  if (last_block(counters)) total_block<W>(t, partial, f);
+  if (!last_block(counters)) return;
+  constexpr int channels = W < 4 ? W : 4;
+  total_block<channels>(
+      static_cast<int64_t>(blockIdx.y) * t.thread_columns * W, t.thread_columns * W / channels, t.c,
+      t.grid_rows,
+      [&](int64_t i, int64_t column, double *sum, double *second) {
+        vec<float, channels> u = load<float, channels>(partial + i * 2 * t.c + column),
+                             v = load<float, channels>(partial + (i * 2 + 1) * t.c + column);
+        for (int k = 0; k < channels; k++) sum[k] += u.v[k], second[k] += v.v[k];
+      },
+      f);
 }
 
 constexpr unsigned reduce_threads = 128;
@@ -226,6 +232,25 @@ __device__ inline void reduce_grid(const tile &t, const float *partial, int64_t 
     }
   }
 }
+
+// statistics is what norm_stats does with the totals of a channel, of differences from x and of their
+// squares.
+template <typename T>
+struct statistics {
+  const T *x;  // [c]
+  float *mean, *variance, *running_mean, *running_variance;
+  double rows, momentum;
+  __device__ void operator()(int64_t j, double a, double b) const {
+    double d = a / rows, v = b / rows - d * d, m = widen(x[j]) + d;
+    if (v < 0) v = 0;
+    mean[j] = static_cast<float>(m);
+    variance[j] = static_cast<float>(v);
+    if (!running_mean) return;
+    running_mean[j] = static_cast<float>((1 - momentum) * running_mean[j] + momentum * m);
+    running_variance[j] =
+        static_cast<float>((1 - momentum) * running_variance[j] + momentum * v * rows / (rows - 1));
+  }
+};
 
 // first_sum is the functor that stores the first total.
 struct first_sum {

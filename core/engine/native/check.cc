@@ -2,6 +2,7 @@
 
 // Checks an op before a kernel is chosen for it: number and type of operands and results,
 // shapes, ranges of attributes. Kernels rely on these checks.
+#include "epilogue.h"
 #include "prologue.h"
 
 namespace lb {
@@ -100,6 +101,19 @@ void check_conv(const op &o, const value &x, const value &w, const value &y, con
     int64_t span = x.dims[1 + i] + 2 * a.padding[i] - (w.dims[1 + i] - 1) * a.dilation[i] - 1;
     want(span >= 0 && y.dims[1 + i] == span / a.stride[i] + 1, "a result as high and wide as its windows");
   }
+}
+
+// check_statistics checks the operands and results of a convolution that computes the statistics of its
+// result y.
+void check_statistics(const op &o, const value &y) {
+  bool there = computes_statistics(o);
+  want(there == (o.operands[first_running + 1] != nullptr) && there == (o.results.size() == 3),
+       "both running statistics and results for both, or none");
+  if (o.results.size() == 1) return;
+  want(o.results.size() == 3 && y.elements / y.channels() >= 2, "at least 2 values a channel");
+  for (const value *v :
+       {o.operands[first_running], o.operands[first_running + 1], o.results[1], o.results[2]})
+    want(v && vector_of(v, y.channels()), "one element a channel");
 }
 
 void check_pool(const op &o, const value &x, const value &y) {
@@ -304,7 +318,8 @@ void check(op &o) {
   const auto &in = o.operands, &out = o.results;
   switch (o.kind) {
     case kind_conv:
-      return check_conv(o, *in[0], *in[1], *out[0], in[2]);
+      check_conv(o, *in[0], *in[1], *out[0], in[2]);
+      return check_statistics(o, *out[0]);
     case kind_conv_backward_data:
       return check_conv(o, *out[0], *in[1], *in[0], nullptr);
     case kind_conv_backward_weights:

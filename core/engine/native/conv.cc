@@ -22,6 +22,7 @@
 #include <unordered_map>
 
 #include "cpu.h"
+#include "epilogue.h"
 #include "onednn_compat.h"
 #include "prologue.h"
 
@@ -337,6 +338,8 @@ std::unique_ptr<kernel> make_normalised(const op &o, cpu &d) {
 }  // namespace
 
 std::unique_ptr<kernel> make_conv(const op &o, cpu &d) {
+  if (computes_statistics(o))
+    return std::make_unique<with_statistics<kernel>>(o, [&](const op &inner) { return d.choose(inner); });
   // x, w and y of the forward convolution, whichever of its three ops this is.
   const value &x = o.kind == kind_conv_backward_data ? *o.results[0] : *o.operands[0];
   const value &w = o.kind == kind_conv_backward_weights ? *o.results[0] : *o.operands[1];

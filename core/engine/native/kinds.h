@@ -4,7 +4,7 @@
 
 // row(name, number, family, operands, results): the letters are explained in check.cc.
 #define LB_KINDS(row) \
-  row(conv, 1, conv, "ttFFFFF", "t") \
+  row(conv, 1, conv, "ttFFFFFFF", "tFF") \
   row(conv_backward_data, 2, conv, "tt", "t") \
   row(conv_backward_weights, 3, conv, "ttFFFF", "tF") \
   row(norm_stats, 4, norm, "tFF", "ff") \
