@@ -77,8 +77,8 @@ func TestCurveIsThePlansOfItsBudgets(t *testing.T) {
 func TestCurveBoundByHand(t *testing.T) {
 	const a = 16 * 32 * 32 * 16 * 4
 	const images = 16 * 32 * 32 * 3 * 4
-	// 272,474 parameters and their momenta, of which the bias of the last layer, 40 bytes, takes 64; running statistics; the learning
-	// rate, and loss and count, take 64 bytes each.
+	// 272,474 parameters and their momenta, of which the bias of the last layer, 40 bytes, takes 64; running statistics; the
+	// learning rate, and loss and count, take 64 bytes each.
 	const always = 2*(4*272474+24) + 6272 + 3*64
 	const vectors = 2 * 16 * 4 // mean and variance of a normalisation of 16 channels
 	for _, c := range []struct {
