@@ -67,12 +67,12 @@ func TestParityOfConvolutions(t *testing.T) {
 	}
 }
 
-// digestVariable asks TestConvolutionsHaveSameBits for the digest alone, in a process of its own.
+// digestVariable asks TestSameBitsOnEveryISA for the digest alone, in a process of its own.
 const digestVariable = "LB_TEST_DIGEST"
 
-// TestConvolutionsHaveSameBits runs our convolutions with AVX2, with AVX-512 and, where the processor has it, with AVX512_BF16,
-// which rounds to bf16 by an instruction: results of the same op have the same bits.
-func TestConvolutionsHaveSameBits(t *testing.T) {
+// TestSameBitsOnEveryISA runs our convolutions, and normalisations in bf16, with AVX2, with AVX-512 and, where the processor has
+// it, with AVX512_BF16, which rounds to bf16 by an instruction: results of the same op have the same bits.
+func TestSameBitsOnEveryISA(t *testing.T) {
 	enginetest.NeedsCPU(t)
 	got := digest(t)
 	if os.Getenv(digestVariable) != "" {
@@ -83,7 +83,7 @@ func TestConvolutionsHaveSameBits(t *testing.T) {
 		t.Skipf("the instruction set is %s: there is no other one to compare with", isa)
 	}
 	for _, isa := range []string{"AVX2", "AVX512_CORE"} {
-		c := exec.Command(os.Args[0], "-test.run=^TestConvolutionsHaveSameBits$")
+		c := exec.Command(os.Args[0], "-test.run=^TestSameBitsOnEveryISA$")
 		c.Env = append(os.Environ(), limitISA+"="+isa, digestVariable+"=1")
 		if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "digest "+got+"\n") {
 			t.Errorf("%s=%s: %v, want digest %s\n%s", limitISA, isa, err, got, out)
@@ -98,8 +98,16 @@ func digest(t *testing.T) string {
 	for _, kernel := range convKernels[1:] {
 		d := enginetest.Open(t, "cpu", engine.Options{Threads: 2, PlanBook: kernel})
 		for _, c := range optest.Cases() {
-			if (c.Kind != graph.KindConv && c.Kind != graph.KindConvBackwardData && c.Kind != graph.KindConvBackwardWeights) ||
-				!serves(t, d, kernel, c) {
+			switch c.Kind {
+			case graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights:
+				if !serves(t, d, kernel, c) {
+					continue
+				}
+			case graph.KindNormApply:
+				if !narrow(c) {
+					continue
+				}
+			default:
 				continue
 			}
 			g, err := c.Graph()

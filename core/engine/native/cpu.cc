@@ -67,6 +67,7 @@ struct mapping : memory {
 
 }  // namespace
 
+const bool rounds_bf16 = multiplies_bf16();
 const int64_t light_limit = threads_sleep() ? 4 * serial_limit : serial_limit;
 
 void require_memory(uint64_t bytes) {

@@ -96,6 +96,8 @@ std::string onednn_version();
 std::string onednn_isa();
 // multiplies_bf16 tells whether oneDNN has kernels that multiply bf16 by instructions for it.
 bool multiplies_bf16();
+// rounds_bf16 tells whether kernels round to bf16 by the instruction of AVX512_BF16.
+extern const bool rounds_bf16;
 
 // typed calls f with a number of the element type of a tensor, f32 or bf16.
 template <typename F>

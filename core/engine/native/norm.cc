@@ -97,6 +97,49 @@ LB_STATS(bf16)
 enum class residual { none, some };
 enum class epilogue { none, clip, silu, hardswish };
 
+template <typename T>
+struct sixteen {
+  T of[16];
+};
+
+// round_64 rounds 64 numbers to bf16, as bf16.h does. The instruction differs in denormal numbers only, which
+// the backend flushes to zero (cpu.cc).
+LB_INLINE void round_64(const float *v, bf16 *y) {
+#if defined(__x86_64__)
+  if (rounds_bf16) {
+    for (int64_t j = 0; j < 64; j += 16)
+      asm("vcvtneps2bf16 %1, %%ymm0\n\tvmovdqu %%ymm0, %0"
+          : "=m"(*reinterpret_cast<sixteen<bf16> *>(y + j))
+          : "m"(*reinterpret_cast<const sixteen<float> *>(v + j))
+          : "xmm0");
+    return;
+  }
+#endif
+#pragma omp simd
+  for (int64_t j = 0; j < 64; j++) y[j] = v[j];
+}
+
+// each writes f(j) to y[j] for j in [0, p). A period of 64 in bf16 is computed before any of it is rounded:
+// together GCC vectorises them with the rounding in each branch of f.
+template <typename F>
+LB_INLINE void each(int64_t p, float *y, F f) {
+#pragma omp simd
+  for (int64_t j = 0; j < p; j++) y[j] = f(j);
+}
+template <typename F>
+LB_INLINE void each(int64_t p, bf16 *y, F f) {
+  if (p != 64) {
+#pragma omp simd
+    for (int64_t j = 0; j < p; j++) y[j] = f(j);
+    return;
+  }
+  alignas(64) float v[64];
+#pragma omp simd
+  for (int64_t j = 0; j < 64; j++) v[j] = f(j);
+  asm("" : "+m"(v));  // keeps the two loops apart
+  round_64(v, y);
+}
+
 template <residual R, epilogue A, typename T>
 LB_INLINE void apply_body(const T *x, const T *r, T *y, int64_t n, int64_t p, const float *__restrict scale,
                           const float *__restrict shift, float top) {
@@ -107,13 +150,12 @@ LB_INLINE void apply_body(const T *x, const T *r, T *y, int64_t n, int64_t p, co
     if (A == epilogue::clip) v = clip(v, top);
     if (A == epilogue::silu) v = v * sigmoid(v);
     if (A == epilogue::hardswish) v = v * hardsigmoid(v);
-    y[at] = v;
+    return v;
   };
-  for (; i + p <= n; i += p) {
-#pragma omp simd
-    for (int64_t j = 0; j < p; j++) one(i + j, j);
-  }
-  for (int64_t j = 0; i + j < n; j++) one(i + j, j);
+  for (; i + p <= n; i += p)
+    each(
+        p, y + i, [&](int64_t j) __attribute__((always_inline)) { return one(i + j, j); });
+  for (int64_t j = 0; i + j < n; j++) y[i + j] = one(i + j, j);
 }
 
 template <typename T>
