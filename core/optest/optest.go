@@ -38,8 +38,8 @@ type Case struct {
 
 // Cases returns the table, by family, followed by the cases in bf16.
 func Cases() []Case {
-	all := slices.Concat(convCases(), prologueCases(), statisticCases(), normCases(), elementwiseCases(), poolCases(), linearCases(), lossCases(),
-		updateCases(), upsampleCases(), reconstructionCases(), deviationCases(), pairCases(), gateCases(), dropoutCases(),
+	all := slices.Concat(convCases(), prologueCases(), statisticCases(), normCases(), elementwiseCases(), poolCases(), linearCases(),
+		lossCases(), updateCases(), upsampleCases(), reconstructionCases(), deviationCases(), pairCases(), gateCases(), dropoutCases(),
 		shapeCases(), layerNormCases(), quantizeCases())
 	return slices.Concat(all, castCases(), narrowed(all))
 }

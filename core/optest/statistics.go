@@ -40,7 +40,8 @@ func casesOfStatistics(shapes []convolution) (out []Case) {
 // statistics has the last op, the convolution, compute the statistics of its result, as the pass does.
 func (s convolution) statistics(p *program) {
 	conv := p.last()
-	p.NormStats(conv.Results[0], p.buffer("running_mean", normal(0, 1), s.o), p.buffer("running_variance", uniform(0.5, 2), s.o), 0.1)
+	mean, variance := p.buffer("running_mean", normal(0, 1), s.o), p.buffer("running_variance", uniform(0.5, 2), s.o)
+	p.NormStats(conv.Results[0], mean, variance, 0.1)
 	stats := p.last()
 	copy(conv.Operands[graph.ConvRunning:], stats.Operands[1:])
 	conv.Attr.Momentum, conv.Results = stats.Attr.Momentum, append(conv.Results, stats.Results...)
