@@ -24,6 +24,30 @@ func BenchmarkConvFewChannels(b *testing.B) {
 		{128, 32, 12, 3, 3, true}, {128, 32, 16, 12, 3, true}, {128, 32, 32, 12, 3, true}, {128, 32, 64, 12, 3, true}})
 }
 
+// BenchmarkConv1x1 runs 1x1 convolutions of ResNet-50 and MobileNetV2 at batch 8 and 224x224 pixels, on one thread, by oneDNN's
+// kernel and by ours; docs/performance.md says which is chosen. The time is processor time.
+//
+//	go test ./core/engine -run NONE -bench Conv1x1 -benchtime 0.1s -count 3
+//	ONEDNN_MAX_CPU_ISA=AVX2 go test ./core/engine -run NONE -bench Conv1x1 -benchtime 0.1s -count 3
+func BenchmarkConv1x1(b *testing.B) {
+	benchmarkShapes(b, []string{"oneDNN", "product"}, []convShape{
+		{8, 56, 64, 64, 1, false}, {8, 56, 64, 256, 1, false}, {8, 56, 256, 64, 1, false},
+		{8, 28, 128, 512, 1, false}, {8, 28, 512, 128, 1, false},
+		{8, 14, 256, 1024, 1, false}, {8, 14, 1024, 256, 1, false}, {8, 7, 512, 2048, 1, false}, {8, 7, 2048, 512, 1, false},
+		{8, 112, 32, 16, 1, false}, {8, 112, 16, 96, 1, false}, {8, 28, 32, 192, 1, false}, {8, 28, 192, 32, 1, false},
+		{8, 14, 64, 384, 1, false}, {8, 14, 384, 64, 1, false}, {8, 7, 160, 960, 1, false}, {8, 7, 960, 160, 1, false}})
+}
+
+// BenchmarkConv512 runs 3x3 convolutions of 512 channels, those of ResNet-18 on images of 32x32 at batch 64 and of VGG-13 on
+// images of 224x224 at batch 8, on one thread, by oneDNN's kernel, by F(4x4, 3x3) at once, whose workspace is larger than a
+// kernel's may be, and in groups of channels. The time is processor time.
+//
+//	go test ./core/engine -run NONE -bench Conv512 -benchtime 0.1s -count 3
+func BenchmarkConv512(b *testing.B) {
+	benchmarkShapes(b, []string{"oneDNN", "winograd F(4x4, 3x3)", "groups of channels"}, []convShape{
+		{64, 4, 512, 512, 3, false}, {8, 14, 512, 512, 3, false}, {8, 28, 256, 512, 3, false}, {8, 28, 512, 512, 3, false}})
+}
+
 // benchmarkShapes runs the three kinds of convolution on each shape by each kernel; "" is the one that is chosen.
 func benchmarkShapes(b *testing.B, kernels []string, shapes []convShape) {
 	for _, s := range shapes {

@@ -28,7 +28,8 @@ func TestParityOnAVX2(t *testing.T) {
 		t.Skipf("the instruction set is %s: TestParity covers it, and another one was not tested", isa)
 	}
 	c := exec.Command(os.Args[0],
-		"-test.run=^(TestParity|TestParityOfConvolutions|TestLimitedISA)$/^(cpu, 2 threads|winograd.*|direct.*)?$")
+		"-test.run=^(TestParity|TestParityOfConvolutions|TestLimitedISA)$/"+
+			"^(cpu, 2 threads|winograd.*|direct.*|product|groups.*)?$")
 	c.Env = append(os.Environ(), limitISA+"=AVX2")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Errorf("%s=AVX2: %v\n%s", limitISA, err, out)
@@ -43,7 +44,7 @@ func TestParityOfConvolutions(t *testing.T) {
 	convolutions := slices.DeleteFunc(optest.Cases(), func(c optest.Case) bool {
 		return !slices.Contains(kinds, c.Kind)
 	})
-	for _, kernel := range append(slices.Clone(convKernels[1:]), "direct, few channels") {
+	for _, kernel := range append(slices.Clone(convKernels[1:]), "direct, few channels", "product", "groups of channels") {
 		t.Run(kernel, func(t *testing.T) {
 			d := enginetest.Open(t, "cpu", engine.Options{Threads: 2, PlanBook: kernel})
 			testCases(t, d, plan.Options{}, 0, convolutions)
@@ -143,7 +144,7 @@ func serves(t *testing.T, d engine.Device, kernel string, c optest.Case) bool {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	return p.Kernels()[0] == kernel
+	return p.Kernels()[0] == kernel || kernel == "groups of channels" && strings.Contains(p.Kernels()[0], "groups of")
 }
 
 // TestLimitedISA checks in the process of TestParityOnAVX2 that AVX2 is what it tests.

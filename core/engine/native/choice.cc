@@ -1,6 +1,6 @@
 //go:build !nocpu
 
-// Which kernel serves a 3x3 convolution of stride 1: the one that takes the least time by rates that were
+// Which kernel serves a convolution of stride 1. Of 3x3: the one that takes the least time by rates that were
 // measured on a machine of the same instruction set and are kept in rates_*.h. Nothing is timed at run time:
 // on every machine of an instruction set, plans are the same, and so are the bits.
 //
@@ -81,6 +81,16 @@ const rate &nearest(const table &t, int32_t kind, double channels, double tiles)
   return *best;
 }
 
+// product_is_faster tells for which 1x1 convolutions our product was faster than the library's kernel, up to
+// twice as fast: with AVX-512 the gradients, not those of 16 input channels, and not where what a block of
+// rows is multiplied with is large (BenchmarkConv1x1, docs/performance.md).
+bool product_is_faster(int32_t kind, const cpu &d, const value &w) {
+  int64_t out = w.dims[0], in = w.dims[3];
+  if (d.width != 16 || in <= 16) return false;
+  return kind == kind_conv_backward_data ? out <= 512
+                                         : kind == kind_conv_backward_weights && in * out <= 16384;
+}
+
 }  // namespace
 
 std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const value &w, const value &y,
@@ -88,10 +98,17 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   const attributes &a = o.attr;
   bool one = w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 1 && a.stride[1] == 1 && a.padding[0] == 1 &&
              a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1 && a.groups == 1;
-  if (!one || d.width == 0) return nullptr;
   bool f32 = x.type == type_f32;  // only the Winograd kernels read bf16
+  bool product = d.convolution.empty() ? product_is_faster(o.kind, d, w) : d.convolution == "product";
+  if (f32 && product)
+    if (auto k = make_product_conv(o, d, x, w);
+        k && (d.workspace_limit == 0 || k->scratch <= d.workspace_limit))
+      return k;
+  if (!one || d.width == 0) return nullptr;
   if (f32 && (d.convolution.empty() || d.convolution == "direct, few channels"))
-    if (auto k = make_narrow_conv(o, d, x, w)) return k;
+    if (auto k = make_narrow_conv(o, d, x, w);
+        k && (d.workspace_limit == 0 || k->scratch <= d.workspace_limit))
+      return k;
   if (w.dims[0] % 16 != 0 || w.dims[3] % 16 != 0) {
     // Half of the channels are padding at the most.
     bool wide = f32 && w.dims[0] >= 8 && w.dims[3] >= 8 && !normalises_input(o);
@@ -120,6 +137,9 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   };
   if (!bias) consider(tiles_of_2, "winograd F(2x2, 3x3)", make_winograd2(o, d, x, w, y));
   consider(tiles_of_4, "winograd F(4x4, 3x3)", make_winograd4(o, d, x, w, y));
+  // Where the filters of all channels need too much workspace: the first group that needs less.
+  for (int64_t group : f32 ? std::vector<int64_t>{128, 64} : std::vector<int64_t>{})
+    consider(tiles_of_4, "groups of channels", make_grouped_conv(o, d, x, w, y, group));
   // F(2x2, 3x3) alone normalises its input, and then applies at most a rectifier.
   bool simple = a.activation == activation_none || a.rectifies();
   if (normalises_input(o) && !(chosen == tiles_of_2 && simple)) return nullptr;
