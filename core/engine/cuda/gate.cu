@@ -103,8 +103,7 @@ struct scale_each {
 // scale_partial writes dx, and the first stage of the sums of dy * x; the second sum stays 0.
 template <typename T, int W>
 __global__ void __launch_bounds__(threads_per_block)
-    scale_partial(tile t, const T *dy, const T *x, const float *s, T *dx, float *partial, unsigned *counters,
-                  first_sum f) {
+    scale_partial(tile t, const T *dy, const T *x, const float *s, T *dx, float *partial) {
   slice p = slice_of(t);
   float a[W], b[W];
   for (int k = 0; k < W; k++) a[k] = b[k] = 0;
@@ -121,7 +120,7 @@ __global__ void __launch_bounds__(threads_per_block)
     }
     store<T, W>(dx + from, u);
   }
-  reduce<W>(t, p, a, b, partial, counters, f);
+  reduce_block<W>(t, p, a, b, partial);
 }
 
 template <typename T>
@@ -140,10 +139,9 @@ struct scales : gpu_kernel {
       return each(d, o.results[0]->elements, scale_each<T>{first, o.in(1), to, static_cast<unsigned>(t.c)});
     auto *partial = reinterpret_cast<float *>(o.scratch);
     auto *f = t.width > 1 ? scale_partial<T, lanes<T>> : scale_partial<T, 1>;
-    unsigned *counters = counters_for(d, t);
     launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, first, at<const T>(o.operands[1]), o.in(2), to,
-                  partial, counters, first_sum{o.out(1)});
-    reduce_rest(d, t, partial, counters, first_sum{o.out(1)});
+                  partial);
+    launch_totals(d, t, partial, first_sum{o.out(1)});
   }
 };
 

@@ -82,8 +82,7 @@ struct vector_gradients {
 };
 
 template <typename T, int W>
-__global__ void __launch_bounds__(threads_per_block)
-    vectors_partial(tile t, row_args<T> g, float *partial, unsigned *counters, vector_gradients f) {
+__global__ void __launch_bounds__(threads_per_block) vectors_partial(tile t, row_args<T> g, float *partial) {
   slice p = slice_of(t);
   float a[W], b[W];
   for (int k = 0; k < W; k++) a[k] = b[k] = 0;
@@ -97,7 +96,7 @@ __global__ void __launch_bounds__(threads_per_block)
       b[k] += d;
     }
   }
-  reduce<W>(t, p, a, b, partial, counters, f);
+  reduce_block<W>(t, p, a, b, partial);
 }
 
 template <typename T>
@@ -144,9 +143,8 @@ struct layer_norm : gpu_kernel {
     launch_blocks(d, grid, dim3(threads_per_block), row_statistics<T>, g);
     auto *f = t.width > 1 ? vectors_partial<T, lanes<T>> : vectors_partial<T, 1>;
     vector_gradients gradients{o.out(1), o.out(2)};
-    unsigned *counters = counters_for(d, t);
-    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, g, partial, counters, gradients);
-    reduce_rest(d, t, partial, counters, gradients);
+    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, g, partial);
+    launch_totals(d, t, partial, gradients);
     launch_blocks(d, grid, dim3(threads_per_block), rows_backward<T>, g);
   }
 };

@@ -34,8 +34,7 @@ __device__ inline row_group rows_from(const tile &t, const slice &p, int64_t row
 
 // stats_partial sums differences from the first row of the matrix, to avoid cancellation.
 template <typename T, int W>
-__global__ void __launch_bounds__(threads_per_block)
-    stats_partial(tile t, statistics<T> g, float *partial, unsigned *counters) {
+__global__ void __launch_bounds__(threads_per_block) stats_partial(tile t, statistics<T> g, float *partial) {
   slice p = slice_of(t);
   float a[W], b[W];
   vec<T, W> first{};
@@ -50,7 +49,7 @@ __global__ void __launch_bounds__(threads_per_block)
       b[k] += d * d;
     }
   }
-  reduce<W>(t, p, a, b, partial, counters, g);
+  reduce_block<W>(t, p, a, b, partial);
 }
 
 // scale_shift computes the constants of a channel: y = x*scale + shift.
@@ -127,7 +126,6 @@ struct backward_args {
   float *dgamma, *dbeta;
   float *partial, *constants;  // [grid_rows][2][c], [3][c]
   float epsilon, top;
-  unsigned *counters;
 
   // From the sums of a channel: the gradients of gamma and beta, and the constants u, v and w of
   // dx = u*g + (v*(x-mean) + w).
@@ -199,7 +197,7 @@ __global__ void __launch_bounds__(threads_per_block) backward_partial(backward_a
       if (M == mask::from_z) store<T, W>(t.residual + s.offset[u], stored);
     }
   }
-  reduce<W>(t.t, p, a, b, t.partial, t.counters, t);
+  reduce_block<W>(t.t, p, a, b, t.partial);
 }
 
 template <typename T, int W, mask M, bool second>
@@ -246,7 +244,6 @@ struct norm_stats : gpu_kernel {
   }
   void run(const op &o) override {
     auto *partial = reinterpret_cast<float *>(o.scratch);
-    unsigned *counters = counters_for(d, t);
     statistics<T> g{at<T>(o.operands[0]),
                     o.out(0),
                     o.out(1),
@@ -255,8 +252,8 @@ struct norm_stats : gpu_kernel {
                     static_cast<double>(t.rows),
                     static_cast<float>(o.attr.momentum)};
     auto *f = t.width > 1 ? stats_partial<T, lanes<T>> : stats_partial<T, 1>;
-    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, g, partial, counters);
-    reduce_rest(d, t, partial, counters, g);
+    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, g, partial);
+    launch_totals(d, t, partial, g);
   }
 };
 
@@ -321,8 +318,7 @@ struct norm_backward : gpu_kernel {
                        partial,
                        reinterpret_cast<float *>(o.scratch + partial_bytes(t)),
                        static_cast<float>(o.attr.epsilon),
-                       o.attr.top(),
-                       counters_for(d, t)};
+                       o.attr.top()};
     if (t.width > 1)
       pick<lanes<T>>(a, o.attr);
     else
@@ -344,7 +340,7 @@ struct norm_backward : gpu_kernel {
   template <int W, mask M, bool second>
   void launch_backward(const backward_args<T> &a) {
     launch_blocks(d, t.grid(), dim3(threads_per_block), backward_partial<T, W, M, second>, a);
-    reduce_rest(d, t, a.partial, a.counters, a);
+    launch_totals(d, t, a.partial, a);
     backward_args<T> b = a;
     b.t = make_tile(t.rows, t.c, lanes<T>, rows_a_thread, max_blocks);
     launch(d, b.t.grid(), dim3(threads_per_block), backward_write<T, W, M, second>, b);
@@ -353,8 +349,7 @@ struct norm_backward : gpu_kernel {
 
 // sum_partial is the first stage of column sums; the second sum stays 0.
 template <typename T, int W>
-__global__ void __launch_bounds__(threads_per_block)
-    sum_partial(tile t, const T *x, float *partial, unsigned *counters, first_sum f) {
+__global__ void __launch_bounds__(threads_per_block) sum_partial(tile t, const T *x, float *partial) {
   slice p = slice_of(t);
   float a[W], b[W];
   for (int k = 0; k < W; k++) a[k] = b[k] = 0;
@@ -362,7 +357,7 @@ __global__ void __launch_bounds__(threads_per_block)
     vec<T, W> v = load<T, W>(x + i * t.c + p.column);
     for (int k = 0; k < W; k++) a[k] += widen(v.v[k]);
   }
-  reduce<W>(t, p, a, b, partial, counters, f);
+  reduce_block<W>(t, p, a, b, partial);
 }
 
 tile sum_tile(const value &x) {
@@ -377,14 +372,12 @@ uint64_t sum_columns_scratch(const value &x) { return partial_bytes(sum_tile(x))
 void sum_columns(const value &x, float *sum, void *scratch, gpu &d) {
   tile t = sum_tile(x);
   auto *partial = static_cast<float *>(scratch);
-  unsigned *counters = counters_for(d, t);
   typed(x, [&](auto number) {
     using T = decltype(number);
     auto *f = t.width > 1 ? sum_partial<T, lanes<T>> : sum_partial<T, 1>;
-    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, at<const T>(&x), partial, counters,
-                  first_sum{sum});
+    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, at<const T>(&x), partial);
   });
-  reduce_rest(d, t, partial, counters, first_sum{sum});
+  launch_totals(d, t, partial, first_sum{sum});
 }
 
 std::unique_ptr<kernel> make_norm(const op &o, gpu &d) {

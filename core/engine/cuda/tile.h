@@ -30,14 +30,10 @@
 //
 // Sums have two stages. First stage, over the whole matrix: each thread adds its rows in f32, in order, then
 // reduce_block adds the threads of a column in a tree and writes them to partial. Second stage: the blocks'
-// sums are added in f64, in a fixed order. Of each grid column the last block to finish does it
-// (total_block): a counter in global memory says which block that is. Where the partial sums are too many for
-// one block (counters_for), a kernel of its own does it, with a block of reduce_threads threads for each
-// channel (reduce_grid). Neither the number of blocks nor the order of summation depends on the device or on
-// which block is the last: every GPU computes the same bits.
-//
-// A kernel of the first stage ends with reduce(), and its launch is followed by reduce_rest(). Both take a
-// functor that gets a channel and its two totals.
+// sums are added in f64, in a fixed order, by a kernel of its own with a block of reduce_threads threads for
+// each channel (launch_totals). The last block to finish could do it without that kernel (total_block, as own
+// convolutions do); for these sums that was slower on an H100. Neither the number of blocks nor the order of
+// summation depends on the device: every GPU computes the same bits.
 #pragma once
 #include "gpu.h"
 
@@ -145,13 +141,12 @@ __device__ inline void reduce_block(const tile &t, const slice &p, float *a, flo
 }
 
 // last_block tells whether all other blocks of the grid column have stored their partial sums, and makes
-// these visible to the calling block. All threads of a block call it after reduce_block. counters is nullptr,
-// or has a counter for each grid column, which is 0 before the kernel and after it.
+// these visible to the calling block. All threads of a block call it after the block's sums are stored. counters
+// has a counter for each grid column, which is 0 before the kernel and after it.
 //
-// The first warp alone stores partial sums (thread_columns is at most 32): __syncwarp orders them before the
+// The first warp alone stores partial sums: __syncwarp orders them before the
 // fence of its first thread, and that thread's second fence precedes the loads of the others by the barrier.
 __device__ inline bool last_block(unsigned *counters) {
-  if (!counters) return false;
   __syncwarp();
   bool last = false;
   if (threadIdx.x == 0) {
@@ -192,24 +187,6 @@ __device__ inline void total_block(int64_t first, int groups, int64_t c, int64_t
   LB_UNROLL
   for (int k = 0; k < channels; k++)
     f(column + k, shared[reduce_slot(k, threadIdx.x)], shared[reduce_slot(channels + k, threadIdx.x)]);
-}
-
-// reduce ends a kernel of the first stage.
-template <int W, typename F>
-__device__ inline void reduce(const tile &t, const slice &p, float *a, float *b, float *partial,
-                              unsigned *counters, const F &f) {
-  reduce_block<W>(t, p, a, b, partial);
-  if (!last_block(counters)) return;
-  constexpr int channels = W < 4 ? W : 4;
-  total_block<channels>(
-      static_cast<int64_t>(blockIdx.y) * t.thread_columns * W, t.thread_columns * W / channels, t.c,
-      t.grid_rows,
-      [&](int64_t i, int64_t column, double *sum, double *second) {
-        vec<float, channels> u = load<float, channels>(partial + i * 2 * t.c + column),
-                             v = load<float, channels>(partial + (i * 2 + 1) * t.c + column);
-        for (int k = 0; k < channels; k++) sum[k] += u.v[k], second[k] += v.v[k];
-      },
-      f);
 }
 
 constexpr unsigned reduce_threads = 128;
@@ -258,7 +235,7 @@ struct first_sum {
   __device__ void operator()(int64_t j, double a, double) const { sum[j] = static_cast<float>(a); }
 };
 
-// total_channel is the second stage as a kernel of its own: one block for each channel.
+// total_channel has one block for each channel.
 template <typename F>
 __global__ void __launch_bounds__(reduce_threads) total_channel(tile t, const float *partial, F f) {
   double a, b;
@@ -266,21 +243,10 @@ __global__ void __launch_bounds__(reduce_threads) total_channel(tile t, const fl
   if (threadIdx.x == 0) f(blockIdx.x, a, b);
 }
 
-// counters_for returns the counters of a kernel whose last blocks add the partial sums; nullptr:
-// total_channel does. A block reads 64 bytes a cycle or so: with more than most_total_bytes it takes longer
-// than a kernel of its own, which costs about 5 us on an H100.
-constexpr uint64_t most_total_bytes = 256 << 10;
-inline unsigned *counters_for(gpu &d, const tile &t) {
-  uint64_t bytes =
-      static_cast<uint64_t>(t.grid_rows) * 2 * 4 * static_cast<uint64_t>(t.thread_columns * t.width);
-  return bytes <= most_total_bytes && t.grid_columns <= gpu::most_counters ? d.counters() : nullptr;
-}
-
-// reduce_rest follows the launch of a kernel of the first stage.
+// launch_totals is the second stage: it calls f with each channel and its two totals.
 template <typename F>
-void reduce_rest(gpu &d, const tile &t, const float *partial, const unsigned *counters, const F &f) {
-  if (!counters)
-    launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(reduce_threads), total_channel<F>, t, partial, f);
+void launch_totals(gpu &d, const tile &t, const float *partial, const F &f) {
+  launch_blocks(d, dim3(static_cast<unsigned>(t.c)), dim3(reduce_threads), total_channel<F>, t, partial, f);
 }
 
 #endif
