@@ -141,8 +141,8 @@ __device__ inline void reduce_block(const tile &t, const slice &p, float *a, flo
 }
 
 // last_block tells whether all other blocks of the grid column have stored their partial sums, and makes
-// these visible to the calling block. All threads of a block call it after the block's sums are stored. counters
-// has a counter for each grid column, which is 0 before the kernel and after it.
+// these visible to the calling block. All threads of a block call it after the block's sums are stored.
+// counters has a counter for each grid column, which is 0 before the kernel and after it.
 //
 // The first warp alone stores partial sums: __syncwarp orders them before the
 // fence of its first thread, and that thread's second fence precedes the loads of the others by the barrier.

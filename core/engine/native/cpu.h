@@ -86,8 +86,8 @@ std::unique_ptr<kernel> make_winograd2(const op &, cpu &, const value &x, const 
 std::unique_ptr<kernel> make_winograd4(const op &, cpu &, const value &x, const value &w, const value &y);
 // The direct kernel of a 3x3 convolution of stride 1 with at most 16 channels in and 4 out, or nullptr.
 std::unique_ptr<kernel> make_narrow_conv(const op &, cpu &, const value &x, const value &w);
-// F(4x4, 3x3) for groups of so many channels, where they divide those of the result (of dy, for the gradient
-// of the weights), or nullptr.
+// F(4x4, 3x3) for groups of this many channels, where they divide those of the result (of dy, for the
+// gradient of the weights), or nullptr.
 std::unique_ptr<kernel> make_grouped_conv(const op &, cpu &, const value &x, const value &w, const value &y,
                                           int64_t group);
 // The kernel of a 1x1 convolution of stride 1 whose numbers of channels are multiples of 16, or nullptr.
