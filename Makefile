@@ -196,7 +196,7 @@ docs:
 
 ## results: write docs/results.md and its plots from the records in results/reproductions
 results: build
-	./bin/benchctl report --quiet --results docs/results.md --times results/reproductions/step-times results/reproductions/resnet20-cifar10-12-epochs results/reproductions/smoke
+	./bin/benchctl report --quiet --results docs/results.md --times results/reproductions/step-times results/reproductions/resnet20-cifar10-12-epochs results/reproductions/resnet20-cifar10-4-epochs results/reproductions/smoke
 
 ## bench: run the Go benchmarks; BENCH=regexp chooses
 bench:

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,5 +83,30 @@ func TestSmokeRuns(t *testing.T) {
 	}
 	if figures, err := p.Figures(); err != nil || len(figures) != 2 {
 		t.Errorf("%d plots, %v: must be the two of the run of 12 epochs", len(figures), err)
+	}
+}
+
+// Of one network and data set the longest schedule comes first.
+func TestLongestScheduleFirst(t *testing.T) {
+	var p Page
+	for _, epochs := range []int64{4, 12, 8} {
+		s := source("bp", 1, 200, 0.9)
+		s.Record.Spec.Epochs = epochs
+		s.Record.ID = results.SpecID(s.Record.Spec)
+		p.Trained = append(p.Trained, s)
+	}
+	var b bytes.Buffer
+	if err := p.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	var titles []string
+	for line := range strings.Lines(b.String()) {
+		if strings.HasPrefix(line, "## resnet20") {
+			titles = append(titles, strings.TrimSpace(line))
+		}
+	}
+	want := []string{"## resnet20 on cifar10, 12 epochs", "## resnet20 on cifar10, 8 epochs", "## resnet20 on cifar10, 4 epochs"}
+	if !slices.Equal(titles, want) {
+		t.Errorf("got %q, want %q", titles, want)
 	}
 }
