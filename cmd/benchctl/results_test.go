@@ -19,7 +19,10 @@ func TestResultsPageIsThatOfItsRecords(t *testing.T) {
 	for _, part := range []struct {
 		sources *[]publish.Source
 		folders []string
-	}{{&p.Trained, []string{"resnet20-cifar10-12-epochs", "resnet20-cifar10-4-epochs", "smoke"}}, {&p.Timed, []string{"step-times"}}} {
+	}{
+		{&p.Trained, []string{"resnet20-cifar10-12-epochs", "resnet20-cifar10-4-epochs", "smoke"}},
+		{&p.Timed, []string{"step-times"}},
+	} {
 		var paths []string
 		for _, folder := range part.folders {
 			paths = append(paths, filepath.Join(root, "results", "reproductions", folder))

@@ -73,8 +73,8 @@ func (p Page) sections() (all []section) {
 	}
 	slices.SortStableFunc(all, func(a, b section) int {
 		x, y := a.trained[0].Record.Spec, b.trained[0].Record.Spec
-		return cmp.Or(cmp.Compare(rank(a.smoke()), rank(b.smoke())), cmp.Compare(x.Network, y.Network), cmp.Compare(x.Dataset, y.Dataset),
-			cmp.Compare(b.task.Epochs, a.task.Epochs))
+		return cmp.Or(cmp.Compare(rank(a.smoke()), rank(b.smoke())), cmp.Compare(x.Network, y.Network),
+			cmp.Compare(x.Dataset, y.Dataset), cmp.Compare(b.task.Epochs, a.task.Epochs))
 	})
 	return all
 }
