@@ -311,7 +311,7 @@ func (op *Op) InPlace() []Pair {
 func (op *Op) Mutates() []*Value {
 	var out []*Value
 	for _, i := range op.Kind.rule().mutates {
-		if op.Operands[i] != nil {
+		if i < len(op.Operands) && op.Operands[i] != nil {
 			out = append(out, op.Operands[i])
 		}
 	}

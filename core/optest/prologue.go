@@ -103,7 +103,8 @@ func (s prologue) derivative(p *program) derivative {
 	weight, bias := s.parameters(p)
 	d := derivative{result: p.Conv(x, weight, bias, s.options())}
 	made, conv := s.made([]*graph.Value{x, weight, bias, mean, variance, gamma, beta}), p.last()
-	conv.Operands, conv.Attr = made.Operands, made.Attr
+	copy(conv.Operands, made.Operands)
+	conv.Attr = made.Attr
 	conv.Attr.Epsilon = of.epsilon
 	d.forward = len(p.Ops())
 	dy := d.comesIn(p, "dy")
