@@ -7,7 +7,7 @@ import (
 	"github.com/localbench/localbench/core"
 )
 
-// FuseNone and FuseInput say which work of normalisations convolutions do.
+// FuseNone and the constants that follow say which work of normalisations convolutions do.
 const (
 	FuseNone       = "none"
 	FuseInput      = "input"      // they normalise their input while they read it

@@ -160,18 +160,7 @@ func testCases(t *testing.T, d engine.Device, o plan.Options, rounding float64, 
 			if err != nil {
 				t.Fatal(err)
 			}
-			values := c.Values(g, 1)
-			p, m := bindTo(t, d, g, o), reference.New(g)
-			for v, content := range values {
-				m.Set(v, content)
-				write(t, p, v, content)
-			}
-			if err := m.Run(0, len(g.Ops)); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.Run(0, len(g.Ops)); err != nil {
-				t.Fatal(err)
-			}
+			p, m := runBoth(t, d, g, o, c.Values(g, 1))
 			op := c.Op(g)
 			for _, v := range optest.Written(op) {
 				tolerance := optest.Tolerance(op, v)
@@ -184,6 +173,24 @@ func testCases(t *testing.T, d engine.Device, o plan.Options, rounding float64, 
 			}
 		})
 	}
+}
+
+// runBoth runs a graph on a device and in float64, from the same contents.
+func runBoth(t *testing.T, d engine.Device, g *graph.Graph, o plan.Options, values map[*graph.Value][]float64) (
+	engine.Program, *reference.Machine) {
+	t.Helper()
+	p, m := bindTo(t, d, g, o), reference.New(g)
+	for v, content := range values {
+		m.Set(v, content)
+		write(t, p, v, content)
+	}
+	if err := m.Run(0, len(g.Ops)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(0, len(g.Ops)); err != nil {
+		t.Fatal(err)
+	}
+	return p, m
 }
 
 // TestSameBits runs each case twice from the same contents: no bit may differ.

@@ -40,20 +40,9 @@ func testWinogradRounding(t *testing.T, d engine.Device, c optest.Case, seed uin
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := c.Values(g, seed)
-	p, m := bindTo(t, d, g, plan.Options{}), reference.New(g)
+	p, m := runBoth(t, d, g, plan.Options{}, c.Values(g, seed))
 	if kernel := p.Kernels()[0]; !strings.HasPrefix(kernel, "winograd F(4x4, 3x3)") {
 		t.Fatalf("kernel %s runs", kernel)
-	}
-	for v, content := range values {
-		m.Set(v, content)
-		write(t, p, v, content)
-	}
-	if err := m.Run(0, len(g.Ops)); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Run(0, len(g.Ops)); err != nil {
-		t.Fatal(err)
 	}
 	op := c.Op(g)
 	result := op.Results[0]

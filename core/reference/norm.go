@@ -15,7 +15,7 @@ func normStats(m *Machine, op *graph.Op) error {
 	return nil
 }
 
-// statistics are the tensor x of norm_stats, the results and the running statistics, nil if there are none.
+// statistics are the tensor x of norm_stats, its results, and the running statistics, nil if it updates none.
 type statistics struct{ x, mean, variance, runningMean, runningVariance []float64 }
 
 func (s statistics) compute(rate float64) {

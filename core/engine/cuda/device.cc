@@ -289,7 +289,7 @@ gpu::gpu(const lb_options &o)
   checked(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   checked(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   streams_ = {stream};
-  constexpr size_t bytes = sizeof(unsigned) * max_streams * most_counters;
+  constexpr size_t bytes = sizeof(unsigned) * max_streams;
   void *p = nullptr;
   checked(cudaMalloc(&p, bytes), "cudaMalloc");
   counters_ = static_cast<unsigned *>(p);

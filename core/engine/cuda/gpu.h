@@ -46,10 +46,9 @@ struct gpu : device {
   void settle(program &) override;
   std::string choices(const program &p) override { return choices_of(p, *this); }
 
-  // counters returns most_counters counters for the kernels of the current stream, which run one after the
-  // other. They are 0 before and after each kernel.
-  static constexpr unsigned most_counters = 32;
-  unsigned *counters() { return counters_ + stream_index * static_cast<int>(most_counters); }
+  // counter returns a number on the device for the kernels of the current stream, which run one after the
+  // other: it is 0 before and after each kernel.
+  unsigned *counter() { return counters_ + stream_index; }
 
   bool planning;  // there is no device: kernels are chosen, nothing runs
   bool tf32, deterministic;
@@ -67,7 +66,7 @@ struct gpu : device {
   void eager(program &, uint64_t first, uint64_t last, int32_t &at, std::vector<double> *seconds);
   cudaGraphExec_t capture(program &, uint64_t first, uint64_t last, int32_t &at);
   friend class fan;
-  unsigned *counters_ = nullptr;
+  unsigned *counters_ = nullptr;         // one for each stream
   static constexpr int slot_count = 10;  // two batches of images, words, labels, rate and stream
   int index_;
   bool scatter_;

@@ -50,7 +50,7 @@ struct conv_args {
   T *y;
   int backward;
   float *partial;  // for statistics: [block][3][K]
-  unsigned *counters;
+  unsigned *counter;
   statistics<float> totals;
 };
 
@@ -202,7 +202,7 @@ __device__ inline void store_statistics(const conv_args<T> &a, const float *sums
     to[K] = static_cast<float>(second - d * first);
     to[2 * K] = static_cast<float>(count);
   }
-  if (!last_block(a.counters)) return;
+  if (!last_block(a.counter)) return;
   total_block<4>(
       0, K / 4, K, gridDim.x,
       [&](int64_t i, int64_t k, double *first, double *second) {
@@ -594,7 +594,7 @@ struct mma_conv : gpu_kernel {
       if (!computes_statistics(o))
         return launch_shared(d, grid, dim3(threads), conv_shared<T, C, K, TW, plain>(),
                              conv<T, C, K, TW, plain>, a);
-      a.partial = reinterpret_cast<float *>(o.scratch), a.counters = d.counters();
+      a.partial = reinterpret_cast<float *>(o.scratch), a.counter = d.counter();
       a.totals = {a.partial,
                   o.out(1),
                   o.out(2),

@@ -34,15 +34,15 @@ __device__ inline row_group rows_from(const tile &t, const slice &p, int64_t row
 
 // stats_partial sums differences from the first row of the matrix, to avoid cancellation.
 template <typename T, int W>
-__global__ void __launch_bounds__(threads_per_block) stats_partial(tile t, statistics<T> g, float *partial) {
+__global__ void __launch_bounds__(threads_per_block) stats_partial(tile t, const T *x, float *partial) {
   slice p = slice_of(t);
   float a[W], b[W];
   vec<T, W> first{};
-  if (p.active) first = load<T, W>(g.x + p.column);
+  if (p.active) first = load<T, W>(x + p.column);
   for (int k = 0; k < W; k++) a[k] = b[k] = 0;
   LB_UNROLL_4
   for (int64_t i = p.row; i < p.end; i += p.stride) {
-    vec<T, W> v = load<T, W>(g.x + i * t.c + p.column);
+    vec<T, W> v = load<T, W>(x + i * t.c + p.column);
     for (int k = 0; k < W; k++) {
       float d = widen(v.v[k]) - widen(first.v[k]);
       a[k] += d;
@@ -244,7 +244,8 @@ struct norm_stats : gpu_kernel {
   }
   void run(const op &o) override {
     auto *partial = reinterpret_cast<float *>(o.scratch);
-    statistics<T> g{at<T>(o.operands[0]),
+    const T *x = at<T>(o.operands[0]);
+    statistics<T> g{x,
                     o.out(0),
                     o.out(1),
                     at<float>(o.operands[1]),
@@ -252,7 +253,7 @@ struct norm_stats : gpu_kernel {
                     static_cast<double>(t.rows),
                     static_cast<float>(o.attr.momentum)};
     auto *f = t.width > 1 ? stats_partial<T, lanes<T>> : stats_partial<T, 1>;
-    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, g, partial);
+    launch_blocks(d, t.grid(), dim3(threads_per_block), f, t, x, partial);
     launch_totals(d, t, partial, g);
   }
 };

@@ -32,8 +32,8 @@
 // reduce_block adds the threads of a column in a tree and writes them to partial. Second stage: the blocks'
 // sums are added in f64, in a fixed order, by a kernel of its own with a block of reduce_threads threads for
 // each channel (launch_totals). The last block to finish could do it without that kernel (total_block, as own
-// convolutions do); for these sums that was slower on an H100. Neither the number of blocks nor the order of
-// summation depends on the device: every GPU computes the same bits.
+// convolutions do); on an H100 steps were slower with that (docs/performance.md). Neither the number of
+// blocks nor the order of summation depends on the device: every GPU computes the same bits.
 #pragma once
 #include "gpu.h"
 
@@ -140,18 +140,18 @@ __device__ inline void reduce_block(const tile &t, const slice &p, float *a, flo
     to[k] = shared[reduce_slot(k, threadIdx.x)], to[t.c + k] = shared[reduce_slot(W + k, threadIdx.x)];
 }
 
-// last_block tells whether all other blocks of the grid column have stored their partial sums, and makes
-// these visible to the calling block. All threads of a block call it after the block's sums are stored.
-// counters has a counter for each grid column, which is 0 before the kernel and after it.
+// last_block tells whether all other blocks of the grid have stored their partial sums, and makes these
+// visible to the calling block. All threads of a block call it after the block's sums are stored. The counter
+// is 0 before the kernel and after it.
 //
-// The first warp alone stores partial sums: __syncwarp orders them before the
-// fence of its first thread, and that thread's second fence precedes the loads of the others by the barrier.
-__device__ inline bool last_block(unsigned *counters) {
+// The first warp alone stores partial sums: __syncwarp orders them before the fence of its first thread, and
+// that thread's second fence precedes the loads of the others by the barrier.
+__device__ inline bool last_block(unsigned *counter) {
   __syncwarp();
   bool last = false;
   if (threadIdx.x == 0) {
     __threadfence();
-    last = atomicInc(counters + blockIdx.y, gridDim.x - 1) == gridDim.x - 1;  // the last one sets it to 0
+    last = atomicInc(counter, gridDim.x - 1) == gridDim.x - 1;  // the last one sets it to 0
     __threadfence();
   }
   return __syncthreads_or(last) != 0;

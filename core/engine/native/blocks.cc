@@ -44,7 +44,6 @@ constexpr uint64_t weight_times = 4;
 // The sums of all threads together have at most this many bytes.
 constexpr uint64_t sums_bytes = 8 << 20;
 
-constexpr uint64_t align(uint64_t n) { return (n + 63) / 64 * 64; }
 enum class role { absent, samples, whole, sum };
 
 // slot is an operand or a result: where it stands and what each worker has of it.

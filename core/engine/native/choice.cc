@@ -99,21 +99,20 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   bool one = w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 1 && a.stride[1] == 1 && a.padding[0] == 1 &&
              a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1 && a.groups == 1;
   bool f32 = x.type == type_f32;  // only the Winograd kernels read bf16
+  auto fits = [&](const std::unique_ptr<kernel> &k) {
+    return k && (d.workspace_limit == 0 || k->scratch <= d.workspace_limit);
+  };
   bool product = d.convolution.empty() ? product_is_faster(o.kind, d, w) : d.convolution == "product";
   if (f32 && product)
-    if (auto k = make_product_conv(o, d, x, w);
-        k && (d.workspace_limit == 0 || k->scratch <= d.workspace_limit))
-      return k;
+    if (auto k = make_product_conv(o, d, x, w); fits(k)) return k;
   if (!one || d.width == 0) return nullptr;
   if (f32 && (d.convolution.empty() || d.convolution == "direct, few channels"))
-    if (auto k = make_narrow_conv(o, d, x, w);
-        k && (d.workspace_limit == 0 || k->scratch <= d.workspace_limit))
-      return k;
+    if (auto k = make_narrow_conv(o, d, x, w); fits(k)) return k;
   if (w.dims[0] % 16 != 0 || w.dims[3] % 16 != 0) {
     // Half of the channels are padding at the most.
     bool wide = f32 && w.dims[0] >= 8 && w.dims[3] >= 8 && !normalises_input(o);
     auto k = wide ? make_padded_conv(o, d, x, w, y) : nullptr;
-    return k && (d.workspace_limit == 0 || k->scratch <= d.workspace_limit) ? std::move(k) : nullptr;
+    return fits(k) ? std::move(k) : nullptr;
   }
   auto outputs = [&](int64_t side) {
     return static_cast<double>(x.dims[0] * ((x.dims[1] + side - 1) / side) * ((x.dims[2] + side - 1) / side) *

@@ -43,8 +43,6 @@ auto checked(const char *what, F f) {
   }
 }
 
-constexpr uint64_t align(uint64_t n) { return (n + 63) / 64 * 64; }
-
 dnnl::primitive_attr user_scratchpad() {
   dnnl::primitive_attr a;
   a.set_scratchpad_mode(dnnl::scratchpad_mode::user);

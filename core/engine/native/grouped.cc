@@ -19,8 +19,6 @@ namespace lb {
 #if defined(__x86_64__)
 namespace {
 
-uint64_t align(uint64_t n) { return (n + 63) / 64 * 64; }
-
 // copy copies rows from..to of c floats between arrays whose rows are `from_stride` and `to_stride` apart.
 void copy(const float *x, int64_t from_stride, float *y, int64_t to_stride, int64_t c, int64_t from,
           int64_t to) {

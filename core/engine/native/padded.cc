@@ -27,7 +27,6 @@ constexpr double without_copies = 0.72;
 constexpr int64_t block_bytes = 512 << 10;  // of the padded tensors of a block, for each thread
 
 int64_t padded(int64_t channels) { return (channels + multiple - 1) / multiple * multiple; }
-uint64_t align(uint64_t n) { return (n + 63) / 64 * 64; }
 
 // widen copies rows of c channels to rows of `wide`, zeros after them.
 LB_CLONES void widen(const float *x, int64_t from, int64_t to, int64_t c, int64_t wide, float *y) {

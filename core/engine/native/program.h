@@ -20,6 +20,9 @@ struct failure {
 };
 [[noreturn]] void fail(int32_t code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+// align rounds a number of bytes up to whole cache lines: parts of a workspace begin at such.
+constexpr uint64_t align(uint64_t n) { return (n + 63) / 64 * 64; }
+
 // The kinds and families of ops, from the table in core/graph/kind.go.
 enum kind : int32_t {
   kind_none,

@@ -46,7 +46,7 @@ struct normalised : Base {
     this->scratch = before() + std::max(apply.work->scratch, conv.work->scratch);
   }
   // before is the bytes of the workspace before that of the kernels.
-  uint64_t before() const { return (static_cast<uint64_t>(x.bytes) + 63) / 64 * 64; }
+  uint64_t before() const { return align(static_cast<uint64_t>(x.bytes)); }
   void place(const op &o) {
     x.data = o.scratch;
     apply.scratch = conv.scratch = o.scratch + before();
