@@ -26,7 +26,7 @@ func commands() (run, plan *cobra.Command, got *values) {
 	}
 	cli.Define(run.Flags(), "seeds", cli.CountOrList, "1", "seeds", cli.Seeds(&got.seeds, 1000))
 	cli.Define(run.Flags(), "sizes", "counts", "", "sizes", cli.List(&got.sizes, cli.Number(1, 99)))
-	cli.Define(run.Flags(), "rate", "rate", "", "rate", cli.Optional(&got.rate))
+	cli.Define(run.Flags(), "rate", "rate", "", "rate", cli.Optional(&got.rate, cli.Real))
 	cli.Define(run.Flags(), "limit", "size", "", "limit", cli.One(&got.limit, cli.Size))
 	cli.Define(run.Flags(), "part", "fraction", "", "part", cli.One(&got.part, cli.Within(0, 1, "from 0 to 1")))
 	run.Flags().BoolVar(&got.quick, "quick", false, "quick")

@@ -63,10 +63,10 @@ func One[T any](p *T, parse func(string) (T, error)) func(string) error {
 	}
 }
 
-// Optional stores a number whose pointer is nil if the flag is not given.
-func Optional(p **float64) func(string) error {
+// Optional stores a value whose pointer is nil if the flag is not given.
+func Optional[T any](p **T, parse func(string) (T, error)) func(string) error {
 	return func(s string) error {
-		x, err := Real(strings.TrimSpace(s))
+		x, err := parse(strings.TrimSpace(s))
 		*p = &x
 		return err
 	}

@@ -21,6 +21,9 @@ func Command(s Spec) string {
 		}
 	}
 	whole := func(flag string, n int64) { add(n != 0, flag, strconv.FormatInt(n, 10)) }
+	if s.WarmupEpochs != nil {
+		add(true, "warmup-epochs", strconv.FormatInt(*s.WarmupEpochs, 10))
+	}
 	add(s.Optimizer != "", "optimizer", s.Optimizer)
 	add(s.Optimizer == "" || s.Momentum != 0, "momentum", number(s.Momentum))
 	add(strings.HasPrefix(s.Optimizer, "adam"), "betas", number(s.Beta1)+","+number(s.Beta2))

@@ -79,7 +79,7 @@ func word(s string) string {
 // StepSpec is the spec of a training step: without what changes only which data it sees, and when. Runs with equal step specs
 // have the same program, and so the same memory and about the same time of a step.
 func StepSpec(s Spec) Spec {
-	s.Seed, s.Epochs, s.LR, s.WeightDecay = 0, 0, 0, 0
+	s.Seed, s.Epochs, s.LR, s.WarmupEpochs, s.WeightDecay = 0, 0, 0, nil, 0
 	s.TrainLimit, s.TestLimit, s.ValFraction, s.Device = 0, 0, 0, ""
 	return s
 }

@@ -62,23 +62,25 @@ type Spec struct {
 	Device    string `json:"device,omitzero"`  // which of several equal devices; not part of the id
 	Threads   int64  `json:"threads,omitzero"` // as asked for; 0: all cores
 
-	Seed        uint64  `json:"seed"`
-	Epochs      int64   `json:"epochs"`
-	LR          float64 `json:"lr"` // base learning rate
-	WeightDecay float64 `json:"weight_decay"`
-	Momentum    float64 `json:"momentum"`
-	Nesterov    bool    `json:"nesterov"`
-	Optimizer   string  `json:"optimizer,omitzero"`    // adam, adamw, rmsprop, adagrad; empty: sgd
-	Beta1       float64 `json:"beta1,omitzero"`        // of Adam and AdamW: decay of the average of gradients
-	Beta2       float64 `json:"beta2,omitzero"`        // of Adam and AdamW: decay of the average of their squares
-	Alpha       float64 `json:"alpha,omitzero"`        // of RMSprop: decay of the average of squares
-	Epsilon     float64 `json:"epsilon,omitzero"`      // added to the root by which an optimizer divides
-	TrainLimit  int64   `json:"train_limit,omitzero"`  // first samples of the train set; 0: all
-	TestLimit   int64   `json:"test_limit,omitzero"`   // first samples of the test set; 0: all
-	ValFraction float64 `json:"val_fraction,omitzero"` // of the train set, held out to choose the epoch by
-	ImageSize   int64   `json:"image_size,omitzero"`   // side of the images in pixels; 0: the data set's own
-	Augment     string  `json:"augment,omitzero"`      // name of the augmentation; empty: the recipe's own
-	Dropout     string  `json:"dropout,omitzero"`      // on: as the network has it, and stochastic depth; empty: none
+	Seed   uint64  `json:"seed"`
+	Epochs int64   `json:"epochs"`
+	LR     float64 `json:"lr"` // base learning rate
+	// WarmupEpochs is the part of Epochs in which the learning rate rises linearly to its peak; nil: the recipe of the data set.
+	WarmupEpochs *int64  `json:"warmup_epochs,omitempty"`
+	WeightDecay  float64 `json:"weight_decay"`
+	Momentum     float64 `json:"momentum"`
+	Nesterov     bool    `json:"nesterov"`
+	Optimizer    string  `json:"optimizer,omitzero"`    // adam, adamw, rmsprop, adagrad; empty: sgd
+	Beta1        float64 `json:"beta1,omitzero"`        // of Adam and AdamW: decay of the average of gradients
+	Beta2        float64 `json:"beta2,omitzero"`        // of Adam and AdamW: decay of the average of their squares
+	Alpha        float64 `json:"alpha,omitzero"`        // of RMSprop: decay of the average of squares
+	Epsilon      float64 `json:"epsilon,omitzero"`      // added to the root by which an optimizer divides
+	TrainLimit   int64   `json:"train_limit,omitzero"`  // first samples of the train set; 0: all
+	TestLimit    int64   `json:"test_limit,omitzero"`   // first samples of the test set; 0: all
+	ValFraction  float64 `json:"val_fraction,omitzero"` // of the train set, held out to choose the epoch by
+	ImageSize    int64   `json:"image_size,omitzero"`   // side of the images in pixels; 0: the data set's own
+	Augment      string  `json:"augment,omitzero"`      // name of the augmentation; empty: the recipe's own
+	Dropout      string  `json:"dropout,omitzero"`      // on: as the network has it, and stochastic depth; empty: none
 }
 
 // Environment describes the machine and the program of a run.

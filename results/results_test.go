@@ -32,7 +32,7 @@ func full() Record {
 	s := spec()
 	s.Device, s.Threads, s.TrainLimit, s.TestLimit, s.ValFraction = "0", 2, 512, 256, 0.1
 	s.Augment, s.Quirks, s.Dropout = "crop-flip", "none", "on"
-	s.ImageSize = 160
+	s.ImageSize, s.WarmupEpochs = 160, new(int64(1))
 	s.Optimizer, s.Beta1, s.Beta2, s.Alpha, s.Epsilon = "adamw", 0.9, 0.999, 0.99, 1e-8
 	s.Options = map[string]string{"mode": "softmax"}
 	r := Record{Schema: Schema, ID: SpecID(s), Attempt: "XYZ", Status: StatusDone, Error: "none", Spec: s,
@@ -133,7 +133,7 @@ func TestFieldNamesAreTheContract(t *testing.T) {
 	want := map[string]string{
 		"": "schema id attempt status error started finished spec environment model memory time accuracy gpu",
 		"spec": `method network dataset batch aux_depth modules pyramid pyramid_coefficient selection options
-			precision backend device threads seed epochs lr weight_decay momentum nesterov
+			precision backend device threads seed epochs lr warmup_epochs weight_decay momentum nesterov
 			optimizer beta1 beta2 alpha epsilon train_limit test_limit val_fraction image_size augment quirks dropout`,
 		"environment": "version commit go os cpu threads memory_bytes memory_limit_bytes memory_limit gpu driver libraries",
 		"model":       "parameters auxiliary_parameters modules built_in flops_per_sample",

@@ -312,8 +312,7 @@ func (x *execution) options(data *datasets.Dataset, r *Run) train.Options {
 	spec := x.job.Spec
 	o := train.Options{
 		ID: x.record.ID, Seed: spec.Seed, Batch: int(spec.Batch), Data: data, Val: x.val, Augment: r.Dataset.Augment,
-		Schedule: train.Schedule{Base: spec.LR, Epochs: int(spec.Epochs), Warmup: recipe(spec.Dataset).Warmup,
-			FromZero: recipe(spec.Dataset).FromZero},
+		Schedule:  schedule(spec),
 		StatePath: x.statePath(), Resume: x.job.Resume, InitPath: x.job.Init, Now: x.now, CPU: meter.CPUSeconds, On: x.tick,
 		Warn: func(sentence string) { x.on(Event{Kind: EventWarning, Text: sentence}) },
 		// The peak of training, without its preparation: memory left from planning is

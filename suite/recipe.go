@@ -1,5 +1,10 @@
 package suite
 
+import (
+	"github.com/localbench/localbench/results"
+	"github.com/localbench/localbench/suite/train"
+)
+
 // Recipe is how a data set is trained where the user says nothing else. The
 // figures are those of the papers' programs; synthetic's are our own, for runs
 // of a few minutes.
@@ -39,4 +44,13 @@ func recipe(dataset string) Recipe {
 		}
 	}
 	return Recipe{Dataset: dataset, Batch: 128, LR: 0.1, Epochs: 200, FromZero: true}
+}
+
+// schedule returns the learning rates of a run: those of the data set's recipe, with the peak and the epochs of the spec.
+func schedule(s results.Spec) train.Schedule {
+	r := recipe(s.Dataset)
+	if s.WarmupEpochs != nil {
+		r.Warmup = int(*s.WarmupEpochs)
+	}
+	return train.Schedule{Base: s.LR, Epochs: int(s.Epochs), Warmup: r.Warmup, FromZero: r.FromZero}
 }

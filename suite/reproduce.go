@@ -64,6 +64,9 @@ func (r Reproduction) Specs(c published.Cell) ([]results.Spec, error) {
 	if r.Scale == published.ScaleReduced {
 		for i := range specs {
 			specs[i].Epochs = max(1, specs[i].Epochs/10)
+			if warmup := recipe(c.Dataset).Warmup; warmup > 0 { // in proportion, so that the peak of the rate is reached
+				specs[i].WarmupEpochs = new(int64(warmup / 10))
+			}
 		}
 	}
 	return specs, nil

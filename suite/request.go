@@ -29,6 +29,7 @@ type Request struct {
 	Modules                     []int    // K; 0: one a unit
 	Seeds                       []uint64 // empty: 1
 	Epochs                      int      // 0: the recipe's
+	WarmupEpochs                *int     // nil: the recipe's
 	TrainLimit, TestLimit       int      // first samples; 0: all
 	ImageSize                   int      // side of the images in pixels; 0: the data set's own
 	Precision, Backend          string
@@ -162,7 +163,7 @@ func (r Request) check() error {
 		name  string
 		value int
 	}{{"epochs", r.Epochs}, {"train-limit", r.TrainLimit}, {"test-limit", r.TestLimit}, {"image-size", r.ImageSize},
-		{"threads", r.Threads},
+		{"threads", r.Threads}, {"warmup-epochs", or(r.WarmupEpochs, 0)},
 		{"device", r.Device}} {
 		if c.value < 0 {
 			return fmt.Errorf("--%s %d: must be at least 0", c.name, c.value)
@@ -260,6 +261,9 @@ func (r Request) complete(base results.Spec, depth, modules int) (*Run, error) {
 	if r.Epochs == 0 {
 		spec.Epochs = rec.Epochs
 	}
+	if err := r.setWarmup(spec); err != nil {
+		return nil, err
+	}
 	if err := r.setOptimizer(spec); err != nil {
 		return nil, err
 	}
@@ -308,6 +312,22 @@ func (r Request) complete(base results.Spec, depth, modules int) (*Run, error) {
 		return nil, err
 	}
 	return run, run.check(false)
+}
+
+// setWarmup sets the epochs of the warm-up where they are not those of the recipe, so that a run has one id whether they are named or
+// not.
+func (r Request) setWarmup(spec *results.Spec) error {
+	if r.WarmupEpochs == nil {
+		return nil
+	}
+	n := *r.WarmupEpochs
+	if int64(n) > spec.Epochs {
+		return fmt.Errorf("--warmup-epochs %d: must be at most %d, the epochs of the run", n, spec.Epochs)
+	}
+	if n != recipe(spec.Dataset).Warmup {
+		spec.WarmupEpochs = new(int64(n))
+	}
+	return nil
 }
 
 // setMethod sets the fields of the spec that its method reads.
@@ -426,7 +446,7 @@ const (
 	UpdateDeferred = "deferred" // one update at the end of the step, as eager frameworks do
 )
 
-func or(p *float64, d float64) float64 {
+func or[T any](p *T, d T) T {
 	if p != nil {
 		return *p
 	}

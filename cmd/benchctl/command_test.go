@@ -25,6 +25,7 @@ func TestCommandOfASpec(t *testing.T) {
 		"--methods bp --networks resnet20 --datasets cifar10 --optimizer adamw --lr 0.002 --betas 0.8,0.99 --eps 1e-6 --weight-decay 0",
 		"--methods bp --networks resnet20 --datasets cifar10 --optimizer rmsprop --rmsprop-alpha 0.9 --momentum 0.9 --eps 0",
 		"--methods bp --networks resnet20 --datasets cifar10 --optimizer adagrad --eps 1e-6",
+		"--methods bp --networks resnet20 --datasets cifar10 --epochs 12 --warmup-epochs 1",
 	} {
 		for _, spec := range expanded(t, strings.Fields(args)) {
 			command := strings.Fields(results.Command(spec))

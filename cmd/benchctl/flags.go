@@ -103,10 +103,10 @@ func addOptimizer(f *pflag.FlagSet, r *suite.Request) {
 		cli.Word(&r.Optimizer))
 	cli.Define(f, "momentum", "fraction", "",
 		"momentum, for sgd (default: 0.9, Nesterov) and rmsprop (default: 0); with 0 there is no state for it",
-		cli.Optional(&r.Momentum))
+		cli.Optional(&r.Momentum, cli.Real))
 	cli.Define(f, "weight-decay", "rate", "",
 		"weight decay (default: 1e-4 for sgd, 1e-2 for adamw, where it is decoupled from the gradient, 0 for others)",
-		cli.Optional(&r.WeightDecay))
+		cli.Optional(&r.WeightDecay, cli.Real))
 }
 
 // oneNetwork is the check of the arguments of a command that takes a network, short for --networks.
@@ -172,15 +172,18 @@ func addTraining(c *cobra.Command, r *suite.Request) {
 		"passes over the training set (default: the data set's recipe)", cli.One(&r.Epochs, cli.Number(1, math.MaxInt32)))
 	cli.Define(f, "lr", "rate", "",
 		"peak learning rate (linear warm-up, then cosine decay) (default: the data set's recipe for sgd; PyTorch's for others: "+
-			"1e-3 for adam and adamw, 1e-2 for rmsprop and adagrad)", cli.Optional(&r.LearningRate))
+			"1e-3 for adam and adamw, 1e-2 for rmsprop and adagrad)", cli.Optional(&r.LearningRate, cli.Real))
+	cli.Define(f, "warmup-epochs", "count", "",
+		"epochs, the first of --epochs, in which the learning rate rises linearly from 0.01 to its peak (default: the data set's recipe)",
+		cli.Optional(&r.WarmupEpochs, cli.Number(0, math.MaxInt32)))
 	cli.Define(f, "betas", "fractions", "",
 		"decay of the averages of gradients and of their squares, for adam and adamw (default: 0.9,0.999)",
 		cli.List(&r.Betas, cli.Real))
 	cli.Define(f, "eps", "number", "",
 		"added to the root that the step is divided by, for adam, adamw, rmsprop and adagrad (default: 1e-8, and 1e-10 for adagrad)",
-		cli.Optional(&r.Epsilon))
+		cli.Optional(&r.Epsilon, cli.Real))
 	cli.Define(f, "rmsprop-alpha", "fraction", "",
-		"decay of the average of squares, for rmsprop (default: 0.99)", cli.Optional(&r.Alpha))
+		"decay of the average of squares, for rmsprop (default: 0.99)", cli.Optional(&r.Alpha, cli.Real))
 	f.BoolVar(&r.NoAugment, "no-augment", false, "train without data augmentation")
 }
 
