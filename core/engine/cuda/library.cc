@@ -2,7 +2,7 @@
 //
 // An engine is chosen once for each signature, at prepare, and kept: the one in the tuning
 // cache, or, where the device is opened to tune, one of the fastest of those that cuDNN's heuristics propose
-// and of our own (mma_conv.cu), or else the first that the heuristics propose. Its workspace is the op's
+// and of our own (mma_conv.h), or else the first that the heuristics propose. Its workspace is the op's
 // workspace, so the plan includes it. cuDNN can also choose from a description of a device that is absent:
 // planning for a GPU elsewhere gives the engines of a run there. If the engine named by the tuning cache does
 // not exist or needs another workspace than the cache says, the op gets the engine that it would get without
