@@ -69,6 +69,8 @@ func (o *Options) Run(request suite.Request) (a Answer, err error) {
 		return a, err
 	case CheckPolicy(o.Policy) != nil:
 		return a, CheckPolicy(o.Policy)
+	case o.Policy == PolicyEager && request.CheckEager() != nil:
+		return a, request.CheckEager()
 	case o.Against != "":
 		return o.against(request)
 	}

@@ -82,3 +82,27 @@ func (r *Run) CheckData(dir string) error {
 	_, err := r.openData(dir)
 	return err
 }
+
+// CheckEager returns an error for an option that changes only the program that benchctl runs: what an eager framework reports
+// would be the same without it.
+func (r Request) CheckEager() error {
+	for _, one := range append([]Request{r}, r.More...) {
+		for _, o := range []struct {
+			flag  string
+			given bool
+		}{
+			{"--store " + one.Store, one.Store != "" && one.Store != graph.StoreF32.String()},
+			{"--fuse-norm " + one.FuseNorm, one.FuseNorm != "" && one.FuseNorm != FuseNone},
+			{"--recompute " + one.Recompute, one.Recompute != "" && one.Recompute != RecomputeNone},
+			{"--budget", one.Budget > 0},
+			{"--overlap", one.Overlap > 1},
+			{"--workspace-limit", one.WorkspaceLimit > 0},
+		} {
+			if o.given {
+				return fmt.Errorf("%s and --policy eager can't be combined: an eager framework does without it; leave out "+
+					"--policy eager to plan what benchctl runs", o.flag)
+			}
+		}
+	}
+	return nil
+}

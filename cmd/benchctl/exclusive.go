@@ -26,7 +26,6 @@ func exclusives() (all []cli.Exclusive) {
 	add("dump", "--dump prints the program that benchctl runs", "policy eager")
 	add("curve", "--curve plans each run for many budgets", "budget", "fit", "fit-process", "target", "dump", "details")
 	add("curve", "what an eager framework reports does not depend on what benchctl recomputes", "policy eager")
-	add("store", "an eager framework stores activations as they are", "policy eager")
 	add("against", "--against compares plans of one batch size and budget", "fit", "fit-process", "target", "curve")
 	add("against", "--against prints differences only", "dump", "export", "details")
 	add("from", "records are either read or planned", "plan")
