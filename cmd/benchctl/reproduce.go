@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -34,12 +35,12 @@ func reproduceCommand(env Env) *cobra.Command {
 		Short: "reproduce a paper's table: run missing cells, print published and measured values",
 		Long: "reproduce contains published results with their sources and settings. It runs the cells\n" +
 			"without a record and gives each cell a verdict. Accuracies are judged at full scale\n" +
-			"only; at reduced scale the order of methods is. Memory is that of the eager model, and\n" +
-			"needs no run. A cell that is not reproduced, or an order of methods that is another one\n" +
-			"than in the paper, ends with exit code 1. Some values could not be verified: --published\n" +
-			"takes a file in the format of results/published/published.json with values from the paper.\n" +
-			"With --launcher the missing cells are submitted; the same command judges them when they\n" +
-			"are done.",
+			"only; at reduced scale the order of methods is. Memory is that of the eager model in\n" +
+			"f32: it needs no run and no device, whatever the flags for these say. A cell that is not\n" +
+			"reproduced, or an order of methods that is another one than in the paper, ends with exit\n" +
+			"code 1. Some values could not be verified: --published takes a file in the format of\n" +
+			"results/published/published.json with values from the paper. With --launcher the missing\n" +
+			"cells are submitted; the same command judges them when they are done.",
 		Example: "  benchctl reproduce --table memory --quirks paper\n" +
 			"  benchctl reproduce --table cifar10 --scale smoke --data-dir data",
 		Args: noArguments,
@@ -79,17 +80,19 @@ func reproduceCommand(env Env) *cobra.Command {
 	return c
 }
 
-// checkStorage returns an error if a flag for how activations are stored has no effect on any of the cells.
-func (f *reproduceFlags) checkStorage(cells []published.Cell) error {
+// checkMemory returns an error if a flag for how runs train has no effect, because all cells are of memory.
+func (f *reproduceFlags) checkMemory(cells []published.Cell) error {
 	if slices.ContainsFunc(cells, published.Cell.Accuracy) {
 		return nil
 	}
-	r := f.runs.Request
+	r, d := f.runs.Request, suite.Defaults()
 	for _, c := range []struct{ flag, value, none string }{
-		{"store", r.Store, graph.StoreF32.String()}, {"fuse-norm", r.FuseNorm, suite.FuseNone}} {
+		{"store", r.Store, graph.StoreF32.String()}, {"fuse-norm", r.FuseNorm, suite.FuseNone},
+		{"precision", r.Precision, d.Precision}, {"backend", r.Backend, d.Backend},
+		{"device", strconv.Itoa(r.Device), strconv.Itoa(d.Device)}} {
 		if c.value != "" && c.value != c.none {
-			return fmt.Errorf("--%s %s has no effect on these cells: they are of memory, which is that of an eager framework, and need "+
-				"no run", c.flag, c.value)
+			return fmt.Errorf("--%s %s has no effect on these cells: their memory is that of an eager framework in f32, which is "+
+				"predicted without a device", c.flag, c.value)
 		}
 	}
 	return nil
@@ -106,7 +109,7 @@ func (f *reproduceFlags) run(env Env) error {
 	if err != nil {
 		return usage(err)
 	}
-	if err := f.checkStorage(cells); err != nil {
+	if err := f.checkMemory(cells); err != nil {
 		return usage(err)
 	}
 	f.runs.Request.Quirks, f.runs.Scale = f.quirks, published.Scale(f.scale)
