@@ -10,6 +10,10 @@
 // Everything that is transformed lies in panels of 16 channels: v[36][c/16][tiles][16], and so do filters and
 // sums: what a product reads and writes is contiguous.
 //
+// What the next block reads, and what this one writes, is fetched to the second cache while products are
+// computed: transforms go through an image in the order of tiles, which the processor's own prefetching does
+// not follow.
+//
 // Order of summation: as in winograd.cc.
 #include <cstring>
 #include <type_traits>
@@ -111,6 +115,33 @@ struct block {
   int64_t size() const { return places * stride(); }
   int64_t at(int64_t k, int64_t tile) const { return (k / panel * tiles + tile) * panel + k % panel; }
 };
+
+// tile_range is a range of tiles of a tensor that are read or written next. Of a margin: with the row
+// below them, and without the upper row, which is part of the tiles above.
+template <typename T>
+struct tile_range {
+  const image *of;
+  const T *data;
+  int64_t from, to;
+  bool margin;
+};
+
+// fetch fetches a part of a range, one of as many as there are places.
+template <typename T>
+LB_INLINE void fetch(const tile_range<T> *of, int part) {
+  const image s = *of->of;
+  int64_t count = of->to - of->from;
+  for (int64_t t = of->from + count * part / places; t < of->from + count * (part + 1) / places; t++) {
+    place q = place_of(s, t);
+    int64_t first = of->margin && q.y > 0 ? q.y + 1 : q.y, last = of->margin ? q.y + 5 : q.y + 4;
+    int64_t columns = s.w - q.x < 4 ? s.w - q.x : 4;
+    for (int64_t y = first; y < last && y < s.h; y++) {
+      const T *line = of->data + ((q.n * s.h + y) * s.w + q.x) * s.c;
+      for (int64_t k = 0; k < columns * s.c; k += 64 / static_cast<int64_t>(sizeof(T)))
+        __builtin_prefetch(line + k, 0, 2);
+    }
+  }
+}
 
 // input_tile reads a 6x6 tile and writes its transform; whole: all of it is inside of the image.
 template <int W, typename T>
@@ -318,10 +349,13 @@ LB_INLINE void multiply_rows(const float *v, const float *u, float *m, int64_t r
 // step is a multiple of the rows that are multiplied together.
 constexpr int64_t step = 12;
 
-// multiply: m = v u at each of the 36 places, for `rows` tiles, a multiple of step.
-template <int W>
-LB_INLINE void multiply(const float *v, const float *u, float *m, int64_t rows, block from, block to) {
+// multiply: m = v u at each of the 36 places, for `rows` tiles, a multiple of step. It fetches what is read
+// and written next.
+template <int W, typename T>
+LB_INLINE void multiply(const float *v, const float *u, float *m, int64_t rows, block from, block to,
+                        const tile_range<T> *reads, const tile_range<T> *writes) {
   for (int p = 0; p < places; p++) {
+    fetch(reads, p), fetch(writes, p);
     int64_t o = 0;
     if (W == 16)
       for (; o + 2 * panel <= to.c; o += 2 * panel)
@@ -351,10 +385,13 @@ LB_INLINE void accumulate_rows(const float *z, const float *v, float *du, int64_
       store<W>(du + r * panel + l * W, acc[r][l]);
 }
 
-// accumulate: du[36][in/16][out][16] += z transposed * v at each place, over `rows` tiles.
-template <int W>
-LB_INLINE void accumulate(const float *z, const float *v, float *du, int64_t rows, block out, block in) {
+// accumulate: du[36][in/16][out][16] += z transposed * v at each place, over `rows` tiles. It fetches what is
+// read next.
+template <int W, typename T>
+LB_INLINE void accumulate(const float *z, const float *v, float *du, int64_t rows, block out, block in,
+                          const tile_range<T> *x, const tile_range<T> *dy) {
   for (int p = 0; p < places; p++) {
+    fetch(x, p), fetch(dy, p);
     for (int64_t i = 0; i < in.c; i += panel)
       for (int64_t o = 0; o < out.c; o += panel) {
         const float *a = z + o * out.tiles, *b = v + i * in.tiles;
@@ -424,8 +461,10 @@ struct winograd4 : kernel {
       float *v = blocks(o, t), *m = v + sb.size();
       for (int64_t a = first; a < last; a += sb.tiles) {
         int64_t b = a + sb.tiles < last ? a + sb.tiles : last, rows = (b - a + step - 1) / step * step;
+        tile_range<T> reads{&s, from, b, b + sb.tiles < last ? b + sb.tiles : last, true};
+        tile_range<T> writes{&d, to, a, b, false};
         isa::template call<input_tiles<W, T>>(&s, from, a, b, a + rows, sb, v);
-        isa::template call<multiply<W>>(v, u, m, rows, sb, db);
+        isa::template call<multiply<W, T>>(v, u, m, rows, sb, db, &reads, &writes);
         isa::template call<output_tiles<W, T>>(&d, m, a, b, db, bias, to);
       }
     });
@@ -437,10 +476,12 @@ struct winograd4 : kernel {
     parallel(count, 1, threads, count * places * in, [&](int64_t first, int64_t last, int t) {
       float *v = blocks(o, t), *z = v + xs.size(), *sum = du + t * filters_size();
       for (int64_t a = first; a < last; a += xs.tiles) {
-        int64_t b = a + xs.tiles < last ? a + xs.tiles : last;
+        int64_t b = a + xs.tiles < last ? a + xs.tiles : last,
+                next = b + xs.tiles < last ? b + xs.tiles : last;
+        tile_range<T> read_x{&x, o.in<T>(0), b, next, true}, read_dy{&y, o.in<T>(1), b, next, false};
         isa::template call<input_tiles<W, T>>(&x, o.in<T>(0), a, b, b, xs, v);
         isa::template call<gradient_tiles<W, T>>(&y, o.in<T>(1), a, b, ys, z);
-        isa::template call<accumulate<W>>(z, v, sum, b - a, ys, xs);
+        isa::template call<accumulate<W, T>>(z, v, sum, b - a, ys, xs, &read_x, &read_dy);
       }
     });
     parallel(out, 1, threads, places * in * out, [&](int64_t a, int64_t b, int) {
