@@ -261,7 +261,11 @@ func (o options) print(method string, ours, peer *side, our, their summary, rati
 	fmt.Printf("  step    ours %.1f ms (%.0f samples/s), peer %.1f ms (%.0f samples/s): %.2f times as fast (by turn %.2f to %.2f)\n",
 		1e3*median(ours.seconds), rate(ours), 1e3*median(peer.seconds), rate(peer),
 		median(ratios), slices.Min(ratios), slices.Max(ratios))
-	if o.backend != "cpu" {
+	switch {
+	case o.backend != "cpu" && their.Allocated == 0: // a peer on the cpu
+		fmt.Printf("  memory  our arena %s, peer's not known (%s)\n", table.Bytes(our.Arena), their.Device)
+		return
+	case o.backend != "cpu":
 		fmt.Printf("  memory  our arena %s, peer's max_memory_allocated %s: %.2f times (%s)\n",
 			table.Bytes(our.Arena), table.Bytes(their.Allocated), float64(our.Arena)/float64(their.Allocated), their.Device)
 		return
