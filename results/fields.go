@@ -67,10 +67,12 @@ func fields(prefix string, v reflect.Value) []Field {
 }
 
 // MethodField reports whether a field of Fields belongs to the method, so that only
-// some methods have it: aux_depth, modules, options.mode.
+// some methods have it: aux_depth, modules, options.mode. Other options, such as options.store, are at their defaults in
+// records that lack them.
 func MethodField(name string) bool {
-	own := []string{"method", "aux_depth", "modules", "pyramid", "pyramid_coefficient", "selection"}
-	return slices.Contains(own, name) || strings.HasPrefix(name, "options.")
+	own := []string{"method", "aux_depth", "modules", "pyramid", "pyramid_coefficient", "selection",
+		"options.cuts", "options.mode", "options.coefficients", "options.head", "options.program", "options.segment"}
+	return slices.Contains(own, name)
 }
 
 // Placed reports whether a run got far enough to record its environment.

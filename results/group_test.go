@@ -134,4 +134,13 @@ func TestVarying(t *testing.T) {
 	if got := Varying(nil); len(got) != 0 {
 		t.Errorf("nothing: got %v", got)
 	}
+	// Every method has --store, so that a run without has another value; only InfoPro has a mode.
+	stored, mode := bare, bare
+	stored.Spec.Options = map[string]string{"store": "int8"}
+	mode.Spec.Method, mode.Spec.Options = "infopro", map[string]string{"mode": "softmax"}
+	other := bare
+	other.Spec.Method = "dgl"
+	if d := cmp.Diff([]string{"method", "options.store"}, Varying([]Record{stored, other, mode})); d != "" {
+		t.Errorf("an option that every method has: %s", d)
+	}
 }

@@ -275,7 +275,7 @@ func benchmarkSettings(r results.Record, varying []string) (name string, configu
 		switch place, inEnvironment := f.Name, strings.HasPrefix(f.Name, "environment."); {
 		case slices.Contains([]string{"network", "method", "dataset", "batch", "seed", "device"}, place):
 		case inEnvironment && !slices.Contains([]string{"environment.os", "environment.cpu", "environment.gpu"}, place):
-		case inEnvironment || !results.MethodField(place) && !slices.Contains(varying, place):
+		case inEnvironment || !results.MethodField(place) && !strings.HasPrefix(place, "options.") && !slices.Contains(varying, place):
 			configuration = append(configuration, results.Field{Name: key, Text: f.Text})
 		case f.Text != "":
 			name += "/" + key + "=" + strings.NewReplacer(" ", "+", "/", "_").Replace(f.Text)
