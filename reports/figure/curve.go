@@ -25,7 +25,7 @@ func MemoryAgainstFLOPs(curves []results.Curve) (Figure, error) {
 	if largest == 0 || most == 0 {
 		return Figure{}, errors.New("memory against FLOPs: no points")
 	}
-	varying := results.Varying(records)
+	names := table.LabelsOf(records)
 	unit, bytes := table.ByteUnit(largest)
 	f := newFigure(title("Memory against computation", records), 20*vg.Centimeter, 12*vg.Centimeter)
 	f.Plot.X.Label.Text = "operations of a training step [GFLOP per sample]"
@@ -55,7 +55,7 @@ func MemoryAgainstFLOPs(curves []results.Curve) (Figure, error) {
 		below.LineStyle = draw.LineStyle{Color: color, Width: vg.Points(0.5)}
 		drawn[c.Spec.Method]++
 		f.Plot.Add(below, line, marks)
-		f.Legend.Add(table.RunLabel(records[i], varying), line, marks)
+		f.Legend.Add(names.Of(records[i]), line, marks)
 	}
 	f.addMore(more)
 	bound, err := plotter.NewLine(plotter.XYs{{}, {}})

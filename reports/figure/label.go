@@ -19,10 +19,10 @@ type labelled struct {
 // its method, the settings that vary, and its status if it did not finish.
 func labels(records []results.Record) []labelled {
 	groups, _ := results.Groups(records)
-	varying := results.Varying(records)
+	names := table.LabelsOf(records)
 	out := make([]labelled, len(groups))
 	for i, g := range groups {
-		out[i] = labelled{g, table.RunLabel(g.First(), varying)}
+		out[i] = labelled{g, names.Of(g.First())}
 	}
 	slices.SortStableFunc(out, func(a, b labelled) int {
 		if c := table.CompareMethods(a.First().Spec.Method, b.First().Spec.Method); c != 0 {

@@ -153,16 +153,18 @@ func ByDepth(records []results.Record) (accuracy, memory Figure, err error) {
 		f.Plot.X.Tick.Marker, f.Plot.Y.Tick.Marker = roundTicks{whole: true}, roundTicks{}
 		f.Plot.Add(grid(true))
 	}
-	varying := results.Varying(records)
+	var ofLines []results.Record
+	for _, r := range records {
+		ofLines = append(ofLines, withoutDepth(r))
+	}
+	names := table.LabelsOf(ofLines)
 	order, more := fewer(order, mostLines)
 	accuracy.addMore(more)
 	memory.addMore(more)
 	for i, key := range order {
 		slices.SortFunc(lines[key], func(a, b place) int { return int(a.First().Spec.AuxDepth - b.First().Spec.AuxDepth) })
-		first := lines[key][0].First().Spec
-		name := table.RunLabel(results.Record{Status: results.StatusDone, Spec: depthless(first),
-			Environment: lines[key][0].First().Environment}, varying)
-		top1 := curve{label: name, color: MethodColor(first.Method), nth: i}
+		first := withoutDepth(lines[key][0].First())
+		top1 := curve{label: names.Of(first), color: MethodColor(first.Spec.Method), nth: i}
 		peak := top1
 		for _, p := range lines[key] {
 			d := float64(p.First().Spec.AuxDepth)
@@ -182,6 +184,11 @@ func ByDepth(records []results.Record) (accuracy, memory Figure, err error) {
 func depthless(s results.Spec) results.Spec {
 	s.AuxDepth, s.Seed = 0, 0
 	return s
+}
+
+// withoutDepth is what labels need of a record in a line over depths.
+func withoutDepth(r results.Record) results.Record {
+	return results.Record{Status: r.Status, Spec: depthless(r.Spec), Environment: r.Environment}
 }
 
 // Phases are the parts of a step in the order of its time.

@@ -156,10 +156,15 @@ func class(s results.Spec) results.Spec {
 	return s.WithSettings(settings)
 }
 
-// fill makes the points of a task.
+// fill makes the points of a task. Of the timed records those count that have the bits of a trained one.
 func (t *Task) fill(trained, timed []results.Record) {
+	classes := map[string]bool{}
+	for _, r := range trained {
+		classes[results.SpecID(class(r.Spec))] = true
+	}
+	timed = slices.DeleteFunc(slices.Clone(timed), func(r results.Record) bool { return !classes[results.SpecID(class(r.Spec))] })
 	all := slices.Concat(trained, timed)
-	varying := results.Varying(programs(all))
+	labels := table.LabelsOf(programs(all))
 	at := map[string]int{}
 	seconds := map[int][]float64{}
 	for _, r := range all {
@@ -169,7 +174,7 @@ func (t *Task) fill(trained, timed []results.Record) {
 			i = len(t.Points)
 			at[id] = i
 			t.Points = append(t.Points, Point{Spec: r.Spec, StepArenaBytes: *r.Memory.StepArenaBytes,
-				Label: table.RunLabel(results.Record{Status: r.Status, Spec: results.StepSpec(r.Spec)}, varying),
+				Label: labels.Of(results.Record{Status: r.Status, Spec: results.StepSpec(r.Spec)}),
 				class: results.SpecID(class(r.Spec))})
 		} else if other := *r.Memory.StepArenaBytes; other != t.Points[i].StepArenaBytes {
 			t.Notes = append(t.Notes, fmt.Sprintf("%s: records have step arenas of %d and %d bytes, the larger one counts",
@@ -188,7 +193,6 @@ func (t *Task) fill(trained, timed []results.Record) {
 		t.Points[i].StepSeconds = new(stat.Mean(s, nil))
 	}
 	t.accuracies(trained, at)
-	t.Points = slices.DeleteFunc(t.Points, func(p Point) bool { return len(p.Top1) == 0 })
 	slices.SortStableFunc(t.Points, func(a, b Point) int {
 		return cmp.Or(cmp.Compare(a.StepArenaBytes, b.StepArenaBytes), table.CompareNatural(a.Label, b.Label))
 	})

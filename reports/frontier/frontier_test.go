@@ -151,3 +151,22 @@ func TestTasksAndNotes(t *testing.T) {
 		t.Errorf("notes %q, want one about seed 2", tasks[1].Notes)
 	}
 }
+
+// A timed run that has the bits of no trained one is no point, and the labels of the others don't tell it apart.
+func TestTimedAlone(t *testing.T) {
+	infopro := func(mode, coefficients string, modules int64) results.Record {
+		return record("infopro", 1, 70, 200, 0.64, func(r *results.Record) {
+			r.Spec.Modules, r.Spec.Options = modules, map[string]string{"mode": mode, "coefficients": coefficients}
+		})
+	}
+	trained := []results.Record{record("bp", 1, 200, 70, 0.85, nil), infopro("softmax", "1,2,3,4", 10)}
+	tasks := Of(trained, append(trained, infopro("contrast", "5,6,7,8", 4)))
+	if len(tasks) != 1 || len(tasks[0].Points) != 2 {
+		t.Fatalf("got %v, want one task of two points", tasks)
+	}
+	for i, want := range []string{"infopro", "bp"} {
+		if got := tasks[0].Points[i].Label; got != want {
+			t.Errorf("point %d: label %q, want %q", i, got, want)
+		}
+	}
+}

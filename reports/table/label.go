@@ -9,18 +9,54 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// RunLabel names a run by its method and the settings that vary: "auglocal d=2, batch 512 (oom)".
-func RunLabel(r results.Record, varying []string) string {
+// Labels names the runs of a table or figure by their methods and the settings in which they differ.
+type Labels struct {
+	varying []string        // names of results.Fields
+	alike   map[string]bool // labels that runs share unless settings that follow from others are in them, too
+}
+
+// LabelsOf are the labels of records. Seeds are not in them.
+func LabelsOf(records []results.Record) Labels {
+	l := Labels{results.Varying(records), map[string]bool{}}
+	first := map[string]string{} // by label: the whole label of its first record
+	for _, r := range records {
+		short, whole := l.text(r, false), l.text(r, true)
+		if other, seen := first[short]; !seen {
+			first[short] = whole
+		} else if other != whole {
+			l.alike[short] = true
+		}
+	}
+	return l
+}
+
+// Of names a run by its method and the settings that vary: "auglocal, d=2, batch 512 (oom)".
+func (l Labels) Of(r results.Record) string {
+	text := l.text(r, false)
+	if l.alike[text] {
+		text = l.text(r, true)
+	}
+	if r.Status != results.StatusDone {
+		text += fmt.Sprintf(" (%s)", r.Status)
+	}
+	return text
+}
+
+// text is the label of a run without its status; whole: with settings that follow from others, as a rule.
+func (l Labels) text(r results.Record, whole bool) string {
 	parts := []string{r.Spec.Method}
 	for _, f := range results.Fields(r) {
-		if f.Name != "method" && f.Text != "" && slices.Contains(varying, f.Name) {
+		if f.Name != "method" && f.Text != "" && slices.Contains(l.varying, f.Name) && (whole || !follows(f)) {
 			parts = append(parts, setting(f))
 		}
 	}
-	if r.Status != results.StatusDone {
-		parts[len(parts)-1] += fmt.Sprintf(" (%s)", r.Status)
-	}
 	return strings.Join(parts, ", ")
+}
+
+// follows reports whether a setting follows from others unless a flag says otherwise: InfoPro's head, and coefficients that are a
+// preset, those published for the network, data set and modules, or for the most similar ones.
+func follows(f results.Field) bool {
+	return f.Name == "options.head" || f.Name == "options.coefficients" && !strings.Contains(f.Text, ",")
 }
 
 // setting abbreviates common settings with the papers' letters.
@@ -38,6 +74,9 @@ func setting(f results.Field) string {
 		if bytes, err := strconv.ParseInt(f.Text, 10, 64); err == nil {
 			return strings.ReplaceAll(strings.TrimPrefix(f.Name, "options."), "_", " ") + " " + Bytes(bytes)
 		}
+	}
+	if follows(f) && f.Name == "options.coefficients" { // the name of the preset says what it is
+		return shorten(f.Text)
 	}
 	name := strings.TrimPrefix(strings.TrimPrefix(f.Name, "environment."), "options.")
 	return shorten(strings.ReplaceAll(name, "_", " ") + " " + f.Text)
