@@ -194,9 +194,12 @@ fmt:
 docs:
 	$(GO) test ./cmd/benchctl -run '^TestReference$$' -count=1 -update -man "$(CURDIR)/build/man"
 
+RUNS := results/reproductions
+
 ## results: write docs/results.md and its plots from the records in results/reproductions
 results: build
-	./bin/benchctl report --quiet --results docs/results.md --times results/reproductions/step-times results/reproductions/resnet20-cifar10-12-epochs results/reproductions/resnet20-cifar10-4-epochs results/reproductions/smoke
+	./bin/benchctl report --quiet --results docs/results.md --times $(RUNS)/step-times,$(RUNS)/h100-alone \
+	  $(RUNS)/h100-alone $(RUNS)/h100-shared $(RUNS)/resnet20-cifar10-12-epochs $(RUNS)/resnet20-cifar10-4-epochs $(RUNS)/smoke
 
 ## bench: run the Go benchmarks; BENCH=regexp chooses
 bench:

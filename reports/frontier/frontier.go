@@ -62,6 +62,17 @@ type Task struct {
 	TrainLimit       int64   // training samples; 0: all
 	Points           []Point // the smallest memory first
 	Notes            []string
+	recipe           results.Spec // what its runs have in common
+	settings         []string     // of the recipe, which tell it from that of other tasks: "cuda"
+}
+
+// recipe is what the runs of a task have in common: the network and the data that it sees, the schedule, the optimizer, and the backend,
+// on which memory and time depend. Batch and precision are ways of training.
+func recipe(s results.Spec) results.Spec {
+	return results.Spec{Network: s.Network, Dataset: s.Dataset, ImageSize: s.ImageSize, TrainLimit: s.TrainLimit, Augment: s.Augment,
+		Dropout: s.Dropout, Epochs: s.Epochs, LR: s.LR, WarmupEpochs: s.WarmupEpochs, WeightDecay: s.WeightDecay,
+		Momentum: s.Momentum, Nesterov: s.Nesterov, Optimizer: s.Optimizer, Beta1: s.Beta1, Beta2: s.Beta2, Alpha: s.Alpha,
+		Epsilon: s.Epsilon, Backend: s.Backend}
 }
 
 // usable reports whether a record can be a point.
@@ -71,8 +82,7 @@ func usable(r results.Record) bool {
 
 // Has reports whether a trained record is one of the task.
 func (t Task) Has(r results.Record) bool {
-	s := r.Spec
-	return usable(r) && s.Network == t.Network && s.Dataset == t.Dataset && s.Epochs == t.Epochs && s.TrainLimit == t.TrainLimit
+	return usable(r) && results.SpecID(recipe(r.Spec)) == results.SpecID(t.recipe)
 }
 
 // Title says what the task is.
@@ -81,7 +91,7 @@ func (t Task) Title() string {
 	if t.TrainLimit > 0 {
 		title += fmt.Sprintf(" of %s samples", table.Count(t.TrainLimit))
 	}
-	return title
+	return strings.Join(append([]string{title}, t.settings...), ", ")
 }
 
 // Name is the task as a part of a file's name.
@@ -95,45 +105,59 @@ func (t Task) Name() string {
 			return r
 		}
 		return '_'
-	}, fmt.Sprintf("%s-%s-%d", t.Network, t.Dataset, t.Epochs)+limit)
+	}, strings.Join(append([]string{fmt.Sprintf("%s-%s-%d", t.Network, t.Dataset, t.Epochs) + limit}, t.settings...), "-"))
 }
 
 // Of are the tasks of finished records. Times come from the records of timed, if there are any, which may be of fewer epochs;
 // otherwise from the records themselves.
 func Of(records, timed []results.Record) []Task {
-	type key struct {
-		network, dataset string
-		epochs, train    int64
-	}
-	trained := map[key][]results.Record{}
-	for _, r := range records {
-		if usable(r) {
-			k := key{r.Spec.Network, r.Spec.Dataset, r.Spec.Epochs, r.Spec.TrainLimit}
-			trained[k] = append(trained[k], r)
-		}
-	}
-	keys := slices.SortedFunc(maps.Keys(trained), func(a, b key) int {
-		return cmp.Or(table.CompareNatural(a.network, b.network), table.CompareNatural(a.dataset, b.dataset),
-			cmp.Compare(a.epochs, b.epochs), cmp.Compare(a.train, b.train))
-	})
+	trained := map[string][]results.Record{}
 	var tasks []Task
-	for _, k := range keys {
-		times := trained[k]
+	for _, r := range records {
+		if !usable(r) {
+			continue
+		}
+		common := recipe(r.Spec)
+		id := results.SpecID(common)
+		if trained[id] == nil {
+			tasks = append(tasks, Task{Network: common.Network, Dataset: common.Dataset, Epochs: common.Epochs,
+				TrainLimit: common.TrainLimit, recipe: common})
+		}
+		trained[id] = append(trained[id], r)
+	}
+	slices.SortStableFunc(tasks, func(a, b Task) int {
+		return cmp.Or(table.CompareNatural(a.Network, b.Network), table.CompareNatural(a.Dataset, b.Dataset),
+			cmp.Compare(a.Epochs, b.Epochs), cmp.Compare(a.TrainLimit, b.TrainLimit))
+	})
+	for i := range tasks {
+		t := &tasks[i]
+		own := trained[results.SpecID(t.recipe)]
+		times := own
 		if len(timed) > 0 {
 			times = nil
 			for _, r := range timed {
-				if r.Status == results.StatusDone && r.Spec.Network == k.network && r.Spec.Dataset == k.dataset &&
-					r.Memory.StepArenaBytes != nil {
+				if r.Status == results.StatusDone && r.Spec.Network == t.Network && r.Spec.Dataset == t.Dataset &&
+					r.Spec.Backend == t.recipe.Backend && r.Memory.StepArenaBytes != nil {
 					times = append(times, r)
 				}
 			}
 		}
-		t := Task{Network: k.network, Dataset: k.dataset, Epochs: k.epochs, TrainLimit: k.train}
-		t.fill(trained[k], times)
+		t.settings = distinct(*t, tasks)
+		t.fill(own, times)
 		t.judge()
-		tasks = append(tasks, t)
 	}
 	return tasks
+}
+
+// distinct are the settings in which the recipe of a task differs from those of other tasks of the same network, data set and epochs.
+func distinct(t Task, tasks []Task) []string {
+	var like []results.Record
+	for _, other := range tasks {
+		if other.Network == t.Network && other.Dataset == t.Dataset && other.Epochs == t.Epochs && other.TrainLimit == t.TrainLimit {
+			like = append(like, results.Record{Spec: other.recipe})
+		}
+	}
+	return table.LabelsOf(like).Settings(results.Record{Spec: t.recipe})
 }
 
 // class identifies runs with the same bits: what is recomputed, and when parameters are updated, changes none. If activations are

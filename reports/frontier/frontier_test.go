@@ -2,7 +2,10 @@ package frontier
 
 import (
 	"math"
+	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/localbench/localbench/results"
 )
@@ -168,5 +171,41 @@ func TestTimedAlone(t *testing.T) {
 		if got := tasks[0].Points[i].Label; got != want {
 			t.Errorf("point %d: label %q, want %q", i, got, want)
 		}
+	}
+}
+
+// Runs of different schedules or backends are not points of one table, and do not lend each other their accuracy: bp of seed 1 has
+// 0.90 with one learning rate, 0.80 with another one, and so on.
+func TestTasksOfOneRecipe(t *testing.T) {
+	records := []results.Record{
+		record("bp", 1, 200, 80, 0.90, nil),
+		record("bp", 1, 200, 80, 0.80, func(r *results.Record) { r.Spec.LR = 0.4 }),
+		record("bp", 1, 200, 80, 0.70, func(r *results.Record) { r.Spec.WarmupEpochs = new(int64(1)) }),
+		record("bp", 1, 201, 2, 0.60, func(r *results.Record) { r.Spec.Backend = "cuda" }),
+		record("checkpoint", 1, 100, 90, 0.90, nil),
+		record("bp", 1, 110, 70, 0.91, func(r *results.Record) { r.Spec.Precision = "bf16" }),
+	}
+	timed := []results.Record{record("bp", 1, 201, 3, 0, func(r *results.Record) { r.Spec.Backend = "cuda" })}
+	want := map[string][]string{
+		"resnet20 on cifar10, 12 epochs, cpu, lr 0.1":            {"bp, bf16", "bp, f32", "checkpoint, f32"},
+		"resnet20 on cifar10, 12 epochs, cpu, lr 0.4":            {"bp"},
+		"resnet20 on cifar10, 12 epochs, cpu, lr 0.1, warm-up 1": {"bp"},
+		"resnet20 on cifar10, 12 epochs, cuda, lr 0.1":           {"bp"},
+	}
+	got := map[string][]string{}
+	for _, task := range Of(records, timed) {
+		for _, p := range task.Points {
+			got[task.Title()] = append(got[task.Title()], p.Label)
+			if (p.StepSeconds != nil) != (task.Title() == "resnet20 on cifar10, 12 epochs, cuda, lr 0.1") {
+				t.Errorf("%s, %s: got a step time of %v, want one for cuda only", task.Title(), p.Label, p.StepSeconds)
+			}
+		}
+		slices.Sort(got[task.Title()])
+		if task.Notes != nil {
+			t.Errorf("%s: got notes %q, want none", task.Title(), task.Notes)
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
 	}
 }

@@ -60,7 +60,8 @@ type section struct {
 	trained []Source
 }
 
-// sections are those whose accuracies mean something, the longest schedule of a network and data set first, then the smoke runs.
+// sections are those whose accuracies mean something, the longest schedule of a network and data set first, and of
+// two schedules of one length the one with more runs; then the smoke runs.
 func (p Page) sections() (all []section) {
 	for _, t := range frontier.Of(records(p.Trained), records(p.Timed)) {
 		s := section{task: t}
@@ -74,7 +75,7 @@ func (p Page) sections() (all []section) {
 	slices.SortStableFunc(all, func(a, b section) int {
 		x, y := a.trained[0].Record.Spec, b.trained[0].Record.Spec
 		return cmp.Or(cmp.Compare(rank(a.smoke()), rank(b.smoke())), cmp.Compare(x.Network, y.Network),
-			cmp.Compare(x.Dataset, y.Dataset), cmp.Compare(b.task.Epochs, a.task.Epochs))
+			cmp.Compare(x.Dataset, y.Dataset), cmp.Compare(b.task.Epochs, a.task.Epochs), cmp.Compare(len(b.trained), len(a.trained)))
 	})
 	return all
 }

@@ -44,13 +44,19 @@ func (l Labels) Of(r results.Record) string {
 
 // text is the label of a run without its status; whole: with settings that follow from others, as a rule.
 func (l Labels) text(r results.Record, whole bool) string {
-	parts := []string{r.Spec.Method}
+	return strings.Join(append([]string{r.Spec.Method}, l.settings(r, whole)...), ", ")
+}
+
+// Settings are those settings of a run that vary, as Of has them after the method: "d=2", "batch 512".
+func (l Labels) Settings(r results.Record) []string { return l.settings(r, true) }
+
+func (l Labels) settings(r results.Record, whole bool) (all []string) {
 	for _, f := range results.Fields(r) {
 		if f.Name != "method" && f.Text != "" && slices.Contains(l.varying, f.Name) && (whole || !follows(f)) {
-			parts = append(parts, setting(f))
+			all = append(all, setting(f))
 		}
 	}
-	return strings.Join(parts, ", ")
+	return all
 }
 
 // follows reports whether a setting follows from others unless a flag says otherwise: InfoPro's head, and coefficients that are a
@@ -68,6 +74,8 @@ func setting(f results.Field) string {
 		return "d=" + f.Text
 	case "modules":
 		return "K=" + f.Text
+	case "warmup_epochs":
+		return "warm-up " + f.Text
 	case "pyramid":
 		return "pyramid"
 	case "options.budget", "options.workspace_limit":
