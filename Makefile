@@ -194,12 +194,16 @@ fmt:
 docs:
 	$(GO) test ./cmd/benchctl -run '^TestReference$$' -count=1 -update -man "$(CURDIR)/build/man"
 
-RUNS := results/reproductions
+# Folders of results/reproductions with accuracies and memory, and with step times. A test reads them here.
+TRAINED := h100-alone h100-shared resnet20-cifar10-12-epochs resnet20-cifar10-4-epochs smoke
+TIMED   := step-times h100-alone
+comma   := ,
+space   := $(subst ,, )
 
 ## results: write docs/results.md and its plots from the records in results/reproductions
 results: build
-	./bin/benchctl report --quiet --results docs/results.md --times $(RUNS)/step-times,$(RUNS)/h100-alone \
-	  $(RUNS)/h100-alone $(RUNS)/h100-shared $(RUNS)/resnet20-cifar10-12-epochs $(RUNS)/resnet20-cifar10-4-epochs $(RUNS)/smoke
+	./bin/benchctl report --quiet --results docs/results.md $(addprefix results/reproductions/,$(TRAINED)) \
+	  --times $(subst $(space),$(comma),$(addprefix results/reproductions/,$(TIMED)))
 
 ## bench: run the Go benchmarks; BENCH=regexp chooses
 bench:

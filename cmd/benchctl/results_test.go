@@ -17,19 +17,17 @@ func TestResultsPageIsThatOfItsRecords(t *testing.T) {
 	page := filepath.Join(root, "docs", "results.md")
 	p := publish.Page{Images: "images/results"}
 	for _, part := range []struct {
-		sources *[]publish.Source
-		folders []string
-	}{
-		{&p.Trained, []string{"resnet20-cifar10-12-epochs", "resnet20-cifar10-4-epochs", "smoke"}},
-		{&p.Timed, []string{"step-times"}},
-	} {
+		sources  *[]publish.Source
+		variable string // of the Makefile
+	}{{&p.Trained, "TRAINED"}, {&p.Timed, "TIMED"}} {
+		folders := makeVariable(t, filepath.Join(root, "Makefile"), part.variable)
 		var paths []string
-		for _, folder := range part.folders {
+		for _, folder := range folders {
 			paths = append(paths, filepath.Join(root, "results", "reproductions", folder))
 		}
 		found, skipped, err := publish.Sources(page, paths)
 		if err != nil || len(skipped) > 0 || len(found) == 0 {
-			t.Fatalf("%s: %d records, %v, %v", part.folders, len(found), skipped, err)
+			t.Fatalf("%s: %d records, %v, %v", folders, len(found), skipped, err)
 		}
 		*part.sources = found
 	}
@@ -53,6 +51,22 @@ func TestResultsPageIsThatOfItsRecords(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// makeVariable are the words of a variable of a Makefile that is set in one line.
+func makeVariable(t *testing.T, path, name string) []string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if before, words, found := strings.Cut(line, ":="); found && strings.TrimSpace(before) == name {
+			return strings.Fields(words)
+		}
+	}
+	t.Fatalf("%s: sets no variable %s", path, name)
+	return nil
 }
 
 // README.md's table of results has rows of docs/results.md: the same first four cells.
