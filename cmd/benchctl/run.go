@@ -89,6 +89,9 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	if f.dryRun {
 		return env.emit(format, answer{tables: []table.Table{plans.Runs(runs)}}, nil)
 	}
+	if _, err := table.Select([]table.Table{table.SummaryColumns(suite.Specs(runs))}, "", format.columns); err != nil {
+		return usage(err) // before the runs: afterwards the table would be lost
+	}
 	if err := f.Preflight(env.host(), runs); err != nil {
 		return usage(err)
 	}
@@ -105,6 +108,10 @@ func (f *runFlags) run(env Env, c *cobra.Command) error {
 	summary, err := table.Summary(records).WithMetrics(f.metrics)
 	if err != nil {
 		return usage(err)
+	}
+	if known, missing := summary.Known(format.columns); len(missing) > 0 { // SummaryColumns has them
+		fmt.Fprintf(env.Stderr, "columns: left out %s: all runs agree in it, or it was not measured\n", strings.Join(missing, ", "))
+		format.columns = known
 	}
 	a := answer{tables: []table.Table{summary}}
 	if len(records) > 0 {

@@ -48,6 +48,18 @@ func Select(tables []Table, id string, keys []string) ([]Table, error) {
 	return out, nil
 }
 
+// Known divides keys into those of columns of the table and the others.
+func (t Table) Known(keys []string) (known, missing []string) {
+	for _, key := range keys {
+		if t.columnIndex(key) >= 0 {
+			known = append(known, key)
+		} else {
+			missing = append(missing, key)
+		}
+	}
+	return known, missing
+}
+
 // withColumns is the table with those of the given columns that it has. A requested column is never quiet.
 func (t Table) withColumns(keys []string) Table {
 	var columns []int

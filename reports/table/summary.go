@@ -19,6 +19,9 @@ func Methods() []string {
 // which a step time measures the loader rather than the method.
 const dataShareLimit = 0.05
 
+// summaryID is the ID of the table Summary.
+const summaryID = "summary"
+
 // Summary is the table of records: a row for each set of runs that differ in the
 // seed only (results.Groups), with mean and standard deviation over the seeds.
 //
@@ -46,7 +49,7 @@ func Summary(records []results.Record) Table {
 	setBaselines(rows)
 
 	varying := results.Varying(records)
-	t := Table{ID: "summary", Title: summaryTitle(rows, varying), Notes: notes}
+	t := Table{ID: summaryID, Title: summaryTitle(rows, varying), Notes: notes}
 	t.Rows = make([][]Cell, len(rows))
 	addSettings(&t, rows, varying)
 	related, marked := addQuantities(&t, rows)
@@ -60,6 +63,36 @@ func Summary(records []results.Record) Table {
 	}
 	return t
 }
+
+// SummaryColumns is a summary without rows that has every column that a summary of runs can have, so that a choice of columns can be
+// checked before anything runs. Which of them it will have depends on what differs and on what is measured.
+func SummaryColumns(specs []results.Spec) Table {
+	t := Table{ID: summaryID}
+	add := func(key string) {
+		if t.columnIndex(key) < 0 {
+			t.Columns = append(t.Columns, Column{Key: key})
+		}
+	}
+	for _, name := range essential() {
+		add(name)
+	}
+	for _, q := range quantities() {
+		add(q.column.Key)
+	}
+	add("seeds")
+	add("status")
+	for _, s := range specs {
+		for _, f := range results.Fields(results.Record{Spec: s}) {
+			if f.Name != "seed" {
+				add(fieldKey(f.Name))
+			}
+		}
+	}
+	return t
+}
+
+// fieldKey is the key of the column of a field of a record.
+func fieldKey(name string) string { return strings.ReplaceAll(name, ".", "_") }
 
 // summaryRow is a group and its row in the table.
 type summaryRow struct {
@@ -184,7 +217,7 @@ func addSettings(t *Table, rows []summaryRow, varying []string) {
 		}
 		headings[short] = true
 		heading := strings.NewReplacer("_", " ", ".", " ", "dataset", "data set").Replace(short)
-		c := Column{Key: strings.ReplaceAll(name, ".", "_"), Name: heading, Quiet: quiet(name, varying)}
+		c := Column{Key: fieldKey(name), Name: heading, Quiet: quiet(name, varying)}
 		if slices.ContainsFunc(rows, func(r summaryRow) bool { return isNumber(r.fields[name]) }) {
 			c.Align = AlignRight
 		}
