@@ -23,8 +23,9 @@
 #   liblocalbench_cuda.so   the library that was tested
 # The exit status is 1 if a stage failed.
 #
-# LOCALBENCH_GPU_CHECK_DEVICE=emu rehearses where there is no GPU: the CUDA emulator on the host replaces it, on
-# small batches, the peer runs on the cpu, and what needs nvcc or a driver is left out.
+# LOCALBENCH_GPU_CHECK_DEVICE=emu rehearses where there is no GPU: the CUDA emulator on the host replaces it, on small
+# batches, the peer runs on the cpu, and what needs a GPU is left out: the stages caches, ceilings, counters and compiled-*.
+# It takes some 25 minutes on two cores: -t 3600.
 # shellcheck disable=SC2016,SC2317 # functions and quoted commands run in the stages' own shells
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
