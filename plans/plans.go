@@ -272,7 +272,7 @@ func Runs(runs []*suite.Run) table.Table {
 			texts[f.Name] = f.Text
 		}
 		for _, name := range others {
-			row = append(row, table.Text(texts[name]))
+			row = append(row, table.SettingCell(name, texts[name]))
 		}
 		t.Rows = append(t.Rows, row)
 	}

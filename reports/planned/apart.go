@@ -37,7 +37,7 @@ func tellApart(t table.Table, specs []results.Spec) table.Table {
 		column := table.TextColumn(strings.ReplaceAll(name, ".", "_"), strings.ReplaceAll(short, "_", " ")) // keys as in reports
 		t.Columns = slices.Insert(slices.Clone(t.Columns), at, column)
 		for i := range t.Rows {
-			t.Rows[i] = slices.Insert(slices.Clone(t.Rows[i]), at, table.Text(field(all[i], name)))
+			t.Rows[i] = slices.Insert(slices.Clone(t.Rows[i]), at, table.SettingCell(name, field(all[i], name)))
 		}
 		at++
 	}

@@ -320,6 +320,9 @@ func Settings(s results.Spec) string {
 		text += " " + s.Optimizer
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Options)) {
+		if key == "network_digest" {
+			continue // the name of the file is that of the network
+		}
 		if _, err := strconv.Atoi(s.Options[key]); err == nil {
 			text += " " + key // a number alone says nothing
 		}

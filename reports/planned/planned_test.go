@@ -212,7 +212,7 @@ func TestKernels(t *testing.T) {
 
 func TestLabel(t *testing.T) {
 	s := results.Spec{Method: "auglocal", Network: "n", Dataset: "d", Batch: 8, AuxDepth: 2, Modules: 4,
-		Options: map[string]string{"overlap": "2", "cuts": "even"}}
+		Options: map[string]string{"overlap": "2", "network_digest": "sha256:1", "cuts": "even"}}
 	if got, want := Label(s), "n auglocal d b8 d2 K4 even overlap 2"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

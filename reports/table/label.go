@@ -79,9 +79,7 @@ func setting(f results.Field) string {
 	case "pyramid":
 		return "pyramid"
 	case "options.budget", "options.workspace_limit":
-		if bytes, err := strconv.ParseInt(f.Text, 10, 64); err == nil {
-			return strings.ReplaceAll(strings.TrimPrefix(f.Name, "options."), "_", " ") + " " + Bytes(bytes)
-		}
+		return strings.ReplaceAll(strings.TrimPrefix(f.Name, "options."), "_", " ") + " " + SettingCell(f.Name, f.Text).Text
 	}
 	if follows(f) && f.Name == "options.coefficients" { // the name of the preset says what it is
 		return shorten(f.Text)
@@ -98,4 +96,14 @@ func shorten(s string) string {
 		return string(runes[:longest-1]) + "…"
 	}
 	return s
+}
+
+// SettingCell is a cell with a setting of results.Fields: as text, but a size as bytes.
+func SettingCell(name, text string) Cell {
+	if name == "options.budget" || name == "options.workspace_limit" {
+		if bytes, err := strconv.ParseInt(text, 10, 64); err == nil {
+			return BytesCell(&bytes)
+		}
+	}
+	return Text(text)
 }

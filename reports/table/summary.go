@@ -223,7 +223,7 @@ func addSettings(t *Table, rows []summaryRow, varying []string) {
 		}
 		t.Columns = append(t.Columns, c)
 		for i, r := range rows {
-			t.Rows[i] = append(t.Rows[i], Text(r.fields[name]))
+			t.Rows[i] = append(t.Rows[i], SettingCell(name, r.fields[name]))
 		}
 	}
 	addSeeds(t, rows)
@@ -321,7 +321,11 @@ func commonNote(rows []summaryRow, varying []string) string {
 	}
 	var common []string
 	for _, name := range order {
-		s := strings.ReplaceAll(strings.TrimPrefix(name, "environment."), "_", " ") + " " + texts[name]
+		if name == "environment.threads" && texts[name] == texts["threads"] {
+			continue // as many as were asked for
+		}
+		short := strings.TrimPrefix(strings.TrimPrefix(name, "environment."), "options.")
+		s := strings.ReplaceAll(short, "_", " ") + " " + texts[name]
 		want := len(rows)
 		if strings.HasPrefix(name, "environment.") {
 			want = placed
