@@ -74,7 +74,7 @@ export own=kns=_ZN2lb # our own kernels: those of a library are not looked at fo
 failed=0
 
 # The families of core/graph/kind.go, and subtests of TestSmoke beyond them. A test compares the list with the table.
-export families="conv norm layernorm elementwise pool linear loss update upsample similarity gate dropout shape quantize own large"
+export families="conv convnorm norm layernorm elementwise pool linear loss update upsample similarity gate dropout shape quantize own large"
 
 # done_before tells whether the last word on a stage is that it ended.
 done_before() {

@@ -31,7 +31,7 @@ func (c *Compiled) Plan() results.Plan {
 	}
 	for i, op := range c.Step.Graph.Ops {
 		switch op.Kind {
-		case graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights,
+		case graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights, graph.KindConvNormBackward,
 			graph.KindLinear, graph.KindLinearBackwardData, graph.KindLinearBackwardWeights:
 			p.Kernels = append(p.Kernels, results.Kernel{Op: i, Kind: op.Kind.String(), Name: c.Kernels[i], WorkspaceBytes: c.Scratch[i],
 				Operands: fmt.Sprintf("%s, %s", op.Operands[0].Shape, op.Operands[1].Shape)})

@@ -151,9 +151,9 @@ const cudaAlignment = 256
 // needsWorkspace says whether the CUDA backend has a kernel for ops of the kind that needs workspace.
 func needsWorkspace(k graph.Kind) bool {
 	switch k {
-	case graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights,
+	case graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights, graph.KindConvNormBackward,
 		graph.KindLinear, graph.KindLinearBackwardData, graph.KindLinearBackwardWeights,
-		graph.KindNormStats, graph.KindNormBackward, graph.KindCrossEntropy, graph.KindBinaryCrossEntropy,
+		graph.KindNormStats, graph.KindNormBackward, graph.KindNormBackwardSums, graph.KindCrossEntropy, graph.KindBinaryCrossEntropy,
 		graph.KindContrast, graph.KindContrastBackward, graph.KindSimilarity, graph.KindSimilarityBackward:
 		return true
 	}

@@ -237,7 +237,8 @@ func TestBankConflicts(t *testing.T) {
 	d := enginetest.Open(t, "emu", engine.Options{})
 	counted := 0
 	for _, c := range optest.Cases() {
-		if !slices.Contains([]graph.Kind{graph.KindNormStats, graph.KindNormBackward, graph.KindGateBackward, graph.KindSimilarity},
+		if !slices.Contains([]graph.Kind{graph.KindNormStats, graph.KindNormBackward, graph.KindNormBackwardSums,
+			graph.KindGateBackward, graph.KindSimilarity},
 			c.Kind) {
 			continue
 		}

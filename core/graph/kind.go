@@ -73,6 +73,8 @@ const (
 	KindScaleBackward
 	KindQuantize
 	KindDequantize
+	KindNormBackwardSums
+	KindConvNormBackward
 	kindCount
 )
 
@@ -158,6 +160,8 @@ var kinds = [kindCount]kindRow{
 	KindScaleBackward:               {"scale_backward", FamilyGate, "ttf", "tf", false},
 	KindQuantize:                    {"quantize", FamilyQuantize, "eS", "uF", false},
 	KindDequantize:                  {"dequantize", FamilyQuantize, "uF", "e", false},
+	KindNormBackwardSums:            {"norm_backward_sums", FamilyNorm, "ttffffTT", "fffT", false},
+	KindConvNormBackward:            {"conv_norm_backward", FamilyConvNorm, "ttttf", "tt", false},
 }
 
 // Family groups kinds whose shapes, kernels and tests stand together: core/graph/<family>.go holds the
@@ -181,13 +185,14 @@ const (
 	FamilyShape
 	FamilyLayerNorm
 	FamilyQuantize
+	FamilyConvNorm
 	familyCount
 )
 
 // String returns the name of the family's files.
 func (f Family) String() string {
 	return [...]string{"none", "conv", "norm", "elementwise", "pool", "linear", "loss", "update", "upsample",
-		"similarity", "gate", "dropout", "shape", "layernorm", "quantize"}[f]
+		"similarity", "gate", "dropout", "shape", "layernorm", "quantize", "convnorm"}[f]
 }
 
 // Family returns the family of a kind, FamilyNone for an unknown one.
@@ -272,6 +277,8 @@ func (k Kind) makeRule() rule {
 		return layerNormRule(k)
 	case FamilyQuantize:
 		return quantizeRule(k)
+	case FamilyConvNorm:
+		return convNormRule()
 	}
 	return rule{results: func(*Op) ([]resultType, error) {
 		return nil, fmt.Errorf("unknown kind %d: the kinds are 1 to %d", k, kindCount-1)

@@ -13,6 +13,8 @@ import (
 //	norm_apply     y = gamma * (x - mean) / sqrt(variance + epsilon) + beta [+ residual], followed by an activation
 //	norm_backward  dx, dgamma, dbeta [, dresidual] from dy [+ dy2]
 //
+// norm_backward_sums is norm_backward without dx, which a convolution computes while it reads (convnorm.go).
+//
 // x is [N H W C] or [N C]. residual, z and the gradients dx and dresidual have the shape and
 // the element type of x; every other operand is [C] and f32. Where g, the gradient with respect
 // to the input of the activation, is a result (dresidual), the other gradients are computed from
@@ -72,6 +74,9 @@ func normRule(k Kind) rule {
 	case KindNormApply:
 		return rule{operands: []string{"x", "mean", "variance", "gamma", "beta", "residual?"},
 			results: normApplyShape, inPlace: []Pair{{0, 0}, {0, 5}}}
+	case KindNormBackwardSums:
+		return rule{operands: []string{"dy", "x", "mean", "variance", "gamma", "beta", "z?", "dy2?"},
+			results: normBackwardSumsShape, inPlace: []Pair{{3, 0}, {3, 7}}}
 	default:
 		// Both gradients may alias their operands: the second pass reads
 		// element i of all operands before it writes element i of a result.

@@ -173,6 +173,17 @@ func terms(op *graph.Op, result int) int64 {
 			return 1 // dy + dy2
 		}
 		return operand(1).Elements()/op.Results[1].Shape.Elements() + 8
+	case graph.KindNormBackwardSums:
+		if result == graph.NormSumsResidual {
+			return 1 // dy + dy2
+		}
+		return operand(1).Elements()/op.Results[0].Shape.Elements() + 8
+	case graph.KindConvNormBackward: // besides the products the few roundings of the gradient of y
+		w, y := operand(1), operand(3)
+		if result == 0 {
+			return w[0]/op.Attr.Groups*w[1]*w[2] + 8
+		}
+		return y.Elements()/y[3] + 8
 	case graph.KindMaxPoolBackward, graph.KindAveragePoolBackward:
 		return overlap(op.Attr, 0) * overlap(op.Attr, 1)
 	case graph.KindAveragePool:

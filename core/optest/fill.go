@@ -110,6 +110,18 @@ func rectified(low, high float64) fill {
 	}
 }
 
+// rows gives each of as many rows a fill of its own.
+func rows(of ...fill) fill {
+	return func(s rng.Stream, out []float64) {
+		n := len(out) / len(of)
+		for i, f := range of {
+			all := make([]float64, (i+1)*n) // other numbers than those of the rows before
+			f(s, all)
+			copy(out[i*n:], all[i*n:])
+		}
+	}
+}
+
 // distinct gives numbers around middle in random order, all 1/64 apart: no
 // window has two candidates for its maximum.
 func distinct(middle float64) fill {

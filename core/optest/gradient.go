@@ -60,7 +60,7 @@ func Gradients() []GradientCase {
 		}
 	}
 	return slices.Concat(out, poolGradients(), otherGradients(), similarityGradients(), gateGradients(), dropoutGradients(),
-		shapeGradients(), layerNormGradients(), prologueGradients())
+		shapeGradients(), layerNormGradients(), prologueGradients(), combinedGradients())
 }
 
 // smallConvolutions are shapes small enough to perturb every element.

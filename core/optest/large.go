@@ -12,9 +12,12 @@ import (
 func LargeCases() []Case {
 	// 100 images of 32x32 elements are 400 tiles of 256, and 396 blocks run at once (mma_conv.cu).
 	tiles := convolution{"16 channels, 3x3, more tiles than blocks", 100, 32, 32, 16, 16, 3, 3, 1, 1, 1, false, 1}
+	// 280 images of one column are as many tiles, and 264 blocks run at once (mma_backward.cu).
+	columns := convolution{"32 channels, 3x3, rows of one, more tiles than blocks", 280, 32, 1, 32, 32, 3, 3, 1, 1, 1, false, 1}
 	convolution := slices.Concat(convolutionCases([]convolution{tiles}), casesOfStatistics([]convolution{tiles}),
 		casesOfPrologues([]prologue{{tiles, graph.ActivationReLU}}))
-	narrow := slices.Clone(convolution)
+	narrow := append(slices.Clone(convolution), casesOfCombinations([]combined{
+		{convolution: tiles, activation: graph.ActivationReLU}, {convolution: columns, activation: graph.ActivationNone}})...)
 	for i := range narrow {
 		narrow[i].Element, narrow[i].Name = graph.TypeBF16, narrow[i].Name+", bf16"
 	}

@@ -113,8 +113,15 @@ func (s normalisation) apply(p *program) {
 // backward writes norm_backward of an apply that is not in the program. The
 // mask is well away from its kink: see operands.
 func (s normalisation) backward(p *program) {
+	apply, dy, second := s.incoming(p)
+	p.NormBackward(apply, dy)
+	p.last().Operands[graph.NormBackwardSecondGradient] = second
+}
+
+// incoming declares what backward reads; second is nil if there is no second gradient.
+func (s normalisation) incoming(p *program) (apply *graph.Op, dy, second *graph.Value) {
 	x, mean, variance, gamma, beta := s.operands(p)
-	apply := &graph.Op{
+	apply = &graph.Op{
 		Kind:     graph.KindNormApply,
 		Operands: []*graph.Value{x, mean, variance, gamma, beta, nil},
 		Results:  []*graph.Value{nil},
@@ -128,13 +135,11 @@ func (s normalisation) backward(p *program) {
 		}
 		apply.Results[0] = p.input("z", z, s.shape...)
 	}
-	dy := p.input("dy", normal(0, 1), s.shape...)
-	var second *graph.Value
+	dy = p.input("dy", normal(0, 1), s.shape...)
 	if s.second {
 		second = p.input("dy2", normal(0, 1), s.shape...)
 	}
-	p.NormBackward(apply, dy)
-	p.last().Operands[graph.NormBackwardSecondGradient] = second
+	return apply, dy, second
 }
 
 // operands declares x, its statistics, gamma and beta such that

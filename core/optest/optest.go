@@ -40,7 +40,7 @@ type Case struct {
 func Cases() []Case {
 	all := slices.Concat(convCases(), prologueCases(), statisticCases(), normCases(), elementwiseCases(), poolCases(), linearCases(),
 		lossCases(), updateCases(), upsampleCases(), reconstructionCases(), deviationCases(), pairCases(), gateCases(), dropoutCases(),
-		shapeCases(), layerNormCases(), quantizeCases())
+		shapeCases(), layerNormCases(), quantizeCases(), combinedCases())
 	return slices.Concat(all, castCases(), narrowed(all))
 }
 

@@ -99,7 +99,8 @@ func TestEveryPermissionHasACase(t *testing.T) {
 // Masks stay clear of their kink by more than float32 could move them.
 func TestContentsKeepAwayFromKinks(t *testing.T) {
 	for _, c := range optest.Cases() {
-		if c.Kind != graph.KindNormBackward && c.Kind != graph.KindReLU {
+		sums := c.Kind == graph.KindNormBackward || c.Kind == graph.KindNormBackwardSums
+		if !sums && c.Kind != graph.KindReLU && c.Kind != graph.KindConvNormBackward {
 			continue
 		}
 		g, err := c.Graph()
@@ -110,7 +111,12 @@ func TestContentsKeepAwayFromKinks(t *testing.T) {
 		nearest := math.Inf(1)
 		for i := range op.Operands[0].Shape.Elements() {
 			x := values[op.Operands[0]][i]
-			if c.Kind == graph.KindNormBackward {
+			if c.Kind == graph.KindConvNormBackward {
+				channels := op.Operands[3].Shape[3]
+				of := values[op.Operands[4]][i%channels:]
+				x = values[op.Operands[3]][i]*of[0] + of[graph.CoefficientShift*channels]
+			}
+			if sums {
 				ch := i % op.Operands[2].Shape[0]
 				x = values[op.Operands[1]][i] - values[op.Operands[2]][ch]
 				x = x/math.Sqrt(values[op.Operands[3]][ch]+op.Attr.Epsilon)*values[op.Operands[4]][ch] + values[op.Operands[5]][ch]

@@ -46,8 +46,12 @@ func (m *Machine) convInput(op *graph.Op) []float64 {
 
 // convBackwardData sends every product of conv back to x: dx += dy * w.
 func convBackwardData(m *Machine, op *graph.Op) error {
-	dy, w, dx := m.operand(op, 0), m.operand(op, 1), m.result(op, 0)
 	g := newConvGeometry(op.Attr, op.Results[0].Shape, op.Operands[1].Shape, op.Operands[0].Shape)
+	g.backwardData(m.result(op, 0), m.operand(op, 0), m.operand(op, 1))
+	return nil
+}
+
+func (g convGeometry) backwardData(dx, dy, w []float64) {
 	clear(dx)
 	g.each(func(atX, atY, atW, inputs int) {
 		dxs, ws := dx[atX:atX+inputs], w[atW:atW+inputs]
@@ -55,14 +59,20 @@ func convBackwardData(m *Machine, op *graph.Op) error {
 			dxs[i] += dy[atY] * ws[i]
 		}
 	})
-	return nil
 }
 
 // convBackwardWeights sends every product of conv back to w: dw += dy * x. The
 // bias gradient is the sum of dy over all positions.
 func convBackwardWeights(m *Machine, op *graph.Op) error {
 	x, dy, dw := m.convInput(op), m.operand(op, 1), m.result(op, 0)
-	g := newConvGeometry(op.Attr, op.Operands[0].Shape, op.Results[0].Shape, op.Operands[1].Shape)
+	newConvGeometry(op.Attr, op.Operands[0].Shape, op.Results[0].Shape, op.Operands[1].Shape).backwardWeights(dw, dy, x)
+	if op.Attr.Bias {
+		sumRows(m.result(op, 1), dy)
+	}
+	return nil
+}
+
+func (g convGeometry) backwardWeights(dw, dy, x []float64) {
 	clear(dw)
 	g.each(func(atX, atY, atW, inputs int) {
 		xs, dws := x[atX:atX+inputs], dw[atW:atW+inputs]
@@ -70,10 +80,6 @@ func convBackwardWeights(m *Machine, op *graph.Op) error {
 			dws[i] += dy[atY] * xs[i]
 		}
 	})
-	if op.Attr.Bias {
-		sumRows(m.result(op, 1), dy)
-	}
-	return nil
 }
 
 // sumRows sets sum[c] to the sum of column c of a matrix with rows as long as

@@ -67,26 +67,32 @@ func normBackward(m *Machine, op *graph.Op) error {
 	x := m.operand(op, 1)
 	dx, dgamma, dbeta := m.result(op, 0), m.result(op, 1), m.result(op, 2)
 	n := normOf(m, op)
-	g := normIncoming(m, op, n)
-	if len(op.Results) == 4 {
-		copy(m.result(op, 3), g)
-		m.round(op.Results[3])
-		g = m.result(op, 3)
-	}
+	g := normSums(m, op, n, dgamma, dbeta)
 	channels := len(dgamma)
 	count := float64(len(x) / channels)
-	clear(dgamma)
-	clear(dbeta)
-	for i := range g {
-		dgamma[i%channels] += g[i] * n.normalised(i, x[i])
-		dbeta[i%channels] += g[i]
-	}
 	for i := range g {
 		c := i % channels
 		h := n.normalised(i, x[i])
 		dx[i] = n.gamma[c] * n.inverse[c] * (g[i] - dbeta[c]/count - h*dgamma[c]/count)
 	}
 	return nil
+}
+
+// normSums computes the sums of norm_backward over a channel, and dresidual if it is a result, and returns g.
+func normSums(m *Machine, op *graph.Op, n norm, dgamma, dbeta []float64) []float64 {
+	x, g := m.operand(op, 1), normIncoming(m, op, n)
+	if len(op.Results) == 4 {
+		copy(m.result(op, 3), g)
+		m.round(op.Results[3])
+		g = m.result(op, 3)
+	}
+	clear(dgamma)
+	clear(dbeta)
+	for i := range g {
+		dgamma[i%len(dgamma)] += g[i] * n.normalised(i, x[i])
+		dbeta[i%len(dbeta)] += g[i]
+	}
+	return g
 }
 
 // normIncoming returns dy + dy2 times the slope of the activation.
@@ -117,12 +123,12 @@ type norm struct {
 	inverse           []float64 // 1 / sqrt(variance + epsilon)
 }
 
-// normOf reads the operands 1 to 4 of norm_apply, 2 to 5 of norm_backward, and those of a convolution that normalises its
-// input.
+// normOf reads the operands 1 to 4 of norm_apply, 2 to 5 of norm_backward and norm_backward_sums, and those of a convolution that
+// normalises its input.
 func normOf(m *Machine, op *graph.Op) norm {
 	first, ok := op.Kind.NormInput()
 	switch {
-	case op.Kind == graph.KindNormBackward:
+	case op.Kind == graph.KindNormBackward || op.Kind == graph.KindNormBackwardSums:
 		first = 2
 	case !ok:
 		first = 1

@@ -103,6 +103,10 @@ func kernel(k graph.Kind) (func(*Machine, *graph.Op) error, bool) {
 		return normApply, true
 	case graph.KindNormBackward:
 		return normBackward, true
+	case graph.KindNormBackwardSums:
+		return normBackwardSums, true
+	case graph.KindConvNormBackward:
+		return convNormBackward, true
 	case graph.KindReLU, graph.KindActivate:
 		return relu, true
 	case graph.KindReLUBackward, graph.KindActivateBackward:

@@ -4,6 +4,8 @@
 //
 // Passes over memory: stats 1 read; apply 1 or 2 reads and a write; backward first 2 to 4 reads, and a
 // write where the gradient of a residual is stored, then 2 or 3 reads and a write.
+#include "../native/gradients.h"
+#include "convnorm.h"
 #include "tile.h"
 
 namespace lb {
@@ -200,6 +202,54 @@ __global__ void __launch_bounds__(threads_per_block) backward_partial(backward_a
   reduce_block<W>(t.t, p, a, b, t.partial);
 }
 
+// store_coefficients is what norm_backward_sums computes from the totals of a channel. Scale and shift are
+// those with which the sums were computed.
+template <typename T>
+struct store_coefficients : backward_args<T> {
+  float *coefficients;  // [5][c]
+  __device__ void operator()(int64_t j, double a, double b) const {
+    int64_t c = this->t.c;
+    float mean = this->mean[j], variance = this->variance[j], scale, shift;
+    double rows = static_cast<double>(this->t.rows);
+    double inverse = 1 / sqrt(static_cast<double>(variance) + this->epsilon);
+    scale_shift(mean, variance, this->gamma[j], this->beta[j], this->epsilon, scale, shift);
+    this->dgamma[j] = static_cast<float>(b * inverse);
+    this->dbeta[j] = static_cast<float>(a);
+    coefficients[coefficient_scale * c + j] = scale;
+    coefficients[coefficient_shift * c + j] = shift;
+    coefficients[coefficient_slope * c + j] = static_cast<float>(-scale * inverse * inverse * b / rows);
+    coefficients[coefficient_offset * c + j] = static_cast<float>(-scale * a / rows);
+    coefficients[coefficient_mean * c + j] = mean;
+  }
+};
+
+// gradient_write writes what backward_write does, from the coefficients.
+template <typename T, int W, mask M>
+__global__ void __launch_bounds__(threads_per_block)
+    gradient_write(backward_args<T> t, const float *coefficients) {
+  slice p = slice_of(t.t);
+  if (!p.active) return;
+  auto row = [&](int64_t i) { return load<float, W>(coefficients + i * t.t.c + p.column); };
+  vec<float, W> scale = row(coefficient_scale), shift = row(coefficient_shift),
+                slope = row(coefficient_slope), offset = row(coefficient_offset),
+                mean = row(coefficient_mean);
+  for (int64_t i = p.row; i < p.end; i += unroll * p.stride) {
+    row_group s = rows_from(t.t, p, i);
+    inputs<T, W> r[unroll];
+    LB_UNROLL
+    for (int n = 0; n < unroll; n++) r[n] = load_inputs<T, W, M, false>(t, s.offset[n]);
+    LB_UNROLL
+    for (int n = 0; n < unroll; n++) {
+      float g[W];
+      vec<T, W> dx;
+      preactivation_gradient<T, W, M, false>(t, r[n], scale.v, shift.v, g);
+      for (int k = 0; k < W; k++)
+        narrow(scale.v[k] * g[k] + (slope.v[k] * (widen(r[n].x.v[k]) - mean.v[k]) + offset.v[k]), dx.v[k]);
+      if (s.valid[n]) store<T, W>(t.dx + s.offset[n], dx);
+    }
+  }
+}
+
 template <typename T, int W, mask M, bool second>
 __global__ void __launch_bounds__(threads_per_block) backward_write(backward_args<T> t) {
   slice p = slice_of(t.t);
@@ -293,10 +343,13 @@ struct norm_apply : gpu_kernel {
   }
 };
 
+// norm_backward is also norm_backward_sums.
 template <typename T>
 struct norm_backward : gpu_kernel {
   tile t;
-  norm_backward(const op &o, gpu &g) : gpu_kernel(g) {
+  bool whole;  // with dx
+  float *coefficients = nullptr;
+  norm_backward(const op &o, gpu &g) : gpu_kernel(g), whole(o.kind == kind_norm_backward) {
     const value &x = *o.operands[1];
     t = make_tile(x.elements / x.channels(), x.channels(), lanes<T>, rows_a_thread, max_partial_blocks);
     scratch = partial_bytes(t) + static_cast<uint64_t>(3 * 4 * t.c);
@@ -309,17 +362,18 @@ struct norm_backward : gpu_kernel {
                        at<T>(o.operands[1]),
                        at<T>(o.operands[6]),
                        o.results.size() > 3 ? at<T>(o.results[3]) : nullptr,
-                       at<T>(o.results[0]),
+                       whole ? at<T>(o.results[0]) : nullptr,
                        o.in(2),
                        o.in(3),
                        o.in(4),
                        o.in(5),
-                       o.out(1),
-                       o.out(2),
+                       o.out(whole ? 1 : 0),
+                       o.out(whole ? 2 : 1),
                        partial,
                        reinterpret_cast<float *>(o.scratch + partial_bytes(t)),
                        static_cast<float>(o.attr.epsilon),
                        o.attr.top()};
+    if (!whole) coefficients = o.out(2);
     if (t.width > 1)
       pick<lanes<T>>(a, o.attr);
     else
@@ -341,10 +395,39 @@ struct norm_backward : gpu_kernel {
   template <int W, mask M, bool second>
   void launch_backward(const backward_args<T> &a) {
     launch_blocks(d, t.grid(), dim3(threads_per_block), backward_partial<T, W, M, second>, a);
+    if (!whole) return launch_totals(d, t, a.partial, store_coefficients<T>{a, coefficients});
     launch_totals(d, t, a.partial, a);
     backward_args<T> b = a;
     b.t = make_tile(t.rows, t.c, lanes<T>, rows_a_thread, max_blocks);
     launch(d, b.t.grid(), dim3(threads_per_block), backward_write<T, W, M, second>, b);
+  }
+};
+
+// norm_gradient writes the gradient of the input of a normalisation, from the operands dy, y and
+// coefficients.
+template <typename T>
+struct norm_gradient : gpu_kernel {
+  tile t;
+  norm_gradient(const op &o, gpu &g) : gpu_kernel(g) {
+    const value &y = *o.operands[1];
+    t = make_tile(y.elements / y.channels(), y.channels(), lanes<T>, rows_a_thread, max_blocks);
+  }
+  void run(const op &o) override {
+    backward_args<T> a{};
+    a.t = t, a.dy = at<T>(o.operands[0]), a.x = at<T>(o.operands[1]), a.dx = at<T>(o.results[0]);
+    a.top = o.attr.top();
+    if (t.width > 1)
+      pick<lanes<T>>(a, o);
+    else
+      pick<1>(a, o);
+  }
+  template <int W>
+  void pick(const backward_args<T> &a, const op &o) {
+    auto *f = o.attr.rectifies()                          ? gradient_write<T, W, mask::from_x>
+              : o.attr.activation == activation_silu      ? gradient_write<T, W, mask::silu>
+              : o.attr.activation == activation_hardswish ? gradient_write<T, W, mask::hardswish>
+                                                          : gradient_write<T, W, mask::none>;
+    launch(d, t.grid(), dim3(threads_per_block), f, a, o.in(2));
   }
 };
 
@@ -383,7 +466,7 @@ void sum_columns(const value &x, float *sum, void *scratch, gpu &d) {
 
 std::unique_ptr<kernel> make_norm(const op &o, gpu &d) {
   std::unique_ptr<kernel> k;
-  typed(*o.operands[o.kind == kind_norm_backward ? 1 : 0], [&](auto number) {
+  typed(*o.operands[0], [&](auto number) {
     using T = decltype(number);
     if (o.kind == kind_norm_stats)
       k = std::make_unique<norm_stats<T>>(o, d);
@@ -392,6 +475,12 @@ std::unique_ptr<kernel> make_norm(const op &o, gpu &d) {
     else
       k = std::make_unique<norm_backward<T>>(o, d);
   });
+  return k;
+}
+
+std::unique_ptr<kernel> make_norm_gradient(const op &o, gpu &d) {
+  std::unique_ptr<kernel> k;
+  typed(*o.operands[0], [&](auto number) { k = std::make_unique<norm_gradient<decltype(number)>>(o, d); });
   return k;
 }
 

@@ -26,6 +26,8 @@ bool counts_in_64_bits(int32_t kind) {
     case kind_norm_stats:
     case kind_norm_apply:
     case kind_norm_backward:
+    case kind_norm_backward_sums:
+    case kind_conv_norm_backward:  // its parts are ops of their own
     case kind_relu:
     case kind_relu_backward:
     case kind_silu:

@@ -47,11 +47,12 @@ inline bool is_convolution(const op &o) {
   return o.kind == kind_conv || o.kind == kind_conv_backward_data || o.kind == kind_conv_backward_weights;
 }
 
-// convolutions_of lists the convolutions that a program computes: of one on large tensors, its parts.
+// convolutions_of lists the convolutions that a program computes: of one on large tensors, its parts, and of
+// the backward pass of one that a normalisation follows, the two that it is of.
 inline std::vector<const op *> convolutions_of(const program &p) {
   std::vector<const op *> all;
   for (const op &o : p.ops) {
-    if (!is_convolution(o)) continue;
+    if (!is_convolution(o) && o.kind != kind_conv_norm_backward) continue;
     auto parts = static_cast<const gpu_kernel &>(*o.work).parts(o);
     all.insert(all.end(), parts.begin(), parts.end());
   }

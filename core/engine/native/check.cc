@@ -3,6 +3,7 @@
 // Checks an op before a kernel is chosen for it: number and type of operands and results,
 // shapes, ranges of attributes. Kernels rely on these checks.
 #include "epilogue.h"
+#include "gradients.h"
 #include "prologue.h"
 
 namespace lb {
@@ -134,8 +135,14 @@ void check_pool(const op &o, const value &x, const value &y) {
   want(!largest || a.kernel[0] * a.kernel[1] <= 255, "windows of at most 255 elements");
 }
 
+void check_coefficients(const value &v, int64_t channels) {
+  want(v.rank == 2 && v.dims[0] == coefficient_count && v.dims[1] == channels,
+       "five coefficients for each channel");
+}
+
 void check_norm(const op &o) {
-  const value &x = *o.operands[o.kind == kind_norm_backward ? 1 : 0];
+  bool sums = o.kind == kind_norm_backward_sums;
+  const value &x = *o.operands[o.kind == kind_norm_backward || sums ? 1 : 0];
   want(x.rank == 4 || x.rank == 2, "x of rank 4 or 2");
   want(in_range(0, o.attr.activation) && o.attr.activation <= activation_hardswish,
        "an activation that a normalisation can apply");
@@ -156,13 +163,26 @@ void check_norm(const op &o) {
          "after a residual no activation, or one that rectifies");
     return;
   }
-  vectors(o.operands, 2, 6), vectors(o.results, 1, 3);
+  size_t first = sums ? 0 : 1;
+  vectors(o.operands, 2, 6), vectors(o.results, first, first + 2);
   bool residual = o.operands[6] != nullptr;
   want(residual == (o.results.size() == 4) && (!residual || o.attr.rectifies()),
        "a residual gradient if, and only if, there is a rectified result");
   want(same(&x, o.operands[0]) && same(&x, o.operands[6]) && same(&x, o.operands[7]) &&
-           same(&x, o.results[0]) && (!residual || same(&x, o.results[3])),
+           (sums || same(&x, o.results[0])) && (!residual || same(&x, o.results[3])),
        "tensors of one shape");
+  if (sums) check_coefficients(*o.results[2], c);
+}
+
+void check_conv_norm_backward(const op &o) {
+  const value &dy = *o.operands[0], &w = *o.operands[1], &x = *o.operands[2], &y = *o.operands[3];
+  want(in_range(0, o.attr.activation) && o.attr.activation <= activation_hardswish,
+       "an activation that a normalisation can apply");
+  op conv;  // the activation is not one of the convolution's
+  conv.kind = kind_conv_backward_data, conv.attr = o.attr, conv.attr.activation = activation_none;
+  check_conv(conv, x, w, y, nullptr);
+  want(same(&dy, &y) && same(&x, o.results[0]) && same(&w, o.results[1]), "gradients of the tensors' shapes");
+  check_coefficients(*o.operands[4], y.channels());
 }
 
 // check_linear: x [rows in], w [out in], y [rows out]; x may have more dimensions, and with the attribute
@@ -327,7 +347,10 @@ void check(op &o) {
     case kind_norm_stats:
     case kind_norm_apply:
     case kind_norm_backward:
+    case kind_norm_backward_sums:
       return check_norm(o);
+    case kind_conv_norm_backward:
+      return check_conv_norm_backward(o);
     case kind_max_pool:
       want(same(out[0], out[1]), "an index of the result's shape");
       return check_pool(o, *in[0], *out[0]);

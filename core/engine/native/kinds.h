@@ -60,7 +60,9 @@
   row(scale, 54, gate, "tf", "t") \
   row(scale_backward, 55, gate, "ttf", "tf") \
   row(quantize, 56, quantize, "eS", "uF") \
-  row(dequantize, 57, quantize, "uF", "e")
+  row(dequantize, 57, quantize, "uF", "e") \
+  row(norm_backward_sums, 58, norm, "ttffffTT", "fffT") \
+  row(conv_norm_backward, 59, convnorm, "ttttf", "tt")
 
 // row(name): make_<name> chooses the kernels of a family.
 #define LB_FAMILIES(row) \
@@ -77,6 +79,7 @@
   row(dropout) \
   row(shape) \
   row(layernorm) \
-  row(quantize)
+  row(quantize) \
+  row(convnorm)
 
 // clang-format on

@@ -8,6 +8,7 @@
 //   norm_backward  g = dy [+ dy2], times the slope of the activation;
 //                  dbeta = sum g;  dgamma = sum g*(x-mean) / sigma;  dresidual = g;
 //                  dx = scale * (g - dbeta/n - (x-mean)/sigma * dgamma/n)
+//   norm_backward_sums  the same without dx, which follows from the coefficients that it gives
 //
 // Tensors [N H W C] or [N C] are f32 or bf16, vectors [C] f32; arithmetic is f32. Where g is
 // stored to dresidual, the sums are of what was stored. In place: y may alias x or residual; dresidual dy or
@@ -31,6 +32,7 @@
 #include <cstring>
 
 #include "cpu.h"
+#include "gradients.h"
 
 namespace lb {
 namespace {
@@ -377,26 +379,37 @@ struct norm_apply : norm_kernel {
   }
 };
 
+// backward_parts are the two passes of norm_backward.
+template <typename T>
+struct backward_parts {
+  reduce_function<T> *reduce;
+  dx_function<T> *write;
+  backward_parts(const attributes &a, bool residual, bool sum) {
+    auto choose = [&](reduce_function<T> *r, dx_function<T> *w, reduce_function<T> *r2, dx_function<T> *w2) {
+      reduce = sum ? r2 : r, write = sum ? w2 : w;
+    };
+    if (residual)
+      choose(reduce_residual, dx_residual, reduce_residual_sum, dx_residual_sum);
+    else if (a.rectifies())
+      choose(reduce_clip, dx_clip, reduce_clip_sum, dx_clip_sum);
+    else if (a.activation == activation_silu)
+      choose(reduce_silu, dx_silu, reduce_silu_sum, dx_silu_sum);
+    else if (a.activation == activation_hardswish)
+      choose(reduce_hardswish, dx_hardswish, reduce_hardswish_sum, dx_hardswish_sum);
+    else
+      choose(reduce_plain, dx_plain, reduce_plain_sum, dx_plain_sum);
+  }
+};
+
+// norm_backward is also norm_backward_sums.
 template <typename T>
 struct norm_backward : norm_kernel {
-  struct parts {
-    reduce_function<T> *reduce;
-    dx_function<T> *write;
-  } chosen;
-  norm_backward(const op &o, cpu &d) : norm_kernel(o, d, *o.operands[1]) {
-    bool sum = o.operands[7] != nullptr;
-    auto choose = [&](parts alone, parts summed) { chosen = sum ? summed : alone; };
-    if (o.operands[6])
-      choose({reduce_residual, dx_residual}, {reduce_residual_sum, dx_residual_sum});
-    else if (o.attr.rectifies())
-      choose({reduce_clip, dx_clip}, {reduce_clip_sum, dx_clip_sum});
-    else if (o.attr.activation == activation_silu)
-      choose({reduce_silu, dx_silu}, {reduce_silu_sum, dx_silu_sum});
-    else if (o.attr.activation == activation_hardswish)
-      choose({reduce_hardswish, dx_hardswish}, {reduce_hardswish_sum, dx_hardswish_sum});
-    else
-      choose({reduce_plain, dx_plain}, {reduce_plain_sum, dx_plain_sum});
-  }
+  backward_parts<T> chosen;
+  bool whole;  // with dx
+  norm_backward(const op &o, cpu &d)
+      : norm_kernel(o, d, *o.operands[1]),
+        chosen(o.attr, o.operands[6] != nullptr, o.operands[7] != nullptr),
+        whole(o.kind == kind_norm_backward) {}
   void run(const op &o) override {
     const float *mean = o.in(2), *variance = o.in(3), *gamma = o.in(4);
     scale_shift(o, mean, variance, gamma, o.in(5));
@@ -408,7 +421,7 @@ struct norm_backward : norm_kernel {
                        o.in<T>(1),
                        o.in<T>(6),
                        o.results.size() > 3 ? o.out<T>(3) : nullptr,
-                       o.out<T>(0),
+                       whole ? o.out<T>(0) : nullptr,
                        constant(o, 0),
                        constant(o, 1),
                        means,
@@ -427,14 +440,51 @@ struct norm_backward : norm_kernel {
     for (int64_t j = 0; j < c; j++) {
       double inverse = 1 / std::sqrt(static_cast<double>(variance[j]) + o.attr.epsilon);
       double scale = gamma[j] * inverse;
-      o.out(1)[j] = static_cast<float>(all[c + j] * inverse);
-      o.out(2)[j] = static_cast<float>(all[j]);
+      o.out(whole ? 1 : 0)[j] = static_cast<float>(all[c + j] * inverse);
+      o.out(whole ? 2 : 1)[j] = static_cast<float>(all[j]);
       a[j] = static_cast<float>(scale);
       b[j] = static_cast<float>(-scale * inverse * inverse * all[c + j] / r);
       d[j] = static_cast<float>(-scale * all[j] / r);
     }
+    if (!whole) {
+      const float *rows_of[] = {constant(o, 0), constant(o, 1), b, d, means};
+      for (int64_t i = 0; i < coefficient_count; i++)
+        std::memcpy(o.out(2) + i * c, rows_of[i], static_cast<size_t>(4 * c));
+      return;
+    }
     repeat(a), repeat(b), repeat(d);
     parallel_light(n, p, threads, [&](int64_t from, int64_t to, int) { chosen.write(t, from, to, p); });
+  }
+};
+
+// norm_gradient writes the gradient of the input of a normalisation from the coefficients of
+// norm_backward_sums: what norm_backward writes as dx.
+template <typename T>
+struct norm_gradient : norm_kernel {
+  dx_function<T> *write;
+  norm_gradient(const op &o, cpu &d)
+      : norm_kernel(o, d, *o.operands[1]), write(backward_parts<T>(o.attr, false, false).write) {}
+  void run(const op &o) override {
+    float *of[coefficient_count];
+    for (int64_t i = 0; i < coefficient_count; i++) {
+      of[i] = constant(o, static_cast<int>(i));
+      std::memcpy(of[i], o.in(2) + i * c, static_cast<size_t>(4 * c));
+      repeat(of[i]);
+    }
+    backward_args<T> t{o.in<T>(0),
+                       nullptr,
+                       o.in<T>(1),
+                       nullptr,
+                       nullptr,
+                       o.out<T>(0),
+                       of[coefficient_scale],
+                       of[coefficient_shift],
+                       of[coefficient_mean],
+                       of[coefficient_scale],
+                       of[coefficient_slope],
+                       of[coefficient_offset],
+                       o.attr.top()};
+    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int) { write(t, from, to, p); });
   }
 };
 
@@ -446,6 +496,12 @@ std::unique_ptr<kernel> make_norm(const op &o, cpu &d) {
     if (o.kind == kind_norm_stats) return std::make_unique<norm_stats<T>>(o, d);
     if (o.kind == kind_norm_apply) return std::make_unique<norm_apply<T>>(o, d);
     return std::make_unique<norm_backward<T>>(o, d);
+  });
+}
+
+std::unique_ptr<kernel> make_norm_gradient(const op &o, cpu &d) {
+  return typed(*o.operands[0], [&](auto number) -> std::unique_ptr<kernel> {
+    return std::make_unique<norm_gradient<decltype(number)>>(o, d);
   });
 }
 

@@ -1,0 +1,22 @@
+//go:build !nocpu
+
+// The backward pass of a convolution that a normalisation follows: one kernel after the other, with the
+// gradient between them in the workspace.
+#include "cpu.h"
+#include "gradients.h"
+
+namespace lb {
+
+std::unique_ptr<kernel> make_convnorm(const op &o, cpu &d) {
+  auto k = std::make_unique<gradients<kernel>>(
+      o, [&](const op &inner) { return make_norm_gradient(inner, d); },
+      [&](const op &inner) { return d.choose(inner); });
+  if (d.workspace_limit > 0 && k->scratch > d.workspace_limit)
+    fail(LB_UNSUPPORTED,
+         "the gradients of a convolution need %llu bytes for that of its result, more than the limit of %llu "
+         "bytes",
+         static_cast<unsigned long long>(k->scratch), static_cast<unsigned long long>(d.workspace_limit));
+  return k;
+}
+
+}  // namespace lb
