@@ -12,7 +12,7 @@ import (
 // TestPassesRunInOrder lists the passes that a step with everything has.
 func TestPassesRunInOrder(t *testing.T) {
 	o := core.StepOptions{Batch: 3, Image: graph.Shape{8, 8, 3}, Deviation: [4]float64{1, 1, 1}, Mixed: true, Overlap: 2,
-		Store: graph.StoreInt8, RecomputeNorm: true, FuseNorm: core.FuseNormInput | core.FuseNormStatistics}
+		Store: graph.StoreInt8, RecomputeNorm: true, FuseNorm: core.FuseNormAll}
 	var names []string
 	o.AfterPass = func(name string, g *graph.Graph) { names = append(names, name) }
 	if _, err := core.TrainingStep(tiny(t, "auglocal"), o); err != nil {
@@ -22,7 +22,7 @@ func TestPassesRunInOrder(t *testing.T) {
 		t.Errorf("got passes %v, PassNames are %v", names, core.PassNames())
 	}
 	want := []string{core.PassNone, "drop-detach", "fuse-gradient-sum", "fuse-norm-input", "recompute", "mark-saved",
-		"drop-unused", "mixed", "store", "fuse-norm-statistics", "in-place", "overlap"}
+		"drop-unused", "mixed", "store", "fuse-norm-statistics", "fuse-norm-gradient", "in-place", "overlap"}
 	if !slices.Equal(names, want) {
 		t.Errorf("got passes %v, want %v", names, want)
 	}

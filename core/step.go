@@ -71,6 +71,9 @@ const (
 	FuseNormInput FuseNorm = 1 << iota
 	// FuseNormStatistics lets convolutions compute the statistics of their results (passes.FuseNormStatistics).
 	FuseNormStatistics
+	// FuseNormGradient has the gradient of a convolution's result computed where it is read (passes.FuseNormGradient).
+	FuseNormGradient
+	FuseNormAll = FuseNormInput | FuseNormStatistics | FuseNormGradient
 )
 
 // Augmentation has the arguments of graph.Builder.Augment; the zero value is no augmentation.
@@ -411,6 +414,9 @@ func (w *writer) passes() []passes.Pass {
 	if w.o.FuseNorm&FuseNormStatistics != 0 {
 		list = append(list, passes.Always("fuse-norm-statistics", passes.FuseNormStatistics))
 	}
+	if w.o.FuseNorm&FuseNormGradient != 0 {
+		list = append(list, passes.Always("fuse-norm-gradient", passes.FuseNormGradient))
+	}
 	list = append(list, passes.Always("in-place", passes.InPlace))
 	if w.b.Training() && w.o.Overlap > 1 {
 		list = append(list, passes.Pass{Name: "overlap", Run: func(g *graph.Graph) error {
@@ -427,7 +433,7 @@ func (w *writer) passes() []passes.Pass {
 // PassNames lists PassNone and the passes of a training step that has all of them, in order.
 func PassNames() []string {
 	w := writer{b: graph.NewBuilder(true),
-		o: StepOptions{Mixed: true, Store: graph.StoreInt8, Overlap: 2, FuseNorm: FuseNormInput | FuseNormStatistics}}
+		o: StepOptions{Mixed: true, Store: graph.StoreInt8, Overlap: 2, FuseNorm: FuseNormAll}}
 	names := []string{PassNone}
 	for _, p := range w.passes() {
 		names = append(names, p.Name)

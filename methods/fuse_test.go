@@ -19,7 +19,7 @@ import (
 // fusedNorms counts the ops of a program that have work of a normalisation fused.
 func fusedNorms(g *graph.Graph) (n int) {
 	for _, op := range g.Ops {
-		if op.NormalisesInput() || op.ComputesStatistics() {
+		if op.NormalisesInput() || op.ComputesStatistics() || op.Kind == graph.KindConvNormBackward {
 			n++
 		}
 	}
@@ -64,7 +64,8 @@ func fusedTrainsAlike(t *testing.T, backend, method string, network tiny) {
 		"input":                   {FuseNorm: core.FuseNormInput},
 		"input, norms recomputed": {FuseNorm: core.FuseNormInput, RecomputeNorm: true},
 		"statistics":              {FuseNorm: core.FuseNormStatistics},
-		"all, norms recomputed":   {FuseNorm: core.FuseNormInput | core.FuseNormStatistics, RecomputeNorm: true},
+		"gradient":                {FuseNorm: core.FuseNormGradient},
+		"all, norms recomputed":   {FuseNorm: core.FuseNormAll, RecomputeNorm: true},
 	} {
 		s := network.session(t, d, method, o)
 		if fusedNorms(s.Training.Graph) == 0 {
@@ -73,6 +74,9 @@ func fusedTrainsAlike(t *testing.T, backend, method string, network tiny) {
 		most := plain.Training.Profile.PlannedPeakBytes
 		if o.FuseNorm&core.FuseNormStatistics != 0 {
 			most += most / 1000 // the statistics are made a step earlier, beside the convolution's workspace
+		}
+		if o.FuseNorm&core.FuseNormGradient != 0 {
+			most += most / 16 // the convolution's result is read later, beside the gradient of its input
 		}
 		if got := s.Training.Profile.PlannedPeakBytes; got > most {
 			t.Errorf("%s: a planned peak of %d bytes, %d without", name, got, most)

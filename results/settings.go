@@ -40,8 +40,8 @@ type Settings struct {
 	NetworkDigest string `option:"network_digest" flag:"-"`
 	// RecomputeNorm recomputes results of normalisations in the backward pass.
 	RecomputeNorm bool `option:"recompute" stored:"norm"`
-	// FuseNorm says which work of normalisations convolutions do: input, statistics or all; empty: none.
-	FuseNorm string `option:"fuse_norm" stored:"input,statistics,all"`
+	// FuseNorm says which work of normalisations convolutions do: input, statistics, gradient or all; empty: none.
+	FuseNorm string `option:"fuse_norm" stored:"input,statistics,gradient,all"`
 	// DeferUpdates makes one update at the end of the step, as eager frameworks do.
 	DeferUpdates bool `option:"update" stored:"deferred"`
 	// Store is how activations are stored from the forward to the backward pass: bf16, int8 or int4; empty: as they are.

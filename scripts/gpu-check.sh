@@ -373,7 +373,7 @@ stage racecheck 90 'racecheck norm loss similarity gate layernorm own'
 stage epoch 60 epoch
 # Three fifths of what PyTorch is predicted to allocate.
 stage budget 40 'bench resnet110 3 tf32 bp -budget 4.8GiB -peer-device none && bench resnet110 3 tf32 auglocal -budget 488MiB -workspace-limit 64MiB -peer-device none'
-stage options 60 'for o in "-fuse-norm none" "-fuse-norm statistics" "-fuse-norm input" "-fuse-norm all" "-store int8"; do bench resnet110 3 bf16 bp $o -peer-device none || exit; done'
+stage options 60 'for o in "-fuse-norm none" "-fuse-norm statistics" "-fuse-norm gradient" "-fuse-norm input" "-fuse-norm all" "-store int8"; do bench resnet110 3 bf16 bp $o -peer-device none || exit; done'
 stage overlap 40 'for n in 2 3; do bench resnet110 3 tf32 auglocal -overlap $n -peer-device none || exit; done'
 stage same 120 'tests engine.test "TestSameBits|TestOwn|TestCUDAChooses|TestPlanBook|TestLarge"'
 stage modes 120 'tests methods.test "TestModes|TestPoison|TestFusedNormalisations"'

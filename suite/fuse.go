@@ -12,7 +12,8 @@ const (
 	FuseNone       = "none"
 	FuseInput      = "input"      // they normalise their input while they read it
 	FuseStatistics = "statistics" // they compute the statistics of their results
-	FuseAll        = "all"        // both
+	FuseGradient   = "gradient"   // their backward pass computes the gradient of their results while it reads
+	FuseAll        = "all"        // all of this
 )
 
 // fusions are the values of --fuse-norm.
@@ -21,7 +22,7 @@ var fusions = []struct {
 	set  core.FuseNorm
 }{
 	{FuseNone, 0}, {FuseInput, core.FuseNormInput}, {FuseStatistics, core.FuseNormStatistics},
-	{FuseAll, core.FuseNormInput | core.FuseNormStatistics},
+	{FuseGradient, core.FuseNormGradient}, {FuseAll, core.FuseNormAll},
 }
 
 // FuseNames lists what Request.FuseNorm may be.

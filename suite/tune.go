@@ -105,7 +105,9 @@ func (r *Run) Tune(h Host, book *planbook.Book, deadline time.Time, save func() 
 		return t, err
 	}
 	defer d.Close()
-	step, err := core.TrainingStep(r.Stages, r.stepOptions())
+	options := r.stepOptions()
+	options.FuseNorm &^= core.FuseNormGradient // its ops run the convolutions that the step has without it
+	step, err := core.TrainingStep(r.Stages, options)
 	if err != nil {
 		return t, err
 	}

@@ -137,7 +137,8 @@ func addStorage(f *pflag.FlagSet, r *suite.Request) {
 	cli.Define(f, "fuse-norm", "name", "none",
 		"work of normalisations that convolutions do: none; input: they normalise their input while they read it, and normalised "+
 			"tensors that only they read do not exist, which takes less memory; statistics: they compute the statistics of their "+
-			"results; or all; equal results within rounding", cli.Word(&r.FuseNorm))
+			"results; gradient: their backward pass computes the gradient of their results while it reads what the normalisation's "+
+			"would compute it from; or all; equal results within rounding", cli.Word(&r.FuseNorm))
 }
 
 // addDevice defines the flags of the device and its precision.

@@ -17,8 +17,10 @@
 //  10. Store: saved activations are compressed between forward and backward pass (Chen et al., "ActNN: Reducing Training Memory
 //     Footprint via 2-Bit Activation Compressed Training", 2021).
 //  11. FuseNormStatistics, if asked for: convolutions compute the statistics of their results (epilogue fusion).
-//  12. InPlace: a result aliases an operand that is not read any more.
-//  13. Overlap: list scheduling of the local modules on several streams (Belilovsky et al., "Decoupled Greedy Learning of
+//  12. FuseNormGradient, if asked for: the backward pass of a convolution computes the gradient of its result while it reads what
+//     the normalisation's backward pass would compute it from, and that gradient does not exist.
+//  13. InPlace: a result aliases an operand that is not read any more.
+//  14. Overlap: list scheduling of the local modules on several streams (Belilovsky et al., "Decoupled Greedy Learning of
 //     CNNs", 2020); last, because it depends on the order of the ops.
 package passes
 
