@@ -81,7 +81,7 @@ func TestStoredActivations(t *testing.T) {
 			testStored(t, network, m.Name, core.StepOptions{}, losses, exact[0])
 			if network == "resnet20" {
 				testStored(t, network, m.Name, core.StepOptions{RecomputeNorm: true}, losses, exact[0])
-				for _, fuse := range []core.FuseNorm{core.FuseNormInput, core.FuseNormAll} {
+				for _, fuse := range []core.FuseNorm{core.FuseNormInput, core.FuseNormGradient, core.FuseNormAll} {
 					fused := core.StepOptions{FuseNorm: fuse}
 					losses, exact := gradients(t, network, m.Name, fused, 0) // equal to those above within rounding
 					testStored(t, network, m.Name, fused, losses, exact[0])
@@ -96,8 +96,7 @@ func TestStoredActivations(t *testing.T) {
 // testStored compares the formats, with the other options of a step, with losses and gradients of f32.
 func testStored(t *testing.T, network, method string, o core.StepOptions, losses []float32, exact []float64) {
 	t.Helper()
-	line := fmt.Sprintf("%s %s, recomputed norms %v, normalised inputs %v, statistics in convolutions %v:", network, method,
-		o.RecomputeNorm, o.FuseNorm&core.FuseNormInput != 0, o.FuseNorm&core.FuseNormStatistics != 0)
+	line := fmt.Sprintf("%s %s, recomputed norms %v, fused norms %03b:", network, method, o.RecomputeNorm, o.FuseNorm)
 	for _, c := range []struct {
 		format graph.StoreFormat
 		most   float64 // error of the gradients
