@@ -58,7 +58,9 @@ func TestWarmupEpochsInTheID(t *testing.T) {
 }
 
 func TestWarmupEpochsOutOfRange(t *testing.T) {
-	for warmup, want := range map[int]string{13: "--warmup-epochs 13: must be at most 12", -1: "--warmup-epochs -1: must be at least 0"} {
+	for warmup, want := range map[int]string{
+		13: "--warmup-epochs 13: must be at most 12", -1: "--warmup-epochs -1: must be at least 0",
+	} {
 		_, err := Request{Datasets: []string{"cifar10"}, Epochs: 12, WarmupEpochs: &warmup}.Expand()
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got error %v, want %q", err, want)

@@ -175,7 +175,8 @@ func addTraining(c *cobra.Command, r *suite.Request) {
 		"peak learning rate (linear warm-up, then cosine decay) (default: the data set's recipe for sgd; PyTorch's for others: "+
 			"1e-3 for adam and adamw, 1e-2 for rmsprop and adagrad)", cli.Optional(&r.LearningRate, cli.Real))
 	cli.Define(f, "warmup-epochs", "count", "",
-		"epochs, the first of --epochs, in which the learning rate rises linearly from 0.01 to its peak (default: the data set's recipe)",
+		"epochs, the first of --epochs, in which the learning rate rises linearly from 0.01 to its peak (default: the data set's "+
+			"recipe)",
 		cli.Optional(&r.WarmupEpochs, cli.Number(0, math.MaxInt32)))
 	cli.Define(f, "betas", "fractions", "",
 		"decay of the averages of gradients and of their squares, for adam and adamw (default: 0.9,0.999)",

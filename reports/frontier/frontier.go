@@ -66,8 +66,8 @@ type Task struct {
 	settings         []string     // of the recipe, which tell it from that of other tasks: "cuda"
 }
 
-// recipe is what the runs of a task have in common: the network and the data that it sees, the schedule, the optimizer, and the backend,
-// on which memory and time depend. Batch and precision are ways of training.
+// recipe is what the runs of a task have in common: the network and the data that it sees, the schedule, the optimizer, and the
+// backend, on which memory and time depend. Batch and precision are ways of training.
 func recipe(s results.Spec) results.Spec {
 	return results.Spec{Network: s.Network, Dataset: s.Dataset, ImageSize: s.ImageSize, TrainLimit: s.TrainLimit, Augment: s.Augment,
 		Dropout: s.Dropout, Epochs: s.Epochs, LR: s.LR, WarmupEpochs: s.WarmupEpochs, WeightDecay: s.WeightDecay,
@@ -149,7 +149,8 @@ func Of(records, timed []results.Record) []Task {
 	return tasks
 }
 
-// distinct are the settings in which the recipe of a task differs from those of other tasks of the same network, data set and epochs.
+// distinct are the settings in which the recipe of a task differs from those of other tasks of the same network, data set and
+// epochs.
 func distinct(t Task, tasks []Task) []string {
 	var like []results.Record
 	for _, other := range tasks {

@@ -174,8 +174,8 @@ func TestTimedAlone(t *testing.T) {
 	}
 }
 
-// Runs of different schedules or backends are not points of one table, and do not lend each other their accuracy: bp of seed 1 has
-// 0.90 with one learning rate, 0.80 with another one, and so on.
+// Runs of different schedules or backends are not points of one table, and do not lend each other their accuracy: bp of seed 1
+// has 0.90 with one learning rate, 0.80 with another one, and so on.
 func TestTasksOfOneRecipe(t *testing.T) {
 	records := []results.Record{
 		record("bp", 1, 200, 80, 0.90, nil),

@@ -64,8 +64,8 @@ func Summary(records []results.Record) Table {
 	return t
 }
 
-// SummaryColumns is a summary without rows that has every column that a summary of runs can have, so that a choice of columns can be
-// checked before anything runs. Which of them it will have depends on what differs and on what is measured.
+// SummaryColumns is a summary without rows that has every column that a summary of runs can have, so that a choice of columns can
+// be checked before anything runs. Which of them it will have depends on what differs and on what is measured.
 func SummaryColumns(specs []results.Spec) Table {
 	t := Table{ID: summaryID}
 	add := func(key string) {
