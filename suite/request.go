@@ -314,8 +314,8 @@ func (r Request) complete(base results.Spec, depth, modules int) (*Run, error) {
 	return run, run.check(false)
 }
 
-// setWarmup sets the epochs of the warm-up where they are not those of the recipe, so that a run has one id whether they are named
-// or not.
+// setWarmup sets the epochs of the warm-up where they are not those of the recipe, so that a run has one id whether they are
+// named or not.
 func (r Request) setWarmup(spec *results.Spec) error {
 	if r.WarmupEpochs == nil {
 		return nil
