@@ -194,6 +194,9 @@ func signature(op *graph.Op, o engine.Options) string {
 	}
 	if op.NormalisesInput() {
 		text += " norm"
+		if a.Activation == graph.ActivationSiLU || a.Activation == graph.ActivationHardswish { // not of our own kernels
+			text += " " + a.Activation.String()
+		}
 	}
 	return text
 }

@@ -242,6 +242,13 @@ __device__ inline float silu_slope(float x) {
 __device__ inline float hardsigmoid(float x) { return clip(x + 3, 6) * (1.0f / 6); }
 __device__ inline float hardswish_slope(float x) { return x <= -3 ? 0 : x < 3 ? x * (1.0f / 3) + 0.5f : 1; }
 
+// scale_shift computes the constants of a channel of a normalisation: y = x*scale + shift.
+__device__ inline void scale_shift(float mean, float variance, float gamma, float beta, float epsilon,
+                                   float &scale, float &shift) {
+  scale = gamma / sqrtf(variance + epsilon);
+  shift = beta - mean * scale;
+}
+
 // pack is the largest vector that a thread loads or stores with one instruction: 16 bytes. Values begin at
 // multiples of 64 bytes, so that the last pack may reach into the padding after a value.
 template <typename T>

@@ -26,6 +26,43 @@ __device__ inline uint32_t to_tf32(float x) {
   return u;
 }
 
+// clip_between clips to [bottom, top]. NaN stays NaN.
+__device__ inline float clip_between(float x, float bottom, float top) {
+#ifdef LB_EMU
+  x = bottom > x ? bottom : x;
+  return x > top ? top : x;
+#else
+  asm("max.NaN.f32 %0, %0, %1;" : "+f"(x) : "f"(bottom));
+  asm("min.NaN.f32 %0, %0, %1;" : "+f"(x) : "f"(top));
+  return x;
+#endif
+}
+
+// narrow_pair makes a word of two numbers, each rounded to bf16 as by narrow; clip_pair clips both.
+__device__ inline uint32_t narrow_pair(float low, float high) {
+  uint32_t word;
+#ifdef LB_EMU
+  bf16 pair[2];
+  narrow(low, pair[0]), narrow(high, pair[1]);
+  std::memcpy(&word, pair, sizeof word);
+#else
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+#endif
+  return word;
+}
+__device__ inline uint32_t clip_pair(uint32_t x, uint32_t bottom, uint32_t top) {
+#ifdef LB_EMU
+  bf16 v[2], b[2], t[2];
+  std::memcpy(v, &x, sizeof x), std::memcpy(b, &bottom, sizeof x), std::memcpy(t, &top, sizeof x);
+  for (int i = 0; i < 2; i++) narrow(clip_between(widen(v[i]), widen(b[i]), widen(t[i])), v[i]);
+  std::memcpy(&x, v, sizeof x);
+#else
+  asm("max.NaN.bf16x2 %0, %0, %1;" : "+r"(x) : "r"(bottom));
+  asm("min.NaN.bf16x2 %0, %0, %1;" : "+r"(x) : "r"(top));
+#endif
+  return x;
+}
+
 // mma computes c += a*b. T is the type in the words. All lanes of a warp call it together.
 template <typename T>
 __device__ void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);

@@ -8,6 +8,8 @@
 // their channels transposed. The number of blocks depends only on the shapes, so that every GPU computes the
 // same bits. The gradient with respect to the weights is in mma_weights.cu.
 //
+// Forward, and the gradient with respect to the weights, may normalise x (mma_conv.h).
+//
 // Forward may also compute the statistics of the result, of the elements as they are stored. A thread adds,
 // for each of its channels, differences from the first element of the block, and their squares, so that large
 // means cancel nothing. A block stores mean, sum of squared differences from the mean, and number of
@@ -23,6 +25,7 @@ struct conv_args {
   const T *x, *w;  // w [K 3 3 C], or [C 3 3 K] of the convolution whose data's gradient this is
   T *y;
   int backward;
+  prologue norm;   // of x
   float *partial;  // for statistics: [block][3][K]
   unsigned *counter;
   statistics<float> totals;
@@ -48,10 +51,10 @@ struct conv_shape {
   static constexpr int weights = taps * steps * blocks * 64;
 };
 
-template <typename T, int C, int K, int TW, extra E>
+template <typename T, int C, int K, int TW, input I, extra E>
 constexpr size_t conv_shared() {
   using S = conv_shape<T, C, K>;
-  return 4 * (S::weights + (pixels / TW + 2) * (TW + 2) * S::pitch + 4 +
+  return 4 * (S::weights + (pixels / TW + 2) * (TW + 2) * S::pitch + 4 + constant_words<C, I> +
               (E == extra::statistics ? statistics_words<K> : 0));
 }
 
@@ -98,30 +101,21 @@ __device__ inline float stored(float x) {
   return widen(to);
 }
 
-__device__ inline quad rounded(quad v, float) {
-  for (uint32_t &word : v.word) {
-    float f;
-    memcpy(&f, &word, sizeof f);
-    word = to_tf32(f);
-  }
-  return v;
-}
-__device__ inline quad rounded(quad v, bf16) { return v; }
-
 // tile_quads is the number of 16-byte pieces of a tile that a thread reads.
 template <int TW, int chunk>
 constexpr int tile_quads = ((pixels / TW + 2) * (TW + 2) * chunk / 4 + threads - 1) / threads;
 
 // read_tile reads words [first, first+chunk) of the tile's elements, and of the border, into
 // registers; write_tile writes them to shared memory.
-template <typename T, int C, int TW, int chunk>
+template <typename T, int C, int TW, int chunk, input I>
 __device__ inline void read_tile(const image &g, const T *x, int row, int column, int first,
                                  quad (&v)[tile_quads<TW, chunk>]) {
   constexpr int words = C * static_cast<int>(sizeof(T)) / 4, across = TW + 2, parts = chunk / 4,
                 all = (pixels / TW + 2) * across * parts;
+  int me = thread_index<I>();
   LB_UNROLL
   for (int k = 0; k < tile_quads<TW, chunk>; k++) {
-    int i = static_cast<int>(threadIdx.x) + k * threads, p = i / parts;
+    int i = me + k * threads, p = i / parts;
     int r = row + p / across - 1, c = column + p % across - 1;
     v[k] = quad{};
     if (i < all && r >= 0 && r < g.rows && c >= 0 && c < g.w)
@@ -129,6 +123,21 @@ __device__ inline void read_tile(const image &g, const T *x, int row, int column
                                              (static_cast<int64_t>(r) * g.w + c) * words + first +
                                              i % parts * 4);
   }
+}
+
+// inside_of has a bit for each piece of a thread that is inside of the tensor.
+template <int TW, int chunk>
+__device__ inline unsigned inside_of(const image &g, int row, int column) {
+  constexpr int across = TW + 2, parts = chunk / 4;
+  unsigned inside = 0;
+  int me = thread_index<input::normalised>();
+  LB_UNROLL
+  for (int k = 0; k < tile_quads<TW, chunk>; k++) {
+    int p = (me + k * threads) / parts;
+    int r = row + p / across - 1, c = column + p % across - 1;
+    if (r >= 0 && r < g.rows && c >= 0 && c < g.w) inside |= 1u << k;
+  }
+  return inside;
 }
 
 template <typename T, int TW, int chunk, int pitch>
@@ -191,7 +200,7 @@ __device__ inline void store_statistics(const conv_args<T> &a, const float *sums
       a.totals);
 }
 
-template <typename T, int C, int K, int TW, extra E>
+template <typename T, int C, int K, int TW, input I, extra E>
 __global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) {
   using S = conv_shape<T, C, K>;
   constexpr int channels = 2 * S::blocks;  // of the result, that a lane has
@@ -200,7 +209,9 @@ __global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) 
            *zeros = tile + (TH + 2) * across * S::pitch;
   load_weights<T, C, K>(a, weights);
   if (threadIdx.x < 4) zeros[threadIdx.x] = 0;
-  auto *sums = reinterpret_cast<float *>(zeros + 4), *origin = sums + 2 * channels * sums_pitch;
+  auto *constants = reinterpret_cast<float *>(zeros + 4);
+  if (I == input::normalised) store_constants<C>(a.norm, constants);
+  float *sums = constants + constant_words<C, I>, *origin = sums + 2 * channels * sums_pitch;
   if (E == extra::statistics)
     for (int c = 0; c < 2 * channels; c++) sums[c * sums_pitch + static_cast<int>(threadIdx.x)] = 0;
   int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -210,8 +221,9 @@ __global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) 
   constexpr bool ahead = S::words == 8 && !(E == extra::statistics && K == 16);
   quad next[tile_quads<TW, S::chunk>]{};
   auto read = [&](int at, int first) {
-    read_tile<T, C, TW, S::chunk>(a.g, a.x, at / a.g.across * TH, at % a.g.across * TW, first, next);
+    read_tile<T, C, TW, S::chunk, I>(a.g, a.x, at / a.g.across * TH, at % a.g.across * TW, first, next);
   };
+  if (I == input::normalised) __syncthreads();  // for the constants
   for (int at = static_cast<int>(blockIdx.x); at < a.g.down * a.g.across; at += static_cast<int>(gridDim.x)) {
     int row = at / a.g.across * TH, column = at % a.g.across * TW;
     // The addresses that this lane loads for the warp's two blocks of 16 elements, and whether the rows above
@@ -226,6 +238,9 @@ __global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) 
     float sum[2][S::blocks][4] = {};
     for (int first = 0; first < S::words; first += S::chunk) {
       if (!ahead || at == static_cast<int>(blockIdx.x)) read(at, first);
+      if (I == input::normalised)
+        normalise<T, C>(next, inside_of<TW, S::chunk>(a.g, row, column), a.norm, constants,
+                        (first / 4 + static_cast<int>(threadIdx.x) % (S::chunk / 4)) * lanes<T>);
       __syncthreads();
       write_tile<T, TW, S::chunk, S::pitch>(next, tile);
       __syncthreads();
@@ -322,19 +337,26 @@ struct mma_conv : gpu_kernel {
       a.g = image_of<TW>(x), a.x = at<T>(&x), a.w = at<T>(o.operands[1]), a.y = at<T>(&y);
       a.backward = o.kind != kind_conv;
       dim3 grid(static_cast<unsigned>(conv_blocks<C, K>(a.g)));
-      constexpr auto plain = extra::none, more = extra::statistics;
-      if (!computes_statistics(o))
-        return launch_shared(d, grid, dim3(threads), conv_shared<T, C, K, TW, plain>(),
-                             conv<T, C, K, TW, plain>, a);
-      a.partial = reinterpret_cast<float *>(o.scratch), a.counter = d.counter();
-      a.totals = {a.partial,
-                  o.out(1),
-                  o.out(2),
-                  o.mutate(first_running),
-                  o.mutate(first_running + 1),
-                  static_cast<double>(y.elements / y.channels()),
-                  static_cast<float>(o.attr.momentum)};
-      launch_shared(d, grid, dim3(threads), conv_shared<T, C, K, TW, more>(), conv<T, C, K, TW, more>, a);
+      a.norm = prologue_of(o);
+      if (computes_statistics(o)) {
+        a.partial = reinterpret_cast<float *>(o.scratch), a.counter = d.counter();
+        a.totals = {a.partial,
+                    o.out(1),
+                    o.out(2),
+                    o.mutate(first_running),
+                    o.mutate(first_running + 1),
+                    static_cast<double>(y.elements / y.channels()),
+                    static_cast<float>(o.attr.momentum)};
+      }
+      auto go = [&](auto in, auto more) {
+        constexpr input I = decltype(in)::value;
+        constexpr extra E = decltype(more)::value;
+        launch_shared(d, grid, dim3(threads), conv_shared<T, C, K, TW, I, E>(), conv<T, C, K, TW, I, E>, a);
+      };
+      auto with_extra = [&](auto in) {
+        computes_statistics(o) ? go(in, constant<extra::statistics>{}) : go(in, constant<extra::none>{});
+      };
+      a.norm.mean ? with_extra(constant<input::normalised>{}) : with_extra(constant<input::plain>{});
     });
   }
 };
@@ -355,7 +377,7 @@ std::unique_ptr<kernel> make_mma_conv(const op &o, gpu &d) {
   bool fits = few(x.channels()) && few(y.channels()) && w.dims[1] == 3 && w.dims[2] == 3 && a.groups == 1 &&
               a.stride[0] == 1 && a.stride[1] == 1 && a.padding[0] == 1 && a.padding[1] == 1 &&
               a.dilation[0] == 1 && a.dilation[1] == 1;
-  if (!fits || normalises_input(o) || (x.type == type_f32 && !d.tf32)) return nullptr;
+  if (!fits || (normalises_input(o) && !clips_input(o)) || (x.type == type_f32 && !d.tf32)) return nullptr;
   if (o.kind == kind_conv_backward_weights) return make_mma_weights(o, d);
   return std::make_unique<mma_conv>(o, d);
 }

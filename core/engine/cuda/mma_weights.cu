@@ -11,6 +11,7 @@ struct weights_args {
   image g;
   const T *x, *dy;
   float *partial;  // [block][K 3 3 C]
+  prologue norm;   // of x
 };
 
 // Length of a row of the tiles in shared memory, in words: neighbouring elements are in different banks.
@@ -21,70 +22,59 @@ constexpr int row_pitch = C + 8;
 template <int C>
 constexpr int narrow_pitch = C / 2 + 4;
 
+template <typename T, int C>
+constexpr int tile_pitch = sizeof(T) == 2 ? narrow_pitch<C> : row_pitch<C>;
+
 // Length of a row of the sums of a block, in words: the rows of a warp's lanes are in different banks.
 template <int C>
 constexpr int sum_pitch = C + 4;
 
+// Words of shared memory of the tiles, and of the sums that take their place. The constants of the prologue
+// are after them.
 template <typename T, int C, int K, int TW>
+constexpr int tile_words = (pixels / TW + 2) * (TW + 2) * tile_pitch<T, C> + pixels *tile_pitch<T, K> + 4;
+template <int C, int K>
+constexpr int sum_words = taps *K *sum_pitch<C>;
+template <typename T, int C, int K, int TW>
+constexpr int weights_words =
+    tile_words<T, C, K, TW> > sum_words<C, K> ? tile_words<T, C, K, TW> : sum_words<C, K>;
+template <typename T, int C, int K, int TW, input I>
 constexpr size_t weights_shared() {
-  constexpr bool narrow = sizeof(T) == 2;
-  size_t border = (pixels / TW + 2) * (TW + 2), sums = taps * K * sum_pitch<C>;
-  size_t tiles = narrow ? border * narrow_pitch<C> + pixels * narrow_pitch<K> + 4
-                        : border * row_pitch<C> + pixels * row_pitch<K>;
-  return 4 * (tiles > sums ? tiles : sums);
+  return 4 * (weights_words<T, C, K, TW> + constant_words<C, I>);
 }
 
-// load_numbers reads a tile with a border of the given width as words of tf32; every bf16 is exact in tf32. A
-// thread has several loads in flight: one at a time, the kernel would wait for memory ten times for each
-// tile.
-constexpr int unroll = 4;
-template <typename T, int C, int TW, int border>
-__device__ inline void load_numbers(const image &g, const T *x, int row, int column, uint32_t *to) {
-  constexpr int across = TW + 2 * border, parts = C / 4, all = (pixels / TW + 2 * border) * across * parts,
-                turns = (all + threads - 1) / threads;
-  LB_NO_UNROLL
-  for (int from = 0; from < turns; from += unroll) {
-    vec<T, 4> v[unroll];
-    LB_UNROLL
-    for (int k = 0; k < unroll; k++) {
-      int i = static_cast<int>(threadIdx.x) + (from + k) * threads, p = i / parts;
-      int r = row + p / across - border, c = column + p % across - border;
-      v[k] = vec<T, 4>{};
-      if (i < all && r >= 0 && r < g.rows && c >= 0 && c < g.w)
-        v[k] = load<T, 4>(x + (static_cast<int64_t>(r) * g.w + c) * C + i % parts * 4);
-    }
-    LB_UNROLL
-    for (int k = 0; k < unroll; k++) {
-      int i = static_cast<int>(threadIdx.x) + (from + k) * threads;
-      quad words;
-      for (int e = 0; e < 4; e++) words.word[e] = to_tf32(widen(v[k].v[e]));
-      if (i < all) *reinterpret_cast<quad *>(to + i / parts * row_pitch<C> + i % parts * 4) = words;
-    }
-  }
-}
-
-// copy_tile copies a tile in bf16, with a few reads of a thread under way: more do not fit beside the sums.
-template <typename T, int C, int TW, int border>
-__device__ inline void copy_tile(const image &g, const T *x, int row, int column, uint32_t *to) {
-  constexpr int words = C / 2, across = TW + 2 * border, parts = words / 4,
-                all = (pixels / TW + 2 * border) * across * parts, turns = (all + threads - 1) / threads;
-  constexpr int together = turns < 3 ? turns : 3;
+// load_tile copies a tile with a border of the given width to shared memory. A thread has several loads in
+// flight: one at a time, the kernel would wait for memory ten times for each tile. More than three do not
+// fit beside the sums in bf16, and in tf32 where 32 channels are normalised.
+template <typename T, int C, int TW, int border, input I>
+__device__ inline void load_tile(const image &g, const T *x, int row, int column, const prologue &norm,
+                                 const float *constants, uint32_t *to) {
+  constexpr int words = C * static_cast<int>(sizeof(T)) / 4, across = TW + 2 * border, parts = words / 4,
+                all = (pixels / TW + 2 * border) * across * parts, turns = (all + threads - 1) / threads,
+                most = sizeof(T) == 2 || (C == 32 && I == input::normalised) ? 3 : 4,
+                rounds = (turns + most - 1) / most, together = (turns + rounds - 1) / rounds;
   LB_NO_UNROLL
   for (int from = 0; from < turns; from += together) {
     quad v[together];
+    unsigned inside = 0;
+    int me = thread_index<I>();
     LB_UNROLL
     for (int k = 0; k < together; k++) {
-      int i = static_cast<int>(threadIdx.x) + (from + k) * threads, p = i / parts;
+      int i = me + (from + k) * threads, p = i / parts;
       int r = row + p / across - border, c = column + p % across - border;
       v[k] = quad{};
-      if (i < all && r >= 0 && r < g.rows && c >= 0 && c < g.w)
+      if (i < all && r >= 0 && r < g.rows && c >= 0 && c < g.w) {
         v[k] = *reinterpret_cast<const quad *>(reinterpret_cast<const uint32_t *>(x) +
                                                (static_cast<int64_t>(r) * g.w + c) * words + i % parts * 4);
+        inside |= 1u << k;
+      }
     }
+    if (I == input::normalised) normalise<T, C>(v, inside, norm, constants, me % parts * lanes<T>);
     LB_UNROLL
     for (int k = 0; k < together; k++) {
-      int i = static_cast<int>(threadIdx.x) + (from + k) * threads;
-      if (i < all) *reinterpret_cast<quad *>(to + i / parts * narrow_pitch<C> + i % parts * 4) = v[k];
+      int i = me + (from + k) * threads;
+      if (i < all)
+        *reinterpret_cast<quad *>(to + i / parts * tile_pitch<T, C> + i % parts * 4) = rounded(v[k], T{});
     }
   }
 }
@@ -155,26 +145,23 @@ __device__ inline void multiply_narrow(const image &image, int row, const uint32
   }
 }
 
-template <typename T, int C, int K, int TW>
+template <typename T, int C, int K, int TW, input I>
 __global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a) {
   constexpr bool narrow = sizeof(T) == 2;
   constexpr int TH = pixels / TW, across = TW + 2;
-  uint32_t *x = shared_words(), *dy = x + (TH + 2) * across * (narrow ? narrow_pitch<C> : row_pitch<C>),
-           *zeros = dy + pixels * narrow_pitch<K>;
+  uint32_t *x = shared_words(), *dy = x + (TH + 2) * across * tile_pitch<T, C>,
+           *zeros = dy + pixels * tile_pitch<T, K>;
   int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
   pair_of<C, K> own(static_cast<int>(threadIdx.x) / 32);
   float sum[taps][2][4] = {};
   if (narrow && threadIdx.x < 4) zeros[threadIdx.x] = 0;
+  auto *constants = reinterpret_cast<float *>(shared_words() + weights_words<T, C, K, TW>);
+  if (I == input::normalised) store_constants<C>(a.norm, constants);
   for (int at = static_cast<int>(blockIdx.x); at < a.g.down * a.g.across; at += static_cast<int>(gridDim.x)) {
     int row = at / a.g.across * TH, column = at % a.g.across * TW;
     __syncthreads();
-    if constexpr (narrow) {
-      copy_tile<T, C, TW, 1>(a.g, a.x, row, column, x);
-      copy_tile<T, K, TW, 0>(a.g, a.dy, row, column, dy);
-    } else {
-      load_numbers<T, C, TW, 1>(a.g, a.x, row, column, x);
-      load_numbers<T, K, TW, 0>(a.g, a.dy, row, column, dy);
-    }
+    load_tile<T, C, TW, 1, I>(a.g, a.x, row, column, a.norm, constants, x);
+    load_tile<T, K, TW, 0, input::plain>(a.g, a.dy, row, column, {}, nullptr, dy);
     __syncthreads();
     if constexpr (narrow)
       multiply_narrow<C, K, TW>(a.g, row, x, dy, zeros, own, sum);
@@ -238,9 +225,13 @@ struct mma_weights : gpu_kernel {
     auto *partial = reinterpret_cast<float *>(o.scratch);
     with(x.channels(), dy.channels(), x.dims[2], [&](auto c, auto k, auto width) {
       constexpr int C = decltype(c)::value, K = decltype(k)::value, TW = decltype(width)::value;
-      weights_args<T> a{image_of<TW>(x), at<T>(&x), at<T>(&dy), partial};
-      launch_shared(d, dim3(static_cast<unsigned>(blocks)), dim3(threads), weights_shared<T, C, K, TW>(),
-                    weights_partial<T, C, K, TW>, a);
+      weights_args<T> a{image_of<TW>(x), at<T>(&x), at<T>(&dy), partial, prologue_of(o)};
+      auto go = [&](auto in) {
+        constexpr input I = decltype(in)::value;
+        launch_shared(d, dim3(static_cast<unsigned>(blocks)), dim3(threads), weights_shared<T, C, K, TW, I>(),
+                      weights_partial<T, C, K, TW, I>, a);
+      };
+      a.norm.mean ? go(constant<input::normalised>{}) : go(constant<input::plain>{});
     });
     int n = static_cast<int>(dw.elements);
     launch_blocks(d, dim3(static_cast<unsigned>(n / 32)), dim3(threads), weights_total<T>,

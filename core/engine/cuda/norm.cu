@@ -54,13 +54,6 @@ __global__ void __launch_bounds__(threads_per_block) stats_partial(tile t, const
   reduce_block<W>(t, p, a, b, partial);
 }
 
-// scale_shift computes the constants of a channel: y = x*scale + shift.
-__device__ inline void scale_shift(float mean, float variance, float gamma, float beta, float epsilon,
-                                   float &scale, float &shift) {
-  scale = gamma / sqrtf(variance + epsilon);
-  shift = beta - mean * scale;
-}
-
 // scales_shifts computes the constants of W channels from j on. It loads all operands before it computes, so
 // that a thread waits for memory once.
 template <int W, typename A>

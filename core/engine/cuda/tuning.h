@@ -15,9 +15,13 @@ struct signature {
   int32_t kind;
   value x, w, y;  // of the forward convolution
   int64_t stride[2], padding[2], dilation[2];
-  bool normalised;  // the convolution normalises its input
+  std::string input;  // how the input is normalised, " norm"; empty: it is not
 
-  explicit signature(const op &o) : kind(o.kind), normalised(normalises_input(o)) {
+  explicit signature(const op &o) : kind(o.kind) {
+    if (normalises_input(o))
+      input = o.attr.activation == activation_silu        ? " norm silu"
+              : o.attr.activation == activation_hardswish ? " norm hardswish"
+                                                          : " norm";
     const value &a = *o.operands[0], &b = *o.operands[1], &c = *o.results[0];
     x = kind == kind_conv_backward_data ? c : a;
     w = kind == kind_conv_backward_weights ? c : b;
@@ -26,7 +30,8 @@ struct signature {
       stride[i] = o.attr.stride[i], padding[i] = o.attr.padding[i], dilation[i] = o.attr.dilation[i];
   }
   // text names the signature in the tuning cache: conv f32 n h w c, k r s, stride, padding,
-  // and a dilation of more than 1; "norm" where the input is normalised.
+  // and a dilation of more than 1; "norm" where the input is normalised, with the activation where our own
+  // kernels do not compute it.
   std::string text(const gpu &d) const {
     std::ostringstream s;
     s << (kind == kind_conv                 ? "conv"
@@ -38,7 +43,7 @@ struct signature {
     s << " w" << w.dims[0] << "x" << w.dims[1] << "x" << w.dims[2] << "x" << w.dims[3];
     s << " s" << stride[0] << "x" << stride[1] << " p" << padding[0] << "x" << padding[1];
     if (dilation[0] != 1 || dilation[1] != 1) s << " d" << dilation[0] << "x" << dilation[1];
-    if (normalised) s << " norm";
+    s << input;
     return s.str();
   }
 };

@@ -18,6 +18,9 @@ inline bool normalises_input(const op &o) {
   return first > 0 && o.operands.size() > first && o.operands[first];
 }
 
+// clips_input tells whether the activation of a normalised input only clips, or is absent.
+inline bool clips_input(const op &o) { return o.attr.activation == activation_none || o.attr.rectifies(); }
+
 // normalised runs a convolution whose kernel cannot normalise its input: norm_apply writes the normalised
 // input to the workspace, where the kernel reads it. Base is kernel, or a class of kernels of the backend,
 // which gets the last arguments.
