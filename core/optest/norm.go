@@ -19,7 +19,7 @@ type normalisation struct {
 // normShapes are rank 4 and rank 2, from two values for each channel to many.
 var normShapes = []graph.Shape{
 	{2, 1, 1, 3}, {2, 10}, {2, 9, 7, 3}, {1, 5, 3, 10}, {5, 4, 4, 16}, {3, 6, 5, 17}, {3, 8, 7, 64}, {7, 33}, {129, 64},
-	{8, 32, 32, 16}, {3, 5, 4, 12},
+	{8, 32, 32, 16}, {3, 5, 4, 12}, {70, 128}, {5, 7, 3, 32},
 }
 
 func (s normalisation) String() string {

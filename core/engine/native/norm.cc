@@ -27,11 +27,13 @@
 // Order of summation: each thread has a fixed part of the rows, in which blocks of
 // 64 periods are summed in f32, and blocks and threads in f64, in order. Results are
 // reproducible with the same number of threads. Sums are over differences from the first
-// row (stats) or from the mean (backward), to avoid cancellation.
+// row (stats) or from the mean (backward), to avoid cancellation. With AVX-512 the loops of norm_vectors.cc
+// take the sums and write the gradient of most tensors.
+#include "norm.h"
+
 #include <cmath>
 #include <cstring>
 
-#include "cpu.h"
 #include "gradients.h"
 
 namespace lb {
@@ -40,28 +42,24 @@ namespace {
 // A period is a whole number of rows, 64 elements where the
 // channels divide 64, so that the inner loop has no remainder and channel
 // constants stay in registers.
-constexpr int64_t block = 64;  // periods summed in float
-
 int64_t period_of(int64_t c) { return c * ((63 + c) / c); }
 
-#define LB_INLINE static inline __attribute__((always_inline))
-
-// from_end calls f(from, to) for parts of [begin, end) from the last to the
-// first. A part is a few pages and a whole number of blocks.
+// from_end calls f(from, to, back) for parts of [begin, end) from the last to the first: the next one starts
+// `back` elements before `from`, 0 after the last. A part is a few pages and a whole number of blocks.
 template <typename F>
 void from_end(int64_t begin, int64_t end, int64_t p, F f) {
-  int64_t part = block * p * 4, parts = (end - begin + part - 1) / part;
+  int64_t part = norm_block * p * norm_part, parts = (end - begin + part - 1) / part;
   for (int64_t i = parts - 1; i >= 0; i--) {
     int64_t from = begin + i * part;
-    f(from, from + part < end ? from + part : end);
+    f(from, from + part < end ? from + part : end, i > 0 ? part : 0);
   }
 }
 
 template <typename T>
 LB_INLINE void stats_body(const T *__restrict x, int64_t n, int64_t p, const float *__restrict first,
                           float *__restrict a, float *__restrict b, double *__restrict sums, int64_t c) {
-  for (int64_t from = 0; from < n; from += block * p) {
-    int64_t to = from + block * p < n ? from + block * p : n;
+  for (int64_t from = 0; from < n; from += norm_block * p) {
+    int64_t to = from + norm_block * p < n ? from + norm_block * p : n;
     for (int64_t j = 0; j < p; j++) a[j] = b[j] = 0;
     int64_t i = from;
     for (; i + p <= to; i += p)
@@ -179,19 +177,6 @@ LB_APPLY(apply_hardswish, residual::none, epilogue::hardswish)
 LB_APPLY(apply_add, residual::some, epilogue::none)
 LB_APPLY(apply_add_clip, residual::some, epilogue::clip)
 
-// Variants of the backward pass: what the derivative of the activation is computed from, and whether
-// a second gradient is added.
-enum class mask { none, from_x, from_z, silu, hardswish };
-enum class second { none, some };
-
-template <typename T>
-struct backward_args {
-  const T *dy, *dy2, *x, *z;
-  T *residual, *dx;  // residual: where g is stored, or nullptr
-  const float *scale, *shift, *mean, *a, *b, *d;
-  float top;
-};
-
 template <mask M, second S, typename T>
 LB_INLINE float incoming(const backward_args<T> &t, int64_t at, int64_t j) {
   float g = t.dy[at];
@@ -206,8 +191,8 @@ LB_INLINE float incoming(const backward_args<T> &t, int64_t at, int64_t j) {
 template <mask M, second S, typename T>
 LB_INLINE void reduce_body(const backward_args<T> &t, int64_t from, int64_t end, int64_t p,
                            float *__restrict a, float *__restrict b, double *__restrict sums, int64_t c) {
-  for (; from < end; from += block * p) {
-    int64_t to = from + block * p < end ? from + block * p : end;
+  for (; from < end; from += norm_block * p) {
+    int64_t to = from + norm_block * p < end ? from + norm_block * p : end;
     for (int64_t j = 0; j < p; j++) a[j] = b[j] = 0;
     int64_t i = from;
     auto one = [&](int64_t at, int64_t j) __attribute__((always_inline)) {
@@ -322,7 +307,9 @@ struct norm_kernel : kernel {
 
 template <typename T>
 struct norm_stats : norm_kernel {
-  norm_stats(const op &o, cpu &d) : norm_kernel(o, d, *o.operands[0]) {}
+  norm_vectors<T> vectors;
+  norm_stats(const op &o, cpu &d)
+      : norm_kernel(o, d, *o.operands[0]), vectors(norm_stats_vectors<T>(d, c, p)) {}
   void run(const op &o) override {
     const T *x = o.in<T>(0);
     float *first = constant(o, 0);
@@ -330,7 +317,13 @@ struct norm_stats : norm_kernel {
     repeat(first);
     std::memset(o.scratch, 0, static_cast<size_t>(16 * c * threads));
     parallel_light(n, p, threads, [&](int64_t from, int64_t to, int t) {
-      from_end(from, to, p, [&](int64_t a, int64_t b) {
+      from_end(from, to, p, [&](int64_t a, int64_t b, int64_t back) {
+        if (vectors.stats) {
+          int64_t whole = (b - a) / p * p;
+          vectors.stats(x + a, whole, p, back, first, sums(o, t), c);
+          a += whole;
+        }
+        if (a == b) return;
         if (p == 64)
           stats_64(x + a, b - a, first, sums(o, t), c);
         else
@@ -379,25 +372,45 @@ struct norm_apply : norm_kernel {
   }
 };
 
-// backward_parts are the two passes of norm_backward.
+// backward_parts are the two passes of norm_backward: on vectors where there are such, and for the rest.
 template <typename T>
 struct backward_parts {
-  reduce_function<T> *reduce;
-  dx_function<T> *write;
-  backward_parts(const attributes &a, bool residual, bool sum) {
-    auto choose = [&](reduce_function<T> *r, dx_function<T> *w, reduce_function<T> *r2, dx_function<T> *w2) {
-      reduce = sum ? r2 : r, write = sum ? w2 : w;
+  reduce_function<T> *reduce_rest;
+  dx_function<T> *write_rest;
+  norm_vectors<T> vectors;
+  backward_parts(const attributes &a, bool residual, bool sum, const cpu &d, int64_t c, int64_t p) {
+    auto choose = [&](mask m, reduce_function<T> *r, dx_function<T> *w, reduce_function<T> *r2,
+                      dx_function<T> *w2) {
+      reduce_rest = sum ? r2 : r, write_rest = sum ? w2 : w;
+      vectors = norm_backward_vectors<T>(d, c, p, m, sum ? second::some : second::none);
     };
     if (residual)
-      choose(reduce_residual, dx_residual, reduce_residual_sum, dx_residual_sum);
+      choose(mask::from_z, reduce_residual, dx_residual, reduce_residual_sum, dx_residual_sum);
     else if (a.rectifies())
-      choose(reduce_clip, dx_clip, reduce_clip_sum, dx_clip_sum);
+      choose(mask::from_x, reduce_clip, dx_clip, reduce_clip_sum, dx_clip_sum);
     else if (a.activation == activation_silu)
-      choose(reduce_silu, dx_silu, reduce_silu_sum, dx_silu_sum);
+      choose(mask::silu, reduce_silu, dx_silu, reduce_silu_sum, dx_silu_sum);
     else if (a.activation == activation_hardswish)
-      choose(reduce_hardswish, dx_hardswish, reduce_hardswish_sum, dx_hardswish_sum);
+      choose(mask::hardswish, reduce_hardswish, dx_hardswish, reduce_hardswish_sum, dx_hardswish_sum);
     else
-      choose(reduce_plain, dx_plain, reduce_plain_sum, dx_plain_sum);
+      choose(mask::none, reduce_plain, dx_plain, reduce_plain_sum, dx_plain_sum);
+  }
+  void reduce(const backward_args<T> &t, int64_t from, int64_t end, int64_t p, int64_t back, float *a,
+              float *b, double *sums, int64_t c) const {
+    if (vectors.reduce) {
+      int64_t rest = from + (end - from) / p * p;
+      vectors.reduce(&t, from, rest, p, back, sums, c);
+      from = rest;
+    }
+    if (from < end) reduce_rest(t, from, end, p, a, b, sums, c);
+  }
+  void write(const backward_args<T> &t, int64_t from, int64_t end, int64_t p) const {
+    if (vectors.write) {
+      int64_t rest = from + (end - from) / p * p;
+      vectors.write(&t, from, rest, p);
+      from = rest;
+    }
+    if (from < end) write_rest(t, from, end, p);
   }
 };
 
@@ -408,7 +421,7 @@ struct norm_backward : norm_kernel {
   bool whole;  // with dx
   norm_backward(const op &o, cpu &d)
       : norm_kernel(o, d, *o.operands[1]),
-        chosen(o.attr, o.operands[6] != nullptr, o.operands[7] != nullptr),
+        chosen(o.attr, o.operands[6] != nullptr, o.operands[7] != nullptr, d, c, p),
         whole(o.kind == kind_norm_backward) {}
   void run(const op &o) override {
     const float *mean = o.in(2), *variance = o.in(3), *gamma = o.in(4);
@@ -431,8 +444,8 @@ struct norm_backward : norm_kernel {
                        o.attr.top()};
     std::memset(o.scratch, 0, static_cast<size_t>(16 * c * threads));
     parallel_light(n, p, threads, [&](int64_t from, int64_t to, int i) {
-      from_end(from, to, p, [&](int64_t u, int64_t v) {
-        chosen.reduce(t, u, v, p, accumulators(o, i), accumulators(o, i) + p, sums(o, i), c);
+      from_end(from, to, p, [&](int64_t u, int64_t v, int64_t back) {
+        chosen.reduce(t, u, v, p, back, accumulators(o, i), accumulators(o, i) + p, sums(o, i), c);
       });
     });
     const double *all = total(o);
@@ -461,9 +474,9 @@ struct norm_backward : norm_kernel {
 // norm_backward_sums: what norm_backward writes as dx.
 template <typename T>
 struct norm_gradient : norm_kernel {
-  dx_function<T> *write;
+  backward_parts<T> chosen;
   norm_gradient(const op &o, cpu &d)
-      : norm_kernel(o, d, *o.operands[1]), write(backward_parts<T>(o.attr, false, false).write) {}
+      : norm_kernel(o, d, *o.operands[1]), chosen(o.attr, false, false, d, c, p) {}
   void run(const op &o) override {
     float *of[coefficient_count];
     for (int64_t i = 0; i < coefficient_count; i++) {
@@ -484,7 +497,7 @@ struct norm_gradient : norm_kernel {
                        of[coefficient_slope],
                        of[coefficient_offset],
                        o.attr.top()};
-    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int) { write(t, from, to, p); });
+    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int) { chosen.write(t, from, to, p); });
   }
 };
 
