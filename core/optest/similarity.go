@@ -30,7 +30,7 @@ func reconstructionCases() []Case {
 	for _, s := range []struct {
 		n, h, w, c int64
 		deviation  float64
-	}{{1, 1, 1, 3, 1}, {2, 5, 7, 3, 2}, {7, 8, 8, 3, 1}, {3, 32, 32, 3, 60}, {2, 4, 4, 17, 0.01}} {
+	}{{1, 1, 1, 3, 1}, {2, 5, 7, 3, 2}, {7, 8, 8, 3, 1}, {3, 32, 32, 3, 60}, {2, 4, 4, 17, 0.01}, {2, 17, 15, 3, 3}} {
 		name := fmt.Sprintf("%dx%dx%dx%d, deviation %g", s.n, s.h, s.w, s.c, s.deviation)
 		operands := func(p *program) (logits, images *graph.Value) {
 			return p.input("logits", normal(0, s.deviation), s.n, s.h, s.w, s.c),

@@ -10,7 +10,7 @@
 // one is as large as the images: threads divide the samples, and one thread sums their losses.
 #include <cmath>
 
-#include "cpu.h"
+#include "simd.h"
 
 namespace lb {
 namespace {
@@ -97,11 +97,77 @@ LB_CLONES double reconstruction_loss(const float *z, const uint8_t *image, int64
 LB_RECONSTRUCTION_GRADIENT(float)
 LB_RECONSTRUCTION_GRADIENT(bf16)
 
+#if defined(__x86_64__)
+// The same on vectors, for whole blocks. z and image have n elements, a multiple of loss_block.
+constexpr int64_t loss_block = 512, loss_group = 64;
+
+template <int W>
+LB_INLINE floats<W> magnitude(const floats<W> &x) {
+  return (floats<W>)((ints<W>)x & 0x7fffffff);
+}
+
+template <int W>
+LB_INLINE void loss_vectors(const float *z, const uint8_t *image, int64_t n, double *loss) {
+  constexpr int64_t V = loss_group / W;
+  for (int64_t from = 0; from < n; from += loss_block) {
+    floats<W> product[V], rest[V];
+    for (int64_t v = 0; v < V; v++) product[v] = floats<W>{} + 1.0f, rest[v] = floats<W>{};
+    for (int64_t i = from; i < from + loss_block; i += loss_group)
+      for (int64_t v = 0; v < V; v++) {
+        floats<W> x = load<W>(z + i + v * W), size = magnitude<W>(x);
+        product[v] *= 1 + exponential<W>(-size);
+        rest[v] += 0.5f * (x + size) - x * (load_octets<W>(image + i + v * W) * (1.0f / 255));
+      }
+    alignas(64) float p[W], r[W];  // each product is at most 2 to the power of 8 * V
+    for (int64_t v = 1; v < V; v++) product[0] *= product[v], rest[0] += rest[v];
+    store<W>(p, product[0]), store<W>(r, rest[0]);
+    double all = 1, sum = 0;
+    for (int k = 0; k < W; k++) all *= static_cast<double>(p[k]), sum += r[k];
+    *loss += sum + std::log(all);
+  }
+}
+
+template <int W, typename T>
+LB_INLINE void gradient_vectors(const float *z, const uint8_t *image, float scale, int64_t n, T *dz) {
+  for (int64_t i = 0; i < n; i += W) {
+    floats<W> x = load<W>(z + i), e = exponential<W>(-magnitude<W>(x)), one = floats<W>{} + 1.0f;
+    ints<W> negative = (ints<W>)x >> 31;
+    auto above = (floats<W>)(((ints<W>)e & negative) | ((ints<W>)one & ~negative));
+    store<W>(dz + i, scale * (above / (1 + e) - load_octets<W>(image + i) * (1.0f / 255)));
+  }
+}
+#endif
+
+// loss_of and gradient_of take vectors of `width` floats where there are such, and the loops for the rest.
+double loss_of(int width, const float *z, const uint8_t *image, int64_t n) {
+  double loss = 0;
+  int64_t whole = 0;
+#if defined(__x86_64__)
+  if (width > 0) whole = n / loss_block * loss_block;
+  if (width == 16) machine<16>::call<loss_vectors<16>>(z, image, whole, &loss);
+  if (width == 8) machine<8>::call<loss_vectors<8>>(z, image, whole, &loss);
+#endif
+  (void)width;
+  return loss + reconstruction_loss(z + whole, image + whole, n - whole);
+}
+
+template <typename T>
+void gradient_of(int width, const float *z, const uint8_t *image, float scale, int64_t n, T *dz) {
+  int64_t whole = 0;
+#if defined(__x86_64__)
+  if (width > 0) whole = n / width * width;
+  if (width == 16) machine<16>::call<gradient_vectors<16, T>>(z, image, scale, whole, dz);
+  if (width == 8) machine<8>::call<gradient_vectors<8, T>>(z, image, scale, whole, dz);
+#endif
+  (void)width;
+  reconstruction_gradient(z + whole, image + whole, scale, n - whole, dz + whole);
+}
+
 // reconstruction keeps the losses of the samples in the workspace. The gradient is of type T.
 template <typename T>
 struct reconstruction : kernel {
-  int threads;
-  reconstruction(const op &o, cpu &d) : threads(d.threads) {
+  int threads, width;
+  reconstruction(const op &o, cpu &d) : threads(d.threads), width(d.width) {
     if (o.kind == kind_binary_cross_entropy) scratch = static_cast<uint64_t>(8 * o.operands[0]->dims[0]);
   }
   void run(const op &o) override {
@@ -114,9 +180,9 @@ struct reconstruction : kernel {
         const float *x = o.in(0) + i * size;
         const uint8_t *image = o.operands[1]->data + i * size;
         if (o.kind == kind_binary_cross_entropy)
-          losses[i] = reconstruction_loss(x, image, size);
+          losses[i] = loss_of(width, x, image, size);
         else
-          reconstruction_gradient(x, image, scale, size, o.out<T>(0) + i * size);
+          gradient_of(width, x, image, scale, size, o.out<T>(0) + i * size);
       }
     });
     if (o.kind != kind_binary_cross_entropy) return;

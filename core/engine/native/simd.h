@@ -117,6 +117,34 @@ struct machine<16> {
   }
 };
 
+// load_octets returns W bytes as floats. GCC 12 takes __builtin_convertvector from bytes apart.
+template <int W>
+LB_INLINE floats<W> load_octets(const uint8_t *from) {
+  struct bytes {
+    uint8_t of[W];
+  };
+  ints<W> numbers;
+  asm("vpmovzxbd %1, %0" : "=v"(numbers) : "m"(*reinterpret_cast<const bytes *>(from)));
+  return __builtin_convertvector(numbers, floats<W>);
+}
+
+// exponential is that of cpu.h, with products contracted to FMA: for x in [-87, 0] to two units in the last
+// place, and that of the nearer end for other x up to 88. NaN stays NaN.
+template <int W>
+LB_INLINE floats<W> exponential(const floats<W> &of) {
+  constexpr float whole = 12582912.0f;  // adding it rounds to an integer
+  floats<W> low = floats<W>{} - 87.0f, x = of < low ? low : of;
+  floats<W> n = x * 1.44269504f + whole - whole;
+  floats<W> r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  floats<W> y = 1.9875691500e-4f * r + 1.3981999507e-3f;
+  y = y * r + 8.3334519073e-3f;
+  y = y * r + 4.1665795894e-2f;
+  y = y * r + 1.6666665459e-1f;
+  y = y * r + 5.0000001201e-1f;
+  ints<W> exponent = __builtin_convertvector(n, ints<W>) + 127;
+  return (y * r * r + r + 1) * (floats<W>)(exponent << 23);
+}
+
 // transpose writes to[j * stride + i] = from[i * width + j] for i and j in 0..7.
 LB_INLINE void transpose(const float *from, int64_t width, float *to, int64_t stride) {
   floats<8> r[8], s[8];
