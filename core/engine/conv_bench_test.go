@@ -16,6 +16,9 @@ import (
 // convKernels are the kernels of a 3x3 convolution of stride 1 on the cpu, in the order of native/choice.cc.
 var convKernels = []string{"oneDNN", "winograd F(2x2, 3x3)", "winograd F(4x4, 3x3)"}
 
+// stridedKernel is our kernel of the forward pass of stride 2.
+const stridedKernel = "direct, stride 2"
+
 // convClass is a row of a table of rates in native/rates_*.h.
 type convClass struct {
 	kind            graph.Kind

@@ -44,7 +44,8 @@ func TestParityOfConvolutions(t *testing.T) {
 	convolutions := slices.DeleteFunc(optest.Cases(), func(c optest.Case) bool {
 		return !slices.Contains(kinds, c.Kind)
 	})
-	for _, kernel := range append(slices.Clone(convKernels[1:]), "direct, few channels", "product", "groups of channels") {
+	for _, kernel := range append(slices.Clone(convKernels[1:]), "direct, few channels", "product", "groups of channels",
+		stridedKernel) {
 		t.Run(kernel, func(t *testing.T) {
 			d := enginetest.Open(t, "cpu", engine.Options{Threads: 2, PlanBook: kernel})
 			testCases(t, d, plan.Options{}, 0, convolutions)
@@ -54,6 +55,9 @@ func TestParityOfConvolutions(t *testing.T) {
 			elements, of := []graph.ElementType{graph.TypeF32, graph.TypeBF16}, kinds
 			if !slices.Contains(convKernels, kernel) {
 				elements, of = elements[:1], []graph.Kind{graph.KindConv, graph.KindConvBackwardWeights}
+			}
+			if kernel == stridedKernel {
+				of = of[:1]
 			}
 			for _, element := range elements {
 				for _, kind := range of {
@@ -96,7 +100,7 @@ func TestSameBitsOnEveryISA(t *testing.T) {
 func digest(t *testing.T) string {
 	t.Helper()
 	hash := sha256.New()
-	for _, kernel := range convKernels[1:] {
+	for _, kernel := range append(slices.Clone(convKernels[1:]), stridedKernel) {
 		d := enginetest.Open(t, "cpu", engine.Options{Threads: 2, PlanBook: kernel})
 		for _, c := range optest.Cases() {
 			switch c.Kind {

@@ -1,6 +1,6 @@
 //go:build !nocpu
 
-// Which kernel serves a convolution of stride 1. Of 3x3: the one that takes the least time by rates that were
+// Which kernel serves a convolution. Of 3x3: the one that takes the least time by rates that were
 // measured on a machine of the same instruction set and are kept in rates_*.h. Nothing is timed at run time:
 // on every machine of an instruction set, plans are the same, and so are the bits.
 //
@@ -9,6 +9,8 @@
 //
 // A rate is GFLOP/s of a direct convolution. A Winograd kernel computes whole tiles, also where these extend
 // past the image, so a convolution takes the operations on all of its tiles over the rate.
+//
+// Of stride 2 the forward pass in f32 is strided.cc's where it was faster, by tables of their own.
 //
 // Convolutions of few channels are narrow.cc's where it computes them: it was 2 to 4.5 times as fast as
 // oneDNN (BenchmarkConvFewChannels, docs/performance.md).
@@ -50,6 +52,35 @@ constexpr rate bf16_avx512[] = {
 constexpr rate bf16_avx512_bf16[] = {
 #include "rates_bf16_avx512_bf16.h"
 };
+
+// strided_rate is a row of the table of stride 2, of twice as many channels out as in: channels in, and
+// results in a row.
+struct strided_rate {
+  int64_t channels, side;
+  double library, direct;
+};
+constexpr strided_rate strided_avx2[] = {
+#include "rates_strided_avx2.h"
+};
+constexpr strided_rate strided_avx512[] = {
+#include "rates_strided_avx512.h"
+};
+
+// strided_is_faster tells whether the direct kernel had the higher rate in the nearest row of the table.
+bool strided_is_faster(const cpu &d, const value &w, const value &y) {
+  auto search = [&](const auto &rows) {
+    const strided_rate *best = nullptr;
+    double least = 0;
+    for (const strided_rate &r : rows) {
+      double channels = std::sqrt(static_cast<double>(w.dims[0] * w.dims[3]) / 2);
+      double distance = 4 * std::abs(std::log2(channels / static_cast<double>(r.channels))) +
+                        std::abs(std::log2(static_cast<double>(y.dims[2]) / static_cast<double>(r.side)));
+      if (!best || distance < least) best = &r, least = distance;
+    }
+    return best->direct > best->library;
+  };
+  return d.width == 16 ? search(strided_avx512) : search(strided_avx2);
+}
 
 struct table {
   const rate *first = nullptr;
@@ -105,6 +136,9 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   bool product = d.convolution.empty() ? product_is_faster(o.kind, d, w) : d.convolution == "product";
   if (f32 && product)
     if (auto k = make_product_conv(o, d, x, w); fits(k)) return k;
+  const char *strided = "direct, stride 2";
+  if (f32 && d.width > 0 && (d.convolution.empty() ? strided_is_faster(d, w, y) : d.convolution == strided))
+    if (auto k = make_strided_conv(o, d, x, w, y); fits(k)) return k;
   if (!one || d.width == 0) return nullptr;
   if (f32 && (d.convolution.empty() || d.convolution == "direct, few channels"))
     if (auto k = make_narrow_conv(o, d, x, w); fits(k)) return k;
