@@ -195,8 +195,8 @@ docs:
 	$(GO) test ./cmd/benchctl -run '^TestReference$$' -count=1 -update -man "$(CURDIR)/build/man"
 
 # Folders of results/reproductions with accuracies and memory, and with step times. A test reads them here.
-TRAINED := h100-alone h100-shared resnet20-cifar10-12-epochs resnet20-cifar10-4-epochs smoke
-TIMED   := step-times h100-alone
+TRAINED := h100-alone h100-shared h100-ablations resnet20-cifar10-12-epochs resnet20-cifar10-4-epochs smoke
+TIMED   := h100-times step-times
 comma   := ,
 space   := $(subst ,, )
 

@@ -65,12 +65,12 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 		"dropout and stochastic depth in training, of networks that have them (vgg for large images, mobilenetv2, efficientnetb0): "+
 			"on or off", cli.Word(&r.Dropout))
 	cli.Define(f, "recompute", "name", "none",
-		"none, or norm: recompute the outputs of normalisations in the backward pass; bitwise equal results, less memory",
+		"none, or norm: recompute the outputs of normalisations in the backward pass; less memory, bitwise equal results (on a GPU with --deterministic)",
 		cli.Word(&r.Recompute))
 	addStorage(f, r)
 	cli.Define(f, "budget", "size", "",
 		"limit of the arena, the memory that a run allocates, such as 512MiB: as few activations as necessary are recomputed in the "+
-			"backward pass; bitwise equal results", cli.One(&r.Budget, cli.Size))
+			"backward pass; bitwise equal results (on a GPU with --deterministic)", cli.One(&r.Budget, cli.Size))
 	cli.Define(f, "update", "name", "early",
 		"early: update parameters as soon as their gradients are complete; deferred: keep all gradients until one update at the end "+
 			"of the step, as eager frameworks do", cli.Word(&r.Update))

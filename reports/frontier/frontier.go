@@ -49,6 +49,7 @@ type Point struct {
 	StepSeconds    *float64  // mean over runs of the median step; nil if none was timed
 	Top1           []float64 // test accuracies after the last epoch, by seed; empty: not known
 	SameBitsAs     string    // label of the point that Top1 is from; empty if it is this one's own
+	Rounds         bool      // its bits are those of SameBitsAs but for the order of sums, which is another one in each run
 	Verdict        Verdict
 	By             string // label of the point that beats it; for Open: in the means
 	class          string // equal for points with the same bits
@@ -267,7 +268,7 @@ func (t *Task) accuracies(trained []results.Record, at map[string]int) {
 			p.Top1 = append(p.Top1, c.top1[seed])
 		}
 		if i != c.point {
-			p.SameBitsAs = t.Points[c.point].Label
+			p.SameBitsAs, p.Rounds = t.Points[c.point].Label, rounds(p.Spec)
 		}
 	}
 }
@@ -314,6 +315,20 @@ func (q Point) beats(p Point, inMeans bool) bool {
 	return better(q.Top1, p.Top1) < alpha
 }
 
+// rounds reports whether two runs of a spec differ in rounding: kernels of a GPU may add in an order that differs between runs.
+func rounds(s results.Spec) bool {
+	settings, err := s.Settings()
+	return s.Backend == "cuda" && (err != nil || !settings.Deterministic)
+}
+
+// same is the label of the point with the same bits.
+func (p Point) same() string {
+	if p.SameBitsAs != "" && p.Rounds {
+		return p.SameBitsAs + ", but for rounding"
+	}
+	return p.SameBitsAs
+}
+
 // Table shows the points of the task.
 func (t Task) Table() table.Table {
 	out := table.Table{ID: "frontier",
@@ -322,7 +337,7 @@ func (t Task) Table() table.Table {
 			{Key: "step_seconds", Name: "step", Unit: "ms", Align: table.AlignRight},
 			{Key: "last_top1", Name: "top-1", Unit: "%", Align: table.AlignRight}, table.NumberColumn("seeds", "seeds"),
 			table.TextColumn("same_bits_as", "same bits as"), table.TextColumn("verdict", "verdict"), table.TextColumn("by", "beaten by")}}
-	single := false
+	single, rounding := false, false
 	for _, p := range t.Points {
 		time := table.Cell{}
 		if p.StepSeconds != nil {
@@ -335,15 +350,18 @@ func (t Task) Table() table.Table {
 			accuracy = table.Number(mean, table.Percent(mean)+" ± "+table.Percent(sd))
 			accuracy.Spread = &sd
 		}
-		single = single || len(p.Top1) == 1
+		single, rounding = single || len(p.Top1) == 1, rounding || p.SameBitsAs != "" && p.Rounds
 		out.Rows = append(out.Rows, []table.Cell{table.Text(p.Label), table.BytesCell(&p.StepArenaBytes), time, accuracy,
-			table.PlainCell(int64(len(p.Top1))), table.Text(p.SameBitsAs), table.Text(string(p.Verdict)), table.Text(p.By)})
+			table.PlainCell(int64(len(p.Top1))), table.Text(p.same()), table.Text(string(p.Verdict)), table.Text(p.By)})
 	}
 	out.Notes = append(slices.Clone(t.Notes),
 		"front: no other run has less or equal memory, is not slower, and is more accurate",
 		"dominated: another run is, beyond the spread of the seeds (Welch's t-test, one-sided, 5 %), or has the same bits",
 		"open: another run is ahead in the means, and the seeds do not show it",
 		"times within 5 % count as equal; times from different machines are not compared")
+	if rounding {
+		out.Notes = append(out.Notes, "but for rounding: without --deterministic a GPU adds in an order that differs between runs")
+	}
 	if single {
 		out.Notes = append(out.Notes, "of one seed nothing about accuracy can be shown")
 	}

@@ -209,3 +209,28 @@ func TestTasksOfOneRecipe(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// On a GPU the runs of one program differ in rounding unless its kernels were chosen not to.
+func TestSameBitsOnAGPU(t *testing.T) {
+	for options, want := range map[string]string{"": "bp, but for rounding", "yes": "bp"} {
+		var records []results.Record
+		for _, method := range []string{"bp", "checkpoint"} {
+			r := record(method, 1, 100, 80, 0.9, nil)
+			if method == "bp" {
+				r.Memory.StepArenaBytes = new(int64(200 << 20))
+			}
+			r.Spec.Backend = "cuda"
+			if options != "" {
+				r.Spec.Options = map[string]string{"deterministic": options}
+			}
+			records = append(records, r)
+		}
+		var got []string
+		for _, row := range Of(records, nil)[0].Table().Rows {
+			got = append(got, row[5].Text)
+		}
+		if d := cmp.Diff([]string{"", want}, slices.Sorted(slices.Values(got))); d != "" {
+			t.Errorf("deterministic %q: %s", options, d)
+		}
+	}
+}
