@@ -370,7 +370,7 @@ stage tune-auglocal 90 'tune auglocal tf32 40 && tune auglocal bf16 40'
 stage bench-tuned-auglocal 50 'for p in tf32 bf16; do tuned resnet110 3 $p auglocal || exit; done'
 stage profile 40 'profile bp,auglocal >"$parts/profile.json"'
 stage golden 100 "tests methods.test $golden"
-stage racecheck 90 'racecheck norm loss similarity gate layernorm own'
+stage racecheck 90 'racecheck convnorm norm loss similarity gate layernorm own'
 stage epoch 60 epoch
 # Three fifths of what PyTorch is predicted to allocate.
 stage budget 40 'bench resnet110 3 tf32 bp -budget 4.8GiB -peer-device none && bench resnet110 3 tf32 auglocal -budget 488MiB -workspace-limit 64MiB -peer-device none'
