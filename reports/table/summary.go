@@ -325,7 +325,7 @@ func commonNote(rows []summaryRow, varying []string) string {
 			continue // as many as were asked for
 		}
 		short := strings.TrimPrefix(strings.TrimPrefix(name, "environment."), "options.")
-		s := strings.ReplaceAll(short, "_", " ") + " " + texts[name]
+		s := strings.ReplaceAll(short, "_", " ") + " " + SettingCell(name, texts[name]).Text
 		want := len(rows)
 		if strings.HasPrefix(name, "environment.") {
 			want = placed
