@@ -377,7 +377,7 @@ stage budget 40 'bench resnet110 3 tf32 bp -budget 4.8GiB -peer-device none && b
 stage options 60 'for o in "-fuse-norm none" "-fuse-norm statistics" "-fuse-norm gradient" "-fuse-norm input" "-fuse-norm all" "-store int8"; do bench resnet110 3 bf16 bp $o -peer-device none || exit; done'
 stage overlap 40 'for n in 2 3; do bench resnet110 3 tf32 auglocal -overlap $n -peer-device none || exit; done'
 stage same 120 'tests engine.test "TestSameBits|TestNormalisedInput|TestOwn|TestCUDAChooses|TestPlanBook|TestLarge"'
-stage modes 120 'tests methods.test "TestModes|TestPoison|TestFusedNormalisations|TestFusedInput"'
+stage modes 120 'tests methods.test "TestModes|TestPoison|TestFusedNormalisations|TestFusedInput|TestFusedGradient"'
 stage engine 60 'tests engine.test "TestMixed|TestOutOfMemory"'
 stage other-ops 60 'ops "^[^cn]"'
 stage memcheck-cudnn 60 'sanitize memcheck "TestParity/^cuda,_scattered$/^conv$/^16_channels"'

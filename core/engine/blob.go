@@ -94,6 +94,8 @@ func (b *blob) attributes(a graph.Attributes) {
 	}
 	b.flag(a.Decoupled)
 	b.i64(a.Bits)
+	b.i64(int64(a.Following))
+	b.flag(a.InputSums)
 	for _, x := range []float64{a.Epsilon, a.Momentum, a.WeightDecay, a.Scale, a.Temperature, a.Rate, a.Beta1, a.Beta2} {
 		b.f64(x)
 	}

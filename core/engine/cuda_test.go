@@ -108,10 +108,10 @@ func fewChannels(t *testing.T, c optest.Case) bool {
 	case graph.KindConvBackwardWeights:
 		x, y, w = op.Operands[0], op.Operands[1], op.Results[0]
 	case graph.KindConvNormBackward:
-		if a := op.Attr.Activation; !narrow(c) || a != graph.ActivationNone && !a.Rectifies() {
+		if a := op.Attr.Following; !narrow(c) || a != graph.ActivationNone && !a.Rectifies() {
 			return false
 		}
-		x, y, w = op.Operands[2], op.Operands[3], op.Operands[1]
+		x, y, w = op.Operands[0], op.Operands[3], op.Operands[1]
 	default:
 		return false
 	}

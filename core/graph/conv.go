@@ -57,6 +57,8 @@ func (k Kind) NormInput() (first int, ok bool) {
 		return 3, true
 	case KindConvBackwardWeights:
 		return 2, true
+	case KindConvNormBackward:
+		return 5, true
 	}
 	return 0, false
 }

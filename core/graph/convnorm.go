@@ -2,15 +2,15 @@ package graph
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
-	"slices"
 )
 
 // The backward pass of a convolution that a normalisation follows, y = conv(x), is two ops in place of norm_backward,
 // conv_backward_data and conv_backward_weights, so that the gradient of y need not exist (passes.FuseNormGradient):
 //
 //	norm_backward_sums  dgamma, dbeta, coefficients [, dresidual] from dy [+ dy2]
-//	conv_norm_backward  dx, dweight from dy, or dresidual where there is one, and the coefficients
+//	conv_norm_backward  dx, dweight from x, y, dy, or dresidual where there is one, and the coefficients
 //
 // With the rows of the coefficients [5 C] named scale, shift, slope, offset and mean, conv_norm_backward computes the two
 // gradients of the convolution from
@@ -23,7 +23,10 @@ import (
 //	scale = gamma / sqrt(variance + epsilon)       slope  = -scale / sqrt(variance + epsilon) * dgamma / n
 //	shift = beta - mean * scale                    offset = -scale * dbeta / n
 //
-// and so do not depend on whether gamma and beta have been updated since. mean is a row to avoid cancellation.
+// and so do not depend on whether gamma and beta have been updated since. mean is a row to avoid cancellation. The activation
+// is the attribute Following: as every convolution, conv_norm_backward may also normalise its input x, and dx is then the
+// gradient with respect to the normalised and activated input. With the attribute InputSums it then also gives dgamma, dbeta and
+// coefficients of that normalisation: a kernel that adds while it stores dx spares norm_backward_sums a reading of it.
 
 // Rows of the coefficients.
 const (
@@ -65,11 +68,18 @@ func (b *Builder) NormBackwardSums(apply *Op, dy *Value) NormSums {
 }
 
 // ConvNormBackward adds the gradients with respect to the input and the weight of conv, whose result the normalisation read. dy
-// is the gradient with respect to the result of the activation, or NormSums.Residual, and then the activation is none.
+// is the gradient with respect to the result of the activation, or NormSums.Residual, and then the activation is none. It
+// normalises the input as conv does.
 func (b *Builder) ConvNormBackward(conv *Op, dy, coefficients *Value, activation Activation) (dx, dweight *Value) {
 	a := conv.Attr
-	a.Activation, a.Epsilon, a.Momentum = activation, 0, 0
-	r := b.add(KindConvNormBackward, a, dy, conv.Operands[1], conv.Operands[0], conv.Results[0], coefficients)
+	a.Following, a.Momentum = activation, 0
+	norm := make([]*Value, 4)
+	if conv.NormalisesInput() {
+		first, _ := conv.Kind.NormInput()
+		copy(norm, conv.Operands[first:])
+	}
+	r := b.add(KindConvNormBackward, a, conv.Operands[0], conv.Operands[1], dy, conv.Results[0], coefficients,
+		norm[0], norm[1], norm[2], norm[3])
 	return r[0], r[1]
 }
 
@@ -78,28 +88,40 @@ func normBackwardSumsShape(op *Op) ([]resultType, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := types[1].shape[0]
-	coefficients := resultType{"coefficients", Shape{Coefficients, c}, TypeF32, CategoryGradient}
-	return slices.Concat(types[1:3], []resultType{coefficients}, types[3:]), nil
+	return append(normSums(types[1].shape[0]), types[3:]...), nil
+}
+
+// normSums are the results dgamma, dbeta and coefficients of c channels.
+func normSums(c int64) []resultType {
+	return []resultType{{"dgamma", Shape{c}, TypeF32, CategoryGradient}, {"dbeta", Shape{c}, TypeF32, CategoryGradient},
+		{"coefficients", Shape{Coefficients, c}, TypeF32, CategoryGradient}}
 }
 
 func convNormRule() rule {
-	return rule{operands: []string{"dy", "weight", "x", "y", "coefficients"}, results: convNormBackwardShape,
-		flops: func(op *Op) int64 { return 2 * convFLOPs(op.Operands[0].Shape, op.Operands[1].Shape) }}
+	return rule{operands: []string{"x", "weight", "dy", "y", "coefficients", "mean?", "variance?", "gamma?", "beta?"},
+		results: convNormBackwardShape,
+		flops:   func(op *Op) int64 { return 2 * convFLOPs(op.Operands[2].Shape, op.Operands[1].Shape) }}
 }
 
 func convNormBackwardShape(op *Op) ([]resultType, error) {
-	dy, w, x, y, coefficients := op.Operands[0], op.Operands[1], op.Operands[2], op.Operands[3], op.Operands[4]
-	if err := wantRank(4, dy, w, x, y); err != nil {
+	x, w, dy, y, coefficients := op.Operands[0], op.Operands[1], op.Operands[2], op.Operands[3], op.Operands[4]
+	if err := wantRank(4, x, w, dy, y); err != nil {
 		return nil, err
 	}
 	forward, err := forwardShape(op.Attr, x, w)
 	if err != nil {
 		return nil, err
 	}
-	if !op.Attr.Activation.Fuses() {
-		return nil, fmt.Errorf("activation %s: must be none to %s", op.Attr.Activation, ActivationHardswish)
+	if !op.Attr.Following.Fuses() {
+		return nil, fmt.Errorf("activation %s after the convolution: must be none to %s", op.Attr.Following, ActivationHardswish)
 	}
-	return []resultType{{"dx", x.Shape, x.Type, CategoryGradient}, {"dweight", w.Shape, x.Type, CategoryGradient}},
-		cmp.Or(wantShape(forward[0].shape, dy, y), wantShape(Shape{Coefficients, y.Shape[3]}, coefficients))
+	out := []resultType{{"dx", x.Shape, x.Type, CategoryGradient}, {"dweight", w.Shape, x.Type, CategoryGradient}}
+	if op.Attr.InputSums {
+		if !op.NormalisesInput() {
+			return nil, errors.New("sums of the input's normalisation: the input is not normalised")
+		}
+		out = append(out, normSums(x.Shape[3])...)
+	}
+	return out,
+		cmp.Or(wantShape(forward[0].shape, dy, y), wantShape(Shape{Coefficients, y.Shape[3]}, coefficients), checkNormInput(op))
 }

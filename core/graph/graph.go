@@ -208,7 +208,9 @@ type Attributes struct {
 	Dilation     [2]int64   // convolution: rows and columns from one tap to the next; 0 means 1
 	Groups       int64      // convolution groups
 	Activation   Activation // of the result; gate: of the factor
+	Following    Activation // conv_norm_backward: of the normalisation that follows the convolution
 	Bias         bool       // the backward op also gives the bias gradient
+	InputSums    bool       // conv_norm_backward: it also gives what norm_backward_sums gives of the input's normalisation
 	CountPadding bool       // average pooling divides by the window's part in the padded input
 	Nesterov     bool       // sgd
 	Reflect      bool       // augment: the border mirrors the image, else it is zero

@@ -161,7 +161,7 @@ var kinds = [kindCount]kindRow{
 	KindQuantize:                    {"quantize", FamilyQuantize, "eS", "uF", false},
 	KindDequantize:                  {"dequantize", FamilyQuantize, "uF", "e", false},
 	KindNormBackwardSums:            {"norm_backward_sums", FamilyNorm, "ttffffTT", "fffT", false},
-	KindConvNormBackward:            {"conv_norm_backward", FamilyConvNorm, "ttttf", "tt", false},
+	KindConvNormBackward:            {"conv_norm_backward", FamilyConvNorm, "ttttfFFFF", "ttFFF", false},
 }
 
 // Family groups kinds whose shapes, kernels and tests stand together: core/graph/<family>.go holds the

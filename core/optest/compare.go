@@ -90,7 +90,8 @@ const unitRoundoff = 1.0 / (1 << 24)
 func Tolerance(op *graph.Op, v *graph.Value) float64 {
 	count := terms(op, slices.Index(op.Results, v))
 	tolerance := 8 * unitRoundoff * math.Sqrt(float64(count))
-	if count > 0 && (v.Type == graph.TypeBF16 || op.ComputesStatistics() && op.Results[0].Type == graph.TypeBF16) {
+	if ofRounded := op.ComputesStatistics() || op.Attr.InputSums; count > 0 &&
+		(v.Type == graph.TypeBF16 || ofRounded && op.Results[0].Type == graph.TypeBF16) {
 		tolerance += roundings(op) * neighbour // of the elements that statistics are of, too
 	}
 	return tolerance
@@ -180,10 +181,14 @@ func terms(op *graph.Op, result int) int64 {
 		return operand(1).Elements()/op.Results[0].Shape.Elements() + 8
 	case graph.KindConvNormBackward: // besides the products the few roundings of the gradient of y
 		w, y := operand(1), operand(3)
-		if result == 0 {
-			return w[0]/op.Attr.Groups*w[1]*w[2] + 8
+		products := w[0]/op.Attr.Groups*w[1]*w[2] + 8
+		switch {
+		case result == 0:
+			return products
+		case result > 1: // sums over dx
+			return products + operand(0).Elements()/operand(0)[3] + 8
 		}
-		return y.Elements()/y[3] + 8
+		return y.Elements()/y[3] + 8 + ofInput(op)
 	case graph.KindMaxPoolBackward, graph.KindAveragePoolBackward:
 		return overlap(op.Attr, 0) * overlap(op.Attr, 1)
 	case graph.KindAveragePool:

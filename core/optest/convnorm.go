@@ -11,11 +11,19 @@ import (
 type combined struct {
 	convolution
 	activation graph.Activation
-	residual   bool // gradients: a residual is added after the normalisation
+	residual   bool              // gradients: a residual is added after the normalisation
+	input      *graph.Activation // of the input that the convolution normalises; nil if it does not
+	sums       bool              // with norm_backward_sums of the input
 }
 
 func (s combined) String() string {
 	name := fmt.Sprintf("%s, normalised result, %s", s.name, s.activation)
+	if s.input != nil {
+		name += fmt.Sprintf(", normalised input, %s", *s.input)
+	}
+	if s.sums {
+		name += ", its sums"
+	}
 	if s.residual {
 		name += ", residual"
 	}
@@ -45,6 +53,11 @@ func combinations() (out []combined) {
 		for _, a := range []graph.Activation{graph.ActivationNone, graph.ActivationReLU, graph.ActivationReLU6, others[i%2]} {
 			out = append(out, combined{convolution: s, activation: a})
 		}
+		// Each activation of the input in turn, with one after the convolution that our own kernels apply.
+		input := graph.Activation(i) % (graph.ActivationHardswish + 1)
+		out = append(out, combined{convolution: s, activation: graph.ActivationReLU, input: new(graph.ActivationReLU)},
+			combined{convolution: s, activation: graph.ActivationReLU, input: new(graph.ActivationReLU), sums: true},
+			combined{convolution: s, activation: graph.ActivationReLU6 * graph.Activation(i%2), input: &input, sums: i%4 > 1})
 	}
 	return out
 }
@@ -79,7 +92,7 @@ func casesOfCombinations(list []combined) (out []Case) {
 // build writes conv_norm_backward of a convolution that is not in the program. With |y| in the ranges of
 // normalisation.operands, a scale in 0.75..1.25 and a shift of at most 0.1 the masks are well away from their kinks.
 func (s combined) build(p *program) {
-	conv := s.made(p)
+	conv := s.conv(p)
 	magnitudes := away(0.6, 2)
 	switch s.activation {
 	case graph.ActivationReLU6:
@@ -91,7 +104,32 @@ func (s combined) build(p *program) {
 	conv.Results = []*graph.Value{p.input("y", magnitudes, s.result()...)}
 	coefficients := p.input("coefficients", rows(away(0.75, 1.25), uniform(-0.1, 0.1), away(0.1, 0.5), uniform(-0.5, 0.5),
 		uniform(-0.3, 0.3)), graph.Coefficients, s.o)
-	p.ConvNormBackward(conv, dy, coefficients, s.activation)
+	dx, _ := p.ConvNormBackward(conv, dy, coefficients, s.activation)
+	if s.sums {
+		p.inputSums(dx)
+	}
+}
+
+// inputSums has the last op, a conv_norm_backward, give what norm_backward_sums gives of its input, as the pass does.
+func (p *program) inputSums(dx *graph.Value) graph.NormSums {
+	conv := p.last()
+	input, _ := conv.Kind.NormInput()
+	apply := &graph.Op{Kind: graph.KindNormApply, Operands: append([]*graph.Value{conv.Operands[0]}, conv.Operands[input:]...),
+		Results: []*graph.Value{nil}, Attr: graph.Attributes{Activation: conv.Attr.Activation, Epsilon: conv.Attr.Epsilon}}
+	apply.Operands = append(apply.Operands, nil) // no residual
+	sums := p.NormBackwardSums(apply, dx)
+	conv.Attr.InputSums, conv.Results = true, append(conv.Results, p.last().Results...)
+	p.Rewrite(0, func(ops []*graph.Op) []*graph.Op { return ops[:len(ops)-1] })
+	return sums
+}
+
+// conv is the convolution, without its result.
+func (s combined) conv(p *program) *graph.Op {
+	if s.input == nil {
+		return s.made(p)
+	}
+	in := prologue{s.convolution, *s.input}
+	return in.made(in.operands(p))
 }
 
 // sums writes norm_backward_sums as backward writes norm_backward.
@@ -106,8 +144,21 @@ func (s combined) derivative(p *program) derivative {
 	x, weight, _ := s.operands(p)
 	y := p.Conv(x, weight, nil, s.options())
 	conv := p.last()
+	d, sums := s.normalised(p, y)
+	dy, activation := d.incoming[0], s.activation
+	if sums.Residual != nil {
+		dy, activation = sums.Residual, graph.ActivationNone
+	}
+	dx, dweight := p.ConvNormBackward(conv, dy, sums.Coefficients, activation)
+	d.add(x, dx)
+	d.add(weight, dweight)
+	return d
+}
+
+// normalised writes norm_stats, norm_apply and norm_backward_sums of y.
+func (s combined) normalised(p *program, y *graph.Value) (derivative, graph.NormSums) {
 	mean, variance := p.NormStats(y, nil, nil, 0.1)
-	gamma, beta := p.weight("gamma", away(0.75, 1.25), s.o), p.weight("beta", uniform(-0.1, 0.1), s.o)
+	gamma, beta := p.weight("gamma after", away(0.75, 1.25), s.o), p.weight("beta after", uniform(-0.1, 0.1), s.o)
 	d := derivative{result: p.NormApply(y, mean, variance, gamma, beta, 0.01)}
 	apply := p.last()
 	apply.Attr.Activation = s.activation
@@ -115,19 +166,39 @@ func (s combined) derivative(p *program) derivative {
 		apply.Operands[5] = p.input("residual", apart(3, 3.5, 9, 10), s.result()...)
 	}
 	d.forward = len(p.Ops())
-	dy := d.comesIn(p, "dy")
-	sums, activation := p.NormBackwardSums(apply, dy), s.activation
-	if sums.Residual != nil {
-		dy, activation = sums.Residual, graph.ActivationNone
-	}
-	dx, dweight := p.ConvNormBackward(conv, dy, sums.Coefficients, activation)
-	d.add(x, dx)
-	d.add(weight, dweight)
+	sums := p.NormBackwardSums(apply, d.comesIn(p, "dy"))
 	d.add(gamma, sums.Gamma)
 	d.add(beta, sums.Beta)
 	if s.residual {
 		d.add(apply.Operands[5], sums.Residual)
 	}
+	return d, sums
+}
+
+// throughInput writes norm_stats of the input, a convolution that normalises it, norm_stats and norm_apply of the result, and
+// their backward ops.
+func (s combined) throughInput(p *program) derivative {
+	of := prologue{s.convolution, *s.input}
+	norm := of.norm()
+	norm.epsilon = 0.01
+	x, gamma, beta := norm.variables(p)
+	mean, variance := p.NormStats(x, nil, nil, 0.1)
+	weight, _ := s.parameters(p)
+	y := p.Conv(x, weight, nil, s.options())
+	made, conv := of.made([]*graph.Value{x, weight, nil, mean, variance, gamma, beta}), p.last()
+	copy(conv.Operands, made.Operands)
+	conv.Attr = made.Attr
+	conv.Attr.Epsilon = norm.epsilon
+	d, sums := s.normalised(p, y)
+	dx, dweight := p.ConvNormBackward(conv, d.incoming[0], sums.Coefficients, s.activation)
+	ofInput := p.inputSums(dx)
+	apply := &graph.Op{Kind: graph.KindNormApply, Operands: []*graph.Value{x, mean, variance, gamma, beta, nil},
+		Results: []*graph.Value{nil}, Attr: graph.Attributes{Activation: *s.input, Epsilon: norm.epsilon}}
+	gradients := p.NormBackward(apply, dx)
+	d.add(weight, dweight)
+	d.add(x, gradients.X)
+	d.add(gamma, ofInput.Gamma)
+	d.add(beta, ofInput.Beta)
 	return d
 }
 
@@ -143,6 +214,10 @@ func combinedGradients() (out []GradientCase) {
 		}
 		for _, s := range list {
 			out = append(out, GradientCase{"conv: " + s.String(), s.derivative})
+		}
+		if of.r > 1 || of.padding > 0 { // else the statistics of the result remove what beta adds to the input
+			both := combined{convolution: of, activation: s.activation, input: new(graph.ActivationReLU)}
+			out = append(out, GradientCase{"conv: " + both.String(), both.throughInput})
 		}
 	}
 	return out

@@ -17,7 +17,8 @@ func LargeCases() []Case {
 	convolution := slices.Concat(convolutionCases([]convolution{tiles}), casesOfStatistics([]convolution{tiles}),
 		casesOfPrologues([]prologue{{tiles, graph.ActivationReLU}}))
 	narrow := append(slices.Clone(convolution), casesOfCombinations([]combined{
-		{convolution: tiles, activation: graph.ActivationReLU}, {convolution: columns, activation: graph.ActivationNone}})...)
+		{convolution: tiles, activation: graph.ActivationReLU, input: new(graph.ActivationReLU), sums: true},
+		{convolution: columns, activation: graph.ActivationNone}})...)
 	for i := range narrow {
 		narrow[i].Element, narrow[i].Name = graph.TypeBF16, narrow[i].Name+", bf16"
 	}

@@ -8,14 +8,16 @@ import (
 
 // FuseNormGradient has the backward pass of a convolution, and of the normalisation that reads its result, in two ops
 // (core/graph/convnorm.go), so that the gradient of the convolution's result does not exist. It replaces a norm_backward whose
-// gradient of x only the two backward ops of one convolution read, which has no bias and does not normalise its input. A
-// norm_backward with a second gradient stays, unless it stores the sum of both as the gradient of a residual.
+// gradient of x only the two backward ops of one convolution read, which has no bias. A norm_backward with a second gradient
+// stays, unless it stores the sum of both as the gradient of a residual.
+// Where such a convolution normalises its input, it also gives what norm_backward_sums gives of that normalisation, if the
+// gradient that it makes is all that comes in there.
 //
 // It runs when element types, stored and recomputed values are final: it needs the convolution's result only where
 // norm_backward read it.
 func FuseNormGradient(g *graph.Graph) {
 	readers, outputs := map[*graph.Value][]int{}, map[*graph.Value]bool{}
-	made := map[*graph.Value]int{} // absent: before the first op
+	made := map[*graph.Value]int{} // the op that makes it; 0 if no op does
 	for i, op := range g.Ops {
 		for _, v := range op.Operands {
 			if v != nil {
@@ -44,7 +46,7 @@ func FuseNormGradient(g *graph.Graph) {
 			first, second = second, first
 		}
 		place := first
-		if madeAfter(weights.Operands[0], made, first) || madeAfter(data.Operands[1], made, first) {
+		if slices.ContainsFunc(slices.Concat(weights.Operands, data.Operands), func(v *graph.Value) bool { return made[v] > first }) {
 			place = second
 			if slices.ContainsFunc(slices.Concat(readers[data.Results[0]], readers[weights.Results[0]]),
 				func(i int) bool { return i < second }) {
@@ -60,13 +62,34 @@ func FuseNormGradient(g *graph.Graph) {
 		combine(g, norm, op, data, weights)
 	}
 	g.Ops = slices.DeleteFunc(g.Ops, func(op *graph.Op) bool { return dead[op] })
+	sumInputs(g)
 	DropUnused(g)
 }
 
-// madeAfter reports whether an op after number at makes v.
-func madeAfter(v *graph.Value, made map[*graph.Value]int, at int) bool {
-	i, ok := made[v]
-	return ok && i > at
+// sumInputs replaces each norm_backward_sums of the input of a conv_norm_backward by results of this.
+func sumInputs(g *graph.Graph) {
+	maker := map[*graph.Value]*graph.Op{}
+	g.Ops = slices.DeleteFunc(g.Ops, func(op *graph.Op) bool {
+		conv := maker[op.Operands[0]]
+		if op.Kind == graph.KindNormBackwardSums && conv != nil && sumsInput(conv, op) {
+			conv.Results = append(conv.Results, op.Results...)
+			conv.Attr.InputSums = true
+			return true
+		}
+		if op.Kind == graph.KindConvNormBackward {
+			maker[op.Results[0]] = op
+		}
+		return false
+	})
+}
+
+// sumsInput reports whether conv, which makes the incoming gradient of sums, normalises the same input in the same way.
+func sumsInput(conv, sums *graph.Op) bool {
+	input, _ := conv.Kind.NormInput()
+	return conv.NormalisesInput() && !conv.Attr.InputSums && conv.Module == sums.Module &&
+		conv.Operands[0] == sums.Operands[1] && slices.Equal(conv.Operands[input:input+4], sums.Operands[2:6]) &&
+		sums.Operands[graph.NormBackwardResult] == nil && sums.Operands[graph.NormBackwardSecondGradient] == nil &&
+		conv.Attr.Activation == sums.Attr.Activation && conv.Attr.Epsilon == sums.Attr.Epsilon
 }
 
 // convolutionOf returns the backward ops of a convolution, the only readers of the gradient of x that norm gives; nil if they
@@ -84,7 +107,7 @@ func convolutionOf(g *graph.Graph, norm *graph.Op, readers []int) (data, weights
 			weights = op
 		}
 	}
-	if data == nil || weights == nil || weights.Operands[1] != norm.Results[0] || weights.Attr.Bias || weights.NormalisesInput() ||
+	if data == nil || weights == nil || weights.Operands[1] != norm.Results[0] || weights.Attr.Bias ||
 		data.Forward != weights.Forward || data.Module != norm.Module || weights.Module != norm.Module {
 		return nil, nil
 	}
@@ -104,8 +127,10 @@ func combine(g *graph.Graph, norm, op, data, weights *graph.Op) {
 	if len(norm.Results) > graph.NormSumsResidual {
 		dy, activation = norm.Results[graph.NormSumsResidual], graph.ActivationNone
 	}
-	attr, operands := weights.Attr, []*graph.Value{dy, data.Operands[1], weights.Operands[0], y, coefficients}
-	attr.Input, attr.Activation = data.Attr.Input, activation
+	attr, operands := weights.Attr, []*graph.Value{weights.Operands[0], data.Operands[1], dy, y, coefficients}
+	attr.Input, attr.Following = data.Attr.Input, activation
+	input, _ := weights.Kind.NormInput()
+	operands = append(operands, weights.Operands[input:]...)
 	results := []*graph.Value{data.Results[0], weights.Results[0]}
 	op.Kind, op.Attr, op.Operands, op.Results = graph.KindConvNormBackward, attr, operands, results
 }

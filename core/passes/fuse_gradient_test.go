@@ -35,13 +35,13 @@ func TestFuseNormGradient(t *testing.T) {
 	passes.FuseNormGradient(planted)
 	for _, op := range planted.Ops {
 		if op.Kind == graph.KindConvNormBackward {
-			op.Attr.Activation = graph.ActivationNone
+			op.Attr.Following = graph.ActivationNone
 		}
 	}
 	if same(plain, outputs(t, planted)) == "" {
 		t.Error("without the masks of the activations the results are the same")
 	}
-	// With normalised inputs those convolutions are left: the second one of each block.
+	// The second convolution of each block can normalise its input.
 	g := blocks(t, true)
 	input := passes.Always("fuse-norm-input", func(g *graph.Graph) { passes.FuseNormInput(g, nil) })
 	if err := passes.Apply(g, []passes.Pass{input, fuse}, verify); err != nil {
@@ -50,7 +50,8 @@ func TestFuseNormGradient(t *testing.T) {
 	if fault := same(plain, outputs(t, g)); fault != "" {
 		t.Errorf("with normalised inputs: %s", fault)
 	}
-	if err := counts(g, graph.KindConvNormBackward, 2, graph.KindNormBackward, 3); err != nil {
+	if err := counts(g, graph.KindConvNormBackward, 4, graph.KindNormBackward, 1, graph.KindNormBackwardSums, 2,
+		graph.KindNormApply, 3); err != nil {
 		t.Errorf("with normalised inputs: %v", err)
 	}
 }

@@ -1,6 +1,10 @@
 package reference
 
-import "github.com/localbench/localbench/core/graph"
+import (
+	"slices"
+
+	"github.com/localbench/localbench/core/graph"
+)
 
 // normBackwardSums computes dgamma, dbeta and, where it is a result, dresidual as normBackward does, and the coefficients by the
 // formulas of core/graph/convnorm.go.
@@ -8,8 +12,13 @@ func normBackwardSums(m *Machine, op *graph.Op) error {
 	dgamma, dbeta, coefficients := m.result(op, 0), m.result(op, 1), m.result(op, graph.NormSumsCoefficients)
 	n := normOf(m, op)
 	g := normSums(m, op, n, dgamma, dbeta)
+	n.coefficients(coefficients, dgamma, dbeta, float64(len(g)/len(dgamma)))
+	return nil
+}
+
+// coefficients computes those of count elements a channel.
+func (n norm) coefficients(coefficients, dgamma, dbeta []float64, count float64) {
 	channels := len(dgamma)
-	count := float64(len(g) / channels)
 	for c := range channels {
 		scale := n.gamma[c] * n.inverse[c]
 		for row, x := range [graph.Coefficients]float64{
@@ -20,7 +29,6 @@ func normBackwardSums(m *Machine, op *graph.Op) error {
 			coefficients[row*channels+c] = x
 		}
 	}
-	return nil
 }
 
 // convNormBackward computes the gradient of the convolution's result y,
@@ -29,21 +37,40 @@ func normBackwardSums(m *Machine, op *graph.Op) error {
 //
 // rounds it to the type of y, and sends it to the convolution's input and weights.
 func convNormBackward(m *Machine, op *graph.Op) error {
-	dy, w, x, y, coefficients := m.operand(op, 0), m.operand(op, 1), m.operand(op, 2), m.operand(op, 3), m.operand(op, 4)
+	x, w, dy, y, coefficients := m.convInput(op), m.operand(op, 1), m.operand(op, 2), m.operand(op, 3), m.operand(op, 4)
 	channels := len(coefficients) / graph.Coefficients
 	gradient := make([]float64, len(y))
 	for i := range y {
 		of := func(row int) float64 { return coefficients[row*channels+i%channels] }
 		g := 0.0
-		if s := slope(op.Attr.Activation, of(graph.CoefficientScale)*y[i]+of(graph.CoefficientShift)); s != 0 {
+		if s := slope(op.Attr.Following, of(graph.CoefficientScale)*y[i]+of(graph.CoefficientShift)); s != 0 {
 			g = dy[i] * s
 		}
 		gradient[i] = of(graph.CoefficientScale)*g +
 			(of(graph.CoefficientSlope)*(y[i]-of(graph.CoefficientMean)) + of(graph.CoefficientOffset))
 	}
 	roundTo(op.Operands[3].Type, gradient)
-	g := newConvGeometry(op.Attr, op.Operands[2].Shape, op.Operands[1].Shape, op.Operands[3].Shape)
+	g := newConvGeometry(op.Attr, op.Operands[0].Shape, op.Operands[1].Shape, op.Operands[3].Shape)
 	g.backwardData(m.result(op, 0), gradient, w)
 	g.backwardWeights(m.result(op, 1), gradient, x)
+	if op.Attr.InputSums {
+		m.round(op.Results[0])
+		m.inputSums(op)
+	}
 	return nil
+}
+
+// inputSums computes dgamma, dbeta and the coefficients of the normalisation of the input from dx, as it is stored.
+func (m *Machine) inputSums(op *graph.Op) {
+	x, g := m.operand(op, 0), slices.Clone(m.result(op, 0))
+	n, dgamma, dbeta := normOf(m, op), m.result(op, 2), m.result(op, 3)
+	for i := range g {
+		if s := slope(op.Attr.Activation, n.affine(i, x[i])); s != 0 {
+			g[i] *= s
+		} else {
+			g[i] = 0
+		}
+	}
+	n.sums(g, x, dgamma, dbeta)
+	n.coefficients(m.result(op, 4), dgamma, dbeta, float64(len(g)/len(dgamma)))
 }

@@ -86,13 +86,18 @@ func normSums(m *Machine, op *graph.Op, n norm, dgamma, dbeta []float64) []float
 		m.round(op.Results[3])
 		g = m.result(op, 3)
 	}
+	n.sums(g, x, dgamma, dbeta)
+	return g
+}
+
+// sums computes the sums of g times the normalised x, and of g, over each channel.
+func (n norm) sums(g, x, dgamma, dbeta []float64) {
 	clear(dgamma)
 	clear(dbeta)
 	for i := range g {
 		dgamma[i%len(dgamma)] += g[i] * n.normalised(i, x[i])
 		dbeta[i%len(dbeta)] += g[i]
 	}
-	return g
 }
 
 // normIncoming returns dy + dy2 times the slope of the activation.

@@ -1,6 +1,7 @@
 // The backward pass of a convolution and of the normalisation that follows it (core/graph/convnorm.go): what
 // its files share.
 #pragma once
+#include "../native/gradients.h"
 #include "gpu.h"
 
 namespace lb {
@@ -8,11 +9,32 @@ namespace lb {
 // make_norm_gradient returns the kernel that writes the gradient of the convolution's result (norm.cu), for
 // an op of the operands dy, y and coefficients and the activation.
 std::unique_ptr<kernel> make_norm_gradient(const op &, gpu &);
-// make_mma_backward returns our own kernel of both gradients (mma_backward.cu), nullptr for unsupported
-// shapes.
+// make_mma_backward returns our own kernel of both gradients (mma_backward.cu), of a convolution for which
+// our own kernels serve; nullptr where the element type or an activation does not fit.
 std::unique_ptr<kernel> make_mma_backward(const op &, gpu &);
 
 #if defined(LB_EMU) || defined(__CUDACC__)
+
+// store_coefficients is what norm_backward_sums computes from the totals of a channel, of g and of
+// g*(x-mean). Scale and shift are those with which the sums were computed.
+struct store_coefficients {
+  const float *mean, *variance, *gamma, *beta;
+  float *dgamma, *dbeta, *to;  // to [5][c]
+  int64_t c, rows;
+  float epsilon;
+  __device__ void operator()(int64_t j, double a, double b) const {
+    double n = static_cast<double>(rows), inverse = 1 / sqrt(static_cast<double>(variance[j]) + epsilon);
+    float scale, shift;
+    scale_shift(mean[j], variance[j], gamma[j], beta[j], epsilon, scale, shift);
+    dgamma[j] = static_cast<float>(b * inverse);
+    dbeta[j] = static_cast<float>(a);
+    to[coefficient_scale * c + j] = scale;
+    to[coefficient_shift * c + j] = shift;
+    to[coefficient_slope * c + j] = static_cast<float>(-scale * inverse * inverse * b / n);
+    to[coefficient_offset * c + j] = static_cast<float>(-scale * a / n);
+    to[coefficient_mean * c + j] = mean[j];
+  }
+};
 
 // copy_async copies 16 bytes to shared memory; both addresses are multiples of 16. The bytes are there for
 // the thread that copied them after copies_done, and for others after a barrier, too.

@@ -14,41 +14,24 @@
 // in mma_conv.cu: each block writes partial sums, which a second kernel adds in f64. The number of blocks
 // depends only on the shapes.
 #include "convnorm.h"
-#include "mma.h"
-#include "tile.h"
+#include "mma_conv.h"
 
 namespace lb {
 namespace {
-
-constexpr int threads = 256, warps = threads / 32, pixels = 256, taps = 9;
-
-struct image {
-  int rows;  // of all images
-  int h, w;
-  int down, across;  // tiles
-};
-
-image image_of(const value &x, int tile_width) {
-  int tile_height = pixels / tile_width;
-  image g;
-  g.h = static_cast<int>(x.dims[1]), g.w = static_cast<int>(x.dims[2]);
-  g.rows = static_cast<int>(x.dims[0]) * g.h;
-  g.down = (g.rows + tile_height - 1) / tile_height, g.across = (g.w + tile_width - 1) / tile_width;
-  return g;
-}
-
-struct alignas(16) quad {
-  uint32_t word[4];
-};
 
 struct backward_args {
   image g;
   const bf16 *dy, *y, *x, *w;  // dy, y [N H W K], x [N H W C], w [K 3 3 C]
   const float *coefficients;   // [5][K]
   bf16 *dx;
-  float *partial;  // [block][K 3 3 C]
-  float top;       // upper bound of a rectified activation
+  float *partial;     // [block][K 3 3 C]
+  float bottom, top;  // between which the activation after the convolution passes gradients on
+  prologue norm;      // of the input
+  float *sums;        // [block][2][C] for the backward pass of the normalisation of the input
 };
+
+// How the input is read, and whether the sums of its normalisation's backward pass are computed.
+enum class reads { plain, normalised, with_sums };
 
 // layout is the division of shared memory, in words. The rows of the gradient and of the input are four words
 // longer than an element, so that 8 neighbouring rows of 4 words are in different banks.
@@ -59,7 +42,9 @@ struct layout {
   static constexpr int steps = K / 16, blocks = C / 8;  // of the product that gives the gradient of the input
   static constexpr int weights = 0, gradient = weights + taps * steps * blocks * 64,
                        input = gradient + border * gradient_pitch, raw = input + pixels * input_pitch,
-                       zeros = raw + 2 * border * K / 2, coefficients = zeros + 4, end = coefficients + 5 * K;
+                       zeros = raw + 2 * border * K / 2, coefficients = zeros + 4,
+                       constants = coefficients + 5 * K, warp_sums = constants + 3 * C,
+                       end = warp_sums + warps * 2 * C;
   static constexpr int sums = taps * K * sum_pitch;  // at the end of a block, in place of the others
   static constexpr size_t bytes = 4 * static_cast<size_t>(sums > end ? sums : end);
 };
@@ -124,14 +109,9 @@ __device__ inline void copy_input(const backward_args &a, int row, int column, u
   }
 }
 
-// half_of is one of the two numbers of a word.
-__device__ inline float half_of(uint32_t word, int i) {
-  return widen(bf16{static_cast<uint16_t>(word >> i * 16)});
-}
-
 // make_gradient computes the gradient of the convolution's result in a tile and its border, rounded to bf16;
 // outside the image it is zero.
-template <int C, int K, int TW, bool rectified>
+template <int C, int K, int TW>
 __device__ inline void make_gradient(const backward_args &a, int row, int column, const uint32_t *raw,
                                      const float *coefficients, uint32_t *to) {
   using L = layout<C, K, TW>;
@@ -149,18 +129,41 @@ __device__ inline void make_gradient(const backward_args &a, int row, int column
         vec<float, 4> scale = load<float, 4>(of), shift = load<float, 4>(of + K),
                       slope = load<float, 4>(of + 2 * K), offset = load<float, 4>(of + 3 * K),
                       mean = load<float, 4>(of + 4 * K);
+        float gradient[4];
         LB_UNROLL
         for (int e = 0; e < 4; e++) {
-          int word = half * 2 + e / 2;
-          float g = half_of(dy.word[word], e % 2), v = half_of(y.word[word], e % 2);
-          if (rectified) g = passes(v * scale.v[e] + shift.v[e], a.top) ? g : 0;
-          bf16 rounded;
-          narrow(scale.v[e] * g + (slope.v[e] * (v - mean.v[e]) + offset.v[e]), rounded);
-          out.word[word] |= static_cast<uint32_t>(rounded.bits) << e % 2 * 16;
+          int word = half * 2 + e / 2, bits = e % 2 * 16;
+          float g = widen(bf16{static_cast<uint16_t>(dy.word[word] >> bits)}),
+                v = widen(bf16{static_cast<uint16_t>(y.word[word] >> bits)}),
+                at = v * scale.v[e] + shift.v[e];
+          g = at > a.bottom && at < a.top ? g : 0;
+          gradient[e] = scale.v[e] * g + (slope.v[e] * (v - mean.v[e]) + offset.v[e]);
         }
+        out.word[half * 2] = narrow_pair(gradient[0], gradient[1]);
+        out.word[half * 2 + 1] = narrow_pair(gradient[2], gradient[3]);
       }
     }
     *reinterpret_cast<quad *>(to + p.pixel * L::gradient_pitch + p.part * 4) = out;
+  }
+}
+
+// normalise_input normalises the input of a tile in place; each thread what it has copied.
+template <int C, int K, int TW>
+__device__ inline void normalise_input(const backward_args &a, int row, int column, const float *constants,
+                                       uint32_t *input) {
+  using L = layout<C, K, TW>;
+  LB_NO_UNROLL
+  for (int i = static_cast<int>(threadIdx.x); i < pixels * C / 8; i += threads) {
+    place<C / 2, TW, 0> p(i, row, column);
+    if (!p.inside(a.g)) continue;
+    auto *at = reinterpret_cast<quad *>(input + p.pixel * L::input_pitch + p.part * 4);
+    quad v = *at;
+    LB_UNROLL
+    for (int half = 0; half < 2; half++) {
+      const float *of = constants + p.part * 8 + half * 4;
+      normalise_words(v.word + half * 2, load<float, 4>(of), load<float, 4>(of + C), a.norm);
+    }
+    *at = v;
   }
 }
 
@@ -209,13 +212,49 @@ __device__ inline void add_weights(const image &image, int row, const uint32_t *
   }
 }
 
+// add_sums adds what a lane has of two elements, out, to the sums of the warp: of g, the gradient with
+// respect to the input of the activation of the normalised input, and of g*(x-mean). The lanes with the same
+// channels are added in a tree. Of an element outside the image out is zero. constants are scales, shifts and
+// means.
+template <int C, int channels>
+__device__ inline void add_sums(const backward_args &a, const vec<bf16, channels> (&out)[2],
+                                const int (&element)[2], const float *constants, float *to) {
+  int lane = thread_index<input::normalised>() % 32, first_channel = lane % 4 * channels;
+  LB_UNROLL
+  for (int part = 0; part < channels; part += 4) {
+    vec<bf16, 4> x[2];
+    LB_UNROLL
+    for (int half = 0; half < 2; half++)
+      x[half] = load<bf16, 4>(a.x + static_cast<int64_t>(element[half]) * C + first_channel + part);
+    LB_UNROLL
+    for (int e = 0; e < 4; e++) {
+      int c = first_channel + part + e;
+      float scale = constants[c], shift = constants[C + c], mean = constants[2 * C + c], first = 0,
+            second = 0;
+      LB_UNROLL
+      for (int half = 0; half < 2; half++) {
+        float v = widen(x[half].v[e]), at = v * scale + shift, g = widen(out[half].v[part + e]);
+        g = at > a.norm.bottom && at < a.norm.top ? g : 0;
+        first += g, second += g * (v - mean);
+      }
+      LB_UNROLL
+      for (int distance = 4; distance < 32; distance *= 2) {
+        first += __shfl_xor_sync(0xffffffffu, first, distance);
+        second += __shfl_xor_sync(0xffffffffu, second, distance);
+      }
+      if (lane < 4) to[c] += first, to[C + c] += second;
+    }
+  }
+}
+
 // store_input_gradient computes the gradient of the input in a tile, 16 elements of a warp at a time, and
 // stores it.
-template <int C, int K, int TW>
+template <int C, int K, int TW, reads R>
 __device__ inline void store_input_gradient(const backward_args &a, int row, int column,
                                             const uint32_t *gradient, const uint32_t *weights,
-                                            const uint32_t *zeros) {
+                                            const uint32_t *zeros, const float *constants, float *warp_sums) {
   using L = layout<C, K, TW>;
+  constexpr int channels = 2 * L::blocks;  // of a lane, neighbours
   int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   LB_NO_UNROLL
   for (int m = 0; m < 2; m++) {
@@ -239,33 +278,42 @@ __device__ inline void store_input_gradient(const backward_args &a, int row, int
         }
       }
     }
-    // A lane has 2*blocks neighbouring channels of two elements.
+    vec<bf16, channels> out[2]{};  // of two elements; outside the image zero
+    int element[2];
     LB_UNROLL
     for (int half = 0; half < 2; half++) {
       p = first + half * 8 + lane / 4;
       int r = row + p / TW, c = column + p % TW;
+      element[half] = 0;  // any element
       if (r >= a.g.rows || c >= a.g.w) continue;
-      vec<bf16, 2 * L::blocks> out;
+      element[half] = r * a.g.w + c;
       LB_UNROLL
-      for (int e = 0; e < 2 * L::blocks; e++) narrow(sum[e / 2][half * 2 + e % 2], out.v[e]);
-      store<bf16, 2 * L::blocks>(a.dx + (static_cast<int64_t>(r) * a.g.w + c) * C + lane % 4 * 2 * L::blocks,
-                                 out);
+      for (int e = 0; e < channels; e++) narrow(sum[e / 2][half * 2 + e % 2], out[half].v[e]);
+      store<bf16, channels>(a.dx + static_cast<int64_t>(element[half]) * C + lane % 4 * channels, out[half]);
     }
+    if (R == reads::with_sums) add_sums<C, channels>(a, out, element, constants, warp_sums + warp * 2 * C);
   }
 }
 
-template <int C, int K, int TW, bool rectified>
+template <int C, int K, int TW, reads R>
 __global__ void __launch_bounds__(threads, 2) backward_tiles(backward_args a) {
   using L = layout<C, K, TW>;
   uint32_t *words = shared_words(), *gradient = words + L::gradient, *input = words + L::input,
            *raw = words + L::raw, *zeros = words + L::zeros;
-  auto *coefficients = reinterpret_cast<float *>(words + L::coefficients);
+  auto *coefficients = reinterpret_cast<float *>(words + L::coefficients),
+       *constants = reinterpret_cast<float *>(words + L::constants),
+       *warp_sums = reinterpret_cast<float *>(words + L::warp_sums);
   int tiles = a.g.down * a.g.across, at = static_cast<int>(blockIdx.x);
   copy_gradient<C, K, TW>(a, at / a.g.across * L::TH, at % a.g.across * TW, raw);
   copy_input<C, K, TW>(a, at / a.g.across * L::TH, at % a.g.across * TW, input);
   load_weights<C, K, TW>(a.w, words + L::weights);
   for (int i = static_cast<int>(threadIdx.x); i < 5 * K; i += threads) coefficients[i] = a.coefficients[i];
   if (threadIdx.x < 4) zeros[threadIdx.x] = 0;
+  if (R != reads::plain) store_constants<C>(a.norm, constants);
+  if (R == reads::with_sums) {
+    if (threadIdx.x < C) constants[2 * C + threadIdx.x] = a.norm.mean[threadIdx.x];
+    for (int i = static_cast<int>(threadIdx.x); i < warps * 2 * C; i += threads) warp_sums[i] = 0;
+  }
   pair_of<C, K> own(static_cast<int>(threadIdx.x) / 32);
   float sum[taps][2][4] = {};
   for (; at < tiles; at += static_cast<int>(gridDim.x)) {
@@ -273,13 +321,15 @@ __global__ void __launch_bounds__(threads, 2) backward_tiles(backward_args a) {
     int next_row = next / a.g.across * L::TH, next_column = next % a.g.across * TW;
     copies_done();
     __syncthreads();  // the gradient of the tile before is not read any more, and the coefficients are there
-    make_gradient<C, K, TW, rectified>(a, row, column, raw, coefficients, gradient);
+    make_gradient<C, K, TW>(a, row, column, raw, coefficients, gradient);
+    if (R != reads::plain) normalise_input<C, K, TW>(a, row, column, constants, input);
     __syncthreads();
     if (next < tiles) copy_gradient<C, K, TW>(a, next_row, next_column, raw);
     add_weights<C, K, TW>(a.g, row, gradient, input, zeros, own, sum);
     __syncthreads();
     if (next < tiles) copy_input<C, K, TW>(a, next_row, next_column, input);
-    store_input_gradient<C, K, TW>(a, row, column, gradient, words + L::weights, zeros);
+    store_input_gradient<C, K, TW, R>(a, row, column, gradient, words + L::weights, zeros, constants,
+                                      warp_sums);
   }
   // The warps of a pair add their sums in turn.
   int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
@@ -299,6 +349,11 @@ __global__ void __launch_bounds__(threads, 2) backward_tiles(backward_args a) {
   for (int i = static_cast<int>(threadIdx.x); i < taps * C * K; i += threads)
     a.partial[static_cast<int64_t>(blockIdx.x) * taps * C * K + i] =
         sums[(i / C % taps * K + i / C / taps) * L::sum_pitch + i % C];
+  if (R == reads::with_sums && threadIdx.x < 2 * C) {
+    float total = 0;
+    for (int w = 0; w < warps; w++) total += warp_sums[w * 2 * C + static_cast<int>(threadIdx.x)];
+    a.sums[blockIdx.x * 2 * C + threadIdx.x] = total;
+  }
 }
 
 // weights_sum adds the partial sums: a block computes 32 of the n elements, a multiple of 32, and each of its
@@ -315,65 +370,60 @@ __global__ void __launch_bounds__(threads) weights_sum(const float *partial, bf1
   narrow(static_cast<float>(sum), dw[i]);
 }
 
-// with calls f with the numbers of channels and the width of a tile as compile-time constants.
-template <int N>
-struct constant {
-  static constexpr int value = N;
-};
-template <typename F>
-void with(int64_t c, int64_t k, int tile_width, F f) {
-  auto wide = [&](auto a, auto b) { tile_width > 8 ? f(a, b, constant<16>{}) : f(a, b, constant<8>{}); };
-  auto second = [&](auto a) { k == 16 ? wide(a, constant<16>{}) : wide(a, constant<32>{}); };
-  c == 16 ? second(constant<16>{}) : second(constant<32>{});
-}
-
 // Blocks: two for each multiprocessor of a large GPU.
 constexpr int most_blocks = 132 * 2;
 
 struct mma_backward : gpu_kernel {
-  int tile_width, blocks;
-  image g;
-  mma_backward(const op &o, gpu &d) : gpu_kernel(d) {
+  int blocks = 0;
+  mma_backward(const op &o, gpu &g) : gpu_kernel(g) {
     name = own_convolution;
-    const value &x = *o.operands[2];
-    tile_width = x.dims[2] > 8 ? 16 : 8, g = image_of(x, tile_width);
-    blocks = std::min(g.down * g.across, most_blocks);
-    scratch = static_cast<uint64_t>(blocks) * 4 * static_cast<uint64_t>(o.results[1]->elements);
+    const value &x = *o.operands[0];
+    image i = x.dims[2] > 8 ? image_of<16>(x) : image_of<8>(x);
+    blocks = std::min(i.down * i.across, most_blocks);
+    scratch = partial_bytes(o);
+    if (o.attr.input_sums)
+      scratch += static_cast<uint64_t>(blocks) * 4 * 2 * static_cast<uint64_t>(x.channels());
+  }
+  // partial_bytes is the size of the partial sums of the weights' gradient, a multiple of 16.
+  uint64_t partial_bytes(const op &o) const {
+    return static_cast<uint64_t>(blocks) * 4 * static_cast<uint64_t>(o.results[1]->elements);
   }
   void run(const op &o) override {
-    const value &dy = *o.operands[0], &x = *o.operands[2], &dw = *o.results[1];
-    auto *partial = reinterpret_cast<float *>(o.scratch);
-    backward_args a{g,
-                    at<bf16>(&dy),
-                    at<bf16>(o.operands[3]),
-                    at<bf16>(&x),
-                    at<bf16>(o.operands[1]),
-                    o.in(4),
-                    at<bf16>(o.results[0]),
-                    partial,
-                    o.attr.top()};
-    with(x.channels(), dy.channels(), tile_width, [&](auto c, auto k, auto width) {
+    const value &x = *o.operands[0], &dy = *o.operands[2], &dw = *o.results[1];
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    backward_args a{};
+    a.x = at<bf16>(&x), a.w = at<bf16>(o.operands[1]), a.dy = at<bf16>(&dy), a.y = at<bf16>(o.operands[3]);
+    a.coefficients = o.in(4), a.dx = at<bf16>(o.results[0]);
+    a.partial = reinterpret_cast<float *>(o.scratch), a.norm = prologue_of(o);
+    if (o.attr.input_sums) a.sums = reinterpret_cast<float *>(o.scratch + partial_bytes(o));
+    a.bottom = o.attr.following == activation_none ? -infinity : 0;
+    a.top = o.attr.following == activation_relu6 ? 6 : infinity;
+    with(x.channels(), dy.channels(), x.dims[2], [&](auto c, auto k, auto width) {
       constexpr int C = decltype(c)::value, K = decltype(k)::value, TW = decltype(width)::value;
-      auto *f = o.attr.rectifies() ? backward_tiles<C, K, TW, true> : backward_tiles<C, K, TW, false>;
+      a.g = image_of<TW>(x);
+      auto *f = backward_tiles<C, K, TW, reads::plain>;
+      if (a.norm.mean) f = backward_tiles<C, K, TW, reads::normalised>;
+      if (o.attr.input_sums) f = backward_tiles<C, K, TW, reads::with_sums>;
       launch_shared(d, dim3(static_cast<unsigned>(blocks)), dim3(threads), layout<C, K, TW>::bytes, f, a);
     });
     int n = static_cast<int>(dw.elements);
     launch_blocks(d, dim3(static_cast<unsigned>(n / 32)), dim3(threads), weights_sum,
-                  static_cast<const float *>(partial), at<bf16>(&dw), blocks, n);
+                  static_cast<const float *>(a.partial), at<bf16>(&dw), blocks, n);
+    if (!o.attr.input_sums) return;
+    tile t{};
+    t.c = x.channels(), t.rows = x.elements / t.c, t.grid_rows = static_cast<unsigned>(blocks);
+    launch_totals(d, t, a.sums,
+                  store_coefficients{a.norm.mean, a.norm.variance, a.norm.gamma, a.norm.beta, o.out(2),
+                                     o.out(3), o.out(4), t.c, t.rows, a.norm.epsilon});
   }
 };
-
-bool few(int64_t channels) { return channels == 16 || channels == 32; }
 
 }  // namespace
 
 std::unique_ptr<kernel> make_mma_backward(const op &o, gpu &d) {
-  const value &dy = *o.operands[0], &w = *o.operands[1], &x = *o.operands[2];
-  const attributes &a = o.attr;
-  bool fits = dy.type == type_bf16 && few(x.channels()) && few(dy.channels()) && w.dims[1] == 3 &&
-              w.dims[2] == 3 && a.groups == 1 && a.stride[0] == 1 && a.stride[1] == 1 && a.padding[0] == 1 &&
-              a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1 &&
-              (a.rectifies() || a.activation == activation_none);
+  int64_t after = o.attr.following;
+  bool fits = o.operands[0]->type == type_bf16 && clips_input(o) &&
+              (after == activation_none || after == activation_relu || after == activation_relu6);
   return fits ? std::make_unique<mma_backward>(o, d) : nullptr;
 }
 

@@ -4,7 +4,6 @@
 //
 // Passes over memory: stats 1 read; apply 1 or 2 reads and a write; backward first 2 to 4 reads, and a
 // write where the gradient of a residual is stored, then 2 or 3 reads and a write.
-#include "../native/gradients.h"
 #include "convnorm.h"
 #include "tile.h"
 
@@ -195,27 +194,6 @@ __global__ void __launch_bounds__(threads_per_block) backward_partial(backward_a
   reduce_block<W>(t.t, p, a, b, t.partial);
 }
 
-// store_coefficients is what norm_backward_sums computes from the totals of a channel. Scale and shift are
-// those with which the sums were computed.
-template <typename T>
-struct store_coefficients : backward_args<T> {
-  float *coefficients;  // [5][c]
-  __device__ void operator()(int64_t j, double a, double b) const {
-    int64_t c = this->t.c;
-    float mean = this->mean[j], variance = this->variance[j], scale, shift;
-    double rows = static_cast<double>(this->t.rows);
-    double inverse = 1 / sqrt(static_cast<double>(variance) + this->epsilon);
-    scale_shift(mean, variance, this->gamma[j], this->beta[j], this->epsilon, scale, shift);
-    this->dgamma[j] = static_cast<float>(b * inverse);
-    this->dbeta[j] = static_cast<float>(a);
-    coefficients[coefficient_scale * c + j] = scale;
-    coefficients[coefficient_shift * c + j] = shift;
-    coefficients[coefficient_slope * c + j] = static_cast<float>(-scale * inverse * inverse * b / rows);
-    coefficients[coefficient_offset * c + j] = static_cast<float>(-scale * a / rows);
-    coefficients[coefficient_mean * c + j] = mean;
-  }
-};
-
 // gradient_write writes what backward_write does, from the coefficients.
 template <typename T, int W, mask M>
 __global__ void __launch_bounds__(threads_per_block)
@@ -388,7 +366,10 @@ struct norm_backward : gpu_kernel {
   template <int W, mask M, bool second>
   void launch_backward(const backward_args<T> &a) {
     launch_blocks(d, t.grid(), dim3(threads_per_block), backward_partial<T, W, M, second>, a);
-    if (!whole) return launch_totals(d, t, a.partial, store_coefficients<T>{a, coefficients});
+    if (!whole)
+      return launch_totals(d, t, a.partial,
+                           store_coefficients{a.mean, a.variance, a.gamma, a.beta, a.dgamma, a.dbeta,
+                                              coefficients, t.c, t.rows, a.epsilon});
     launch_totals(d, t, a.partial, a);
     backward_args<T> b = a;
     b.t = make_tile(t.rows, t.c, lanes<T>, rows_a_thread, max_blocks);

@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 #define LB_ABI 7u            // of the table below
-#define LB_BLOB_VERSION 10u  // of the program that prepare reads: blob.cc has its fields
+#define LB_BLOB_VERSION 11u  // of the program that prepare reads: blob.cc has its fields
 
 #define LB_NOWHERE UINT64_MAX
 

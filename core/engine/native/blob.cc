@@ -6,7 +6,7 @@
 //   u32 magic "PROG", u32 version, u64 values, u64 ops
 //   a value: i32 type, i32 rank, i64 extents[4], those beyond the rank 1
 //   an op:   i32 kind, u32 n, i64 operands[n] (-1: absent), u32 m, i64 results[m],
-//            attributes: 36 x i64, 16 x f64, in the order of struct attributes,
+//            attributes: 38 x i64, 16 x f64, in the order of struct attributes,
 //            i32 stream, u32 w, i64 waits[w]: earlier ops of other streams
 //
 // Nothing in it is trusted: every count, id and extent is checked here, and every
@@ -41,7 +41,7 @@ class reader {
 constexpr uint64_t value_bytes = 4 + 4 + 4 * 8;
 constexpr uint64_t op_bytes =
     4 + 4 + 4 + sizeof(attributes) + 4 + 4;  // of an op without operands, results and waits
-static_assert(sizeof(attributes) == 36 * 8 + 16 * 8,
+static_assert(sizeof(attributes) == 38 * 8 + 16 * 8,
               "attributes have no padding and the fields listed above");
 
 value read_value(reader &r) {
@@ -74,7 +74,7 @@ attributes read_attributes(reader &r) {
     *x = r.take<int64_t>();
   for (int64_t &x : a.view) x = r.take<int64_t>();
   for (int64_t &x : a.order) x = r.take<int64_t>();
-  for (int64_t *x : {&a.decoupled, &a.bits}) *x = r.take<int64_t>();
+  for (int64_t *x : {&a.decoupled, &a.bits, &a.following, &a.input_sums}) *x = r.take<int64_t>();
   for (double *x :
        {&a.epsilon, &a.momentum, &a.weight_decay, &a.scale, &a.temperature, &a.rate, &a.beta1, &a.beta2})
     *x = r.take<double>();

@@ -175,14 +175,18 @@ void check_norm(const op &o) {
 }
 
 void check_conv_norm_backward(const op &o) {
-  const value &dy = *o.operands[0], &w = *o.operands[1], &x = *o.operands[2], &y = *o.operands[3];
-  want(in_range(0, o.attr.activation) && o.attr.activation <= activation_hardswish,
+  const value &x = *o.operands[0], &w = *o.operands[1], &dy = *o.operands[2], &y = *o.operands[3];
+  want(in_range(0, o.attr.following) && o.attr.following <= activation_hardswish,
        "an activation that a normalisation can apply");
-  op conv;  // the activation is not one of the convolution's
-  conv.kind = kind_conv_backward_data, conv.attr = o.attr, conv.attr.activation = activation_none;
-  check_conv(conv, x, w, y, nullptr);
+  check_conv(o, x, w, y, nullptr);
   want(same(&dy, &y) && same(&x, o.results[0]) && same(&w, o.results[1]), "gradients of the tensors' shapes");
   check_coefficients(*o.operands[4], y.channels());
+  want(o.results.size() == (o.attr.input_sums ? 5 : 2) && (!o.attr.input_sums || normalises_input(o)),
+       "sums of the input's normalisation if, and only if, they are asked for and there is one");
+  if (!o.attr.input_sums) return;
+  want(vector_of(o.results[2], x.channels()) && vector_of(o.results[3], x.channels()),
+       "one element a channel");
+  check_coefficients(*o.results[4], x.channels());
 }
 
 // check_linear: x [rows in], w [out in], y [rows out]; x may have more dimensions, and with the attribute

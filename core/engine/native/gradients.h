@@ -18,43 +18,60 @@ enum : int64_t {
 };
 
 // gradients runs conv_norm_backward as three ops: the gradient of the convolution's result, in the workspace,
-// then those of its input and of its weights. make_norm makes the kernel of the first one, of the operands
-// dy, y and coefficients, and choose those of the others. Base is kernel, or a class of kernels of the
-// backend, which gets the last arguments.
+// then those of its input and of its weights; and norm_backward_sums of the normalisation of the input, if
+// the op is to give these. make_norm makes the kernel of the first one, of the operands dy, y and
+// coefficients, and choose those of the others. Base is kernel, or a class of kernels of the backend, which
+// gets the last arguments.
 template <typename Base>
 struct gradients : Base {
   value gradient;  // of the convolution's result
-  op norm, data, weights;
+  op norm, data, weights, sums;
+  std::vector<op *> all{&norm, &data, &weights};
 
   template <typename M, typename F, typename... A>
   gradients(const op &o, M make_norm, F choose, A &...base) : Base(base...), gradient(*o.operands[3]) {
-    value *dy = o.operands[0], *w = o.operands[1], *x = o.operands[2], *y = o.operands[3];
-    norm.attr.activation = o.attr.activation;
+    value *x = o.operands[0], *w = o.operands[1], *dy = o.operands[2], *y = o.operands[3];
+    norm.attr.activation = o.attr.following;
     norm.operands = {dy, y, o.operands[4]}, norm.results = {&gradient};
     data.kind = kind_conv_backward_data, weights.kind = kind_conv_backward_weights;
-    for (op *part : {&data, &weights}) part->attr = o.attr, part->attr.activation = activation_none;
+    data.attr = weights.attr = o.attr;
+    data.attr.activation = activation_none, data.attr.epsilon = 0;
     std::copy_n(x->dims, 4, data.attr.input);
     std::copy_n(w->dims + 1, 2, weights.attr.kernel);
     data.operands = {&gradient, w}, data.results = {o.results[0]};
-    weights.operands = {x, &gradient, nullptr, nullptr, nullptr, nullptr}, weights.results = {o.results[1]};
-    for (op *part : {&norm, &data, &weights}) part->stream = o.stream;
-    norm.work = make_norm(norm), data.work = choose(data), weights.work = choose(weights);
+    // Mean, variance, gamma and beta of the input are the last operands.
+    std::vector<value *> of_input(o.operands.begin() + 5, o.operands.end());
+    weights.operands = {x, &gradient}, weights.results = {o.results[1]};
+    weights.operands.insert(weights.operands.end(), of_input.begin(), of_input.end());
+    if (o.attr.input_sums) {
+      sums.kind = kind_norm_backward_sums;
+      sums.attr.activation = o.attr.activation, sums.attr.epsilon = o.attr.epsilon;
+      sums.operands = {o.results[0], x};
+      sums.operands.insert(sums.operands.end(), of_input.begin(), of_input.end());
+      sums.operands.resize(8, nullptr);
+      sums.results = {o.results.begin() + 2, o.results.end()};
+      all.push_back(&sums);
+    }
+    for (op *part : all) {
+      part->stream = o.stream, part->work = part == &norm ? make_norm(*part) : choose(*part);
+      this->scratch = std::max(this->scratch, part->work->scratch);
+    }
+    this->scratch += before();
     this->name = data.work->name + " and " + weights.work->name + ", gradient of the result in the workspace";
-    this->scratch = before() + std::max({norm.work->scratch, data.work->scratch, weights.work->scratch});
   }
   // before is the bytes of the workspace before that of the kernels.
   uint64_t before() const { return align(static_cast<uint64_t>(gradient.bytes)); }
   void place(const op &o) {
     gradient.data = o.scratch;
-    for (op *part : {&norm, &data, &weights}) part->scratch = o.scratch + before();
+    for (op *part : all) part->scratch = o.scratch + before();
   }
   void bind(const op &o) override {
     place(o);
-    for (op *part : {&norm, &data, &weights}) part->work->bind(*part);
+    for (op *part : all) part->work->bind(*part);
   }
   void run(const op &o) override {
     place(o);
-    for (op *part : {&norm, &data, &weights}) part->work->run(*part);
+    for (op *part : all) part->work->run(*part);
   }
 };
 

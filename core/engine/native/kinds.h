@@ -62,7 +62,7 @@
   row(quantize, 56, quantize, "eS", "uF") \
   row(dequantize, 57, quantize, "uF", "e") \
   row(norm_backward_sums, 58, norm, "ttffffTT", "fffT") \
-  row(conv_norm_backward, 59, convnorm, "ttttf", "tt")
+  row(conv_norm_backward, 59, convnorm, "ttttfFFFF", "ttFFF")
 
 // row(name): make_<name> chooses the kernels of a family.
 #define LB_FAMILIES(row) \

@@ -69,7 +69,7 @@ struct value {
 struct attributes {
   int64_t kernel[2], stride[2], padding[2], output[2], dilation[2], input[4], groups;
   int64_t activation, bias, count_padding, nesterov, reflect, flip, classes, rows, salt;
-  int64_t axis, offset, view[4], order[4], decoupled, bits;
+  int64_t axis, offset, view[4], order[4], decoupled, bits, following, input_sums;
   double epsilon, momentum, weight_decay, scale, temperature, rate, beta1, beta2, mean[4], deviation[4];
   bool rectifies() const { return activation == activation_relu || activation == activation_relu6; }
   // top is the upper bound of a rectified result.

@@ -10,7 +10,10 @@ namespace lb {
 // norm_input is the index of the first of the four operands with which ops of a kind normalise their first
 // operand; 0 for kinds that do not.
 inline size_t norm_input(int32_t kind) {
-  return kind == kind_conv ? 3 : kind == kind_conv_backward_weights ? 2 : 0;
+  return kind == kind_conv                    ? 3
+         : kind == kind_conv_backward_weights ? 2
+         : kind == kind_conv_norm_backward    ? 5
+                                              : 0;
 }
 
 inline bool normalises_input(const op &o) {
