@@ -20,7 +20,7 @@
 #   book.json      the tuning cache
 #   ncu.csv.gz     counters of our kernels in one step
 #   kept.tar.gz    what `rest` needs
-#   liblocalbench_cuda.so   the library that was tested
+#   liblocalbench_cuda.so.gz the library that was tested
 # The exit status is 1 if a stage failed.
 #
 # LOCALBENCH_GPU_CHECK_DEVICE=emu rehearses where there is no GPU: the CUDA emulator on the host replaces it, on small
@@ -61,7 +61,7 @@ if [ $# -gt 0 ] && [ ! -e "$kept" ] && [ -e "$pack/kept.tar.gz" ]; then
   mkdir -p "$kept" && tar -C "$kept" -xzf "$pack/kept.tar.gz"
 fi
 mkdir -p "$OUT" "$parts" "$logs" "$kept/lib"
-rm -f "$OUT"/{results.json,log.txt,logs.tar.gz,book.json,ncu.csv.gz,kept.tar.gz,liblocalbench_cuda.so}
+rm -f "$OUT"/{results.json,log.txt,logs.tar.gz,book.json,ncu.csv.gz,kept.tar.gz,liblocalbench_cuda.so.gz}
 export BENCHCTL_LIB_DIR=$kept/lib CUDNN_FRONTEND=$pack/include PYTHONUNBUFFERED=1 PATH=$PATH:/usr/local/cuda/bin:$pack/tools
 export TORCHINDUCTOR_CACHE_DIR=$kept/inductor TRITON_CACHE_DIR=$kept/triton
 # torch.compile has the system's compiler build against Python's headers, which not every machine has.
@@ -127,7 +127,7 @@ pack_up() {
   done
   tar -C "$kept" -czf "$OUT/logs.tar.gz" logs
   tar -C "$kept" -czf "$OUT/kept.tar.gz" --exclude=logs --exclude=lib --exclude=inductor --exclude=triton .
-  if [ -e "$kept/lib/liblocalbench_cuda.so" ]; then cp "$kept/lib/liblocalbench_cuda.so" "$OUT"; fi
+  if [ -e "$kept/lib/liblocalbench_cuda.so" ]; then gzip -c "$kept/lib/liblocalbench_cuda.so" >"$OUT/liblocalbench_cuda.so.gz"; fi
   for file in "$OUT"/*; do
     if [ "$(stat -c %s "$file")" -gt $((16 << 20)) ]; then
       echo "gpu-check: $(basename "$file") is larger than 16 MiB: it was left out" | tee -a "$OUT/log.txt" >&2

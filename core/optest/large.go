@@ -12,10 +12,10 @@ import (
 func LargeCases() []Case {
 	// 100 images of 32x32 elements are 400 tiles of 256, and 396 blocks run at once (mma_conv.cu).
 	tiles := convolution{"16 channels, 3x3, more tiles than blocks", 100, 32, 32, 16, 16, 3, 3, 1, 1, 1, false, 1}
-	// 280 images of one column are as many tiles, and 264 blocks run at once (mma_backward.cu).
+	// 280 images of one column are as many tiles, and 264 blocks run at once (mma_conv.cu, mma_backward.cu).
 	columns := convolution{"32 channels, 3x3, rows of one, more tiles than blocks", 280, 32, 1, 32, 32, 3, 3, 1, 1, 1, false, 1}
-	convolution := slices.Concat(convolutionCases([]convolution{tiles}), casesOfStatistics([]convolution{tiles}),
-		casesOfPrologues([]prologue{{tiles, graph.ActivationReLU}}))
+	convolution := slices.Concat(convolutionCases([]convolution{tiles}), casesOfStatistics([]convolution{tiles, columns}),
+		casesOfPrologues([]prologue{{tiles, graph.ActivationReLU}, {columns, graph.ActivationReLU}}))
 	narrow := append(slices.Clone(convolution), casesOfCombinations([]combined{
 		{convolution: tiles, activation: graph.ActivationReLU, input: new(graph.ActivationReLU), sums: true},
 		{convolution: columns, activation: graph.ActivationNone}})...)

@@ -107,12 +107,12 @@ constexpr int tile_quads = ((pixels / TW + 2) * (TW + 2) * chunk / 4 + threads -
 
 // read_tile reads words [first, first+chunk) of the tile's elements, and of the border, into
 // registers; write_tile writes them to shared memory.
-template <typename T, int C, int TW, int chunk, input I>
+template <typename T, int C, int TW, int chunk, bool recompute>
 __device__ inline void read_tile(const image &g, const T *x, int row, int column, int first,
                                  quad (&v)[tile_quads<TW, chunk>]) {
   constexpr int words = C * static_cast<int>(sizeof(T)) / 4, across = TW + 2, parts = chunk / 4,
                 all = (pixels / TW + 2) * across * parts;
-  int me = thread_index<I>();
+  int me = thread_index<recompute>();
   LB_UNROLL
   for (int k = 0; k < tile_quads<TW, chunk>; k++) {
     int i = me + k * threads, p = i / parts;
@@ -130,7 +130,7 @@ template <int TW, int chunk>
 __device__ inline unsigned inside_of(const image &g, int row, int column) {
   constexpr int across = TW + 2, parts = chunk / 4;
   unsigned inside = 0;
-  int me = thread_index<input::normalised>();
+  int me = thread_index<true>();
   LB_UNROLL
   for (int k = 0; k < tile_quads<TW, chunk>; k++) {
     int p = (me + k * threads) / parts;
@@ -215,13 +215,16 @@ __global__ void __launch_bounds__(threads, resident<C, K>) conv(conv_args<T> a) 
   if (E == extra::statistics)
     for (int c = 0; c < 2 * channels; c++) sums[c * sums_pitch + static_cast<int>(threadIdx.x)] = 0;
   int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  // In bf16 the next tile of 16 channels fits into the registers that the products leave: it is read while
-  // they are computed; with statistics to 16 channels a register is missing. Of wider tiles the reads are
-  // under way while other warps still multiply.
-  constexpr bool ahead = S::words == 8 && !(E == extra::statistics && K == 16);
+  // In bf16 the next tile fits into the registers that the products leave: it is read while they are
+  // computed. That of 32 channels only where x is normalised or statistics are computed, until both forms are
+  // measured. In tf32 the reads are under way while other warps still multiply.
+  constexpr bool ahead =
+      S::words == 8 || (sizeof(T) == 2 && (I == input::normalised || E == extra::statistics));
+  constexpr bool recompute = I == input::normalised || (E == extra::statistics && ahead);
   quad next[tile_quads<TW, S::chunk>]{};
   auto read = [&](int at, int first) {
-    read_tile<T, C, TW, S::chunk, I>(a.g, a.x, at / a.g.across * TH, at % a.g.across * TW, first, next);
+    read_tile<T, C, TW, S::chunk, recompute>(a.g, a.x, at / a.g.across * TH, at % a.g.across * TW, first,
+                                             next);
   };
   if (I == input::normalised) __syncthreads();  // for the constants
   for (int at = static_cast<int>(blockIdx.x); at < a.g.down * a.g.across; at += static_cast<int>(gridDim.x)) {

@@ -86,14 +86,13 @@ inline prologue prologue_of(const op &o) {
   return p;
 }
 
-// thread_index is threadIdx.x. Where the input is normalised the compiler does not know that: it would keep
-// the coordinates of a thread's pieces of a tile in registers from one tile to the next, and those of other
-// numbers would spill.
-template <input I>
+// thread_index is threadIdx.x. With recompute the compiler does not know that, and recomputes the coordinates
+// of a thread's pieces for every tile: else it keeps them in registers, and others spill.
+template <bool recompute>
 __device__ inline int thread_index() {
   int i = static_cast<int>(threadIdx.x);
 #ifndef LB_EMU
-  if (I == input::normalised) asm volatile("" : "+r"(i));
+  if (recompute) asm volatile("" : "+r"(i));
 #endif
   return i;
 }
@@ -133,9 +132,9 @@ __device__ inline void normalise_words(uint32_t *word, const vec<float, 4> &scal
   }
 }
 
-// normalise normalises those of a thread's pieces of a tile whose bit is set in `inside`. All have the same
-// channels, from `channel` on. Two words of each at a time: the constants of all do not fit into the
-// registers.
+// normalise normalises a thread's pieces of a tile, and sets those to zero whose bit is not set in `inside`.
+// All have the same channels, from `channel` on. Two words of each at a time: the constants of all do not fit
+// into the registers.
 template <typename T, int C, int n>
 __device__ inline void normalise(quad (&v)[n], unsigned inside, const prologue &p, const float *constants,
                                  int channel) {
@@ -145,8 +144,11 @@ __device__ inline void normalise(quad (&v)[n], unsigned inside, const prologue &
     vec<float, half> scale = load<float, half>(constants + channel + h * half),
                      shift = load<float, half>(constants + C + channel + h * half);
     LB_UNROLL
-    for (int k = 0; k < n; k++)
-      if (inside >> k & 1u) normalise_words(v[k].word + 2 * h, scale, shift, p);
+    for (int k = 0; k < n; k++) {
+      uint32_t *word = v[k].word + 2 * h, mask = 0u - (inside >> k & 1u);
+      normalise_words(word, scale, shift, p);
+      word[0] &= mask, word[1] &= mask;
+    }
   }
 }
 

@@ -57,7 +57,7 @@ __device__ inline void load_tile(const image &g, const T *x, int row, int column
   for (int from = 0; from < turns; from += together) {
     quad v[together];
     unsigned inside = 0;
-    int me = thread_index<I>();
+    int me = thread_index<I == input::normalised>();
     LB_UNROLL
     for (int k = 0; k < together; k++) {
       int i = me + (from + k) * threads, p = i / parts;
