@@ -219,7 +219,7 @@ __device__ inline void add_weights(const image &image, int row, const uint32_t *
 template <int C, int channels>
 __device__ inline void add_sums(const backward_args &a, const vec<bf16, channels> (&out)[2],
                                 const int (&element)[2], const float *constants, float *to) {
-  int lane = thread_index<input::normalised>() % 32, first_channel = lane % 4 * channels;
+  int lane = thread_index<true>() % 32, first_channel = lane % 4 * channels;
   LB_UNROLL
   for (int part = 0; part < channels; part += 4) {
     vec<bf16, 4> x[2];
