@@ -65,7 +65,8 @@ func addShared(c *cobra.Command, tables ...string) *shared {
 		"dropout and stochastic depth in training, of networks that have them (vgg for large images, mobilenetv2, efficientnetb0): "+
 			"on or off", cli.Word(&r.Dropout))
 	cli.Define(f, "recompute", "name", "none",
-		"none, or norm: recompute the outputs of normalisations in the backward pass; less memory, bitwise equal results (on a GPU with --deterministic)",
+		"none, or norm: recompute the outputs of normalisations in the backward pass; less memory, bitwise equal results (on a "+
+			"GPU with --deterministic)",
 		cli.Word(&r.Recompute))
 	addStorage(f, r)
 	cli.Define(f, "budget", "size", "",

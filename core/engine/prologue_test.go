@@ -15,8 +15,8 @@ import (
 
 // normalisedShapes are convolutions [n h w c] to k channels that own kernels compute: images that fill tiles, that end within
 // one, of one row, and several in a tile.
-var normalisedShapes = [][5]int64{{2, 32, 32, 16, 16}, {3, 11, 9, 16, 32}, {5, 7, 7, 32, 16}, {2, 16, 16, 32, 32}, {9, 1, 20, 16, 16},
-	{70, 2, 3, 32, 32}, manyTiles}
+var normalisedShapes = [][5]int64{{2, 32, 32, 16, 16}, {3, 11, 9, 16, 32}, {5, 7, 7, 32, 16}, {2, 16, 16, 32, 32},
+	{9, 1, 20, 16, 16}, {70, 2, 3, 32, 32}, manyTiles}
 
 // manyTiles has more tiles than blocks run at once.
 var manyTiles = [5]int64{280, 32, 1, 32, 32}
@@ -54,7 +54,8 @@ func TestNormalisedInputSameBits(t *testing.T) {
 
 // runNormalised returns the results of the forward and the backward convolution of a normalised input, which they normalise
 // themselves if fused is true.
-func runNormalised(t *testing.T, d engine.Device, s [5]int64, element graph.ElementType, a graph.Activation, fused bool) [2][]float32 {
+func runNormalised(t *testing.T, d engine.Device, s [5]int64, element graph.ElementType, a graph.Activation,
+	fused bool) [2][]float32 {
 	t.Helper()
 	const epsilon = 1e-5
 	b := graph.NewBuilder(true)

@@ -60,7 +60,8 @@ func (l Labels) settings(r results.Record, whole bool) (all []string) {
 }
 
 // follows reports whether a setting follows from others unless a flag says otherwise: InfoPro's head, coefficients that are a
-// preset, those published for the network, data set and modules, or for the most similar ones, and the pyramid's default coefficient.
+// preset, those published for the network, data set and modules, or for the most similar ones, and the pyramid's default
+// coefficient.
 func follows(f results.Field) bool {
 	return f.Name == "options.head" || f.Name == "pyramid_coefficient" && f.Text == "0.5" ||
 		f.Name == "options.coefficients" && !strings.Contains(f.Text, ",")
