@@ -93,8 +93,8 @@ func fusedTrainsAlike(t *testing.T, backend, method string, network tiny) {
 }
 
 // besideBoth is what a step may need more if the two gradients of a convolution are computed by one op, which reads the gradient
-// of the normalised result: the convolution's result as well, both gradients at the same time, and, where the kernel can't compute
-// the gradient of the result while it reads, that one in its workspace.
+// of the normalised result: the convolution's result as well, both gradients at the same time, and, where the kernel can't
+// compute the gradient of the result while it reads, that one in its workspace.
 func besideBoth(g *graph.Graph) (most int64) {
 	for _, op := range g.Ops {
 		if op.Kind == graph.KindConvNormBackward {
