@@ -26,8 +26,9 @@ constexpr int group = 4;  // vectors
 // apart.
 template <int W>
 LB_INLINE floats<W> passing(const floats<W> &x, float top, const floats<W> &g) {
-  ints<W> b = (ints<W>)x, positive = ~b & -b, below = b - __builtin_bit_cast(int32_t, top);
-  return (floats<W>)((positive & below) >> 31 & (ints<W>)g);
+  words<W> b = (words<W>)x, positive = ~b & -b,
+           below = b - __builtin_bit_cast(uint32_t, top);  // of b < 0, too
+  return (floats<W>)((ints<W>)(positive & below) >> 31 & (ints<W>)g);
 }
 
 // keep stores v and returns what was stored.

@@ -50,6 +50,8 @@ using floats = typename lanes_of<W>::type;
 template <int W>
 using ints = typename lanes_of<W>::ints;
 template <int W>
+using words = typename lanes_of<W>::words;
+template <int W>
 using octets = typename lanes_of<W>::octets;
 
 template <int W>
