@@ -68,7 +68,7 @@ func (b *Builder) NormBackwardSums(apply *Op, dy *Value) NormSums {
 }
 
 // ConvNormBackward adds the gradients with respect to the input and the weight of conv, whose result the normalisation read. dy
-// is the gradient with respect to the result of the activation, or NormSums.Residual, and then the activation is none. It
+// is the gradient with respect to the result of the activation, or NormSums.Residual with ActivationNone as the activation. It
 // normalises the input as conv does.
 func (b *Builder) ConvNormBackward(conv *Op, dy, coefficients *Value, activation Activation) (dx, dweight *Value) {
 	a := conv.Attr

@@ -356,23 +356,6 @@ __global__ void __launch_bounds__(threads, 2) backward_tiles(backward_args a) {
   }
 }
 
-// weights_sum adds the partial sums: a block computes 32 of the n elements, a multiple of 32, and each of its
-// warps adds every eighth block.
-__global__ void __launch_bounds__(threads) weights_sum(const float *partial, bf16 *dw, int blocks, int n) {
-  LB_SHARED(double, shared, threads);
-  int lane = static_cast<int>(threadIdx.x) % 32, i = static_cast<int>(blockIdx.x) * 32 + lane;
-  double sum = 0;
-  for (int b = static_cast<int>(threadIdx.x) / 32; b < blocks; b += warps) sum += partial[b * n + i];
-  shared[threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.x >= 32) return;
-  for (int w = 1; w < warps; w++) sum += shared[w * 32 + lane];
-  narrow(static_cast<float>(sum), dw[i]);
-}
-
-// Blocks: two for each multiprocessor of a large GPU.
-constexpr int most_blocks = 132 * 2;
-
 struct mma_backward : gpu_kernel {
   int blocks = 0;
   mma_backward(const op &o, gpu &g) : gpu_kernel(g) {
@@ -407,7 +390,7 @@ struct mma_backward : gpu_kernel {
       launch_shared(d, dim3(static_cast<unsigned>(blocks)), dim3(threads), layout<C, K, TW>::bytes, f, a);
     });
     int n = static_cast<int>(dw.elements);
-    launch_blocks(d, dim3(static_cast<unsigned>(n / 32)), dim3(threads), weights_sum,
+    launch_blocks(d, dim3(static_cast<unsigned>(n / 32)), dim3(threads), weights_total<bf16>,
                   static_cast<const float *>(a.partial), at<bf16>(&dw), blocks, n);
     if (!o.attr.input_sums) return;
     tile t{};

@@ -187,24 +187,6 @@ __global__ void __launch_bounds__(threads, 2) weights_partial(weights_args<T> a)
         sums[(i / C % taps * K + i / C / taps) * sum_pitch<C> + i % C];
 }
 
-// weights_total adds the partial sums: a block computes 32 of the n elements, a multiple of 32, and
-// each of its warps adds every eighth block.
-template <typename T>
-__global__ void __launch_bounds__(threads) weights_total(const float *partial, T *dw, int blocks, int n) {
-  LB_SHARED(double, shared, threads);
-  int lane = static_cast<int>(threadIdx.x) % 32, i = static_cast<int>(blockIdx.x) * 32 + lane;
-  double sum = 0;
-  for (int b = static_cast<int>(threadIdx.x) / 32; b < blocks; b += warps) sum += partial[b * n + i];
-  shared[threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.x >= 32) return;
-  for (int w = 1; w < warps; w++) sum += shared[w * 32 + lane];
-  narrow(static_cast<float>(sum), dw[i]);
-}
-
-// Blocks of weights_partial: two for each multiprocessor of a large GPU.
-constexpr int most_blocks = 132 * 2;
-
 struct mma_weights : gpu_kernel {
   int blocks;
   mma_weights(const op &o, gpu &g) : gpu_kernel(g) {

@@ -22,8 +22,9 @@ struct backward_args {
   float top;
 };
 
-// norm_vectors are loops over whole periods of p elements, a multiple of 64, on vectors; nullptr where there
-// are none. Sums are added to sums[2][c]. `back` is how many elements before these the next ones are.
+// norm_vectors are loops over whole periods of p elements, a multiple of 64, on vectors; nullptr where a
+// processor or a type has no such loop. Sums are added to sums[2][c]. `back` is how many elements before
+// these the next ones are.
 template <typename T>
 struct norm_vectors {
   void (*stats)(const T *x, int64_t n, int64_t p, int64_t back, const float *first, double *sums,
