@@ -10,9 +10,9 @@ import (
 	"github.com/localbench/localbench/results"
 )
 
-// OwnBytes is what a process may take beside the arena, whatever the batch: pages of libraries, code
-// generated for kernels, the program and its plan, buffers of the runtime.
-const OwnBytes = 16 << 20
+// OwnBytes is what a process may take beside the arena, whatever the batch: 12 MiB for pages of libraries, code generated for
+// kernels and buffers of the runtime, and 4 KiB for each op of a step, which is in the program and has its kernel.
+func OwnBytes(ops int) int64 { return 12<<20 + 4<<10*int64(ops) }
 
 // Profiled is one run, planned and measured.
 type Profiled struct {
@@ -49,7 +49,7 @@ func (p Profiled) checks() (table.Table, []string) {
 			table.NumberColumn("measured_bytes", "measured"), table.TextColumn("verdict", "verdict")},
 		Notes: []string{
 			fmt.Sprintf("The arena's resident memory may differ from the plan by %g %%. In addition to the arena the process may take "+
-				"%s, whatever the batch.", p.Tolerance, table.Bytes(OwnBytes)),
+				"%s, whatever the batch: 12 MiB, and 4 KiB for each of %d ops.", p.Tolerance, table.Bytes(p.own()), len(p.Found.OpSeconds)),
 			p.stepNote(),
 		},
 	}
@@ -87,7 +87,7 @@ func (p Profiled) processRows(row func(string, int64, int64, bool, string)) {
 	}
 	grown, tolerance := *m.ProcessPeakBytes-*m.ProcessBaselineBytes, float64(arena)*p.Tolerance/100
 	if len(p.Found.Growth) == 0 {
-		holds := float64(grown) >= float64(arena)-tolerance && float64(grown) <= float64(arena)+tolerance+OwnBytes
+		holds := float64(grown) >= float64(arena)-tolerance && float64(grown) <= float64(arena)+tolerance+float64(p.own())
 		row("process over its baseline, steady step", arena, grown, holds, "they differ by more than allowed")
 		return
 	}
@@ -99,9 +99,12 @@ func (p Profiled) processRows(row func(string, int64, int64, bool, string)) {
 	}
 	row("arena, resident after the steps", arena, resident, math.Abs(float64(resident-arena)) <= tolerance+float64(p.PageBytes),
 		fmt.Sprintf("they differ by more than %g %%", p.Tolerance))
-	row("process beside the arena, at most", OwnBytes, grown-resident, grown-resident <= OwnBytes,
+	row("process beside the arena, at most", p.own(), grown-resident, grown-resident <= p.own(),
 		"more than any process should take")
 }
+
+// own is OwnBytes of the step that was profiled.
+func (p Profiled) own() int64 { return OwnBytes(len(p.Found.OpSeconds)) }
 
 // residency is what the process has grown by, part by part.
 func (p Profiled) residency() table.Table {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
 )
 
 // The parts of a process's memory. Together they are its resident set.
@@ -45,6 +46,9 @@ func (p Process) Residency(arenaBytes int64) (Residency, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memory by part: %s: %w", path, err)
 	}
+	if p == Self() {
+		markHeap(all, heapAddress())
+	}
 	found := Residency{}
 	arena := -1
 	for i, m := range all {
@@ -69,20 +73,46 @@ type mapping struct {
 	permissions    string
 	name           string // file, or a name in brackets; empty: anonymous
 	size, resident int64
+	heap           bool // of the Go runtime
 }
 
-// goHeapBegin and goHeapEnd are where the Go runtime asks for its heap on 64-bit systems with addresses of 48 bits. Kernels that
-// support names of anonymous mappings show them too.
+// goHeapBegin and goHeapEnd are where the Go runtime asked for its heap on 64-bit systems with addresses of 48 bits until Go 1.26,
+// which begins at a random address (heapAddress). Kernels that support names of anonymous mappings show them too.
 const (
 	goHeapBegin = 0x00c0 << 32
 	goHeapEnd   = goHeapBegin + 1<<40
 )
 
+// onHeap keeps the object of heapAddress on the heap.
+var onHeap *[64 << 10]byte
+
+// heapAddress returns an address in the Go heap of this process.
+func heapAddress() uint64 {
+	onHeap = new([64 << 10]byte)
+	return uint64(uintptr(unsafe.Pointer(onHeap)))
+}
+
+// markHeap marks the anonymous mapping of an address and those that touch it: the runtime grows its heap upwards without gaps, and
+// parts of it that are reserved or given back have other permissions.
+func markHeap(all []mapping, address uint64) {
+	at := slices.IndexFunc(all, func(m mapping) bool { return m.name == "" && m.begin <= address && address < m.end })
+	if at < 0 {
+		return
+	}
+	all[at].heap = true
+	for i := at + 1; i < len(all) && all[i].name == "" && all[i].begin == all[i-1].end; i++ {
+		all[i].heap = true
+	}
+	for i := at - 1; i >= 0 && all[i].name == "" && all[i].end == all[i+1].begin; i-- {
+		all[i].heap = true
+	}
+}
+
 func (m mapping) part() string {
 	switch {
 	case strings.HasPrefix(m.name, "/"):
 		return PartFiles
-	case strings.HasPrefix(m.name, "[anon: Go"), m.begin >= goHeapBegin && m.end <= goHeapEnd:
+	case m.heap, strings.HasPrefix(m.name, "[anon: Go"), m.begin >= goHeapBegin && m.end <= goHeapEnd:
 		return PartGo
 	case strings.HasPrefix(m.name, "[v"): // vdso, vvar, vsyscall: the kernel's
 		return PartFiles

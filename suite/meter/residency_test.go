@@ -97,4 +97,41 @@ func TestResidencyOfThisProcess(t *testing.T) {
 	if parts[PartArena] < size || parts[PartArena] > size+slack {
 		t.Errorf("got %d bytes of the mapping, want %d", parts[PartArena], size)
 	}
+	// What this process allocates in Go counts as such, wherever the runtime's heap begins.
+	held := make([]byte, size)
+	for i := 0; i < size; i += os.Getpagesize() {
+		held[i] = 1
+	}
+	more, err := Self().Residency(size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if grown := more[PartGo] - parts[PartGo]; grown < size-slack || grown > size+slack {
+		t.Errorf("%q grew by %d bytes, want %d", PartGo, grown, size)
+	}
+	runtime.KeepAlive(held)
+}
+
+// The heap is the mapping of an address and its neighbours without a gap, and no file.
+func TestMappingsOfTheHeap(t *testing.T) {
+	all, err := readMappings(strings.NewReader(`10000-20000 rw-p 0 0:0 0
+20000-30000 r--p 0 fe:00 1 /usr/lib/a.so
+30000-40000 ---p 0 0:0 0
+40000-50000 rw-p 0 0:0 0
+50000-60000 ---p 0 0:0 0
+61000-70000 rw-p 0 0:0 0
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	markHeap(all, 0x4ffff)
+	var begins []uint64
+	for _, m := range all {
+		if m.heap {
+			begins = append(begins, m.begin)
+		}
+	}
+	if d := cmp.Diff([]uint64{0x30000, 0x40000, 0x50000}, begins); d != "" {
+		t.Errorf("mappings of the heap by where they begin (-want +got):\n%s", d)
+	}
 }
