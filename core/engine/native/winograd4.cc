@@ -113,6 +113,15 @@ LB_INLINE place place_of(const image &s, int64_t tile) {
   return {row / s.rows(), row % s.rows() * 4, tile % s.columns() * 4};
 }
 
+// advance makes the place of a tile that of the next one.
+LB_INLINE void advance(const image &s, place *q) {
+  q->x += 4;
+  if (q->x < s.w) return;
+  q->x = 0, q->y += 4;
+  if (q->y < s.h) return;
+  q->y = 0, q->n++;
+}
+
 // block is a block of transformed tiles: tiles of it, and floats from one place to the next. A cache line
 // between places keeps them out of the same set of the L1 cache.
 struct block {
@@ -132,20 +141,30 @@ struct tile_range {
   bool margin;
 };
 
+// position is the next tile of a range to be fetched.
+struct position {
+  int64_t tile;
+  place at;
+};
+
+template <typename T>
+LB_INLINE position start(const tile_range<T> *of) {
+  return {of->from, place_of(*of->of, of->from)};
+}
+
 // fetch fetches a part of a range, one of as many as there are places.
 template <typename T>
-LB_INLINE void fetch(const tile_range<T> *of, int part) {
+LB_INLINE void fetch(const tile_range<T> *of, position *next, int part) {
   const image s = *of->of;
-  int64_t count = of->to - of->from;
-  for (int64_t t = of->from + count * part / places; t < of->from + count * (part + 1) / places; t++) {
-    place q = place_of(s, t);
+  int64_t end = of->from + (of->to - of->from) * (part + 1) / places;
+  for (; next->tile < end; next->tile++, advance(s, &next->at)) {
+    place q = next->at;
     int64_t first = of->margin && q.y > 0 ? q.y + 1 : q.y, last = of->margin ? q.y + 5 : q.y + 4;
-    int64_t columns = s.w - q.x < 4 ? s.w - q.x : 4;
-    for (int64_t y = first; y < last && y < s.h; y++) {
-      const T *line = of->data + ((q.n * s.h + y) * s.w + q.x) * s.c;
-      for (int64_t k = 0; k < columns * s.c; k += 64 / static_cast<int64_t>(sizeof(T)))
+    int64_t length = (s.w - q.x < 4 ? s.w - q.x : 4) * s.c;
+    const T *line = of->data + ((q.n * s.h + first) * s.w + q.x) * s.c;
+    for (int64_t y = first; y < last && y < s.h; y++, line += s.w * s.c)
+      for (int64_t k = 0; k < length; k += 64 / static_cast<int64_t>(sizeof(T)))
         __builtin_prefetch(line + k, 0, 2);
-    }
   }
 }
 
@@ -360,8 +379,9 @@ constexpr int64_t step = 12;
 template <int W, typename T>
 LB_INLINE void multiply(const float *v, const float *u, float *m, int64_t rows, block from, block to,
                         const tile_range<T> *reads, const tile_range<T> *writes) {
+  position next_read = start(reads), next_write = start(writes);
   for (int p = 0; p < places; p++) {
-    fetch(reads, p), fetch(writes, p);
+    fetch(reads, &next_read, p), fetch(writes, &next_write, p);
     int64_t o = 0;
     if (W == 16)
       for (; o + 2 * panel <= to.c; o += 2 * panel)
@@ -396,8 +416,9 @@ LB_INLINE void accumulate_rows(const float *z, const float *v, float *du, int64_
 template <int W, typename T>
 LB_INLINE void accumulate(const float *z, const float *v, float *du, int64_t rows, block out, block in,
                           const tile_range<T> *x, const tile_range<T> *dy) {
+  position next_x = start(x), next_dy = start(dy);
   for (int p = 0; p < places; p++) {
-    fetch(x, p), fetch(dy, p);
+    fetch(x, &next_x, p), fetch(dy, &next_dy, p);
     for (int64_t i = 0; i < in.c; i += panel)
       for (int64_t o = 0; o < out.c; o += panel) {
         const float *a = z + o * out.tiles, *b = v + i * in.tiles;
