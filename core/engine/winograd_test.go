@@ -12,6 +12,7 @@ import (
 	"github.com/localbench/localbench/core/optest"
 	"github.com/localbench/localbench/core/plan"
 	"github.com/localbench/localbench/core/reference"
+	"github.com/localbench/localbench/core/rng"
 )
 
 // TestWinogradRounding: gradients of weights of 128 channels from two tiles, by F(4x4, 3x3), differ from the reference by more
@@ -253,4 +254,70 @@ func winogradSquares(x, dy []float64, s [5]int) []float64 {
 	}
 	return winogradSums[float64](square(x), square(dy), s, squared(rows(winogradBt, false)), squared(rows(winogradA, false)),
 		squared(rows(winogradG, true)))
+}
+
+// TestWinogradProductsInBF16 is why F(4x4, 3x3) multiplies tensors in bf16 as f32, and not by instructions that multiply bf16:
+// transformed tiles and filters would have to be rounded to bf16, and results then err by about 1 %, six times as much as by the
+// rounding of a result. Normal numbers, 64 channels; without that rounding the algorithm gives the direct convolution.
+func TestWinogradProductsInBF16(t *testing.T) {
+	const channels, tiles = 64, 40
+	stream, at := rng.Stream{Seed: 1, Purpose: rng.PurposeGolden}, uint64(0)
+	round := func(x float64) float64 { return float64(graph.FromBF16(graph.BF16(float32(x)))) }
+	random := func(side int) [][]float64 {
+		m := make([][]float64, side)
+		for i := range m {
+			for range side {
+				m[i], at = append(m[i], round(stream.Normal(at))), at+1
+			}
+		}
+		return m
+	}
+	bt, g, at4 := rows(winogradBt, false), rows(winogradG, false), rows(winogradA, true)
+	filters := make([][][]float64, channels)
+	for c := range filters {
+		filters[c] = random(3)
+	}
+	sum := func() [][]float64 {
+		m := make([][]float64, 6)
+		for i := range m {
+			m[i] = make([]float64, 6)
+		}
+		return m
+	}
+	var size, exact, products, result float64
+	for range tiles {
+		m, rounded, direct := sum(), sum(), [4][4]float64{}
+		for _, w := range filters {
+			x := random(6)
+			u, v := sandwich(g, w), sandwich(bt, x)
+			for i := range 6 {
+				for j := range 6 {
+					m[i][j] += u[i][j] * v[i][j]
+					rounded[i][j] += round(u[i][j]) * round(v[i][j])
+				}
+			}
+			for i := range 16 {
+				for k := range 9 {
+					direct[i/4][i%4] += x[i/4+k/3][i%4+k%3] * w[k/3][k%3]
+				}
+			}
+		}
+		y, z := sandwich(at4, m), sandwich(at4, rounded)
+		for i := range 16 {
+			want := direct[i/4][i%4]
+			size += want * want
+			exact += math.Pow(y[i/4][i%4]-want, 2)
+			products += math.Pow(z[i/4][i%4]-want, 2)
+			result += math.Pow(round(want)-want, 2)
+		}
+	}
+	relative := func(squares float64) float64 { return math.Sqrt(squares / size) }
+	t.Logf("root mean squares, relative: the algorithm %.1g, with products in bf16 %.2g, a result in bf16 %.2g", relative(exact),
+		relative(products), relative(result))
+	if relative(exact) > 1e-13 {
+		t.Errorf("the algorithm in float64 errs by %g", relative(exact))
+	}
+	if relative(products) < 4*relative(result) {
+		t.Errorf("products in bf16 err by %g, a result in bf16 by %g: they may be used", relative(products), relative(result))
+	}
 }
