@@ -195,7 +195,7 @@ docs:
 	$(GO) test ./cmd/benchctl -run '^TestReference$$' -count=1 -update -man "$(CURDIR)/build/man"
 
 # Folders of results/reproductions with accuracies and memory, and with step times. A test reads them here.
-TRAINED := h100-alone h100-shared h100-ablations resnet20-cifar10-12-epochs resnet20-cifar10-4-epochs smoke
+TRAINED := h100-alone h100-shared h100-ablations resnet20-cifar10-12-epochs resnet20-cifar10-4-epochs resnet32-cifar10-12-epochs smoke
 TIMED   := h100-times step-times
 comma   := ,
 space   := $(subst ,, )
