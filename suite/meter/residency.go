@@ -76,8 +76,8 @@ type mapping struct {
 	heap           bool // of the Go runtime
 }
 
-// goHeapBegin and goHeapEnd are where the Go runtime asked for its heap on 64-bit systems with addresses of 48 bits until Go 1.26,
-// which begins at a random address (heapAddress). Kernels that support names of anonymous mappings show them too.
+// goHeapBegin and goHeapEnd are where the Go runtime asked for its heap on 64-bit systems with addresses of 48 bits until Go
+// 1.26, which begins at a random address (heapAddress). Kernels that support names of anonymous mappings show them too.
 const (
 	goHeapBegin = 0x00c0 << 32
 	goHeapEnd   = goHeapBegin + 1<<40
@@ -92,8 +92,8 @@ func heapAddress() uint64 {
 	return uint64(uintptr(unsafe.Pointer(onHeap)))
 }
 
-// markHeap marks the anonymous mapping of an address and those that touch it: the runtime grows its heap upwards without gaps, and
-// parts of it that are reserved or given back have other permissions.
+// markHeap marks the anonymous mapping of an address and those that touch it: the runtime grows its heap upwards without gaps,
+// and parts of it that are reserved or given back have other permissions.
 func markHeap(all []mapping, address uint64) {
 	at := slices.IndexFunc(all, func(m mapping) bool { return m.name == "" && m.begin <= address && address < m.end })
 	if at < 0 {
