@@ -83,13 +83,10 @@ const (
 	goHeapEnd   = goHeapBegin + 1<<40
 )
 
-// onHeap keeps the object of heapAddress on the heap.
-var onHeap *[64 << 10]byte
-
 // heapAddress returns an address in the Go heap of this process.
 func heapAddress() uint64 {
-	onHeap = new([64 << 10]byte)
-	return uint64(uintptr(unsafe.Pointer(onHeap)))
+	object := make([]byte, 128<<10) // too large for a stack
+	return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(object))))
 }
 
 // markHeap marks the anonymous mapping of an address and those that touch it: the runtime grows its heap upwards without gaps,
