@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/localbench/localbench/core"
+	"github.com/localbench/localbench/core/engine"
+	"github.com/localbench/localbench/core/engine/enginetest"
 	"github.com/localbench/localbench/core/graph"
 	"github.com/localbench/localbench/methods"
 	"github.com/localbench/localbench/suite/train"
@@ -21,6 +23,12 @@ func gradients(t *testing.T, network, method string, trade core.StepOptions, ste
 	t.Helper()
 	s := sessionWith(t, network, method, methods.Options{}, trade)
 	defer s.Close()
+	return gradientsOf(t, s, steps...)
+}
+
+// gradientsOf is gradients of a session.
+func gradientsOf(t *testing.T, s *train.Session, steps ...uint32) (losses []float32, all [][]float64) {
+	t.Helper()
 	before := map[string][]float32{}
 	for _, v := range s.Persistent() {
 		before[v.Name] = content(t, s, v)
@@ -55,6 +63,40 @@ func gradients(t *testing.T, network, method string, trade core.StepOptions, ste
 		all = append(all, g)
 	}
 	return losses, all
+}
+
+// TestGradientsInBF16 compares the gradients of a step in bf16 with those in f32, with convolutions that multiply f32 and with
+// F(4, 3), which rounds transformed operands. At a batch of 8 normalisations multiply roundings, so with bp the error is large in
+// both: F(4, 3) may add a half. docs/memory.md has the figures that this prints.
+func TestGradientsInBF16(t *testing.T) {
+	enginetest.NeedsCPU(t)
+	for _, network := range []string{"resnet20", "resnet32"} {
+		for _, method := range []string{"bp", "auglocal"} {
+			if testing.Short() && (network != "resnet20" || method != "auglocal") {
+				continue
+			}
+			_, exact := gradients(t, network, method, core.StepOptions{}, 0)
+			off := map[string]float64{}
+			for _, kernel := range []string{"winograd F(4x4, 3x3)", "winograd F(4, 3)"} {
+				d := enginetest.Open(t, "cpu", engine.Options{Threads: 1, PlanBook: kernel})
+				s, err := sessionOn(t, d, network, method, methods.Options{}, core.StepOptions{Mixed: true}, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, all := gradientsOf(t, s, 0)
+				off[kernel] = relativeError(all[0], exact[0])
+			}
+			f32, rows := off["winograd F(4x4, 3x3)"], off["winograd F(4, 3)"]
+			t.Logf("%s %s: relative error of the gradients %.4f, with F(4, 3) %.4f", network, method, f32, rows)
+			if d := enginetest.Open(t, "cpu", engine.Options{}); d.Facts()["isa"] == "default" {
+				continue // neither kernel is there
+			}
+			if !(rows > f32 && rows <= 1.5*f32) {
+				t.Errorf("%s %s: the gradients err by %g with F(4, 3), want more than %g and at most half more", network, method, rows,
+					f32)
+			}
+		}
+	}
 }
 
 // relativeError is the Euclidean norm of got - want, relative to that of want.

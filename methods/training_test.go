@@ -37,6 +37,14 @@ func sessionWith(t *testing.T, network, method string, o methods.Options, trade 
 func fittedSession(t *testing.T, network, method string, o methods.Options, trade core.StepOptions,
 	limit int64) (*train.Session, error) {
 	t.Helper()
+	enginetest.NeedsCPU(t)
+	return sessionOn(t, enginetest.Open(t, "cpu", engine.Options{Threads: 1}), network, method, o, trade, limit)
+}
+
+// sessionOn is fittedSession on a device.
+func sessionOn(t *testing.T, d engine.Device, network, method string, o methods.Options, trade core.StepOptions,
+	limit int64) (*train.Session, error) {
+	t.Helper()
 	n, err := networks.New(network, graph.Shape{32, 32, 3}, 10)
 	if err != nil {
 		t.Fatal(err)
@@ -49,8 +57,6 @@ func fittedSession(t *testing.T, network, method string, o methods.Options, trad
 	if err != nil {
 		t.Fatal(err)
 	}
-	enginetest.NeedsCPU(t)
-	d := enginetest.Open(t, "cpu", engine.Options{Threads: 1})
 	trade.Batch, trade.Image = 8, n.Input
 	trade.Mean, trade.Deviation = [4]float64{125.3, 123.0, 113.9}, [4]float64{63.0, 62.1, 66.7}
 	trade.Optimizer = graph.SGDOptions{Momentum: 0.9, WeightDecay: 1e-4, Nesterov: true}

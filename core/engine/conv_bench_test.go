@@ -14,7 +14,25 @@ import (
 )
 
 // convKernels are the kernels of a 3x3 convolution of stride 1 on the cpu, in the order of native/choice.cc.
-var convKernels = []string{"oneDNN", "winograd F(2x2, 3x3)", "winograd F(4x4, 3x3)"}
+var convKernels = []string{"oneDNN", "winograd F(2x2, 3x3)", "winograd F(4x4, 3x3)", rowsKernel}
+
+// rowsKernel is our kernel of tensors in bf16 alone.
+const rowsKernel = "winograd F(4, 3)"
+
+// multipliesBF16 tells whether oneDNN, and so our kernels, multiply bf16 by instructions for it.
+func multipliesBF16(facts map[string]string) bool {
+	isa := facts["oneDNN_isa"]
+	return strings.Contains(isa, "bf16") || strings.Contains(isa, "amx")
+}
+
+// convKernelsOf are those of convKernels that may be chosen for tensors of a type. Without an instruction that multiplies bf16
+// rowsKernel rounds and is not faster: it is there to be compared with.
+func convKernelsOf(element graph.ElementType, facts map[string]string) []string {
+	if element == graph.TypeBF16 && multipliesBF16(facts) {
+		return convKernels
+	}
+	return slices.DeleteFunc(slices.Clone(convKernels), func(name string) bool { return name == rowsKernel })
+}
 
 // stridedKernel is our kernel of the forward pass of stride 2.
 const stridedKernel = "direct, stride 2"
@@ -42,10 +60,10 @@ func BenchmarkConv(b *testing.B) {
 
 func benchmarkConv(b *testing.B, element graph.ElementType) {
 	rates, classes := map[convClass]map[string]float64{}, convClasses(element)
-	var facts map[string]string
-	for _, kernel := range convKernels {
+	facts := enginetest.Open(b, "cpu", engine.Options{Threads: 1}).Facts()
+	kernels := convKernelsOf(element, facts)
+	for _, kernel := range kernels {
 		d := enginetest.Open(b, "cpu", engine.Options{Threads: 1, PlanBook: kernel})
-		facts = d.Facts()
 		for _, class := range classes {
 			name := fmt.Sprintf("%s/%d_channels/%d_tiles/%s", class.kind, class.channels, class.tiles, kernel)
 			b.Run(name, func(b *testing.B) {
@@ -63,11 +81,11 @@ func benchmarkConv(b *testing.B, element graph.ElementType) {
 	name, isa := "rates_", strings.TrimSuffix(facts["isa"], "f")
 	if element == graph.TypeBF16 {
 		name += "bf16_"
-		if library := strings.TrimPrefix(facts["oneDNN_isa"], "avx512_core_"); library == "bf16" || strings.Contains(library, "amx") {
-			isa += "_" + library // it multiplies bf16
+		if multipliesBF16(facts) {
+			isa += "_" + strings.TrimPrefix(facts["oneDNN_isa"], "avx512_core_")
 		}
 	}
-	if err := os.WriteFile("native/"+name+isa+".h", convTable(isa, element, rates), 0o666); err != nil {
+	if err := os.WriteFile("native/"+name+isa+".h", convTable(isa, element, kernels, rates), 0o666); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -104,18 +122,18 @@ func (c convClass) family() family {
 }
 
 // convTable is the text of the header.
-func convTable(isa string, element graph.ElementType, rates map[convClass]map[string]float64) []byte {
+func convTable(isa string, element graph.ElementType, kernels []string, rates map[convClass]map[string]float64) []byte {
 	var s strings.Builder
 	s.WriteString("// clang-format off\n" +
 		"// GFLOP/s of a direct 3x3 convolution of stride 1 in " + element.String() + ", by kernel, on one thread;\n" +
 		"// written by BenchmarkConv -update on " + processor(isa) + ".\n" +
-		"// kind, channels, tiles of 4x4 outputs, {oneDNN, F(2x2, 3x3), F(4x4, 3x3)}\n")
+		"// kind, channels, tiles of 4x4 outputs, {" + strings.ReplaceAll(strings.Join(kernels, ", "), "winograd ", "") + "}\n")
 	classes := slices.SortedFunc(maps.Keys(rates), func(x, y convClass) int {
 		return slices.Compare([]int64{int64(x.kind), x.channels, x.tiles}, []int64{int64(y.kind), y.channels, y.tiles})
 	})
 	for _, c := range classes {
 		fmt.Fprintf(&s, "{kind_%s, %d, %d, {", c.kind, c.channels, c.tiles)
-		for i, kernel := range convKernels {
+		for i, kernel := range kernels {
 			if i > 0 {
 				s.WriteString(", ")
 			}

@@ -256,18 +256,21 @@ func winogradSquares(x, dy []float64, s [5]int) []float64 {
 		squared(rows(winogradG, true)))
 }
 
-// TestWinogradProductsInBF16 is why F(4x4, 3x3) multiplies tensors in bf16 as f32, and not by instructions that multiply bf16:
-// transformed tiles and filters would have to be rounded to bf16, and results then err by about 1 %, six times as much as by the
-// rounding of a result. Normal numbers, 64 channels; without that rounding the algorithm gives the direct convolution.
+// roundBF16 is x rounded to bf16.
+func roundBF16(x float64) float64 { return float64(graph.FromBF16(graph.BF16(float32(x)))) }
+
+// TestWinogradProductsInBF16 is how far results err if transformed operands are rounded to bf16, for instructions that multiply
+// it, relative to the results: by the products of F(4x4, 3x3) about 1.1 %, so that kernel multiplies f32; by those of F(4, 3)
+// along rows less than 0.5 %, three times as much as by the rounding of a result. Normal numbers, 64 channels; without that
+// rounding the algorithms give the direct convolution.
 func TestWinogradProductsInBF16(t *testing.T) {
 	const channels, tiles = 64, 40
 	stream, at := rng.Stream{Seed: 1, Purpose: rng.PurposeGolden}, uint64(0)
-	round := func(x float64) float64 { return float64(graph.FromBF16(graph.BF16(float32(x)))) }
 	random := func(side int) [][]float64 {
 		m := make([][]float64, side)
 		for i := range m {
 			for range side {
-				m[i], at = append(m[i], round(stream.Normal(at))), at+1
+				m[i], at = append(m[i], roundBF16(stream.Normal(at))), at+1
 			}
 		}
 		return m
@@ -284,21 +287,27 @@ func TestWinogradProductsInBF16(t *testing.T) {
 		}
 		return m
 	}
-	var size, exact, products, result float64
+	var size, exact, products, inRows, result float64
 	for range tiles {
-		m, rounded, direct := sum(), sum(), [4][4]float64{}
+		m, rounded, direct, lines := sum(), sum(), [4][4]float64{}, [4][4]float64{}
 		for _, w := range filters {
 			x := random(6)
 			u, v := sandwich(g, w), sandwich(bt, x)
 			for i := range 6 {
 				for j := range 6 {
 					m[i][j] += u[i][j] * v[i][j]
-					rounded[i][j] += round(u[i][j]) * round(v[i][j])
+					rounded[i][j] += roundBF16(u[i][j]) * roundBF16(v[i][j])
 				}
 			}
 			for i := range 16 {
 				for k := range 9 {
 					direct[i/4][i%4] += x[i/4+k/3][i%4+k%3] * w[k/3][k%3]
+				}
+				for r := range 3 {
+					u, v := times(g, w[r]), times(bt, x[i/4+r])
+					for p := range u {
+						lines[i/4][i%4] += at4[i%4][p] * roundBF16(u[p]) * roundBF16(v[p])
+					}
 				}
 			}
 		}
@@ -308,16 +317,176 @@ func TestWinogradProductsInBF16(t *testing.T) {
 			size += want * want
 			exact += math.Pow(y[i/4][i%4]-want, 2)
 			products += math.Pow(z[i/4][i%4]-want, 2)
-			result += math.Pow(round(want)-want, 2)
+			inRows += math.Pow(lines[i/4][i%4]-want, 2)
+			result += math.Pow(roundBF16(want)-want, 2)
 		}
 	}
 	relative := func(squares float64) float64 { return math.Sqrt(squares / size) }
-	t.Logf("root mean squares, relative: the algorithm %.1g, with products in bf16 %.2g, a result in bf16 %.2g", relative(exact),
-		relative(products), relative(result))
+	t.Logf("root mean squares, relative: the algorithm %.1g; with products in bf16 F(4x4, 3x3) %.2g, F(4, 3) %.2g; a result in "+
+		"bf16 %.2g", relative(exact), relative(products), relative(inRows), relative(result))
 	if relative(exact) > 1e-13 {
 		t.Errorf("the algorithm in float64 errs by %g", relative(exact))
 	}
 	if relative(products) < 4*relative(result) {
-		t.Errorf("products in bf16 err by %g, a result in bf16 by %g: they may be used", relative(products), relative(result))
+		t.Errorf("products of F(4x4, 3x3) in bf16 err by %g, a result in bf16 by %g: they may be used", relative(products),
+			relative(result))
 	}
+	if relative(inRows) > rowsRoundoff || relative(inRows) < rowsRoundoff/2 {
+		t.Errorf("products of F(4, 3) in bf16 err by %g, want at most %g and not much less", relative(inRows), rowsRoundoff)
+	}
+}
+
+// times is a matrix times a vector.
+func times(m [][]float64, v []float64) []float64 {
+	out := make([]float64, len(m))
+	for i, row := range m {
+		for j, x := range row {
+			out[i] += x * v[j]
+		}
+	}
+	return out
+}
+
+// TestWinogradRowsRounding compares the kernel F(4, 3) with the algorithm in float64 that rounds transformed operands to bf16,
+// within the tolerance of the op table, which TestParityOfConvolutions, where that rounding is an error, can't have.
+func TestWinogradRowsRounding(t *testing.T) {
+	enginetest.NeedsCPU(t)
+	d := enginetest.Open(t, "cpu", engine.Options{Threads: 2, PlanBook: rowsKernel})
+	if d.Facts()["isa"] == "default" {
+		t.Skip("the processor has no such kernel, and it was not tested")
+	}
+	served := map[graph.Kind]int{}
+	for _, c := range optest.Cases() {
+		if c.Element != graph.TypeBF16 || c.Kind != graph.KindConv && c.Kind != graph.KindConvBackwardData &&
+			c.Kind != graph.KindConvBackwardWeights || !serves(t, d, rowsKernel, c) {
+			continue
+		}
+		served[c.Kind]++
+		t.Run(c.String(), func(t *testing.T) {
+			g, err := c.Graph()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, m := runBoth(t, d, g, plan.Options{}, c.Values(g, 1))
+			op := c.Op(g)
+			result := op.Results[0]
+			want := rowsResult(op, m)
+			if err := optest.Compare(read(t, p, result), want, optest.Tolerance(op, result)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if len(served) != 3 {
+		t.Errorf("the kernel computes cases of the kinds %v, want all three", served)
+	}
+}
+
+// rowsResult is the first result of a 3x3 convolution of stride 1 and padding 1, or of a gradient of it, by F(4, 3) along rows.
+func rowsResult(op *graph.Op, m *reference.Machine) []float64 {
+	first, second := m.Get(op.Operands[0]), m.Get(op.Operands[1])
+	of := op.Operands[0].Shape
+	n, h, w := int(of[0]), int(of[1]), int(of[2])
+	in, out := int(of[3]), int(op.Results[0].Shape[3])
+	if op.Kind == graph.KindConvBackwardWeights {
+		return rowsWeights(first, second, n, h, w, in, int(op.Operands[1].Shape[3]))
+	}
+	filter := func(o, r, s, i int) float64 { return second[((o*3+r)*3+s)*in+i] }
+	if op.Kind == graph.KindConvBackwardData { // in: channels of dy
+		filter = func(o, r, s, i int) float64 { return second[((i*3+2-r)*3+2-s)*out+o] }
+	}
+	y := rowsConv(first, filter, n, h, w, in, out)
+	if op.Kind == graph.KindConv && op.Operands[2] != nil {
+		for i, b := range m.Get(op.Operands[2]) {
+			for ; i < len(y); i += out {
+				y[i] += b
+			}
+		}
+	}
+	return y
+}
+
+// pixels are count elements of channel c of a row from column x on, zeros outside of the image of the row.
+func pixels(v []float64, image, y, x, count, h, w, channels, c int) []float64 {
+	out := make([]float64, count)
+	for i := range out {
+		if y >= 0 && y < h && x+i >= 0 && x+i < w {
+			out[i] = v[((image*h+y)*w+x+i)*channels+c]
+		}
+	}
+	return out
+}
+
+func rounded(v []float64) []float64 {
+	for i := range v {
+		v[i] = roundBF16(v[i])
+	}
+	return v
+}
+
+func rowsConv(x []float64, filter func(o, r, s, i int) float64, n, h, w, in, out int) []float64 {
+	bt, g, at := rows(winogradBt, false), rows(winogradG, false), rows(winogradA, true)
+	var u [][]float64 // out, r, in
+	for o := range out {
+		for r := range 3 {
+			for i := range in {
+				u = append(u, rounded(times(g, []float64{filter(o, r, 0, i), filter(o, r, 1, i), filter(o, r, 2, i)})))
+			}
+		}
+	}
+	y := make([]float64, n*h*w*out)
+	for line := range n * h {
+		for q := 0; q < w; q += 4 {
+			var v [][]float64 // r, in
+			for r := range 3 {
+				for i := range in {
+					v = append(v, rounded(times(bt, pixels(x, line/h, line%h+r-1, q-1, 6, h, w, in, i))))
+				}
+			}
+			for o := range out {
+				sums := make([]float64, 6)
+				for k := range v {
+					for p := range sums {
+						sums[p] += u[o*3*in+k][p] * v[k][p]
+					}
+				}
+				for i, e := range times(at, sums)[:min(4, w-q)] {
+					y[(line*w+q+i)*out+o] = e
+				}
+			}
+		}
+	}
+	return y
+}
+
+func rowsWeights(x, dy []float64, n, h, w, in, out int) []float64 {
+	bt, a, gt := rows(winogradBt, false), rows(winogradA, false), rows(winogradG, true)
+	sums := make([][]float64, out*3*in)
+	for i := range sums {
+		sums[i] = make([]float64, 6)
+	}
+	for line := range n * h {
+		for q := 0; q < w; q += 4 {
+			for r := range 3 {
+				var v [][]float64
+				for i := range in {
+					v = append(v, rounded(times(bt, pixels(x, line/h, line%h+r-1, q-1, 6, h, w, in, i))))
+				}
+				for o := range out {
+					z := rounded(times(a, pixels(dy, line/h, line%h, q, 4, h, w, out, o)))
+					for i := range v {
+						for p, e := range z {
+							sums[(o*3+r)*in+i][p] += e * v[i][p]
+						}
+					}
+				}
+			}
+		}
+	}
+	dw := make([]float64, out*9*in)
+	for k, s := range sums {
+		for i, e := range times(gt, s) {
+			dw[(k/in*3+i)*in+k%in] = e
+		}
+	}
+	return dw
 }

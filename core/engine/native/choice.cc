@@ -28,9 +28,10 @@ namespace {
 // needs more than this is not chosen.
 constexpr uint64_t most_workspace = 16 << 20;
 
-enum algorithm { library, tiles_of_2, tiles_of_4, algorithms };
+enum algorithm { library, tiles_of_2, tiles_of_4, rows_of_4, algorithms };
 
-// rate is a row of the table: tiles of 4x4 outputs, of all images.
+// rate is a row of the table: tiles of 4x4 outputs, of all images. A rate of 0 is that of a kernel which does
+// not serve.
 struct rate {
   int32_t kind;
   int64_t channels, tiles;
@@ -148,16 +149,18 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
     auto k = wide ? make_padded_conv(o, d, x, w, y) : nullptr;
     return fits(k) ? std::move(k) : nullptr;
   }
-  auto outputs = [&](int64_t side) {
-    return static_cast<double>(x.dims[0] * ((x.dims[1] + side - 1) / side) * ((x.dims[2] + side - 1) / side) *
-                               side * side);
+  auto outputs = [&](int64_t height, int64_t width) {  // in whole tiles
+    return static_cast<double>(x.dims[0] * ((x.dims[1] + height - 1) / height) *
+                               ((x.dims[2] + width - 1) / width) * height * width);
   };
   double channels = std::sqrt(static_cast<double>(w.dims[0]) * static_cast<double>(w.dims[3]));
   const table rates = table_of(d, x.type);
   if (rates.rows == 0) return nullptr;
-  const rate &r = nearest(rates, o.kind, channels, outputs(4) / 16);
-  const double time[algorithms] = {in_proportion * outputs(1) / r.gflops[library],
-                                   outputs(2) / r.gflops[tiles_of_2], outputs(4) / r.gflops[tiles_of_4]};
+  const rate &r = nearest(rates, o.kind, channels, outputs(4, 4) / 16);
+  const double computed[algorithms] = {in_proportion * outputs(1, 1), outputs(2, 2), outputs(4, 4),
+                                       outputs(2, 4)};
+  double time[algorithms];
+  for (int i = 0; i < algorithms; i++) time[i] = r.gflops[i] > 0 ? computed[i] / r.gflops[i] : HUGE_VAL;
   std::unique_ptr<kernel> best;
   algorithm chosen = library;
   uint64_t limit = d.convolution.empty() ? most_workspace : UINT64_MAX;
@@ -165,11 +168,13 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   double least = d.convolution.empty() ? time[library] : HUGE_VAL;
   auto consider = [&](algorithm at, const char *name, std::unique_ptr<kernel> k) {
     bool wanted = d.convolution.empty() || d.convolution == name;
-    if (!k || !wanted || time[at] >= least || k->scratch > limit) return;
+    bool slower = (best || d.convolution.empty()) && time[at] >= least;
+    if (!k || !wanted || slower || k->scratch > limit) return;
     best = std::move(k), least = time[at], chosen = at;
   };
   if (!bias) consider(tiles_of_2, "winograd F(2x2, 3x3)", make_winograd2(o, d, x, w, y));
   consider(tiles_of_4, "winograd F(4x4, 3x3)", make_winograd4(o, d, x, w, y));
+  consider(rows_of_4, "winograd F(4, 3)", make_winograd_rows(o, d, x, w));
   // Where the filters of all channels need too much workspace: the first group that needs less.
   for (int64_t group : f32 ? std::vector<int64_t>{128, 64} : std::vector<int64_t>{})
     consider(tiles_of_4, "groups of channels", make_grouped_conv(o, d, x, w, y, group));

@@ -1,0 +1,520 @@
+//go:build !nocpu
+
+// 3x3 convolutions of stride 1 in bf16 by F(4, 3) along rows: of each row of a filter 6 products for four
+// neighbouring outputs, where direct convolution has 12. Transformed operands are rounded to bf16 and
+// multiplied in pairs by the instruction of AVX512_BF16, which has twice as many products as an FMA of f32:
+// as many as F(4x4, 3x3) (winograd4.cc) saves. But transforms are of one direction, and the three rows of a
+// filter add up in the same sums, so there is a sixth of its transforms of results, and none of memory for
+// them.
+//
+//   forward           y = At [ sum over rows and channels of (G g) . (Bt d) ]
+//   backward data     the same, with filters rotated by 180 degrees and channels transposed
+//   backward weights  dg = Gt [ sum over tiles of (A dy) . (Bt d) ], its adjoint
+//
+// Rounding the operands errs by 0.45 % of the result (root mean square), where rounding the result errs by
+// 0.16 %; in two directions it would be 1.1 % (TestWinogradProductsInBF16, docs/memory.md). So the kernel is
+// chosen only on processors with that instruction. For others the same bits are computed by FMA.
+//
+// Two rows of outputs are computed at a time: what is read of the rows of the input that both need is used
+// twice.
+//
+// Order of summation: for each output the channels, and for each pair of them the rows of the filter, the odd
+// channel of a pair first, each by one FMA. For backward weights images of a block, rows, pairs of tiles;
+// then a thread's blocks, then the threads. Results are reproducible with the same number of threads.
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "winograd_lines.h"
+
+namespace lb {
+
+#if defined(__x86_64__)
+namespace {
+
+constexpr int tile = 4;           // outputs
+constexpr int places = tile + 2;  // of a transformed tile, and its inputs
+constexpr int64_t panel = 16;     // channels
+constexpr int64_t words_of_panel = panel / 2;
+
+// Transformed gradients of a block of backward weights have at most this many bytes, if that is a row.
+constexpr int64_t most_block = 96 << 10;
+
+template <int W>
+LB_INLINE words<W> load_words(const uint32_t *from) {
+  return (words<W>)load<W>(reinterpret_cast<const float *>(from));
+}
+
+// pairs_dot adds products of pairs of bf16 to acc: those of the upper halves of words, then those of the
+// lower ones, each by one FMA.
+template <int W>
+LB_INLINE void pairs_dot(floats<W> &acc, const words<W> &a, const words<W> &b, bf16) {
+  acc += (floats<W>)(a & 0xffff0000) * (floats<W>)(b & 0xffff0000);
+  acc += (floats<W>)(a << 16) * (floats<W>)(b << 16);
+}
+template <int W>
+LB_INLINE void pairs_dot(floats<W> &acc, const words<W> &a, const words<W> &b, instruction_bf16) {
+  static_assert(W == 16, "AVX512_BF16");
+  asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+}
+
+// store_pairs rounds and stores a and b in turns: those of a are the lower halves of words.
+template <int W>
+LB_INLINE void store_pairs(uint32_t *to, const floats<W> &a, const floats<W> &b, bf16) {
+  auto low = (words<W>)round_to<W>(a, bf16{}), high = (words<W>)round_to<W>(b, bf16{});
+  store<W>(reinterpret_cast<float *>(to), (floats<W>)(high | low >> 16));
+}
+template <int W>
+LB_INLINE void store_pairs(uint32_t *to, const floats<W> &a, const floats<W> &b, instruction_bf16) {
+  static_assert(W == 16, "AVX512_BF16");
+  typedef uint16_t halves __attribute__((vector_size(64)));
+  constexpr halves order = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                            8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  halves both;
+  asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(both) : "v"(a), "v"(b));
+  asm("vpermw %0, %1, %0" : "+v"(both) : "v"(order));
+  store<W>(reinterpret_cast<float *>(to), (floats<W>)both);
+}
+
+// store_both rounds and stores a, and b where the next panel begins.
+template <int W>
+LB_INLINE void store_both(bf16 *to, const floats<W> &a, const floats<W> &b) {
+  store<W>(to, a), store<W>(to + panel, b);
+}
+template <int W>
+LB_INLINE void store_both(instruction_bf16 *to, const floats<W> &a, const floats<W> &b) {
+  static_assert(W == 16, "AVX512_BF16");
+  floats<W> both;
+  asm("vcvtne2ps2bf16 %1, %2, %0" : "=v"(both) : "v"(a), "v"(b));
+  store<W>(reinterpret_cast<float *>(to), both);
+}
+
+// range is memory that is read or written next, and is fetched to the second cache while products are
+// computed, `part` bytes at a time.
+struct range {
+  const char *at, *end;
+  int64_t part;
+};
+
+// rows_ahead is the range of the rows from..to of a tensor, of those of all images, in a number of parts.
+template <typename T>
+range rows_ahead(const T *x, int64_t from, int64_t to, int64_t row, int64_t parts) {
+  auto *first = reinterpret_cast<const char *>(x + from * row),
+       *end = reinterpret_cast<const char *>(x + to * row);
+  return {first, end, ((end - first) / 64 + parts) / parts * 64};
+}
+
+LB_INLINE void fetch(range *r) {
+  const char *end = r->end - r->at < r->part ? r->end : r->at + r->part;
+  for (; r->at < end; r->at += 64) __builtin_prefetch(r->at, 0, 2);
+}
+
+// fetch_line fetches the next 64 bytes.
+LB_INLINE void fetch_line(range *r) {
+  if (r->at < r->end) __builtin_prefetch(r->at, 0, 2);
+  r->at += 64;
+}
+
+// columns loads the pixels x..x+N of a row of w pixels: zero outside.
+template <int W, int N, typename T>
+LB_INLINE void columns(const T *row, int64_t x, int64_t w, int64_t c, floats<W> d[N]) {
+  bool whole = x >= 0 && x + N <= w;
+  for (int i = 0; i < N; i++)
+    d[i] = whole || (x + i >= 0 && x + i < w) ? load<W>(row + (x + i) * c) : floats<W>{};
+  for (int i = 0; i < N; i++) here(d[i]);
+}
+
+// input_row writes v[c/16][pairs][6][2][16], pairs of tiles, of a row of w pixels; of no row, zeros.
+template <int W, typename T>
+LB_INLINE void input_row(const T *row, int64_t w, int64_t c, int64_t pairs, T *v) {
+  if (!row) {
+    std::memset(v, 0, sizeof(T) * static_cast<size_t>(2 * places * c * pairs));
+    return;
+  }
+  for (int64_t k = 0; k < c; k += W) {
+    T *to = v + k / panel * panel * 2 * places * pairs + k % panel;
+    floats<W> d[2 * tile + 2], e[2][places];
+    columns<W, 2>(row + k, -1, w, c, d);
+    for (int64_t t = 0; t < pairs; t++, to += 2 * places * panel) {
+      columns<W, 2 * tile>(row + k, 2 * tile * t + 1, w, c, d + 2);
+      input_line(d, 1, e[0], 1), input_line(d + tile, 1, e[1], 1);
+      d[0] = d[2 * tile], d[1] = d[2 * tile + 1];
+      for (int p = 0; p < places; p++) store_both<W>(to + 2 * p * panel, e[0][p], e[1][p]);
+    }
+  }
+}
+
+// forward_filters writes u[out/16][in/2][6][3][16], in pairs of input channels, for the output channels
+// from..to of w[out][3][3][in].
+template <int W, typename T>
+LB_INLINE void forward_filters(const T *w, int64_t from, int64_t to, int64_t in, uint32_t *u) {
+  alignas(64) T buffer[places][8][panel];  // place, output channel, input channel
+  for (int64_t o = from; o < to; o += 8)
+    for (int64_t r = 0; r < 3; r++)
+      for (int64_t i = 0; i < in; i += panel) {
+        for (int64_t k = 0; k < 8; k++)
+          for (int64_t l = 0; l < panel; l += W) {
+            floats<W> g[3], e[places];
+            for (int64_t s = 0; s < 3; s++) g[s] = load<W>(w + (((o + k) * 3 + r) * 3 + s) * in + i + l);
+            filter_line(g, 1, e, 1);
+            for (int p = 0; p < places; p++) store<W>(buffer[p][k] + l, e[p]);
+          }
+        for (int64_t p = 0; p < places; p++) {
+          uint32_t *at = u + (((o / panel * in + i) / 2 * places + p) * 3 + r) * panel + o % panel;
+          transpose(reinterpret_cast<const float *>(buffer[p][0]), words_of_panel,
+                    reinterpret_cast<float *>(at), places * 3 * panel);
+        }
+      }
+}
+
+// backward_filters writes u[in/16][out/2][6][3][16], in pairs of output channels, of filters that are rotated
+// by 180 degrees.
+template <int W, typename T>
+LB_INLINE void backward_filters(const T *w, int64_t from, int64_t to, int64_t out, int64_t in, uint32_t *u) {
+  for (int64_t o = from; o < to; o += 2)
+    for (int64_t r = 0; r < 3; r++)
+      for (int64_t i = 0; i < in; i += W) {
+        floats<W> e[2][places];
+        for (int64_t k = 0; k < 2; k++) {
+          floats<W> g[3];
+          for (int64_t s = 0; s < 3; s++) g[s] = load<W>(w + (((o + k) * 3 + 2 - r) * 3 + 2 - s) * in + i);
+          filter_line(g, 1, e[k], 1);
+        }
+        for (int64_t p = 0; p < places; p++)
+          store_pairs<W>(u + (((i / panel * out + o) / 2 * places + p) * 3 + r) * panel + i % panel, e[0][p],
+                         e[1][p], T{});
+      }
+}
+
+// lines are the transformed rows of the input that two output rows are computed from.
+struct lines {
+  const uint32_t *row[4];  // v[c/16][pairs of tiles][6][2][8]
+  int64_t tiles, c;        // c: input channels
+  int64_t panel_size() const { return (tiles + 1) / 2 * places * panel; }
+};
+
+// offset is where tile n of an even one is.
+constexpr int64_t offset(int64_t n) { return n / 2 * places * panel + n % 2 * words_of_panel; }
+
+// results are two output rows of w pixels of `channels` channels; of the last one of an odd number, one.
+template <typename T>
+struct results {
+  T *y;
+  const float *bias;
+  int64_t w, channels;
+  bool both;
+  range reads, writes;  // in parts of an output tile
+};
+
+#define LB_UNROLL _Pragma("GCC unroll 8")
+
+// output_tiles writes N tiles of two rows, from tile t on, which is even or the only one, of the 16 output
+// channels of u[c/2][6][3][16] from channel o on.
+template <int W, int N, typename T>
+LB_INLINE void output_tiles(const lines &x, const uint32_t *u, const results<T> &to, int64_t t, int64_t o) {
+  constexpr int L = panel / W;  // vectors of a panel
+  floats<W> m[2][places][N][L];
+  LB_UNROLL for (int q = 0; q < 2; q++) LB_UNROLL for (int p = 0; p < places; p++)
+      LB_UNROLL for (int n = 0; n < N; n++) for (int l = 0; l < L; l++) m[q][p][n][l] = floats<W>{};
+  const uint32_t *v[4];
+  for (int q = 0; q < 4; q++) v[q] = x.row[q] + offset(t);
+  for (int64_t k = 0; k < x.c; k += panel) {
+    for (int64_t i = 0; i < words_of_panel; i++, u += places * 3 * panel)
+      LB_UNROLL for (int p = 0; p < places; p++) {
+        words<W> f[3][L];
+        LB_UNROLL for (int r = 0; r < 3; r++) for (int l = 0; l < L; l++) f[r][l] =
+            load_words<W>(u + (3 * p + r) * panel + l * W);
+        LB_UNROLL for (int n = 0; n < N; n++) LB_UNROLL for (int q = 0; q < 4; q++) {
+          words<W> one = words<W>{} + v[q][offset(n) + p * panel + i];
+          for (int l = 0; l < L; l++) {
+            if (q < 3) pairs_dot<W>(m[0][p][n][l], one, f[q < 3 ? q : 0][l], T{});
+            if (q > 0) pairs_dot<W>(m[1][p][n][l], one, f[q > 0 ? q - 1 : 0][l], T{});
+          }
+        }
+      }
+    for (int q = 0; q < 4; q++) v[q] += x.panel_size();
+  }
+  LB_UNROLL for (int q = 0; q < 2; q++) {
+    if (q == 1 && !to.both) break;
+    T *y = to.y + (q * to.w + tile * t) * to.channels + o;
+    LB_UNROLL for (int n = 0; n < N; n++) for (int l = 0; l < L; l++) {
+      floats<W> of[places], e[tile];
+      LB_UNROLL for (int p = 0; p < places; p++) of[p] = m[q][p][n][l];
+      output_line(of, 1, e, 1);
+      LB_UNROLL for (int k = 0; k < tile; k++) here(e[k]);
+      int64_t left = to.w - tile * (t + n);
+      LB_UNROLL for (int k = 0; k < tile; k++) {
+        if (to.bias) e[k] += load<W>(to.bias + o + l * W);
+        if (k < left) store<W>(y + (tile * n + k) * to.channels + l * W, e[k]);
+      }
+    }
+  }
+}
+
+template <int W, typename T>
+LB_INLINE void output_rows(const lines *of, const uint32_t *u, const results<T> *to) {
+  const lines x = *of;
+  const results<T> y = *to;
+  range reads = y.reads, writes = y.writes;
+  for (int64_t o = 0; o < y.channels; o += panel, u += places * 3 * x.c / 2 * panel) {
+    int64_t t = 0;
+    if constexpr (W == 16) {
+      for (; t + 4 <= x.tiles || t + 2 == x.tiles; t += 2) {
+        fetch(&reads), fetch(&writes);
+        output_tiles<W, 2>(x, u, y, t, o);
+      }
+      if (t + 3 == x.tiles) output_tiles<W, 3>(x, u, y, t, o), t += 3;
+    }
+    for (; t < x.tiles; t++) output_tiles<W, 1>(x, u, y, t, o);
+  }
+}
+
+// shape is that of a block of backward weights of a tensor of c channels: images, of each some rows of
+// `pairs` pairs of tiles.
+struct shape {
+  int64_t images, rows, pairs, c;
+  int64_t image_size() const { return rows * pairs * panel; }
+  int64_t panel_size() const { return images * image_size(); }
+  int64_t size() const { return places * c / panel * panel_size(); }
+};
+
+// input_pairs writes row q, of those of all images, of v[6][c/16][images][rows][pairs][16], in pairs of
+// tiles, of a row of w pixels; of no row, zeros.
+template <int W, typename T>
+LB_INLINE void input_pairs(const T *row, int64_t w, shape s, int64_t q, uint32_t *v) {
+  const int64_t place = s.c / panel * s.panel_size();
+  for (int64_t k = 0; k < s.c; k += W) {
+    uint32_t *to = v + k / panel * s.panel_size() + q * s.pairs * panel + k % panel;
+    floats<W> d[2 * tile + 2] = {}, e[2][places];
+    if (row) columns<W, 2>(row + k, -1, w, s.c, d);
+    for (int64_t t = 0; t < s.pairs; t++, to += panel) {
+      if (row) columns<W, 2 * tile>(row + k, 2 * tile * t + 1, w, s.c, d + 2);
+      input_line(d, 1, e[0], 1), input_line(d + tile, 1, e[1], 1);
+      d[0] = d[2 * tile], d[1] = d[2 * tile + 1];
+      for (int p = 0; p < places; p++) store_pairs<W>(to + p * place, e[0][p], e[1][p], T{});
+    }
+  }
+}
+
+// gradient_pairs writes the same row of z[6][c/16][images][rows][pairs][16] of a row of w gradients.
+template <int W, typename T>
+LB_INLINE void gradient_pairs(const T *row, int64_t w, shape s, int64_t q, uint32_t *z) {
+  for (int64_t k = 0; k < s.c; k += W)
+    for (int64_t t = 0; t < s.pairs; t++) {
+      uint32_t *to = z + k / panel * s.panel_size() + (q * s.pairs + t) * panel + k % panel;
+      const int64_t place = s.c / panel * s.panel_size();
+      floats<W> d[2 * tile], e[2][places];
+      columns<W, 2 * tile>(row + k, 2 * tile * t, w, s.c, d);
+      gradient_line(d, 1, e[0], 1), gradient_line(d + tile, 1, e[1], 1);
+      for (int p = 0; p < places; p++) store_pairs<W>(to + p * place, e[0][p], e[1][p], T{});
+    }
+}
+
+// accumulate_panel: R output channels of sum[3][out][16] += z[rows][16] transposed * v[rows + 2][16], for
+// each image, where a row has pairs of tiles, and each row of the filter reads v one row further. The three
+// rows of sum are `next` apart.
+template <int W, int R, typename T>
+LB_INLINE void accumulate_panel(const uint32_t *z, const uint32_t *v, float *sum, int64_t next,
+                                int64_t images, int64_t rows, int64_t pairs, range *x, range *dy) {
+  constexpr int L = panel / W;
+  floats<W> acc[3][R][L];
+  LB_UNROLL for (int r = 0; r < 3; r++) LB_UNROLL for (int k = 0; k < R; k++) for (int l = 0; l < L; l++)
+      acc[r][k][l] = load<W>(sum + r * next + k * panel + l * W);
+  const int64_t row = pairs * panel;
+  for (int64_t image = 0; image < images; image++, v += 2 * row)
+    for (int64_t i = 0; i < rows * pairs; i++, z += panel, v += panel) {
+      fetch_line(x), fetch_line(dy);
+      words<W> f[3][L];
+      LB_UNROLL for (int r = 0; r < 3; r++) for (int l = 0; l < L; l++) f[r][l] =
+          load_words<W>(v + r * row + l * W);
+      LB_UNROLL for (int k = 0; k < R; k++) {
+        words<W> one = words<W>{} + z[k];
+        LB_UNROLL for (int r = 0; r < 3; r++) for (int l = 0; l < L; l++)
+            pairs_dot<W>(acc[r][k][l], one, f[r][l], T{});
+      }
+    }
+  LB_UNROLL for (int r = 0; r < 3; r++) LB_UNROLL for (int k = 0; k < R; k++) for (int l = 0; l < L; l++)
+      store<W>(sum + r * next + k * panel + l * W, acc[r][k][l]);
+}
+
+// accumulate: sum[6][3][in/16][out][16] += z transposed * v, for `rows` rows of each image of z. It
+// fetches what is read next: it has at least as many steps as that has lines.
+template <int W, typename T>
+LB_INLINE void accumulate(const uint32_t *z, const uint32_t *v, float *sum, int64_t images, int64_t rows,
+                          shape out, shape in, const range *next_x, const range *next_dy) {
+  range x = *next_x, dy = *next_dy;
+  constexpr int R = W == 16 ? 8 : 1;
+  for (int64_t p = 0; p < places; p++)
+    for (int64_t i = 0; i < in.c; i += panel, v += in.panel_size())
+      for (int64_t o = 0; o < out.c; o += R)
+        accumulate_panel<W, R, T>(z + (p * out.c / panel + o / panel) * out.panel_size() + o % panel, v,
+                                  sum + (3 * p * in.c + i) * out.c + o * panel, in.c * out.c, images, rows,
+                                  out.pairs, &x, &dy);
+}
+
+// filter_gradients adds the threads' sums sum[thread][6][3][in/16][out][16] and writes dw[out][3][3][in] for
+// the output channels from..to.
+template <int W, typename T>
+LB_INLINE void filter_gradients(const float *sum, int threads, int64_t from, int64_t to, int64_t out,
+                                int64_t in, T *dw) {
+  for (int64_t o = from; o < to; o++)
+    for (int64_t r = 0; r < 3; r++)
+      for (int64_t i = 0; i < in; i += W) {
+        floats<W> s[places];
+        for (int64_t p = 0; p < places; p++) {
+          const float *at = sum + ((p * 3 + r) * in + i / panel * panel) * out + o * panel + i % panel;
+          s[p] = load<W>(at);
+          for (int t = 1; t < threads; t++) s[p] += load<W>(at + t * places * 3 * in * out);
+        }
+        floats<W> e[3];
+        weight_line(s, 1, e, 1);
+        for (int64_t k = 0; k < 3; k++) store<W>(dw + ((o * 3 + r) * 3 + k) * in + i, e[k]);
+      }
+}
+#undef LB_UNROLL
+
+// winograd_rows is the kernel of all three kinds: backward data is the convolution from y to x.
+template <int W, typename T>
+struct winograd_rows : kernel {
+  using isa = machine<W>;
+  int32_t kind;
+  int threads;
+  int64_t n, h, w, out, in;  // out, in: of the weight [out 3 3 in]
+  winograd_rows(const op &o, const value &xv, const value &wv, int t)
+      : kind(o.kind),
+        threads(t),
+        n(xv.dims[0]),
+        h(xv.dims[1]),
+        w(xv.dims[2]),
+        out(wv.dims[0]),
+        in(wv.dims[3]) {
+    name = "winograd F(4, 3)";
+    scratch = static_cast<uint64_t>(4 * (shared() + threads * own()));
+  }
+  bool weights() const { return kind == kind_conv_backward_weights; }
+  int64_t tiles() const { return (w + tile - 1) / tile; }
+  int64_t pairs() const { return (tiles() + 1) / 2; }
+  // A block of backward weights: images as a whole, or rows of one, or its last ones.
+  int64_t row_bytes() const { return places * 4 * panel * pairs() * out / panel; }
+  int64_t rows() const { return std::clamp(most_block / row_bytes(), int64_t{1}, h); }
+  int64_t images() const {
+    return std::clamp(most_block / (row_bytes() * h), int64_t{1}, (n + threads - 1) / threads);
+  }
+  shape of_x() const { return {images(), rows() + 2, pairs(), in}; }
+  shape of_dy() const { return {images(), rows(), pairs(), out}; }
+  // Words of the workspace: filters, or the sums of all threads; and of each thread.
+  int64_t shared() const { return weights() ? threads * places * 3 * in * out : places * 3 * in * out / 2; }
+  int64_t line(int64_t c) const { return places * pairs() * c; }
+  int64_t own() const {
+    if (weights()) return of_x().size() + of_dy().size();
+    return 4 * line(kind == kind_conv ? in : out);
+  }
+  uint32_t *space(const op &o, int t) const {
+    return reinterpret_cast<uint32_t *>(o.scratch) + shared() + t * own();
+  }
+  void run(const op &o) override {
+    auto *u = reinterpret_cast<uint32_t *>(o.scratch);
+    if (weights()) return gradients(o);
+    const T *filters = o.in<T>(1);
+    if (kind == kind_conv) {
+      parallel(out, 8, threads, places * 3 * in * out, [&](int64_t a, int64_t b, int) {
+        isa::template call<forward_filters<W, T>>(filters, a, b, in, u);
+      });
+      convolve(o, u, in, o.in(2), out);
+    } else {
+      parallel(out, 2, threads, places * 3 * in * out, [&](int64_t a, int64_t b, int) {
+        isa::template call<backward_filters<W, T>>(filters, a, b, out, in, u);
+      });
+      convolve(o, u, out, nullptr, in);
+    }
+  }
+  // convolve computes a tensor of `to` channels from one of `from` channels, two rows at a time. A thread
+  // keeps four transformed rows.
+  void convolve(const op &o, const uint32_t *u, int64_t from, const float *bias, int64_t to) const {
+    int64_t twos = (h + 1) / 2;  // of an image
+    parallel(n * twos, 1, threads, n * h * w * from * to, [&](int64_t first, int64_t last, int t) {
+      uint32_t *v = space(o, t);
+      for (int64_t q = first; q < last; q++) {
+        int64_t image = q / twos * h, y = q % twos * 2;
+        lines x{{}, tiles(), from};
+        for (int64_t r = 0; r < 4; r++) {
+          int64_t line_y = y + r - 1;
+          uint32_t *place = v + (line_y + 4) % 4 * line(from);
+          x.row[r] = place;
+          if (r < 2 && q > first && y > 0) continue;
+          const T *row = line_y < 0 || line_y >= h ? nullptr : o.in<T>(0) + (image + line_y) * w * from;
+          isa::template call<input_row<W, T>>(row, w, from, pairs(), reinterpret_cast<T *>(place));
+        }
+        // Next are the rows that two more outputs need, and those of these.
+        const int64_t steps = (tiles() + 1) / 2 * to / panel, end = q + 1 < last ? n * h : 0;
+        auto ahead = [&](const auto *t, int64_t row, int64_t size) {
+          return rows_ahead(t, std::min(row, end), std::min(row + 2, end), size, steps);
+        };
+        results<T> rows{o.out<T>(0) + (image + y) * w * to,
+                        bias,
+                        w,
+                        to,
+                        y + 1 < h,
+                        ahead(o.in<T>(0), image + y + 3, w * from),
+                        ahead(o.out<T>(0), image + y + 2, w * to)};
+        isa::template call<output_rows<W, T>>(&x, u, &rows);
+      }
+    });
+  }
+  // transform writes image i of a block: `count` rows of dy, from row y of those of all images on.
+  void transform(const op &o, int64_t y, int64_t count, int64_t i, uint32_t *v, uint32_t *z) const {
+    const shape of_v = of_x(), of_z = of_dy();
+    for (int64_t q = -1; q <= count; q++) {
+      bool inside = (y % h + q >= 0) && (y % h + q < h);
+      const T *row = inside ? o.in<T>(0) + (y + q) * w * in : nullptr;
+      isa::template call<input_pairs<W, T>>(row, w, of_v, i * of_v.rows + q + 1, v);
+    }
+    for (int64_t q = 0; q < count; q++)
+      isa::template call<gradient_pairs<W, T>>(o.in<T>(1) + (y + q) * w * out, w, of_z, i * of_z.rows + q, z);
+  }
+  void gradients(const op &o) const {
+    auto *sums = reinterpret_cast<float *>(o.scratch);
+    std::memset(sums, 0, static_cast<size_t>(4 * shared()));
+    const int64_t parts = (h + rows() - 1) / rows();  // of an image
+    const shape of_v = of_x(), of_z = of_dy();
+    parallel(n * parts, 1, threads, n * h * w * in * out, [&](int64_t first, int64_t last, int t) {
+      uint32_t *v = space(o, t), *z = v + of_v.size();
+      for (int64_t b = first; b < last; b += images()) {
+        int64_t count = std::min(images(), last - b), from = b % parts * rows(), y = b / parts * h + from;
+        int64_t of_image = std::min(rows(), h - from);
+        for (int64_t i = 0; i < count; i++) transform(o, y + i * h, of_image, i, v, z);
+        // Next is as many rows; of x two more, which are read without.
+        int64_t next = y + (count - 1) * h + of_image, end = std::min(next + images() * rows(), n * h);
+        if (b + images() >= last) end = next;
+        range x = rows_ahead(o.in<T>(0), next, end, w * in, 1);
+        range dy = rows_ahead(o.in<T>(1), next, end, w * out, 1);
+        isa::template call<accumulate<W, T>>(z, v, sums + t * places * 3 * in * out, count, of_image, of_z,
+                                             of_v, &x, &dy);
+      }
+    });
+    parallel(out, 1, threads, places * 3 * in * out, [&](int64_t a, int64_t b, int) {
+      isa::template call<filter_gradients<W, T>>(sums, threads, a, b, out, in, o.out<T>(0));
+    });
+    if (o.results.size() > 1)
+      typed(*o.operands[1],
+            [&](auto number) { sum_columns(o.in<decltype(number)>(1), n * h * w, out, o.out(1), threads); });
+  }
+};
+
+}  // namespace
+#endif
+
+std::unique_ptr<kernel> make_winograd_rows(const op &o, cpu &d, const value &x, const value &w) {
+#if defined(__x86_64__)
+  if (x.type != type_bf16) return nullptr;
+  if (d.width == 16 && multiplies_bf16())
+    return std::make_unique<winograd_rows<16, instruction_bf16>>(o, x, w, d.threads);
+  if (d.width == 16) return std::make_unique<winograd_rows<16, bf16>>(o, x, w, d.threads);
+  if (d.width == 8) return std::make_unique<winograd_rows<8, bf16>>(o, x, w, d.threads);
+#else
+  (void)o, (void)d, (void)x, (void)w;
+#endif
+  return nullptr;
+}
+
+}  // namespace lb
