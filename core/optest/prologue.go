@@ -51,6 +51,14 @@ func FewTiles() []Case {
 	return slices.DeleteFunc(all, func(c Case) bool { return c.Kind != graph.KindConvBackwardWeights })
 }
 
+// ManyChannels are convolutions in bf16 whose filters do not stay in a cache, on images of few elements. Cases does not have them
+// for the same reason.
+func ManyChannels() []Case {
+	return narrowed(convolutionCases([]convolution{
+		{"512 to 48 channels, 3x3, bias, narrow images", 16, 2, 1, 512, 48, 3, 3, 1, 1, 1, true, 1},
+	}))
+}
+
 func prologueCases() []Case { return casesOfPrologues(prologues()) }
 
 func casesOfPrologues(list []prologue) (out []Case) {

@@ -23,7 +23,6 @@
 // then a thread's blocks, then the threads. Results are reproducible with the same number of threads.
 #include <algorithm>
 #include <cstring>
-#include <type_traits>
 
 #include "winograd_lines.h"
 
@@ -37,8 +36,12 @@ constexpr int places = tile + 2;  // of a transformed tile, and its inputs
 constexpr int64_t panel = 16;     // channels
 constexpr int64_t words_of_panel = panel / 2;
 
-// Transformed gradients of a block of backward weights have at most this many bytes, if that is a row.
-constexpr int64_t most_block = 96 << 10;
+// Backward weights: channels of a group, and bytes of the transformed gradients of a block, if that is a row.
+constexpr int64_t most_channels = 128, most_block = 96 << 10;
+// Bytes of filters that stay in the second cache, and of transformed rows that do together with those of 16
+// channels of the result.
+constexpr int64_t most_filters = 768 << 10, most_lines = 384 << 10;
+constexpr int64_t most_together = 16;  // pairs of rows
 
 template <int W>
 LB_INLINE words<W> load_words(const uint32_t *from) {
@@ -251,28 +254,31 @@ LB_INLINE void output_tiles(const lines &x, const uint32_t *u, const results<T> 
   }
 }
 
+// output_rows writes `count` pairs of rows from as many lines, by the filters of 16 output channels after the
+// other.
 template <int W, typename T>
-LB_INLINE void output_rows(const lines *of, const uint32_t *u, const results<T> *to) {
-  const lines x = *of;
-  const results<T> y = *to;
-  range reads = y.reads, writes = y.writes;
-  for (int64_t o = 0; o < y.channels; o += panel, u += places * 3 * x.c / 2 * panel) {
-    int64_t t = 0;
-    if constexpr (W == 16) {
-      for (; t + 4 <= x.tiles || t + 2 == x.tiles; t += 2) {
-        fetch(&reads), fetch(&writes);
-        output_tiles<W, 2>(x, u, y, t, o);
+LB_INLINE void output_rows(const lines *inputs, const uint32_t *u, results<T> *outputs, int64_t count) {
+  const int64_t channels = outputs->channels, next = places * 3 * inputs->c / 2 * panel;
+  for (int64_t o = 0; o < channels; o += panel, u += next)
+    for (int64_t i = 0; i < count; i++) {
+      const lines x = inputs[i];
+      results<T> &y = outputs[i];
+      int64_t t = 0;
+      if constexpr (W == 16) {
+        for (; t + 4 <= x.tiles || t + 2 == x.tiles; t += 2) {
+          fetch(&y.reads), fetch(&y.writes);
+          output_tiles<W, 2>(x, u, y, t, o);
+        }
+        if (t + 3 == x.tiles) output_tiles<W, 3>(x, u, y, t, o), t += 3;
       }
-      if (t + 3 == x.tiles) output_tiles<W, 3>(x, u, y, t, o), t += 3;
+      for (; t < x.tiles; t++) output_tiles<W, 1>(x, u, y, t, o);
     }
-    for (; t < x.tiles; t++) output_tiles<W, 1>(x, u, y, t, o);
-  }
 }
 
-// shape is that of a block of backward weights of a tensor of c channels: images, of each some rows of
-// `pairs` pairs of tiles.
+// shape is that of a block of backward weights of c channels of a tensor, whose pixels are `pixel` elements
+// apart: images, of each some rows of `pairs` pairs of tiles.
 struct shape {
-  int64_t images, rows, pairs, c;
+  int64_t images, rows, pairs, c, pixel;
   int64_t image_size() const { return rows * pairs * panel; }
   int64_t panel_size() const { return images * image_size(); }
   int64_t size() const { return places * c / panel * panel_size(); }
@@ -286,9 +292,9 @@ LB_INLINE void input_pairs(const T *row, int64_t w, shape s, int64_t q, uint32_t
   for (int64_t k = 0; k < s.c; k += W) {
     uint32_t *to = v + k / panel * s.panel_size() + q * s.pairs * panel + k % panel;
     floats<W> d[2 * tile + 2] = {}, e[2][places];
-    if (row) columns<W, 2>(row + k, -1, w, s.c, d);
+    if (row) columns<W, 2>(row + k, -1, w, s.pixel, d);
     for (int64_t t = 0; t < s.pairs; t++, to += panel) {
-      if (row) columns<W, 2 * tile>(row + k, 2 * tile * t + 1, w, s.c, d + 2);
+      if (row) columns<W, 2 * tile>(row + k, 2 * tile * t + 1, w, s.pixel, d + 2);
       input_line(d, 1, e[0], 1), input_line(d + tile, 1, e[1], 1);
       d[0] = d[2 * tile], d[1] = d[2 * tile + 1];
       for (int p = 0; p < places; p++) store_pairs<W>(to + p * place, e[0][p], e[1][p], T{});
@@ -304,7 +310,7 @@ LB_INLINE void gradient_pairs(const T *row, int64_t w, shape s, int64_t q, uint3
       uint32_t *to = z + k / panel * s.panel_size() + (q * s.pairs + t) * panel + k % panel;
       const int64_t place = s.c / panel * s.panel_size();
       floats<W> d[2 * tile], e[2][places];
-      columns<W, 2 * tile>(row + k, 2 * tile * t, w, s.c, d);
+      columns<W, 2 * tile>(row + k, 2 * tile * t, w, s.pixel, d);
       gradient_line(d, 1, e[0], 1), gradient_line(d + tile, 1, e[1], 1);
       for (int p = 0; p < places; p++) store_pairs<W>(to + p * place, e[0][p], e[1][p], T{});
     }
@@ -352,11 +358,11 @@ LB_INLINE void accumulate(const uint32_t *z, const uint32_t *v, float *sum, int6
                                   out.pairs, &x, &dy);
 }
 
-// filter_gradients adds the threads' sums sum[thread][6][3][in/16][out][16] and writes dw[out][3][3][in] for
-// the output channels from..to.
+// filter_gradients adds the threads' sums sum[thread][6][3][in/16][out][16] and writes, for the output
+// channels from..to of them, dw[out][3][3][filter].
 template <int W, typename T>
 LB_INLINE void filter_gradients(const float *sum, int threads, int64_t from, int64_t to, int64_t out,
-                                int64_t in, T *dw) {
+                                int64_t in, int64_t filter, T *dw) {
   for (int64_t o = from; o < to; o++)
     for (int64_t r = 0; r < 3; r++)
       for (int64_t i = 0; i < in; i += W) {
@@ -368,7 +374,7 @@ LB_INLINE void filter_gradients(const float *sum, int threads, int64_t from, int
         }
         floats<W> e[3];
         weight_line(s, 1, e, 1);
-        for (int64_t k = 0; k < 3; k++) store<W>(dw + ((o * 3 + r) * 3 + k) * in + i, e[k]);
+        for (int64_t k = 0; k < 3; k++) store<W>(dw + ((o * 3 + r) * 3 + k) * filter + i, e[k]);
       }
 }
 #undef LB_UNROLL
@@ -394,20 +400,31 @@ struct winograd_rows : kernel {
   bool weights() const { return kind == kind_conv_backward_weights; }
   int64_t tiles() const { return (w + tile - 1) / tile; }
   int64_t pairs() const { return (tiles() + 1) / 2; }
-  // A block of backward weights: images as a whole, or rows of one, or its last ones.
-  int64_t row_bytes() const { return places * 4 * panel * pairs() * out / panel; }
+  // Backward weights computes the products of one group of channels of x and one of dy after the other, of a
+  // block at a time: images as a whole, or rows of one, or its last ones.
+  static int64_t group(int64_t channels) { return std::min(channels, most_channels); }
+  int64_t row_bytes() const { return places * 4 * pairs() * group(out); }
   int64_t rows() const { return std::clamp(most_block / row_bytes(), int64_t{1}, h); }
   int64_t images() const {
     return std::clamp(most_block / (row_bytes() * h), int64_t{1}, (n + threads - 1) / threads);
   }
-  shape of_x() const { return {images(), rows() + 2, pairs(), in}; }
-  shape of_dy() const { return {images(), rows(), pairs(), out}; }
+  shape of_x(int64_t channels) const { return {images(), rows() + 2, pairs(), channels, in}; }
+  shape of_dy(int64_t channels) const { return {images(), rows(), pairs(), channels, out}; }
   // Words of the workspace: filters, or the sums of all threads; and of each thread.
-  int64_t shared() const { return weights() ? threads * places * 3 * in * out : places * 3 * in * out / 2; }
+  int64_t shared() const {
+    return weights() ? threads * places * 3 * group(in) * group(out) : places * 3 * in * out / 2;
+  }
   int64_t line(int64_t c) const { return places * pairs() * c; }
+  // Pairs of rows that are computed together: where filters of all channels do not stay in the second cache,
+  // those of 16 are used for all of them.
+  int64_t together(int64_t from) const {
+    if (places * 3 * in * out * 2 <= most_filters) return 1;
+    return std::clamp(most_lines / (16 * line(from)), int64_t{1}, std::min(most_together, (h + 1) / 2 * n));
+  }
   int64_t own() const {
-    if (weights()) return of_x().size() + of_dy().size();
-    return 4 * line(kind == kind_conv ? in : out);
+    if (weights()) return of_x(group(in)).size() + of_dy(group(out)).size();
+    int64_t from = kind == kind_conv ? in : out;
+    return together(from) * 4 * line(from);
   }
   uint32_t *space(const op &o, int t) const {
     return reinterpret_cast<uint32_t *>(o.scratch) + shared() + t * own();
@@ -428,73 +445,99 @@ struct winograd_rows : kernel {
       convolve(o, u, out, nullptr, in);
     }
   }
-  // convolve computes a tensor of `to` channels from one of `from` channels, two rows at a time. A thread
-  // keeps four transformed rows.
+  // convolve computes a tensor of `to` channels from one of `from` channels, two rows at a time, of which
+  // each needs four transformed rows. One after the other they share two of these; of those that are computed
+  // together each has its own.
   void convolve(const op &o, const uint32_t *u, int64_t from, const float *bias, int64_t to) const {
-    int64_t twos = (h + 1) / 2;  // of an image
+    const int64_t twos = (h + 1) / 2;  // of an image
+    const int64_t most = together(from);
     parallel(n * twos, 1, threads, n * h * w * from * to, [&](int64_t first, int64_t last, int t) {
-      uint32_t *v = space(o, t);
-      for (int64_t q = first; q < last; q++) {
-        int64_t image = q / twos * h, y = q % twos * 2;
-        lines x{{}, tiles(), from};
-        for (int64_t r = 0; r < 4; r++) {
-          int64_t line_y = y + r - 1;
-          uint32_t *place = v + (line_y + 4) % 4 * line(from);
-          x.row[r] = place;
-          if (r < 2 && q > first && y > 0) continue;
-          const T *row = line_y < 0 || line_y >= h ? nullptr : o.in<T>(0) + (image + line_y) * w * from;
-          isa::template call<input_row<W, T>>(row, w, from, pairs(), reinterpret_cast<T *>(place));
+      lines inputs[most_together];
+      results<T> outputs[most_together];
+      for (int64_t q = first; q < last; q += most) {
+        int64_t count = std::min(most, last - q);
+        for (int64_t i = 0; i < count; i++) {
+          int64_t image = (q + i) / twos * h, y = (q + i) % twos * 2;
+          bool shares = most == 1 && q > first && y > 0;
+          lines &x = inputs[i];
+          x.tiles = tiles(), x.c = from;
+          for (int64_t r = 0; r < 4; r++) {
+            int64_t of = y + r - 1;
+            uint32_t *place = space(o, t) + (4 * i + (most == 1 ? of + 4 : r) % 4) * line(from);
+            x.row[r] = place;
+            if (shares && r < 2) continue;
+            const T *row = of < 0 || of >= h ? nullptr : o.in<T>(0) + (image + of) * w * from;
+            isa::template call<input_row<W, T>>(row, w, from, pairs(), reinterpret_cast<T *>(place));
+          }
+          outputs[i] = next_to(o, q + i, last, from, bias, to);
         }
-        // Next are the rows that two more outputs need, and those of these.
-        const int64_t steps = (tiles() + 1) / 2 * to / panel, end = q + 1 < last ? n * h : 0;
-        auto ahead = [&](const auto *t, int64_t row, int64_t size) {
-          return rows_ahead(t, std::min(row, end), std::min(row + 2, end), size, steps);
-        };
-        results<T> rows{o.out<T>(0) + (image + y) * w * to,
-                        bias,
-                        w,
-                        to,
-                        y + 1 < h,
-                        ahead(o.in<T>(0), image + y + 3, w * from),
-                        ahead(o.out<T>(0), image + y + 2, w * to)};
-        isa::template call<output_rows<W, T>>(&x, u, &rows);
+        isa::template call<output_rows<W, T>>(static_cast<const lines *>(inputs), u,
+                                              static_cast<results<T> *>(outputs), count);
       }
     });
   }
-  // transform writes image i of a block: `count` rows of dy, from row y of those of all images on.
-  void transform(const op &o, int64_t y, int64_t count, int64_t i, uint32_t *v, uint32_t *z) const {
-    const shape of_v = of_x(), of_z = of_dy();
+  // next_to is where pair q of rows is written, and what is read and written next: the rows that two more
+  // outputs need, and those of these.
+  results<T> next_to(const op &o, int64_t q, int64_t last, int64_t from, const float *bias,
+                     int64_t to) const {
+    const int64_t twos = (h + 1) / 2, row = q / twos * h + q % twos * 2;
+    const int64_t steps = (tiles() + 1) / 2 * to / panel, end = q + 1 < last ? n * h : 0;
+    auto ahead = [&](const auto *t, int64_t at, int64_t size) {
+      return rows_ahead(t, std::min(at, end), std::min(at + 2, end), size, steps);
+    };
+    return {o.out<T>(0) + row * w * to,
+            bias,
+            w,
+            to,
+            row % h + 1 < h,
+            ahead(o.in<T>(0), row + 3, w * from),
+            ahead(o.out<T>(0), row + 2, w * to)};
+  }
+  // transform writes image i of a block: `count` rows of dy, from row y of those of all images on, of the
+  // channels from `input` and from `output` on.
+  void transform(const op &o, int64_t y, int64_t count, int64_t i, int64_t input, int64_t output, shape of_v,
+                 uint32_t *v, shape of_z, uint32_t *z) const {
     for (int64_t q = -1; q <= count; q++) {
       bool inside = (y % h + q >= 0) && (y % h + q < h);
-      const T *row = inside ? o.in<T>(0) + (y + q) * w * in : nullptr;
+      const T *row = inside ? o.in<T>(0) + (y + q) * w * in + input : nullptr;
       isa::template call<input_pairs<W, T>>(row, w, of_v, i * of_v.rows + q + 1, v);
     }
     for (int64_t q = 0; q < count; q++)
-      isa::template call<gradient_pairs<W, T>>(o.in<T>(1) + (y + q) * w * out, w, of_z, i * of_z.rows + q, z);
+      isa::template call<gradient_pairs<W, T>>(o.in<T>(1) + (y + q) * w * out + output, w, of_z,
+                                               i * of_z.rows + q, z);
   }
-  void gradients(const op &o) const {
+  // group_gradients computes the gradients of the weights of a group of input channels, from `input` on, and
+  // one of output channels.
+  void group_gradients(const op &o, int64_t input, int64_t output) const {
+    const shape of_v = of_x(std::min(group(in), in - input)),
+                of_z = of_dy(std::min(group(out), out - output));
+    const int64_t size = places * 3 * of_v.c * of_z.c;
     auto *sums = reinterpret_cast<float *>(o.scratch);
-    std::memset(sums, 0, static_cast<size_t>(4 * shared()));
+    std::memset(sums, 0, static_cast<size_t>(4 * threads * size));
     const int64_t parts = (h + rows() - 1) / rows();  // of an image
-    const shape of_v = of_x(), of_z = of_dy();
     parallel(n * parts, 1, threads, n * h * w * in * out, [&](int64_t first, int64_t last, int t) {
       uint32_t *v = space(o, t), *z = v + of_v.size();
       for (int64_t b = first; b < last; b += images()) {
         int64_t count = std::min(images(), last - b), from = b % parts * rows(), y = b / parts * h + from;
         int64_t of_image = std::min(rows(), h - from);
-        for (int64_t i = 0; i < count; i++) transform(o, y + i * h, of_image, i, v, z);
+        for (int64_t i = 0; i < count; i++)
+          transform(o, y + i * h, of_image, i, input, output, of_v, v, of_z, z);
         // Next is as many rows; of x two more, which are read without.
         int64_t next = y + (count - 1) * h + of_image, end = std::min(next + images() * rows(), n * h);
         if (b + images() >= last) end = next;
         range x = rows_ahead(o.in<T>(0), next, end, w * in, 1);
         range dy = rows_ahead(o.in<T>(1), next, end, w * out, 1);
-        isa::template call<accumulate<W, T>>(z, v, sums + t * places * 3 * in * out, count, of_image, of_z,
-                                             of_v, &x, &dy);
+        isa::template call<accumulate<W, T>>(z, v, sums + t * size, count, of_image, of_z, of_v, &x, &dy);
       }
     });
-    parallel(out, 1, threads, places * 3 * in * out, [&](int64_t a, int64_t b, int) {
-      isa::template call<filter_gradients<W, T>>(sums, threads, a, b, out, in, o.out<T>(0));
+    parallel(of_z.c, 1, threads, size, [&](int64_t a, int64_t b, int) {
+      isa::template call<filter_gradients<W, T>>(sums, threads, a, b, of_z.c, of_v.c, in,
+                                                 o.out<T>(0) + output * 9 * in + input);
     });
+  }
+  void gradients(const op &o) const {
+    for (int64_t output = 0; output < out; output += group(out))
+      for (int64_t input = 0; input < in; input += group(in)) group_gradients(o, input, output);
     if (o.results.size() > 1)
       typed(*o.operands[1],
             [&](auto number) { sum_columns(o.in<decltype(number)>(1), n * h * w, out, o.out(1), threads); });
