@@ -123,13 +123,21 @@ bool product_is_faster(int32_t kind, const cpu &d, const value &w) {
                                          : kind == kind_conv_backward_weights && in * out <= 16384;
 }
 
+// grouped_is_faster tells for which grouped 3x3 convolutions of stride 1 F(4x4, 3x3) was faster than the
+// library's kernel: with enough tiles for each thread, with AVX-512 more of them for the gradient of the
+// weights (BenchmarkGroupedConv, docs/performance.md).
+bool grouped_is_faster(int32_t kind, const cpu &d, const value &x) {
+  int64_t tiles = x.dims[0] * ((x.dims[1] + 3) / 4) * ((x.dims[2] + 3) / 4);
+  return tiles >= (kind == kind_conv_backward_weights && d.width == 16 ? 64 : 16) * d.threads;
+}
+
 }  // namespace
 
 std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const value &w, const value &y,
                                       bool bias, double in_proportion) {
   const attributes &a = o.attr;
   bool one = w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 1 && a.stride[1] == 1 && a.padding[0] == 1 &&
-             a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1 && a.groups == 1;
+             a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1;
   bool f32 = x.type == type_f32;  // only the Winograd kernels read bf16
   auto fits = [&](const std::unique_ptr<kernel> &k) {
     return k && (d.workspace_limit == 0 || k->scratch <= d.workspace_limit);
@@ -141,6 +149,13 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   if (f32 && d.width > 0 && (d.convolution.empty() ? strided_is_faster(d, w, y) : d.convolution == strided))
     if (auto k = make_strided_conv(o, d, x, w, y); fits(k)) return k;
   if (!one || d.width == 0) return nullptr;
+  if (a.groups > 1) {
+    bool wanted =
+        d.convolution.empty() ? grouped_is_faster(o.kind, d, x) : d.convolution == "winograd F(4x4, 3x3)";
+    bool whole = w.dims[0] / a.groups % 16 == 0 && w.dims[3] % 16 == 0;
+    auto k = f32 && wanted && whole && !normalises_input(o) ? make_winograd4(o, d, x, w, y) : nullptr;
+    return fits(k) && k->scratch <= most_workspace ? std::move(k) : nullptr;
+  }
   if (f32 && (d.convolution.empty() || d.convolution == "direct, few channels"))
     if (auto k = make_narrow_conv(o, d, x, w); fits(k)) return k;
   if (w.dims[0] % 16 != 0 || w.dims[3] % 16 != 0) {

@@ -31,9 +31,9 @@ constexpr int64_t tiles = 24;   // of a block, which stays in the L2 cache
 // fetching took 1 to 5 % longer.
 constexpr int64_t most_fetched = 128 * 128;
 
-// image is a tensor [n, h, w, c] divided into 4x4 tiles.
+// image is c channels of a tensor [n, h, w, pixel] divided into 4x4 tiles.
 struct image {
-  int64_t n, h, w, c;
+  int64_t n, h, w, c, pixel;
   int64_t rows() const { return (h + 3) / 4; }
   int64_t columns() const { return (w + 3) / 4; }
   int64_t count() const { return n * rows() * columns(); }
@@ -91,15 +91,20 @@ LB_INLINE position start(const tile_range<T> *of) {
 template <typename T>
 LB_INLINE void fetch(const tile_range<T> *of, position *next, int part) {
   const image s = *of->of;
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
   int64_t end = of->from + (of->to - of->from) * (part + 1) / places;
   for (; next->tile < end; next->tile++, advance(s, &next->at)) {
     place q = next->at;
     int64_t first = of->margin && q.y > 0 ? q.y + 1 : q.y, last = of->margin ? q.y + 5 : q.y + 4;
-    int64_t length = (s.w - q.x < 4 ? s.w - q.x : 4) * s.c;
-    const T *line = of->data + ((q.n * s.h + first) * s.w + q.x) * s.c;
-    for (int64_t y = first; y < last && y < s.h; y++, line += s.w * s.c)
-      for (int64_t k = 0; k < length; k += 64 / static_cast<int64_t>(sizeof(T)))
-        __builtin_prefetch(line + k, 0, 2);
+    int64_t columns = s.w - q.x < 4 ? s.w - q.x : 4;
+    const T *row = of->data + ((q.n * s.h + first) * s.w + q.x) * s.pixel;
+    for (int64_t y = first; y < last && y < s.h; y++, row += s.w * s.pixel) {
+      if (s.pixel == s.c)
+        for (int64_t k = 0; k < columns * s.c; k += line) __builtin_prefetch(row + k, 0, 2);
+      else
+        for (int64_t x = 0; x < columns; x++)
+          for (int64_t k = 0; k < s.c; k += line) __builtin_prefetch(row + x * s.pixel + k, 0, 2);
+    }
   }
 }
 
@@ -109,12 +114,12 @@ LB_INLINE void input_tile(const image &s, place q, const T *x, bool whole, float
   floats<W> e[6][6];
   for (int r = 0; r < 6; r++) {
     int64_t y = q.y + r - 1;
-    const T *line = x + ((q.n * s.h + y) * s.w + q.x - 1) * s.c;
+    const T *line = x + ((q.n * s.h + y) * s.w + q.x - 1) * s.pixel;
     floats<W> d[6];
     bool row = whole || (y >= 0 && y < s.h);
     for (int c = 0; c < 6; c++) {
       int64_t z = q.x + c - 1;
-      d[c] = row && (whole || (z >= 0 && z < s.w)) ? load<W>(line + c * s.c) : floats<W>{};
+      d[c] = row && (whole || (z >= 0 && z < s.w)) ? load<W>(line + c * s.pixel) : floats<W>{};
     }
     input_line(d, 1, e[r], 1);
   }
@@ -158,7 +163,7 @@ LB_INLINE void output_tiles(const image *of, const float *m, int64_t from, int64
     int64_t rows = s.h - q.y < 4 ? s.h - q.y : 4, columns = s.w - q.x < 4 ? s.w - q.x : 4;
     for (int64_t k = 0; k < s.c; k += W) {
       const float *in = m + b.at(k, t - from);
-      T *out = y + ((q.n * s.h + q.y) * s.w + q.x) * s.c + k;
+      T *out = y + ((q.n * s.h + q.y) * s.w + q.x) * s.pixel + k;
       floats<W> e[4][6];
       for (int c = 0; c < 6; c++) {
         floats<W> d[6];
@@ -172,7 +177,7 @@ LB_INLINE void output_tiles(const image *of, const float *m, int64_t from, int64
         if (bias)
           for (int c = 0; c < 4; c++) f[c] += load<W>(bias + k);
         for (int c = 0; c < 4; c++)
-          if (c < columns) store<W>(out + (r * s.w + c) * s.c, f[c]);
+          if (c < columns) store<W>(out + (r * s.w + c) * s.pixel, f[c]);
       }
     }
   }
@@ -187,13 +192,13 @@ LB_INLINE void gradient_tiles(const image *of, const T *dy, int64_t from, int64_
     place q = place_of(s, t);
     int64_t rows = s.h - q.y < 4 ? s.h - q.y : 4, columns = s.w - q.x < 4 ? s.w - q.x : 4;
     for (int64_t k = 0; k < s.c; k += W) {
-      const T *in = dy + ((q.n * s.h + q.y) * s.w + q.x) * s.c + k;
+      const T *in = dy + ((q.n * s.h + q.y) * s.w + q.x) * s.pixel + k;
       float *out = z + b.at(k, t - from);
       floats<W> e[4][6];
       for (int r = 0; r < 4; r++) {
         floats<W> d[4];
         for (int c = 0; c < 4; c++)
-          d[c] = r < rows && c < columns ? load<W>(in + (r * s.w + c) * s.c) : floats<W>{};
+          d[c] = r < rows && c < columns ? load<W>(in + (r * s.w + c) * s.pixel) : floats<W>{};
         gradient_line(d, 1, e[r], 1);
       }
       for (int c = 0; c < 6; c++) {
@@ -252,11 +257,11 @@ LB_INLINE void backward_filters(const T *w, int64_t from, int64_t to, int64_t ou
     }
 }
 
-// filter_gradients adds the threads' sums du[thread][36][in/16][out][16] and writes dw[out][3][3][in] = Gt du
-// G for the output channels from..to.
+// filter_gradients adds the threads' sums du[36][in/16][out][16], `next` floats apart, and writes
+// dw[out][3][3][in] = Gt du G for the output channels from..to.
 template <int W, typename T>
-LB_INLINE void filter_gradients(const float *du, int threads, int64_t from, int64_t to, int64_t out,
-                                int64_t in, T *dw) {
+LB_INLINE void filter_gradients(const float *du, int threads, int64_t next, int64_t from, int64_t to,
+                                int64_t out, int64_t in, T *dw) {
   for (int64_t i = 0; i < in; i += W)
     for (int64_t o = from; o < to; o++) {
       floats<W> e[3][6];
@@ -266,7 +271,7 @@ LB_INLINE void filter_gradients(const float *du, int threads, int64_t from, int6
           const float *at =
               du + (6 * r + c) * filters_stride(out, in) + (i / panel * out + o) * panel + i % panel;
           u[r] = load<W>(at);
-          for (int t = 1; t < threads; t++) u[r] += load<W>(at + t * places * filters_stride(out, in));
+          for (int t = 1; t < threads; t++) u[r] += load<W>(at + t * next);
         }
         weight_line(u, 1, &e[0][c], 6);
       }
@@ -306,11 +311,22 @@ LB_INLINE void multiply_rows(const float *v, const float *u, float *m, int64_t r
   }
 }
 
-// step is a multiple of the rows that are multiplied together.
-constexpr int64_t step = 12;
+// Tiles are multiplied 12 at a time, and at the end, or of 16, 8: any multiple of 4 from 8 on.
+constexpr int64_t step = 4, least = 8;
 
-// multiply: m = v u at each of the 36 places, for `rows` tiles, a multiple of step. It fetches what is read
-// and written next.
+// whole is the number of tiles that are multiplied for so many: those that pad them are zero.
+constexpr int64_t whole(int64_t count) { return count < least ? least : (count + step - 1) / step * step; }
+
+// multiply_panels: Z panels of m for `rows` tiles.
+template <int W, int Z>
+LB_INLINE void multiply_panels(const float *v, const float *u, float *m, int64_t rows, int64_t c,
+                               int64_t tiles) {
+  int64_t rest = rows % 12 == 0 ? 0 : rows % 12 == 8 ? 8 : 16, most = rows - rest;
+  multiply_rows<W, W == 16 ? 12 : 6, Z>(v, u, m, most, c, tiles);
+  multiply_rows<W, W == 16 ? 8 : 4, Z>(v + most * panel, u, m + most * panel, rest, c, tiles);
+}
+
+// multiply: m = v u at each of the 36 places, for `rows` tiles. It fetches what is read and written next.
 template <int W, typename T>
 LB_INLINE void multiply(const float *v, const float *u, float *m, int64_t rows, block from, block to,
                         const tile_range<T> *reads, const tile_range<T> *writes) {
@@ -320,9 +336,9 @@ LB_INLINE void multiply(const float *v, const float *u, float *m, int64_t rows, 
     int64_t o = 0;
     if (W == 16)
       for (; o + 2 * panel <= to.c; o += 2 * panel)
-        multiply_rows<W, 12, 2>(v, u + o * from.c, m + o * to.tiles, rows, from.c, from.tiles);
+        multiply_panels<W, 2>(v, u + o * from.c, m + o * to.tiles, rows, from.c, from.tiles);
     for (; o < to.c; o += panel)
-      multiply_rows<W, W == 16 ? 12 : 6, 1>(v, u + o * from.c, m + o * to.tiles, rows, from.c, from.tiles);
+      multiply_panels<W, 1>(v, u + o * from.c, m + o * to.tiles, rows, from.c, from.tiles);
     v += from.stride(), u += filters_stride(from.c, to.c), m += to.stride();
   }
 }
@@ -372,47 +388,72 @@ LB_INLINE void accumulate(const float *z, const float *v, float *du, int64_t row
 #undef LB_UNROLL
 
 // winograd4 is the kernel of all three kinds: in and out are the channels of the convolution it computes;
-// backward data swaps them.
+// backward data swaps them. Threads divide the tiles; of a grouped convolution each computes all groups of
+// its tiles, one after the other.
 template <int W, typename T>  // T: of tensors and weights, float or bf16
 struct winograd4 : kernel {
   using isa = machine<W>;
   int32_t kind;
   int threads;
-  int64_t out, in;  // of the weight [out 3 3 in]
-  int64_t copies;   // of transformed filters: sums of each thread
+  int64_t groups, out, in;  // out, in: of the weight of a group, [out 3 3 in]
+  int64_t copies;           // of transformed filters, or of sums
   image x, y;
   block xs, ys;
   winograd4(const op &o, const value &xv, const value &wv, const value &yv, int t)
       : kind(o.kind),
         threads(t),
-        out(wv.dims[0]),
+        groups(o.attr.groups),
+        out(wv.dims[0] / groups),
         in(wv.dims[3]),
-        x{xv.dims[0], xv.dims[1], xv.dims[2], in},
-        y{yv.dims[0], yv.dims[1], yv.dims[2], out},
+        x{xv.dims[0], xv.dims[1], xv.dims[2], in, in * groups},
+        y{yv.dims[0], yv.dims[1], yv.dims[2], out, out * groups},
         xs{tiles, in},
         ys{tiles, out} {
     name = "winograd F(4x4, 3x3)";
     copies = kind == kind_conv_backward_weights ? threads : 1;
-    scratch = static_cast<uint64_t>(4 * (copies * filters_size() + threads * (xs.size() + ys.size())));
+    scratch =
+        static_cast<uint64_t>(4 * (copies * groups * filters_size() + threads * (xs.size() + ys.size())));
   }
   int64_t filters_size() const { return places * filters_stride(out, in); }
-  float *filters(const op &o) const { return reinterpret_cast<float *>(o.scratch); }
+  // The filters of group g, or thread t's sums of it.
+  float *filters(const op &o, int64_t g, int t = 0) const {
+    return reinterpret_cast<float *>(o.scratch) + (t * groups + g) * filters_size();
+  }
   float *blocks(const op &o, int t) const {
-    return filters(o) + copies * filters_size() + t * (xs.size() + ys.size());
+    return reinterpret_cast<float *>(o.scratch) + copies * groups * filters_size() +
+           t * (xs.size() + ys.size());
   }
   // next is the end of the tiles that are fetched from `from` on: a block, or none.
   int64_t next(int64_t from, int64_t last) const {
     return in * out > most_fetched ? from : from + tiles < last ? from + tiles : last;
   }
+  // after is the range of tiles that are read after `end`: of the same group, or the first ones of the next.
+  tile_range<T> after(const image &s, const T *from, int64_t first, int64_t end, int64_t last, bool margin,
+                      const T *following) const {
+    if (end == last && following) return {&s, following, first, next(first, last), margin};
+    return {&s, from, end, next(end, last), margin};
+  }
+  // each_filter calls f(group, from, to) for parts of the output channels of each group.
+  template <typename F>
+  void each_filter(int64_t grain, F f) const {
+    parallel(groups * out, grain, threads, groups * places * in * out, [&](int64_t from, int64_t to, int) {
+      while (from < to) {
+        int64_t g = from / out, end = (g + 1) * out < to ? (g + 1) * out : to;
+        f(g, from - g * out, end - g * out);
+        from = end;
+      }
+    });
+  }
   void run(const op &o) override {
+    const int64_t size = out * 9 * in;
     if (kind == kind_conv) {
-      parallel(out, panel, threads, places * in * out, [&](int64_t a, int64_t b, int) {
-        isa::template call<forward_filters<W, T>>(o.in<T>(1), a, b, out, in, filters(o));
+      each_filter(panel, [&](int64_t g, int64_t a, int64_t b) {
+        isa::template call<forward_filters<W, T>>(o.in<T>(1) + g * size, a, b, out, in, filters(o, g));
       });
       convolve(o, x, xs, o.in<T>(0), y, ys, o.in(2), o.out<T>(0));
     } else if (kind == kind_conv_backward_data) {
-      parallel(out, 1, threads, places * in * out, [&](int64_t a, int64_t b, int) {
-        isa::template call<backward_filters<W, T>>(o.in<T>(1), a, b, out, in, filters(o));
+      each_filter(1, [&](int64_t g, int64_t a, int64_t b) {
+        isa::template call<backward_filters<W, T>>(o.in<T>(1) + g * size, a, b, out, in, filters(o, g));
       });
       convolve(o, y, ys, o.in<T>(0), x, xs, nullptr, o.out<T>(0));
     } else {
@@ -421,42 +462,63 @@ struct winograd4 : kernel {
   }
   void convolve(const op &o, const image &s, block sb, const T *from, const image &d, block db,
                 const float *bias, T *to) const {
-    const float *u = filters(o);
     int64_t count = s.count();
-    parallel(count, 1, threads, count * places * in, [&](int64_t first, int64_t last, int t) {
-      float *v = blocks(o, t), *m = v + sb.size();
-      for (int64_t a = first; a < last; a += sb.tiles) {
-        int64_t b = a + sb.tiles < last ? a + sb.tiles : last, rows = (b - a + step - 1) / step * step;
-        tile_range<T> reads{&s, from, b, next(b, last), true};
-        tile_range<T> writes{&d, to, a, next(a, last), false};
-        isa::template call<input_tiles<W, T>>(&s, from, a, b, a + rows, sb, v);
-        isa::template call<multiply<W, T>>(v, u, m, rows, sb, db, &reads, &writes);
-        isa::template call<output_tiles<W, T>>(&d, m, a, b, db, bias, to);
-      }
+    parallel(count, 1, threads, groups * count * places * in, [&](int64_t first, int64_t last, int t) {
+      for (int64_t g = 0; g < groups; g++)
+        convolve_tiles(filters(o, g), blocks(o, t), s, sb, from + g * s.c, d, db,
+                       bias ? bias + g * d.c : nullptr, to + g * d.c, first, last,
+                       g + 1 < groups ? from + (g + 1) * s.c : nullptr);
     });
   }
+  // convolve_tiles computes the tiles first..last. `following` is the next group of the input, if there is
+  // one.
+  void convolve_tiles(const float *u, float *v, const image &s, block sb, const T *from, const image &d,
+                      block db, const float *bias, T *to, int64_t first, int64_t last,
+                      const T *following = nullptr) const {
+    float *m = v + sb.size();
+    for (int64_t a = first; a < last; a += sb.tiles) {
+      int64_t b = a + sb.tiles < last ? a + sb.tiles : last, rows = whole(b - a);
+      auto reads = after(s, from, first, b, last, true, following);
+      tile_range<T> writes{&d, to, a, next(a, last), false};
+      isa::template call<input_tiles<W, T>>(&s, from, a, b, a + rows, sb, v);
+      isa::template call<multiply<W, T>>(v, u, m, rows, sb, db, &reads, &writes);
+      isa::template call<output_tiles<W, T>>(&d, m, a, b, db, bias, to);
+    }
+  }
   void weights(const op &o) const {
-    float *du = filters(o);
-    std::memset(du, 0, static_cast<size_t>(4 * copies * filters_size()));
+    std::memset(filters(o, 0), 0, static_cast<size_t>(4 * copies * groups * filters_size()));
     int64_t count = x.count();
-    parallel(count, 1, threads, count * places * in, [&](int64_t first, int64_t last, int t) {
-      float *v = blocks(o, t), *z = v + xs.size(), *sum = du + t * filters_size();
-      for (int64_t a = first; a < last; a += xs.tiles) {
-        int64_t b = a + xs.tiles < last ? a + xs.tiles : last;
-        tile_range<T> read_x{&x, o.in<T>(0), b, next(b, last), true};
-        tile_range<T> read_dy{&y, o.in<T>(1), b, next(b, last), false};
-        isa::template call<input_tiles<W, T>>(&x, o.in<T>(0), a, b, b, xs, v);
-        isa::template call<gradient_tiles<W, T>>(&y, o.in<T>(1), a, b, ys, z);
-        isa::template call<accumulate<W, T>>(z, v, sum, b - a, ys, xs, &read_x, &read_dy);
+    parallel(count, 1, threads, groups * count * places * in, [&](int64_t first, int64_t last, int t) {
+      for (int64_t g = 0; g < groups; g++) {
+        const T *of_x = o.in<T>(0) + g * in, *of_dy = o.in<T>(1) + g * out;
+        bool more = g + 1 < groups;
+        sum_tiles(of_x, of_dy, blocks(o, t), filters(o, g, t), first, last, more ? of_x + in : nullptr,
+                  more ? of_dy + out : nullptr);
       }
     });
-    parallel(out, 1, threads, places * in * out, [&](int64_t a, int64_t b, int) {
-      isa::template call<filter_gradients<W, T>>(du, threads, a, b, out, in, o.out<T>(0));
+    each_filter(1, [&](int64_t g, int64_t a, int64_t b) {
+      isa::template call<filter_gradients<W, T>>(static_cast<const float *>(filters(o, g)), threads,
+                                                 groups * filters_size(), a, b, out, in,
+                                                 o.out<T>(0) + g * out * 9 * in);
     });
     if (o.results.size() > 1)
       typed(*o.operands[1], [&](auto number) {
-        sum_columns(o.in<decltype(number)>(1), y.n * y.h * y.w, out, o.out(1), threads);
+        sum_columns(o.in<decltype(number)>(1), y.n * y.h * y.w, y.pixel, o.out(1), threads);
       });
+  }
+  // sum_tiles adds to sum the products of the tiles first..last; following_x and following_dy are the next
+  // group, if there is one.
+  void sum_tiles(const T *from_x, const T *from_dy, float *v, float *sum, int64_t first, int64_t last,
+                 const T *following_x = nullptr, const T *following_dy = nullptr) const {
+    float *z = v + xs.size();
+    for (int64_t a = first; a < last; a += xs.tiles) {
+      int64_t b = a + xs.tiles < last ? a + xs.tiles : last;
+      auto read_x = after(x, from_x, first, b, last, true, following_x);
+      auto read_dy = after(y, from_dy, first, b, last, false, following_dy);
+      isa::template call<input_tiles<W, T>>(&x, from_x, a, b, b, xs, v);
+      isa::template call<gradient_tiles<W, T>>(&y, from_dy, a, b, ys, z);
+      isa::template call<accumulate<W, T>>(z, v, sum, b - a, ys, xs, &read_x, &read_dy);
+    }
   }
 };
 
