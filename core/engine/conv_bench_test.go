@@ -34,7 +34,7 @@ func convKernelsOf(element graph.ElementType, facts map[string]string) []string 
 	return slices.DeleteFunc(slices.Clone(convKernels), func(name string) bool { return name == rowsKernel })
 }
 
-// stridedKernel is our kernel of the forward pass of stride 2.
+// stridedKernel is our kernels of the forward pass of stride 2 and of the gradient of its weights.
 const stridedKernel = "direct, stride 2"
 
 // convClass is a row of a table of rates in native/rates_*.h.

@@ -51,6 +51,36 @@ func BenchmarkGroupedConv(b *testing.B) {
 		{8, 14, 512, 512, 3, false, 16}, {8, 14, 512, 512, 3, false, 8}, {8, 7, 512, 512, 3, false, 4}})
 }
 
+// BenchmarkStridedWeights runs the gradient of the weights of 3x3 convolutions of stride 2, those of ResNets for images of 32x32 at
+// batch 128 and of 224x224 at batch 8, and of RegNetX-400MF, on one thread, by oneDNN's kernel and by ours. The time is processor
+// time.
+//
+//	go test ./core/engine -run NONE -bench StridedWeights -benchtime 0.1s -count 3
+//	ONEDNN_MAX_CPU_ISA=AVX2 go test ./core/engine -run NONE -bench StridedWeights -benchtime 0.1s -count 3
+func BenchmarkStridedWeights(b *testing.B) {
+	for _, s := range []convShape{{128, 16, 16, 32, 3, false, 1}, {128, 8, 32, 64, 3, false, 1}, {64, 16, 64, 128, 3, false, 1},
+		{64, 8, 128, 256, 3, false, 1}, {64, 4, 256, 512, 3, false, 1}, {8, 28, 128, 128, 3, false, 1}, {8, 14, 256, 256, 3, false, 1},
+		{8, 7, 512, 512, 3, false, 1}, {8, 56, 32, 32, 3, false, 2}, {8, 28, 64, 64, 3, false, 4}, {8, 14, 160, 160, 3, false, 10},
+		{8, 7, 400, 400, 3, false, 25}} {
+		for _, kernel := range []string{"oneDNN", stridedKernel} {
+			d := enginetest.Open(b, "cpu", engine.Options{Threads: 1, PlanBook: kernel})
+			b.Run(fmt.Sprintf("%s/%s", s, kernel), func(b *testing.B) {
+				s.stridedWeights().run(b, d, graph.TypeF32, []int64{s.batch, 2 * s.side, 2 * s.side, s.in})
+			})
+		}
+	}
+}
+
+// stridedWeights is the gradient of the weights with stride 2; the side is that of the result.
+func (s convShape) stridedWeights() family {
+	return family{s.String(), func(b *builder, shape ...int64) {
+		dy := b.Input("dy", graph.Shape{s.batch, s.side, s.side, s.out}, b.element)
+		w := b.Input("w", graph.Shape{s.out, 3, 3, s.in / s.groups}, b.element)
+		b.Conv(b.Input("x", shape, b.element), w, nil, graph.ConvOptions{Padding: 1, Stride: 2, Groups: s.groups})
+		b.ConvBackwardWeights(b.Ops()[0], dy)
+	}, 0}
+}
+
 // BenchmarkConv512 runs 3x3 convolutions of 512 channels, those of ResNet-18 on images of 32x32 at batch 64 and of VGG-13 on
 // images of 224x224 at batch 8, on one thread, by oneDNN's kernel, by F(4x4, 3x3) at once, whose workspace is larger than a
 // kernel's may be, and in groups of channels. The time is processor time.

@@ -56,9 +56,6 @@ func TestParityOfConvolutions(t *testing.T) {
 			if !slices.Contains(convKernels, kernel) {
 				elements, of = elements[:1], []graph.Kind{graph.KindConv, graph.KindConvBackwardWeights}
 			}
-			if kernel == stridedKernel {
-				of = of[:1]
-			}
 			if kernel == rowsKernel {
 				elements = elements[1:]
 			}

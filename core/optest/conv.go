@@ -69,6 +69,7 @@ var convolutions = []convolution{
 	{"four groups of 3 channels in and 5 out, bias", 1, 5, 7, 12, 20, 3, 3, 2, 1, 4, true, 1},
 	{"three groups of 16 channels, 3x3, bias", 3, 9, 6, 48, 48, 3, 3, 1, 1, 3, true, 1},
 	{"four groups of 32 channels to 16, 3x3", 2, 7, 13, 128, 64, 3, 3, 1, 1, 4, false, 1},
+	{"three groups of 16 channels to 32, stride 2, bias", 3, 8, 6, 48, 96, 3, 3, 2, 1, 3, true, 1},
 	{"32 groups of two channels", 2, 5, 6, 64, 64, 3, 3, 1, 1, 32, false, 1},
 	{"depthwise, 10 channels, stride 2", 3, 9, 8, 10, 10, 3, 3, 2, 1, 10, false, 1},
 	{"depthwise, 32 channels, 5x5, bias", 1, 7, 6, 32, 32, 5, 5, 1, 1, 32, true, 1},

@@ -10,7 +10,8 @@
 // A rate is GFLOP/s of a direct convolution. A Winograd kernel computes whole tiles, also where these extend
 // past the image, so a convolution takes the operations on all of its tiles over the rate.
 //
-// Of stride 2 the forward pass in f32 is strided.cc's where it was faster, by tables of their own.
+// Of stride 2 the forward pass in f32 is strided.cc's where it was faster, by tables of their own, and the
+// gradient of the weights strided_weights.cc's. Grouped convolutions of stride 1 in f32 are F(4x4, 3x3)'s.
 //
 // Convolutions of few channels are narrow.cc's where it computes them: it was 2 to 4.5 times as fast as
 // oneDNN (BenchmarkConvFewChannels, docs/performance.md).
@@ -123,6 +124,11 @@ bool product_is_faster(int32_t kind, const cpu &d, const value &w) {
                                          : kind == kind_conv_backward_weights && in * out <= 16384;
 }
 
+// strided_weights_are_faster tells for which convolutions of stride 2 the direct kernel of the gradient of
+// the weights was faster: where the sums of a thread, 4.5 MiB at the most, stay in the caches
+// (BenchmarkStridedWeights, docs/performance.md).
+bool strided_weights_are_faster(const value &w) { return w.dims[0] * w.dims[3] <= 1 << 17; }
+
 // grouped_is_faster tells for which grouped 3x3 convolutions of stride 1 F(4x4, 3x3) was faster than the
 // library's kernel: with enough tiles for each thread, with AVX-512 more of them for the gradient of the
 // weights (BenchmarkGroupedConv, docs/performance.md).
@@ -148,6 +154,9 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   const char *strided = "direct, stride 2";
   if (f32 && d.width > 0 && (d.convolution.empty() ? strided_is_faster(d, w, y) : d.convolution == strided))
     if (auto k = make_strided_conv(o, d, x, w, y); fits(k)) return k;
+  if (f32 && d.width > 0 && o.kind == kind_conv_backward_weights &&
+      (d.convolution.empty() ? strided_weights_are_faster(w) : d.convolution == strided))
+    if (auto k = make_strided_weights(o, d, x, w, y); fits(k)) return k;
   if (!one || d.width == 0) return nullptr;
   if (a.groups > 1) {
     bool wanted =

@@ -91,6 +91,9 @@ std::unique_ptr<kernel> make_winograd4(const op &, cpu &, const value &x, const 
 std::unique_ptr<kernel> make_winograd_rows(const op &, cpu &, const value &x, const value &w);
 // The direct kernel of the forward pass of a 3x3 convolution of stride 2, or nullptr.
 std::unique_ptr<kernel> make_strided_conv(const op &, cpu &, const value &x, const value &w, const value &y);
+// The direct kernel of the gradient of the weights of a 3x3 convolution of stride 2, or nullptr.
+std::unique_ptr<kernel> make_strided_weights(const op &, cpu &, const value &x, const value &w,
+                                             const value &y);
 // The direct kernel of a 3x3 convolution of stride 1 with at most 16 channels in and 4 out, or nullptr.
 std::unique_ptr<kernel> make_narrow_conv(const op &, cpu &, const value &x, const value &w);
 // F(4x4, 3x3) for groups of this many channels, where they divide those of the result (of dy, for the
@@ -102,6 +105,12 @@ std::unique_ptr<kernel> make_product_conv(const op &, cpu &, const value &x, con
 // The kernel that make_own_conv returns where numbers of channels are multiples of 16, for others; or
 // nullptr.
 std::unique_ptr<kernel> make_padded_conv(const op &, cpu &, const value &x, const value &w, const value &y);
+// halves tells whether a convolution is 3x3, of stride 2 and padding 1, of images with even sides.
+inline bool halves(const attributes &a, const value &x, const value &w) {
+  return w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 2 && a.stride[1] == 2 && a.padding[0] == 1 &&
+         a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1 && x.dims[1] % 2 == 0 &&
+         x.dims[2] % 2 == 0;
+}
 template <typename T>  // float or bf16
 void sum_columns(const T *x, int64_t rows, int64_t columns, float *sum, int threads);
 std::string onednn_version();

@@ -129,11 +129,8 @@ struct strided_conv : kernel {
 std::unique_ptr<kernel> make_strided_conv(const op &o, cpu &d, const value &x, const value &w,
                                           const value &y) {
 #if defined(__x86_64__)
-  const attributes &a = o.attr;
-  bool halves = w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 2 && a.stride[1] == 2 &&
-                a.padding[0] == 1 && a.padding[1] == 1 && a.dilation[0] == 1 && a.dilation[1] == 1 &&
-                a.groups == 1 && x.dims[1] % 2 == 0 && x.dims[2] % 2 == 0;
-  if (o.kind != kind_conv || !halves || w.dims[0] % 32 != 0 || w.dims[3] % 8 != 0 || normalises_input(o))
+  if (o.kind != kind_conv || !halves(o.attr, x, w) || o.attr.groups > 1 || w.dims[0] % 32 != 0 ||
+      w.dims[3] % 8 != 0 || normalises_input(o))
     return nullptr;
   if (d.width == 16) return std::make_unique<strided_conv<16>>(x, w, y, d.threads);
   if (d.width == 8) return std::make_unique<strided_conv<8>>(x, w, y, d.threads);

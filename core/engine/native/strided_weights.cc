@@ -1,0 +1,152 @@
+//go:build !nocpu
+
+// The gradient of the weights of 3x3 convolutions of stride 2 with padding 1, of images with even sides, in
+// any number of groups. Direct: of one place of the filter, the sums of 16 input and 16 output channels stay
+// in registers while the pixels of a few rows are read.
+//
+//   dw[o r s i] = sum over results of dy[o] * x[i] at row 2y + r - 1, column 2x + s - 1
+//
+// Only the first row and the first column of a window can be outside of the image: they are left out.
+// Workspace: the sums of each thread. Threads divide the rows of dy of all images.
+//
+// Order of summation: rows, results of a row, each step one FMA; then the threads. Results are reproducible
+// with the same number of threads.
+#include <algorithm>
+#include <cstring>
+
+#include "prologue.h"
+#include "simd.h"
+
+namespace lb {
+
+#if defined(__x86_64__)
+namespace {
+
+constexpr int64_t panel = 16;  // channels
+
+// halved is the geometry: x [n 2p 2q groups*in], dy [n p q groups*out].
+struct halved {
+  int64_t n, p, q, in, out, groups;
+  int64_t pixel_x() const { return in * groups; }
+  int64_t pixel_dy() const { return out * groups; }
+};
+
+#define LB_UNROLL _Pragma("GCC unroll 16")
+
+// add_place adds to sum[16 in][16 out] of place r, s of the filter the rows from..end of dy. x and dy point
+// to the first of 16 channels.
+template <int W>
+LB_INLINE void add_place(const halved &g, const float *x, const float *dy, int64_t r, int64_t s, int64_t from,
+                         int64_t end, float *sum) {
+  constexpr int R = W == 16 ? 16 : 4, L = panel / W;  // input channels at a time, vectors of output channels
+  for (int64_t i = 0; i < panel; i += R, x += R, sum += R * panel) {
+    floats<W> acc[R][L];
+    LB_UNROLL for (int k = 0; k < R; k++) for (int l = 0; l < L; l++) acc[k][l] =
+        load<W>(sum + k * panel + l * W);
+    for (int64_t row = from; row < end; row++) {
+      if (row % g.p == 0 && r == 0) continue;
+      const float *a = x + ((2 * row + r - 1) * 2 * g.q + s - 1) * g.pixel_x(),
+                  *b = dy + row * g.q * g.pixel_dy();
+      for (int64_t q = s == 0 ? 1 : 0; q < g.q; q++) {
+        const float *at = a + 2 * q * g.pixel_x();
+        floats<W> f[L];
+        for (int l = 0; l < L; l++) f[l] = load<W>(b + q * g.pixel_dy() + l * W);
+        LB_UNROLL for (int k = 0; k < R; k++) for (int l = 0; l < L; l++) acc[k][l] += at[k] * f[l];
+      }
+    }
+    LB_UNROLL for (int k = 0; k < R; k++) for (int l = 0; l < L; l++)
+        store<W>(sum + k * panel + l * W, acc[k][l]);
+  }
+}
+#undef LB_UNROLL
+
+// fetch fetches a part of count floats, of `parts`, to the second cache.
+LB_INLINE void fetch(const float *x, int64_t count, int64_t part, int64_t parts) {
+  for (int64_t k = count * part / parts; k < count * (part + 1) / parts; k += 16)
+    __builtin_prefetch(x + k, 0, 2);
+}
+
+// add_rows adds to sum[groups][out/16][in/16][9][16 in][16 out] the rows from..end of dy, and fetches those
+// up to `next`.
+template <int W>
+LB_INLINE void add_rows(const halved *of, const float *x, const float *dy, int64_t from, int64_t end,
+                        int64_t next, float *sum) {
+  const halved g = *of;
+  const int64_t row_dy = g.q * g.pixel_dy(), row_x = 4 * g.q * g.pixel_x();
+  const int64_t parts = g.pixel_dy() / panel * (g.in / panel) * 9;
+  int64_t part = 0;
+  for (int64_t o = 0; o < g.pixel_dy(); o += panel)
+    for (int64_t i = 0; i < g.in; i += panel)
+      for (int64_t place = 0; place < 9; place++, part++, sum += panel * panel) {
+        fetch(x + end * row_x, (next - end) * row_x, part, parts);
+        fetch(dy + end * row_dy, (next - end) * row_dy, part, parts);
+        add_place<W>(g, x + o / g.out * g.in + i, dy + o, place / 3, place % 3, from, end, sum);
+      }
+}
+
+// write_sums adds the threads' sums of the output channels from..end and writes dw[groups*out][9][in].
+template <int W>
+LB_INLINE void write_sums(const halved *of, float *sum, int threads, int64_t size, int64_t from, int64_t end,
+                          float *dw) {
+  const halved g = *of;
+  for (int64_t o = from; o < end; o += panel)
+    for (int64_t i = 0; i < g.in; i += panel)
+      for (int64_t place = 0; place < 9; place++) {
+        float *at = sum + ((o / panel * g.in + i) / panel * 9 + place) * panel * panel;
+        for (int64_t k = 0; k < panel * panel; k += W) {
+          floats<W> all = load<W>(at + k);
+          for (int t = 1; t < threads; t++) all += load<W>(at + t * size + k);
+          store<W>(at + k, all);
+        }
+        for (int64_t a = 0; a < panel; a += 8)
+          for (int64_t b = 0; b < panel; b += 8)
+            transpose(at + a * panel + b, panel, dw + ((o + b) * 9 + place) * g.in + i + a, 9 * g.in);
+      }
+}
+
+template <int W>
+struct strided_weights : kernel {
+  using isa = machine<W>;
+  int threads;
+  halved g;
+  strided_weights(const op &o, const value &x, const value &w, const value &y, int t)
+      : threads(t), g{x.dims[0], y.dims[1], y.dims[2], w.dims[3], w.dims[0] / o.attr.groups, o.attr.groups} {
+    name = "direct, stride 2";
+    scratch = static_cast<uint64_t>(4 * threads * size());
+  }
+  int64_t size() const { return 9 * g.in * g.pixel_dy(); }
+  void run(const op &o) override {
+    auto *sums = reinterpret_cast<float *>(o.scratch);
+    std::memset(sums, 0, static_cast<size_t>(scratch));
+    // Rows of about 64 results stay in the first cache for all places of the filter.
+    const int64_t step = std::max(int64_t{1}, 64 / g.q);
+    parallel(g.n * g.p, 1, threads, g.n * g.p * g.q * size(), [&](int64_t from, int64_t end, int t) {
+      for (int64_t row = from; row < end; row += step)
+        isa::template call<add_rows<W>>(&g, o.in(0), o.in(1), row, std::min(row + step, end),
+                                        std::min(row + 2 * step, end), sums + t * size());
+    });
+    parallel(g.pixel_dy(), panel, threads, size(), [&](int64_t from, int64_t end, int) {
+      isa::template call<write_sums<W>>(&g, sums, threads, size(), from, end, o.out(0));
+    });
+    if (o.results.size() > 1) sum_columns(o.in(1), g.n * g.p * g.q, g.pixel_dy(), o.out(1), threads);
+  }
+};
+
+}  // namespace
+#endif
+
+std::unique_ptr<kernel> make_strided_weights(const op &o, cpu &d, const value &x, const value &w,
+                                             const value &y) {
+#if defined(__x86_64__)
+  if (!halves(o.attr, x, w) || w.dims[0] / o.attr.groups % panel != 0 || w.dims[3] % panel != 0 ||
+      normalises_input(o))
+    return nullptr;
+  if (d.width == 16) return std::make_unique<strided_weights<16>>(o, x, w, y, d.threads);
+  if (d.width == 8) return std::make_unique<strided_weights<8>>(o, x, w, y, d.threads);
+#else
+  (void)o, (void)d, (void)x, (void)w, (void)y;
+#endif
+  return nullptr;
+}
+
+}  // namespace lb
