@@ -314,7 +314,7 @@ LB_INLINE void multiply_rows(const float *v, const float *u, float *m, int64_t r
 // Tiles are multiplied 12 at a time, and at the end, or of 16, 8: any multiple of 4 from 8 on.
 constexpr int64_t step = 4, least = 8;
 
-// whole is the number of tiles that are multiplied for so many: those that pad them are zero.
+// whole is the number of tiles that are multiplied for a number of them: those that pad them are zero.
 constexpr int64_t whole(int64_t count) { return count < least ? least : (count + step - 1) / step * step; }
 
 // multiply_panels: Z panels of m for `rows` tiles.
