@@ -51,7 +51,7 @@ var convolutions = []convolution{
 	{"64 to 12 channels, 3x3, bias, many images", 37, 9, 10, 64, 12, 3, 3, 1, 1, 1, true, 1},
 	{"12 to 20 channels, 3x3, odd sides", 19, 13, 11, 12, 20, 3, 3, 1, 1, 1, false, 1},
 	{"128 to 256 channels, 3x3, bias", 2, 7, 9, 128, 256, 3, 3, 1, 1, 1, true, 1},
-	{"16 to 64 channels, 3x3, one tall image", 1, 70, 5, 16, 64, 3, 3, 1, 1, 1, false, 1},
+	{"16 to 64 channels, 3x3, tall images", 2, 70, 5, 16, 64, 3, 3, 1, 1, 1, false, 1},
 	{"16 to 256 channels, 3x3, small images", 13, 8, 8, 16, 256, 3, 3, 1, 1, 1, false, 1},
 	{"17 to 33 channels, 1x1", 3, 5, 4, 17, 33, 1, 1, 1, 0, 1, false, 1},
 	{"64 to 16 channels, 1x1, bias", 1, 13, 6, 64, 16, 1, 1, 1, 0, 1, true, 1},
