@@ -211,44 +211,47 @@ struct results {
 
 #define LB_UNROLL _Pragma("GCC unroll 8")
 
-// output_tiles writes N tiles of two rows, from tile t on, which is even or the only one, of the 16 output
-// channels of u[c/2][6][3][16] from channel o on.
-template <int W, int N, typename T>
-LB_INLINE void output_tiles(const lines &x, const uint32_t *u, const results<T> &to, int64_t t, int64_t o) {
-  constexpr int L = panel / W;  // vectors of a panel
+// output_tiles writes N tiles of two rows, of the 16 output channels of u[c/2][6][3][16] from channel o on:
+// from tile t on, which is even or the only one; or, apart, tile t of N pairs of rows.
+template <int W, int N, bool Apart, typename T>
+LB_INLINE void output_tiles(const lines *x, const uint32_t *u, const results<T> *to, int64_t t, int64_t o) {
+  constexpr int L = panel / W, M = Apart ? N : 1;  // vectors of a panel, pairs of rows
   floats<W> m[2][places][N][L];
   LB_UNROLL for (int q = 0; q < 2; q++) LB_UNROLL for (int p = 0; p < places; p++)
       LB_UNROLL for (int n = 0; n < N; n++) for (int l = 0; l < L; l++) m[q][p][n][l] = floats<W>{};
-  const uint32_t *v[4];
-  for (int q = 0; q < 4; q++) v[q] = x.row[q] + offset(t);
-  for (int64_t k = 0; k < x.c; k += panel) {
+  const uint32_t *v[M][4];
+  for (int n = 0; n < M; n++)
+    for (int q = 0; q < 4; q++) v[n][q] = x[n].row[q] + offset(t);
+  for (int64_t k = 0; k < x->c; k += panel) {
     for (int64_t i = 0; i < words_of_panel; i++, u += places * 3 * panel)
       LB_UNROLL for (int p = 0; p < places; p++) {
         words<W> f[3][L];
         LB_UNROLL for (int r = 0; r < 3; r++) for (int l = 0; l < L; l++) f[r][l] =
             load_words<W>(u + (3 * p + r) * panel + l * W);
         LB_UNROLL for (int n = 0; n < N; n++) LB_UNROLL for (int q = 0; q < 4; q++) {
-          words<W> one = words<W>{} + v[q][offset(n) + p * panel + i];
+          words<W> one = words<W>{} + v[Apart ? n : 0][q][(Apart ? 0 : offset(n)) + p * panel + i];
           for (int l = 0; l < L; l++) {
             if (q < 3) pairs_dot<W>(m[0][p][n][l], one, f[q < 3 ? q : 0][l], T{});
             if (q > 0) pairs_dot<W>(m[1][p][n][l], one, f[q > 0 ? q - 1 : 0][l], T{});
           }
         }
       }
-    for (int q = 0; q < 4; q++) v[q] += x.panel_size();
+    for (int n = 0; n < M; n++)
+      for (int q = 0; q < 4; q++) v[n][q] += x->panel_size();
   }
-  LB_UNROLL for (int q = 0; q < 2; q++) {
-    if (q == 1 && !to.both) break;
-    T *y = to.y + (q * to.w + tile * t) * to.channels + o;
-    LB_UNROLL for (int n = 0; n < N; n++) for (int l = 0; l < L; l++) {
+  LB_UNROLL for (int q = 0; q < 2; q++) LB_UNROLL for (int n = 0; n < N; n++) {
+    const results<T> &y = to[Apart ? n : 0];
+    if (q == 1 && !y.both) continue;
+    const int64_t column = tile * (Apart ? t : t + n), left = y.w - column;
+    T *at = y.y + (q * y.w + column) * y.channels + o;
+    for (int l = 0; l < L; l++) {
       floats<W> of[places], e[tile];
       LB_UNROLL for (int p = 0; p < places; p++) of[p] = m[q][p][n][l];
       output_line(of, 1, e, 1);
       LB_UNROLL for (int k = 0; k < tile; k++) here(e[k]);
-      int64_t left = to.w - tile * (t + n);
       LB_UNROLL for (int k = 0; k < tile; k++) {
-        if (to.bias) e[k] += load<W>(to.bias + o + l * W);
-        if (k < left) store<W>(y + (tile * n + k) * to.channels + l * W, e[k]);
+        if (y.bias) e[k] += load<W>(y.bias + o + l * W);
+        if (k < left) store<W>(at + k * y.channels + l * W, e[k]);
       }
     }
   }
@@ -257,21 +260,23 @@ LB_INLINE void output_tiles(const lines &x, const uint32_t *u, const results<T> 
 // output_rows writes `count` pairs of rows from as many lines, by the filters of 16 output channels after the
 // other.
 template <int W, typename T>
-LB_INLINE void output_rows(const lines *inputs, const uint32_t *u, results<T> *outputs, int64_t count) {
-  const int64_t channels = outputs->channels, next = places * 3 * inputs->c / 2 * panel;
+LB_INLINE void output_rows(const lines *x, const uint32_t *u, results<T> *y, int64_t count) {
+  const int64_t channels = y->channels, tiles = x->tiles, next = places * 3 * x->c / 2 * panel;
   for (int64_t o = 0; o < channels; o += panel, u += next)
     for (int64_t i = 0; i < count; i++) {
-      const lines x = inputs[i];
-      results<T> &y = outputs[i];
       int64_t t = 0;
       if constexpr (W == 16) {
-        for (; t + 4 <= x.tiles || t + 2 == x.tiles; t += 2) {
-          fetch(&y.reads), fetch(&y.writes);
-          output_tiles<W, 2>(x, u, y, t, o);
+        if (tiles == 1 && i + 2 <= count) {
+          output_tiles<W, 2, true>(x + i, u, y + i, 0, o), i++;
+          continue;
         }
-        if (t + 3 == x.tiles) output_tiles<W, 3>(x, u, y, t, o), t += 3;
+        for (; t + 4 <= tiles || t + 2 == tiles; t += 2) {
+          fetch(&y[i].reads), fetch(&y[i].writes);
+          output_tiles<W, 2, false>(x + i, u, y + i, t, o);
+        }
+        if (t + 3 == tiles) output_tiles<W, 3, false>(x + i, u, y + i, t, o), t += 3;
       }
-      for (; t < x.tiles; t++) output_tiles<W, 1>(x, u, y, t, o);
+      for (; t < tiles; t++) output_tiles<W, 1, false>(x + i, u, y + i, t, o);
     }
 }
 
@@ -285,13 +290,22 @@ struct shape {
 };
 
 // input_pairs writes row q, of those of all images, of v[6][c/16][images][rows][pairs][16], in pairs of
-// tiles, of a row of w pixels; of no row, zeros.
+// tiles, of a row of w pixels; of no row, zeros. A row of one tile has the second one of its pair from
+// another row.
 template <int W, typename T>
-LB_INLINE void input_pairs(const T *row, int64_t w, shape s, int64_t q, uint32_t *v) {
+LB_INLINE void input_pairs(const T *row, const T *second, int64_t w, shape s, int64_t q, uint32_t *v) {
   const int64_t place = s.c / panel * s.panel_size();
   for (int64_t k = 0; k < s.c; k += W) {
     uint32_t *to = v + k / panel * s.panel_size() + q * s.pairs * panel + k % panel;
     floats<W> d[2 * tile + 2] = {}, e[2][places];
+    if (w <= tile) {
+      floats<W> f[tile + 2] = {};
+      if (row) columns<W, tile + 2>(row + k, -1, w, s.pixel, d);
+      if (second) columns<W, tile + 2>(second + k, -1, w, s.pixel, f);
+      input_line(d, 1, e[0], 1), input_line(f, 1, e[1], 1);
+      for (int p = 0; p < places; p++) store_pairs<W>(to + p * place, e[0][p], e[1][p], T{});
+      continue;
+    }
     if (row) columns<W, 2>(row + k, -1, w, s.pixel, d);
     for (int64_t t = 0; t < s.pairs; t++, to += panel) {
       if (row) columns<W, 2 * tile>(row + k, 2 * tile * t + 1, w, s.pixel, d + 2);
@@ -302,15 +316,21 @@ LB_INLINE void input_pairs(const T *row, int64_t w, shape s, int64_t q, uint32_t
   }
 }
 
-// gradient_pairs writes the same row of z[6][c/16][images][rows][pairs][16] of a row of w gradients.
+// gradient_pairs writes the same row of z[6][c/16][images][rows][pairs][16] of a row of w gradients, and for
+// a row of one tile of a second one.
 template <int W, typename T>
-LB_INLINE void gradient_pairs(const T *row, int64_t w, shape s, int64_t q, uint32_t *z) {
+LB_INLINE void gradient_pairs(const T *row, const T *second, int64_t w, shape s, int64_t q, uint32_t *z) {
+  const int64_t place = s.c / panel * s.panel_size();
   for (int64_t k = 0; k < s.c; k += W)
     for (int64_t t = 0; t < s.pairs; t++) {
       uint32_t *to = z + k / panel * s.panel_size() + (q * s.pairs + t) * panel + k % panel;
-      const int64_t place = s.c / panel * s.panel_size();
-      floats<W> d[2 * tile], e[2][places];
-      columns<W, 2 * tile>(row + k, 2 * tile * t, w, s.pixel, d);
+      floats<W> d[2 * tile] = {}, e[2][places];
+      if (w > tile) {
+        columns<W, 2 * tile>(row + k, 2 * tile * t, w, s.pixel, d);
+      } else {
+        columns<W, tile>(row + k, 0, w, s.pixel, d);
+        if (second) columns<W, tile>(second + k, 0, w, s.pixel, d + tile);
+      }
       gradient_line(d, 1, e[0], 1), gradient_line(d + tile, 1, e[1], 1);
       for (int p = 0; p < places; p++) store_pairs<W>(to + p * place, e[0][p], e[1][p], T{});
     }
@@ -402,11 +422,14 @@ struct winograd_rows : kernel {
   int64_t pairs() const { return (tiles() + 1) / 2; }
   // Backward weights computes the products of one group of channels of x and one of dy after the other, of a
   // block at a time: images as a whole, or rows of one, or its last ones.
+  // Images whose rows are one tile are taken two at a time, as one.
+  int64_t each() const { return tiles() == 1 ? 2 : 1; }
+  int64_t units() const { return (n + each() - 1) / each(); }
   static int64_t group(int64_t channels) { return std::min(channels, most_channels); }
   int64_t row_bytes() const { return places * 4 * pairs() * group(out); }
   int64_t rows() const { return std::clamp(most_block / row_bytes(), int64_t{1}, h); }
   int64_t images() const {
-    return std::clamp(most_block / (row_bytes() * h), int64_t{1}, (n + threads - 1) / threads);
+    return std::clamp(most_block / (row_bytes() * h), int64_t{1}, (units() + threads - 1) / threads);
   }
   shape of_x(int64_t channels) const { return {images(), rows() + 2, pairs(), channels, in}; }
   shape of_dy(int64_t channels) const { return {images(), rows(), pairs(), channels, out}; }
@@ -418,7 +441,8 @@ struct winograd_rows : kernel {
   // Pairs of rows that are computed together: where filters of all channels do not stay in the second cache,
   // those of 16 are used for all of them.
   int64_t together(int64_t from) const {
-    if (places * 3 * in * out * 2 <= most_filters) return 1;
+    if (places * 3 * in * out * 2 <= most_filters)
+      return tiles() == 1 ? std::min(int64_t{2}, (h + 1) / 2 * n) : 1;
     return std::clamp(most_lines / (16 * line(from)), int64_t{1}, std::min(most_together, (h + 1) / 2 * n));
   }
   int64_t own() const {
@@ -497,14 +521,19 @@ struct winograd_rows : kernel {
   // channels from `input` and from `output` on.
   void transform(const op &o, int64_t y, int64_t count, int64_t i, int64_t input, int64_t output, shape of_v,
                  uint32_t *v, shape of_z, uint32_t *z) const {
+    bool two = each() == 2 && y + h < n * h;
     for (int64_t q = -1; q <= count; q++) {
       bool inside = (y % h + q >= 0) && (y % h + q < h);
-      const T *row = inside ? o.in<T>(0) + (y + q) * w * in + input : nullptr;
-      isa::template call<input_pairs<W, T>>(row, w, of_v, i * of_v.rows + q + 1, v);
+      const T *row = o.in<T>(0) + (y + q) * w * in + input;
+      isa::template call<input_pairs<W, T>>(inside ? row : nullptr,
+                                            inside && two ? row + h * w * in : nullptr, w, of_v,
+                                            i * of_v.rows + q + 1, v);
     }
-    for (int64_t q = 0; q < count; q++)
-      isa::template call<gradient_pairs<W, T>>(o.in<T>(1) + (y + q) * w * out + output, w, of_z,
+    for (int64_t q = 0; q < count; q++) {
+      const T *row = o.in<T>(1) + (y + q) * w * out + output;
+      isa::template call<gradient_pairs<W, T>>(row, two ? row + h * w * out : nullptr, w, of_z,
                                                i * of_z.rows + q, z);
+    }
   }
   // group_gradients computes the gradients of the weights of a group of input channels, from `input` on, and
   // one of output channels.
@@ -515,15 +544,17 @@ struct winograd_rows : kernel {
     auto *sums = reinterpret_cast<float *>(o.scratch);
     std::memset(sums, 0, static_cast<size_t>(4 * threads * size));
     const int64_t parts = (h + rows() - 1) / rows();  // of an image
-    parallel(n * parts, 1, threads, n * h * w * in * out, [&](int64_t first, int64_t last, int t) {
+    parallel(units() * parts, 1, threads, n * h * w * in * out, [&](int64_t first, int64_t last, int t) {
       uint32_t *v = space(o, t), *z = v + of_v.size();
       for (int64_t b = first; b < last; b += images()) {
-        int64_t count = std::min(images(), last - b), from = b % parts * rows(), y = b / parts * h + from;
+        int64_t count = std::min(images(), last - b), from = b % parts * rows(), image = each() * h;
+        int64_t y = b / parts * image + from;
         int64_t of_image = std::min(rows(), h - from);
         for (int64_t i = 0; i < count; i++)
-          transform(o, y + i * h, of_image, i, input, output, of_v, v, of_z, z);
+          transform(o, y + i * image, of_image, i, input, output, of_v, v, of_z, z);
         // Next is as many rows; of x two more, which are read without.
-        int64_t next = y + (count - 1) * h + of_image, end = std::min(next + images() * rows(), n * h);
+        int64_t next = std::min(y + (count - 1) * image + (each() - 1) * h + of_image, n * h);
+        int64_t end = std::min(next + images() * each() * rows(), n * h);
         if (b + images() >= last) end = next;
         range x = rows_ahead(o.in<T>(0), next, end, w * in, 1);
         range dy = rows_ahead(o.in<T>(1), next, end, w * out, 1);
