@@ -43,6 +43,11 @@ func bindTo(t testing.TB, d engine.Device, g *graph.Graph, o plan.Options) engin
 	if err != nil {
 		t.Fatal(err)
 	}
+	if d.Name() != "reference" && !o.Scatter { // which have no bytes to fill, or not one mapping
+		if err := arena.Fill(0xff); err != nil { // not a number, so that reading what was not written is noticed
+			t.Fatal(err)
+		}
+	}
 	if err := p.Bind(arena, layout.Offset, layout.WorkspaceOffset); err != nil {
 		t.Fatal(err)
 	}
