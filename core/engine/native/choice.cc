@@ -125,8 +125,8 @@ bool product_is_faster(int32_t kind, const cpu &d, const value &w) {
 }
 
 // strided_weights_are_faster tells for which convolutions of stride 2 the direct kernel of the gradient of
-// the weights was faster: where the sums of a thread, 4.5 MiB at the most, stay in the caches
-// (BenchmarkStridedWeights, docs/performance.md).
+// the weights serves: where the sums of a thread, 4.5 MiB at the most, stay in the caches. On two threads it
+// was faster, on one 0.9 to 2.5 times as fast (BenchmarkStridedWeights, docs/performance.md).
 bool strided_weights_are_faster(const value &w) { return w.dims[0] * w.dims[3] <= 1 << 17; }
 
 // grouped_is_faster tells for which grouped 3x3 convolutions of stride 1 F(4x4, 3x3) was faster than the

@@ -87,7 +87,7 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
 // The Winograd kernels F(2x2, 3x3), for convolutions without bias, and F(4x4, 3x3).
 std::unique_ptr<kernel> make_winograd2(const op &, cpu &, const value &x, const value &w, const value &y);
 std::unique_ptr<kernel> make_winograd4(const op &, cpu &, const value &x, const value &w, const value &y);
-// The kernel F(2, 3) of tensors in bf16, or nullptr.
+// The kernel F(4, 3) along rows, of tensors in bf16, or nullptr.
 std::unique_ptr<kernel> make_winograd_rows(const op &, cpu &, const value &x, const value &w);
 // The direct kernel of the forward pass of a 3x3 convolution of stride 2, or nullptr.
 std::unique_ptr<kernel> make_strided_conv(const op &, cpu &, const value &x, const value &w, const value &y);

@@ -3,9 +3,8 @@
 // 3x3 convolutions of stride 1 in bf16 by F(4, 3) along rows: of each row of a filter 6 products for four
 // neighbouring outputs, where direct convolution has 12. Transformed operands are rounded to bf16 and
 // multiplied in pairs by the instruction of AVX512_BF16, which has twice as many products as an FMA of f32:
-// as many as F(4x4, 3x3) (winograd4.cc) saves. But transforms are of one direction, and the three rows of a
-// filter add up in the same sums, so there is a sixth of its transforms of results, and none of memory for
-// them.
+// as many as F(4x4, 3x3) (winograd4.cc) saves. But transforms are of one direction, one line for four outputs
+// where that has ten for sixteen, and the three rows of a filter add up in the same sums, in registers.
 //
 //   forward           y = At [ sum over rows and channels of (G g) . (Bt d) ]
 //   backward data     the same, with filters rotated by 180 degrees and channels transposed
@@ -420,11 +419,11 @@ struct winograd_rows : kernel {
   bool weights() const { return kind == kind_conv_backward_weights; }
   int64_t tiles() const { return (w + tile - 1) / tile; }
   int64_t pairs() const { return (tiles() + 1) / 2; }
-  // Backward weights computes the products of one group of channels of x and one of dy after the other, of a
-  // block at a time: images as a whole, or rows of one, or its last ones.
-  // Images whose rows are one tile are taken two at a time, as one.
+  // Backward weights takes images whose rows are one tile two at a time, as one.
   int64_t each() const { return tiles() == 1 ? 2 : 1; }
   int64_t units() const { return (n + each() - 1) / each(); }
+  // It computes the products of one group of channels of x and one of dy after the other, of a block at a
+  // time: images as a whole, or rows of one, or its last ones.
   static int64_t group(int64_t channels) { return std::min(channels, most_channels); }
   int64_t row_bytes() const { return places * 4 * pairs() * group(out); }
   int64_t rows() const { return std::clamp(most_block / row_bytes(), int64_t{1}, h); }
