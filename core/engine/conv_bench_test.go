@@ -34,7 +34,7 @@ func convKernelsOf(element graph.ElementType, facts map[string]string) []string 
 	return slices.DeleteFunc(slices.Clone(convKernels), func(name string) bool { return name == rowsKernel })
 }
 
-// stridedKernel is our kernels of the forward pass of stride 2 and of the gradient of its weights.
+// stridedKernel is our kernels of the three ops of a 3x3 convolution of stride 2.
 const stridedKernel = "direct, stride 2"
 
 // convClass is a row of a table of rates in native/rates_*.h.
@@ -97,7 +97,7 @@ func convClasses(element graph.ElementType) (out []convClass) {
 	if element == graph.TypeBF16 {
 		most, mostElements = 4096, 131072
 	}
-	for _, kind := range []graph.Kind{graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights} {
+	for _, kind := range convKinds {
 		for _, channels := range []int64{16, 32, 64, 128, 256, 512} {
 			for tiles := int64(4); tiles <= most && tiles*channels <= mostElements; tiles *= 4 {
 				out = append(out, convClass{kind, channels, tiles})

@@ -9,7 +9,10 @@ import (
 	"github.com/localbench/localbench/core/graph"
 )
 
-// convShape is a convolution of stride 1 that keeps the sides of its input.
+// convKinds are the three ops of a convolution.
+var convKinds = []graph.Kind{graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights}
+
+// convShape is a convolution; the side is that of its result.
 type convShape struct {
 	batch, side, in, out, kernel int64
 	bias                         bool
@@ -52,36 +55,30 @@ func BenchmarkGroupedConv(b *testing.B) {
 		{8, 14, 512, 512, 3, false, 16}, {8, 14, 512, 512, 3, false, 8}, {8, 7, 512, 512, 3, false, 4}})
 }
 
-// BenchmarkStridedWeights runs the gradient of the weights of 3x3 convolutions of stride 2, those of ResNets for images of 32x32
-// at batch 128 and 64 and of 224x224 at batch 8, and of RegNetX-400MF, on one thread, by oneDNN's kernel and by ours. The time
-// is processor time.
+// BenchmarkStrided runs the three kinds of 3x3 convolutions of stride 2, those of ResNets for images of 32x32 at batch 128 and 64
+// and of 224x224 at batch 8, two with tensors of 64 MiB, larger than the caches, and those of RegNetX-400MF and of wider groups,
+// on one thread, by oneDNN's kernel and by ours. The time is processor time.
 //
-//	go test ./core/engine -run NONE -bench StridedWeights -benchtime 0.1s -count 3
-//	ONEDNN_MAX_CPU_ISA=AVX2 go test ./core/engine -run NONE -bench StridedWeights -benchtime 0.1s -count 3
-func BenchmarkStridedWeights(b *testing.B) {
+//	go test ./core/engine -run NONE -bench 'Strided$' -benchtime 0.1s -count 3
+//	ONEDNN_MAX_CPU_ISA=AVX2 go test ./core/engine -run NONE -bench 'Strided$' -benchtime 0.1s -count 3
+func BenchmarkStrided(b *testing.B) {
 	for _, s := range []convShape{
 		{128, 16, 16, 32, 3, false, 1}, {128, 8, 32, 64, 3, false, 1}, {64, 16, 64, 128, 3, false, 1},
 		{64, 8, 128, 256, 3, false, 1}, {64, 4, 256, 512, 3, false, 1},
+		{1024, 16, 16, 32, 3, false, 1}, {256, 16, 64, 128, 3, false, 1},
 		{8, 28, 128, 128, 3, false, 1}, {8, 14, 256, 256, 3, false, 1}, {8, 7, 512, 512, 3, false, 1},
 		{8, 56, 32, 32, 3, false, 2}, {8, 28, 64, 64, 3, false, 4}, {8, 14, 160, 160, 3, false, 10}, {8, 7, 400, 400, 3, false, 25},
+		{8, 14, 256, 256, 3, false, 8}, {8, 14, 256, 256, 3, false, 4},
 	} {
-		for _, kernel := range []string{"oneDNN", stridedKernel} {
-			d := enginetest.Open(b, "cpu", engine.Options{Threads: 1, PlanBook: kernel})
-			b.Run(fmt.Sprintf("%s/%s", s, kernel), func(b *testing.B) {
-				s.stridedWeights().run(b, d, graph.TypeF32, []int64{s.batch, 2 * s.side, 2 * s.side, s.in})
-			})
+		for _, kind := range convKinds {
+			for _, kernel := range []string{"oneDNN", stridedKernel} {
+				d := enginetest.Open(b, "cpu", engine.Options{Threads: 1, PlanBook: kernel})
+				b.Run(fmt.Sprintf("%s/%s/%s", s, kind, kernel), func(b *testing.B) {
+					s.family(kind, 2).run(b, d, graph.TypeF32, []int64{s.batch, 2 * s.side, 2 * s.side, s.in})
+				})
+			}
 		}
 	}
-}
-
-// stridedWeights is the gradient of the weights with stride 2; the side is that of the result.
-func (s convShape) stridedWeights() family {
-	return family{s.String(), func(b *builder, shape ...int64) {
-		dy := b.Input("dy", graph.Shape{s.batch, s.side, s.side, s.out}, b.element)
-		w := b.Input("w", graph.Shape{s.out, 3, 3, s.in / s.groups}, b.element)
-		b.Conv(b.Input("x", shape, b.element), w, nil, graph.ConvOptions{Padding: 1, Stride: 2, Groups: s.groups})
-		b.ConvBackwardWeights(b.Ops()[0], dy)
-	}, 0}
 }
 
 // BenchmarkConv512 runs 3x3 convolutions of 512 channels, those of ResNet-18 on images of 32x32 at batch 64 and of VGG-13 on
@@ -97,7 +94,7 @@ func BenchmarkConv512(b *testing.B) {
 // benchmarkShapes runs the three kinds of convolution on each shape by each kernel; "" is the one that is chosen.
 func benchmarkShapes(b *testing.B, kernels []string, shapes []convShape) {
 	for _, s := range shapes {
-		for _, kind := range []graph.Kind{graph.KindConv, graph.KindConvBackwardData, graph.KindConvBackwardWeights} {
+		for _, kind := range convKinds {
 			for _, kernel := range kernels {
 				d := enginetest.Open(b, "cpu", engine.Options{Threads: 1, PlanBook: kernel})
 				name := kernel
@@ -105,7 +102,7 @@ func benchmarkShapes(b *testing.B, kernels []string, shapes []convShape) {
 					name = "chosen"
 				}
 				b.Run(fmt.Sprintf("%s/%s/%s", s, kind, name), func(b *testing.B) {
-					s.family(kind).run(b, d, graph.TypeF32, []int64{s.batch, s.side, s.side, s.in})
+					s.family(kind, 1).run(b, d, graph.TypeF32, []int64{s.batch, s.side, s.side, s.in})
 				})
 			}
 		}
@@ -120,7 +117,8 @@ func (s convShape) String() string {
 	return name
 }
 
-func (s convShape) family(kind graph.Kind) family {
+// family is a kind of the convolution with a stride; the side is that of the result.
+func (s convShape) family(kind graph.Kind, stride int64) family {
 	return family{s.String(), func(b *builder, shape ...int64) {
 		dy := b.Input("dy", graph.Shape{s.batch, s.side, s.side, s.out}, b.element)
 		var bias *graph.Value
@@ -129,7 +127,7 @@ func (s convShape) family(kind graph.Kind) family {
 		}
 		groups := max(s.groups, 1)
 		w := b.Input("w", graph.Shape{s.out, s.kernel, s.kernel, s.in / groups}, b.element)
-		b.Conv(b.Input("x", shape, b.element), w, bias, graph.ConvOptions{Padding: s.kernel / 2, Groups: groups})
+		b.Conv(b.Input("x", shape, b.element), w, bias, graph.ConvOptions{Padding: s.kernel / 2, Stride: stride, Groups: groups})
 		switch kind {
 		case graph.KindConvBackwardData:
 			b.ConvBackwardData(b.Ops()[0], dy)

@@ -10,8 +10,8 @@
 // A rate is GFLOP/s of a direct convolution. A Winograd kernel computes whole tiles, also where these extend
 // past the image, so a convolution takes the operations on all of its tiles over the rate.
 //
-// Of stride 2 the forward pass in f32 is strided.cc's where it was faster, by tables of their own, and the
-// gradient of the weights strided_weights.cc's. Grouped convolutions of stride 1 in f32 are F(4x4, 3x3)'s.
+// Of stride 2, in f32, they are those of strided.cc, strided_data.cc and strided_weights.cc where these were
+// faster, in groups too. Grouped convolutions of stride 1 in f32 are F(4x4, 3x3)'s.
 //
 // Convolutions of few channels are narrow.cc's where it computes them: it was 2 to 4.5 times as fast as
 // oneDNN (BenchmarkConvFewChannels, docs/performance.md).
@@ -55,35 +55,6 @@ constexpr rate bf16_avx512_bf16[] = {
 #include "rates_bf16_avx512_bf16.h"
 };
 
-// strided_rate is a row of the table of stride 2, of twice as many channels out as in: channels in, and
-// results in a row.
-struct strided_rate {
-  int64_t channels, side;
-  double library, direct;
-};
-constexpr strided_rate strided_avx2[] = {
-#include "rates_strided_avx2.h"
-};
-constexpr strided_rate strided_avx512[] = {
-#include "rates_strided_avx512.h"
-};
-
-// strided_is_faster tells whether the direct kernel had the higher rate in the nearest row of the table.
-bool strided_is_faster(const cpu &d, const value &w, const value &y) {
-  auto search = [&](const auto &rows) {
-    const strided_rate *best = nullptr;
-    double least = 0;
-    for (const strided_rate &r : rows) {
-      double channels = std::sqrt(static_cast<double>(w.dims[0] * w.dims[3]) / 2);
-      double distance = 4 * std::abs(std::log2(channels / static_cast<double>(r.channels))) +
-                        std::abs(std::log2(static_cast<double>(y.dims[2]) / static_cast<double>(r.side)));
-      if (!best || distance < least) best = &r, least = distance;
-    }
-    return best->direct > best->library;
-  };
-  return d.width == 16 ? search(strided_avx512) : search(strided_avx2);
-}
-
 struct table {
   const rate *first = nullptr;
   size_t rows = 0;
@@ -124,10 +95,16 @@ bool product_is_faster(int32_t kind, const cpu &d, const value &w) {
                                          : kind == kind_conv_backward_weights && in * out <= 16384;
 }
 
-// strided_weights_are_faster tells for which convolutions of stride 2 the direct kernel of the gradient of
-// the weights serves: where the sums of a thread, 4.5 MiB at the most, stay in the caches. On two threads it
-// was faster, on one 0.9 to 2.5 times as fast (BenchmarkStridedWeights, docs/performance.md).
-bool strided_weights_are_faster(const value &w) { return w.dims[0] * w.dims[3] <= 1 << 17; }
+// strided_is_faster tells for which convolutions of stride 2 the direct kernels were faster than the
+// library's, of tensors larger than the caches too (BenchmarkStrided, docs/performance.md). The gradient of
+// the weights: where the sums of a thread, 4.5 MiB at the most, stay in the caches; on two threads it was
+// faster, on one 0.9 to 1.7 times as fast. The other two with AVX-512; with AVX2 the forward pass with short
+// rows or few input channels, and the gradient of the input in groups or of few channels.
+bool strided_is_faster(int32_t kind, const cpu &d, const attributes &a, const value &w, const value &y) {
+  if (kind == kind_conv_backward_weights) return w.dims[0] * w.dims[3] <= 1 << 17;
+  if (d.width == 16) return true;
+  return kind == kind_conv ? y.dims[2] <= 8 || w.dims[3] <= 16 : a.groups > 1 || w.dims[3] <= 64;
+}
 
 // grouped_is_faster tells for which grouped 3x3 convolutions of stride 1 F(4x4, 3x3) was faster than the
 // library's kernel: with enough tiles for each thread, with AVX-512 more of them for the gradient of the
@@ -151,12 +128,11 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   bool product = d.convolution.empty() ? product_is_faster(o.kind, d, w) : d.convolution == "product";
   if (f32 && product)
     if (auto k = make_product_conv(o, d, x, w); fits(k)) return k;
-  const char *strided = "direct, stride 2";
-  if (f32 && d.width > 0 && (d.convolution.empty() ? strided_is_faster(d, w, y) : d.convolution == strided))
-    if (auto k = make_strided_conv(o, d, x, w, y); fits(k)) return k;
-  if (f32 && d.width > 0 && o.kind == kind_conv_backward_weights &&
-      (d.convolution.empty() ? strided_weights_are_faster(w) : d.convolution == strided))
-    if (auto k = make_strided_weights(o, d, x, w, y); fits(k)) return k;
+  bool direct =
+      d.convolution.empty() ? strided_is_faster(o.kind, d, a, w, y) : d.convolution == "direct, stride 2";
+  if (f32 && d.width > 0 && direct)
+    for (auto make : {make_strided_conv, make_strided_data, make_strided_weights})
+      if (auto k = make(o, d, x, w, y); fits(k)) return k;
   if (!one || d.width == 0) return nullptr;
   if (a.groups > 1) {
     bool wanted =

@@ -91,7 +91,9 @@ std::unique_ptr<kernel> make_winograd4(const op &, cpu &, const value &x, const 
 std::unique_ptr<kernel> make_winograd_rows(const op &, cpu &, const value &x, const value &w);
 // The direct kernel of the forward pass of a 3x3 convolution of stride 2, or nullptr.
 std::unique_ptr<kernel> make_strided_conv(const op &, cpu &, const value &x, const value &w, const value &y);
-// The direct kernel of the gradient of the weights of a 3x3 convolution of stride 2, or nullptr.
+// The direct kernels of the gradient of the input and of the weights of a 3x3 convolution of stride 2, or
+// nullptr.
+std::unique_ptr<kernel> make_strided_data(const op &, cpu &, const value &x, const value &w, const value &y);
 std::unique_ptr<kernel> make_strided_weights(const op &, cpu &, const value &x, const value &w,
                                              const value &y);
 // The direct kernel of a 3x3 convolution of stride 1 with at most 16 channels in and 4 out, or nullptr.

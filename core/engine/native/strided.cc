@@ -1,124 +1,138 @@
 //go:build !nocpu
 
-// The forward pass of 3x3 convolutions of stride 2 with padding 1, of images with even sides: residual
-// networks halve images by them. Direct: a group of results of a row, times two vectors of output channels,
-// stays in registers while the inputs under their windows are read where they lie. The two rows of x that the
-// next row of results needs are fetched to the second cache meanwhile.
+// The forward pass of 3x3 convolutions of stride 2 with padding 1, of images with even sides, in any number
+// of groups: residual networks halve images by them. Direct: the sums of a few results of a row, of one or
+// two vectors of output channels, stay in registers while the pixels under their windows are read where they
+// lie. A pixel at an odd column is read once for the two windows that it is in.
 //
-// Of a window, only its first column and first row can be outside of the image: the first result of a row
-// reads zeros instead of the column, and the row is left out. Workspace: the transposed weights. Threads
-// divide the rows of all images.
+// A few rows of results are computed for 16 or 32 output channels, then for the next ones, so that the filter
+// of these and the rows stay in the caches. The rows of x that are needed after them are fetched to the
+// second cache meanwhile.
 //
-// Order of summation: rows of the window, its columns, channels, each step one FMA, then the bias: the same
-// for all instruction sets and numbers of threads.
-#include <type_traits>
+// Only the first row and the first column of a window can be outside of the image: they are left out.
+// Workspace: the transposed weights. Threads divide the rows of all images.
+//
+// Order of summation: rows of the window, channels, columns, each step one FMA, then the bias: the same for
+// all instruction sets and numbers of threads.
+#include "strided.h"
 
-#include "prologue.h"
-#include "simd.h"
+#include <algorithm>
 
 namespace lb {
 
 #if defined(__x86_64__)
 namespace {
 
-// The loops over accumulators must be unrolled, or these are in memory.
-#define LB_UNROLL _Pragma("GCC unroll 16")
+using namespace strided;
 
-struct halving {
-  int64_t n, p, q, in, out;  // x [n 2p 2q in], y [n p q out]
-};
-
-// transposed writes to[k][out] from w[out][k], k = 9 in, for the output channels from..end.
+// transposed writes to[panel][3 rows][in][3 columns][16] from w[out][3][3][in], for the output channels
+// from..end.
 template <int W>
-LB_INLINE void transposed(const float *w, int64_t from, int64_t end, int64_t out, int64_t k, float *to) {
-  for (int64_t i = 0; i < k; i += 8)
-    for (int64_t o = from; o < end; o += 8) transpose(w + o * k + i, k, to + i * out + o, out);
+LB_INLINE void transposed(const float *w, int64_t from, int64_t end, int64_t in, float *to) {
+  for (int64_t o = from; o < end; o += 8)
+    for (int64_t place = 0; place < 9; place++)
+      for (int64_t k = 0; k < in; k += 8)
+        transpose(w + (o * 9 + place) * in + k, 9 * in,
+                  to + (o / panel * 9 * in + (place / 3 * in + k) * 3 + place % 3) * panel + o % panel,
+                  3 * panel);
 }
 
-// results writes R results of a row, of the output channels of two vectors, from `first` on. x is the pixel
-// under the middle of the first window; `top`: the window's first row is in the image. `column` is what
-// stands under the first column of the first window, by row of it: of the image, or zeros.
-template <int W, int R>
-LB_INLINE void results(const halving &g, const float *x, bool top, const float *const column[3],
-                       const float *w, const float *bias, int64_t first, float *y) {
-  constexpr int Z = 2;
-  floats<W> acc[R][Z];
+// block is what all results of a row share that are computed together: the pixel under the middle of the
+// first window of the row, at the first input channel of the group; the filter, the bias and the place of the
+// result at the first output channel.
+struct block {
+  const float *x, *w, *bias;
+  float *y;
+  bool top;  // the first row of the windows is in the image
+};
+
+// results writes R results of a row, Z vectors of output channels of each, from column `from` on.
+template <int W, int Z, int R>
+LB_INLINE void results(const geometry &g, const block &of, int64_t from) {
+  const int64_t pixel = g.pixel_x(), line = g.row_x(), c = g.pixel_y();
+  floats<W> acc[R][Z], f[3][Z];
   LB_UNROLL for (int r = 0; r < R; r++) for (int z = 0; z < Z; z++) acc[r][z] = floats<W>{};
-  const int64_t in = g.in, line = 2 * g.q * in, next = 2 * in;
-  for (int64_t i = top ? 0 : 1; i < 3; i++) {
-    const float *at = x + (i - 1) * line - in, *head = column[i], *b = w + i * 3 * in * g.out + first;
-    for (int64_t k = 0; k < in; k++, b += g.out) {
-      floats<W> f[Z];
-      for (int z = 0; z < Z; z++) f[z] = load<W>(b + z * W);
-      for (int z = 0; z < Z; z++) acc[0][z] += head[k] * f[z];
-      LB_UNROLL for (int r = 1; r < R; r++) for (int z = 0; z < Z; z++) acc[r][z] += at[r * next + k] * f[z];
-    }
-    for (int64_t k = in; k < 3 * in; k++, b += g.out) {
-      floats<W> f[Z];
-      for (int z = 0; z < Z; z++) f[z] = load<W>(b + z * W);
-      LB_UNROLL for (int r = 0; r < R; r++) for (int z = 0; z < Z; z++) acc[r][z] += at[r * next + k] * f[z];
+  for (int64_t i = of.top ? 0 : 1; i < 3; i++) {
+    const float *x = of.x + (i - 1) * line + 2 * from * pixel, *w = of.w + i * 3 * g.in * panel;
+    for (int64_t k = 0; k < g.in; k++, x++, w += 3 * panel) {
+      for (int s = 0; s < 3; s++)
+        for (int z = 0; z < Z; z++)
+          f[s][z] = load<W>(w + z * W / panel * 9 * g.in * panel + s * panel + z * W % panel);
+      if (from > 0)
+        for (int z = 0; z < Z; z++) acc[0][z] += x[-pixel] * f[0][z];
+      LB_UNROLL for (int r = 0; r < R; r++) {
+        float middle = x[2 * r * pixel], right = x[(2 * r + 1) * pixel];
+        for (int z = 0; z < Z; z++) acc[r][z] += middle * f[1][z];
+        for (int z = 0; z < Z; z++) acc[r][z] += right * f[2][z];
+        if (r + 1 < R)
+          for (int z = 0; z < Z; z++) acc[r + 1][z] += right * f[0][z];
+      }
     }
   }
   for (int z = 0; z < Z; z++) {
-    floats<W> added = bias ? load<W>(bias + first + z * W) : floats<W>{};
+    floats<W> added = of.bias ? load<W>(of.bias + z * W) : floats<W>{};
     LB_UNROLL for (int r = 0; r < R; r++)
-        store<W>(y + r * g.out + first + z * W, bias ? acc[r][z] + added : acc[r][z]);
+        store<W>(of.y + (from + r) * c + z * W, of.bias ? acc[r][z] + added : acc[r][z]);
   }
 }
 
-// fetch fetches x[from], ..., x[end - 1] to the second cache.
-LB_INLINE void fetch(const float *x, int64_t from, int64_t end) {
-  for (int64_t k = from; k < end; k += 16) __builtin_prefetch(x + k, 0, 2);
+// some_results is results for `count` of them, R at the most.
+template <int W, int Z, int R>
+LB_INLINE void some_results(const geometry &g, const block &of, int64_t from, int64_t count) {
+  if (count == R) return results<W, Z, R>(g, of, from);
+  if constexpr (R > 1) some_results<W, Z, R - 1>(g, of, from, count);
 }
 
-// rows writes the rows of results from..end of all images.
-template <int W>
-LB_INLINE void rows(const halving *of, const float *x, const float *w, const float *bias, const float *zeros,
-                    int64_t from, int64_t end, float *y) {
-  constexpr int R = W == 16 ? 8 : 4;
-  const halving g = *of;
-  const int64_t line = 2 * g.q * g.in;
-  for (int64_t row = from; row < end; row++) {
-    const float *at = x + row * 2 * line;
-    bool top = row % g.p > 0;
-    int64_t z = 0;
-    auto some = [&](auto count) __attribute__((always_inline)) {
-      constexpr int C = decltype(count)::value;
-      for (; z + C <= g.q; z += C) {
-        if (row + 1 < end) fetch(at + 2 * line, 2 * line * z / g.q, 2 * line * (z + C) / g.q);
-        const float *pixel = at + z * 2 * g.in, *column[3];
-        for (int64_t i = 0; i < 3; i++) column[i] = z == 0 ? zeros : pixel + (i - 1) * line - g.in;
-        for (int64_t k = 0; k < g.out; k += 2 * W)
-          results<W, C>(g, pixel, top, column, w, bias, k, y + (row * g.q + z) * g.out);
+// rows writes the rows from..end of y, R results of Z vectors of output channels at a time, and fetches the
+// rows of x for those up to `next`.
+template <int W, int Z, int R>
+LB_INLINE void rows(const geometry &g, const float *x, const float *w, const float *bias, int64_t from,
+                    int64_t end, int64_t next, float *y) {
+  const int64_t blocks = (g.q + R - 1) / R;
+  prefetch later{x + end * 2 * g.row_x(), (next - end) * 2 * g.row_x(),
+                 g.pixel_y() / (Z * W) * (end - from) * blocks};
+  for (int64_t o = 0; o < g.pixel_y(); o += Z * W)
+    for (int64_t row = from; row < end; row++) {
+      const block at{x + row * 2 * g.row_x() + o / g.out * g.in, w + o / panel * 9 * g.in * panel + o % panel,
+                     bias ? bias + o : nullptr, y + row * g.row_y() + o, row % g.p > 0};
+      for (int64_t k = 0; k < blocks; k++) {
+        int64_t first = g.q * k / blocks;
+        later.next();
+        some_results<W, Z, R>(g, at, first, g.q * (k + 1) / blocks - first);
       }
-    };
-    some(std::integral_constant<int, R>{});
-    some(std::integral_constant<int, 4>{});
-    some(std::integral_constant<int, 2>{});
-    some(std::integral_constant<int, 1>{});
-  }
+    }
 }
-#undef LB_UNROLL
+
+// all_rows is rows for two vectors of a group, or with AVX-512 one where it has no more, and as many results
+// as leave registers for the filter.
+template <int W>
+LB_INLINE void all_rows(const geometry *of, const float *x, const float *w, const float *bias, int64_t from,
+                        int64_t end, int64_t next, float *y) {
+  const geometry g = *of;
+  if constexpr (W == panel)
+    if (g.out % (2 * panel) != 0) return rows<W, 1, 14>(g, x, w, bias, from, end, next, y);
+  rows<W, 2, W / 2>(g, x, w, bias, from, end, next, y);
+}
 
 template <int W>
 struct strided_conv : kernel {
   using isa = machine<W>;
   int threads;
-  halving g;
-  strided_conv(const value &x, const value &w, const value &y, int t)
-      : threads(t), g{x.dims[0], y.dims[1], y.dims[2], w.dims[3], w.dims[0]} {
+  geometry g;
+  strided_conv(const op &o, const value &x, const value &w, const value &y, int t)
+      : threads(t), g(geometry_of(o, x, w, y)) {
     name = "direct, stride 2";
-    scratch = static_cast<uint64_t>(4 * (9 * g.in * g.out + g.in));
+    scratch = static_cast<uint64_t>(4 * 9 * g.in * g.pixel_y());
   }
   void run(const op &o) override {
     auto *w = reinterpret_cast<float *>(o.scratch);
-    float *zeros = w + 9 * g.in * g.out;
-    for (int64_t k = 0; k < g.in; k++) zeros[k] = 0;
-    parallel(g.out, 16, threads, 9 * g.in * g.out, [&](int64_t from, int64_t end, int) {
-      isa::template call<transposed<W>>(o.in(1), from, end, g.out, 9 * g.in, w);
+    parallel(g.pixel_y(), panel, threads, 9 * g.in * g.pixel_y(), [&](int64_t from, int64_t end, int) {
+      isa::template call<transposed<W>>(o.in(1), from, end, g.in, w);
     });
-    parallel(g.n * g.p, 1, threads, g.n * g.p * g.q * g.out * 16, [&](int64_t from, int64_t end, int) {
-      isa::template call<rows<W>>(&g, o.in(0), w, o.in(2), zeros, from, end, o.out(0));
+    parallel(g.n * g.p, 1, threads, g.n * g.p * g.q * g.pixel_y() * 16, [&](int64_t from, int64_t end, int) {
+      for (int64_t row = from; row < end; row += g.step())
+        isa::template call<all_rows<W>>(&g, o.in(0), w, o.in(2), row, std::min(row + g.step(), end),
+                                        std::min(row + 2 * g.step(), end), o.out(0));
     });
   }
 };
@@ -129,11 +143,11 @@ struct strided_conv : kernel {
 std::unique_ptr<kernel> make_strided_conv(const op &o, cpu &d, const value &x, const value &w,
                                           const value &y) {
 #if defined(__x86_64__)
-  if (o.kind != kind_conv || !halves(o.attr, x, w) || o.attr.groups > 1 || w.dims[0] % 32 != 0 ||
+  if (o.kind != kind_conv || !halves(o.attr, x, w) || w.dims[0] / o.attr.groups % panel != 0 ||
       w.dims[3] % 8 != 0 || normalises_input(o))
     return nullptr;
-  if (d.width == 16) return std::make_unique<strided_conv<16>>(x, w, y, d.threads);
-  if (d.width == 8) return std::make_unique<strided_conv<8>>(x, w, y, d.threads);
+  if (d.width == 16) return std::make_unique<strided_conv<16>>(o, x, w, y, d.threads);
+  if (d.width == 8) return std::make_unique<strided_conv<8>>(o, x, w, y, d.threads);
 #else
   (void)o, (void)d, (void)x, (void)w, (void)y;
 #endif

@@ -14,30 +14,20 @@
 #include <algorithm>
 #include <cstring>
 
-#include "prologue.h"
-#include "simd.h"
+#include "strided.h"
 
 namespace lb {
 
 #if defined(__x86_64__)
 namespace {
 
-constexpr int64_t panel = 16;  // channels
-
-// halved is the geometry: x [n 2p 2q groups*in], dy [n p q groups*out].
-struct halved {
-  int64_t n, p, q, in, out, groups;
-  int64_t pixel_x() const { return in * groups; }
-  int64_t pixel_dy() const { return out * groups; }
-};
-
-#define LB_UNROLL _Pragma("GCC unroll 16")
+using namespace strided;
 
 // add_place adds to sum[16 in][16 out] of place r, s of the filter the rows from..end of dy. x and dy point
 // to the first of 16 channels.
 template <int W>
-LB_INLINE void add_place(const halved &g, const float *x, const float *dy, int64_t r, int64_t s, int64_t from,
-                         int64_t end, float *sum) {
+LB_INLINE void add_place(const geometry &g, const float *x, const float *dy, int64_t r, int64_t s,
+                         int64_t from, int64_t end, float *sum) {
   constexpr int R = W == 16 ? 16 : 4, L = panel / W;  // input channels at a time, vectors of output channels
   for (int64_t i = 0; i < panel; i += R, x += R, sum += R * panel) {
     floats<W> acc[R][L];
@@ -46,11 +36,11 @@ LB_INLINE void add_place(const halved &g, const float *x, const float *dy, int64
     for (int64_t row = from; row < end; row++) {
       if (row % g.p == 0 && r == 0) continue;
       const float *a = x + ((2 * row + r - 1) * 2 * g.q + s - 1) * g.pixel_x(),
-                  *b = dy + row * g.q * g.pixel_dy();
+                  *b = dy + row * g.q * g.pixel_y();
       for (int64_t q = s == 0 ? 1 : 0; q < g.q; q++) {
         const float *at = a + 2 * q * g.pixel_x();
         floats<W> f[L];
-        for (int l = 0; l < L; l++) f[l] = load<W>(b + q * g.pixel_dy() + l * W);
+        for (int l = 0; l < L; l++) f[l] = load<W>(b + q * g.pixel_y() + l * W);
         LB_UNROLL for (int k = 0; k < R; k++) for (int l = 0; l < L; l++) acc[k][l] += at[k] * f[l];
       }
     }
@@ -58,37 +48,30 @@ LB_INLINE void add_place(const halved &g, const float *x, const float *dy, int64
         store<W>(sum + k * panel + l * W, acc[k][l]);
   }
 }
-#undef LB_UNROLL
-
-// fetch fetches a part of count floats, of `parts`, to the second cache.
-LB_INLINE void fetch(const float *x, int64_t count, int64_t part, int64_t parts) {
-  for (int64_t k = count * part / parts; k < count * (part + 1) / parts; k += 16)
-    __builtin_prefetch(x + k, 0, 2);
-}
 
 // add_rows adds to sum[groups][out/16][in/16][9][16 in][16 out] the rows from..end of dy, and fetches those
 // up to `next`.
 template <int W>
-LB_INLINE void add_rows(const halved *of, const float *x, const float *dy, int64_t from, int64_t end,
+LB_INLINE void add_rows(const geometry *of, const float *x, const float *dy, int64_t from, int64_t end,
                         int64_t next, float *sum) {
-  const halved g = *of;
-  const int64_t row_dy = g.q * g.pixel_dy(), row_x = 4 * g.q * g.pixel_x();
-  const int64_t parts = g.pixel_dy() / panel * (g.in / panel) * 9;
-  int64_t part = 0;
-  for (int64_t o = 0; o < g.pixel_dy(); o += panel)
+  const geometry g = *of;
+  const int64_t row_x = 2 * g.row_x(), parts = g.pixel_y() / panel * (g.in / panel) * 9;
+  prefetch later_x{x + end * row_x, (next - end) * row_x, parts},
+      later_dy{dy + end * g.row_y(), (next - end) * g.row_y(), parts};
+  for (int64_t o = 0; o < g.pixel_y(); o += panel)
     for (int64_t i = 0; i < g.in; i += panel)
-      for (int64_t place = 0; place < 9; place++, part++, sum += panel * panel) {
-        fetch(x + end * row_x, (next - end) * row_x, part, parts);
-        fetch(dy + end * row_dy, (next - end) * row_dy, part, parts);
+      for (int64_t place = 0; place < 9; place++, sum += panel * panel) {
+        later_x.next();
+        later_dy.next();
         add_place<W>(g, x + o / g.out * g.in + i, dy + o, place / 3, place % 3, from, end, sum);
       }
 }
 
 // write_sums adds the threads' sums of the output channels from..end and writes dw[groups*out][9][in].
 template <int W>
-LB_INLINE void write_sums(const halved *of, float *sum, int threads, int64_t size, int64_t from, int64_t end,
-                          float *dw) {
-  const halved g = *of;
+LB_INLINE void write_sums(const geometry *of, float *sum, int threads, int64_t size, int64_t from,
+                          int64_t end, float *dw) {
+  const geometry g = *of;
   for (int64_t o = from; o < end; o += panel)
     for (int64_t i = 0; i < g.in; i += panel)
       for (int64_t place = 0; place < 9; place++) {
@@ -108,27 +91,25 @@ template <int W>
 struct strided_weights : kernel {
   using isa = machine<W>;
   int threads;
-  halved g;
+  geometry g;
   strided_weights(const op &o, const value &x, const value &w, const value &y, int t)
-      : threads(t), g{x.dims[0], y.dims[1], y.dims[2], w.dims[3], w.dims[0] / o.attr.groups, o.attr.groups} {
+      : threads(t), g(geometry_of(o, x, w, y)) {
     name = "direct, stride 2";
     scratch = static_cast<uint64_t>(4 * threads * size());
   }
-  int64_t size() const { return 9 * g.in * g.pixel_dy(); }
+  int64_t size() const { return 9 * g.in * g.pixel_y(); }
   void run(const op &o) override {
     auto *sums = reinterpret_cast<float *>(o.scratch);
     std::memset(sums, 0, static_cast<size_t>(scratch));
-    // Rows of about 64 results stay in the first cache for all places of the filter.
-    const int64_t step = std::max(int64_t{1}, 64 / g.q);
     parallel(g.n * g.p, 1, threads, g.n * g.p * g.q * size(), [&](int64_t from, int64_t end, int t) {
-      for (int64_t row = from; row < end; row += step)
-        isa::template call<add_rows<W>>(&g, o.in(0), o.in(1), row, std::min(row + step, end),
-                                        std::min(row + 2 * step, end), sums + t * size());
+      for (int64_t row = from; row < end; row += g.step())
+        isa::template call<add_rows<W>>(&g, o.in(0), o.in(1), row, std::min(row + g.step(), end),
+                                        std::min(row + 2 * g.step(), end), sums + t * size());
     });
-    parallel(g.pixel_dy(), panel, threads, size(), [&](int64_t from, int64_t end, int) {
+    parallel(g.pixel_y(), panel, threads, size(), [&](int64_t from, int64_t end, int) {
       isa::template call<write_sums<W>>(&g, sums, threads, size(), from, end, o.out(0));
     });
-    if (o.results.size() > 1) sum_columns(o.in(1), g.n * g.p * g.q, g.pixel_dy(), o.out(1), threads);
+    if (o.results.size() > 1) sum_columns(o.in(1), g.n * g.p * g.q, g.pixel_y(), o.out(1), threads);
   }
 };
 
@@ -138,8 +119,8 @@ struct strided_weights : kernel {
 std::unique_ptr<kernel> make_strided_weights(const op &o, cpu &d, const value &x, const value &w,
                                              const value &y) {
 #if defined(__x86_64__)
-  if (!halves(o.attr, x, w) || w.dims[0] / o.attr.groups % panel != 0 || w.dims[3] % panel != 0 ||
-      normalises_input(o))
+  if (o.kind != kind_conv_backward_weights || !halves(o.attr, x, w) ||
+      w.dims[0] / o.attr.groups % panel != 0 || w.dims[3] % panel != 0 || normalises_input(o))
     return nullptr;
   if (d.width == 16) return std::make_unique<strided_weights<16>>(o, x, w, y, d.threads);
   if (d.width == 8) return std::make_unique<strided_weights<8>>(o, x, w, y, d.threads);
