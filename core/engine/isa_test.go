@@ -28,8 +28,8 @@ func TestParityOnAVX2(t *testing.T) {
 		t.Skipf("the instruction set is %s: TestParity covers it, and another one was not tested", isa)
 	}
 	c := exec.Command(os.Args[0],
-		"-test.run=^(TestParity|TestParityOfConvolutions|TestLimitedISA)$/"+
-			"^(cpu, 2 threads|winograd.*|direct.*|product|groups.*)?$")
+		"-test.run=^(TestParity|TestParityOfConvolutions|TestParityOfStrips|TestLimitedISA)$/"+
+			"^((cpu, )?2 threads|winograd.*|direct.*|product|groups.*)?$")
 	c.Env = append(os.Environ(), limitISA+"=AVX2")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Errorf("%s=AVX2: %v\n%s", limitISA, err, out)

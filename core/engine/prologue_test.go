@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/localbench/localbench/core/engine"
@@ -27,7 +28,7 @@ var manyTiles = [5]int64{280, 32, 1, 32, 32}
 func TestNormalisedInputSameBits(t *testing.T) {
 	for _, backend := range enginetest.Backends() {
 		if backend == "cpu" {
-			continue
+			continue // TestStripsSameBits
 		}
 		d := enginetest.Open(t, backend, engine.Options{TF32: true, Own: true})
 		for _, s := range normalisedShapes {
@@ -87,8 +88,13 @@ func runNormalised(t *testing.T, d engine.Device, s [5]int64, element graph.Elem
 	}
 	p := bindTo(t, d, g, plan.Options{})
 	for i, op := range g.Ops {
-		if op.NormalisesInput() && (p.Kernels()[i] != ownConvolution || op.Kind == graph.KindConv && p.Scratch()[i] != 0) {
-			t.Errorf("%s: kernel %q with %d bytes of workspace", op.Kind, p.Kernels()[i], p.Scratch()[i])
+		name, bytes := p.Kernels()[i], p.Scratch()[i]
+		own := name == ownConvolution && (op.Kind != graph.KindConv || bytes == 0)
+		if d.Name() == "cpu" {
+			own = strings.Contains(name, inStrips)
+		}
+		if op.NormalisesInput() && !own {
+			t.Errorf("%s: kernel %q with %d bytes of workspace", op.Kind, name, bytes)
 		}
 	}
 	random := rand.New(rand.NewPCG(1, 2))

@@ -29,3 +29,29 @@ func LargeCases() []Case {
 	// One row of pairs for each of 512 blocks (similarity.cu).
 	return slices.Concat(convolution, narrow, []Case{elementwise}, pairCasesOf([]pairing{{530, 6, 4}}))
 }
+
+// StripCases returns convolutions with work of normalisations on tensors of which the cpu's kernels compute more than one strip
+// of rows (core/engine/native/strips.cc): strips that end within an image and at its end, of several images, and fewer than
+// threads. Cases does not have them, because they take long.
+func StripCases() []Case {
+	shapes := []convolution{
+		{"32 channels, 3x3, strips within an image", 2, 37, 33, 32, 32, 3, 3, 1, 1, 1, false, 1},
+		{"32 channels, 3x3, fewer strips than threads", 1, 8, 33, 32, 32, 3, 3, 1, 1, 1, false, 1},
+		{"16 to 48 channels, 3x3, several images in a strip", 90, 5, 9, 16, 48, 3, 3, 1, 1, 1, false, 1},
+		{"64 to 32 channels, 1x1, strips within an image", 3, 25, 19, 64, 32, 1, 1, 1, 0, 1, false, 1},
+		{"two groups of 16 channels, 3x3, strips within an image", 4, 41, 31, 32, 32, 3, 3, 1, 1, 2, false, 1},
+		{"32 to 64 channels, 3x3 with stride 2, strips within an image", 3, 50, 16, 32, 64, 3, 3, 2, 1, 1, false, 1},
+	}
+	var out []Case
+	for _, s := range shapes {
+		in := prologue{s, graph.ActivationReLU}
+		out = append(out, casesOfPrologues([]prologue{in})...)
+		out = append(out, Case{Name: in.String() + ", statistics", Kind: graph.KindConv, build: func(p *program) {
+			in.forward(p)
+			in.statistics(p)
+		}})
+		out = append(out, casesOfCombinations([]combined{{convolution: s, activation: graph.ActivationNone},
+			{convolution: s, activation: graph.ActivationReLU, input: new(graph.ActivationReLU), sums: true}})...)
+	}
+	return append(out, narrowed(out)...)
+}

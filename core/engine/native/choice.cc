@@ -20,7 +20,6 @@
 #include <string>
 
 #include "cpu.h"
-#include "prologue.h"
 
 namespace lb {
 namespace {
@@ -138,14 +137,14 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
     bool wanted =
         d.convolution.empty() ? grouped_is_faster(o.kind, d, x) : d.convolution == "winograd F(4x4, 3x3)";
     bool whole = w.dims[0] / a.groups % 16 == 0 && w.dims[3] % 16 == 0;
-    auto k = f32 && wanted && whole && !normalises_input(o) ? make_winograd4(o, d, x, w, y) : nullptr;
+    auto k = f32 && wanted && whole ? make_winograd4(o, d, x, w, y) : nullptr;
     return fits(k) && k->scratch <= most_workspace ? std::move(k) : nullptr;
   }
   if (f32 && (d.convolution.empty() || d.convolution == "direct, few channels"))
     if (auto k = make_narrow_conv(o, d, x, w); fits(k)) return k;
   if (w.dims[0] % 16 != 0 || w.dims[3] % 16 != 0) {
     // Half of the channels are padding at the most.
-    bool wide = f32 && w.dims[0] >= 8 && w.dims[3] >= 8 && !normalises_input(o);
+    bool wide = f32 && w.dims[0] >= 8 && w.dims[3] >= 8;
     auto k = wide ? make_padded_conv(o, d, x, w, y) : nullptr;
     return fits(k) ? std::move(k) : nullptr;
   }
@@ -162,7 +161,6 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   double time[algorithms];
   for (int i = 0; i < algorithms; i++) time[i] = r.gflops[i] > 0 ? computed[i] / r.gflops[i] : HUGE_VAL;
   std::unique_ptr<kernel> best;
-  algorithm chosen = library;
   uint64_t limit = d.convolution.empty() ? most_workspace : UINT64_MAX;
   if (d.workspace_limit > 0) limit = std::min(limit, d.workspace_limit);
   double least = d.convolution.empty() ? time[library] : HUGE_VAL;
@@ -170,7 +168,7 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
     bool wanted = d.convolution.empty() || d.convolution == name;
     bool slower = (best || d.convolution.empty()) && time[at] >= least;
     if (!k || !wanted || slower || k->scratch > limit) return;
-    best = std::move(k), least = time[at], chosen = at;
+    best = std::move(k), least = time[at];
   };
   if (!bias) consider(tiles_of_2, "winograd F(2x2, 3x3)", make_winograd2(o, d, x, w, y));
   consider(tiles_of_4, "winograd F(4x4, 3x3)", make_winograd4(o, d, x, w, y));
@@ -178,9 +176,6 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
   // Where the filters of all channels need too much workspace: the first group that needs less.
   for (int64_t group : f32 ? std::vector<int64_t>{128, 64} : std::vector<int64_t>{})
     consider(tiles_of_4, "groups of channels", make_grouped_conv(o, d, x, w, y, group));
-  // F(2x2, 3x3) alone normalises its input, and then applies at most a rectifier.
-  bool simple = a.activation == activation_none || a.rectifies();
-  if (normalises_input(o) && !(chosen == tiles_of_2 && simple)) return nullptr;
   return best;
 }
 

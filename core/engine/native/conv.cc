@@ -336,6 +336,8 @@ std::unique_ptr<kernel> make_normalised(const op &o, cpu &d) {
 }  // namespace
 
 std::unique_ptr<kernel> make_conv(const op &o, cpu &d) {
+  if (computes_statistics(o) || normalises_input(o))
+    if (auto k = make_strips(o, d)) return k;
   if (computes_statistics(o))
     return std::make_unique<with_statistics<kernel>>(o, [&](const op &inner) { return d.choose(inner); });
   // x, w and y of the forward convolution, whichever of its three ops this is.
@@ -345,8 +347,8 @@ std::unique_ptr<kernel> make_conv(const op &o, cpu &d) {
                    : o.kind == kind_conv_backward_data ? *o.operands[0]
                                                        : *o.operands[1];
   bool bias = o.kind == kind_conv ? o.operands[2] != nullptr : o.results.size() > 1;
-  if (auto k = make_own_conv(o, d, x, w, y, bias)) return k;
   if (normalises_input(o)) return make_normalised(o, d);
+  if (auto k = make_own_conv(o, d, x, w, y, bias)) return k;
   if (x.type == type_bf16 && !multiplies_bf16()) return make_blocks(o, d);
   auto p = prepare_conv(o.kind, conv_geometry(o, x, w, y, bias), cache(d), d.workspace_limit);
   if (!p) return make_blocks(o, d);

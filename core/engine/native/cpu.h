@@ -74,9 +74,9 @@ struct cpu : device {
 #define LB_MAKE(name) std::unique_ptr<kernel> make_##name(const op &, cpu &);
 LB_FAMILIES(LB_MAKE)
 #undef LB_MAKE
-// make_norm_gradient returns the kernel that writes the gradient of a convolution's result, for an op of the
-// operands dy, y and coefficients (gradients.h).
-std::unique_ptr<kernel> make_norm_gradient(const op &, cpu &);
+// make_strips returns the kernel of a convolution that does work of a normalisation, a strip of rows at a
+// time, or nullptr where its convolutions have no such kernels.
+std::unique_ptr<kernel> make_strips(const op &, cpu &);
 // make_blocks returns a kernel that runs the f32 kernel of an op with tensors in bf16 on blocks of its
 // samples.
 std::unique_ptr<kernel> make_blocks(const op &, cpu &);

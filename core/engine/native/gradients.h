@@ -17,19 +17,15 @@ enum : int64_t {
   coefficient_count
 };
 
-// gradients runs conv_norm_backward as three ops: the gradient of the convolution's result, in the workspace,
+// gradient_ops are the ops that conv_norm_backward consists of: the gradient of the convolution's result,
 // then those of its input and of its weights; and norm_backward_sums of the normalisation of the input, if
-// the op is to give these. make_norm makes the kernel of the first one, of the operands dy, y and
-// coefficients, and choose those of the others. Base is kernel, or a class of kernels of the backend, which
-// gets the last arguments.
-template <typename Base>
-struct gradients : Base {
+// the op is to give these.
+struct gradient_ops {
   value gradient;  // of the convolution's result
-  op norm, data, weights, sums;
-  std::vector<op *> all{&norm, &data, &weights};
+  op norm;         // of the operands dy, y and coefficients
+  op data, weights, sums;
 
-  template <typename M, typename F, typename... A>
-  gradients(const op &o, M make_norm, F choose, A &...base) : Base(base...), gradient(*o.operands[3]) {
+  explicit gradient_ops(const op &o) : gradient(*o.operands[3]) {
     value *x = o.operands[0], *w = o.operands[1], *dy = o.operands[2], *y = o.operands[3];
     norm.attr.activation = o.attr.following;
     norm.operands = {dy, y, o.operands[4]}, norm.results = {&gradient};
@@ -43,17 +39,32 @@ struct gradients : Base {
     std::vector<value *> of_input(o.operands.begin() + 5, o.operands.end());
     weights.operands = {x, &gradient}, weights.results = {o.results[1]};
     weights.operands.insert(weights.operands.end(), of_input.begin(), of_input.end());
-    if (o.attr.input_sums) {
-      sums.kind = kind_norm_backward_sums;
-      sums.attr.activation = o.attr.activation, sums.attr.epsilon = o.attr.epsilon;
-      sums.operands = {o.results[0], x};
-      sums.operands.insert(sums.operands.end(), of_input.begin(), of_input.end());
-      sums.operands.resize(8, nullptr);
-      sums.results = {o.results.begin() + 2, o.results.end()};
-      all.push_back(&sums);
-    }
+    norm.stream = data.stream = weights.stream = sums.stream = o.stream;
+    if (!o.attr.input_sums) return;
+    sums.kind = kind_norm_backward_sums;
+    sums.attr.activation = o.attr.activation, sums.attr.epsilon = o.attr.epsilon;
+    sums.operands = {o.results[0], x};
+    sums.operands.insert(sums.operands.end(), of_input.begin(), of_input.end());
+    sums.operands.resize(8, nullptr);
+    sums.results = {o.results.begin() + 2, o.results.end()};
+  }
+  // It has pointers to its own members.
+  gradient_ops(const gradient_ops &) = delete;
+  gradient_ops &operator=(const gradient_ops &) = delete;
+};
+
+// gradients runs these ops one after the other, with the gradient of the convolution's result in the
+// workspace. make_norm makes the kernel of the first one, and choose those of the others. Base is kernel, or
+// a class of kernels of the backend, which gets the last arguments.
+template <typename Base>
+struct gradients : Base, gradient_ops {
+  std::vector<op *> all{&norm, &data, &weights};
+
+  template <typename M, typename F, typename... A>
+  gradients(const op &o, M make_norm, F choose, A &...base) : Base(base...), gradient_ops(o) {
+    if (o.attr.input_sums) all.push_back(&sums);
     for (op *part : all) {
-      part->stream = o.stream, part->work = part == &norm ? make_norm(*part) : choose(*part);
+      part->work = part == &norm ? make_norm(*part) : choose(*part);
       this->scratch = std::max(this->scratch, part->work->scratch);
     }
     this->scratch += before();

@@ -12,7 +12,6 @@
 #include <cstring>
 
 #include "cpu.h"
-#include "prologue.h"
 
 namespace lb {
 
@@ -99,7 +98,7 @@ std::unique_ptr<kernel> make_grouped_conv(const op &o, cpu &d, const value &x, c
                                           int64_t group) {
 #if defined(__x86_64__)
   int64_t channels = o.kind == kind_conv_backward_data ? x.dims[3] : y.dims[3];
-  if (channels % group != 0 || normalises_input(o)) return nullptr;
+  if (channels % group != 0) return nullptr;
   auto k = std::make_unique<grouped_conv>(o, x, w, y, group, d.threads);
   bool data = o.kind == kind_conv_backward_data;
   auto own =

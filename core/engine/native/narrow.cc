@@ -14,7 +14,6 @@
 // order, then a thread's rows, then the threads. Results are the same with the same number of threads.
 #include <cstring>
 
-#include "prologue.h"
 #include "simd.h"
 
 namespace lb {
@@ -217,8 +216,7 @@ struct narrow_conv : kernel {
 std::unique_ptr<kernel> make_narrow_conv(const op &o, cpu &d, const value &x, const value &w) {
 #if defined(__x86_64__)
   int64_t in = w.dims[3], out = w.dims[0];
-  if (o.kind == kind_conv_backward_data || in > most_in || out > most_out || normalises_input(o))
-    return nullptr;
+  if (o.kind == kind_conv_backward_data || in > most_in || out > most_out) return nullptr;
   if (d.width == 16) return std::make_unique<narrow_conv<16>>(o, x, out, d.threads);
   if (d.width == 8) return std::make_unique<narrow_conv<8>>(o, x, out, d.threads);
 #else

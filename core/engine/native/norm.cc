@@ -33,6 +33,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "gradients.h"
 
@@ -266,7 +267,7 @@ LB_BACKWARD(residual_sum, mask::from_z, second::some)
 
 // norm_kernel divides its workspace into sums by thread, float accumulators by
 // thread, and channel constants repeated over a period.
-struct norm_kernel : kernel {
+struct norm_kernel : norm_pass {
   int threads;
   int64_t n, c, rows, p;
   norm_kernel(const op &o, cpu &d, const value &x) : threads(d.threads) {
@@ -296,6 +297,12 @@ struct norm_kernel : kernel {
     }
     repeat(scale), repeat(shift);
   }
+  void run(const op &o) override {
+    begin(o);
+    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int t) { part(o, from, to, t, nullptr); });
+    end(o);
+  }
+  void clear_sums(const op &o) const { std::memset(o.scratch, 0, static_cast<size_t>(16 * c * threads)); }
   // total adds the threads' sums into those of thread 0.
   double *total(const op &o) const {
     double *all = sums(o, 0);
@@ -305,37 +312,75 @@ struct norm_kernel : kernel {
   }
 };
 
+// norm_stats sums differences from the first row, or, apart, from the first row that a thread has: then the
+// tensor need not be complete when it begins.
 template <typename T>
 struct norm_stats : norm_kernel {
   norm_vectors<T> vectors;
-  norm_stats(const op &o, cpu &d)
-      : norm_kernel(o, d, *o.operands[0]), vectors(norm_stats_vectors<T>(d, c, p)) {}
-  void run(const op &o) override {
+  bool apart;
+  std::vector<int64_t> counted;  // rows, by thread; apart
+  norm_stats(const op &o, cpu &d, bool by_thread)
+      : norm_kernel(o, d, *o.operands[0]),
+        vectors(norm_stats_vectors<T>(d, c, p)),
+        apart(by_thread),
+        counted(static_cast<size_t>(threads)) {
+    if (apart) scratch += static_cast<uint64_t>(4 * p * threads);
+  }
+  float *first(const op &o, int t) const { return constant(o, apart ? 6 + t : 0); }
+  void set_first(const op &o, int t, const T *row) const {
+    for (int64_t j = 0; j < c; j++) first(o, t)[j] = row[j];
+    repeat(first(o, t));
+  }
+  void begin(const op &o) override {
+    clear_sums(o);
+    if (!apart) set_first(o, 0, o.in<T>(0));
+    counted.assign(counted.size(), 0);
+  }
+  void part(const op &o, int64_t from, int64_t to, int t, uint8_t *) override {
     const T *x = o.in<T>(0);
-    float *first = constant(o, 0);
-    for (int64_t j = 0; j < c; j++) first[j] = x[j];
-    repeat(first);
-    std::memset(o.scratch, 0, static_cast<size_t>(16 * c * threads));
-    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int t) {
-      from_end(from, to, p, [&](int64_t a, int64_t b, int64_t back) {
-        if (vectors.stats) {
-          int64_t whole = (b - a) / p * p;
-          vectors.stats(x + a, whole, p, back, first, sums(o, t), c);
-          a += whole;
-        }
-        if (a == b) return;
-        if (p == 64)
-          stats_64(x + a, b - a, first, sums(o, t), c);
-        else
-          stats_any(x + a, b - a, p, first, accumulators(o, t), accumulators(o, t) + p, sums(o, t), c);
-      });
+    int64_t &count = counted[static_cast<size_t>(t)];
+    if (apart && count == 0) set_first(o, t, x + from);
+    count += (to - from) / c;
+    from_end(from, to, p, [&](int64_t a, int64_t b, int64_t back) {
+      if (vectors.stats) {
+        int64_t whole = (b - a) / p * p;
+        vectors.stats(x + a, whole, p, back, first(o, t), sums(o, t), c);
+        a += whole;
+      }
+      if (a == b) return;
+      if (p == 64)
+        stats_64(x + a, b - a, first(o, t), sums(o, t), c);
+      else
+        stats_any(x + a, b - a, p, first(o, t), accumulators(o, t), accumulators(o, t) + p, sums(o, t), c);
     });
+  }
+  // reference is the thread from whose first row all differences are in the end: the first one with any rows.
+  int reference() const {
+    int t = 0;
+    while (apart && t + 1 < threads && counted[static_cast<size_t>(t)] == 0) t++;
+    return t;
+  }
+  // align_sums makes the threads' sums those of differences from one row.
+  void align_sums(const op &o, const float *row) const {
+    for (int t = 0; apart && t < threads; t++) {
+      auto count = static_cast<double>(counted[static_cast<size_t>(t)]);
+      double *a = sums(o, t), *b = a + c;
+      for (int64_t j = 0; count > 0 && j < c; j++) {
+        double by = static_cast<double>(first(o, t)[j]) - static_cast<double>(row[j]);
+        b[j] += by * (2 * a[j] + count * by);
+        a[j] += count * by;
+      }
+    }
+  }
+  void end(const op &o) override {
+    const float *row = first(o, reference());
+    align_sums(o, row);
     const double *all = total(o);
     double m = o.attr.momentum, r = static_cast<double>(rows);
     for (int64_t j = 0; j < c; j++) {
       double d = all[j] / r, variance = all[c + j] / r - d * d;
       if (variance < 0) variance = 0;
-      double mean = first[j] + d;
+      double mean = row[j] + d;
       o.out(0)[j] = static_cast<float>(mean);
       o.out(1)[j] = static_cast<float>(variance);
       if (o.operands[1]) {
@@ -361,15 +406,13 @@ template <typename T>
 struct norm_apply : norm_kernel {
   apply_function<T> *f;
   norm_apply(const op &o, cpu &d) : norm_kernel(o, d, *o.operands[0]), f(apply_of<T>(o)) {}
-  void run(const op &o) override {
-    scale_shift(o, o.in(1), o.in(2), o.in(3), o.in(4));
+  void begin(const op &o) override { scale_shift(o, o.in(1), o.in(2), o.in(3), o.in(4)); }
+  void part(const op &o, int64_t from, int64_t to, int, uint8_t *result) override {
     const T *x = o.in<T>(0), *r = o.in<T>(5);
-    const float *scale = constant(o, 0), *shift = constant(o, 1);
-    T *y = o.out<T>(0);
-    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int) {
-      f(x + from, r ? r + from : nullptr, y + from, to - from, p, scale, shift, o.attr.top());
-    });
+    T *y = result ? reinterpret_cast<T *>(result) : o.out<T>(0);
+    f(x + from, r ? r + from : nullptr, y + from, to - from, p, constant(o, 0), constant(o, 1), o.attr.top());
   }
+  void end(const op &) override {}
 };
 
 // backward_parts are the two passes of norm_backward: on vectors where there are such, and for the rest.
@@ -414,7 +457,7 @@ struct backward_parts {
   }
 };
 
-// norm_backward is also norm_backward_sums.
+// norm_backward is also norm_backward_sums, which ends with the sums.
 template <typename T>
 struct norm_backward : norm_kernel {
   backward_parts<T> chosen;
@@ -423,31 +466,37 @@ struct norm_backward : norm_kernel {
       : norm_kernel(o, d, *o.operands[1]),
         chosen(o.attr, o.operands[6] != nullptr, o.operands[7] != nullptr, d, c, p),
         whole(o.kind == kind_norm_backward) {}
-  void run(const op &o) override {
-    const float *mean = o.in(2), *variance = o.in(3), *gamma = o.in(4);
-    scale_shift(o, mean, variance, gamma, o.in(5));
-    float *means = constant(o, 2), *a = constant(o, 3), *b = constant(o, 4), *d = constant(o, 5);
-    std::memcpy(means, mean, static_cast<size_t>(4 * c));
-    repeat(means);
-    backward_args<T> t{o.in<T>(0),
-                       o.in<T>(7),
-                       o.in<T>(1),
-                       o.in<T>(6),
-                       o.results.size() > 3 ? o.out<T>(3) : nullptr,
-                       whole ? o.out<T>(0) : nullptr,
-                       constant(o, 0),
-                       constant(o, 1),
-                       means,
-                       a,
-                       b,
-                       d,
-                       o.attr.top()};
-    std::memset(o.scratch, 0, static_cast<size_t>(16 * c * threads));
-    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int i) {
-      from_end(from, to, p, [&](int64_t u, int64_t v, int64_t back) {
-        chosen.reduce(t, u, v, p, back, accumulators(o, i), accumulators(o, i) + p, sums(o, i), c);
-      });
+  // arguments are those of the loops. Constants: scale, shift, mean, and the three of dx.
+  backward_args<T> arguments(const op &o) const {
+    return {o.in<T>(0),
+            o.in<T>(7),
+            o.in<T>(1),
+            o.in<T>(6),
+            o.results.size() > 3 ? o.out<T>(3) : nullptr,
+            whole ? o.out<T>(0) : nullptr,
+            constant(o, 0),
+            constant(o, 1),
+            constant(o, 2),
+            constant(o, 3),
+            constant(o, 4),
+            constant(o, 5),
+            o.attr.top()};
+  }
+  void begin(const op &o) override {
+    scale_shift(o, o.in(2), o.in(3), o.in(4), o.in(5));
+    std::memcpy(constant(o, 2), o.in(2), static_cast<size_t>(4 * c));
+    repeat(constant(o, 2));
+    clear_sums(o);
+  }
+  void part(const op &o, int64_t from, int64_t to, int t, uint8_t *) override {
+    const backward_args<T> of = arguments(o);
+    from_end(from, to, p, [&](int64_t u, int64_t v, int64_t back) {
+      chosen.reduce(of, u, v, p, back, accumulators(o, t), accumulators(o, t) + p, sums(o, t), c);
     });
+  }
+  void end(const op &o) override {
+    const float *variance = o.in(3), *gamma = o.in(4);
+    float *a = constant(o, 3), *b = constant(o, 4), *d = constant(o, 5);
     const double *all = total(o);
     double r = static_cast<double>(rows);
     for (int64_t j = 0; j < c; j++) {
@@ -460,13 +509,14 @@ struct norm_backward : norm_kernel {
       d[j] = static_cast<float>(-scale * all[j] / r);
     }
     if (!whole) {
-      const float *rows_of[] = {constant(o, 0), constant(o, 1), b, d, means};
+      const float *rows_of[] = {constant(o, 0), constant(o, 1), b, d, constant(o, 2)};
       for (int64_t i = 0; i < coefficient_count; i++)
         std::memcpy(o.out(2) + i * c, rows_of[i], static_cast<size_t>(4 * c));
       return;
     }
     repeat(a), repeat(b), repeat(d);
-    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int) { chosen.write(t, from, to, p); });
+    const backward_args<T> of = arguments(o);
+    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int) { chosen.write(of, from, to, p); });
   }
 };
 
@@ -477,28 +527,31 @@ struct norm_gradient : norm_kernel {
   backward_parts<T> chosen;
   norm_gradient(const op &o, cpu &d)
       : norm_kernel(o, d, *o.operands[1]), chosen(o.attr, false, false, d, c, p) {}
-  void run(const op &o) override {
-    float *of[coefficient_count];
+  void begin(const op &o) override {
     for (int64_t i = 0; i < coefficient_count; i++) {
-      of[i] = constant(o, static_cast<int>(i));
-      std::memcpy(of[i], o.in(2) + i * c, static_cast<size_t>(4 * c));
-      repeat(of[i]);
+      float *of = constant(o, static_cast<int>(i));
+      std::memcpy(of, o.in(2) + i * c, static_cast<size_t>(4 * c));
+      repeat(of);
     }
+  }
+  void part(const op &o, int64_t from, int64_t to, int, uint8_t *result) override {
+    auto of = [&](int64_t row) { return constant(o, static_cast<int>(row)); };
     backward_args<T> t{o.in<T>(0),
                        nullptr,
                        o.in<T>(1),
                        nullptr,
                        nullptr,
-                       o.out<T>(0),
-                       of[coefficient_scale],
-                       of[coefficient_shift],
-                       of[coefficient_mean],
-                       of[coefficient_scale],
-                       of[coefficient_slope],
-                       of[coefficient_offset],
+                       result ? reinterpret_cast<T *>(result) : o.out<T>(0),
+                       of(coefficient_scale),
+                       of(coefficient_shift),
+                       of(coefficient_mean),
+                       of(coefficient_scale),
+                       of(coefficient_slope),
+                       of(coefficient_offset),
                        o.attr.top()};
-    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int) { chosen.write(t, from, to, p); });
+    chosen.write(t, from, to, p);
   }
+  void end(const op &) override {}
 };
 
 }  // namespace
@@ -506,15 +559,19 @@ struct norm_gradient : norm_kernel {
 std::unique_ptr<kernel> make_norm(const op &o, cpu &d) {
   return typed(*o.operands[0], [&](auto number) -> std::unique_ptr<kernel> {
     using T = decltype(number);
-    if (o.kind == kind_norm_stats) return std::make_unique<norm_stats<T>>(o, d);
+    if (o.kind == kind_norm_stats) return std::make_unique<norm_stats<T>>(o, d, false);
     if (o.kind == kind_norm_apply) return std::make_unique<norm_apply<T>>(o, d);
     return std::make_unique<norm_backward<T>>(o, d);
   });
 }
 
-std::unique_ptr<kernel> make_norm_gradient(const op &o, cpu &d) {
-  return typed(*o.operands[0], [&](auto number) -> std::unique_ptr<kernel> {
-    return std::make_unique<norm_gradient<decltype(number)>>(o, d);
+std::unique_ptr<norm_pass> make_norm_pass(const op &o, cpu &d) {
+  return typed(*o.operands[0], [&](auto number) -> std::unique_ptr<norm_pass> {
+    using T = decltype(number);
+    if (o.kind == kind_norm_stats) return std::make_unique<norm_stats<T>>(o, d, true);
+    if (o.kind == kind_norm_apply) return std::make_unique<norm_apply<T>>(o, d);
+    if (o.kind == kind_norm_backward_sums) return std::make_unique<norm_backward<T>>(o, d);
+    return std::make_unique<norm_gradient<T>>(o, d);
   });
 }
 

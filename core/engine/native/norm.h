@@ -1,5 +1,5 @@
-// Shared by the two files of batch normalisation: what its loops are called with, and the table of those on
-// vectors.
+// Shared by the files of batch normalisation, and by convolutions that do its work (strips.cc): its passes
+// over tensors, what their loops are called with, and the table of those on vectors.
 #pragma once
 #include "cpu.h"
 
@@ -33,6 +33,23 @@ struct norm_vectors {
                  int64_t c) = nullptr;
   void (*write)(const backward_args<T> *t, int64_t from, int64_t end, int64_t p) = nullptr;
 };
+
+// norm_pass is an op of normalisation that passes over its tensors once, and whose parts can be computed when
+// there is work for them: begin, then parts, each on a thread, then end. norm_backward has a second pass and
+// is not one.
+struct norm_pass : kernel {
+  virtual void begin(const op &) = 0;
+  // part is for the elements from..to, whole rows of channels. `result` is where the first element of a
+  // tensor that it writes would be; nullptr: where the op has it.
+  virtual void part(const op &, int64_t from, int64_t to, int thread, uint8_t *result) = 0;
+  virtual void end(const op &) = 0;
+};
+
+// make_norm_pass returns norm_stats, norm_apply, norm_backward_sums or, of the operands dy, y and
+// coefficients, the pass that writes the gradient of a convolution's result (gradients.h). Its parts may be
+// computed in any order, each on one of d.threads threads: norm_stats then need not be complete when it
+// begins.
+std::unique_ptr<norm_pass> make_norm_pass(const op &, cpu &d);
 
 // The loops for tensors of c channels, with p elements in a period.
 template <typename T>

@@ -12,7 +12,6 @@
 #include <cstring>
 
 #include "cpu.h"
-#include "prologue.h"
 
 namespace lb {
 

@@ -24,6 +24,22 @@ inline bool normalises_input(const op &o) {
 // clips_input tells whether the activation of a normalised input only clips, or is absent.
 inline bool clips_input(const op &o) { return o.attr.activation == activation_none || o.attr.rectifies(); }
 
+// split_input divides a convolution that normalises its input into norm_apply, whose result is x, and the
+// convolution of x.
+inline void split_input(const op &o, value *x, op *apply, op *conv) {
+  auto first = o.operands.begin() + static_cast<std::ptrdiff_t>(norm_input(o.kind));
+  *x = *o.operands[0];
+  apply->kind = kind_norm_apply, conv->kind = o.kind;
+  apply->stream = conv->stream = o.stream;
+  apply->attr.activation = o.attr.activation, apply->attr.epsilon = o.attr.epsilon;
+  apply->operands = {o.operands[0], first[0], first[1], first[2], first[3], nullptr};  // no residual
+  apply->results = {x};
+  conv->attr = o.attr, conv->operands = o.operands, conv->results = o.results;
+  conv->attr.activation = activation_none, conv->attr.epsilon = 0;
+  conv->operands[0] = x;
+  for (size_t i = 0; i < 4; i++) conv->operands[norm_input(o.kind) + i] = nullptr;
+}
+
 // normalised runs a convolution whose kernel cannot normalise its input: norm_apply writes the normalised
 // input to the workspace, where the kernel reads it. Base is kernel, or a class of kernels of the backend,
 // which gets the last arguments.
@@ -33,20 +49,8 @@ struct normalised : Base {
   op apply, conv;
 
   template <typename M, typename F, typename... A>
-  normalised(const op &o, M make_apply, F make_conv, A &...base) : Base(base...), x(*o.operands[0]) {
-    size_t first = norm_input(o.kind);
-    apply.kind = kind_norm_apply, apply.stream = o.stream;
-    apply.attr.activation = o.attr.activation, apply.attr.epsilon = o.attr.epsilon;
-    apply.operands.assign(o.operands.begin() + static_cast<std::ptrdiff_t>(first),
-                          o.operands.begin() + static_cast<std::ptrdiff_t>(first) + 4);
-    apply.operands.insert(apply.operands.begin(), o.operands[0]);
-    apply.operands.push_back(nullptr);  // no residual
-    apply.results = {&x};
-    conv.kind = o.kind, conv.stream = o.stream, conv.attr = o.attr;
-    conv.attr.activation = activation_none, conv.attr.epsilon = 0;
-    conv.operands = o.operands, conv.results = o.results;
-    conv.operands[0] = &x;
-    for (size_t i = first; i < first + 4; i++) conv.operands[i] = nullptr;
+  normalised(const op &o, M make_apply, F make_conv, A &...base) : Base(base...) {
+    split_input(o, &x, &apply, &conv);
     apply.work = make_apply(apply), conv.work = make_conv(conv);
     this->name = conv.work->name + ", normalised input in the workspace";
     this->scratch = before() + std::max(apply.work->scratch, conv.work->scratch);

@@ -115,26 +115,29 @@ LB_INLINE void all_rows(const geometry *of, const float *x, const float *w, cons
 }
 
 template <int W>
-struct strided_conv : kernel {
+struct strided_conv : strip_kernel {
   using isa = machine<W>;
   int threads;
   geometry g;
   strided_conv(const op &o, const value &x, const value &w, const value &y, int t)
       : threads(t), g(geometry_of(o, x, w, y)) {
     name = "direct, stride 2";
-    scratch = static_cast<uint64_t>(4 * 9 * g.in * g.pixel_y());
+    scratch = shared = static_cast<uint64_t>(4 * 9 * g.in * g.pixel_y());
+    unit = 1;
   }
-  void run(const op &o) override {
-    auto *w = reinterpret_cast<float *>(o.scratch);
+  void begin(const op &o, uint8_t *of_all) override {
     parallel(g.pixel_y(), panel, threads, 9 * g.in * g.pixel_y(), [&](int64_t from, int64_t end, int) {
-      isa::template call<transposed<W>>(o.in(1), from, end, g.in, w);
-    });
-    parallel(g.n * g.p, 1, threads, g.n * g.p * g.q * g.pixel_y() * 16, [&](int64_t from, int64_t end, int) {
-      for (int64_t row = from; row < end; row += g.step())
-        isa::template call<all_rows<W>>(&g, o.in(0), w, o.in(2), row, std::min(row + g.step(), end),
-                                        std::min(row + 2 * g.step(), end), o.out(0));
+      isa::template call<transposed<W>>(o.in(1), from, end, g.in, reinterpret_cast<float *>(of_all));
     });
   }
+  void part(const op &o, const strip &s, uint8_t *of_all, uint8_t *, int) override {
+    const auto *x = reinterpret_cast<const float *>(s.in[0]), *w = reinterpret_cast<const float *>(of_all);
+    g.each_step(s, [&](int64_t from, int64_t end, int64_t next) {
+      isa::template call<all_rows<W>>(&g, x, w, o.in(2), from, end, next, reinterpret_cast<float *>(s.out));
+    });
+  }
+  void end(const op &, uint8_t *) override {}
+  void run(const op &o) override { run_whole(o, this, g, g.pixel_y() * 16, threads); }
 };
 
 }  // namespace
@@ -144,7 +147,7 @@ std::unique_ptr<kernel> make_strided_conv(const op &o, cpu &d, const value &x, c
                                           const value &y) {
 #if defined(__x86_64__)
   if (o.kind != kind_conv || !halves(o.attr, x, w) || w.dims[0] / o.attr.groups % panel != 0 ||
-      w.dims[3] % 8 != 0 || normalises_input(o))
+      w.dims[3] % 8 != 0)
     return nullptr;
   if (d.width == 16) return std::make_unique<strided_conv<16>>(o, x, w, y, d.threads);
   if (d.width == 8) return std::make_unique<strided_conv<8>>(o, x, w, y, d.threads);

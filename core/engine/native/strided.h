@@ -1,7 +1,9 @@
 // What the direct kernels of 3x3 convolutions of stride 2 with padding 1, of images with even sides, share.
 #pragma once
-#include "prologue.h"
+#include <algorithm>
+
 #include "simd.h"
+#include "strips.h"
 
 namespace lb {
 
@@ -21,7 +23,28 @@ struct geometry {
   // step is how many rows of y are computed for some channels before the next ones, so that they stay in the
   // caches: about 64 pixels.
   int64_t step() const { return q < 64 ? 64 / q : 1; }
+  // each_step calls f(from, end, next) for the rows of a strip: the rows from..end are to be computed, and
+  // those up to `next` are fetched where they are read next from the same place.
+  template <typename F>
+  void each_step(const strip &s, F f) const {
+    const int64_t last = s.ahead[0] == s.in[0] ? s.next : s.to;
+    for (int64_t row = s.from; row < s.to; row += step())
+      f(row, std::min(row + step(), s.to), std::min(row + 2 * step(), last));
+  }
 };
+
+// run_whole runs a kernel as one strip for each thread. `work` is about how many products a pixel of y takes.
+inline void run_whole(const op &o, strip_kernel *k, const geometry &g, int64_t work, int threads) {
+  k->begin(o, o.scratch);
+  strip of{};
+  of.in[0] = of.ahead[0] = o.operands[0]->data, of.in[1] = o.operands[1]->data, of.out = o.results[0]->data;
+  parallel(g.n * g.p, 1, threads, g.n * g.p * g.q * work, [&](int64_t from, int64_t end, int t) {
+    strip s = of;
+    s.from = from, s.to = s.next = end;
+    k->part(o, s, o.scratch, nullptr, t);
+  });
+  k->end(o, o.scratch);
+}
 
 inline geometry geometry_of(const op &o, const value &x, const value &w, const value &y) {
   return {x.dims[0], y.dims[1], y.dims[2], w.dims[3], w.dims[0] / o.attr.groups, o.attr.groups};

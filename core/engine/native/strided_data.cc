@@ -112,29 +112,31 @@ void regroup(const geometry &g, const float *w, int64_t from, int64_t end, float
 }
 
 template <int W>
-struct strided_data : kernel {
+struct strided_data : strip_kernel {
   using isa = machine<W>;
   int threads;
   geometry g;
   strided_data(const op &o, const value &x, const value &w, const value &y, int t)
       : threads(t), g(geometry_of(o, x, w, y)) {
     name = "direct, stride 2";
-    scratch = g.in == panel ? 0 : static_cast<uint64_t>(4 * 9 * g.in * g.pixel_y());
+    scratch = shared = g.in == panel ? 0 : static_cast<uint64_t>(4 * 9 * g.in * g.pixel_y());
+    unit = 1;
   }
-  void run(const op &o) override {
-    const float *w = o.in(1);
-    if (scratch > 0) {
-      auto *to = reinterpret_cast<float *>(o.scratch);
-      parallel(g.pixel_y(), 1, threads, 9 * g.in * g.pixel_y(),
-               [&](int64_t from, int64_t end, int) { regroup(g, o.in(1), from, end, to); });
-      w = to;
-    }
-    parallel(g.n * g.p, 1, threads, g.n * g.p * g.q * g.pixel_x() * 16, [&](int64_t from, int64_t end, int) {
-      for (int64_t row = from; row < end; row += g.step())
-        isa::template call<add_rows<W>>(&g, o.in(0), w, row, std::min(row + g.step(), end),
-                                        std::min(row + 2 * g.step(), end), o.out(0));
+  void begin(const op &o, uint8_t *of_all) override {
+    if (shared == 0) return;
+    auto *to = reinterpret_cast<float *>(of_all);
+    parallel(g.pixel_y(), 1, threads, 9 * g.in * g.pixel_y(),
+             [&](int64_t from, int64_t end, int) { regroup(g, o.in(1), from, end, to); });
+  }
+  void part(const op &o, const strip &s, uint8_t *of_all, uint8_t *, int) override {
+    const auto *dy = reinterpret_cast<const float *>(s.in[0]);
+    const float *w = shared == 0 ? o.in(1) : reinterpret_cast<const float *>(of_all);
+    g.each_step(s, [&](int64_t from, int64_t end, int64_t next) {
+      isa::template call<add_rows<W>>(&g, dy, w, from, end, next, reinterpret_cast<float *>(s.out));
     });
   }
+  void end(const op &, uint8_t *) override {}
+  void run(const op &o) override { run_whole(o, this, g, g.pixel_x() * 16, threads); }
 };
 
 }  // namespace

@@ -88,29 +88,33 @@ LB_INLINE void write_sums(const geometry *of, float *sum, int threads, int64_t s
 }
 
 template <int W>
-struct strided_weights : kernel {
+struct strided_weights : strip_kernel {
   using isa = machine<W>;
   int threads;
   geometry g;
   strided_weights(const op &o, const value &x, const value &w, const value &y, int t)
       : threads(t), g(geometry_of(o, x, w, y)) {
     name = "direct, stride 2";
-    scratch = static_cast<uint64_t>(4 * threads * size());
+    scratch = shared = static_cast<uint64_t>(4 * threads * size());
+    unit = 1;
   }
   int64_t size() const { return 9 * g.in * g.pixel_y(); }
-  void run(const op &o) override {
-    auto *sums = reinterpret_cast<float *>(o.scratch);
-    std::memset(sums, 0, static_cast<size_t>(scratch));
-    parallel(g.n * g.p, 1, threads, g.n * g.p * g.q * size(), [&](int64_t from, int64_t end, int t) {
-      for (int64_t row = from; row < end; row += g.step())
-        isa::template call<add_rows<W>>(&g, o.in(0), o.in(1), row, std::min(row + g.step(), end),
-                                        std::min(row + 2 * g.step(), end), sums + t * size());
+  void begin(const op &, uint8_t *of_all) override { std::memset(of_all, 0, static_cast<size_t>(shared)); }
+  void part(const op &, const strip &s, uint8_t *of_all, uint8_t *, int t) override {
+    const auto *x = reinterpret_cast<const float *>(s.in[0]), *dy = reinterpret_cast<const float *>(s.in[1]);
+    float *sums = reinterpret_cast<float *>(of_all) + t * size();
+    g.each_step(s, [&](int64_t from, int64_t end, int64_t next) {
+      isa::template call<add_rows<W>>(&g, x, dy, from, end, next, sums);
     });
+  }
+  void end(const op &o, uint8_t *of_all) override {
+    auto *sums = reinterpret_cast<float *>(of_all);
     parallel(g.pixel_y(), panel, threads, size(), [&](int64_t from, int64_t end, int) {
       isa::template call<write_sums<W>>(&g, sums, threads, size(), from, end, o.out(0));
     });
     if (o.results.size() > 1) sum_columns(o.in(1), g.n * g.p * g.q, g.pixel_y(), o.out(1), threads);
   }
+  void run(const op &o) override { run_whole(o, this, g, size(), threads); }
 };
 
 }  // namespace
@@ -120,7 +124,7 @@ std::unique_ptr<kernel> make_strided_weights(const op &o, cpu &d, const value &x
                                              const value &y) {
 #if defined(__x86_64__)
   if (o.kind != kind_conv_backward_weights || !halves(o.attr, x, w) ||
-      w.dims[0] / o.attr.groups % panel != 0 || w.dims[3] % panel != 0 || normalises_input(o))
+      w.dims[0] / o.attr.groups % panel != 0 || w.dims[3] % panel != 0)
     return nullptr;
   if (d.width == 16) return std::make_unique<strided_weights<16>>(o, x, w, y, d.threads);
   if (d.width == 8) return std::make_unique<strided_weights<8>>(o, x, w, y, d.threads);

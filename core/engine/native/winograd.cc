@@ -17,18 +17,14 @@
 // transformed filters, and for each thread a block of both sides; for backward weights also
 // the sums of each thread.
 //
-// A convolution that normalises its input does so where tiles of x are loaded: x*scale + shift, as
-// norm_apply computes it, then a rectifier, rounded to bf16 where x is in bf16. What lies outside of the
-// image stays zero.
-//
 // Order of summation: channels in order; for dg each thread's tiles in order,
 // then the threads. Results are reproducible with the same number of threads.
-#include <cmath>
 #include <cstring>
+#include <numeric>
 #include <type_traits>
 
 #include "product.h"
-#include "prologue.h"
+#include "strips.h"
 
 namespace lb {
 
@@ -43,6 +39,8 @@ struct image {
   int64_t rows() const { return (h + 1) / 2; }
   int64_t columns() const { return (w + 1) / 2; }
   int64_t count() const { return n * rows() * columns(); }
+  // tile_of is the first tile that begins at a row of all images.
+  int64_t tile_of(int64_t row) const { return (row / h * rows() + row % h / 2) * columns(); }
 };
 
 struct place {
@@ -57,27 +55,10 @@ place place_of(const image &s, int64_t tile) {
 // padded is the number of rows of a block that hold n tiles.
 int64_t padded(int64_t n) { return (n + product_rows - 1) / product_rows * product_rows; }
 
-// clipped rectifies x, to at most top, as clip (cpu.h) does.
-template <int W>
-LB_INLINE floats<W> clipped(const floats<W> &v, float top) {
-  floats<W> x = 0 > v ? 0 : v;
-  return x > top ? top : x;
-}
-
-// What is done to an element of x while it is loaded.
-enum class on_load { nothing, normalise, normalise_and_clip };
-
-// affine is the normalisation of x, by channel.
-struct affine {
-  const float *scale, *shift;
-  float top;  // of a rectifier
-};
-
 // input_tiles writes v[16][tiles][c] = Bt d B for the tiles from..to of x; rows that
 // pad the block are zero.
-template <int W, on_load L, typename T>
-LB_INLINE void input_tiles(const image *of, const affine *norm, const T *x, int64_t from, int64_t to,
-                           float *v) {
+template <int W, typename T>
+LB_INLINE void input_tiles(const image *of, const T *x, int64_t from, int64_t to, float *v) {
   const image s = *of;
   for (int64_t t = from; t < from + padded(to - from); t++) {
     float *out = v + (t - from) * s.c;
@@ -87,17 +68,13 @@ LB_INLINE void input_tiles(const image *of, const affine *norm, const T *x, int6
     }
     place q = place_of(s, t);
     for (int64_t k = 0; k < s.c; k += W) {
-      floats<W> d[4][4], e[4][4], scale{}, shift{};
-      if (L != on_load::nothing) scale = load<W>(norm->scale + k), shift = load<W>(norm->shift + k);
+      floats<W> d[4][4], e[4][4];
       for (int r = 0; r < 4; r++)
         for (int c = 0; c < 4; c++) {
           int64_t y = q.y + r - 1, z = q.x + c - 1;
           d[r][c] = floats<W>{};
           if (y < 0 || y >= s.h || z < 0 || z >= s.w) continue;
           d[r][c] = load<W>(x + ((q.n * s.h + y) * s.w + z) * s.c + k);
-          if (L != on_load::nothing) d[r][c] = d[r][c] * scale + shift;
-          if (L == on_load::normalise_and_clip) d[r][c] = clipped<W>(d[r][c], norm->top);
-          if (L != on_load::nothing) d[r][c] = round_to<W>(d[r][c], T{});
         }
       for (int c = 0; c < 4; c++) {
         e[0][c] = d[0][c] - d[2][c];
@@ -114,19 +91,6 @@ LB_INLINE void input_tiles(const image *of, const affine *norm, const T *x, int6
       }
     }
   }
-}
-
-// input_tiles_of is input_tiles for one of what may be done on loading.
-template <int W, typename T>
-void input_tiles_of(on_load l, const image *of, const affine *norm, const T *x, int64_t from, int64_t to,
-                    float *v) {
-  using isa = machine<W>;
-  if (l == on_load::nothing)
-    isa::template call<input_tiles<W, on_load::nothing, T>>(of, norm, x, from, to, v);
-  else if (l == on_load::normalise)
-    isa::template call<input_tiles<W, on_load::normalise, T>>(of, norm, x, from, to, v);
-  else
-    isa::template call<input_tiles<W, on_load::normalise_and_clip, T>>(of, norm, x, from, to, v);
 }
 
 // output_tiles writes y = At m A for the tiles from..to, from m[16][tiles][c].
@@ -275,13 +239,12 @@ LB_INLINE void filter_gradients(const float *du, int threads, int64_t from, int6
 // winograd is the kernel of all three kinds: in and out are the channels of the
 // convolution it computes; backward data swaps them.
 template <int W, typename T>  // T: of tensors and weights, float or bf16
-struct winograd : kernel {
+struct winograd : strip_kernel {
   using isa = machine<W>;
   int32_t kind;
   int threads;
   int64_t out, in;  // of the weight [out 3 3 in]
   image x, y;
-  on_load prologue = on_load::nothing;
   winograd(const op &o, const value &xv, const value &wv, const value &yv, int t)
       : kind(o.kind),
         threads(t),
@@ -291,79 +254,82 @@ struct winograd : kernel {
         y{yv.dims[0], yv.dims[1], yv.dims[2], out} {
     int64_t filters = kind == kind_conv_backward_weights ? threads : 1;
     name = "winograd F(2x2, 3x3)";
-    scratch = static_cast<uint64_t>(4 * (filters * 16 * in * out + threads * 16 * tiles * (in + out)));
-    if (!normalises_input(o)) return;
-    prologue = o.attr.rectifies() ? on_load::normalise_and_clip : on_load::normalise;
-    scratch += static_cast<uint64_t>(8 * in);
+    shared = static_cast<uint64_t>(4 * filters * 16 * in * out);
+    own = static_cast<uint64_t>(4 * 16 * tiles * (in + out));
+    scratch = shared + static_cast<uint64_t>(threads) * own;
+    unit = 2, good = unit * tiles / std::gcd(tiles, x.columns());
   }
-  // constants computes the normalisation of the input, in the last 2 * in floats of the workspace.
-  affine constants(const op &o) const {
-    if (prologue == on_load::nothing) return {};
-    auto *scale = reinterpret_cast<float *>(o.scratch + scratch) - 2 * in, *shift = scale + in;
-    size_t first = norm_input(kind);
-    const float *mean = o.in(first), *variance = o.in(first + 1), *gamma = o.in(first + 2),
-                *beta = o.in(first + 3);
-    for (int64_t j = 0; j < in; j++) {
-      double s = gamma[j] / std::sqrt(static_cast<double>(variance[j]) + o.attr.epsilon);
-      scale[j] = static_cast<float>(s);
-      shift[j] = static_cast<float>(beta[j] - mean[j] * s);
-    }
-    return {scale, shift, o.attr.top()};
-  }
-  float *filters(const op &o) const { return reinterpret_cast<float *>(o.scratch); }
-  float *blocks(const op &o, int t, int64_t f) const {
-    return reinterpret_cast<float *>(o.scratch) + f * 16 * in * out + t * 16 * tiles * (in + out);
-  }
-  void run(const op &o) override {
-    if (kind == kind_conv) {
+  uint8_t *space(const op &o, int t) const { return o.scratch + shared + static_cast<uint64_t>(t) * own; }
+  // begin transforms the filters, or clears the sums.
+  void begin(const op &o, uint8_t *of_all) override {
+    auto *u = reinterpret_cast<float *>(of_all);
+    if (kind == kind_conv)
       parallel(out, 16, threads, 16 * in * out, [&](int64_t a, int64_t b, int) {
-        isa::template call<forward_filters<W, T>>(o.in<T>(1), a, b, out, in, filters(o));
+        isa::template call<forward_filters<W, T>>(o.in<T>(1), a, b, out, in, u);
       });
-      convolve(o, x, o.in<T>(0), y, o.out<T>(0));
-    } else if (kind == kind_conv_backward_data) {
+    else if (kind == kind_conv_backward_data)
       parallel(out, 1, threads, 16 * in * out, [&](int64_t a, int64_t b, int) {
-        isa::template call<backward_filters<W, T>>(o.in<T>(1), a, b, out, in, filters(o));
+        isa::template call<backward_filters<W, T>>(o.in<T>(1), a, b, out, in, u);
       });
-      convolve(o, y, o.in<T>(0), x, o.out<T>(0));
-    } else {
-      weights(o);
-    }
+    else
+      std::memset(of_all, 0, static_cast<size_t>(shared));
   }
-  void convolve(const op &o, const image &s, const T *from, const image &d, T *to) const {
-    const float *u = filters(o);
-    const affine norm = constants(o);
-    int64_t count = s.count();
-    parallel(count, 1, threads, count * 16 * in, [&](int64_t first, int64_t last, int t) {
-      float *v = blocks(o, t, 1), *m = v + 16 * tiles * s.c;
-      for (int64_t a = first; a < last; a += tiles) {
-        int64_t b = a + tiles < last ? a + tiles : last;
-        input_tiles_of<W, T>(prologue, &s, &norm, from, a, b, v);
-        for (int p = 0; p < 16; p++)
-          isa::template call<multiply<W>>(v + p * tiles * s.c, u + p * in * out, m + p * tiles * d.c,
-                                          padded(b - a), s.c, d.c);
-        isa::template call<output_tiles<W, T>>(&d, m, a, b, to);
-      }
-    });
-  }
-  void weights(const op &o) const {
-    float *du = filters(o);
-    const affine norm = constants(o);
-    std::memset(du, 0, static_cast<size_t>(4 * threads * 16 * in * out));
-    int64_t count = x.count();
-    parallel(count, 1, threads, count * 16 * in, [&](int64_t first, int64_t last, int t) {
-      float *v = blocks(o, t, threads), *z = v + 16 * tiles * in, *sum = du + t * 16 * in * out;
-      for (int64_t a = first; a < last; a += tiles) {
-        int64_t b = a + tiles < last ? a + tiles : last;
-        input_tiles_of<W, T>(prologue, &x, &norm, o.in<T>(0), a, b, v);
-        isa::template call<gradient_tiles<W, T>>(&y, o.in<T>(1), a, b, z);
-        for (int p = 0; p < 16; p++)
-          isa::template call<accumulate<W>>(z + p * tiles * out, v + p * tiles * in, sum + p * in * out,
-                                            b - a, out, in);
-      }
-    });
+  void end(const op &o, uint8_t *of_all) override {
+    if (kind != kind_conv_backward_weights) return;
+    const auto *du = reinterpret_cast<const float *>(of_all);
     parallel(out, 1, threads, 16 * in * out, [&](int64_t a, int64_t b, int) {
       isa::template call<filter_gradients<W, T>>(du, threads, a, b, out, in, o.out<T>(0));
     });
+  }
+  void part(const op &, const strip &s, uint8_t *of_all, uint8_t *of_thread, int t) override {
+    tiles_of(s, x.tile_of(s.from), x.tile_of(s.to), of_all, of_thread, t);
+  }
+  void run(const op &o) override {
+    begin(o, o.scratch);
+    strip s{};
+    for (size_t i = 0; i < 2; i++) s.in[i] = o.operands[i]->data;
+    s.out = o.results[0]->data;
+    int64_t count = x.count();
+    parallel(count, 1, threads, count * 16 * in, [&](int64_t first, int64_t last, int t) {
+      tiles_of(s, first, last, o.scratch, space(o, t), t);
+    });
+    end(o, o.scratch);
+  }
+  // tiles_of computes the tiles first..last of the tensors of a strip.
+  void tiles_of(const strip &s, int64_t first, int64_t last, uint8_t *of_all, uint8_t *of_thread,
+                int t) const {
+    auto *u = reinterpret_cast<float *>(of_all), *v = reinterpret_cast<float *>(of_thread);
+    const auto *from = reinterpret_cast<const T *>(s.in[0]);
+    auto *to = reinterpret_cast<T *>(s.out);
+    if (kind == kind_conv_backward_weights)
+      weights(from, reinterpret_cast<const T *>(s.in[1]), v, u + t * 16 * in * out, first, last);
+    else if (kind == kind_conv)
+      convolve(u, v, x, from, y, to, first, last);
+    else
+      convolve(u, v, y, from, x, to, first, last);
+  }
+  void convolve(const float *u, float *v, const image &s, const T *from, const image &d, T *to, int64_t first,
+                int64_t last) const {
+    float *m = v + 16 * tiles * s.c;
+    for (int64_t a = first; a < last; a += tiles) {
+      int64_t b = a + tiles < last ? a + tiles : last;
+      isa::template call<input_tiles<W, T>>(&s, from, a, b, v);
+      for (int p = 0; p < 16; p++)
+        isa::template call<multiply<W>>(v + p * tiles * s.c, u + p * in * out, m + p * tiles * d.c,
+                                        padded(b - a), s.c, d.c);
+      isa::template call<output_tiles<W, T>>(&d, m, a, b, to);
+    }
+  }
+  void weights(const T *from, const T *dy, float *v, float *sum, int64_t first, int64_t last) const {
+    float *z = v + 16 * tiles * in;
+    for (int64_t a = first; a < last; a += tiles) {
+      int64_t b = a + tiles < last ? a + tiles : last;
+      isa::template call<input_tiles<W, T>>(&x, from, a, b, v);
+      isa::template call<gradient_tiles<W, T>>(&y, dy, a, b, z);
+      for (int p = 0; p < 16; p++)
+        isa::template call<accumulate<W>>(z + p * tiles * out, v + p * tiles * in, sum + p * in * out, b - a,
+                                          out, in);
+    }
   }
 };
 

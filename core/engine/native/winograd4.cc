@@ -14,9 +14,12 @@
 // not follow.
 //
 // Order of summation: as in winograd.cc.
+#include <array>
 #include <cstring>
+#include <numeric>
 #include <type_traits>
 
+#include "strips.h"
 #include "winograd_lines.h"
 
 namespace lb {
@@ -37,6 +40,8 @@ struct image {
   int64_t rows() const { return (h + 3) / 4; }
   int64_t columns() const { return (w + 3) / 4; }
   int64_t count() const { return n * rows() * columns(); }
+  // tile_of is the first tile that begins at a row of all images.
+  int64_t tile_of(int64_t row) const { return (row / h * rows() + row % h / 4) * columns(); }
 };
 
 struct place {
@@ -326,13 +331,15 @@ LB_INLINE void multiply_panels(const float *v, const float *u, float *m, int64_t
   multiply_rows<W, W == 16 ? 8 : 4, Z>(v + most * panel, u, m + most * panel, rest, c, tiles);
 }
 
-// multiply: m = v u at each of the 36 places, for `rows` tiles. It fetches what is read and written next.
-template <int W, typename T>
+// multiply: m = v u at each of the 36 places, for `rows` tiles. It fetches N ranges, of what is read and
+// written next.
+template <int W, int N, typename T>
 LB_INLINE void multiply(const float *v, const float *u, float *m, int64_t rows, block from, block to,
-                        const tile_range<T> *reads, const tile_range<T> *writes) {
-  position next_read = start(reads), next_write = start(writes);
+                        const tile_range<T> *ahead) {
+  position next[N];
+  for (int i = 0; i < N; i++) next[i] = start(ahead + i);
   for (int p = 0; p < places; p++) {
-    fetch(reads, &next_read, p), fetch(writes, &next_write, p);
+    for (int i = 0; i < N; i++) fetch(ahead + i, next + i, p);
     int64_t o = 0;
     if (W == 16)
       for (; o + 2 * panel <= to.c; o += 2 * panel)
@@ -391,7 +398,7 @@ LB_INLINE void accumulate(const float *z, const float *v, float *du, int64_t row
 // backward data swaps them. Threads divide the tiles; of a grouped convolution each computes all groups of
 // its tiles, one after the other.
 template <int W, typename T>  // T: of tensors and weights, float or bf16
-struct winograd4 : kernel {
+struct winograd4 : strip_kernel {
   using isa = machine<W>;
   int32_t kind;
   int threads;
@@ -411,17 +418,18 @@ struct winograd4 : kernel {
         ys{tiles, out} {
     name = "winograd F(4x4, 3x3)";
     copies = kind == kind_conv_backward_weights ? threads : 1;
-    scratch =
-        static_cast<uint64_t>(4 * (copies * groups * filters_size() + threads * (xs.size() + ys.size())));
+    shared = static_cast<uint64_t>(4 * copies * groups * filters_size());
+    own = static_cast<uint64_t>(4 * (xs.size() + ys.size()));
+    scratch = shared + static_cast<uint64_t>(threads) * own;
+    unit = 4, good = unit * tiles / std::gcd(tiles, x.columns());
   }
   int64_t filters_size() const { return places * filters_stride(out, in); }
   // The filters of group g, or thread t's sums of it.
-  float *filters(const op &o, int64_t g, int t = 0) const {
-    return reinterpret_cast<float *>(o.scratch) + (t * groups + g) * filters_size();
+  float *filters(uint8_t *of_all, int64_t g, int t = 0) const {
+    return reinterpret_cast<float *>(of_all) + (t * groups + g) * filters_size();
   }
   float *blocks(const op &o, int t) const {
-    return reinterpret_cast<float *>(o.scratch) + copies * groups * filters_size() +
-           t * (xs.size() + ys.size());
+    return reinterpret_cast<float *>(o.scratch + shared + static_cast<uint64_t>(t) * own);
   }
   // next is the end of the tiles that are fetched from `from` on: a block, or none.
   int64_t next(int64_t from, int64_t last) const {
@@ -432,6 +440,13 @@ struct winograd4 : kernel {
                       const T *following) const {
     if (end == last && following) return {&s, following, first, next(first, last), margin};
     return {&s, from, end, next(end, last), margin};
+  }
+  // in_next is the range of tiles of the next strip that are as far in it as `tile` is in this one: of group
+  // g of one of the tensors ahead.
+  tile_range<T> in_next(const image &s, const strip &of, int i, int64_t g, int64_t tile, bool margin) const {
+    int64_t from = tile + s.tile_of(of.to) - s.tile_of(of.from), last = s.tile_of(of.next);
+    if (!of.ahead[i] || from >= last) return {&s, nullptr, 0, 0, margin};
+    return {&s, reinterpret_cast<const T *>(of.ahead[i]) + g * s.c, from, next(from, last), margin};
   }
   // each_filter calls f(group, from, to) for parts of the output channels of each group.
   template <typename F>
@@ -444,60 +459,24 @@ struct winograd4 : kernel {
       }
     });
   }
-  void run(const op &o) override {
+  // begin transforms the filters, or clears the sums.
+  void begin(const op &o, uint8_t *of_all) override {
     const int64_t size = out * 9 * in;
-    if (kind == kind_conv) {
+    if (kind == kind_conv)
       each_filter(panel, [&](int64_t g, int64_t a, int64_t b) {
-        isa::template call<forward_filters<W, T>>(o.in<T>(1) + g * size, a, b, out, in, filters(o, g));
+        isa::template call<forward_filters<W, T>>(o.in<T>(1) + g * size, a, b, out, in, filters(of_all, g));
       });
-      convolve(o, x, xs, o.in<T>(0), y, ys, o.in(2), o.out<T>(0));
-    } else if (kind == kind_conv_backward_data) {
+    else if (kind == kind_conv_backward_data)
       each_filter(1, [&](int64_t g, int64_t a, int64_t b) {
-        isa::template call<backward_filters<W, T>>(o.in<T>(1) + g * size, a, b, out, in, filters(o, g));
+        isa::template call<backward_filters<W, T>>(o.in<T>(1) + g * size, a, b, out, in, filters(of_all, g));
       });
-      convolve(o, y, ys, o.in<T>(0), x, xs, nullptr, o.out<T>(0));
-    } else {
-      weights(o);
-    }
+    else
+      std::memset(of_all, 0, static_cast<size_t>(shared));
   }
-  void convolve(const op &o, const image &s, block sb, const T *from, const image &d, block db,
-                const float *bias, T *to) const {
-    int64_t count = s.count();
-    parallel(count, 1, threads, groups * count * places * in, [&](int64_t first, int64_t last, int t) {
-      for (int64_t g = 0; g < groups; g++)
-        convolve_tiles(filters(o, g), blocks(o, t), s, sb, from + g * s.c, d, db,
-                       bias ? bias + g * d.c : nullptr, to + g * d.c, first, last,
-                       g + 1 < groups ? from + (g + 1) * s.c : nullptr);
-    });
-  }
-  // convolve_tiles computes the tiles first..last. `following` is the next group of the input, if there is
-  // one.
-  void convolve_tiles(const float *u, float *v, const image &s, block sb, const T *from, const image &d,
-                      block db, const float *bias, T *to, int64_t first, int64_t last,
-                      const T *following = nullptr) const {
-    float *m = v + sb.size();
-    for (int64_t a = first; a < last; a += sb.tiles) {
-      int64_t b = a + sb.tiles < last ? a + sb.tiles : last, rows = whole(b - a);
-      auto reads = after(s, from, first, b, last, true, following);
-      tile_range<T> writes{&d, to, a, next(a, last), false};
-      isa::template call<input_tiles<W, T>>(&s, from, a, b, a + rows, sb, v);
-      isa::template call<multiply<W, T>>(v, u, m, rows, sb, db, &reads, &writes);
-      isa::template call<output_tiles<W, T>>(&d, m, a, b, db, bias, to);
-    }
-  }
-  void weights(const op &o) const {
-    std::memset(filters(o, 0), 0, static_cast<size_t>(4 * copies * groups * filters_size()));
-    int64_t count = x.count();
-    parallel(count, 1, threads, groups * count * places * in, [&](int64_t first, int64_t last, int t) {
-      for (int64_t g = 0; g < groups; g++) {
-        const T *of_x = o.in<T>(0) + g * in, *of_dy = o.in<T>(1) + g * out;
-        bool more = g + 1 < groups;
-        sum_tiles(of_x, of_dy, blocks(o, t), filters(o, g, t), first, last, more ? of_x + in : nullptr,
-                  more ? of_dy + out : nullptr);
-      }
-    });
+  void end(const op &o, uint8_t *of_all) override {
+    if (kind != kind_conv_backward_weights) return;
     each_filter(1, [&](int64_t g, int64_t a, int64_t b) {
-      isa::template call<filter_gradients<W, T>>(static_cast<const float *>(filters(o, g)), threads,
+      isa::template call<filter_gradients<W, T>>(static_cast<const float *>(filters(of_all, g)), threads,
                                                  groups * filters_size(), a, b, out, in,
                                                  o.out<T>(0) + g * out * 9 * in);
     });
@@ -506,18 +485,94 @@ struct winograd4 : kernel {
         sum_columns(o.in<decltype(number)>(1), y.n * y.h * y.w, y.pixel, o.out(1), threads);
       });
   }
-  // sum_tiles adds to sum the products of the tiles first..last; following_x and following_dy are the next
-  // group, if there is one.
+  void run(const op &o) override {
+    begin(o, o.scratch);
+    if (kind == kind_conv)
+      convolve(o, x, xs, o.in<T>(0), y, ys, o.in(2), o.out<T>(0));
+    else if (kind == kind_conv_backward_data)
+      convolve(o, y, ys, o.in<T>(0), x, xs, nullptr, o.out<T>(0));
+    else
+      weights(o);
+    end(o, o.scratch);
+  }
+  void part(const op &o, const strip &s, uint8_t *of_all, uint8_t *of_thread, int t) override {
+    auto *v = reinterpret_cast<float *>(of_thread);
+    const auto *from = reinterpret_cast<const T *>(s.in[0]), *dy = reinterpret_cast<const T *>(s.in[1]);
+    const int64_t first = x.tile_of(s.from), last = x.tile_of(s.to);
+    const bool data = kind == kind_conv_backward_data;
+    for (int64_t g = 0; g < groups; g++) {
+      if (kind == kind_conv_backward_weights) {
+        sum_tiles(from + g * in, dy + g * out, v, filters(of_all, g, t), first, last,
+                  [&](int64_t a, int64_t) {
+                    return std::array{in_next(x, s, 0, g, a, true), in_next(y, s, 1, g, a, false)};
+                  });
+        continue;
+      }
+      const image &a = data ? y : x, &b = data ? x : y;
+      const block &as = data ? ys : xs, &bs = data ? xs : ys;
+      auto *to = reinterpret_cast<T *>(s.out) + g * b.c;
+      const float *bias = data || !o.in(2) ? nullptr : o.in(2) + g * b.c;
+      convolve_tiles<3>(
+          filters(of_all, g), v, a, as, from + g * a.c, b, bs, bias, to, first, last,
+          [&](int64_t at, int64_t) {
+            tile_range<T> writes{&b, to, at, next(at, last), false};
+            return std::array{in_next(a, s, 0, g, at, true), in_next(a, s, 1, g, at, true), writes};
+          });
+    }
+  }
+  void convolve(const op &o, const image &s, block sb, const T *from, const image &d, block db,
+                const float *bias, T *to) const {
+    int64_t count = s.count();
+    parallel(count, 1, threads, groups * count * places * in, [&](int64_t first, int64_t last, int t) {
+      for (int64_t g = 0; g < groups; g++) {
+        const T *of = from + g * s.c, *following = g + 1 < groups ? of + s.c : nullptr;
+        T *result = to + g * d.c;
+        convolve_tiles<2>(filters(o.scratch, g), blocks(o, t), s, sb, of, d, db,
+                          bias ? bias + g * d.c : nullptr, result, first, last, [&](int64_t a, int64_t b) {
+                            return std::array{after(s, of, first, b, last, true, following),
+                                              tile_range<T>{&d, result, a, next(a, last), false}};
+                          });
+      }
+    });
+  }
+  // convolve_tiles computes the tiles first..last. ahead(a, b) are the N ranges that are fetched while the
+  // tiles a..b are multiplied.
+  template <int N, typename F>
+  void convolve_tiles(const float *u, float *v, const image &s, block sb, const T *from, const image &d,
+                      block db, const float *bias, T *to, int64_t first, int64_t last, F ahead) const {
+    float *m = v + sb.size();
+    for (int64_t a = first; a < last; a += sb.tiles) {
+      int64_t b = a + sb.tiles < last ? a + sb.tiles : last, rows = whole(b - a);
+      const std::array<tile_range<T>, N> ranges = ahead(a, b);
+      isa::template call<input_tiles<W, T>>(&s, from, a, b, a + rows, sb, v);
+      isa::template call<multiply<W, N, T>>(v, u, m, rows, sb, db, ranges.data());
+      isa::template call<output_tiles<W, T>>(&d, m, a, b, db, bias, to);
+    }
+  }
+  void weights(const op &o) const {
+    int64_t count = x.count();
+    parallel(count, 1, threads, groups * count * places * in, [&](int64_t first, int64_t last, int t) {
+      for (int64_t g = 0; g < groups; g++) {
+        const T *of_x = o.in<T>(0) + g * in, *of_dy = o.in<T>(1) + g * out;
+        bool more = g + 1 < groups;
+        sum_tiles(of_x, of_dy, blocks(o, t), filters(o.scratch, g, t), first, last, [&](int64_t, int64_t b) {
+          return std::array{after(x, of_x, first, b, last, true, more ? of_x + in : nullptr),
+                            after(y, of_dy, first, b, last, false, more ? of_dy + out : nullptr)};
+        });
+      }
+    });
+  }
+  // sum_tiles adds to sum the products of the tiles first..last; ahead is as that of convolve_tiles, of two.
+  template <typename F>
   void sum_tiles(const T *from_x, const T *from_dy, float *v, float *sum, int64_t first, int64_t last,
-                 const T *following_x = nullptr, const T *following_dy = nullptr) const {
+                 F ahead) const {
     float *z = v + xs.size();
     for (int64_t a = first; a < last; a += xs.tiles) {
       int64_t b = a + xs.tiles < last ? a + xs.tiles : last;
-      auto read_x = after(x, from_x, first, b, last, true, following_x);
-      auto read_dy = after(y, from_dy, first, b, last, false, following_dy);
+      const std::array<tile_range<T>, 2> ranges = ahead(a, b);
       isa::template call<input_tiles<W, T>>(&x, from_x, a, b, b, xs, v);
       isa::template call<gradient_tiles<W, T>>(&y, from_dy, a, b, ys, z);
-      isa::template call<accumulate<W, T>>(z, v, sum, b - a, ys, xs, &read_x, &read_dy);
+      isa::template call<accumulate<W, T>>(z, v, sum, b - a, ys, xs, &ranges[0], &ranges[1]);
     }
   }
 };

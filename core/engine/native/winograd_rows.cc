@@ -23,6 +23,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "strips.h"
 #include "winograd_lines.h"
 
 namespace lb {
@@ -205,7 +206,7 @@ struct results {
   const float *bias;
   int64_t w, channels;
   bool both;
-  range reads, writes;  // in parts of an output tile
+  range reads[2], writes;  // in parts of an output tile
 };
 
 #define LB_UNROLL _Pragma("GCC unroll 8")
@@ -270,7 +271,7 @@ LB_INLINE void output_rows(const lines *x, const uint32_t *u, results<T> *y, int
           continue;
         }
         for (; t + 4 <= tiles || t + 2 == tiles; t += 2) {
-          fetch(&y[i].reads), fetch(&y[i].writes);
+          fetch(&y[i].reads[0]), fetch(&y[i].reads[1]), fetch(&y[i].writes);
           output_tiles<W, 2, false>(x + i, u, y + i, t, o);
         }
         if (t + 3 == tiles) output_tiles<W, 3, false>(x + i, u, y + i, t, o), t += 3;
@@ -400,7 +401,7 @@ LB_INLINE void filter_gradients(const float *sum, int threads, int64_t from, int
 
 // winograd_rows is the kernel of all three kinds: backward data is the convolution from y to x.
 template <int W, typename T>
-struct winograd_rows : kernel {
+struct winograd_rows : strip_kernel {
   using isa = machine<W>;
   int32_t kind;
   int threads;
@@ -414,7 +415,11 @@ struct winograd_rows : kernel {
         out(wv.dims[0]),
         in(wv.dims[3]) {
     name = "winograd F(4, 3)";
-    scratch = static_cast<uint64_t>(4 * (shared() + threads * own()));
+    shared = static_cast<uint64_t>(4 * words_of_all());
+    own = static_cast<uint64_t>(4 * words_of_each());
+    scratch = shared + static_cast<uint64_t>(threads) * own;
+    // The sums of strips are those of all channels, and of whole images.
+    if (!weights() || (group(in) == in && group(out) == out && each() == 1)) unit = 2;
   }
   bool weights() const { return kind == kind_conv_backward_weights; }
   int64_t tiles() const { return (w + tile - 1) / tile; }
@@ -433,7 +438,7 @@ struct winograd_rows : kernel {
   shape of_x(int64_t channels) const { return {images(), rows() + 2, pairs(), channels, in}; }
   shape of_dy(int64_t channels) const { return {images(), rows(), pairs(), channels, out}; }
   // Words of the workspace: filters, or the sums of all threads; and of each thread.
-  int64_t shared() const {
+  int64_t words_of_all() const {
     return weights() ? threads * places * 3 * group(in) * group(out) : places * 3 * in * out / 2;
   }
   int64_t line(int64_t c) const { return places * pairs() * c; }
@@ -444,92 +449,119 @@ struct winograd_rows : kernel {
       return tiles() == 1 ? std::min(int64_t{2}, (h + 1) / 2 * n) : 1;
     return std::clamp(most_lines / (16 * line(from)), int64_t{1}, std::min(most_together, (h + 1) / 2 * n));
   }
-  int64_t own() const {
+  int64_t words_of_each() const {
     if (weights()) return of_x(group(in)).size() + of_dy(group(out)).size();
     int64_t from = kind == kind_conv ? in : out;
     return together(from) * 4 * line(from);
   }
-  uint32_t *space(const op &o, int t) const {
-    return reinterpret_cast<uint32_t *>(o.scratch) + shared() + t * own();
+  uint8_t *space(const op &o, int t) const { return o.scratch + shared + static_cast<uint64_t>(t) * own; }
+  // Channels of what is read and of what is written by convolve.
+  int64_t from() const { return kind == kind_conv ? in : out; }
+  int64_t to() const { return kind == kind_conv ? out : in; }
+  // begin transforms the filters, or clears the sums.
+  void begin(const op &o, uint8_t *of_all) override {
+    auto *u = reinterpret_cast<uint32_t *>(of_all);
+    const int64_t work = places * 3 * in * out;
+    if (kind == kind_conv)
+      parallel(out, 8, threads, work, [&](int64_t a, int64_t b, int) {
+        isa::template call<forward_filters<W, T>>(o.in<T>(1), a, b, in, u);
+      });
+    else if (kind == kind_conv_backward_data)
+      parallel(out, 2, threads, work, [&](int64_t a, int64_t b, int) {
+        isa::template call<backward_filters<W, T>>(o.in<T>(1), a, b, out, in, u);
+      });
+    else
+      std::memset(of_all, 0, static_cast<size_t>(shared));
+  }
+  void end(const op &o, uint8_t *of_all) override {
+    if (!weights()) return;
+    write_gradients(o, of_all, 0, 0);
+    bias_gradients(o);
+  }
+  void part(const op &o, const strip &s, uint8_t *of_all, uint8_t *of_thread, int t) override {
+    if (weights()) {
+      add_rows(s, reinterpret_cast<float *>(of_all) + t * places * 3 * in * out, of_thread);
+      return;
+    }
+    convolve_pairs(o, pair_of(s.from), pair_of(s.to), of_all, of_thread, reinterpret_cast<const T *>(s.in[0]),
+                   reinterpret_cast<T *>(s.out), [&](int64_t q, range *reads) {
+                     int64_t row = row_of(q) + s.to - s.from, last = std::min(row + 2, s.next);
+                     for (int i = 0; i < 2; i++)
+                       if (s.ahead[i] && row < last)
+                         reads[i] = rows_ahead(reinterpret_cast<const T *>(s.ahead[i]), row, last, w * from(),
+                                               steps());
+                   });
   }
   void run(const op &o) override {
-    auto *u = reinterpret_cast<uint32_t *>(o.scratch);
     if (weights()) return gradients(o);
-    const T *filters = o.in<T>(1);
-    if (kind == kind_conv) {
-      parallel(out, 8, threads, places * 3 * in * out, [&](int64_t a, int64_t b, int) {
-        isa::template call<forward_filters<W, T>>(filters, a, b, in, u);
+    begin(o, o.scratch);
+    parallel(n * twos(), 1, threads, n * h * w * in * out, [&](int64_t first, int64_t last, int t) {
+      const T *x = o.in<T>(0);
+      convolve_pairs(o, first, last, o.scratch, space(o, t), x, o.out<T>(0), [&](int64_t q, range *reads) {
+        int64_t row = row_of(q) + 3, end = q + 1 < last ? n * h : 0;
+        reads[0] = rows_ahead(x, std::min(row, end), std::min(row + 2, end), w * from(), steps());
       });
-      convolve(o, u, in, o.in(2), out);
-    } else {
-      parallel(out, 2, threads, places * 3 * in * out, [&](int64_t a, int64_t b, int) {
-        isa::template call<backward_filters<W, T>>(filters, a, b, out, in, u);
-      });
-      convolve(o, u, out, nullptr, in);
-    }
-  }
-  // convolve computes a tensor of `to` channels from one of `from` channels, two rows at a time, of which
-  // each needs four transformed rows. One after the other they share two of these; of those that are computed
-  // together each has its own.
-  void convolve(const op &o, const uint32_t *u, int64_t from, const float *bias, int64_t to) const {
-    const int64_t twos = (h + 1) / 2;  // of an image
-    const int64_t most = together(from);
-    parallel(n * twos, 1, threads, n * h * w * from * to, [&](int64_t first, int64_t last, int t) {
-      lines inputs[most_together];
-      results<T> outputs[most_together];
-      for (int64_t q = first; q < last; q += most) {
-        int64_t count = std::min(most, last - q);
-        for (int64_t i = 0; i < count; i++) {
-          int64_t image = (q + i) / twos * h, y = (q + i) % twos * 2;
-          bool shares = most == 1 && q > first && y > 0;
-          lines &x = inputs[i];
-          x.tiles = tiles(), x.c = from;
-          for (int64_t r = 0; r < 4; r++) {
-            int64_t of = y + r - 1;
-            uint32_t *place = space(o, t) + (4 * i + (most == 1 ? of + 4 : r) % 4) * line(from);
-            x.row[r] = place;
-            if (shares && r < 2) continue;
-            const T *row = of < 0 || of >= h ? nullptr : o.in<T>(0) + (image + of) * w * from;
-            isa::template call<input_row<W, T>>(row, w, from, pairs(), reinterpret_cast<T *>(place));
-          }
-          outputs[i] = next_to(o, q + i, last, from, bias, to);
-        }
-        isa::template call<output_rows<W, T>>(static_cast<const lines *>(inputs), u,
-                                              static_cast<results<T> *>(outputs), count);
-      }
     });
   }
-  // next_to is where pair q of rows is written, and what is read and written next: the rows that two more
-  // outputs need, and those of these.
-  results<T> next_to(const op &o, int64_t q, int64_t last, int64_t from, const float *bias,
-                     int64_t to) const {
-    const int64_t twos = (h + 1) / 2, row = q / twos * h + q % twos * 2;
-    const int64_t steps = (tiles() + 1) / 2 * to / panel, end = q + 1 < last ? n * h : 0;
-    auto ahead = [&](const auto *t, int64_t at, int64_t size) {
-      return rows_ahead(t, std::min(at, end), std::min(at + 2, end), size, steps);
-    };
-    return {o.out<T>(0) + row * w * to,
-            bias,
-            w,
-            to,
-            row % h + 1 < h,
-            ahead(o.in<T>(0), row + 3, w * from),
-            ahead(o.out<T>(0), row + 2, w * to)};
+  int64_t twos() const { return (h + 1) / 2; }  // pairs of rows of an image
+  int64_t pair_of(int64_t row) const { return row / h * twos() + row % h / 2; }
+  int64_t row_of(int64_t pair) const { return pair / twos() * h + pair % twos() * 2; }
+  // steps are the parts in which output_rows fetches, for a pair of rows.
+  int64_t steps() const { return pairs() * to() / panel; }
+  // convolve_pairs computes the pairs of rows first..last of y from x, each from four transformed rows. Pairs
+  // one after the other share two of these; of those that are computed together each has its own. ahead(q,
+  // reads) sets what is fetched meanwhile.
+  template <typename F>
+  void convolve_pairs(const op &o, int64_t first, int64_t last, uint8_t *of_all, uint8_t *of_thread,
+                      const T *x, T *y, F ahead) const {
+    const auto *u = reinterpret_cast<const uint32_t *>(of_all);
+    const int64_t most = together(from()), row_size = w * from();
+    lines inputs[most_together];
+    results<T> outputs[most_together];
+    for (int64_t q = first; q < last; q += most) {
+      int64_t count = std::min(most, last - q);
+      for (int64_t i = 0; i < count; i++) {
+        const int64_t row = row_of(q + i), above = row % h;
+        bool shares = most == 1 && q > first && above > 0;
+        lines &of = inputs[i];
+        of.tiles = tiles(), of.c = from();
+        for (int64_t r = 0; r < 4; r++) {
+          int64_t at = above + r - 1;
+          uint32_t *place =
+              reinterpret_cast<uint32_t *>(of_thread) + (4 * i + (most == 1 ? at + 4 : r) % 4) * line(from());
+          of.row[r] = place;
+          if (shares && r < 2) continue;
+          const T *read = at < 0 || at >= h ? nullptr : x + (row + r - 1) * row_size;
+          isa::template call<input_row<W, T>>(read, w, from(), pairs(), reinterpret_cast<T *>(place));
+        }
+        // What is written next are the two rows after these.
+        const int64_t end = q + i + 1 < last ? n * h : 0, next = std::min(row + 2, end);
+        outputs[i] = {y + row * w * to(),
+                      o.in(2) && kind == kind_conv ? o.in(2) : nullptr,
+                      w,
+                      to(),
+                      above + 1 < h,
+                      {},
+                      rows_ahead(y, next, std::min(next + 2, end), w * to(), steps())};
+        ahead(q + i, outputs[i].reads);
+      }
+      isa::template call<output_rows<W, T>>(static_cast<const lines *>(inputs), u,
+                                            static_cast<results<T> *>(outputs), count);
+    }
   }
-  // transform writes image i of a block: `count` rows of dy, from row y of those of all images on, of the
-  // channels from `input` and from `output` on.
-  void transform(const op &o, int64_t y, int64_t count, int64_t i, int64_t input, int64_t output, shape of_v,
-                 uint32_t *v, shape of_z, uint32_t *z) const {
+  // transform writes image i of a block: `count` rows of dy, from row y of those of all images on. x and dy
+  // begin at the first of some channels.
+  void transform(const T *x, const T *dy, int64_t y, int64_t count, int64_t i, shape of_v, uint32_t *v,
+                 shape of_z, uint32_t *z) const {
     bool two = each() == 2 && y + h < n * h;
     for (int64_t q = -1; q <= count; q++) {
       bool inside = (y % h + q >= 0) && (y % h + q < h);
-      const T *row = o.in<T>(0) + (y + q) * w * in + input;
-      isa::template call<input_pairs<W, T>>(inside ? row : nullptr,
-                                            inside && two ? row + h * w * in : nullptr, w, of_v,
+      const T *row = inside ? x + (y + q) * w * in : nullptr;
+      isa::template call<input_pairs<W, T>>(row, inside && two ? row + h * w * in : nullptr, w, of_v,
                                             i * of_v.rows + q + 1, v);
     }
     for (int64_t q = 0; q < count; q++) {
-      const T *row = o.in<T>(1) + (y + q) * w * out + output;
+      const T *row = dy + (y + q) * w * out;
       isa::template call<gradient_pairs<W, T>>(row, two ? row + h * w * out : nullptr, w, of_z,
                                                i * of_z.rows + q, z);
     }
@@ -544,13 +576,13 @@ struct winograd_rows : kernel {
     std::memset(sums, 0, static_cast<size_t>(4 * threads * size));
     const int64_t parts = (h + rows() - 1) / rows();  // of an image
     parallel(units() * parts, 1, threads, n * h * w * in * out, [&](int64_t first, int64_t last, int t) {
-      uint32_t *v = space(o, t), *z = v + of_v.size();
+      auto *v = reinterpret_cast<uint32_t *>(space(o, t)), *z = v + of_v.size();
       for (int64_t b = first; b < last; b += images()) {
         int64_t count = std::min(images(), last - b), from = b % parts * rows(), image = each() * h;
         int64_t y = b / parts * image + from;
         int64_t of_image = std::min(rows(), h - from);
         for (int64_t i = 0; i < count; i++)
-          transform(o, y + i * image, of_image, i, input, output, of_v, v, of_z, z);
+          transform(o.in<T>(0) + input, o.in<T>(1) + output, y + i * image, of_image, i, of_v, v, of_z, z);
         // Next is as many rows; of x two more, which are read without.
         int64_t next = std::min(y + (count - 1) * image + (each() - 1) * h + of_image, n * h);
         int64_t end = std::min(next + images() * each() * rows(), n * h);
@@ -560,14 +592,44 @@ struct winograd_rows : kernel {
         isa::template call<accumulate<W, T>>(z, v, sums + t * size, count, of_image, of_z, of_v, &x, &dy);
       }
     });
-    parallel(of_z.c, 1, threads, size, [&](int64_t a, int64_t b, int) {
-      isa::template call<filter_gradients<W, T>>(sums, threads, a, b, of_z.c, of_v.c, in,
+    write_gradients(o, o.scratch, input, output);
+  }
+  // write_gradients adds the threads' sums of a group of input and one of output channels.
+  void write_gradients(const op &o, uint8_t *of_all, int64_t input, int64_t output) const {
+    const int64_t i = std::min(group(in), in - input), k = std::min(group(out), out - output);
+    const auto *sums = reinterpret_cast<const float *>(of_all);
+    parallel(k, 1, threads, places * 3 * i * k, [&](int64_t a, int64_t b, int) {
+      isa::template call<filter_gradients<W, T>>(sums, threads, a, b, k, i, in,
                                                  o.out<T>(0) + output * 9 * in + input);
     });
+  }
+  // add_rows adds what the rows of a strip contribute to the sums of a thread: images together where they are
+  // in the strip as a whole.
+  void add_rows(const strip &s, float *sum, uint8_t *of_thread) const {
+    const shape of_v = of_x(in), of_z = of_dy(out);
+    auto *v = reinterpret_cast<uint32_t *>(of_thread), *z = v + of_v.size();
+    const auto *x = reinterpret_cast<const T *>(s.in[0]), *dy = reinterpret_cast<const T *>(s.in[1]);
+    for (int64_t y = s.from, end; y < s.to; y = end) {
+      int64_t of_image = std::min({rows(), h - y % h, s.to - y});
+      int64_t count = of_image == h ? std::min(images(), (s.to - y) / h) : 1;
+      for (int64_t i = 0; i < count; i++) transform(x, dy, y + i * h, of_image, i, of_v, v, of_z, z);
+      end = y + (count - 1) * h + of_image;
+      range ahead[2] = {};
+      for (int i = 0; i < 2; i++) {
+        int64_t from = std::min(y + s.to - s.from, s.next), to = std::min(end + s.to - s.from, s.next);
+        if (s.ahead[i])
+          ahead[i] =
+              rows_ahead(reinterpret_cast<const T *>(s.ahead[i]), from, to, w * (i == 0 ? in : out), 1);
+      }
+      isa::template call<accumulate<W, T>>(z, v, sum, count, of_image, of_z, of_v, &ahead[0], &ahead[1]);
+    }
   }
   void gradients(const op &o) const {
     for (int64_t output = 0; output < out; output += group(out))
       for (int64_t input = 0; input < in; input += group(in)) group_gradients(o, input, output);
+    bias_gradients(o);
+  }
+  void bias_gradients(const op &o) const {
     if (o.results.size() > 1)
       typed(*o.operands[1],
             [&](auto number) { sum_columns(o.in<decltype(number)>(1), n * h * w, out, o.out(1), threads); });
