@@ -412,7 +412,6 @@ struct norm_apply : norm_kernel {
     T *y = result ? reinterpret_cast<T *>(result) : o.out<T>(0);
     f(x + from, r ? r + from : nullptr, y + from, to - from, p, constant(o, 0), constant(o, 1), o.attr.top());
   }
-  void end(const op &) override {}
 };
 
 // backward_parts are the two passes of norm_backward: on vectors where there are such, and for the rest.
@@ -551,7 +550,6 @@ struct norm_gradient : norm_kernel {
                        o.attr.top()};
     chosen.write(t, from, to, p);
   }
-  void end(const op &) override {}
 };
 
 }  // namespace

@@ -42,7 +42,7 @@ struct norm_pass : kernel {
   // part is for the elements from..to, whole rows of channels. `result` is where the first element of a
   // tensor that it writes would be; nullptr: where the op has it.
   virtual void part(const op &, int64_t from, int64_t to, int thread, uint8_t *result) = 0;
-  virtual void end(const op &) = 0;
+  virtual void end(const op &) {}
 };
 
 // make_norm_pass returns norm_stats, norm_apply, norm_backward_sums or, of the operands dy, y and

@@ -136,7 +136,6 @@ struct strided_conv : strip_kernel {
       isa::template call<all_rows<W>>(&g, x, w, o.in(2), from, end, next, reinterpret_cast<float *>(s.out));
     });
   }
-  void end(const op &, uint8_t *) override {}
   void run(const op &o) override { run_whole(o, this, g, g.pixel_y() * 16, threads); }
 };
 

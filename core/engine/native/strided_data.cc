@@ -135,7 +135,6 @@ struct strided_data : strip_kernel {
       isa::template call<add_rows<W>>(&g, dy, w, from, end, next, reinterpret_cast<float *>(s.out));
     });
   }
-  void end(const op &, uint8_t *) override {}
   void run(const op &o) override { run_whole(o, this, g, g.pixel_x() * 16, threads); }
 };
 

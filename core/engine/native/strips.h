@@ -1,8 +1,6 @@
 // Convolutions of which a few rows of the result can be computed at a time, by one thread, while what was
 // read and written for the rows is in the second cache (strips.cc).
 #pragma once
-#include <algorithm>
-
 #include "program.h"
 
 namespace lb {
@@ -23,13 +21,13 @@ struct strip {
 // workspace is a part that all threads share, and then one for each of the threads.
 struct strip_kernel : kernel {
   int64_t unit = 0;  // in an image, strips begin and end at multiples of this many rows; 0: no strips
-  int64_t halo = 1;
-  int64_t good = 1;              // strips of a multiple of this many rows take the least time
+  int64_t halo = 1;  // rows on either side of a strip that it reads
+  int64_t good = 1;  // strips of a multiple of this many rows take the least time
   uint64_t shared = 0, own = 0;  // bytes
   // begin is called before the strips, end after them; both may use all threads.
   virtual void begin(const op &, uint8_t *of_all) = 0;
   virtual void part(const op &, const strip &, uint8_t *of_all, uint8_t *of_thread, int thread) = 0;
-  virtual void end(const op &, uint8_t *of_all) = 0;
+  virtual void end(const op &, uint8_t *) {}
 };
 
 }  // namespace lb

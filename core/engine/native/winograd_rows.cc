@@ -418,7 +418,7 @@ struct winograd_rows : strip_kernel {
     shared = static_cast<uint64_t>(4 * words_of_all());
     own = static_cast<uint64_t>(4 * words_of_each());
     scratch = shared + static_cast<uint64_t>(threads) * own;
-    // The sums of strips are those of all channels, and of whole images.
+    // Strips of backward weights need the sums of all channels at once, and rows of more than one tile.
     if (!weights() || (group(in) == in && group(out) == out && each() == 1)) unit = 2;
   }
   bool weights() const { return kind == kind_conv_backward_weights; }
