@@ -37,6 +37,9 @@ func convKernelsOf(element graph.ElementType, facts map[string]string) []string 
 // stridedKernel is our kernels of the three ops of a 3x3 convolution of stride 2.
 const stridedKernel = "direct, stride 2"
 
+// depthwiseKernel is our kernels of the three ops of a depthwise convolution.
+const depthwiseKernel = "direct, depthwise"
+
 // convClass is a row of a table of rates in native/rates_*.h.
 type convClass struct {
 	kind            graph.Kind

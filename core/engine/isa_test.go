@@ -44,7 +44,7 @@ func TestParityOfConvolutions(t *testing.T) {
 		return !slices.Contains(convKinds, c.Kind)
 	})
 	for _, kernel := range append(slices.Clone(convKernels[1:]), "direct, few channels", "product", "groups of channels",
-		stridedKernel) {
+		stridedKernel, depthwiseKernel) {
 		t.Run(kernel, func(t *testing.T) {
 			d := enginetest.Open(t, "cpu", engine.Options{Threads: 2, PlanBook: kernel})
 			testCases(t, d, plan.Options{}, 0, convolutions)
@@ -52,10 +52,10 @@ func TestParityOfConvolutions(t *testing.T) {
 				return
 			}
 			elements, of := []graph.ElementType{graph.TypeF32, graph.TypeBF16}, convKinds
-			if !slices.Contains(convKernels, kernel) {
+			if !slices.Contains(convKernels, kernel) && kernel != depthwiseKernel {
 				elements = elements[:1]
 			}
-			if !slices.Contains(convKernels, kernel) && kernel != stridedKernel {
+			if !slices.Contains(append(slices.Clone(convKernels), stridedKernel, depthwiseKernel), kernel) {
 				of = []graph.Kind{graph.KindConv, graph.KindConvBackwardWeights}
 			}
 			if kernel == rowsKernel {
@@ -102,7 +102,7 @@ func TestSameBitsOnEveryISA(t *testing.T) {
 func digest(t *testing.T) string {
 	t.Helper()
 	hash := sha256.New()
-	for _, kernel := range append(slices.Clone(convKernels[1:]), stridedKernel) {
+	for _, kernel := range append(slices.Clone(convKernels[1:]), stridedKernel, depthwiseKernel) {
 		d := enginetest.Open(t, "cpu", engine.Options{Threads: 2, PlanBook: kernel})
 		for _, c := range optest.Cases() {
 			switch c.Kind {

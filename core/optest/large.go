@@ -41,6 +41,12 @@ func StripCases() []Case {
 		{"64 to 32 channels, 1x1, strips within an image", 3, 25, 19, 64, 32, 1, 1, 1, 0, 1, false, 1},
 		{"two groups of 16 channels, 3x3, strips within an image", 4, 41, 31, 32, 32, 3, 3, 1, 1, 2, false, 1},
 		{"32 to 64 channels, 3x3 with stride 2, strips within an image", 3, 50, 16, 32, 64, 3, 3, 2, 1, 1, false, 1},
+		{"depthwise, 48 channels, 3x3, strips within an image", 3, 37, 21, 48, 48, 3, 3, 1, 1, 48, false, 1},
+		{"depthwise, 32 channels, 5x5, strips within an image", 3, 31, 29, 32, 32, 5, 5, 1, 2, 32, false, 1},
+		{"depthwise, 32 channels, 7x7 with stride 2, strips within an image", 3, 44, 30, 32, 32, 7, 7, 2, 3, 32, false, 1},
+		{"depthwise, 32 channels, 5x5, several images in a strip", 60, 3, 7, 32, 32, 5, 5, 1, 2, 32, false, 1},
+		{"depthwise, 32 channels, 3x3 with stride 2, strips within an image", 3, 50, 32, 32, 32, 3, 3, 2, 1, 32, false, 1},
+		{"depthwise, 32 channels, 5x5 with stride 2, strips within an image", 3, 42, 34, 32, 32, 5, 5, 2, 2, 32, false, 1},
 	}
 	var out []Case
 	for _, s := range shapes {

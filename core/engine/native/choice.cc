@@ -10,6 +10,8 @@
 // A rate is GFLOP/s of a direct convolution. A Winograd kernel computes whole tiles, also where these extend
 // past the image, so a convolution takes the operations on all of its tiles over the rate.
 //
+// Depthwise ones are those of depthwise.cc and depthwise_weights.cc where these were faster.
+//
 // Of stride 2, in f32, they are those of strided.cc, strided_data.cc and strided_weights.cc where these were
 // faster, in groups too. Grouped convolutions of stride 1 in f32 are F(4x4, 3x3)'s.
 //
@@ -113,6 +115,18 @@ bool grouped_is_faster(int32_t kind, const cpu &d, const value &x) {
   return tiles >= (kind == kind_conv_backward_weights && d.width == 16 ? 64 : 16) * d.threads;
 }
 
+// depthwise_is_faster tells for which depthwise convolutions the direct kernels were faster than the
+// library's (BenchmarkDepthwise, docs/performance.md). With filters larger than 3x3: the gradient of the
+// weights, 2 to 50 times as fast, and the other two, in bf16 if an instruction rounds to it, but for the
+// forward pass of short rows with AVX2. Of 3x3 in f32 the forward pass and the gradient of the input, with
+// AVX2 of long rows.
+bool depthwise_is_faster(int32_t kind, const cpu &d, const value &x, const value &w, const value &y) {
+  bool large = w.dims[1] > 3;
+  if (kind == kind_conv_backward_weights) return large;
+  if (x.type == type_bf16) return large && d.width == 16 && rounds_bf16;
+  return d.width == 16 || y.dims[2] >= 28 || (large && kind == kind_conv_backward_data);
+}
+
 }  // namespace
 
 std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const value &w, const value &y,
@@ -131,6 +145,11 @@ std::unique_ptr<kernel> make_own_conv(const op &o, cpu &d, const value &x, const
       d.convolution.empty() ? strided_is_faster(o.kind, d, a, w, y) : d.convolution == "direct, stride 2";
   if (f32 && d.width > 0 && direct)
     for (auto make : {make_strided_conv, make_strided_data, make_strided_weights})
+      if (auto k = make(o, d, x, w, y); fits(k)) return k;
+  bool depthwise =
+      d.convolution.empty() ? depthwise_is_faster(o.kind, d, x, w, y) : d.convolution == "direct, depthwise";
+  if (d.width > 0 && depthwise)
+    for (auto make : {make_depthwise, make_depthwise_weights})
       if (auto k = make(o, d, x, w, y); fits(k)) return k;
   if (!one || d.width == 0) return nullptr;
   if (a.groups > 1) {

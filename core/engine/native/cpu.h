@@ -96,6 +96,11 @@ std::unique_ptr<kernel> make_strided_conv(const op &, cpu &, const value &x, con
 std::unique_ptr<kernel> make_strided_data(const op &, cpu &, const value &x, const value &w, const value &y);
 std::unique_ptr<kernel> make_strided_weights(const op &, cpu &, const value &x, const value &w,
                                              const value &y);
+// The direct kernels of depthwise convolutions, 3x3 to 7x7: of the forward pass and the gradient of the
+// input, and of that of the weights, or nullptr.
+std::unique_ptr<kernel> make_depthwise(const op &, cpu &, const value &x, const value &w, const value &y);
+std::unique_ptr<kernel> make_depthwise_weights(const op &, cpu &, const value &x, const value &w,
+                                               const value &y);
 // The direct kernel of a 3x3 convolution of stride 1 with at most 16 channels in and 4 out, or nullptr.
 std::unique_ptr<kernel> make_narrow_conv(const op &, cpu &, const value &x, const value &w);
 // F(4x4, 3x3) for groups of this many channels, where they divide those of the result (of dy, for the

@@ -14,16 +14,16 @@
 //
 // Order of summation: rows of the window, channels, columns, each step one FMA, then the bias: the same for
 // all instruction sets and numbers of threads.
-#include "strided.h"
-
 #include <algorithm>
+
+#include "direct.h"
 
 namespace lb {
 
 #if defined(__x86_64__)
 namespace {
 
-using namespace strided;
+using namespace direct;
 
 // transposed writes to[panel][3 rows][in][3 columns][16] from w[out][3][3][in], for the output channels
 // from..end.

@@ -18,14 +18,14 @@
 #include <algorithm>
 #include <cstring>
 
-#include "strided.h"
+#include "direct.h"
 
 namespace lb {
 
 #if defined(__x86_64__)
 namespace {
 
-using namespace strided;
+using namespace direct;
 
 // add_row adds to R pixels of dx at even columns, and R at odd ones, what a row of dy gives through a row of
 // the filter. dy is the first of R pixels, tail the one after them, or nullptr if it is outside.

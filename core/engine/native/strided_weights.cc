@@ -14,14 +14,14 @@
 #include <algorithm>
 #include <cstring>
 
-#include "strided.h"
+#include "direct.h"
 
 namespace lb {
 
 #if defined(__x86_64__)
 namespace {
 
-using namespace strided;
+using namespace direct;
 
 // add_place adds to sum[16 in][16 out] of place r, s of the filter the rows from..end of dy. x and dy point
 // to the first of 16 channels.

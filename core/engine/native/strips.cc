@@ -81,12 +81,19 @@ struct strips : kernel {
       c->kernel = dynamic_cast<strip_kernel *>(c->o.work.get());
     }
   }
-  // choose returns the kernel of a convolution.
+  // choose returns the kernel of a convolution: one that computes strips, if that is not much slower.
   static std::unique_ptr<kernel> choose(const op &o, cpu &d) {
     const value &x = o.kind == kind_conv_backward_data ? *o.results[0] : *o.operands[0];
     const value &w = o.kind == kind_conv_backward_weights ? *o.results[0] : *o.operands[1];
-    if (x.type == type_f32 && d.convolution.empty() && w.dims[0] * w.dims[3] <= most_product)
-      if (auto k = make_product_conv(o, d, x, w)) return k;
+    if (d.convolution.empty()) {
+      const value &y = o.kind == kind_conv                 ? *o.results[0]
+                       : o.kind == kind_conv_backward_data ? *o.operands[0]
+                                                           : *o.operands[1];
+      for (auto make : {make_depthwise, make_depthwise_weights})
+        if (auto k = make(o, d, x, w, y)) return k;
+      if (x.type == type_f32 && w.dims[0] * w.dims[3] <= most_product)
+        if (auto k = make_product_conv(o, d, x, w)) return k;
+    }
     return d.choose(o);
   }
   // add appends a convolution, which normalises its input if it is to.
@@ -175,8 +182,9 @@ struct strips : kernel {
   // compute computes one strip.
   void compute(const op &o, strip s, int t) {
     uint8_t *space = o.scratch + common + static_cast<uint64_t>(t) * own;
-    const int64_t from = s.from % h > 0 ? s.from - halo : s.from,
-                  to = s.to % h > 0 ? s.to + halo : s.to;  // of the rows that are read
+    // Rows in the images above and below the strip; the rows that are read.
+    const int64_t above = s.from % h, below = (h - s.to % h) % h;
+    const int64_t from = s.from - std::min(halo, above), to = s.to + std::min(halo, below);
     const value &in = *o.operands[0];
     const int64_t size = in.bytes / in.elements;
     const uint8_t *read = in.data, *dy = nullptr;

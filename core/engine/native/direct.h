@@ -1,4 +1,5 @@
-// What the direct kernels of 3x3 convolutions of stride 2 with padding 1, of images with even sides, share.
+// What direct convolutions share: those of stride 2 (strided*.cc) and those of one channel in a group
+// (depthwise*.cc), whose images have for each row and column of the result as many as the stride.
 #pragma once
 #include <algorithm>
 
@@ -9,16 +10,16 @@ namespace lb {
 
 #if defined(__x86_64__)
 
-namespace strided {
+namespace direct {
 
 constexpr int64_t panel = 16;  // channels that are computed together
 
-// geometry of x [n 2p 2q groups*in] and y [n p q groups*out], and of their gradients.
+// geometry of x [n stride*p stride*q groups*in] and y [n p q groups*out], and of their gradients.
 struct geometry {
-  int64_t n, p, q, in, out, groups;
+  int64_t n, p, q, in, out, groups, stride;
   int64_t pixel_x() const { return in * groups; }
   int64_t pixel_y() const { return out * groups; }
-  int64_t row_x() const { return 2 * q * pixel_x(); }
+  int64_t row_x() const { return stride * q * pixel_x(); }
   int64_t row_y() const { return q * pixel_y(); }
   // step is how many rows of y are computed for some channels before the next ones, so that they stay in the
   // caches: about 64 pixels.
@@ -47,24 +48,28 @@ inline void run_whole(const op &o, strip_kernel *k, const geometry &g, int64_t w
 }
 
 inline geometry geometry_of(const op &o, const value &x, const value &w, const value &y) {
-  return {x.dims[0], y.dims[1], y.dims[2], w.dims[3], w.dims[0] / o.attr.groups, o.attr.groups};
+  const attributes &a = o.attr;
+  return {x.dims[0], y.dims[1], y.dims[2], w.dims[3], w.dims[0] / a.groups, a.groups, a.stride[0]};
 }
 
-// prefetch fetches count floats to the second cache, a part each time it is called.
+// prefetch fetches count elements to the second cache, a part each time it is called.
+template <typename T>
 struct prefetch {
-  const float *x;
+  const T *x;
   int64_t count, parts, part = 0;
   __attribute__((always_inline)) void next() {
-    for (int64_t k = count * part / parts; k < count * (part + 1) / parts; k += 16)
+    for (int64_t k = count * part / parts; k < count * (part + 1) / parts; k += 64 / sizeof(T))
       __builtin_prefetch(x + k, 0, 2);
     part++;
   }
 };
+template <typename T>
+prefetch(const T *, int64_t, int64_t) -> prefetch<T>;
 
-}  // namespace strided
+}  // namespace direct
 
 // Loops over sums must be unrolled, or these are in memory.
-#define LB_UNROLL _Pragma("GCC unroll 16")
+#define LB_UNROLL _Pragma("GCC unroll 32")
 
 #endif
 
