@@ -43,7 +43,7 @@ func StripCases() []Case {
 		{"32 to 64 channels, 3x3 with stride 2, strips within an image", 3, 50, 16, 32, 64, 3, 3, 2, 1, 1, false, 1},
 		{"depthwise, 48 channels, 3x3, strips within an image", 3, 37, 21, 48, 48, 3, 3, 1, 1, 48, false, 1},
 		{"depthwise, 32 channels, 5x5, strips within an image", 3, 31, 29, 32, 32, 5, 5, 1, 2, 32, false, 1},
-		{"depthwise, 32 channels, 7x7 with stride 2, strips within an image", 3, 44, 30, 32, 32, 7, 7, 2, 3, 32, false, 1},
+		{"depthwise, 32 channels, 7x7, strips within an image", 3, 44, 30, 32, 32, 7, 7, 1, 3, 32, false, 1},
 		{"depthwise, 32 channels, 5x5, several images in a strip", 60, 3, 7, 32, 32, 5, 5, 1, 2, 32, false, 1},
 		{"depthwise, 32 channels, 3x3 with stride 2, strips within an image", 3, 50, 32, 32, 32, 3, 3, 2, 1, 32, false, 1},
 		{"depthwise, 32 channels, 5x5 with stride 2, strips within an image", 3, 42, 34, 32, 32, 5, 5, 2, 2, 32, false, 1},

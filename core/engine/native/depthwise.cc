@@ -26,8 +26,9 @@ using namespace direct;
 
 // results writes R results of row `row` of y from column `from` on, of all channels.
 template <int W, int K, int S, int R, typename T>
-LB_INLINE void results(const geometry &g, const T *x, const float *w, const float *bias, int64_t row,
+LB_INLINE void results(const geometry *of, const T *x, const float *w, const float *bias, int64_t row,
                        int64_t from, T *y) {
+  const geometry g = *of;
   constexpr int pad = K / 2, columns = (R - 1) * S + K;
   const int64_t c = g.pixel_x(), line = g.row_x(), width = S * g.q, height = S * g.p;
   const int64_t top = row % g.p * S - pad, left = from * S - pad;
@@ -55,8 +56,9 @@ LB_INLINE void results(const geometry &g, const T *x, const float *w, const floa
 // row_of_dx writes, of row 2a + below of dx for row a = `row` of dy, the pixels of R columns of dy from
 // column `from` on, of all channels.
 template <int W, int K, int R, typename T>
-LB_INLINE void row_of_dx(const geometry &g, const T *dy, const float *w, int64_t row, int64_t below,
+LB_INLINE void row_of_dx(const geometry *of, const T *dy, const float *w, int64_t row, int64_t below,
                          int64_t from, T *dx) {
+  const geometry g = *of;
   constexpr int pad = K / 2, before = (K - 1 - pad) / 2, after = (1 + pad) / 2;
   const int64_t c = g.pixel_y(), line = g.row_y(), at = row % g.p;
   T *to = dx + (2 * row + below) * g.row_x() + 2 * from * c;
@@ -92,28 +94,27 @@ LB_INLINE void row_of_dx(const geometry &g, const T *dy, const float *w, int64_t
 // rows is what a kernel computes: rows from..end of y from x, or those of dx that belong to rows of dy. It
 // fetches the rows for those up to `next`.
 template <int W, int K, int S, bool Gradient, typename T>
-LB_INLINE void rows(const geometry *of, const T *x, const float *w, const float *bias, int64_t from,
-                    int64_t end, int64_t next, T *y) {
-  const geometry g = *of;
-  constexpr int most = Gradient ? 4 : 8;  // results at a time: their sums are in registers
+void rows(const geometry &g, const T *x, const float *w, const float *bias, int64_t from, int64_t end,
+          int64_t next, T *y) {
+  using isa = machine<W>;
+  constexpr bool narrow = Gradient && W == 8;  // two sums of each result are in registers
   const int64_t line = Gradient ? g.row_y() : g.row_x() * S;
-  prefetch later{x + end * line, (next - end) * line, (end - from) * ((g.q + most - 1) / most)};
+  prefetch later{x + end * line, (next - end) * line, (end - from) * blocks_of<narrow>(g.q)};
   for (int64_t row = from; row < end; row++)
-    in_blocks<most>(
-        g.q, [&](int64_t first, auto columns) __attribute__((always_inline)) {
-          later.next();
-          if constexpr (Gradient) {
-            row_of_dx<W, K, columns>(g, x, w, row, 0, first, y);
-            row_of_dx<W, K, columns>(g, x, w, row, 1, first, y);
-          } else {
-            results<W, K, S, columns>(g, x, w, bias, row, first, y);
-          }
-        });
+    in_blocks<narrow>(g.q, [&](int64_t first, auto columns) {
+      constexpr int R = columns;
+      later.next();
+      if constexpr (Gradient) {
+        for (int64_t below = 0; below < 2; below++)
+          isa::template call<row_of_dx<W, K, R, T>>(&g, x, w, row, below, first, y);
+      } else {
+        isa::template call<results<W, K, S, R, T>>(&g, x, w, bias, row, first, y);
+      }
+    });
 }
 
 template <int W, int K, int S, typename T>
 struct depthwise : strip_kernel {
-  using isa = machine<W>;
   int threads;
   geometry g;
   bool forward;
@@ -131,8 +132,8 @@ struct depthwise : strip_kernel {
     auto *y = reinterpret_cast<T *>(s.out);
     g.each_step(s, [&](int64_t from, int64_t end, int64_t next) {
       if constexpr (S == 2)
-        if (!forward) return isa::template call<rows<W, K, S, true, T>>(&g, x, w, bias, from, end, next, y);
-      isa::template call<rows<W, K, S, false, T>>(&g, x, w, bias, from, end, next, y);
+        if (!forward) return rows<W, K, S, true>(g, x, w, bias, from, end, next, y);
+      rows<W, K, S, false>(g, x, w, bias, from, end, next, y);
     });
   }
   void run(const op &o) override { run_whole(o, this, g, g.groups * K * K, threads); }

@@ -25,8 +25,9 @@ using namespace direct;
 // add_places adds to sum[places][channels] R results of a row, from column `first` on. `top` is the row of x,
 // in the image, under the first row of the filter, and x that row.
 template <int W, int K, int S, int R, typename T>
-LB_INLINE void add_places(const geometry &g, const T *x, const T *dy, int64_t top, int64_t first,
+LB_INLINE void add_places(const geometry *of, const T *x, const T *dy, int64_t top, int64_t first,
                           float *sum) {
+  const geometry g = *of;
   constexpr int columns = (R - 1) * S + K;
   const int64_t c = g.pixel_x(), width = S * g.q, height = S * g.p, left = first * S - K / 2;
   for (int64_t k = 0; k < c; k += W) {
@@ -50,26 +51,21 @@ LB_INLINE void add_places(const geometry &g, const T *x, const T *dy, int64_t to
 
 // add_rows adds to sum[places][channels] the rows from..end of dy, and fetches those up to `next`.
 template <int W, int K, int S, typename T>
-LB_INLINE void add_rows(const geometry *of, const T *x, const T *dy, int64_t from, int64_t end, int64_t next,
-                        float *sum) {
-  constexpr int most = 8;  // results at a time: they are in registers
-  const geometry g = *of;
-  const int64_t line = S * g.row_x(), parts = (end - from) * ((g.q + most - 1) / most);
+void add_rows(const geometry &g, const T *x, const T *dy, int64_t from, int64_t end, int64_t next,
+              float *sum) {
+  const int64_t line = S * g.row_x(), parts = (end - from) * blocks_of(g.q);
   prefetch later_x{x + end * line, (next - end) * line, parts},
       later_dy{dy + end * g.row_y(), (next - end) * g.row_y(), parts};
   for (int64_t row = from; row < end; row++)
-    in_blocks<most>(
-        g.q, [&](int64_t first, auto columns) __attribute__((always_inline)) {
-          later_x.next();
-          later_dy.next();
-          add_places<W, K, S, columns>(g, x + (row * S - K / 2) * g.row_x(), dy + row * g.row_y(),
-                                       row % g.p * S - K / 2, first, sum);
-        });
+    in_blocks(g.q, [&](int64_t first, auto columns) {
+      later_x.next(), later_dy.next();
+      machine<W>::template call<add_places<W, K, S, columns, T>>(
+          &g, x + (row * S - K / 2) * g.row_x(), dy + row * g.row_y(), row % g.p * S - K / 2, first, sum);
+    });
 }
 
 template <int W, int K, int S, typename T>
 struct depthwise_weights : strip_kernel {
-  using isa = machine<W>;
   int threads;
   geometry g;
   depthwise_weights(const op &, const geometry &of, int t) : threads(t), g(of) {
@@ -83,7 +79,7 @@ struct depthwise_weights : strip_kernel {
     const auto *x = reinterpret_cast<const T *>(s.in[0]), *dy = reinterpret_cast<const T *>(s.in[1]);
     float *sums = reinterpret_cast<float *>(of_all) + t * size();
     g.each_step(s, [&](int64_t from, int64_t end, int64_t next) {
-      isa::template call<add_rows<W, K, S, T>>(&g, x, dy, from, end, next, sums);
+      add_rows<W, K, S>(g, x, dy, from, end, next, sums);
     });
   }
   void end(const op &o, uint8_t *of_all) override {
