@@ -24,6 +24,7 @@ type convolution struct {
 var convolutions = []convolution{
 	{"one element", 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, true, 1},
 	{"3 channels, 3x3", 2, 9, 7, 3, 16, 3, 3, 1, 1, 1, false, 1},
+	{"3 channels, 7x7 with stride 2", 1, 23, 19, 3, 64, 7, 7, 2, 3, 1, false, 1},
 	{"3 channels to 10, 5x5, bias", 3, 8, 11, 3, 10, 5, 5, 1, 1, 1, true, 1},
 	{"10 channels, 5x5 with padding 2", 3, 6, 5, 10, 10, 5, 5, 1, 2, 1, false, 1},
 	{"16 channels, 3x3", 5, 10, 6, 16, 16, 3, 3, 1, 1, 1, false, 1},

@@ -117,7 +117,7 @@ bool grouped_is_faster(int32_t kind, const cpu &d, const value &x) {
 
 // depthwise_is_faster tells for which depthwise convolutions the direct kernels were faster than the
 // library's (BenchmarkDepthwise, docs/performance.md). With filters larger than 3x3: the gradient of the
-// weights, 2 to 50 times as fast, and the other two, in bf16 if an instruction rounds to it, but for the
+// weights, 3 to 72 times as fast, and the other two, in bf16 if an instruction rounds to it, but for the
 // forward pass of short rows with AVX2. Of 3x3 in f32 the forward pass and the gradient of the input, with
 // AVX2 of long rows.
 bool depthwise_is_faster(int32_t kind, const cpu &d, const value &x, const value &w, const value &y) {
