@@ -205,7 +205,7 @@ tests() {
   if [ "$program" = methods.test ]; then folder=methods; fi
   if [ "$folder$device" = methodsemu ]; then set -- "$@" "$pack/$program" -test.short; else set -- "$@" "$pack/$program"; fi
   raw=$(mktemp) # counted afterwards: the limit of a stage may end the tests at any time
-  (cd "$folder" && "$@" -cuda -library "$BENCHCTL_LIB_DIR" -test.v -test.run "$pattern" -test.timeout 9m) 2>&1 | tee "$raw" | grep -v '^ *=== RUN'
+  (cd "$folder" && "$@" -cuda -library "$BENCHCTL_LIB_DIR" -test.v -test.run "$pattern" -test.timeout 9m) 2>&1 | tee "$raw" | grep --line-buffered -v '^ *=== RUN'
   status=$?
   echo "$(grep -c '^ *--- PASS' "$raw") passed, $(grep -c '^ *--- FAIL' "$raw") failed, $(grep -c '^ *--- SKIP' "$raw") skipped"
   if grep -q 'no tests to run' "$raw"; then status=1; fi

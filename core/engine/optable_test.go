@@ -69,7 +69,7 @@ func TestOpTable(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# Ops and backends\n\nMade by `go test ./core/engine -run OpTable -update`. " +
 		"The kernels of cuda are tested on an emulation of\nCUDA on the host; " +
-		"those of 26 November 2026 were on an H100, too (results/gpu). Newer ones are not yet run on a GPU.\n\n" +
+		"those of 27 November 2026 were on an H100, too (results/gpu). Newer ones are not yet run on a GPU.\n\n" +
 		"| op | reference | cpu | cuda |\n|---|---|---|---|\n")
 	for _, k := range graph.Kinds() {
 		fmt.Fprintf(&b, "| `%s` |", k)
