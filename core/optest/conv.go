@@ -58,6 +58,7 @@ var convolutions = []convolution{
 	{"16 to 256 channels, 3x3, small images", 13, 8, 8, 16, 256, 3, 3, 1, 1, 1, false, 1},
 	{"17 to 33 channels, 1x1", 3, 5, 4, 17, 33, 1, 1, 1, 0, 1, false, 1},
 	{"64 to 16 channels, 1x1, bias", 1, 13, 6, 64, 16, 1, 1, 1, 0, 1, true, 1},
+	{"32 to 96 channels, 1x1", 1, 5, 7, 32, 96, 1, 1, 1, 0, 1, false, 1},
 	{"1x1 with stride 2, odd sides", 2, 7, 9, 16, 32, 1, 1, 2, 0, 1, false, 1},
 	{"1x1 with stride 2, even sides: the last row and column are never read", 1, 8, 6, 10, 16, 1, 1, 2, 0, 1, true, 1},
 	{"1x1 with padding: the border is the bias", 2, 4, 3, 10, 16, 1, 1, 1, 1, 1, true, 1},

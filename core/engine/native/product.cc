@@ -50,7 +50,7 @@ struct product_conv : strip_kernel {
     name = "product";
     int64_t filters = kind == kind_conv ? 1 : kind == kind_conv_backward_data ? 0 : threads;
     shared = static_cast<uint64_t>(4 * filters * in * out);
-    own = weights() ? 0 : static_cast<uint64_t>(4 * product_rows * (in + out));
+    own = weights() ? 0 : static_cast<uint64_t>(4 * least_rows * (in + out));
     scratch = shared + static_cast<uint64_t>(threads) * own;
     unit = 1, halo = 0, good = product_rows / std::gcd(product_rows, w);
   }
@@ -79,7 +79,7 @@ struct product_conv : strip_kernel {
     strip s{};
     s.in[0] = o.operands[0]->data, s.in[1] = o.operands[1]->data;
     s.out = o.results[0]->data;
-    parallel(rows, product_rows, threads, rows * std::min(in, out) * 16,
+    parallel(rows, weights() ? product_rows : least_rows, threads, rows * std::min(in, out) * 16,
              [&](int64_t from, int64_t to, int t) {
                pixels(o, s, from, to, o.scratch, o.scratch + shared + static_cast<uint64_t>(t) * own, t);
              });
@@ -102,18 +102,18 @@ struct product_conv : strip_kernel {
                                           f + t * in * out, count, out, in);
       }
   }
-  // multiply_all computes rows of c = a b (+ bias). `last` is space for product_rows of a and of c.
+  // multiply_all computes rows of c = a b (+ bias). `last` is space for least_rows of a and of c.
   void multiply_all(const float *a, int64_t inner, const float *b, int64_t n, float *c, const float *bias,
                     int64_t from, int64_t to, float *last) const {
     for (int64_t i = from; i < to; i += block_rows) {
       int64_t count = i + block_rows < to ? block_rows : to - i;
-      int64_t whole = count / product_rows * product_rows, rest = count - whole;
+      int64_t whole = count / least_rows * least_rows, rest = count - whole;
       isa::template call<multiply<W>>(a + i * inner, b, c + i * n, whole, inner, n);
       if (rest > 0) {
-        float *result = last + product_rows * inner;
-        std::memset(last, 0, static_cast<size_t>(4 * product_rows * inner));
+        float *result = last + least_rows * inner;
+        std::memset(last, 0, static_cast<size_t>(4 * least_rows * inner));
         std::memcpy(last, a + (i + whole) * inner, static_cast<size_t>(4 * rest * inner));
-        isa::template call<multiply<W>>(last, b, result, product_rows, inner, n);
+        isa::template call<multiply<W>>(last, b, result, least_rows, inner, n);
         std::memcpy(c + (i + whole) * n, result, static_cast<size_t>(4 * rest * n));
       }
       if (bias)

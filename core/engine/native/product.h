@@ -13,6 +13,7 @@ namespace lb {
 #define LB_UNROLL _Pragma("GCC unroll 24")
 
 constexpr int64_t product_rows = 24;  // a multiple of every micro-kernel's rows
+constexpr int64_t least_rows = 6;     // those of the smallest
 
 // multiply_columns: c[rows, Z vectors] = a[rows, inner] * b[inner, Z vectors]; rows of b and c are n apart.
 template <int W, int R, int Z>
@@ -35,17 +36,28 @@ LB_INLINE void multiply_columns(const float *a, const float *b, float *c, int64_
   }
 }
 
-// multiply: c[rows, n] = a[rows, inner] * b[inner, n], row major; rows is a multiple of product_rows, n
-// of 16.
+// multiply_rows is multiply_columns for a multiple of least_rows: R rows at a time, and what is left by
+// least_rows at a time.
+template <int W, int R, int Z>
+LB_INLINE void multiply_rows(const float *a, const float *b, float *c, int64_t rows, int64_t inner,
+                             int64_t n) {
+  const int64_t most = rows / R * R;
+  multiply_columns<W, R, Z>(a, b, c, most, inner, n);
+  if (R > least_rows)
+    multiply_columns<W, least_rows, Z>(a + most * inner, b, c + most * n, rows - most, inner, n);
+}
+
+// multiply: c[rows, n] = a[rows, inner] * b[inner, n], row major; rows is a multiple of least_rows, n of 16.
+// Those of product_rows take less time for n below 64.
 template <int W>
 LB_INLINE void multiply(const float *a, const float *b, float *c, int64_t rows, int64_t inner, int64_t n) {
   int64_t k = 0;
   if (W == 16) {
-    for (; k + 64 <= n; k += 64) multiply_columns<W, 6, 4>(a, b + k, c + k, rows, inner, n);
-    for (; k + 32 <= n; k += 32) multiply_columns<W, 12, 2>(a, b + k, c + k, rows, inner, n);
-    for (; k < n; k += 16) multiply_columns<W, 24, 1>(a, b + k, c + k, rows, inner, n);
+    for (; k + 64 <= n; k += 64) multiply_rows<W, 6, 4>(a, b + k, c + k, rows, inner, n);
+    for (; k + 32 <= n; k += 32) multiply_rows<W, 12, 2>(a, b + k, c + k, rows, inner, n);
+    for (; k < n; k += 16) multiply_rows<W, 24, 1>(a, b + k, c + k, rows, inner, n);
   } else {
-    for (; k < n; k += 16) multiply_columns<W, 6, 2>(a, b + k, c + k, rows, inner, n);
+    for (; k < n; k += 16) multiply_rows<W, 6, 2>(a, b + k, c + k, rows, inner, n);
   }
 }
 
