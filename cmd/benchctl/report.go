@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -114,7 +115,12 @@ func (f *reportFlags) run(env Env, paths []string) error {
 
 // publish writes the page of results and its plots, and returns their files.
 func (f *reportFlags) publish(env Env, paths []string) (files []string, err error) {
-	p := publish.Page{Images: "images/results"}
+	p := publish.Page{Images: "images/results", InDocs: true}
+	for _, linked := range []string{"measurement.md", "frontier.md"} {
+		if _, err := os.Stat(filepath.Join(filepath.Dir(f.results), linked)); err != nil {
+			p.InDocs = false
+		}
+	}
 	for _, part := range []struct {
 		sources *[]publish.Source
 		paths   []string

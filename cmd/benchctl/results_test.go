@@ -15,7 +15,7 @@ import (
 func TestResultsPageIsThatOfItsRecords(t *testing.T) {
 	root := filepath.Join("..", "..")
 	page := filepath.Join(root, "docs", "results.md")
-	p := publish.Page{Images: "images/results"}
+	p := publish.Page{Images: "images/results", InDocs: true}
 	for _, part := range []struct {
 		sources  *[]publish.Source
 		variable string // of the Makefile

@@ -34,6 +34,7 @@ type Page struct {
 	Trained []Source // accuracy and memory
 	Timed   []Source // step times, measured apart; empty: those of Trained
 	Images  string   // folder of the plots, relative to the page
+	InDocs  bool     // the page lies in the folder of Localbench's documentation, which it can link
 }
 
 // Figures are the plots of the page, in its order, by the names of their files without extension.
@@ -105,7 +106,12 @@ func (p Page) Write(w io.Writer) error {
 	if len(p.Timed) > 0 {
 		fmt.Fprintf(&b, "Step times, measured apart: %s.\n", machines(records(p.Timed)))
 	}
-	b.WriteString("\nWhat the columns mean: [measurement.md](measurement.md). Verdicts: [frontier.md](frontier.md).\n")
+	if p.InDocs {
+		b.WriteString("\nWhat the columns mean: [measurement.md](measurement.md). Verdicts: [frontier.md](frontier.md).\n")
+	} else {
+		b.WriteString("\nLocalbench's documentation tells what the columns mean (docs/measurement.md) " +
+			"and the verdicts (docs/frontier.md).\n")
+	}
 	markdown, err := table.Lookup("markdown")
 	if err != nil {
 		return err
