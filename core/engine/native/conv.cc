@@ -340,12 +340,7 @@ std::unique_ptr<kernel> make_conv(const op &o, cpu &d) {
     if (auto k = make_strips(o, d)) return k;
   if (computes_statistics(o))
     return std::make_unique<with_statistics<kernel>>(o, [&](const op &inner) { return d.choose(inner); });
-  // x, w and y of the forward convolution, whichever of its three ops this is.
-  const value &x = o.kind == kind_conv_backward_data ? *o.results[0] : *o.operands[0];
-  const value &w = o.kind == kind_conv_backward_weights ? *o.results[0] : *o.operands[1];
-  const value &y = o.kind == kind_conv                 ? *o.results[0]
-                   : o.kind == kind_conv_backward_data ? *o.operands[0]
-                                                       : *o.operands[1];
+  const auto [x, w, y] = convolution_of(o);
   bool bias = o.kind == kind_conv ? o.operands[2] != nullptr : o.results.size() > 1;
   if (normalises_input(o)) return make_normalised(o, d);
   if (auto k = make_own_conv(o, d, x, w, y, bias)) return k;

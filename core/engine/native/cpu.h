@@ -112,6 +112,18 @@ std::unique_ptr<kernel> make_product_conv(const op &, cpu &, const value &x, con
 // The kernel that make_own_conv returns where numbers of channels are multiples of 16, for others; or
 // nullptr.
 std::unique_ptr<kernel> make_padded_conv(const op &, cpu &, const value &x, const value &w, const value &y);
+// convolution_of returns x, w and y of the convolution of which o is one of the three ops, or for each that o
+// does not have its gradient.
+struct convolution {
+  const value &x, &w, &y;
+};
+inline convolution convolution_of(const op &o) {
+  const value &first = *o.operands[0], &second = *o.operands[1], &result = *o.results[0];
+  if (o.kind == kind_conv_backward_data) return {result, second, first};
+  if (o.kind == kind_conv_backward_weights) return {first, result, second};
+  return {first, second, result};
+}
+
 // halves tells whether a convolution is 3x3, of stride 2 and padding 1, of images with even sides.
 inline bool halves(const attributes &a, const value &x, const value &w) {
   return w.dims[1] == 3 && w.dims[2] == 3 && a.stride[0] == 2 && a.stride[1] == 2 && a.padding[0] == 1 &&

@@ -83,12 +83,8 @@ struct strips : kernel {
   }
   // choose returns the kernel of a convolution: one that computes strips, if that is not much slower.
   static std::unique_ptr<kernel> choose(const op &o, cpu &d) {
-    const value &x = o.kind == kind_conv_backward_data ? *o.results[0] : *o.operands[0];
-    const value &w = o.kind == kind_conv_backward_weights ? *o.results[0] : *o.operands[1];
+    const auto [x, w, y] = convolution_of(o);
     if (d.convolution.empty()) {
-      const value &y = o.kind == kind_conv                 ? *o.results[0]
-                       : o.kind == kind_conv_backward_data ? *o.operands[0]
-                                                           : *o.operands[1];
       for (auto make : {make_depthwise, make_depthwise_weights})
         if (auto k = make(o, d, x, w, y)) return k;
       if (x.type == type_f32 && w.dims[0] * w.dims[3] <= most_product)
