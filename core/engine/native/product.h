@@ -48,7 +48,7 @@ LB_INLINE void multiply_rows(const float *a, const float *b, float *c, int64_t r
 }
 
 // multiply: c[rows, n] = a[rows, inner] * b[inner, n], row major; rows is a multiple of least_rows, n of 16.
-// Those of product_rows take less time for n below 64.
+// Multiples of product_rows take less time for n below 64.
 template <int W>
 LB_INLINE void multiply(const float *a, const float *b, float *c, int64_t rows, int64_t inner, int64_t n) {
   int64_t k = 0;
