@@ -85,6 +85,7 @@ var convolutions = []convolution{
 	{"depthwise, 16 channels, stride 2, even sides", 3, 10, 14, 16, 16, 3, 3, 2, 1, 16, false, 1},
 	{"depthwise, 32 channels, 5x5 with stride 2, even sides, bias", 2, 8, 18, 32, 32, 5, 5, 2, 2, 32, true, 1},
 	{"depthwise, 32 channels, 7x7, bias", 1, 9, 17, 32, 32, 7, 7, 1, 3, 32, true, 1},
+	{"depthwise, 16 channels, 7x7 with stride 2, even sides", 2, 12, 10, 16, 16, 7, 7, 2, 3, 16, false, 1},
 	{"depthwise, 16 channels, 5x5, images smaller than the filter", 2, 2, 3, 16, 16, 5, 5, 1, 2, 16, false, 1},
 	{"depthwise, two results a channel", 2, 5, 5, 16, 32, 3, 3, 1, 1, 16, false, 1},
 	{"3x3, dilation 2, padding 2", 2, 9, 7, 16, 16, 3, 3, 1, 2, 1, false, 2},

@@ -112,8 +112,9 @@ std::unique_ptr<kernel> make_product_conv(const op &, cpu &, const value &x, con
 // The kernel that make_own_conv returns where numbers of channels are multiples of 16, for others; or
 // nullptr.
 std::unique_ptr<kernel> make_padded_conv(const op &, cpu &, const value &x, const value &w, const value &y);
-// convolution_of returns x, w and y of the convolution of which o is one of the three ops, or for each that o
-// does not have its gradient.
+
+// convolution is x, w and y of a forward convolution; an op of the backward pass has the gradients of two of
+// them in their place.
 struct convolution {
   const value &x, &w, &y;
 };
