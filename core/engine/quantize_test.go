@@ -114,6 +114,27 @@ func TestStoredErrorIsBounded(t *testing.T) {
 	})
 }
 
+// TestLargestLevel: the maximum of a group stays the largest level, though its product with the number of levels per range is
+// rounded to more than that and each of 2^19 random roundings can raise it.
+func TestLargestLevel(t *testing.T) {
+	storedOn(t, func(t *testing.T, d engine.Device, bits int64) {
+		levels := float32((int(1)<<bits - 1) << 16)
+		maximum := float32(1)
+		for maximum*(levels/maximum) <= levels {
+			maximum += 1.0 / 1024
+		}
+		x := make([]float32, 1<<20)
+		for i := range x {
+			x[i] = float32(i%2) * maximum
+		}
+		for i, y := range newStored(t, d, bits, int64(len(x))).run(t, x, 0) {
+			if off := math.Abs(float64(y - x[i])); off > 1e-6 {
+				t.Fatalf("element %d: got %g of %g", i, y, x[i])
+			}
+		}
+	})
+}
+
 // TestStochasticRounding takes the mean of an element over many steps. Each time it is the level below, or the level above with
 // probability f, the part of a level by which it exceeds the lower one: so the mean is x, with a variance of f (1-f) / steps
 // levels squared. The random bits have 16 places, so that the mean is up to 2^-16 of a level too low. Seeds are fixed: either the

@@ -76,32 +76,6 @@ void words_plain(const rounding &r, uint32_t block, uint32_t *word) {
 }
 
 #if defined(__x86_64__)
-#define LB_512 static inline __attribute__((target("avx512f"), always_inline))
-
-// random_512 gives the words of 16 blocks: word k of each block in register k.
-LB_512 void random_512(const rounding &r, uint32_t block, __m512i word[4]) {
-  const __m512i first = _mm512_set1_epi64(0xD2511F53), second = _mm512_set1_epi64(0xCD9E8D57);
-  const __m512i first_step = _mm512_set1_epi64(0x9E3779B9), second_step = _mm512_set1_epi64(0xBB67AE85);
-  __m512i low = _mm512_set1_epi64(r.stream[0]), high = _mm512_set1_epi64(r.stream[1]), c[2][4];
-  for (int64_t h = 0; h < 2; h++) {
-    c[h][0] = _mm512_add_epi64(_mm512_set1_epi64(block + 8 * h), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0));
-    c[h][1] = _mm512_set1_epi64(r.salt), c[h][2] = _mm512_set1_epi64(r.stream[2]);
-    c[h][3] = _mm512_set1_epi64(purpose_rounding);
-  }
-#pragma GCC unroll 10
-  for (int round = 0; round < 10; round++) {
-    for (auto &v : c) {
-      __m512i a = _mm512_mul_epu32(v[0], first), b = _mm512_mul_epu32(v[2], second);
-      v[0] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(b, 32), v[1], low, 0x96),
-      v[1] = b;  // 0x96: a ^ b ^ c
-      v[2] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(a, 32), v[3], high, 0x96), v[3] = a;
-    }
-    low = _mm512_add_epi64(low, first_step), high = _mm512_add_epi64(high, second_step);
-  }
-  const __m512i lower = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-  for (int64_t k = 0; k < 4; k++) word[k] = _mm512_permutex2var_epi32(c[0][k], lower, c[1][k]);
-}
-
 __attribute__((target("avx2"))) void words_avx2(const rounding &r, uint32_t block, uint32_t *word) {
   const __m256i first = _mm256_set1_epi64x(0xD2511F53), second = _mm256_set1_epi64x(0xCD9E8D57);
   const __m256i first_step = _mm256_set1_epi64x(0x9E3779B9), second_step = _mm256_set1_epi64x(0xBB67AE85);
@@ -232,9 +206,10 @@ static inline __attribute__((always_inline)) void expand_body(const uint8_t *pac
 }
 
 #if defined(__x86_64__)
-// The same for AVX-512, with the random words of a group in registers. GCC vectorises the loops above for
-// half the width and reduces through memory: on an EPYC (Zen 5) all quantize ops of a step of ResNet-32 took
-// 10.0 ms so, and take 6.9 to 7.4 (benchpeer -floors -threads 2 -methods bp -store int8).
+// The same for AVX-512, with the random words of a group in registers. A group is some 300 operations of 64
+// bytes, and its bytes take less time: BenchmarkOp/quantize.
+#define LB_512_TARGET __attribute__((target("avx512f,avx512bw")))
+#define LB_512 static inline __attribute__((target("avx512f,avx512bw"), always_inline))
 
 LB_512 __m512 load_16(const float *x) { return _mm512_loadu_ps(x); }
 LB_512 __m512 load_16(const bf16 *x) {
@@ -242,69 +217,123 @@ LB_512 __m512 load_16(const bf16 *x) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }
 
-// extent_512 is extent_of: 0 times an element is NaN where the element is no finite number.
+// stream_512 has what the random words of all groups share. Blocks differ in the first word of the counter
+// alone, so of the first two rounds one product each is the same for all: low[1], high[0] and high[1] hold
+// it combined with the key, `fourth` the last word after the two rounds.
+struct stream_512 {
+  __m512i low[10], high[10], fourth;
+};
+
+LB_512 stream_512 stream_512_of(const rounding &r) {
+  stream_512 s;
+  uint32_t low[10], high[10];
+  low[0] = r.stream[0], high[0] = r.stream[1];
+  for (int i = 1; i < 10; i++) low[i] = low[i - 1] + 0x9E3779B9u, high[i] = high[i - 1] + 0xBB67AE85u;
+  uint64_t b = uint64_t{0xCD9E8D57u} * r.stream[2];
+  uint64_t a = uint64_t{0xD2511F53u} * (static_cast<uint32_t>(b >> 32) ^ r.salt ^ low[0]);
+  high[0] ^= purpose_rounding;
+  low[1] ^= static_cast<uint32_t>(b), high[1] ^= static_cast<uint32_t>(a >> 32);
+  for (int i = 0; i < 10; i++) s.low[i] = _mm512_set1_epi64(low[i]), s.high[i] = _mm512_set1_epi64(high[i]);
+  s.fourth = _mm512_set1_epi64(static_cast<uint32_t>(a));
+  return s;
+}
+
+// random_512 gives the words of 16 blocks: word k of each block in register k.
+LB_512 void random_512(const stream_512 &s, uint32_t block, __m512i word[4]) {
+  const __m512i first = _mm512_set1_epi64(0xD2511F53), second = _mm512_set1_epi64(0xCD9E8D57);
+  __m512i c[2][4];
+  for (int64_t h = 0; h < 2; h++) {
+    __m512i number =
+        _mm512_add_epi64(_mm512_set1_epi64(block + 8 * h), _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0));
+    __m512i a = _mm512_mul_epu32(number, first);
+    __m512i b = _mm512_mul_epu32(_mm512_xor_si512(_mm512_srli_epi64(a, 32), s.high[0]), second);
+    c[h][0] = _mm512_xor_si512(_mm512_srli_epi64(b, 32), s.low[1]), c[h][1] = b;
+    c[h][2] = _mm512_xor_si512(a, s.high[1]), c[h][3] = s.fourth;
+  }
+#pragma GCC unroll 8
+  for (int round = 2; round < 10; round++)
+    for (auto &v : c) {
+      __m512i a = _mm512_mul_epu32(v[0], first), b = _mm512_mul_epu32(v[2], second);
+      v[0] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(b, 32), v[1], s.low[round], 0x96);  // a ^ b ^ c
+      v[2] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(a, 32), v[3], s.high[round], 0x96);
+      v[1] = b, v[3] = a;
+    }
+  const __m512i lower = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+  for (int64_t k = 0; k < 4; k++) word[k] = _mm512_permutex2var_epi32(c[0][k], lower, c[1][k]);
+}
+
+// extent_512 is extent_of. An infinite element makes the range infinite or NaN; where a NaN is, a comparison
+// tells.
 template <typename T>
 LB_512 extent extent_512(const T *x) {
-  __m512 low = load_16(x), high = low, odd = _mm512_mul_ps(low, _mm512_setzero_ps());
-#pragma GCC unroll 15
-  for (int64_t i = width; i < group; i += width) {
-    __m512 v = load_16(x + i);
-    low = _mm512_min_ps(v, low), high = _mm512_max_ps(v, high);
-    odd = _mm512_fmadd_ps(v, _mm512_setzero_ps(), odd);
+  __m512 low[2] = {load_16(x), load_16(x + width)}, high[2] = {low[0], low[1]};
+  __mmask16 numbers = _mm512_cmp_ps_mask(low[0], low[1], _CMP_ORD_Q);
+#pragma GCC unroll 7
+  for (int64_t i = 2 * width; i < group; i += 2 * width) {
+    __m512 a = load_16(x + i), b = load_16(x + i + width);
+    low[0] = _mm512_min_ps(a, low[0]), high[0] = _mm512_max_ps(a, high[0]);
+    low[1] = _mm512_min_ps(b, low[1]), high[1] = _mm512_max_ps(b, high[1]);
+    numbers = _mm512_mask_cmp_ps_mask(numbers, a, b, _CMP_ORD_Q);
   }
-  return extent_between(_mm512_reduce_min_ps(low), _mm512_reduce_max_ps(high),
-                        !_mm512_cmp_ps_mask(odd, odd, _CMP_UNORD_Q));
+  return extent_between(_mm512_reduce_min_ps(_mm512_min_ps(low[0], low[1])),
+                        _mm512_reduce_max_ps(_mm512_max_ps(high[0], high[1])), numbers == 0xffff);
 }
 
-// levels_512 are the levels of 16 elements, in words of 32 bits.
+// octets_512 are 64 numbers of 32 bits as bytes, 255 where they are larger.
+LB_512 __m512i octets_512(const __m512i v[4]) {
+  // Packing interleaves quarters of the registers.
+  const __m512i order = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+  __m512i all = _mm512_packus_epi16(_mm512_packus_epi32(v[0], v[1]), _mm512_packus_epi32(v[2], v[3]));
+  return _mm512_permutexvar_epi32(order, all);
+}
+
+// levels_512 are the levels of a quarter of a group. Rounding can make t larger than that of the largest
+// level, by at most 2^-23 of it: less than 1 in 4 bits, but 2 in 8 bits, of which level 256 can be, which is
+// cut off.
 template <int quarter, typename T>
-LB_512 __m512i levels_512(const T *x, __m512 least, __m512 scale, __m512 most, __m512i word) {
-  __m512 t = _mm512_min_ps(_mm512_mul_ps(_mm512_sub_ps(load_16(x), least), scale), most);
-  __m512i bits = _mm512_and_si512(_mm512_ror_epi32(word, 8 * quarter), _mm512_set1_epi32(0xffff));
-  return _mm512_srli_epi32(_mm512_add_epi32(_mm512_cvttps_epi32(t), bits), 16);
+LB_512 __m512i levels_512(const T *x, __m512 least, __m512 scale, const __m512i word[4]) {
+  __m512i level[4];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; k++) {
+    __m512 t = _mm512_mul_ps(_mm512_sub_ps(load_16(x + 64 * quarter + k * width), least), scale);
+    __m512i part = quarter == 0 ? word[k] : _mm512_ror_epi32(word[k], 8 * quarter);
+    part = _mm512_and_si512(part, _mm512_set1_epi32(0xffff));
+    level[k] = _mm512_srli_epi32(_mm512_add_epi32(_mm512_cvttps_epi32(t), part), 16);
+  }
+  return octets_512(level);
 }
 
-LB_512 void store_octets(uint8_t *to, __m512i v) {
-  _mm_storeu_si128(reinterpret_cast<__m128i *>(to), _mm512_cvtepi32_epi8(v));
-}
-
-template <typename T>
-__attribute__((target("avx512f"))) void quantize_512(const T *x, uint8_t *packed, float *ranges, int64_t bits,
-                                                     const rounding &r, int64_t first, int64_t from,
-                                                     int64_t to) {
+template <int bits, typename T>
+LB_512_TARGET void quantize_512(const T *x, uint8_t *packed, float *ranges, const rounding &r, int64_t first,
+                                int64_t from, int64_t to) {
   const __m512 most = _mm512_set1_ps(static_cast<float>(((1 << bits) - 1) << 16));
+  const stream_512 stream = stream_512_of(r);
   for (int64_t g = from; g < to; g++) {
     const T *part = x + g * group;
+    uint8_t *out = packed + g * 32 * bits;
+    __m512i word[4];
+    random_512(stream, static_cast<uint32_t>(16 * (first + g)), word);  // while the extent is computed
     extent e = extent_512(part);
     ranges[2 * g] = e.least, ranges[2 * g + 1] = e.range;
-    uint8_t *out = packed + g * 32 * bits;
     if (!(e.range > 0)) {
       std::memset(out, 0, static_cast<size_t>(32 * bits));
       continue;
     }
-    __m512i word[4];
-    random_512(r, static_cast<uint32_t>(16 * (first + g)), word);
     __m512 least = _mm512_set1_ps(e.least), scale = _mm512_div_ps(most, _mm512_set1_ps(e.range));
-#pragma GCC unroll 4
-    for (int64_t k = 0; k < 4; k++, part += width, out += width) {
-      __m512i a = levels_512<0>(part, least, scale, most, word[k]);
-      __m512i b = levels_512<1>(part + 64, least, scale, most, word[k]);
-      __m512i c = levels_512<2>(part + 128, least, scale, most, word[k]);
-      __m512i d = levels_512<3>(part + 192, least, scale, most, word[k]);
-      if (bits == 8) {
-        store_octets(out, a), store_octets(out + 64, b), store_octets(out + 128, c),
-            store_octets(out + 192, d);
-      } else {
-        store_octets(out, _mm512_or_si512(a, _mm512_slli_epi32(c, 4)));
-        store_octets(out + 64, _mm512_or_si512(b, _mm512_slli_epi32(d, 4)));
-      }
+    __m512i a = levels_512<0>(part, least, scale, word), b = levels_512<1>(part, least, scale, word);
+    __m512i c = levels_512<2>(part, least, scale, word), d = levels_512<3>(part, least, scale, word);
+    if (bits == 8) {
+      _mm512_storeu_si512(out, a), _mm512_storeu_si512(out + 64, b);
+      _mm512_storeu_si512(out + 128, c), _mm512_storeu_si512(out + 192, d);
+    } else {
+      _mm512_storeu_si512(out, _mm512_or_si512(a, _mm512_slli_epi16(c, 4)));
+      _mm512_storeu_si512(out + 64, _mm512_or_si512(b, _mm512_slli_epi16(d, 4)));
     }
   }
 }
 
 template <typename T>
-__attribute__((target("avx512f"))) void mask_512(const T *x, uint8_t *packed, float top, int64_t from,
-                                                 int64_t to) {
+LB_512_TARGET void mask_512(const T *x, uint8_t *packed, float top, int64_t from, int64_t to) {
   const __m512 most = _mm512_set1_ps(top);
   for (int64_t g = from; g < to; g++)
     for (int64_t half = 0; half < 32; half += width) {
@@ -317,12 +346,38 @@ __attribute__((target("avx512f"))) void mask_512(const T *x, uint8_t *packed, fl
         __mmask16 inside = _mm512_mask_cmp_ps_mask(above, v, most, _CMP_LT_OQ);
         octet = _mm512_mask_or_epi32(octet, inside, octet, _mm512_set1_epi32(1 << k));
       }
-      store_octets(packed + g * 32 + half, octet);
+      _mm_storeu_si128(reinterpret_cast<__m128i *>(packed + g * 32 + half), _mm512_cvtepi32_epi8(octet));
     }
 }
-#undef LB_512
 
-const bool has_512 = __builtin_cpu_supports("avx512f");
+// expand_512 is expand_body in f32.
+template <int bits>
+LB_512_TARGET void expand_512(const uint8_t *packed, const float *ranges, float *y, int64_t from,
+                              int64_t to) {
+  constexpr int64_t period = 32 * bits;
+  for (int64_t g = from; g < to; g++) {
+    const uint8_t *in = packed + g * period;
+    float *out = y + g * group;
+    __m512 least = _mm512_set1_ps(ranges[2 * g]),
+           step = _mm512_set1_ps(ranges[2 * g + 1] / ((1 << bits) - 1));
+#pragma GCC unroll 8
+    for (int64_t b = 0; b < period; b += width) {
+      __m512i octets = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(in + b)));
+#pragma GCC unroll 2
+      for (int k = 0; k < 8 / bits; k++) {
+        __m512i level = bits == 8 ? octets
+                        : k == 1  ? _mm512_srli_epi32(octets, 4)
+                                  : _mm512_and_si512(octets, _mm512_set1_epi32(15));
+        _mm512_storeu_ps(out + k * period + b,
+                         _mm512_add_ps(least, _mm512_mul_ps(_mm512_cvtepi32_ps(level), step)));
+      }
+    }
+  }
+}
+#undef LB_512
+#undef LB_512_TARGET
+
+const bool has_512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
 #endif
 
 // LB_CLONES does not apply to templates.
@@ -367,7 +422,7 @@ void quantize(const op &o, int threads) {
       if (bits == 1)
         mask_512(from, to, o.attr.top(), a, b);
       else
-        quantize_512(from, to, ranges + 2 * first, bits, r, first, a, b);
+        (bits == 8 ? quantize_512<8, T> : quantize_512<4, T>)(from, to, ranges + 2 * first, r, first, a, b);
       return;
     }
 #endif
@@ -394,7 +449,12 @@ void dequantize(const op &o, int threads) {
   const float *ranges = o.in(1);
   T *y = o.out<T>(0);
   using function = void(const uint8_t *, const float *, T *, int64_t, int64_t);
-  function *of8 = expand8, *of4 = expand4, *of1 = expand1, *expand = bits == 8 ? of8 : bits == 4 ? of4 : of1;
+  function *of8 = expand8, *of4 = expand4, *of1 = expand1;
+#if defined(__x86_64__)
+  if constexpr (std::is_same_v<T, float>)
+    if (has_512) of8 = expand_512<8>, of4 = expand_512<4>;
+#endif
+  function *expand = bits == 8 ? of8 : bits == 4 ? of4 : of1;
   if (whole > 0)
     parallel(whole, 1, threads, n, [&](int64_t a, int64_t b, int) { expand(packed, ranges, y, a, b); });
   if (rest == 0) return;
