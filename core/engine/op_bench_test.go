@@ -232,7 +232,7 @@ var patterns struct {
 }
 
 // fillPattern writes numbers of no regularity to a value, all of them normal.
-func fillPattern(b *testing.B, p engine.Program, v *graph.Value) {
+func fillPattern(b testing.TB, p engine.Program, v *graph.Value) {
 	b.Helper()
 	n := int(v.Shape.Elements())
 	for i := len(patterns.f32); i < n; i++ {

@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 
+#include "balance.h"
 #include "simd.h"
 #include "strips.h"
 
@@ -34,16 +35,21 @@ struct geometry {
   }
 };
 
-// run_whole runs a kernel as one strip for each thread. `work` is about how many products a pixel of y takes.
+// run_whole runs a kernel on whole tensors. `work` is about how many products a pixel of y takes.
 inline void run_whole(const op &o, strip_kernel *k, const geometry &g, int64_t work, int threads) {
   k->begin(o, o.scratch);
   strip of{};
   of.in[0] = of.ahead[0] = o.operands[0]->data, of.in[1] = o.operands[1]->data, of.out = o.results[0]->data;
-  parallel(g.n * g.p, 1, threads, g.n * g.p * g.q * work, [&](int64_t from, int64_t end, int t) {
+  const int64_t rows = g.n * g.p;
+  auto compute = [&](int64_t from, int64_t end, int t) {
     strip s = of;
-    s.from = from, s.to = s.next = end;
+    s.from = from, s.to = end, s.next = rows;
     k->part(o, s, o.scratch, nullptr, t);
-  });
+  };
+  if (o.kind == kind_conv_backward_weights)
+    parallel(rows, 1, threads, rows * g.q * work, compute);  // each thread has sums
+  else
+    balanced(rows, g.step(), threads, rows * g.q * work, compute);
   k->end(o, o.scratch);
 }
 

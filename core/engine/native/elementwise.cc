@@ -5,6 +5,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "balance.h"
 #include "cpu.h"
 
 namespace lb {
@@ -107,15 +108,15 @@ LB_EACH_TYPE(LB_SUM)
 template <typename T, typename F>
 void unary(const op &o, int threads, F f, int64_t one_thread = serial_limit) {
   int64_t n = o.results[0]->elements;
-  parallel(
-      n, 32, threads, n, [&](int64_t a, int64_t b, int) { f(o.in<T>(0) + a, o.out<T>(0) + a, b - a); },
+  balanced(
+      n, 4096, threads, n, [&](int64_t a, int64_t b, int) { f(o.in<T>(0) + a, o.out<T>(0) + a, b - a); },
       one_thread);
 }
 template <typename T, typename F>
 void binary(const op &o, int threads, F f, int64_t one_thread = serial_limit) {
   int64_t n = o.results[0]->elements;
-  parallel(
-      n, 32, threads, n,
+  balanced(
+      n, 4096, threads, n,
       [&](int64_t a, int64_t b, int) { f(o.in<T>(0) + a, o.in<T>(1) + a, o.out<T>(0) + a, b - a); },
       one_thread);
 }
@@ -183,7 +184,7 @@ template <typename T>
 void cast(const op &o, int threads) {
   using To = std::conditional_t<std::is_same_v<T, float>, bf16, float>;
   int64_t n = o.results[0]->elements;
-  parallel_light(n, 32, threads,
+  balanced_light(n, 32, threads,
                  [&](int64_t a, int64_t b, int) { cast_part(o.in<T>(0) + a, o.out<To>(0) + a, b - a); });
 }
 

@@ -35,6 +35,7 @@
 #include <cstring>
 #include <vector>
 
+#include "balance.h"
 #include "gradients.h"
 
 namespace lb {
@@ -407,6 +408,10 @@ struct norm_apply : norm_kernel {
   apply_function<T> *f;
   norm_apply(const op &o, cpu &d) : norm_kernel(o, d, *o.operands[0]), f(apply_of<T>(o)) {}
   void begin(const op &o) override { scale_shift(o, o.in(1), o.in(2), o.in(3), o.in(4)); }
+  void run(const op &o) override {
+    begin(o);
+    balanced_light(n, p, threads, [&](int64_t from, int64_t to, int) { part(o, from, to, 0, nullptr); });
+  }
   void part(const op &o, int64_t from, int64_t to, int, uint8_t *result) override {
     const T *x = o.in<T>(0), *r = o.in<T>(5);
     T *y = result ? reinterpret_cast<T *>(result) : o.out<T>(0);
@@ -515,7 +520,7 @@ struct norm_backward : norm_kernel {
     }
     repeat(a), repeat(b), repeat(d);
     const backward_args<T> of = arguments(o);
-    parallel_light(n, p, threads, [&](int64_t from, int64_t to, int) { chosen.write(of, from, to, p); });
+    balanced_light(n, p, threads, [&](int64_t from, int64_t to, int) { chosen.write(of, from, to, p); });
   }
 };
 

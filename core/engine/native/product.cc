@@ -17,6 +17,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "balance.h"
 #include "strips.h"
 
 namespace lb {
@@ -79,10 +80,13 @@ struct product_conv : strip_kernel {
     strip s{};
     s.in[0] = o.operands[0]->data, s.in[1] = o.operands[1]->data;
     s.out = o.results[0]->data;
-    parallel(rows, weights() ? product_rows : least_rows, threads, rows * std::min(in, out) * 16,
-             [&](int64_t from, int64_t to, int t) {
-               pixels(o, s, from, to, o.scratch, o.scratch + shared + static_cast<uint64_t>(t) * own, t);
-             });
+    auto compute = [&](int64_t from, int64_t to, int t) {
+      pixels(o, s, from, to, o.scratch, o.scratch + shared + static_cast<uint64_t>(t) * own, t);
+    };
+    if (weights())
+      parallel(rows, product_rows, threads, rows * std::min(in, out) * 16, compute);
+    else
+      balanced(rows, product_rows / 2, threads, rows * std::min(in, out) * 16, compute);
     end(o, o.scratch);
   }
   // pixels computes the pixels from..to of the tensors of a strip.

@@ -8,6 +8,7 @@
 
 // Each operation is rounded on its own: a fused multiply-add would give other bits than the other backends.
 #pragma GCC optimize("fp-contract=off")
+#include "balance.h"
 #include "cpu.h"
 #include "rng.h"
 #if defined(__x86_64__)
@@ -432,7 +433,7 @@ void quantize(const op &o, int threads) {
       quantize_groups(from, to, ranges + 2 * first, bits, r, first, a, b);
   };
   if (whole > 0)
-    parallel(whole, 1, threads, x.elements, [&](int64_t a, int64_t b, int) { part(o.in<T>(0), 0, a, b); });
+    balanced(whole, 16, threads, x.elements, [&](int64_t a, int64_t b, int) { part(o.in<T>(0), 0, a, b); });
   if (rest == 0) return;
   // The last group is filled up with its first element, which does not change its extent.
   alignas(64) T last[group];
@@ -456,7 +457,7 @@ void dequantize(const op &o, int threads) {
 #endif
   function *expand = bits == 8 ? of8 : bits == 4 ? of4 : of1;
   if (whole > 0)
-    parallel(whole, 1, threads, n, [&](int64_t a, int64_t b, int) { expand(packed, ranges, y, a, b); });
+    balanced(whole, 16, threads, n, [&](int64_t a, int64_t b, int) { expand(packed, ranges, y, a, b); });
   if (rest == 0) return;
   alignas(64) T last[group];
   expand(packed + whole * 32 * bits, ranges ? ranges + 2 * whole : nullptr, last, 0, 1);

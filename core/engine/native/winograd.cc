@@ -23,6 +23,7 @@
 #include <numeric>
 #include <type_traits>
 
+#include "balance.h"
 #include "product.h"
 #include "strips.h"
 
@@ -290,9 +291,13 @@ struct winograd : strip_kernel {
     for (size_t i = 0; i < 2; i++) s.in[i] = o.operands[i]->data;
     s.out = o.results[0]->data;
     int64_t count = x.count();
-    parallel(count, 1, threads, count * 16 * in, [&](int64_t first, int64_t last, int t) {
+    auto compute = [&](int64_t first, int64_t last, int t) {
       tiles_of(s, first, last, o.scratch, space(o, t), t);
-    });
+    };
+    if (kind == kind_conv_backward_weights)
+      parallel(count, 1, threads, count * 16 * in, compute);
+    else
+      balanced(count, tiles, threads, count * 16 * in, compute);
     end(o, o.scratch);
   }
   // tiles_of computes the tiles first..last of the tensors of a strip.

@@ -19,6 +19,7 @@
 #include <numeric>
 #include <type_traits>
 
+#include "balance.h"
 #include "strips.h"
 #include "winograd_lines.h"
 
@@ -522,15 +523,18 @@ struct winograd4 : strip_kernel {
   }
   void convolve(const op &o, const image &s, block sb, const T *from, const image &d, block db,
                 const float *bias, T *to) const {
-    int64_t count = s.count();
-    parallel(count, 1, threads, groups * count * places * in, [&](int64_t first, int64_t last, int t) {
-      for (int64_t g = 0; g < groups; g++) {
+    // Units are blocks of tiles, those of a group after each other.
+    const int64_t count = s.count(), units = (count + tiles - 1) / tiles;
+    balanced(groups * units, 1, threads, groups * count * places * in, [&](int64_t unit, int64_t end, int t) {
+      for (int64_t g; unit < end; unit = (g + 1) * units) {
+        g = unit / units;
         const T *of = from + g * s.c, *following = g + 1 < groups ? of + s.c : nullptr;
         T *result = to + g * d.c;
         convolve_tiles<2>(filters(o.scratch, g), blocks(o, t), s, sb, of, d, db,
-                          bias ? bias + g * d.c : nullptr, result, first, last, [&](int64_t a, int64_t b) {
-                            return std::array{after(s, of, first, b, last, true, following),
-                                              tile_range<T>{&d, result, a, next(a, last), false}};
+                          bias ? bias + g * d.c : nullptr, result, unit % units * tiles,
+                          std::min((end - g * units) * tiles, count), [&](int64_t a, int64_t b) {
+                            return std::array{after(s, of, 0, b, count, true, following),
+                                              tile_range<T>{&d, result, a, next(a, count), false}};
                           });
       }
     });

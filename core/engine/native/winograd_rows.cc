@@ -23,6 +23,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "balance.h"
 #include "strips.h"
 #include "winograd_lines.h"
 
@@ -484,7 +485,7 @@ struct winograd_rows : strip_kernel {
       return;
     }
     convolve_pairs(o, pair_of(s.from), pair_of(s.to), of_all, of_thread, reinterpret_cast<const T *>(s.in[0]),
-                   reinterpret_cast<T *>(s.out), [&](int64_t q, range *reads) {
+                   reinterpret_cast<T *>(s.out), false, [&](int64_t q, range *reads) {
                      int64_t row = row_of(q) + s.to - s.from, last = std::min(row + 2, s.next);
                      for (int i = 0; i < 2; i++)
                        if (s.ahead[i] && row < last)
@@ -495,12 +496,13 @@ struct winograd_rows : strip_kernel {
   void run(const op &o) override {
     if (weights()) return gradients(o);
     begin(o, o.scratch);
-    parallel(n * twos(), 1, threads, n * h * w * in * out, [&](int64_t first, int64_t last, int t) {
+    balanced(n * twos(), 4, threads, n * h * w * in * out, [&](int64_t first, int64_t last, int t) {
       const T *x = o.in<T>(0);
-      convolve_pairs(o, first, last, o.scratch, space(o, t), x, o.out<T>(0), [&](int64_t q, range *reads) {
-        int64_t row = row_of(q) + 3, end = q + 1 < last ? n * h : 0;
-        reads[0] = rows_ahead(x, std::min(row, end), std::min(row + 2, end), w * from(), steps());
-      });
+      convolve_pairs(
+          o, first, last, o.scratch, space(o, t), x, o.out<T>(0), true, [&](int64_t q, range *reads) {
+            int64_t row = row_of(q) + 3, end = n * h;
+            reads[0] = rows_ahead(x, std::min(row, end), std::min(row + 2, end), w * from(), steps());
+          });
     });
   }
   int64_t twos() const { return (h + 1) / 2; }  // pairs of rows of an image
@@ -509,11 +511,11 @@ struct winograd_rows : strip_kernel {
   // steps are the parts in which output_rows fetches, for a pair of rows.
   int64_t steps() const { return pairs() * to() / panel; }
   // convolve_pairs computes the pairs of rows first..last of y from x, each from four transformed rows. Pairs
-  // one after the other share two of these; of those that are computed together each has its own. ahead(q,
-  // reads) sets what is fetched meanwhile.
+  // one after the other share two of these; of those that are computed together each has its own. `more`:
+  // the pairs after them are computed, too. ahead(q, reads) sets what is fetched meanwhile.
   template <typename F>
   void convolve_pairs(const op &o, int64_t first, int64_t last, uint8_t *of_all, uint8_t *of_thread,
-                      const T *x, T *y, F ahead) const {
+                      const T *x, T *y, bool more, F ahead) const {
     const auto *u = reinterpret_cast<const uint32_t *>(of_all);
     const int64_t most = together(from()), row_size = w * from();
     lines inputs[most_together];
@@ -535,7 +537,7 @@ struct winograd_rows : strip_kernel {
           isa::template call<input_row<W, T>>(read, w, from(), pairs(), reinterpret_cast<T *>(place));
         }
         // What is written next are the two rows after these.
-        const int64_t end = q + i + 1 < last ? n * h : 0, next = std::min(row + 2, end);
+        const int64_t end = q + i + 1 < last || more ? n * h : 0, next = std::min(row + 2, end);
         outputs[i] = {y + row * w * to(),
                       o.in(2) && kind == kind_conv ? o.in(2) : nullptr,
                       w,
