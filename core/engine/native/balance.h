@@ -39,6 +39,10 @@ class alignas(64) unclaimed {
   }
 };
 
+// most_helped is how many other threads a thread takes parts of: looking for work takes a transfer between
+// cores for each.
+constexpr int most_helped = 8;
+
 // balanced calls f(begin, end, thread) for parts of [0, n) that are whole multiples of grain, until all of it
 // is done. Which parts there are, and which thread computes one, differs from call to call: f must give the
 // same results for any division, so it must not sum over its part. Fewer elements than one_thread are one
@@ -60,7 +64,7 @@ void balanced(int64_t n, int64_t grain, int threads, int64_t elements, F f,
   {
     const int self = omp_get_thread_num();
     int64_t from, to;
-    for (int k = 0; k < threads; k++)
+    for (int k = 0; k < threads && k <= most_helped; k++)
       while (parts[static_cast<size_t>((self + k) % threads)].claim(k == 0, &from, &to))
         f(from * grain, to * grain < n ? to * grain : n, self);
   }

@@ -11,6 +11,7 @@
 
 #include <strings.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -87,7 +88,13 @@ std::unique_ptr<device> open_device(const lb_options &o) {
   if (o.precision != 0)
     fail(LB_UNSUPPORTED, "the cpu backend has no tf32: it computes in f32, and stores f32 or bf16");
   auto d = std::make_unique<cpu>();
-  d->threads = o.threads > 0 ? o.threads : omp_get_num_procs();
+  // oneDNN's kernels wait for all threads that they asked for: with fewer they would wait forever.
+  const int allowed = omp_get_thread_limit();
+  if (o.threads > allowed)
+    fail(LB_INVALID,
+         "%d threads: OMP_THREAD_LIMIT in the environment allows %d; ask for no more, or unset it", o.threads,
+         allowed);
+  d->threads = o.threads > 0 ? o.threads : std::min(omp_get_num_procs(), allowed);
   d->width = vector_width();
   if (o.plan_book) d->convolution = o.plan_book;
   d->workspace_limit = o.workspace_limit;
