@@ -396,8 +396,8 @@ LB_INLINE void accumulate(const float *z, const float *v, float *du, int64_t row
 #undef LB_UNROLL
 
 // winograd4 is the kernel of all three kinds: in and out are the channels of the convolution it computes;
-// backward data swaps them. Threads divide the tiles; of a grouped convolution each computes all groups of
-// its tiles, one after the other.
+// backward data swaps them. Threads divide the blocks of tiles of all groups; for the gradient of the weights
+// the tiles, of which each computes all groups, one after the other.
 template <int W, typename T>  // T: of tensors and weights, float or bf16
 struct winograd4 : strip_kernel {
   using isa = machine<W>;
